@@ -1,0 +1,1 @@
+//! Framings, free of I/O.

@@ -1,0 +1,1 @@
+//! Bytes between any two sockets.
