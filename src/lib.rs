@@ -1,14 +1,7 @@
 //! The pools of a high-throughput proxy (skeleton).
 #![forbid(unsafe_code)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
-#![warn(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::disallowed_types,
-    clippy::disallowed_macros
-)]
+#![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
 
 pub mod frame;
 pub mod pool;
@@ -16,6 +9,9 @@ pub mod pool;
 pub mod relay;
 #[cfg(feature = "transport")]
 pub mod transport;
+
+mod size;
+mod sync;
 
 pub use pool::{
     AcquireError, BufferPool, BufferPoolConfig, BufferPoolStats, ConfigError, PooledBuffer, PooledBytes,

@@ -1,71 +1,189 @@
-//! Placeholder with the final public names; the real pool replaces it.
-#![allow(missing_docs, clippy::all, clippy::allow_attributes, clippy::allow_attributes_without_reason)]
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use std::collections::HashMap;
-use std::ops::{Deref, DerefMut, RangeBounds};
-#[derive(Clone, Debug)]
-pub struct BufferPool;
-#[derive(Clone, Debug)]
-pub struct BufferPoolConfig;
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ConfigError { NoClasses }
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum AcquireError { TooLarge { requested: usize, largest: usize } }
-#[derive(Debug, Clone, Default)]
-#[non_exhaustive]
-pub struct BufferPoolStats { pub total_acquires: u64, pub total_allocations: u64, pub total_returns: u64, pub currently_in_use: u64 }
-impl BufferPoolStats { pub fn hit_rate(&self) -> f64 { 0.0 } }
-impl BufferPoolConfig {
-    pub fn from_map(_classes: HashMap<usize, usize>) -> Result<Self, ConfigError> { Ok(Self) }
-    pub fn builder() -> BufferPoolConfigBuilder { BufferPoolConfigBuilder }
-    /// preset for relays: 8 KiB and 64 KiB classes
-    pub fn proxy() -> Self { Self }
+//! Layer 2: size-classed buffers that give themselves back.
+//!
+//! ```text
+//!  BufferPool ── acquire ─▶ PooledBuffer ── drop ──────────────────────────▶ returned
+//!      │                        ├── into_shared ─▶ PooledBytes ── last drop ▶ returned
+//!      │                        └── freeze ─▶ bytes::Bytes ─ ─ last drop ─ ▶ found later
+//!      ▼
+//!  Core ── one Class a size: ready queue, parked queue, room
+//!      ▲          ▲ batches
+//!      └── LocalCache, one a thread and pool: a stack a class, counters
+//! ```
+//!
+//! A new pool holds 0 bytes of buffers. Storage is made when an acquire finds none, and kept, when it
+//! comes back, up to the capacity of its class; so idle memory stays within
+//! [`max_idle_bytes`](BufferPoolConfig::max_idle_bytes), whatever is asked for.
+//!
+//! Invariants, per class:
+//!
+//! * made = idle + handed out + parked + freed + released
+//! * idle + parked ≤ capacity
+//! * a buffer is in one place, and in no other pool's or class's
+//! * no safe call shows bytes that an earlier owner wrote
+//!
+//! | file | idea |
+//! |---|---|
+//! | `config` | what may be asked of a pool |
+//! | `slot` | storage with its way home |
+//! | `class` | the shared queues of one size, and room |
+//! | `core` | all classes, closing, counters |
+//! | `local`, `thread` | what one thread keeps, and how it finds it |
+//! | `buffer`, `shared`, `freeze` | the handles and the ways between them |
+//! | `stats` | what happened |
+//!
+//! After `fork` the child must not use a pool of its parent: another thread's cache is lost to it, and a
+//! lock that such a thread held stays locked.
+//!
+//! Absent on purpose: unsafe code, I/O, tasks, timers, a thread of its own.
+
+mod buffer;
+mod class;
+mod config;
+mod core;
+mod freeze;
+mod local;
+mod shared;
+mod slot;
+mod stats;
+mod thread;
+
+#[cfg(test)]
+mod tests;
+
+#[cfg(millpond_loom)]
+pub mod model;
+
+use std::error::Error;
+use std::fmt;
+
+use self::core::Core;
+use crate::sync::Arc;
+
+pub use self::buffer::PooledBuffer;
+pub use self::config::{BufferPoolConfig, BufferPoolConfigBuilder, ConfigError};
+pub use self::shared::PooledBytes;
+pub use self::stats::BufferPoolStats;
+
+/// A pool of buffers in size classes. Cheap to clone; all clones are one pool.
+///
+/// When the last clone goes, what lies idle is freed; buffers still out stay valid and are freed when
+/// they come back. What other threads keep in their caches is freed when they next turn to another pool,
+/// or exit.
+///
+/// # Examples
+///
+/// ```
+/// use millpond::{BufferPool, BufferPoolConfig};
+///
+/// let pool = BufferPool::new(BufferPoolConfig::messages());
+/// let mut buffer = pool.acquire(1000);
+/// buffer.extend_from_slice(b"hello");
+/// let bytes: bytes::Bytes = buffer.freeze(); // no copy, no malloc in steady state
+/// drop(bytes);
+/// let again = pool.acquire(1000); // the same storage
+/// assert_eq!((pool.stats().total_acquires, pool.stats().total_allocations), (2, 1));
+/// # drop(again);
+/// ```
+#[derive(Clone)]
+pub struct BufferPool {
+    handle: Arc<Handle>,
 }
-pub struct BufferPoolConfigBuilder;
-impl BufferPoolConfigBuilder {
-    pub fn class(self, _size: usize, _capacity: usize) -> Self { self }
-    pub fn thread_cache_bytes(self, _bytes: usize) -> Self { self }
-    pub fn build(self) -> Result<BufferPoolConfig, ConfigError> { Ok(BufferPoolConfig) }
-}
+
 impl BufferPool {
-    pub fn new(_config: BufferPoolConfig) -> Self { Self }
-    pub fn acquire(&self, min_capacity: usize) -> PooledBuffer { PooledBuffer(BytesMut::with_capacity(min_capacity)) }
-    pub fn try_acquire(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> { Ok(self.acquire(min_capacity)) }
-    pub fn stats(&self) -> BufferPoolStats { BufferPoolStats::default() }
-    /// Frees idle storage that lies in the shared tier; returns bytes freed.
-    pub fn trim(&self) -> usize { 0 }
-    /// This thread's cached buffers go to the shared tier.
-    pub fn flush_thread_cache(&self) {}
+    /// A pool that holds no buffer yet.
+    #[must_use]
+    pub fn new(config: BufferPoolConfig) -> Self {
+        Self { handle: Arc::new(Handle { core: Arc::new(Core::new(&config)) }) }
+    }
+
+    /// An empty buffer with room for `min_capacity` bytes. Always serves.
+    ///
+    /// It comes from the smallest class that fits; if none does, from the heap: then it is counted as a
+    /// [heap fallback](BufferPoolStats::heap_fallbacks) and never kept.
+    ///
+    /// # Panics
+    ///
+    /// If `min_capacity` exceeds `isize::MAX`, as with `Vec`.
+    #[inline]
+    #[must_use]
+    pub fn acquire(&self, min_capacity: usize) -> PooledBuffer {
+        PooledBuffer::acquire(&self.handle.core, min_capacity)
+    }
+
+    /// An empty buffer with room for `min_capacity` bytes from one of the classes, never from the heap.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::TooLarge`] if no class fits.
+    pub fn try_acquire(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> {
+        let largest = self.handle.core.sizes.largest();
+        if min_capacity > largest {
+            return Err(AcquireError::TooLarge { requested: min_capacity, largest });
+        }
+        Ok(self.acquire(min_capacity))
+    }
+
+    /// What the pool did and holds. Takes a short lock and reads every thread's counters; for logs and
+    /// tests, not for the path of a byte.
+    #[must_use]
+    pub fn stats(&self) -> BufferPoolStats {
+        self.handle.core.stats()
+    }
+
+    /// Frees what lies idle in this thread's cache and in the shared queues. Returns the bytes freed.
+    ///
+    /// What other threads keep for themselves, at most
+    /// [`thread_cache_bytes`](BufferPoolConfig::thread_cache_bytes) each, stays.
+    pub fn trim(&self) -> usize {
+        thread::trim(&self.handle.core)
+    }
+
+    /// Lays what this thread keeps for itself into the shared queues, for other threads to use.
+    pub fn flush_thread_cache(&self) {
+        thread::flush(&self.handle.core);
+    }
 }
-#[derive(Debug)]
-pub struct PooledBuffer(BytesMut);
-impl PooledBuffer {
-    pub fn len(&self) -> usize { self.0.len() }
-    pub fn is_empty(&self) -> bool { self.0.is_empty() }
-    pub fn capacity(&self) -> usize { self.0.capacity() }
-    pub fn clear(&mut self) { self.0.clear() }
-    pub fn truncate(&mut self, len: usize) { self.0.truncate(len) }
-    pub fn resize(&mut self, len: usize, value: u8) { self.0.resize(len, value) }
-    pub fn extend_from_slice(&mut self, bytes: &[u8]) { self.0.extend_from_slice(bytes) }
-    /// The free room as a `BufMut` (never grows). forbid(unsafe_code) forbids `unsafe impl BufMut`, so this stands in for it.
-    pub fn as_buf_mut(&mut self) -> impl BufMut + '_ { let room = self.0.capacity() - self.0.len(); (&mut self.0).limit(room) }
-    pub fn freeze(self) -> Bytes { self.0.freeze() }
-    pub fn into_shared(self) -> PooledBytes { PooledBytes(self.0.freeze()) }
+
+impl fmt::Debug for BufferPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("BufferPool").field("stats", &self.stats()).finish_non_exhaustive()
+    }
 }
-impl Deref for PooledBuffer { type Target = [u8]; fn deref(&self) -> &[u8] { &self.0 } }
-impl DerefMut for PooledBuffer { fn deref_mut(&mut self) -> &mut [u8] { &mut self.0 } }
-impl AsRef<[u8]> for PooledBuffer { fn as_ref(&self) -> &[u8] { &self.0 } }
-#[derive(Debug, Clone)]
-pub struct PooledBytes(Bytes);
-impl PooledBytes {
-    pub fn len(&self) -> usize { self.0.len() }
-    pub fn is_empty(&self) -> bool { self.0.is_empty() }
-    pub fn slice(&self, range: impl RangeBounds<usize>) -> PooledBytes { PooledBytes(self.0.slice(range)) }
-    pub fn split_to(&mut self, at: usize) -> PooledBytes { PooledBytes(self.0.split_to(at)) }
+
+/// All `BufferPool` clones share one, so that its drop is the end of the last.
+struct Handle {
+    core: Arc<Core>,
 }
-impl Deref for PooledBytes { type Target = [u8]; fn deref(&self) -> &[u8] { &self.0 } }
-impl AsRef<[u8]> for PooledBytes { fn as_ref(&self) -> &[u8] { &self.0 } }
-impl Buf for PooledBytes { fn remaining(&self) -> usize { self.0.remaining() } fn chunk(&self) -> &[u8] { self.0.chunk() } fn advance(&mut self, n: usize) { self.0.advance(n) } }
-impl From<PooledBytes> for Bytes { fn from(b: PooledBytes) -> Bytes { b.0 } }
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.core.close();
+        thread::forget(&self.core);
+    }
+}
+
+/// Why [`BufferPool::try_acquire`] has no buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum AcquireError {
+    /// No class is that large.
+    TooLarge {
+        /// Bytes asked for.
+        requested: usize,
+        /// Bytes of the largest class.
+        largest: usize,
+    },
+}
+
+impl fmt::Display for AcquireError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::TooLarge { requested, largest } => write!(
+                f,
+                "{requested} bytes exceed the largest class of {largest}; add a class or use `acquire`"
+            ),
+        }
+    }
+}
+
+impl Error for AcquireError {}

@@ -1,0 +1,184 @@
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+
+use bytes::{BufMut, BytesMut};
+
+use super::core::Core;
+use super::slot::Slot;
+use super::thread;
+use crate::sync::Arc;
+
+/// An exclusive buffer of a [`BufferPool`](super::BufferPool): 8 bytes, `'static`, `Send`.
+///
+/// It starts empty, shows only what was written to it, and goes back to its pool when dropped, in any
+/// thread. Its capacity is its class's size as long as what is written fits; writing more moves the
+/// bytes to a buffer of a larger class, or of the heap, and the outgrown one goes back.
+///
+/// Three ways lead on: dropping it, [`freeze`](Self::freeze) and [`into_shared`](Self::into_shared).
+///
+/// # Examples
+///
+/// ```
+/// use bytes::BufMut;
+/// use millpond::{BufferPool, BufferPoolConfig};
+///
+/// let pool = BufferPool::new(BufferPoolConfig::messages());
+/// let mut buffer = pool.acquire(100);
+/// assert_eq!((buffer.len(), buffer.capacity()), (0, 128));
+/// buffer.extend_from_slice(b"way of ");
+/// buffer.as_buf_mut().put_slice(b"a byte");
+/// assert_eq!(&buffer[..], b"way of a byte");
+/// ```
+pub struct PooledBuffer {
+    /// `None` only while the handle is being consumed.
+    slot: Option<Box<Slot>>,
+}
+
+impl PooledBuffer {
+    /// A buffer of the smallest class that holds `min_capacity` bytes, or of the heap.
+    #[inline]
+    pub(super) fn acquire(core: &Arc<Core>, min_capacity: usize) -> Self {
+        let class = core.sizes.index_for(min_capacity).unwrap_or(core.heap());
+        let bytes = core.class(class).map_or(min_capacity, |class| class.size);
+        Self { slot: Some(thread::acquire(core, class, bytes)) }
+    }
+
+    /// Bytes written.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.storage().len()
+    }
+
+    /// Whether nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.storage().is_empty()
+    }
+
+    /// Bytes that fit without a move to a larger buffer.
+    #[must_use]
+    pub fn capacity(&self) -> usize {
+        self.storage().capacity()
+    }
+
+    /// Forgets what was written.
+    pub fn clear(&mut self) {
+        self.storage_mut().clear();
+    }
+
+    /// Forgets what was written behind the first `len` bytes; nothing happens if there is less.
+    pub fn truncate(&mut self, len: usize) {
+        self.storage_mut().truncate(len);
+    }
+
+    /// Makes the length `len`, by forgetting or by writing `value` to what is new.
+    pub fn resize(&mut self, len: usize, value: u8) {
+        self.reserve(len.saturating_sub(self.len()));
+        self.storage_mut().resize(len, value);
+    }
+
+    /// Writes `bytes` at the end.
+    pub fn extend_from_slice(&mut self, bytes: &[u8]) {
+        self.reserve(bytes.len());
+        self.storage_mut().extend_from_slice(bytes);
+    }
+
+    /// Makes sure that `additional` more bytes fit. If they do not, what was written moves, in one copy,
+    /// to a buffer at least twice as large.
+    ///
+    /// # Panics
+    ///
+    /// If the sum does not fit `isize`, as with `Vec`.
+    pub fn reserve(&mut self, additional: usize) {
+        if additional > self.capacity() - self.len() {
+            self.grow(additional);
+        }
+    }
+
+    /// The room that is left, as a [`BufMut`] for readers and encoders: `capacity() - len()` bytes, never more.
+    ///
+    /// `BufMut` is an unsafe trait, and this crate forbids itself unsafe code: a type of its own cannot
+    /// implement it, but it can lend one that does.
+    pub fn as_buf_mut(&mut self) -> impl BufMut + '_ {
+        let storage = self.storage_mut();
+        let room = storage.capacity() - storage.len();
+        storage.limit(room)
+    }
+
+    #[cfg(millpond_loom)]
+    pub(super) fn from_slot(slot: Box<Slot>) -> Self {
+        Self { slot: Some(slot) }
+    }
+
+    /// Ends the handle without returning the slot.
+    pub(super) fn into_slot(mut self) -> Option<Box<Slot>> {
+        self.slot.take()
+    }
+
+    #[cold]
+    fn grow(&mut self, additional: usize) {
+        let Some(slot) = &self.slot else { return };
+        let wanted =
+            slot.storage.len().saturating_add(additional).max(slot.storage.capacity().saturating_mul(2));
+        let mut larger = Self::acquire(&slot.core, wanted);
+        larger.storage_mut().extend_from_slice(&slot.storage);
+        *self = larger;
+    }
+
+    fn storage(&self) -> &BytesMut {
+        match &self.slot {
+            Some(slot) => &slot.storage,
+            None => unreachable!("a handle owns its slot until it is consumed"),
+        }
+    }
+
+    fn storage_mut(&mut self) -> &mut BytesMut {
+        match &mut self.slot {
+            Some(slot) => &mut slot.storage,
+            None => unreachable!("a handle owns its slot until it is consumed"),
+        }
+    }
+}
+
+impl Drop for PooledBuffer {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(mut slot) = self.slot.take() {
+            slot.storage.clear();
+            thread::give_back(slot);
+        }
+    }
+}
+
+impl Deref for PooledBuffer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        self.storage()
+    }
+}
+
+impl DerefMut for PooledBuffer {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        self.storage_mut()
+    }
+}
+
+impl AsRef<[u8]> for PooledBuffer {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
+impl AsMut<[u8]> for PooledBuffer {
+    fn as_mut(&mut self) -> &mut [u8] {
+        self
+    }
+}
+
+/// Sizes only: what a buffer holds does not belong into a log.
+impl fmt::Debug for PooledBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PooledBuffer").field("len", &self.len()).field("capacity", &self.capacity()).finish()
+    }
+}

@@ -1,0 +1,422 @@
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
+use std::sync::mpsc;
+use std::thread;
+
+use bytes::{Buf, BufMut, Bytes};
+use proptest::prelude::*;
+
+use super::*;
+
+fn pool(classes: &[(usize, usize)], thread_cache_bytes: usize) -> BufferPool {
+    let builder = BufferPoolConfig::builder().thread_cache_bytes(thread_cache_bytes);
+    let builder = classes.iter().fold(builder, |builder, &(size, capacity)| builder.class(size, capacity));
+    BufferPool::new(builder.build().unwrap())
+}
+
+#[test]
+fn a_new_pool_holds_nothing_and_one_thread_allocates_once() {
+    let pool = pool(&[(128, 8)], 4096);
+    assert_eq!(pool.stats(), BufferPoolStats::default());
+    for _ in 0..1000 {
+        drop(pool.acquire(100));
+    }
+    let stats = pool.stats();
+    assert_eq!((stats.total_acquires, stats.total_allocations, stats.total_returns), (1000, 1, 1000));
+    assert_eq!((stats.idle_bytes, stats.live_bytes, stats.currently_in_use), (128, 128, 0));
+    assert_eq!(stats.hit_rate(), 99.9);
+}
+
+#[test]
+fn idle_memory_stays_within_the_capacities_by_every_way_home() {
+    for cache in [0, 256, 1 << 20] {
+        let pool = pool(&[(128, 4), (1024, 3)], cache);
+        let max =
+            BufferPoolConfig::builder().class(128, 4).class(1024, 3).build().unwrap().max_idle_bytes() as u64;
+        let hold = |size| (0..50).map(|_| pool.acquire(size)).collect::<Vec<_>>();
+        let buffers = [hold(100), hold(1000), hold(5000)].concat_buffers();
+        assert_eq!(pool.stats().currently_in_use, 150);
+        drop(buffers);
+        let stats = pool.stats();
+        assert_eq!((stats.idle_bytes, stats.currently_in_use, stats.heap_fallbacks), (max, 0, 50), "{cache}");
+
+        let frozen: Vec<Bytes> = hold(100)
+            .into_iter()
+            .map(|mut buffer| {
+                buffer.extend_from_slice(b"x");
+                buffer.freeze()
+            })
+            .collect();
+        let stats = pool.stats();
+        assert_eq!((stats.currently_in_use, stats.currently_parked), (0, 4), "{cache}: {stats}");
+        drop(frozen);
+        pool.flush_thread_cache();
+        let stats = pool.stats();
+        assert_eq!((stats.currently_parked, stats.idle_bytes), (0, max), "{cache}: {stats}");
+        assert_eq!(stats.total_acquires, stats.total_returns);
+        assert_eq!(pool.trim() as u64, max);
+        assert_eq!((pool.stats().idle_bytes, pool.stats().live_bytes), (0, 0));
+    }
+}
+
+trait ConcatBuffers {
+    fn concat_buffers(self) -> Vec<PooledBuffer>;
+}
+
+impl<const N: usize> ConcatBuffers for [Vec<PooledBuffer>; N] {
+    fn concat_buffers(self) -> Vec<PooledBuffer> {
+        self.into_iter().flatten().collect()
+    }
+}
+
+#[test]
+fn a_request_that_no_class_fits_is_served_and_counted_and_never_kept() {
+    let pool = pool(&[(128, 4)], 4096);
+    assert_eq!(pool.try_acquire(129).unwrap_err(), AcquireError::TooLarge { requested: 129, largest: 128 });
+    let mut buffer = pool.acquire(129);
+    assert!(buffer.capacity() >= 129);
+    buffer.resize(129, 7);
+    let (bytes, shared) = (buffer.freeze(), pool.acquire(500).into_shared());
+    drop((shared.clone(), shared, bytes));
+    let stats = pool.stats();
+    assert_eq!((stats.heap_fallbacks, stats.total_allocations, stats.total_returns), (2, 2, 2));
+    assert_eq!((stats.live_bytes, stats.currently_in_use, stats.currently_parked), (0, 0, 0));
+}
+
+#[test]
+fn a_buffer_that_outgrows_its_class_moves_and_both_return_to_their_own() {
+    let pool = pool(&[(16, 4), (64, 4)], 4096);
+    let mut buffer = pool.acquire(10);
+    buffer.extend_from_slice(&[1; 16]);
+    assert_eq!(buffer.capacity(), 16);
+    buffer.extend_from_slice(&[2; 4]);
+    assert_eq!((buffer.capacity(), buffer.len()), (64, 20));
+    assert_eq!(&buffer[14..18], &[1, 1, 2, 2]);
+    assert_eq!((pool.stats().currently_in_use, pool.stats().idle_bytes), (1, 16));
+    buffer.resize(65, 3);
+    assert!(buffer.capacity() >= 128);
+    drop(buffer);
+    let stats = pool.stats();
+    assert_eq!((stats.idle_bytes, stats.heap_fallbacks, stats.currently_in_use), (80, 1, 0));
+}
+
+#[test]
+fn the_lent_room_never_grows_the_buffer() {
+    let pool = pool(&[(16, 4)], 4096);
+    let mut buffer = pool.acquire(16);
+    buffer.extend_from_slice(b"0123");
+    {
+        let mut room = buffer.as_buf_mut();
+        assert_eq!(room.remaining_mut(), 12);
+        room.put_slice(b"456789abcdef");
+        assert_eq!((room.remaining_mut(), room.has_remaining_mut()), (0, false));
+    }
+    assert_eq!((&buffer[..], buffer.capacity()), (&b"0123456789abcdef"[..], 16));
+}
+
+#[test]
+fn shared_bytes_return_at_the_drop_of_the_last_handle() {
+    let pool = pool(&[(64, 4)], 4096);
+    let mut buffer = pool.acquire(64);
+    buffer.extend_from_slice(b"hello, world");
+    let mut all = buffer.into_shared();
+    let (clone, empty) = (all.clone(), all.slice(3..3));
+    let hello = all.split_to(5);
+    all.advance(2);
+    assert_eq!((&hello[..], &all[..], &clone[..]), (&b"hello"[..], &b"world"[..], &b"hello, world"[..]));
+    let foreign: Bytes = all.copy_to_bytes(5);
+    assert_eq!((&foreign[..], all.len()), (&b"world"[..], 0));
+    drop((clone, hello, all));
+    assert_eq!((pool.stats().currently_in_use, pool.stats().currently_parked), (1, 0));
+    drop(empty);
+    assert_eq!((pool.stats().currently_in_use, pool.stats().currently_parked), (0, 1), "a Bytes is out");
+    drop(foreign);
+    pool.flush_thread_cache();
+    assert_eq!((pool.stats().currently_parked, pool.stats().idle_bytes), (0, 64));
+    assert_eq!(pool.acquire(64).capacity(), 64);
+    assert_eq!(pool.stats().total_allocations, 1);
+}
+
+#[test]
+fn an_advanced_view_comes_back_whole() {
+    let pool = pool(&[(64, 4)], 4096);
+    let mut buffer = pool.acquire(64);
+    buffer.resize(64, 9);
+    let mut shared = buffer.into_shared();
+    shared.advance(40);
+    drop(shared);
+    let buffer = pool.acquire(64);
+    assert_eq!((buffer.len(), buffer.capacity(), pool.stats().total_allocations), (0, 64, 1));
+}
+
+#[test]
+fn frozen_bytes_that_outlive_others_do_not_hide_the_free_ones() {
+    let pool = pool(&[(64, 16)], 4096);
+    let make = || {
+        let mut buffer = pool.acquire(64);
+        buffer.extend_from_slice(b"x");
+        buffer.freeze()
+    };
+    let resident: Vec<Bytes> = (0..6).map(|_| make()).collect();
+    for _ in 0..100 {
+        drop(make());
+    }
+    assert_eq!(pool.stats().total_allocations, 7, "{}", pool.stats());
+    drop(resident);
+}
+
+#[test]
+fn a_thread_gives_its_cache_back_when_it_exits() {
+    let pool = pool(&[(64, 64)], 4096);
+    let theirs = pool.clone();
+    thread::spawn(move || {
+        let held: Vec<_> = (0..10).map(|_| theirs.acquire(64)).collect();
+        drop(held);
+        let mut frozen = theirs.acquire(64);
+        frozen.extend_from_slice(b"x");
+        drop(frozen.freeze());
+    })
+    .join()
+    .unwrap();
+    let stats = pool.stats();
+    assert_eq!((stats.total_allocations, stats.idle_buffers, stats.currently_parked), (10, 10, 0), "{stats}");
+    let held: Vec<_> = (0..10).map(|_| pool.acquire(64)).collect();
+    assert_eq!(pool.stats().total_allocations, 10, "{}", pool.stats());
+    drop(held);
+}
+
+#[test]
+fn buffers_made_here_and_dropped_there_circulate() {
+    let pool = pool(&[(1024, 64)], 16 * 1024);
+    let (send, receive) = mpsc::sync_channel::<Bytes>(8);
+    let (send_shared, receive_shared) = mpsc::sync_channel::<PooledBytes>(8);
+    let reader = thread::spawn(move || {
+        receive.into_iter().for_each(|bytes| assert_eq!(bytes.len(), 5));
+        receive_shared.into_iter().for_each(|bytes| assert_eq!(bytes.len(), 5));
+    });
+    for _ in 0..10_000 {
+        let mut buffer = pool.acquire(1000);
+        buffer.extend_from_slice(b"hello");
+        send.send(buffer.freeze()).unwrap();
+    }
+    drop(send);
+    for _ in 0..10_000 {
+        let mut buffer = pool.acquire(1000);
+        buffer.extend_from_slice(b"hello");
+        send_shared.send(buffer.into_shared()).unwrap();
+    }
+    drop(send_shared);
+    reader.join().unwrap();
+    pool.flush_thread_cache();
+    let stats = pool.stats();
+    assert!(stats.total_allocations <= 64, "{stats}");
+    assert_eq!((stats.total_acquires, stats.total_returns), (20_000, 20_000), "{stats}");
+    assert_eq!((stats.currently_in_use, stats.currently_parked), (0, 0), "{stats}");
+}
+
+#[test]
+fn what_is_out_when_the_last_handle_goes_stays_valid_and_is_freed() {
+    let pool = pool(&[(64, 4)], 4096);
+    let core = Arc::downgrade(&pool.handle.core);
+    let (mut held, mut frozen, idle) = (pool.acquire(64), pool.acquire(64), pool.acquire(64));
+    frozen.extend_from_slice(b"frozen");
+    let shared = frozen.into_shared();
+    let bytes: Bytes = shared.clone().into();
+    drop(idle);
+    drop(pool);
+    held.extend_from_slice(b"still here");
+    assert_eq!((&held[..], &shared[..], &bytes[..]), (&b"still here"[..], &b"frozen"[..], &b"frozen"[..]));
+    drop((held, shared, bytes));
+    // A cache made by a late return is let go when the thread next turns to another pool.
+    for _ in 0..2 {
+        drop(BufferPool::new(BufferPoolConfig::proxy()).acquire(1));
+    }
+    assert_eq!(core.strong_count(), 0);
+}
+
+#[test]
+fn many_pools_in_one_thread_keep_their_caches_and_leave_nothing() {
+    let pools: Vec<_> = (0..40).map(|_| pool(&[(64, 4)], 4096)).collect();
+    for _ in 0..10 {
+        for pool in &pools {
+            drop(pool.acquire(64));
+        }
+    }
+    for pool in &pools {
+        assert_eq!(pool.stats().total_allocations, 1, "{}", pool.stats());
+    }
+    let cores: Vec<_> = pools.iter().map(|pool| Arc::downgrade(&pool.handle.core)).collect();
+    drop(pools);
+    assert!(cores.iter().all(|core| core.strong_count() == 0));
+}
+
+#[test]
+fn a_buffer_dropped_by_another_thread_local_destructor_is_not_lost() {
+    thread_local!(static LATE: RefCell<Vec<PooledBuffer>> = const { RefCell::new(Vec::new()) });
+    for touch_pool_first in [false, true] {
+        let pool = pool(&[(64, 4)], 4096);
+        let theirs = pool.clone();
+        thread::spawn(move || {
+            if touch_pool_first {
+                drop(theirs.acquire(64));
+            }
+            // Destructors run in an order of the system's choice; both are tried.
+            LATE.with(|late| late.borrow_mut().push(theirs.acquire(64)));
+        })
+        .join()
+        .unwrap();
+        let stats = pool.stats();
+        assert_eq!((stats.currently_in_use, stats.idle_buffers), (0, 1), "{touch_pool_first}: {stats}");
+    }
+}
+
+#[test]
+fn a_panic_while_a_buffer_is_held_returns_it() {
+    let pool = pool(&[(64, 4)], 4096);
+    let theirs = pool.clone();
+    let panicked = thread::spawn(move || {
+        let _held = theirs.acquire(64);
+        panic!("on purpose");
+    });
+    assert!(panicked.join().is_err());
+    assert_eq!((pool.stats().currently_in_use, pool.stats().idle_buffers), (0, 1));
+}
+
+#[test]
+fn a_table_that_is_none_is_refused_with_the_reason() {
+    let from = |classes: &[(usize, usize)]| BufferPoolConfig::from_map(classes.iter().copied().collect());
+    assert_eq!(from(&[]), Err(ConfigError::NoClasses));
+    assert_eq!(from(&[(0, 1)]), Err(ConfigError::ZeroSize));
+    assert_eq!(from(&[(8, 0)]), Err(ConfigError::ZeroCapacity { size: 8 }));
+    assert_eq!(from(&[(1 << 31, 1)]), Err(ConfigError::ClassTooLarge { size: 1 << 31, max: 1 << 30 }));
+    assert_eq!(from(&[(1 << 30, usize::MAX)]), Err(ConfigError::CapacityOverflow));
+    let many: HashMap<_, _> = (1..=65).map(|size| (size, 1)).collect();
+    assert_eq!(BufferPoolConfig::from_map(many), Err(ConfigError::TooManyClasses { count: 65, max: 64 }));
+    let twice = BufferPoolConfig::builder().class(8, 1).class(8, 2).build();
+    assert_eq!(twice, Err(ConfigError::DuplicateSize { size: 8 }));
+    assert_eq!(from(&[(8, 1), (4, 2)]).unwrap().classes(), &[(4, 2), (8, 1)]);
+}
+
+/// What a user may do, in any order; the oracle is a plain `Vec<u8>` beside each handle.
+#[derive(Clone, Debug)]
+enum Operation {
+    Acquire(usize),
+    Extend(usize, u8),
+    Resize(usize, u8),
+    Truncate(usize),
+    Drop,
+    Freeze,
+    Share,
+    Clone,
+    Slice(usize, usize),
+    IntoBytes,
+    Trim,
+    Flush,
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    use Operation::*;
+    prop_oneof![
+        4 => (0_usize..300).prop_map(Acquire),
+        3 => (0_usize..300, any::<u8>()).prop_map(|(len, byte)| Extend(len, byte)),
+        1 => (0_usize..300, any::<u8>()).prop_map(|(len, byte)| Resize(len, byte)),
+        1 => (0_usize..300).prop_map(Truncate),
+        3 => Just(Drop),
+        2 => Just(Freeze),
+        2 => Just(Share),
+        2 => Just(Clone),
+        1 => (0_usize..300, 0_usize..300).prop_map(|(from, len)| Slice(from, len)),
+        1 => Just(IntoBytes),
+        1 => Just(Trim),
+        1 => Just(Flush),
+    ]
+}
+
+enum Held {
+    Buffer(PooledBuffer),
+    Shared(PooledBytes),
+    Plain(Bytes),
+}
+
+impl Held {
+    fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Buffer(buffer) => buffer,
+            Self::Shared(shared) => shared,
+            Self::Plain(bytes) => bytes,
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn handles_agree_with_a_plain_oracle_and_nothing_is_lost(
+        operations in prop::collection::vec(operation(), 1..200),
+        cache in prop_oneof![Just(0), Just(200), Just(1 << 20)],
+    ) {
+        let pool = pool(&[(16, 3), (64, 5), (200, 2)], cache);
+        let max_idle = (16 * 3 + 64 * 5 + 200 * 2) as u64;
+        let mut held: VecDeque<(Held, Vec<u8>)> = VecDeque::new();
+        for operation in operations {
+            if let Operation::Acquire(size) = operation {
+                let buffer = pool.acquire(size);
+                prop_assert!(buffer.capacity() >= size && buffer.is_empty());
+                held.push_back((Held::Buffer(buffer), Vec::new()));
+                continue;
+            }
+            let Some((handle, mut oracle)) = held.pop_front() else { continue };
+            let kept = match (operation, handle) {
+                (Operation::Extend(len, byte), Held::Buffer(mut buffer)) => {
+                    buffer.extend_from_slice(&vec![byte; len]);
+                    oracle.extend(vec![byte; len]);
+                    Some(Held::Buffer(buffer))
+                }
+                (Operation::Resize(len, byte), Held::Buffer(mut buffer)) => {
+                    buffer.resize(len, byte);
+                    oracle.resize(len, byte);
+                    Some(Held::Buffer(buffer))
+                }
+                (Operation::Truncate(len), Held::Buffer(mut buffer)) => {
+                    buffer.truncate(len);
+                    oracle.truncate(len);
+                    Some(Held::Buffer(buffer))
+                }
+                (Operation::Drop, _) => None,
+                (Operation::Freeze, Held::Buffer(buffer)) => Some(Held::Plain(buffer.freeze())),
+                (Operation::Share, Held::Buffer(buffer)) => Some(Held::Shared(buffer.into_shared())),
+                (Operation::Clone, Held::Shared(shared)) => {
+                    held.push_back((Held::Shared(shared.clone()), oracle.clone()));
+                    Some(Held::Shared(shared))
+                }
+                (Operation::Clone, Held::Plain(bytes)) => {
+                    held.push_back((Held::Plain(bytes.clone()), oracle.clone()));
+                    Some(Held::Plain(bytes))
+                }
+                (Operation::Slice(from, len), Held::Shared(shared)) => {
+                    let from = from.min(oracle.len());
+                    let to = (from + len).min(oracle.len());
+                    held.push_back((Held::Shared(shared.slice(from..to)), oracle[from..to].to_vec()));
+                    Some(Held::Shared(shared))
+                }
+                (Operation::IntoBytes, Held::Shared(shared)) => Some(Held::Plain(shared.into())),
+                (Operation::Trim, handle) => { pool.trim(); Some(handle) }
+                (Operation::Flush, handle) => { pool.flush_thread_cache(); Some(handle) }
+                (_, handle) => Some(handle),
+            };
+            if let Some(handle) = kept {
+                held.push_back((handle, oracle));
+            }
+            for (handle, oracle) in &held {
+                prop_assert_eq!(handle.bytes(), &oracle[..]);
+            }
+            let stats = pool.stats();
+            prop_assert!(stats.idle_bytes <= max_idle, "{}", stats);
+        }
+        held.clear();
+        pool.trim();
+        let stats = pool.stats();
+        prop_assert_eq!((stats.currently_in_use, stats.currently_parked), (0, 0), "{}", stats);
+        prop_assert_eq!(stats.total_acquires, stats.total_returns, "{}", stats);
+        prop_assert_eq!((stats.idle_bytes, stats.live_bytes), (0, 0), "{}", stats);
+    }
+}

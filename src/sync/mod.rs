@@ -1,0 +1,23 @@
+//! Layer 0: the only door to atomics, `Arc`, `Mutex`, thread locals and the class queue.
+//!
+//! ```text
+//!                 ┌─ real.rs   std and crossbeam, what users run
+//!  crate::sync ───┤
+//!                 └─ model.rs  the same names from loom, under `--cfg millpond_loom`
+//! ```
+//!
+//! Everything above names these types only through this module, so the models in `loom-tests` check
+//! the very code that ships. `tests/layering.rs` keeps the rule; clippy's `disallowed-types` cannot, as it
+//! looks through re-exports and would refuse these as well.
+//!
+//! Absent on purpose: any unsafe code, and any logic of the pool.
+
+#[cfg(not(millpond_loom))]
+mod real;
+#[cfg(not(millpond_loom))]
+pub(crate) use real::{Arc, ClassQueue, Mutex, atomic, thread_local};
+
+#[cfg(millpond_loom)]
+mod model;
+#[cfg(millpond_loom)]
+pub(crate) use model::{Arc, ClassQueue, Mutex, atomic, thread_local};
