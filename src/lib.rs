@@ -13,6 +13,9 @@ pub mod transport;
 mod size;
 mod sync;
 
+#[cfg(millpond_loom)]
+#[doc(hidden)]
+pub use pool::model;
 pub use pool::{
     AcquireError, BufferPool, BufferPoolConfig, BufferPoolStats, ConfigError, PooledBuffer, PooledBytes,
 };

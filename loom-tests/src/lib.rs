@@ -1,1 +1,1 @@
-//! Loom models.
+#![doc = include_str!("../README.md")]

@@ -206,16 +206,16 @@ impl Core {
     }
 
     /// An acquire in such a thread.
-    pub(super) fn acquire_cacheless(self: &Arc<Self>, class: usize, bytes: usize) -> Box<Slot> {
-        let ready = self.class(class).and_then(|class| class.pop_ready().inspect(|_| class.give_room(1)));
-        self.cacheless(class, |counters| match ready {
+    pub(super) fn acquire_cacheless(core: &Arc<Self>, class: usize, bytes: usize) -> Box<Slot> {
+        let ready = core.class(class).and_then(|class| class.pop_ready().inspect(|_| class.give_room(1)));
+        core.cacheless(class, |counters| match ready {
             Some(slot) => {
                 counters.shared_hits.bump();
                 slot
             }
             None => {
                 counters.made.bump();
-                Slot::new(self, class, bytes)
+                Slot::new(core, class, bytes)
             }
         })
     }

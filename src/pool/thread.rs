@@ -29,7 +29,7 @@ struct ThreadCaches {
 #[inline]
 pub(super) fn acquire(core: &Arc<Core>, class: usize, bytes: usize) -> Box<Slot> {
     with_cache(core, |cache| cache.acquire(class, bytes))
-        .unwrap_or_else(|| core.acquire_cacheless(class, bytes))
+        .unwrap_or_else(|| Core::acquire_cacheless(core, class, bytes))
 }
 
 /// Takes an empty slot back, in any thread, at any moment of its life.
