@@ -1,0 +1,121 @@
+use std::process::ExitCode;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::error::ErrorKind;
+use clap::{Args, Parser, Subcommand};
+use millpond::transport::Endpoint;
+
+/// The pools of a high-throughput proxy, at work.
+///
+/// Without a command it runs the demo: TLV frames from a load generator through the proxy to an echo server
+/// and back, over loopback sockets in this process, and then a table of what that took.
+#[derive(Debug, Parser)]
+#[command(version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    #[command(flatten)]
+    pub(crate) demo: DemoArgs,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Runs the demo, as the command alone does
+    Demo(DemoArgs),
+    /// Relays every connection to an upstream, until Ctrl-C; then drains
+    Proxy(ProxyArgs),
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct DemoArgs {
+    /// How long the load runs; the first fifth warms up and is not measured
+    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = positive_seconds)]
+    pub(crate) duration: Duration,
+
+    /// Connections of the load generator
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub(crate) connections: u16,
+
+    /// Prints one JSON object instead of the table
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Examples:
+///
+///   millpond proxy --listen tcp://127.0.0.1:7000 --to tcp://127.0.0.1:6379
+///   millpond proxy --listen unix:///run/app.sock --to tcp://10.0.0.7:5432 --stats-every 10
+#[derive(Args, Debug)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct ProxyArgs {
+    /// Where to accept: tcp://HOST:PORT (port 0 takes a free one) or unix:///PATH
+    #[arg(long, value_name = "ENDPOINT")]
+    pub(crate) listen: Endpoint,
+
+    /// Where to connect to: tcp://HOST:PORT or unix:///PATH
+    #[arg(long, value_name = "ENDPOINT")]
+    pub(crate) to: Endpoint,
+
+    /// Buffer bytes lent to all connections at once, at most; the rest wait in line
+    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    pub(crate) buffer_budget: ByteSize,
+
+    /// Connections relayed at once, at most; the system's accept queue holds the next
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive)]
+    pub(crate) max_connections: usize,
+
+    /// Closes a connection without a byte either way for so long; 0: never
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    pub(crate) idle_timeout: Duration,
+
+    /// Gives up connecting to the upstream after so long
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds)]
+    pub(crate) connect_timeout: Duration,
+
+    /// How long Ctrl-C waits for open connections before it cuts them; a second Ctrl-C cuts at once
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    pub(crate) drain_timeout: Duration,
+
+    /// Prints a line of statistics to stderr so often; 0: only at the end
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub(crate) stats_every: Duration,
+}
+
+impl Cli {
+    /// The parsed command line; help goes to stdout, an error, in one line, to stderr.
+    pub(crate) fn from_command_line() -> Result<Self, ExitCode> {
+        Self::try_parse().map_err(|error| match error.kind() {
+            ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
+                // A closed stdout is the reader's choice.
+                let _ = error.print();
+                ExitCode::SUCCESS
+            }
+            _ => {
+                let text = error.render().to_string();
+                let what = text.split("\n\n").next().unwrap_or_default();
+                let line: Vec<&str> = what.split_whitespace().collect();
+                let line = line.join(" ");
+                eprintln!("millpond: {} (see millpond --help)", line.trim_start_matches("error: "));
+                ExitCode::from(2)
+            }
+        })
+    }
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    // Further away than a timer counts is never, which 0 says where it is meant.
+    seconds
+        .filter(|seconds| *seconds <= Duration::from_secs(366 * 86_400))
+        .ok_or_else(|| "write seconds, as in 5 or 0.5".to_owned())
+}
+
+fn positive_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text).and_then(|time| if time.is_zero() { Err("write more than 0 seconds".to_owned()) } else { Ok(time) })
+}
+
+fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "write a number from 1 on".to_owned())
+}

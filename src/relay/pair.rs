@@ -1,0 +1,102 @@
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::error::{Cause, RelayError, Side};
+use super::pump::{Pump, PumpError};
+use super::{Shared, Transferred};
+use crate::transport::Stream;
+
+/// One connection: two sockets, two pumps, one timer.
+pub(super) struct Pair<'a> {
+    shared: &'a Shared,
+    client: Stream,
+    upstream: Stream,
+    up: Pump<'a>,
+    down: Pump<'a>,
+    /// The first side that could not be written to; the other direction goes on.
+    unwritable: Option<(Side, io::Error)>,
+    last_byte: Instant,
+}
+
+impl<'a> Pair<'a> {
+    pub(super) fn new(client: Stream, upstream: Stream, shared: &'a Shared) -> Self {
+        let pump = |flow| Pump::new(&shared.lender, flow);
+        let (up, down) = (pump(&shared.counters.to_upstream), pump(&shared.counters.to_client));
+        Self { shared, client, upstream, up, down, unwritable: None, last_byte: Instant::now() }
+    }
+
+    pub(super) async fn run(mut self) -> Result<Transferred, RelayError> {
+        // One timer a connection, set anew when it fires and not when a byte moves.
+        let mut idle = pin!(self.shared.config.idle_timeout.map(sleep));
+        poll_fn(|cx| match self.poll(cx) {
+            Poll::Pending => match self.poll_idle(cx, idle.as_mut()) {
+                Poll::Ready(error) => Poll::Ready(Err(error)),
+                Poll::Pending => Poll::Pending,
+            },
+            done => done,
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Transferred, RelayError>> {
+        let mut moved = false;
+        let up = self.up.poll(cx, &mut self.client, &mut self.upstream, &mut moved);
+        let up = self.settle(up, Side::Client)?;
+        let down = self.down.poll(cx, &mut self.upstream, &mut self.client, &mut moved);
+        let down = self.settle(down, Side::Upstream)?;
+        if moved {
+            self.last_byte = Instant::now();
+        }
+        if up.is_pending() || down.is_pending() {
+            return Poll::Pending;
+        }
+        Poll::Ready(match self.unwritable.take() {
+            Some((side, source)) => Err(RelayError(Cause::Write { side, source })),
+            None => Ok(Transferred { to_upstream: self.up.written, to_client: self.down.written }),
+        })
+    }
+
+    /// What the outcome of the pump that reads from `side` means for the connection.
+    fn settle(&mut self, outcome: Poll<Result<(), PumpError>>, side: Side) -> Result<Poll<()>, RelayError> {
+        match outcome {
+            Poll::Pending => Ok(Poll::Pending),
+            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
+            Poll::Ready(Err(PumpError::Read(source))) => {
+                self.client.reset_on_close();
+                self.upstream.reset_on_close();
+                Err(RelayError(match self.unwritable.take() {
+                    Some((side, source)) => Cause::Write { side, source },
+                    None => Cause::Read { side, source },
+                }))
+            }
+            Poll::Ready(Err(PumpError::Write(source))) => {
+                let (pump, other) = match side {
+                    Side::Client => (&mut self.up, Side::Upstream),
+                    Side::Upstream => (&mut self.down, Side::Client),
+                };
+                pump.stop();
+                self.unwritable.get_or_insert((other, source));
+                Ok(Poll::Ready(()))
+            }
+        }
+    }
+
+    fn poll_idle(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Option<Sleep>>) -> Poll<RelayError> {
+        let Some(after) = self.shared.config.idle_timeout else { return Poll::Pending };
+        while let Some(mut timer) = timer.as_mut().as_pin_mut() {
+            if timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let until = self.last_byte + after;
+            if until <= Instant::now() {
+                return Poll::Ready(RelayError(Cause::Idle { after }));
+            }
+            timer.reset(until);
+        }
+        Poll::Pending
+    }
+}

@@ -1,0 +1,194 @@
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncReadExt, AsyncWrite};
+use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
+
+use super::stats::Flow;
+use crate::pool::{BufferPool, PooledBuffer};
+use crate::transport::Stream;
+
+/// For peers that say little: a request, or a reply of a page with its header.
+const SMALL: usize = 8 * 1024;
+/// Where larger reads stop saving system calls.
+const LARGE: usize = 64 * 1024;
+/// Reads in a row that would have fitted a small loan before the next one is small again. One alone may be
+/// the tail of a large reply, and a small loan in front of the next would cost a system call more.
+const SMALL_READS_BEFORE_SMALL: u8 = 8;
+/// What one permit of the budget stands for: all loans are multiples, and a semaphore counts to 2^29 at least.
+const PERMIT: usize = 1024;
+
+/// Lends buffers under a budget.
+#[derive(Debug)]
+pub(super) struct Lender {
+    pool: BufferPool,
+    budget: usize,
+    permits: Semaphore,
+}
+
+/// A buffer, and the part of the budget it takes. Dropping it gives both back.
+pub(super) struct Loan<'a> {
+    buffer: PooledBuffer,
+    _permit: SemaphorePermit<'a>,
+}
+
+impl Lender {
+    pub(super) fn new(pool: BufferPool, budget: usize) -> Self {
+        let permits = (budget / PERMIT).clamp(SMALL / PERMIT, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        Self { pool, budget: permits * PERMIT, permits: Semaphore::new(permits) }
+    }
+
+    pub(super) fn pool(&self) -> &BufferPool {
+        &self.pool
+    }
+
+    pub(super) fn bytes_on_loan(&self) -> usize {
+        self.budget - self.permits.available_permits() * PERMIT
+    }
+
+    /// A loan of `size` or, if the budget has no room for it now, a small one; `None` if not even that.
+    fn lend(&self, size: usize) -> Option<Loan<'_>> {
+        self.try_lend(size).or_else(|| self.try_lend(SMALL))
+    }
+
+    fn try_lend(&self, size: usize) -> Option<Loan<'_>> {
+        match self.permits.try_acquire_many((size / PERMIT) as u32) {
+            Ok(permit) => Some(Loan { buffer: self.pool.acquire(size), _permit: permit }),
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => None,
+        }
+    }
+
+    /// Waits in line for a small loan.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it leaves the line and holds nothing.
+    async fn wait(&self) -> io::Result<Loan<'_>> {
+        let permit = self.permits.acquire_many((SMALL / PERMIT) as u32).await.map_err(io::Error::other)?;
+        Ok(Loan { buffer: self.pool.acquire(SMALL), _permit: permit })
+    }
+}
+
+/// One direction of a connection, as a state machine: it is as large as its largest state, which is one loan.
+pub(super) struct Pump<'a> {
+    lender: &'a Lender,
+    flow: &'a Flow,
+    state: State<'a>,
+    large: bool,
+    small_reads: u8,
+    pub(super) written: u64,
+}
+
+enum State<'a> {
+    /// Nothing to say, nothing held.
+    Idle,
+    /// There is something to read, and the budget is used up. The box is made only here.
+    InLine(Pin<Box<dyn Future<Output = io::Result<Loan<'a>>> + Send + 'a>>),
+    /// Read, and written up to the offset.
+    Writing(Loan<'a>, usize),
+    /// The reader's side has ended, the writer's side is being told.
+    Ending,
+    Ended,
+}
+
+/// Which side an error came from.
+pub(super) enum PumpError {
+    Read(io::Error),
+    Write(io::Error),
+}
+
+impl<'a> Pump<'a> {
+    pub(super) fn new(lender: &'a Lender, flow: &'a Flow) -> Self {
+        Self { lender, flow, state: State::Idle, large: false, small_reads: 0, written: 0 }
+    }
+
+    /// Moves what can be moved. `moved` is set if any byte was.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        to: &mut Stream,
+        moved: &mut bool,
+    ) -> Poll<Result<(), PumpError>> {
+        loop {
+            match &mut self.state {
+                State::Idle => {
+                    ready!(from.poll_read_ready(cx)).map_err(PumpError::Read)?;
+                    let size = if self.large { LARGE } else { SMALL };
+                    match self.lender.lend(size) {
+                        Some(loan) => ready!(self.poll_fill(cx, from, loan))?,
+                        None => self.state = State::InLine(Box::pin(self.lender.wait())),
+                    }
+                }
+                State::InLine(wait) => {
+                    let loan = ready!(wait.as_mut().poll(cx)).map_err(PumpError::Read)?;
+                    self.state = State::Idle;
+                    ready!(self.poll_fill(cx, from, loan))?;
+                }
+                State::Writing(loan, offset) => {
+                    let rest = loan.buffer.get(*offset..).unwrap_or_default();
+                    if rest.is_empty() {
+                        self.state = State::Idle;
+                        continue;
+                    }
+                    let count = ready!(Pin::new(&mut *to).poll_write(cx, rest)).map_err(PumpError::Write)?;
+                    if count == 0 {
+                        return Poll::Ready(Err(PumpError::Write(io::ErrorKind::WriteZero.into())));
+                    }
+                    *offset += count;
+                    *moved = true;
+                    self.written += count as u64;
+                    self.flow.add(count);
+                }
+                State::Ending => {
+                    match ready!(Pin::new(&mut *to).poll_shutdown(cx)) {
+                        // The peer went first.
+                        Err(error) if error.kind() != io::ErrorKind::NotConnected => {
+                            return Poll::Ready(Err(PumpError::Write(error)));
+                        }
+                        _ => self.state = State::Ended,
+                    }
+                }
+                State::Ended => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    /// Gives back what it holds; no byte goes this way any more.
+    pub(super) fn stop(&mut self) {
+        self.state = State::Ended;
+    }
+
+    /// One read into the loan. Pending: there was nothing after all, and the loan goes back.
+    ///
+    /// `poll_read` and not `try_read`: after a read that did not fill its buffer the runtime takes the socket
+    /// for drained, so that the next wait costs no system call to find that out.
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut Stream,
+        mut loan: Loan<'a>,
+    ) -> Poll<Result<(), PumpError>> {
+        let capacity = loan.buffer.capacity();
+        let count = {
+            let mut room = loan.buffer.as_buf_mut();
+            let read = pin!(from.read_buf(&mut room));
+            ready!(read.poll(cx)).map_err(PumpError::Read)?
+        };
+        self.state = if count == 0 { State::Ending } else { State::Writing(loan, 0) };
+        self.learn(count, capacity);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The next loan's size from what this read filled.
+    fn learn(&mut self, count: usize, capacity: usize) {
+        if count >= capacity {
+            self.large = true;
+        }
+        self.small_reads = if count >= SMALL { 0 } else { self.small_reads.saturating_add(1) };
+        if self.small_reads >= SMALL_READS_BEFORE_SMALL {
+            self.large = false;
+        }
+    }
+}

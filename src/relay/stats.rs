@@ -1,0 +1,135 @@
+use std::fmt;
+
+use super::error::RelayErrorKind;
+use crate::sync::atomic::{AtomicU64, Ordering};
+
+/// Counted by all connections. One addition a read or write, beside a system call that costs a thousand of them.
+#[derive(Debug, Default)]
+pub(super) struct Counters {
+    accepted: AtomicU64,
+    completed: AtomicU64,
+    unreachable: AtomicU64,
+    reset: AtomicU64,
+    io_failed: AtomicU64,
+    idle_timeouts: AtomicU64,
+    cut: AtomicU64,
+    pub(super) to_upstream: Flow,
+    pub(super) to_client: Flow,
+}
+
+/// Bytes of one direction.
+#[derive(Debug, Default)]
+pub(super) struct Flow(AtomicU64);
+
+impl Flow {
+    pub(super) fn add(&self, bytes: usize) {
+        add(&self.0, bytes as u64);
+    }
+}
+
+impl Counters {
+    pub(super) fn accepted(&self) {
+        add(&self.accepted, 1);
+    }
+
+    pub(super) fn cut(&self, connections: u64) {
+        add(&self.cut, connections);
+    }
+
+    /// A connection ended by itself; `None`: well.
+    pub(super) fn ended(&self, error: Option<RelayErrorKind>) {
+        let counter = match error {
+            None => &self.completed,
+            Some(RelayErrorKind::Connect) => &self.unreachable,
+            Some(RelayErrorKind::Reset(_)) => &self.reset,
+            Some(RelayErrorKind::Io(_)) => &self.io_failed,
+            Some(RelayErrorKind::IdleTimeout) => &self.idle_timeouts,
+        };
+        add(counter, 1);
+    }
+
+    pub(super) fn snapshot(&self, bytes_on_loan: usize) -> RelayStats {
+        // Ordering: Relaxed. Each is a sum of its own; a snapshot is not a transaction over them.
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let mut stats = RelayStats {
+            accepted: get(&self.accepted),
+            active: 0,
+            completed: get(&self.completed),
+            unreachable: get(&self.unreachable),
+            reset: get(&self.reset),
+            io_failed: get(&self.io_failed),
+            idle_timeouts: get(&self.idle_timeouts),
+            cut: get(&self.cut),
+            bytes_to_upstream: get(&self.to_upstream.0),
+            bytes_to_client: get(&self.to_client.0),
+            bytes_on_loan,
+        };
+        let ended = stats.completed + stats.failed() + stats.cut;
+        stats.active = stats.accepted.saturating_sub(ended);
+        stats
+    }
+}
+
+fn add(counter: &AtomicU64, amount: u64) {
+    // Ordering: Relaxed, see `Counters::snapshot`.
+    counter.fetch_add(amount, Ordering::Relaxed);
+}
+
+/// A snapshot of what a [`Relay`](super::Relay)'s servers did and hold: connections and bytes since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RelayStats {
+    /// Connections taken in.
+    pub accepted: u64,
+    /// Connections open now.
+    pub active: u64,
+    /// Ended by the end of both directions.
+    pub completed: u64,
+    /// Ended because the upstream could not be reached.
+    pub unreachable: u64,
+    /// Ended by a reset of either side.
+    pub reset: u64,
+    /// Ended by another I/O error.
+    pub io_failed: u64,
+    /// Ended by the idle timeout.
+    pub idle_timeouts: u64,
+    /// Ended by the deadline of a shutdown.
+    pub cut: u64,
+    /// Bytes written to upstreams.
+    pub bytes_to_upstream: u64,
+    /// Bytes written to clients.
+    pub bytes_to_client: u64,
+    /// Buffer bytes lent to connections now; never above the budget.
+    pub bytes_on_loan: usize,
+}
+
+impl RelayStats {
+    /// Connections that ended with an error.
+    #[must_use]
+    pub fn failed(&self) -> u64 {
+        self.unreachable + self.reset + self.io_failed + self.idle_timeouts
+    }
+}
+
+/// One line for a log.
+impl fmt::Display for RelayStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "connections {} open, {} accepted, {} completed, {} failed (unreachable {}, reset {}, io {}, idle {}), \
+             {} cut; bytes {} up, {} down; {} B on loan",
+            self.active,
+            self.accepted,
+            self.completed,
+            self.failed(),
+            self.unreachable,
+            self.reset,
+            self.io_failed,
+            self.idle_timeouts,
+            self.cut,
+            self.bytes_to_upstream,
+            self.bytes_to_client,
+            self.bytes_on_loan,
+        )
+    }
+}

@@ -1,0 +1,110 @@
+use std::fs;
+use std::io;
+use std::os::unix::fs::FileTypeExt;
+use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::path::{Path, PathBuf};
+
+use tokio::net::{TcpListener, UnixListener};
+
+use super::endpoint::Endpoint;
+use super::error::{Error, ErrorKind};
+use super::stream::Stream;
+
+/// Accepts [`Stream`]s at an [`Endpoint`]. A Unix listener removes its socket file when dropped.
+#[derive(Debug)]
+pub struct Listener {
+    endpoint: Endpoint,
+    socket: Socket,
+}
+
+#[derive(Debug)]
+enum Socket {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, _file: SocketFile },
+}
+
+impl Listener {
+    /// Listens. Port 0 takes a free one, which [`local_endpoint`](Self::local_endpoint) names. For a Unix
+    /// socket the parent directories are made, and a stale socket file, one that nobody listens on, is
+    /// replaced; a live one never is, nor a file that is no socket.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AddressInUse`] or [`ErrorKind::Listen`].
+    pub async fn bind(endpoint: &Endpoint) -> Result<Self, Error> {
+        let failed = |source: io::Error| {
+            let kind = match source.kind() {
+                io::ErrorKind::AddrInUse => ErrorKind::AddressInUse,
+                _ => ErrorKind::Listen,
+            };
+            Error::new(kind, endpoint, Some(source))
+        };
+        match endpoint {
+            Endpoint::Tcp(address) => {
+                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let local = listener.local_addr().map_err(failed)?;
+                Ok(Self { endpoint: Endpoint::Tcp(local.to_string()), socket: Socket::Tcp(listener) })
+            }
+            Endpoint::Unix(path) => {
+                let (listener, file) = bind_unix(path).map_err(failed)?;
+                Ok(Self { endpoint: endpoint.clone(), socket: Socket::Unix { listener, _file: file } })
+            }
+        }
+    }
+
+    /// Where it listens, with the port that was taken.
+    #[must_use]
+    pub fn local_endpoint(&self) -> &Endpoint {
+        &self.endpoint
+    }
+
+    /// Waits for the next connection.
+    ///
+    /// # Errors
+    ///
+    /// Those of `accept(2)`; most concern one connection or pass by (no file descriptor left), so a
+    /// server goes on after a pause.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it has accepted nothing.
+    pub async fn accept(&self) -> io::Result<Stream> {
+        match &self.socket {
+            Socket::Tcp(listener) => Stream::from_tcp(listener.accept().await?.0),
+            Socket::Unix { listener, .. } => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+}
+
+fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+            fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
+        bound => bound,
+    }?;
+    Ok((listener, SocketFile(path.to_owned())))
+}
+
+/// Whether it is a socket file that nobody listens on.
+fn is_stale(path: &Path) -> bool {
+    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
+    is_socket
+        && BlockingUnixStream::connect(path)
+            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+}
+
+/// Removes the file when dropped.
+#[derive(Debug)]
+struct SocketFile(PathBuf);
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        // Somebody may have removed it already.
+        let _ = fs::remove_file(&self.0);
+    }
+}
