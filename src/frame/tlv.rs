@@ -10,6 +10,7 @@
 //! trusted: the connection has to be closed. A payload of length 0 is legal.
 //!
 //! # Examples
+//!
 //! ```
 //! use millpond::frame::tlv::{self, Decoder};
 //! use millpond::{BufferPool, BufferPoolConfig};
@@ -51,6 +52,7 @@ const FIRST_UNPOOLED_LOAN: usize = 64 * 1024;
 /// To send a frame without a copy of the payload, use `transport::write_frame`.
 ///
 /// # Errors
+///
 /// [`TlvError::MessageTooLarge`] for a payload whose length is no `u32`, [`TlvError::NoRoom`] when `out`
 /// cannot take the whole frame. Nothing was written then.
 pub fn encode(type_id: u16, payload: &[u8], out: &mut impl BufMut) -> Result<(), TlvError> {
@@ -65,7 +67,7 @@ pub fn encode(type_id: u16, payload: &[u8], out: &mut impl BufMut) -> Result<(),
 }
 
 /// One message: its type and its bytes.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
     /// What the payload is, as the contracts file numbers it.
     pub type_id: u16,
@@ -87,6 +89,7 @@ impl Header {
     /// The header of a payload of `payload_len` bytes.
     ///
     /// # Errors
+    ///
     /// [`TlvError::MessageTooLarge`] when the length does not fit the header's `u32`.
     pub fn new(type_id: u16, payload_len: usize) -> Result<Self, TlvError> {
         match u32::try_from(payload_len) {
@@ -98,6 +101,7 @@ impl Header {
     /// Reads a header and refuses a payload longer than `max_payload` bytes.
     ///
     /// # Errors
+    ///
     /// [`TlvError::MessageTooLarge`]: nothing was reserved for the payload, and the stream cannot be read
     /// any further.
     pub fn decode(bytes: &[u8; HEADER_LEN], max_payload: usize) -> Result<Self, TlvError> {
@@ -146,6 +150,7 @@ impl Decoder {
     /// the next one: call again until `None`.
     ///
     /// # Errors
+    ///
     /// [`TlvError::MessageTooLarge`] at the end of a header that announces too much.
     pub fn decode(&mut self, input: &mut impl Buf, pool: &BufferPool) -> Result<Option<Frame>, TlvError> {
         if let Ok(None) = self.payload {
@@ -155,7 +160,7 @@ impl Decoder {
         }
         match &mut self.payload {
             Ok(payload) => {
-                Ok(payload.take_if(|partial| partial.fill_from(input, pool)).map(PartialFrame::into_frame))
+                Ok(payload.take_if(|partial| partial.fill_from(input)).map(PartialFrame::into_frame))
             }
             Err(error) => Err(*error),
         }
@@ -164,6 +169,7 @@ impl Decoder {
     /// To be asked when the stream ends: did it end between two frames?
     ///
     /// # Errors
+    ///
     /// [`TlvError::Truncated`] when a frame was half read, or the error that the decoder stopped at.
     pub fn finish(&self) -> Result<(), TlvError> {
         match &self.payload {
@@ -269,14 +275,9 @@ impl PartialFrame {
 
     /// Where the next bytes go: never more than is missing, so that a read cannot run into the next frame,
     /// and never empty while something is.
-    pub(crate) fn room(&mut self, pool: &BufferPool) -> impl BufMut {
+    pub(crate) fn room(&mut self) -> impl BufMut {
         let missing = self.missing();
-        if missing > 0 && self.payload.len() == self.payload.capacity() {
-            let doubled = self.payload.capacity().saturating_mul(2);
-            let mut larger = pool.acquire(doubled.min(self.payload_len));
-            larger.extend_from_slice(&self.payload);
-            self.payload = larger;
-        }
+        self.payload.reserve(missing.min(1));
         self.payload.as_buf_mut().limit(missing)
     }
 
@@ -294,9 +295,9 @@ impl PartialFrame {
     }
 
     /// Takes what is missing, or all there is; true when nothing is missing any more.
-    fn fill_from(&mut self, input: &mut impl Buf, pool: &BufferPool) -> bool {
+    fn fill_from(&mut self, input: &mut impl Buf) -> bool {
         while self.missing() > 0 && input.has_remaining() {
-            let mut room = self.room(pool);
+            let mut room = self.room();
             let fits = room.remaining_mut();
             room.put(input.take(fits));
         }

@@ -13,12 +13,15 @@ use crate::pool::BufferPool;
 /// [`read_frame_pooled_with`].
 ///
 /// # Errors
+///
 /// As [`read_frame_pooled_with`].
 ///
 /// # Cancel safety
+///
 /// As [`read_frame_pooled_with`].
 ///
 /// # Examples
+///
 /// ```
 /// use millpond::transport::{read_frame_pooled, write_frame};
 /// use millpond::{BufferPool, BufferPoolConfig};
@@ -51,11 +54,13 @@ where
 /// least one for the payload: wrap it in a [`BufReader`](tokio::io::BufReader) when messages are small.
 ///
 /// # Errors
+///
 /// [`ReadFrameErrorKind::Protocol`] for a payload over the limit (before a byte of it is read or reserved)
 /// and for a stream that ends inside the frame; [`ReadFrameErrorKind::Io`] for what the reader reports. The
 /// buffer is back in the pool, and the stream is of no further use.
 ///
 /// # Cancel safety
+///
 /// Until the first byte of a frame has arrived, dropping the future loses nothing. From then on the bytes
 /// read so far are lost and the stream is no longer at the start of a frame, so it must be closed; the
 /// buffer goes back to the pool. Do not race this against a timer and then read on.
@@ -70,7 +75,7 @@ where
     let Some(bytes) = read_header(reader).await? else { return Ok(None) };
     let mut partial = PartialFrame::with_room_for(Header::decode(&bytes, max_payload)?, pool);
     while partial.missing() > 0 {
-        if reader.read_buf(&mut partial.room(pool)).await? == 0 {
+        if reader.read_buf(&mut partial.room()).await? == 0 {
             return Err(partial.truncated().into());
         }
     }
@@ -82,11 +87,13 @@ where
 /// [`BufWriter`](tokio::io::BufWriter) over it. Does not flush.
 ///
 /// # Errors
+///
 /// What the writer reports, with [`io::ErrorKind::WriteZero`] for one that takes no more bytes, and
 /// [`io::ErrorKind::InvalidInput`] around a [`TlvError`] for a payload whose length is no `u32`: nothing was
 /// written then.
 ///
 /// # Cancel safety
+///
 /// Not cancel safe: a dropped future may have written a part of the frame, and then the stream must be
 /// closed.
 pub async fn write_frame<W>(writer: &mut W, type_id: u16, payload: &[u8]) -> io::Result<()>
