@@ -1,0 +1,157 @@
+//! Peers that break the framing, over real sockets: a typed error each, and every buffer back in the pool.
+#![cfg(feature = "transport")]
+
+use std::error::Error;
+use std::io;
+
+use millpond::frame::tlv::{DEFAULT_MAX_PAYLOAD, Frame, HEADER_LEN, Header, TlvError};
+use millpond::transport::{ReadFrameError, ReadFrameErrorKind, read_frame_pooled};
+use millpond::{BufferPool, BufferPoolConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::{JoinHandle, yield_now};
+
+const PAYLOAD_LEN: u32 = 312;
+
+#[tokio::test]
+async fn a_length_over_the_limit_reserves_and_reads_nothing() {
+    let (mut peer, mut socket) = connection().await;
+    let pool = pool();
+    let size = DEFAULT_MAX_PAYLOAD + 1;
+    peer.write_all(&header(size as u32)).await.unwrap();
+    peer.write_all(b"payload").await.unwrap();
+
+    let error = read_frame_pooled(&mut socket, &pool).await.unwrap_err();
+    assert_protocol(&error, TlvError::MessageTooLarge { size, max: DEFAULT_MAX_PAYLOAD });
+    assert_all_back(&pool, 0);
+    let mut unread = [0; 7];
+    socket.read_exact(&mut unread).await.unwrap();
+    assert_eq!(&unread, b"payload");
+}
+
+#[tokio::test]
+async fn the_largest_length_there_is_reserves_nothing() {
+    let (mut peer, mut socket) = connection().await;
+    let pool = pool();
+    peer.write_all(&[0xFF; HEADER_LEN]).await.unwrap();
+
+    let error = read_frame_pooled(&mut socket, &pool).await.unwrap_err();
+    let size = u32::MAX as usize;
+    assert_protocol(&error, TlvError::MessageTooLarge { size, max: DEFAULT_MAX_PAYLOAD });
+    assert_all_back(&pool, 0);
+}
+
+#[tokio::test]
+async fn an_end_between_frames_is_no_error() {
+    let (mut peer, mut socket) = connection().await;
+    let pool = pool();
+    peer.write_all(&header(0)).await.unwrap();
+    peer.shutdown().await.unwrap();
+
+    let frame = read_frame_pooled(&mut socket, &pool).await.unwrap().unwrap();
+    assert_eq!(frame.payload.len(), 0);
+    drop(frame);
+    assert!(read_frame_pooled(&mut socket, &pool).await.unwrap().is_none());
+    assert_all_back(&pool, 1);
+}
+
+#[tokio::test]
+async fn an_end_inside_the_header_is_truncation() {
+    let (mut peer, mut socket) = connection().await;
+    let pool = pool();
+    peer.write_all(&header(PAYLOAD_LEN)[..3]).await.unwrap();
+    peer.shutdown().await.unwrap();
+
+    let error = read_frame_pooled(&mut socket, &pool).await.unwrap_err();
+    assert_protocol(&error, TlvError::Truncated { received: 3, expected: HEADER_LEN });
+    assert_all_back(&pool, 0);
+}
+
+#[tokio::test]
+async fn an_end_inside_the_payload_is_truncation() {
+    for payload_sent in [0, 1, 311] {
+        let (mut peer, mut socket) = connection().await;
+        let pool = pool();
+        peer.write_all(&header(PAYLOAD_LEN)).await.unwrap();
+        peer.write_all(&vec![7; payload_sent]).await.unwrap();
+        peer.shutdown().await.unwrap();
+
+        let error = read_frame_pooled(&mut socket, &pool).await.unwrap_err();
+        assert_protocol(&error, TlvError::Truncated { received: 6 + payload_sent, expected: 6 + 312 });
+        assert_all_back(&pool, 1);
+    }
+}
+
+#[tokio::test]
+async fn a_reset_inside_the_payload_is_an_io_error() {
+    let (mut peer, socket) = connection().await;
+    let pool = pool();
+    peer.write_all(&header(PAYLOAD_LEN)).await.unwrap();
+    peer.write_all(b"the first bytes").await.unwrap();
+    let reading = read_in_the_background(socket, &pool);
+    wait_until_a_buffer_is_lent(&reading, &pool).await;
+    peer.set_zero_linger().unwrap();
+    drop(peer);
+
+    let error = reading.await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), ReadFrameErrorKind::Io(io::ErrorKind::ConnectionReset));
+    let source = error.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();
+    assert!(source.raw_os_error().is_some(), "the system's error is kept: {source:?}");
+    assert_all_back(&pool, 1);
+}
+
+#[tokio::test]
+async fn a_cancelled_read_gives_its_buffer_back() {
+    let (mut peer, socket) = connection().await;
+    let pool = pool();
+    peer.write_all(&header(PAYLOAD_LEN)).await.unwrap();
+    let reading = read_in_the_background(socket, &pool);
+    wait_until_a_buffer_is_lent(&reading, &pool).await;
+    reading.abort();
+
+    assert!(reading.await.unwrap_err().is_cancelled());
+    assert_all_back(&pool, 1);
+}
+
+/// Both ends of a TCP connection over loopback.
+async fn connection() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let (socket, _) = listener.accept().await.unwrap();
+    (peer, socket)
+}
+
+fn pool() -> BufferPool {
+    BufferPool::new(BufferPoolConfig::messages())
+}
+
+fn header(payload_len: u32) -> [u8; HEADER_LEN] {
+    Header { type_id: 1001, payload_len }.encode()
+}
+
+fn read_in_the_background(
+    mut socket: TcpStream,
+    pool: &BufferPool,
+) -> JoinHandle<Result<Option<Frame>, ReadFrameError>> {
+    let pool = pool.clone();
+    tokio::spawn(async move { read_frame_pooled(&mut socket, &pool).await })
+}
+
+async fn wait_until_a_buffer_is_lent<T>(reading: &JoinHandle<T>, pool: &BufferPool) {
+    while pool.stats().currently_in_use == 0 {
+        assert!(!reading.is_finished());
+        yield_now().await;
+    }
+}
+
+fn assert_protocol(error: &ReadFrameError, expected: TlvError) {
+    assert_eq!(error.kind(), ReadFrameErrorKind::Protocol(expected));
+    let source = error.source().and_then(|source| source.downcast_ref::<TlvError>());
+    assert_eq!(source, Some(&expected));
+}
+
+fn assert_all_back(pool: &BufferPool, acquired: u64) {
+    let stats = pool.stats();
+    assert_eq!(stats.currently_in_use, 0);
+    assert_eq!((stats.total_acquires, stats.total_returns), (acquired, acquired));
+}
