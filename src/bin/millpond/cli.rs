@@ -113,7 +113,8 @@ fn seconds(text: &str) -> Result<Duration, String> {
 }
 
 fn positive_seconds(text: &str) -> Result<Duration, String> {
-    seconds(text).and_then(|time| if time.is_zero() { Err("write more than 0 seconds".to_owned()) } else { Ok(time) })
+    seconds(text)
+        .and_then(|time| if time.is_zero() { Err("write more than 0 seconds".to_owned()) } else { Ok(time) })
 }
 
 fn positive(text: &str) -> Result<usize, String> {

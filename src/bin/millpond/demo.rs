@@ -49,7 +49,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Box<dyn Error>> {
     let mut clients = JoinSet::new();
     for _ in 0..args.connections {
         let (proxy, frames, progress) = (proxy_endpoint.clone(), frames.clone(), Arc::clone(&progress));
-        clients.spawn(async move { traffic::generate(proxy, frames, &progress, (measure_from, until)).await });
+        clients
+            .spawn(async move { traffic::generate(proxy, frames, &progress, (measure_from, until)).await });
     }
 
     let bar = progress_bar(&args);
@@ -72,9 +73,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Box<dyn Error>> {
 
     let sent = progress.sent.load(Ordering::Relaxed);
     let received = progress.received.load(Ordering::Relaxed);
-    let (acquires, made) = [frames.stats(), relay.pool().stats()]
-        .iter()
-        .fold((0, 0), |(acquires, made), stats| (acquires + stats.total_acquires, made + stats.total_allocations));
+    let (acquires, made) =
+        [frames.stats(), relay.pool().stats()].iter().fold((0, 0), |(acquires, made), stats| {
+            (acquires + stats.total_acquires, made + stats.total_allocations)
+        });
     let report = Report {
         messages: received,
         messages_lost: sent - received,
@@ -82,7 +84,8 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Box<dyn Error>> {
         megabytes_per_second: bytes as f64 / 1e6 / measured.as_secs_f64(),
         latencies,
         hit_rate_percent: (acquires - made) as f64 * 100.0 / acquires.max(1) as f64,
-        allocations_per_message: (allocations.allocations + allocations.reallocations) as f64 / messages.max(1) as f64,
+        allocations_per_message: (allocations.allocations + allocations.reallocations) as f64
+            / messages.max(1) as f64,
         peak_rss_bytes: peak_rss_bytes()?,
         connections: args.connections,
         duration: args.duration,
@@ -99,7 +102,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Box<dyn Error>> {
 }
 
 /// The latencies of all clients, and what went wrong. One that hangs is cut, and counts as that.
-async fn collect(mut clients: JoinSet<ClientOutcome>) -> Result<(Histogram<u64>, Vec<String>), Box<dyn Error>> {
+async fn collect(
+    mut clients: JoinSet<ClientOutcome>,
+) -> Result<(Histogram<u64>, Vec<String>), Box<dyn Error>> {
     let mut all = Histogram::new(3)?;
     let mut failures = Vec::new();
     let deadline = tokio::time::Instant::now() + GRACE;
@@ -125,7 +130,9 @@ fn progress_bar(args: &DemoArgs) -> ProgressBar {
     }
     let style = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {pos}/{len} ms")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(args.duration.as_millis() as u64).with_style(style).with_message("client -> proxy -> echo")
+    ProgressBar::new(args.duration.as_millis() as u64)
+        .with_style(style)
+        .with_message("client -> proxy -> echo")
 }
 
 /// Moves the bar until `until`.

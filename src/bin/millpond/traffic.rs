@@ -40,7 +40,8 @@ pub(crate) async fn generate(
 ) -> Result<Histogram<u64>, Box<dyn std::error::Error + Send + Sync>> {
     let (low, high, digits) = LATENCY_NS;
     let mut latencies = Histogram::new_with_bounds(low, high, digits)?;
-    let pattern: Vec<u8> = (0..PATTERN_LEN as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let pattern: Vec<u8> =
+        (0..PATTERN_LEN as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut stream = BufReader::with_capacity(READ_AHEAD, Stream::connect(&proxy, CONNECT_TIMEOUT).await?);
     let mut sent_at = [Instant::now(); WINDOW];
     let mut next = 0_u64;
@@ -53,7 +54,8 @@ pub(crate) async fn generate(
         }
         let mut bytes = 0;
         for (number, sent_at) in (next..).zip(&sent_at) {
-            let frame = read_frame_pooled(&mut stream, &pool).await?.ok_or("the proxy closed the connection")?;
+            let frame =
+                read_frame_pooled(&mut stream, &pool).await?.ok_or("the proxy closed the connection")?;
             if *sent_at >= measure_from {
                 latencies.saturating_record(u64::try_from(sent_at.elapsed().as_nanos()).unwrap_or(u64::MAX));
             }
@@ -100,8 +102,7 @@ fn payload(number: u64, pattern: &[u8], pool: &BufferPool) -> PooledBuffer {
 
 fn is_intact(frame: &Frame, number: u64, pattern: &[u8]) -> bool {
     frame.type_id == type_of(number)
-        && frame.payload.split_first_chunk()
-            == Some((&number.to_le_bytes(), filling(number, pattern)))
+        && frame.payload.split_first_chunk() == Some((&number.to_le_bytes(), filling(number, pattern)))
 }
 
 /// The bytes behind the number: another part of the pattern for each message.

@@ -1,0 +1,109 @@
+//! Proxy memory a connection: at rest, and 10 s after every connection has echoed 64 KiB.
+//!
+//! `cargo bench --features cli --bench idle_memory [-- CONNECTIONS]`
+//!
+//! Every proxy gets the same connections from this process, which echoes behind it as well. Resident bytes
+//! are the kernel's. The last burst has readers that stall for 5 s when they have half of it.
+
+mod proxies;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use proxies::{Kind, Proxy, become_rival_if_asked, raise_descriptor_limit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+use tokio::time::sleep;
+
+const ECHO: usize = 64 * 1024;
+const REST: Duration = Duration::from_secs(10);
+const STALL: Duration = Duration::from_secs(5);
+/// Sends at once in a burst without stalls: more only wait for this machine's processors.
+const AT_ONCE: usize = 256;
+
+fn main() {
+    become_rival_if_asked();
+    raise_descriptor_limit();
+    let connections = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(5000);
+    tokio::runtime::Runtime::new().unwrap().block_on(measure(connections));
+}
+
+async fn measure(connections: usize) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let upstream = listener.local_addr().unwrap().port();
+    tokio::spawn(echo(listener));
+    println!("KiB of proxy memory a connection, {connections} connections:");
+    println!(
+        "| proxy | at first | 10 s after a burst | 10 s after a stalled burst | peak of the bursts | CPU us a 64 KiB echo |"
+    );
+    println!("|---|---|---|---|---|---|");
+    for kind in Kind::ALL {
+        let proxy = Proxy::start(kind, upstream);
+        sleep(Duration::from_millis(500)).await;
+        let (empty, _) = proxy.resident_and_peak();
+        let each = |bytes: u64| bytes.saturating_sub(empty) as f64 / connections as f64 / 1024.0;
+
+        let mut streams = Vec::new();
+        for _ in 0..connections {
+            let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.unwrap();
+            // A byte there and back: the proxy has its other side by then.
+            stream.write_all(b"x").await.unwrap();
+            stream.read_exact(&mut [0]).await.unwrap();
+            streams.push(stream);
+        }
+        let (at_first, _) = proxy.resident_and_peak();
+        let cpu = proxy.cpu_ns();
+        streams = burst(streams, AT_ONCE, Duration::ZERO).await;
+        let cpu = (proxy.cpu_ns() - cpu) as f64 / 1000.0 / connections as f64;
+        sleep(REST).await;
+        let (after, peak) = proxy.resident_and_peak();
+        streams = burst(streams, connections, STALL).await;
+        sleep(REST).await;
+        let (after_stall, stalled_peak) = proxy.resident_and_peak();
+        println!(
+            "| {} | {:.1} | {:.1} | {:.1} | {:.1}, stalled {:.1} | {cpu:.0} |",
+            kind.name(),
+            each(at_first),
+            each(after),
+            each(after_stall),
+            each(peak),
+            each(stalled_peak),
+        );
+        drop(streams);
+    }
+}
+
+/// Every connection echoes once, `at_once` of them at a time; its reader stalls in the middle.
+async fn burst(streams: Vec<TcpStream>, at_once: usize, stall: Duration) -> Vec<TcpStream> {
+    let gate = Arc::new(Semaphore::new(at_once));
+    let mut tasks = JoinSet::new();
+    for mut stream in streams {
+        let gate = Arc::clone(&gate);
+        tasks.spawn(async move {
+            let _turn = gate.acquire().await.unwrap();
+            let (mut read, mut write) = stream.split();
+            let send = async { write.write_all(&[7; ECHO]).await.unwrap() };
+            let receive = async {
+                let mut half = vec![0; ECHO / 2];
+                read.read_exact(&mut half).await.unwrap();
+                sleep(stall).await;
+                read.read_exact(&mut half).await.unwrap();
+            };
+            tokio::join!(send, receive);
+            stream
+        });
+    }
+    tasks.join_all().await
+}
+
+async fn echo(listener: TcpListener) {
+    loop {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        tokio::spawn(async move {
+            let (mut read, mut write) = stream.split();
+            tokio::io::copy(&mut read, &mut write).await
+        });
+    }
+}

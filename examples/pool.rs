@@ -1,0 +1,24 @@
+//! The three handles of a pool: `cargo run --example pool`.
+
+use millpond::{BufferPool, BufferPoolConfig, PooledBytes};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let config = BufferPoolConfig::builder().class(128, 512).class(65_536, 16).build()?;
+    let pool = BufferPool::new(config);
+
+    let mut buffer = pool.acquire(5);
+    buffer.extend_from_slice(b"hello");
+    let frozen: bytes::Bytes = buffer.freeze(); // for any library; found again after its last drop
+
+    let mut buffer = pool.acquire(1000);
+    buffer.resize(1000, 7);
+    let shared: PooledBytes = buffer.into_shared(); // returned at the drop of the last handle
+    let slice = shared.slice(10..20);
+    drop(shared);
+    println!("a slice keeps its buffer: {}", pool.stats());
+
+    drop((slice, frozen));
+    drop(pool.acquire(5)); // the storage that was frozen
+    println!("all of it is back:        {}", pool.stats());
+    Ok(())
+}
