@@ -1,0 +1,36 @@
+//! Who takes the pool takes three crates with it, and no more.
+
+use std::collections::BTreeSet;
+use std::process::Command;
+
+/// The names of all crates that `cargo tree` lists for these flags.
+fn crates(flags: &[&str]) -> BTreeSet<String> {
+    let tree = Command::new(env!("CARGO"))
+        .args(["tree", "--package", "millpond", "--edges", "normal", "--prefix", "none", "--format", "{p}"])
+        .args(flags)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .unwrap();
+    assert!(tree.status.success(), "{}", String::from_utf8_lossy(&tree.stderr));
+    let lines = String::from_utf8(tree.stdout).unwrap();
+    lines.lines().filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+}
+
+fn set(names: &[&str]) -> BTreeSet<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn the_default_features_bring_three_crates() {
+    let expected = set(&["millpond", "bytes", "crossbeam-queue", "crossbeam-utils"]);
+    assert_eq!(crates(&[]), expected);
+    assert_eq!(crates(&["--no-default-features"]), expected);
+}
+
+#[test]
+fn tokio_comes_with_the_feature_that_needs_it_and_the_command_with_its_own() {
+    let sockets = crates(&["--features", "relay"]);
+    assert!(sockets.contains("tokio"), "{sockets:?}");
+    assert!(!sockets.contains("clap"), "{sockets:?}");
+    assert!(crates(&["--features", "cli"]).contains("clap"));
+}

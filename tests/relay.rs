@@ -1,0 +1,370 @@
+//! The relay between real sockets: every pair of TCP and Unix, and every way a connection can go wrong.
+
+use std::io::{self, ErrorKind as Io};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use millpond::relay::{DrainReport, Relay, RelayConfig};
+use millpond::transport::{Endpoint, ErrorKind, Listener, Stream};
+use millpond::{BufferPool, BufferPoolConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// However slow the machine: a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A relay that serves, and the upstream it connects to, which the test plays.
+struct Setup {
+    relay: Relay,
+    upstream: Listener,
+    listen: Endpoint,
+    stop: oneshot::Sender<()>,
+    served: JoinHandle<DrainReport>,
+}
+
+impl Setup {
+    async fn new(listen: &Endpoint, upstream: &Endpoint, config: RelayConfig) -> Self {
+        let upstream = Listener::bind(upstream).await.unwrap();
+        let to = upstream.local_endpoint().clone();
+        let (relay, listen, stop, served) = serve(listen, to, config).await;
+        Self { relay, upstream, listen, stop, served }
+    }
+
+    async fn tcp(config: RelayConfig) -> Self {
+        Self::new(&any_port(), &any_port(), config).await
+    }
+
+    async fn client(&self) -> Stream {
+        connect(&self.listen).await
+    }
+
+    /// Both ends of one relayed connection.
+    async fn connection(&self) -> (Stream, Stream) {
+        let client = self.client().await;
+        (client, within(self.upstream.accept()).await.unwrap())
+    }
+
+    async fn end(self) -> DrainReport {
+        self.stop.send(()).unwrap();
+        let report = within(self.served).await.unwrap();
+        assert_nothing_held(&self.relay);
+        report
+    }
+}
+
+async fn serve(
+    listen: &Endpoint,
+    to: Endpoint,
+    config: RelayConfig,
+) -> (Relay, Endpoint, oneshot::Sender<()>, JoinHandle<DrainReport>) {
+    let listener = Listener::bind(listen).await.unwrap();
+    let listen = listener.local_endpoint().clone();
+    let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), config);
+    let (stop, stopped) = oneshot::channel();
+    let served = tokio::spawn({
+        let relay = relay.clone();
+        async move { relay.serve(listener, to, async { drop(stopped.await) }).await }
+    });
+    (relay, listen, stop, served)
+}
+
+fn any_port() -> Endpoint {
+    "tcp://127.0.0.1:0".parse().unwrap()
+}
+
+fn socket_file(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("millpond-relay-{}-{name}", std::process::id())).join("s.sock")
+}
+
+async fn connect(endpoint: &Endpoint) -> Stream {
+    Stream::connect(endpoint, PATIENCE).await.unwrap()
+}
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, wait).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+#[track_caller]
+fn assert_nothing_held(relay: &Relay) {
+    let (relay, pool) = (relay.stats(), relay.pool().stats());
+    assert_eq!(relay.bytes_on_loan, 0, "{relay}");
+    assert_eq!((pool.currently_in_use, pool.total_acquires), (0, pool.total_returns), "{pool}");
+}
+
+async fn read_all(stream: &mut Stream) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    within(stream.read_to_end(&mut bytes)).await.map(|_| bytes)
+}
+
+fn bytes(len: usize) -> Vec<u8> {
+    (0..len as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+#[tokio::test]
+async fn bytes_and_half_closes_pass_between_any_two_kinds_of_sockets() {
+    for (number, (listen_unix, upstream_unix)) in
+        [(false, false), (false, true), (true, false), (true, true)].into_iter().enumerate()
+    {
+        let endpoint = |unix, name: &str| {
+            if unix { Endpoint::Unix(socket_file(&format!("{name}{number}"))) } else { any_port() }
+        };
+        let listen = endpoint(listen_unix, "listen");
+        let setup = Setup::new(&listen, &endpoint(upstream_unix, "upstream"), RelayConfig::default()).await;
+        let (request, answer) = (bytes(300_000), bytes(500_000));
+
+        // The client ends first; the upstream answers what it has read to the end.
+        let (mut client, mut upstream) = setup.connection().await;
+        let send = async {
+            client.write_all(&request).await.unwrap();
+            client.shutdown().await.unwrap();
+        };
+        let (seen, ()) = tokio::join!(read_all(&mut upstream), send);
+        assert!(seen.unwrap() == request);
+        let send = async {
+            upstream.write_all(&answer).await.unwrap();
+            upstream.shutdown().await.unwrap();
+        };
+        let (seen, ()) = tokio::join!(read_all(&mut client), send);
+        assert!(seen.unwrap() == answer);
+
+        // The upstream ends first; the client goes on.
+        let (mut client, mut upstream) = setup.connection().await;
+        upstream.shutdown().await.unwrap();
+        assert!(read_all(&mut client).await.unwrap().is_empty());
+        client.write_all(b"still here").await.unwrap();
+        client.shutdown().await.unwrap();
+        assert_eq!(read_all(&mut upstream).await.unwrap(), b"still here");
+
+        eventually("both completed", || setup.relay.stats().completed == 2).await;
+        let stats = setup.relay.stats();
+        assert_eq!((stats.bytes_to_upstream, stats.bytes_to_client), (300_010, 500_000), "{stats}");
+        setup.end().await;
+        if let Endpoint::Unix(path) = listen {
+            assert!(!path.exists(), "the listener leaves no socket file");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_with_nothing_to_say_holds_no_buffer() {
+    let setup = Setup::tcp(RelayConfig::default()).await;
+    let (mut client, mut upstream) = setup.connection().await;
+    let (sent, mut seen) = (bytes(64 * 1024), vec![0; 64 * 1024]);
+    client.write_all(&sent).await.unwrap();
+    upstream.read_exact(&mut seen).await.unwrap();
+    assert!(seen == sent);
+    eventually("the loan is back", || setup.relay.stats().bytes_on_loan == 0).await;
+    let pool = setup.relay.pool().stats();
+    assert!(pool.total_acquires > 0, "{pool}");
+    assert_eq!((pool.currently_in_use, setup.relay.stats().active), (0, 1));
+    drop((client, upstream));
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn a_reset_of_either_side_reaches_the_other() {
+    let setup = Setup::tcp(RelayConfig::default()).await;
+    for client_resets in [true, false] {
+        let (client, upstream) = setup.connection().await;
+        let (resets, mut other) = if client_resets { (client, upstream) } else { (upstream, client) };
+        resets.reset_on_close();
+        drop(resets);
+        let error = read_all(&mut other).await.expect_err("an end without a reset looks like a good one");
+        assert_eq!(error.kind(), Io::ConnectionReset, "client resets: {client_resets}");
+    }
+    eventually("both counted", || setup.relay.stats().reset == 2).await;
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn an_early_answer_arrives_whole_though_the_upstream_reads_no_more() {
+    let setup = Setup::tcp(RelayConfig::default()).await;
+    let (client, mut upstream) = setup.connection().await;
+    let Stream::Tcp(client) = client else { unreachable!() };
+    let (mut read, mut write) = client.into_split();
+    let sender = tokio::spawn(async move { while write.write_all(&[0; 4096]).await.is_ok() {} });
+    upstream.read_exact(&mut [0; 4096]).await.unwrap();
+    upstream.write_all(&bytes(100_000)).await.unwrap();
+    // Unread bytes make this close a reset, which must not overtake the answer.
+    drop(upstream);
+    let mut answer = vec![0; 100_000];
+    within(read.read_exact(&mut answer)).await.unwrap();
+    assert!(answer == bytes(100_000));
+    drop(read);
+    within(sender).await.unwrap();
+    eventually("it ended", || setup.relay.stats().active == 0).await;
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_stalls_stops_its_sender_and_costs_one_loan() {
+    let setup = Setup::tcp(RelayConfig::default()).await;
+    let (mut client, mut upstream) = setup.connection().await;
+    let mut sent = 0;
+    let chunk = bytes(64 * 1024);
+    // Until the buffers of the kernel on the way are full.
+    while let Ok(written) = timeout(Duration::from_millis(500), client.write(&chunk)).await {
+        sent += written.unwrap();
+    }
+    let (stats, pool) = (setup.relay.stats(), setup.relay.pool().stats());
+    assert_eq!(pool.currently_in_use, 1, "{pool}");
+    assert!((1..=64 * 1024).contains(&stats.bytes_on_loan), "{stats}");
+    client.shutdown().await.unwrap();
+    assert_eq!(read_all(&mut upstream).await.unwrap().len(), sent);
+    drop((client, upstream));
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn silence_ends_a_connection_and_a_byte_now_and_then_keeps_it() {
+    let idle = Duration::from_millis(400);
+    let setup = Setup::tcp(RelayConfig::default().idle_timeout(Some(idle))).await;
+    let (mut client, mut upstream) = setup.connection().await;
+    for _ in 0..10 {
+        sleep(idle / 4).await;
+        client.write_all(b"x").await.unwrap();
+        within(upstream.read_exact(&mut [0])).await.unwrap();
+    }
+    assert_eq!(setup.relay.stats().idle_timeouts, 0);
+    assert!(read_all(&mut client).await.unwrap().is_empty());
+    assert!(read_all(&mut upstream).await.unwrap().is_empty());
+    eventually("counted", || setup.relay.stats().idle_timeouts == 1).await;
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_wait_for_one_to_end() {
+    let setup = Setup::tcp(RelayConfig::default().max_connections(1)).await;
+    let (first, _upstream) = setup.connection().await;
+    let mut second = setup.client().await;
+    second.write_all(b"hello").await.unwrap();
+    let early = timeout(Duration::from_millis(200), setup.upstream.accept()).await;
+    assert!(early.is_err(), "served beyond the limit");
+    drop((first, _upstream));
+    let mut upstream = within(setup.upstream.accept()).await.unwrap();
+    within(upstream.read_exact(&mut [0; 5])).await.unwrap();
+    assert_eq!(setup.relay.stats().accepted, 2);
+    drop((second, upstream));
+    setup.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_of_one_small_loan_serves_everybody_in_turn() {
+    let budget = 8 * 1024;
+    let setup = Setup::tcp(RelayConfig::default().buffer_budget(budget)).await;
+    let relay = setup.relay.clone();
+    let watch = tokio::spawn(async move {
+        let mut most = 0;
+        loop {
+            let stats = relay.stats();
+            most = most.max(stats.bytes_on_loan);
+            if stats.completed == 20 {
+                return most;
+            }
+            tokio::task::yield_now().await;
+        }
+    });
+    let mut echoes = tokio::task::JoinSet::new();
+    for _ in 0..20 {
+        let (mut client, upstream) = setup.connection().await;
+        let (mut read, mut write) = tokio::io::split(upstream);
+        echoes.spawn(async move {
+            tokio::io::copy(&mut read, &mut write).await.unwrap();
+            write.shutdown().await.unwrap();
+        });
+        echoes.spawn(async move {
+            let sent = bytes(256 * 1024);
+            let (mut read, mut write) = tokio::io::split(&mut client);
+            let send = async {
+                write.write_all(&sent).await.unwrap();
+                write.shutdown().await.unwrap();
+            };
+            let mut seen = Vec::new();
+            let (count, ()) = tokio::join!(read.read_to_end(&mut seen), send);
+            count.unwrap();
+            assert!(seen == sent);
+        });
+    }
+    within(echoes.join_all()).await;
+    let most = within(watch).await.unwrap();
+    assert!(most > 0 && most <= budget, "{most} B on loan");
+    setup.end().await;
+}
+
+#[tokio::test]
+async fn a_shutdown_drains_and_then_cuts() {
+    let config = RelayConfig::default().drain_timeout(Duration::from_secs(1));
+    let setup = Setup::tcp(config).await;
+    let (mut ends, upstream_of_ends) = setup.connection().await;
+    let (mut stays, _upstream_of_stays) = setup.connection().await;
+    eventually("both are open", || setup.relay.stats().active == 2).await;
+    setup.stop.send(()).unwrap();
+    let listen = setup.listen.clone();
+    within(async { while Stream::connect(&listen, PATIENCE).await.is_ok() {} }).await;
+    ends.write_all(b"last words").await.unwrap();
+    drop(ends);
+    let mut upstream_of_ends = upstream_of_ends;
+    assert_eq!(read_all(&mut upstream_of_ends).await.unwrap(), b"last words");
+    drop(upstream_of_ends);
+    let report = within(setup.served).await.unwrap();
+    assert_eq!((report.drained, report.cut), (1, 1));
+    assert!(read_all(&mut stays).await.unwrap().is_empty());
+    let stats = setup.relay.stats();
+    assert_eq!((stats.active, stats.completed, stats.cut), (0, 1, 1), "{stats}");
+    assert_nothing_held(&setup.relay);
+}
+
+#[tokio::test]
+async fn an_upstream_that_cannot_be_reached_is_a_typed_error_and_closes_the_client() {
+    let gone = Listener::bind(&any_port()).await.unwrap().local_endpoint().clone();
+    let error = Stream::connect(&gone, PATIENCE).await.unwrap_err();
+    assert_eq!((error.kind(), error.endpoint()), (ErrorKind::Unreachable, &gone));
+    let text = error.to_string();
+    assert!(text.contains(&gone.to_string()) && !text.contains('\n'), "{text}");
+
+    let (relay, listen, stop, served) = serve(&any_port(), gone, RelayConfig::default()).await;
+    let mut client = connect(&listen).await;
+    assert_eq!(read_all(&mut client).await.unwrap_err().kind(), Io::ConnectionReset);
+    eventually("counted", || relay.stats().unreachable == 1).await;
+    stop.send(()).unwrap();
+    within(served).await.unwrap();
+    assert_nothing_held(&relay);
+}
+
+#[tokio::test]
+async fn an_address_in_use_is_refused_and_only_a_stale_socket_file_is_replaced() {
+    let tcp = Listener::bind(&any_port()).await.unwrap();
+    let error = Listener::bind(tcp.local_endpoint()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddressInUse, "{error}");
+
+    let path = socket_file("in-use");
+    let endpoint = Endpoint::Unix(path.clone());
+    let live = Listener::bind(&endpoint).await.unwrap(); // makes the directory
+    let error = Listener::bind(&endpoint).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddressInUse, "{error}");
+    let (client, accepted) = tokio::join!(connect(&endpoint), live.accept());
+    drop((client, accepted.unwrap(), live));
+    assert!(!path.exists());
+
+    // std's listener leaves its file behind.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    drop(Listener::bind(&endpoint).await.expect("a stale socket file is replaced"));
+
+    std::fs::write(&path, "precious").unwrap();
+    let error = Listener::bind(&endpoint).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::AddressInUse, "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
+    std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
+}
