@@ -7,6 +7,7 @@
 
 mod proxies;
 
+use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,7 +43,7 @@ async fn measure(connections: usize) {
     for kind in Kind::ALL {
         let proxy = Proxy::start(kind, upstream);
         sleep(Duration::from_millis(500)).await;
-        let (empty, _) = proxy.resident_and_peak();
+        let (empty, _) = resident_and_peak(&proxy);
         let each = |bytes: u64| bytes.saturating_sub(empty) as f64 / connections as f64 / 1024.0;
 
         let mut streams = Vec::new();
@@ -53,15 +54,15 @@ async fn measure(connections: usize) {
             stream.read_exact(&mut [0]).await.unwrap();
             streams.push(stream);
         }
-        let (at_first, _) = proxy.resident_and_peak();
+        let (at_first, _) = resident_and_peak(&proxy);
         let cpu = proxy.cpu_ns();
         streams = burst(streams, AT_ONCE, Duration::ZERO).await;
         let cpu = (proxy.cpu_ns() - cpu) as f64 / 1000.0 / connections as f64;
         sleep(REST).await;
-        let (after, peak) = proxy.resident_and_peak();
+        let (after, peak) = resident_and_peak(&proxy);
         streams = burst(streams, connections, STALL).await;
         sleep(REST).await;
-        let (after_stall, stalled_peak) = proxy.resident_and_peak();
+        let (after_stall, stalled_peak) = resident_and_peak(&proxy);
         println!(
             "| {} | {:.1} | {:.1} | {:.1} | {:.1}, stalled {:.1} | {cpu:.0} |",
             kind.name(),
@@ -73,6 +74,18 @@ async fn measure(connections: usize) {
         );
         drop(streams);
     }
+}
+
+/// Bytes resident now, and the most there ever were since the last call.
+fn resident_and_peak(proxy: &Proxy) -> (u64, u64) {
+    let status = fs::read_to_string(format!("/proc/{}/status", proxy.id())).unwrap();
+    let field = |name: &str| {
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    };
+    let sizes = (field("VmRSS:"), field("VmHWM:"));
+    fs::write(format!("/proc/{}/clear_refs", proxy.id()), "5").unwrap();
+    sizes
 }
 
 /// Every connection echoes once, `at_once` of them at a time; its reader stalls in the middle.

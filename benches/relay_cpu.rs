@@ -14,7 +14,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use proxies::{Kind, Proxy, become_rival_if_asked, median};
+use proxies::{Kind, Proxy, become_rival_if_asked};
 
 /// Value bytes, pipeline, requests a round.
 const ROWS: [(usize, usize, usize); 5] =
@@ -98,6 +98,12 @@ fn system_calls(proxy: &Proxy, size: usize, pipeline: usize, requests: usize) ->
     let _ = fs::remove_file(&file);
     let total = text.lines().find(|line| line.ends_with(" total")).unwrap_or_else(|| panic!("{text}"));
     total.split_whitespace().nth(3).unwrap().parse().unwrap()
+}
+
+fn median(values: &[f64]) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
 }
 
 /// A server on a free port, without persistence; killed when dropped.

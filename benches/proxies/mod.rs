@@ -73,19 +73,6 @@ impl Proxy {
             })
             .sum()
     }
-
-    /// Bytes resident now, and the most there ever were since the last call of this function.
-    #[allow(dead_code, reason = "one of the two benches asks for it")]
-    pub(crate) fn resident_and_peak(&self) -> (u64, u64) {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
-        let field = |name: &str| {
-            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-        };
-        let sizes = (field("VmRSS:"), field("VmHWM:"));
-        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").unwrap();
-        sizes
-    }
 }
 
 impl Drop for Proxy {
@@ -125,10 +112,4 @@ pub(crate) fn raise_descriptor_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard).unwrap();
-}
-
-pub(crate) fn median(values: &[f64]) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[sorted.len() / 2]
 }

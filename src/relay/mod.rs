@@ -14,6 +14,8 @@
 //!   until eight reads in a row would have fitted 8 KiB. A 64 KiB reply takes 6 system calls so, not the
 //!   20 of 8 KiB buffers.
 //! * **Loans never exceed the budget.** When it is used up, pumps wait in line, first come first served.
+//!   Readers that stall keep their loans until the idle timeout, so a budget wants to be larger than what
+//!   such readers may hold: 64 KiB each.
 //! * The end of one direction is passed on as the end of that direction; the other goes on.
 //! * A side that resets, or fails to read, resets the other at once. A side that cannot be written to ends
 //!   that direction; what it still sent is delivered first (a server that answers early and closes).
