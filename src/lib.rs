@@ -1,7 +1,26 @@
-//! The pools of a high-throughput proxy (skeleton).
+#![doc = include_str!("../README.md")]
+//!
+//! ## Layers
+//!
+//! A folder is a layer; imports go down only, through the layer's `mod.rs`. `tests/layering.rs` keeps it so.
+//!
+//! ```text
+//!  relay      bytes between any two sockets            (feature `relay`)
+//!    │
+//!  transport  sockets; frames over readers, writers    (feature `transport`)
+//!    │  └──── frame   TLV, free of I/O
+//!  pool       classes, caches, handles, stats
+//!    │  └──── size    class arithmetic
+//!  sync       the only door to atomics and locks
+//! ```
 #![forbid(unsafe_code)]
-#![cfg_attr(docsrs, feature(doc_cfg))]
-#![warn(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic)]
+#![warn(
+    // What input can reach must not panic: errors are typed, bytes are looked at through patterns.
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic
+)]
 
 pub mod frame;
 pub mod pool;
@@ -17,5 +36,6 @@ mod sync;
 #[doc(hidden)]
 pub use pool::model;
 pub use pool::{
-    AcquireError, BufferPool, BufferPoolConfig, BufferPoolStats, ConfigError, PooledBuffer, PooledBytes,
+    AcquireError, BufferPool, BufferPoolConfig, BufferPoolConfigBuilder, BufferPoolStats, ConfigError,
+    PooledBuffer, PooledBytes,
 };
