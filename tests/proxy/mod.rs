@@ -1,0 +1,86 @@
+//! The built command as users run it: `millpond proxy`, a process of its own.
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, ChildStderr, Command, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+/// A peer that says nothing for so long hangs.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A proxy that runs until it is interrupted or dropped.
+pub(crate) struct Proxy {
+    child: Child,
+    /// Where it says that it listens.
+    pub(crate) endpoint: String,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl Proxy {
+    /// Returns when the proxy listens.
+    pub(crate) fn start(listen: &str, to: &str, more: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_millpond"))
+            .args(["proxy", "--listen", listen, "--to", to])
+            .args(more)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let stderr = child.stderr.take().unwrap();
+        let mut proxy =
+            Self { endpoint: String::new(), stderr: Some(thread::spawn(|| read_all(stderr))), child };
+        let mut line = String::new();
+        BufReader::new(proxy.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let endpoint =
+            line.strip_prefix("listening on ").unwrap_or_else(|| panic!("the proxy said {line:?}"));
+        proxy.endpoint = endpoint.trim_end().to_owned();
+        proxy
+    }
+
+    /// `host:port` of a proxy that listens on TCP.
+    pub(crate) fn address(&self) -> &str {
+        self.endpoint.strip_prefix("tcp://").unwrap()
+    }
+
+    /// Presses Ctrl-C.
+    pub(crate) fn interrupt(&self) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap();
+    }
+
+    /// Waits for the end, which must be a success. Returns what it said on stderr.
+    pub(crate) fn wait(mut self) -> String {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
+                None => panic!("the proxy does not end"),
+            }
+        };
+        let said = self.stderr.take().unwrap().join().unwrap();
+        assert!(status.success(), "{status}: {said}");
+        said
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // It may have ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        // Shown if the test fails.
+        if let Some(Ok(said)) = self.stderr.take().map(JoinHandle::join) {
+            println!("the proxy said: {said}");
+        }
+    }
+}
+
+fn read_all(mut stderr: ChildStderr) -> String {
+    let mut said = Vec::new();
+    // What was read before an error is still worth showing.
+    let _ = stderr.read_to_end(&mut said);
+    String::from_utf8_lossy(&said).into_owned()
+}
