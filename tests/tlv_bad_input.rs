@@ -20,6 +20,7 @@ async fn a_length_over_the_limit_reserves_and_reads_nothing() {
     let size = DEFAULT_MAX_PAYLOAD + 1;
     peer.write_all(&header(size as u32)).await.unwrap();
     peer.write_all(b"payload").await.unwrap();
+    peer.shutdown().await.unwrap();
 
     let error = read_frame_pooled(&mut socket, &pool).await.unwrap_err();
     assert_protocol(&error, TlvError::MessageTooLarge { size, max: DEFAULT_MAX_PAYLOAD });
@@ -34,6 +35,7 @@ async fn the_largest_length_there_is_reserves_nothing() {
     let (mut peer, mut socket) = connection().await;
     let pool = pool();
     peer.write_all(&[0xFF; HEADER_LEN]).await.unwrap();
+    peer.shutdown().await.unwrap();
 
     let error = read_frame_pooled(&mut socket, &pool).await.unwrap_err();
     let size = u32::MAX as usize;

@@ -69,12 +69,12 @@ async fn payloads_above_every_class_are_read_whole() {
     let pool = pool();
     let payload: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
     let (mut here, mut there) = tokio::io::duplex(4096);
-    let (written, read) = tokio::join!(
-        write_frame(&mut here, 1, &payload),
-        read_frame_pooled_with(&mut there, &pool, payload.len())
-    );
-    written.unwrap();
-    let frame = read.unwrap().unwrap();
+    let ((), frame) = tokio::try_join!(
+        async { write_frame(&mut here, 1, &payload).await.map_err(Into::into) },
+        read_frame_pooled_with(&mut there, &pool, payload.len()),
+    )
+    .unwrap();
+    let frame = frame.unwrap();
     assert!(frame.payload.as_ref() == payload);
     drop(frame);
     assert_eq!(pool.stats().currently_in_use, 0);
