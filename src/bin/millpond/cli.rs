@@ -20,11 +20,19 @@ pub(crate) struct Cli {
     pub(crate) demo: DemoArgs,
 }
 
+const PROXY_EXAMPLES: &str = "\
+Examples:
+  millpond proxy --listen tcp://127.0.0.1:7000 --to tcp://127.0.0.1:6379
+  millpond proxy --listen unix:///run/app.sock --to tcp://[::1]:5432 --stats-every 10
+
+RUST_LOG=millpond=debug tells why a connection failed.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Runs the demo, as the command alone does
     Demo(DemoArgs),
     /// Relays every connection to an upstream, until Ctrl-C; then drains
+    #[command(after_help = PROXY_EXAMPLES)]
     Proxy(ProxyArgs),
 }
 
@@ -43,12 +51,7 @@ pub(crate) struct DemoArgs {
     pub(crate) json: bool,
 }
 
-/// Examples:
-///
-///   millpond proxy --listen tcp://127.0.0.1:7000 --to tcp://127.0.0.1:6379
-///   millpond proxy --listen unix:///run/app.sock --to tcp://10.0.0.7:5432 --stats-every 10
 #[derive(Args, Debug)]
-#[command(verbatim_doc_comment)]
 pub(crate) struct ProxyArgs {
     /// Where to accept: tcp://HOST:PORT (port 0 takes a free one) or unix:///PATH
     #[arg(long, value_name = "ENDPOINT")]
@@ -59,7 +62,7 @@ pub(crate) struct ProxyArgs {
     pub(crate) to: Endpoint,
 
     /// Buffer bytes lent to all connections at once, at most; the rest wait in line
-    #[arg(long, value_name = "SIZE", default_value = "64MiB")]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
     pub(crate) buffer_budget: ByteSize,
 
     /// Connections relayed at once, at most; the system's accept queue holds the next
@@ -115,6 +118,10 @@ fn seconds(text: &str) -> Result<Duration, String> {
 fn positive_seconds(text: &str) -> Result<Duration, String> {
     seconds(text)
         .and_then(|time| if time.is_zero() { Err("write more than 0 seconds".to_owned()) } else { Ok(time) })
+}
+
+fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "write a size, as in 64MiB or 65536".to_owned())
 }
 
 fn positive(text: &str) -> Result<usize, String> {
