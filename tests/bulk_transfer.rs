@@ -1,6 +1,5 @@
 //! A 100 MB file through `millpond proxy`, half-closed at its end: the server answers with the SHA-256 of
 //! what arrived only after it saw the end, so the answer passes a connection that is closed the other way.
-#![cfg(feature = "cli")]
 
 mod proxy;
 

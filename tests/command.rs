@@ -1,5 +1,4 @@
 //! How `millpond proxy` ends: drained by Ctrl-C, or at the start with one line that says what to do.
-#![cfg(feature = "cli")]
 
 mod proxy;
 

@@ -1,5 +1,4 @@
 //! A real Redis behind `millpond proxy`: `redis-benchmark` sees no error, and every value comes back.
-#![cfg(feature = "cli")]
 
 mod proxy;
 
