@@ -14,6 +14,18 @@ fn pool(classes: &[(usize, usize)], thread_cache_bytes: usize) -> BufferPool {
     BufferPool::new(builder.build().unwrap())
 }
 
+/// What the documentation promises of the types.
+const _: () = {
+    const fn send_and_static<T: Send + 'static>() {}
+    const fn sync<T: Sync>() {}
+    send_and_static::<PooledBuffer>();
+    send_and_static::<PooledBytes>();
+    send_and_static::<BufferPool>();
+    sync::<PooledBytes>();
+    sync::<BufferPool>();
+    assert!(size_of::<PooledBuffer>() == 8);
+};
+
 #[test]
 fn a_new_pool_holds_nothing_and_one_thread_allocates_once() {
     let pool = pool(&[(128, 8)], 4096);

@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -91,9 +92,9 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Box<dyn Error>> {
         duration: args.duration,
     };
     if args.json {
-        println!("{}", report.to_json());
+        writeln!(io::stdout(), "{}", report.to_json())?;
     } else {
-        print!("{report}");
+        write!(io::stdout(), "{report}")?;
     }
     for failure in &failures {
         eprintln!("millpond: a connection of the demo failed: {failure}");
