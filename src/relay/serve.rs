@@ -114,7 +114,7 @@ impl Relay {
     /// Frees idle buffers if more lie idle than were borrowed since the last look: memory that earns nothing.
     fn trim_unused(&self, acquires_before: u64) -> u64 {
         let stats = self.pool().stats();
-        if stats.total_acquires - acquires_before < stats.idle_buffers {
+        if stats.total_acquires.saturating_sub(acquires_before) < stats.idle_buffers {
             self.pool().trim();
         }
         stats.total_acquires

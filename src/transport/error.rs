@@ -62,7 +62,10 @@ impl fmt::Display for Error {
             ErrorKind::AddressInUse => {
                 write!(f, "{endpoint} is in use; stop who listens there or choose another address")
             }
-            ErrorKind::Listen => write!(f, "cannot listen on {endpoint}"),
+            ErrorKind::Listen => write!(
+                f,
+                "cannot listen on {endpoint}; choose an address of this machine that this user may take"
+            ),
             ErrorKind::Unreachable => {
                 write!(f, "cannot connect to {endpoint}; check that it listens there")
             }

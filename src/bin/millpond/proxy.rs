@@ -22,11 +22,12 @@ pub(crate) async fn run(args: ProxyArgs) -> Result<(), Box<dyn Error>> {
         .connect_timeout(args.connect_timeout)
         .drain_timeout(args.drain_timeout);
     let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), config);
+    // Before it says that it listens: from then on a signal drains.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let listener = Listener::bind(&args.listen).await?;
     writeln!(io::stdout(), "listening on {}", listener.local_endpoint())?;
 
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
     let mut stop = async || {
         tokio::select! {
             _ = interrupt.recv() => {}
