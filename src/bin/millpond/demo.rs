@@ -1,4 +1,5 @@
 use std::error::Error;
+use std::fs;
 use std::io::{self, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -146,7 +147,14 @@ async fn watch(bar: &ProgressBar, start: Instant, until: Instant) {
 
 /// The most memory the process ever had resident.
 fn peak_rss_bytes() -> nix::Result<u64> {
-    // Linux counts in KiB, Apple's systems in bytes.
+    // Where there is a /proc, its figure is of this program alone; getrusage's counts what ran in the process
+    // before `exec`, which under `cargo run` is cargo.
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    if let Some(kib) = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok()) {
+        return Ok(kib * 1024);
+    }
+    // Apple's systems count in bytes, the others in KiB.
     let unit = if cfg!(target_vendor = "apple") { 1 } else { 1024 };
     Ok(u64::try_from(getrusage(UsageWho::RUSAGE_SELF)?.max_rss()).unwrap_or(0) * unit)
 }
