@@ -316,6 +316,8 @@ async fn a_shutdown_drains_and_then_cuts() {
     setup.stop.send(()).unwrap();
     let listen = setup.listen.clone();
     within(async { while Stream::connect(&listen, PATIENCE).await.is_ok() {} }).await;
+    // Well into the drain: one that cuts at once would be through by now.
+    sleep(Duration::from_millis(100)).await;
     ends.write_all(b"last words").await.unwrap();
     drop(ends);
     let mut upstream_of_ends = upstream_of_ends;
