@@ -74,11 +74,16 @@ impl<'a> Pair<'a> {
                 }))
             }
             Poll::Ready(Err(PumpError::Write(source))) => {
-                let (pump, other) = match side {
-                    Side::Client => (&mut self.up, Side::Upstream),
-                    Side::Upstream => (&mut self.down, Side::Client),
+                let (pump, opposite, other) = match side {
+                    Side::Client => (&mut self.up, &mut self.down, Side::Upstream),
+                    Side::Upstream => (&mut self.down, &mut self.up, Side::Client),
                 };
                 pump.stop();
+                // A socket tells an error once, and the next read sees an end. A broken pipe is what a reset
+                // is called after the peer's own end: then the end is a good one.
+                if source.kind() != io::ErrorKind::BrokenPipe {
+                    opposite.break_source();
+                }
                 self.unwritable.get_or_insert((other, source));
                 Ok(Poll::Ready(()))
             }
@@ -98,5 +103,17 @@ impl<'a> Pair<'a> {
             timer.reset(until);
         }
         Poll::Pending
+    }
+}
+
+/// However a connection ends, who lacks bytes that were under way must not see a good end.
+impl Drop for Pair<'_> {
+    fn drop(&mut self) {
+        if self.up.owes() {
+            self.upstream.reset_on_close();
+        }
+        if self.down.owes() {
+            self.client.reset_on_close();
+        }
     }
 }

@@ -77,6 +77,8 @@ pub(super) struct Pump<'a> {
     state: State<'a>,
     large: bool,
     small_reads: u8,
+    /// The side it reads from is known to be gone; an end read from it now is none.
+    source_broken: bool,
     pub(super) written: u64,
 }
 
@@ -100,7 +102,15 @@ pub(super) enum PumpError {
 
 impl<'a> Pump<'a> {
     pub(super) fn new(lender: &'a Lender, flow: &'a Flow) -> Self {
-        Self { lender, flow, state: State::Idle, large: false, small_reads: 0, written: 0 }
+        Self {
+            lender,
+            flow,
+            state: State::Idle,
+            large: false,
+            small_reads: 0,
+            source_broken: false,
+            written: 0,
+        }
     }
 
     /// Moves what can be moved. `moved` is set if any byte was.
@@ -160,6 +170,16 @@ impl<'a> Pump<'a> {
         self.state = State::Ended;
     }
 
+    /// From now on an end of the side it reads from is a reset: the error that said so went to a write.
+    pub(super) fn break_source(&mut self) {
+        self.source_broken = true;
+    }
+
+    /// Whether bytes are under way: taken from one side or waiting there, and not yet written to the other.
+    pub(super) fn owes(&self) -> bool {
+        matches!(self.state, State::InLine(_) | State::Writing(..))
+    }
+
     /// One read into the loan. Pending: there was nothing after all, and the loan goes back.
     ///
     /// `poll_read` and not `try_read`: after a read that did not fill its buffer the runtime takes the socket
@@ -176,6 +196,9 @@ impl<'a> Pump<'a> {
             let read = pin!(from.read_buf(&mut room));
             ready!(read.poll(cx)).map_err(PumpError::Read)?
         };
+        if count == 0 && self.source_broken {
+            return Poll::Ready(Err(PumpError::Read(io::ErrorKind::ConnectionReset.into())));
+        }
         self.state = if count == 0 { State::Ending } else { State::Writing(loan, 0) };
         self.learn(count, capacity);
         Poll::Ready(Ok(()))

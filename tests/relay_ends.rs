@@ -1,0 +1,201 @@
+//! Ends that are not good ones must not look like it: a stream that lacks bytes ends with a reset.
+
+use std::io::{self, ErrorKind as Io};
+use std::time::Duration;
+
+use millpond::relay::{Relay, RelayConfig, RelayError, RelayErrorKind, Side, Transferred};
+use millpond::transport::{Listener, Stream};
+use millpond::{BufferPool, BufferPoolConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::task::JoinHandle;
+use tokio::time::{sleep, timeout};
+
+/// However slow the machine: a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// For what is under way on loopback to arrive.
+const ARRIVAL: Duration = Duration::from_millis(100);
+/// The smallest loan.
+const SMALL: usize = 8 * 1024;
+
+type Outcome = JoinHandle<Result<Transferred, RelayError>>;
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+/// Both ends of a TCP connection.
+async fn tcp() -> (Stream, Stream) {
+    let listener = Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let (near, far) =
+        tokio::join!(Stream::connect(listener.local_endpoint(), PATIENCE), within(listener.accept()));
+    (near.unwrap(), far.unwrap())
+}
+
+/// The same, with so little room in the kernel that a few KiB from the second to the first make it full.
+async fn narrow_tcp() -> (Stream, Stream) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(4096).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let (near, far) = tokio::join!(socket.connect(listener.local_addr().unwrap()), within(listener.accept()));
+    (Stream::Tcp(near.unwrap()), Stream::Tcp(far.unwrap().0))
+}
+
+fn relay(config: RelayConfig) -> Relay {
+    Relay::new(BufferPool::new(BufferPoolConfig::proxy()), config)
+}
+
+fn start(relay: &Relay, client: Stream, upstream: Stream) -> Outcome {
+    let relay = relay.clone();
+    tokio::spawn(async move { relay.relay(client, upstream).await })
+}
+
+/// Writes until all buffers of the kernel on the way are full. Returns the bytes.
+async fn stuff(stream: &mut Stream) -> usize {
+    let mut sent = 0;
+    while let Ok(written) = timeout(3 * ARRIVAL, stream.write(&[7; 64 * 1024])).await {
+        sent += written.unwrap();
+    }
+    sent
+}
+
+/// The bytes before the end, and how it ended.
+async fn read_all(stream: &mut Stream) -> (usize, io::Result<()>) {
+    let mut bytes = Vec::new();
+    let end = within(stream.read_to_end(&mut bytes)).await;
+    (bytes.len(), end.map(drop))
+}
+
+fn reset(stream: Stream) {
+    stream.reset_on_close();
+}
+
+#[track_caller]
+fn assert_reset(end: io::Result<()>) {
+    let error = end.expect_err("it looks like a good end");
+    assert_eq!(error.kind(), Io::ConnectionReset);
+}
+
+#[tokio::test]
+async fn a_reset_of_the_upstream_that_a_write_meets_first_reaches_the_client() {
+    let (mut client, client_side) = tcp().await;
+    let (upstream_side, upstream) = tcp().await;
+    // The relay finds both at once. Writing to a socket that was reset takes the error from it, and the
+    // read after that sees an end.
+    client.write_all(b"a request").await.unwrap();
+    reset(upstream);
+    sleep(ARRIVAL).await;
+
+    let relay = relay(RelayConfig::default());
+    let outcome = start(&relay, client_side, upstream_side);
+    assert_reset(read_all(&mut client).await.1);
+    let error = within(outcome).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), RelayErrorKind::Reset(Side::Upstream), "{error}");
+    assert_eq!(relay.pool().stats().currently_in_use, 0);
+}
+
+#[tokio::test]
+async fn a_reset_of_the_client_that_a_write_meets_first_reaches_the_upstream() {
+    let (mut client, client_side) = tcp().await;
+    let (upstream_side, mut upstream) = tcp().await;
+    let relay = relay(RelayConfig::default());
+    let outcome = start(&relay, client_side, upstream_side);
+    // The relay is blocked on the upstream, so that it reads nothing of the client, then writes to it.
+    stuff(&mut client).await;
+    reset(client);
+    upstream.write_all(b"an answer").await.unwrap();
+    sleep(ARRIVAL).await;
+
+    assert_reset(read_all(&mut upstream).await.1);
+    let error = within(outcome).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), RelayErrorKind::Reset(Side::Client), "{error}");
+    assert_eq!(relay.pool().stats().currently_in_use, 0);
+}
+
+#[tokio::test]
+async fn an_answer_sent_whole_keeps_its_good_end_though_its_sender_takes_no_more() {
+    let (mut client, client_side) = narrow_tcp().await;
+    let (upstream_side, mut upstream) = tcp().await;
+    let answer = 60 * 1024;
+    upstream.write_all(&vec![7; answer]).await.unwrap();
+    drop(upstream);
+
+    let relay = relay(RelayConfig::default());
+    let outcome = start(&relay, client_side, upstream_side);
+    // The first is answered by a reset, which the second meets: a broken pipe.
+    for word in [b"a word", b"a next"] {
+        sleep(ARRIVAL).await;
+        client.write_all(word).await.unwrap();
+    }
+    sleep(ARRIVAL).await;
+    assert_eq!(relay.pool().stats().currently_in_use, 1, "the answer is on its way");
+    let (seen, end) = read_all(&mut client).await;
+    end.unwrap();
+    assert_eq!(seen, answer);
+    let error = within(outcome).await.unwrap().unwrap_err();
+    assert_eq!(error.kind(), RelayErrorKind::Reset(Side::Upstream), "{error}");
+}
+
+#[tokio::test]
+async fn a_timeout_with_bytes_under_way_is_a_reset_for_who_lacks_them() {
+    let relay = relay(RelayConfig::default().idle_timeout(Some(Duration::from_millis(500))));
+    for upstream_stalls in [true, false] {
+        let (mut client, client_side) = tcp().await;
+        let (upstream_side, mut upstream) = tcp().await;
+        let mut outcome = start(&relay, client_side, upstream_side);
+        let (sender, staller) =
+            if upstream_stalls { (&mut client, &mut upstream) } else { (&mut upstream, &mut client) };
+        let mut sent = 0;
+        let error = loop {
+            tokio::select! {
+                ended = within(&mut outcome) => break ended.unwrap().unwrap_err(),
+                written = sender.write(&[7; 64 * 1024]) => sent += written.unwrap_or(0),
+            }
+        };
+        assert_eq!(error.kind(), RelayErrorKind::IdleTimeout, "{error}");
+        let (seen, end) = read_all(staller).await;
+        assert!(seen < sent, "nothing was under way");
+        assert_reset(end);
+        assert_eq!(relay.pool().stats().currently_in_use, 0);
+    }
+}
+
+#[tokio::test]
+async fn a_cut_with_bytes_under_way_is_a_reset_for_who_lacks_them() {
+    let (mut client, client_side) = tcp().await;
+    let (upstream_side, mut upstream) = tcp().await;
+    let relay = relay(RelayConfig::default());
+    let outcome = start(&relay, client_side, upstream_side);
+    let sent = stuff(&mut client).await;
+    assert_eq!(relay.pool().stats().currently_in_use, 1);
+    outcome.abort();
+    assert!(within(outcome).await.unwrap_err().is_cancelled());
+    let (seen, end) = read_all(&mut upstream).await;
+    assert!(seen < sent, "nothing was under way");
+    assert_reset(end);
+    assert_eq!(relay.pool().stats().currently_in_use, 0);
+}
+
+#[tokio::test]
+async fn a_cut_in_line_for_a_loan_is_a_reset_for_who_lacks_the_bytes() {
+    let relay = relay(RelayConfig::default().buffer_budget(SMALL));
+    let (mut borrower, borrower_side) = tcp().await;
+    let (stalling_side, _stalling) = tcp().await;
+    let borrowed = start(&relay, borrower_side, stalling_side);
+    stuff(&mut borrower).await;
+    assert_eq!(relay.stats().bytes_on_loan, SMALL);
+
+    let (mut client, client_side) = tcp().await;
+    let (upstream_side, mut upstream) = tcp().await;
+    let waits = start(&relay, client_side, upstream_side);
+    client.write_all(b"a request").await.unwrap();
+    sleep(ARRIVAL).await;
+    waits.abort();
+    let (seen, end) = read_all(&mut upstream).await;
+    assert_eq!(seen, 0);
+    assert_reset(end);
+    borrowed.abort();
+}
