@@ -82,8 +82,12 @@ impl Relay {
         let open = connections.len() as u64;
         let all_ended = async { while connections.join_next().await.is_some() {} };
         let _ = timeout(self.shared.config.drain_timeout, all_ended).await;
-        let cut = connections.len() as u64;
-        connections.shutdown().await;
+        // Some may end by themselves while they are cut: each says how it was.
+        connections.abort_all();
+        let mut cut = 0;
+        while let Some(ended) = connections.join_next().await {
+            cut += u64::from(ended.is_err_and(|error| error.is_cancelled()));
+        }
         self.shared.counters.cut(cut);
         DrainReport { drained: open - cut, cut }
     }
