@@ -1,10 +1,9 @@
 use std::fs;
 use std::io;
-use std::os::unix::fs::FileTypeExt;
-use std::os::unix::net::UnixStream as BlockingUnixStream;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use tokio::net::{TcpListener, UnixListener};
+use tokio::net::{TcpListener, UnixListener, UnixStream};
 
 use super::endpoint::Endpoint;
 use super::error::{Error, ErrorKind};
@@ -20,7 +19,11 @@ pub struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    Unix { listener: UnixListener, _file: SocketFile },
+    /// The file goes first: while the socket is open, no other file can have its identity.
+    Unix {
+        _file: SocketFile,
+        listener: UnixListener,
+    },
 }
 
 impl Listener {
@@ -46,8 +49,8 @@ impl Listener {
                 Ok(Self { endpoint: Endpoint::Tcp(local.to_string()), socket: Socket::Tcp(listener) })
             }
             Endpoint::Unix(path) => {
-                let (listener, file) = bind_unix(path).map_err(failed)?;
-                Ok(Self { endpoint: endpoint.clone(), socket: Socket::Unix { listener, _file: file } })
+                let (listener, file) = bind_unix(path).await.map_err(failed)?;
+                Ok(Self { endpoint: endpoint.clone(), socket: Socket::Unix { _file: file, listener } })
             }
         }
     }
@@ -76,35 +79,48 @@ impl Listener {
     }
 }
 
-fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+async fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
     let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path) => {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path).await => {
             fs::remove_file(path)?;
             UnixListener::bind(path)
         }
         bound => bound,
     }?;
-    Ok((listener, SocketFile(path.to_owned())))
+    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
+    Ok((listener, file))
 }
 
-/// Whether it is a socket file that nobody listens on.
-fn is_stale(path: &Path) -> bool {
+/// Whether it is a socket file that nobody listens on. A listener too busy to take the connection is one
+/// still; a blocking connect would wait for it.
+async fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     is_socket
-        && BlockingUnixStream::connect(path)
+        && UnixStream::connect(path)
+            .await
             .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
 }
 
-/// Removes the file when dropped.
+/// Removes the file when dropped, unless another one has taken its path.
 #[derive(Debug)]
-struct SocketFile(PathBuf);
+struct SocketFile {
+    path: PathBuf,
+    identity: (u64, u64),
+}
 
 impl Drop for SocketFile {
     fn drop(&mut self) {
-        // Somebody may have removed it already.
-        let _ = fs::remove_file(&self.0);
+        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
+            // Somebody may have removed it since.
+            let _ = fs::remove_file(&self.path);
+        }
     }
+}
+
+/// Which file the path names now: its device and inode.
+fn identity(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
 }
