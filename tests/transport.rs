@@ -79,3 +79,25 @@ async fn a_listener_leaves_the_socket_file_of_another() {
     drop(new);
     assert!(!path.exists());
 }
+
+#[tokio::test]
+async fn a_connect_waits_for_a_busy_unix_listener() {
+    let folder = Folder::new("queue");
+    let (path, endpoint) = folder.socket();
+    let (listener, waiting) = busy(&path).await;
+
+    let after = Duration::from_millis(100);
+    let error = Stream::connect(&endpoint, after).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::ConnectTimeout { after }, "{error}");
+    assert!(error.is_timeout());
+    let text = error.to_string();
+    assert!(text.contains(&endpoint.to_string()) && !text.contains('\n'), "{text}");
+
+    let accept_all = async {
+        for _ in 0..=waiting.len() {
+            timeout(PATIENCE, listener.accept()).await.unwrap().unwrap();
+        }
+    };
+    let (connected, ()) = tokio::join!(Stream::connect(&endpoint, PATIENCE), accept_all);
+    connected.expect("there is room now");
+}

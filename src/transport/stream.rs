@@ -1,4 +1,5 @@
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -10,6 +11,10 @@ use tokio::time;
 use super::endpoint::Endpoint;
 use super::error::{Error, ErrorKind};
 
+/// How long after a Unix listener's accept queue was full a connect tries again: a busy server accepts many
+/// connections in that time.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(10);
+
 /// A connection, TCP or Unix.
 #[derive(Debug)]
 pub enum Stream {
@@ -20,7 +25,7 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Connects, within `timeout`.
+    /// Connects, within `timeout`. A listener whose accept queue is full is waited for.
     ///
     /// # Errors
     ///
@@ -33,7 +38,7 @@ impl Stream {
         let connect = async {
             match endpoint {
                 Endpoint::Tcp(address) => TcpStream::connect(address).await.and_then(Self::from_tcp),
-                Endpoint::Unix(path) => UnixStream::connect(path).await.map(Self::Unix),
+                Endpoint::Unix(path) => connect_unix(path).await.map(Self::Unix),
             }
         };
         match time::timeout(timeout, connect).await {
@@ -66,6 +71,16 @@ impl Stream {
         if let Self::Tcp(stream) = self {
             // It fails only for a socket that is gone already, whose peer knows.
             let _ = stream.set_zero_linger();
+        }
+    }
+}
+
+/// A full accept queue makes a TCP connect wait, and a non-blocking Unix one fail: here both wait.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(FULL_QUEUE_PAUSE).await,
+            connected => return connected,
         }
     }
 }
