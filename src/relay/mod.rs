@@ -19,10 +19,10 @@
 //! * The end of one direction is passed on as the end of that direction; the other goes on.
 //! * A side that resets, or fails to read, resets the other at once. A side that cannot be written to ends
 //!   that direction; what it still sent is delivered first (a server that answers early and closes).
-//! * Bytes under way when a connection times out or is cut are lost, and who lacks them gets a reset: a good
-//!   end would pass a part for the whole. Only TCP has resets; a Unix peer sees an end.
 //!   A pump that is blocked in a write sees a reset of its reader's side when the write is over, or not at
 //!   all before the idle timeout.
+//! * Bytes under way when a connection times out or is cut are lost, and who lacks them gets a reset: a good
+//!   end would pass a part for the whole. Only TCP has resets; a Unix peer sees an end.
 //!
 //! | default | | why |
 //! |---|---|---|
