@@ -1,0 +1,118 @@
+//! The pool against its rivals, interleaved.
+//!
+//! `cargo bench -p rivals --bench showdown [-- GROUP...] [--write]`
+//!
+//! All contestants of a row run in this process, in many short rounds, each one in turn, so that a slow
+//! moment of the machine meets all of them; a verdict is the median of the rounds' own ratios.
+//! A harness of our own, because those at hand measure one contestant to its end before the next.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `contest` | rounds, turns, medians: how anything here is measured |
+//! | `contestants` | acquire and drop, once for each rival, with its best documented settings |
+//! | `drop`, `freeze`, `across`, `threads` | the groups of rows |
+//! | `verdict` | the bars, and who beats us where |
+//! | `report`, `chart` | Markdown and SVG |
+
+mod across;
+mod chart;
+mod contest;
+mod contestants;
+mod drop;
+mod freeze;
+mod report;
+mod threads;
+mod verdict;
+
+use std::collections::BTreeSet;
+use std::process::ExitCode;
+
+use contest::Row;
+
+const USAGE: &str = "\
+usage: cargo bench -p rivals --bench showdown [-- [GROUP...] [--write]]
+
+  drop      acquire and drop, 1 KiB and 64 KiB
+  freeze    acquire, write 64 bytes, freeze, drop; 1 KiB and 64 KiB
+  across    made and frozen on one thread, dropped on another; 1 KiB and 16 KiB
+  threads   acquire and drop of 1 KiB, split over 1, 2 and 8 threads
+
+Without a group, all of them.
+
+  --write   draw benches/charts/*.svg and replace the section of BENCHMARKS.md; wants all groups";
+
+/// Rows that are measured and shown together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Group {
+    Drop,
+    Freeze,
+    Across,
+    Threads,
+}
+
+impl Group {
+    const ALL: [Self; 4] = [Self::Drop, Self::Freeze, Self::Across, Self::Threads];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Drop => "drop",
+            Self::Freeze => "freeze",
+            Self::Across => "across",
+            Self::Threads => "threads",
+        }
+    }
+
+    fn run(self) -> Vec<Row> {
+        match self {
+            Self::Drop => drop::rows(),
+            Self::Freeze => freeze::rows(),
+            Self::Across => across::rows(),
+            Self::Threads => threads::rows(),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let mut chosen = BTreeSet::new();
+    let mut write = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            // Cargo's own, for harnesses that also have tests.
+            "--bench" => {}
+            "--write" => write = true,
+            "--help" | "-h" => {
+                println!("{USAGE}");
+                return ExitCode::SUCCESS;
+            }
+            name => match Group::ALL.into_iter().find(|group| group.name() == name) {
+                Some(group) => {
+                    chosen.insert(group);
+                }
+                None => return refuse(&format!("{name:?} is no group")),
+            },
+        }
+    }
+    if write && !chosen.is_empty() && chosen.len() < Group::ALL.len() {
+        return refuse("--write wants all groups: a section of two runs would compare two machines");
+    }
+    let groups: Vec<Group> =
+        Group::ALL.into_iter().filter(|group| chosen.is_empty() || chosen.contains(group)).collect();
+
+    let mut results = Vec::new();
+    for group in groups {
+        let rows = group.run();
+        println!("{}", report::tables(group, &rows));
+        results.push((group, rows));
+    }
+    println!("{}", report::verdicts(&results));
+    println!("{}", report::wins(&results));
+    if write && let Err(error) = chart::draw(&results).and_then(|()| report::write(&results)) {
+        return refuse(&error.to_string());
+    }
+    ExitCode::SUCCESS
+}
+
+fn refuse(reason: &str) -> ExitCode {
+    eprintln!("showdown: {reason}\n\n{USAGE}");
+    ExitCode::from(2)
+}

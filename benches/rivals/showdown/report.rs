@@ -1,0 +1,148 @@
+//! Markdown: on the terminal, and in BENCHMARKS.md.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{fs, io};
+
+use crate::Group;
+use crate::chart;
+use crate::contest::{ROUNDS, Row};
+use crate::threads::THREADS;
+use crate::verdict::{self, Results};
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../BENCHMARKS.md");
+/// What lies between these is this program's.
+const OPEN: &str = "<!-- showdown -->";
+const CLOSE: &str = "<!-- /showdown -->";
+
+/// What a group measures, in words.
+pub(crate) fn title(group: Group) -> &'static str {
+    match group {
+        Group::Drop => "Acquire and drop, on one thread, the bytes untouched",
+        Group::Freeze => "Acquire, write 64 bytes, freeze, drop, on one thread",
+        Group::Across => "Acquire, write 64 bytes, freeze; drop on another thread",
+        Group::Threads => "Acquire and drop of 1 KiB, split over threads: wall time",
+    }
+}
+
+/// The tables of one group.
+pub(crate) fn tables(group: Group, rows: &[Row]) -> String {
+    let mut text = format!("### {}\n", title(group));
+    for row in rows {
+        text += &table(row);
+    }
+    if group == Group::Threads {
+        text += &scaling(rows);
+    }
+    text
+}
+
+/// One row of the contest, a line for each contestant.
+fn table(row: &Row) -> String {
+    let ours: Vec<_> = row.ours().collect();
+    let heads: String = ours.iter().map(|ours| format!(" {} / it |", ours.name)).collect();
+    let rule = "---|".repeat(ours.len());
+    let mut text = format!("\n| {} | ns | middle half |{heads}\n|---|---|---|{rule}\n", row.label);
+    for outcome in &row.outcomes {
+        let (low, high) = outcome.quartiles();
+        let ratios: String = ours.iter().map(|ours| format!(" {:.2} |", ours.over(outcome))).collect();
+        let line =
+            format!("| {} | {:.1} | {low:.1} to {high:.1} |{ratios}\n", outcome.name, outcome.median());
+        text += &line;
+    }
+    text
+}
+
+/// How each contestant's own time shrinks with more threads.
+fn scaling(rows: &[Row]) -> String {
+    let heads: String = THREADS[1..].iter().map(|(_, label)| format!(" {label} / 1 thread |")).collect();
+    let rule = "---|".repeat(THREADS.len() - 1);
+    let mut text = format!("\n| scaling |{heads}\n|---|{rule}\n");
+    for outcome in rows.first().map_or(&[][..], |row| &row.outcomes) {
+        let ratios: String = THREADS[1..]
+            .iter()
+            .filter_map(|(_, label)| verdict::scaling(rows, label, outcome.name))
+            .map(|ratio| format!(" {ratio:.2} |"))
+            .collect();
+        text += &format!("| {} |{ratios}\n", outcome.name);
+    }
+    text
+}
+
+pub(crate) fn verdicts(results: &Results) -> String {
+    let mut text =
+        String::from("### Verdicts\n\n| row | | against | bar | measured | |\n|---|---|---|---|---|---|\n");
+    for (bar, measured) in verdict::measured(results) {
+        let met = if measured <= bar.at_most { "met" } else { "**missed**" };
+        let group = bar.group.name();
+        let _ = writeln!(
+            text,
+            "| {group}, {} | {} | {} | {:.1} | {measured:.2} | {met} |",
+            bar.label, bar.ours, bar.against, bar.at_most,
+        );
+    }
+    text
+}
+
+/// Who is ahead of us, row by row.
+pub(crate) fn wins(results: &Results) -> String {
+    let mut text = String::from("### Where each rival wins\n\n");
+    let wins = verdict::wins(results);
+    for (group, rows) in results {
+        for row in rows {
+            for ours in row.ours() {
+                let ahead: Vec<String> = wins
+                    .iter()
+                    .filter(|win| (win.group, win.label, win.ours) == (*group, row.label, ours.name))
+                    .map(|win| format!("{} ({:.2})", win.rival, win.share))
+                    .collect();
+                if !ahead.is_empty() {
+                    let _ = writeln!(
+                        text,
+                        "* {}, {}: ahead of {}: {}.",
+                        group.name(),
+                        row.label,
+                        ours.name,
+                        ahead.join(", ")
+                    );
+                }
+            }
+        }
+    }
+    if wins.is_empty() {
+        text += "Nowhere in this run.\n";
+    } else {
+        text += "\nThe figure is the rival's median over ours.\n";
+    }
+    text
+}
+
+/// Puts all of it into BENCHMARKS.md, between the markers.
+pub(crate) fn write(results: &Results) -> io::Result<()> {
+    let path = Path::new(FILE);
+    let file = fs::read_to_string(path)?;
+    let section = file.split_once(OPEN).and_then(|(before, rest)| Some((before, rest.split_once(CLOSE)?.1)));
+    let Some((before, after)) = section else {
+        return Err(io::Error::other(format!("no {OPEN} ... {CLOSE} in BENCHMARKS.md")));
+    };
+    fs::write(path, format!("{before}{OPEN}\n{}{CLOSE}{after}", section_text(results)))?;
+    eprintln!("wrote BENCHMARKS.md");
+    Ok(())
+}
+
+fn section_text(results: &Results) -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
+    let mut text = format!(
+        "\n{cores} cores, {system}; {ROUNDS} interleaved rounds. A figure is the median of the rounds, a ratio \
+         the median of the rounds'\nown ratios, the middle half lies between the quartiles.\n\n"
+    );
+    text += &verdicts(results);
+    text += "\n";
+    text += &wins(results);
+    for (group, rows) in results {
+        let _ = write!(text, "\n{}", tables(*group, rows));
+        let _ = writeln!(text, "\n![{}](benches/charts/{})", title(*group), chart::file_name(*group));
+    }
+    text + "\n"
+}
