@@ -10,8 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use crate::contest::{Contestant, Role, Row, contest};
-use crate::contestants::{KIB, pool};
-use crate::freeze::{written, written_bytes_mut};
+use crate::contestants::{KIB, route};
 
 /// Messages that wait, at most.
 const CHANNEL: usize = 256;
@@ -23,20 +22,12 @@ pub(crate) fn rows() -> Vec<Row> {
 }
 
 fn contestants(size: usize) -> Vec<Contestant> {
-    let (to_freeze, to_share, to_own) = (pool(), pool(), pool());
+    let (ours, rival) = (Role::Ours, Role::Rival);
     vec![
-        Contestant::batched(Role::Ours, "freeze", handed_over(move || written(&to_freeze, size).freeze())),
-        Contestant::batched(
-            Role::Ours,
-            "into_shared",
-            handed_over(move || written(&to_share, size).into_shared()),
-        ),
-        Contestant::batched(Role::Rival, "BytesMut", handed_over(move || written_bytes_mut(size).freeze())),
-        Contestant::batched(
-            Role::Rival,
-            "from_owner(PooledBuffer)",
-            handed_over(move || Bytes::from_owner(written(&to_own, size))),
-        ),
+        Contestant::batched(ours, "freeze", handed_over(route::freeze(size))),
+        Contestant::batched(ours, "into_shared", handed_over(route::into_shared(size))),
+        Contestant::batched(rival, "BytesMut", handed_over(route::bytes_mut(size))),
+        Contestant::batched(rival, "from_owner(PooledBuffer)", handed_over(route::owned_pooled(size))),
         // What the channel itself takes of all the others' numbers.
         Contestant::batched(Role::Limit, "the channel alone", handed_over(|| Bytes::from_static(&[7; 64]))),
     ]

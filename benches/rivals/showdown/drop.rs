@@ -6,8 +6,7 @@ use mimalloc::MiMalloc;
 use tikv_jemallocator::Jemalloc;
 
 use crate::contest::{Contestant, Role, Row, SLICE, contest};
-use crate::contestants as by;
-use crate::contestants::KIB;
+use crate::contestants::{KIB, acquire as by};
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![

@@ -9,7 +9,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `contest` | rounds, turns, medians: how anything here is measured |
-//! | `contestants` | acquire and drop, once for each rival, with its best documented settings |
+//! | `../contestants` | what each contestant does, with its best documented settings |
 //! | `drop`, `freeze`, `across`, `threads` | the groups of rows |
 //! | `verdict` | the bars, and who beats us where |
 //! | `report`, `chart` | Markdown and SVG |
@@ -17,6 +17,7 @@
 mod across;
 mod chart;
 mod contest;
+#[path = "../contestants/mod.rs"]
 mod contestants;
 mod drop;
 mod freeze;

@@ -6,8 +6,7 @@ use std::thread;
 use std::time::Instant;
 
 use crate::contest::{Outcome, ROUNDS, Role, Row, in_turn, progress};
-use crate::contestants as by;
-use crate::contestants::KIB;
+use crate::contestants::{KIB, acquire as by};
 
 pub(crate) const THREADS: [(usize, &str); 3] = [(1, "1 thread"), (2, "2 threads"), (8, "8 threads")];
 /// Operations of a slice, over all threads: the same for everyone, 10 ms or so.

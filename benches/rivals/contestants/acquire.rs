@@ -11,18 +11,11 @@ use std::sync::Mutex;
 
 use bytes::BytesMut;
 use crossbeam_queue::ArrayQueue;
-use millpond::{BufferPool, BufferPoolConfig};
 
-pub(crate) const KIB: usize = 1024;
+use super::pool;
+
 /// Objects that a pool with a fixed number of places keeps: more than any row here has out at once.
 const PLACES: usize = 64;
-
-/// The classes of all rows: a proxy's small, middle and large buffers, with room for what the channel holds.
-pub(crate) fn pool() -> BufferPool {
-    let config =
-        BufferPoolConfig::builder().class(KIB, 1024).class(16 * KIB, 1024).class(64 * KIB, 256).build();
-    BufferPool::new(config.expect("a valid table"))
-}
 
 pub(crate) fn millpond(size: usize) -> impl Fn() + Send + Sync + 'static {
     let pool = pool();

@@ -1,0 +1,161 @@
+//! Instructions an operation, exact: what the clock of a shared machine cannot tell.
+//!
+//! `cargo bench -p rivals --bench instructions [-- NAME...]`
+//!
+//! Each operation runs in a process of its own under valgrind's callgrind, twice, with different counts; the
+//! difference is the operation's, start and warm-up cancel out. A name runs the operations that contain it.
+//! For where they go: `valgrind --tool=callgrind BINARY --run OPERATION 100000`, then `callgrind_annotate`.
+//!
+//! Instructions are not time: a locked one counts as any other, and so does one that waits for memory.
+
+mod contestants;
+
+use std::alloc::System;
+use std::hint::black_box;
+use std::process::{Command, ExitCode};
+
+use contestants::{KIB, acquire as by, pool, route};
+use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
+
+/// An operation that repeats itself so many times.
+type Operation = (&'static str, Box<dyn Fn(u64)>);
+
+/// Enough to fill every cache and to reach every steady state.
+const WARM_UP: u64 = 32 * MANY;
+const COUNTED: u64 = 160 * MANY;
+/// Buffers out at once where there are several.
+const MANY: u64 = 64;
+
+fn operations() -> Vec<Operation> {
+    vec![
+        operation("acquire + drop, millpond", by::millpond(KIB)),
+        operation("acquire + drop, limit", by::thread_local_stack(KIB)),
+        operation("acquire + drop, limit, boxed", by::thread_local_boxes(KIB)),
+        operation("acquire + drop, malloc", by::allocator(System, KIB)),
+        operation("acquire + drop, jemalloc", by::allocator(Jemalloc, KIB)),
+        operation("acquire + drop, mimalloc", by::allocator(MiMalloc, KIB)),
+        operation("acquire + drop, zeropool", by::zeropool(KIB)),
+        operation("acquire + drop, opool", by::opool(KIB)),
+        operation("acquire + drop, opool, local", by::opool_local(KIB)),
+        operation("acquire + drop, object-pool", by::object_pool(KIB)),
+        operation("acquire + drop, lockfree-object-pool", by::lockfree_object_pool(KIB)),
+        operation("acquire + drop, sharded-slab", by::sharded_slab::<KIB>()),
+        operation("acquire + drop, byte-pool", by::byte_pool(KIB)),
+        operation("acquire + drop, ArrayQueue", by::array_queue(KIB)),
+        operation("acquire + drop, Mutex<Vec>", by::mutexed_stack(KIB)),
+        operation("write + freeze + drop, millpond", dropped(route::freeze(KIB))),
+        operation("write + into_shared + drop, millpond", dropped(route::into_shared(KIB))),
+        operation("write + freeze + drop, BytesMut", dropped(route::bytes_mut(KIB))),
+        operation("write + from_owner + drop, millpond", dropped(route::owned_pooled(KIB))),
+        operation("write + from_owner + drop, Vec", dropped(route::owned_vec(KIB))),
+        operation("write + into_shared + clone + drop both, millpond", shared_twice()),
+        operation("two classes in turn, both out, millpond", two_classes()),
+        operation("growing into the next class, millpond", growing()),
+        ("64 out at once, 1 KiB, each, millpond", many_out(KIB)),
+        ("64 out at once, 16 KiB, each, millpond", many_out(16 * KIB)),
+    ]
+}
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    if let [flag, name, times] = &arguments[..]
+        && flag == "--run"
+    {
+        let times = times.parse().expect("a number of times");
+        let found = operations().into_iter().find(|(other, _)| other == name);
+        let (_, run) = found.expect("an operation's name");
+        run(times);
+        return ExitCode::SUCCESS;
+    }
+    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|part| name.contains(&**part));
+    let names: Vec<_> = operations().into_iter().map(|(name, _)| name).filter(|name| wanted(name)).collect();
+    if names.is_empty() {
+        eprintln!("instructions: no operation's name contains {}", arguments.join(" or "));
+        eprintln!("usage: cargo bench -p rivals --bench instructions [-- NAME...]");
+        return ExitCode::from(2);
+    }
+    println!("| operation | instructions |\n|---|---|");
+    for name in names {
+        match an_operation(name) {
+            Ok(count) => println!("| {name} | {count:.1} |"),
+            Err(reason) => {
+                eprintln!("instructions: {name}: {reason}");
+                return ExitCode::FAILURE;
+            }
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// Instructions of one run of the operation, in the steady state.
+fn an_operation(name: &str) -> Result<f64, String> {
+    let without = collected(name, WARM_UP)?;
+    let with = collected(name, WARM_UP + COUNTED)?;
+    Ok(with.saturating_sub(without) as f64 / COUNTED as f64)
+}
+
+/// Instructions of a whole process that does the operation so many times.
+fn collected(name: &str, times: u64) -> Result<u64, String> {
+    let program = std::env::current_exe().map_err(|error| error.to_string())?;
+    let output = Command::new("valgrind")
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(program)
+        .args(["--run", name, &times.to_string()])
+        .output()
+        .map_err(|error| format!("valgrind does not start ({error}): apt-get install valgrind"))?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let count = text.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
+    count.filter(|_| output.status.success()).ok_or_else(|| text.into_owned())
+}
+
+fn operation(name: &'static str, op: impl Fn() + 'static) -> Operation {
+    (name, Box::new(move |times| (0..times).for_each(|_| op())))
+}
+
+fn dropped<T>(make: impl Fn() -> T + 'static) -> impl Fn() + 'static {
+    move || {
+        black_box(&mut make());
+    }
+}
+
+/// The first clone moves the slot to where handles share it, the last drop moves it back.
+fn shared_twice() -> impl Fn() {
+    let make = route::into_shared(KIB);
+    move || {
+        let first = make();
+        black_box(&mut first.clone());
+        black_box(&first);
+    }
+}
+
+fn two_classes() -> impl Fn() {
+    let pool = pool();
+    move || {
+        let small = pool.acquire(KIB);
+        let large = pool.acquire(64 * KIB);
+        black_box((small.as_ptr(), large.as_ptr()));
+    }
+}
+
+/// One byte too many: the bytes move to a buffer twice as large at least, and the outgrown one goes back.
+fn growing() -> impl Fn() {
+    let pool = pool();
+    move || {
+        let mut buffer = pool.acquire(KIB);
+        buffer.extend_from_slice(black_box(&[7; KIB]));
+        buffer.extend_from_slice(black_box(&[7]));
+        black_box(buffer.as_ptr());
+    }
+}
+
+/// Deeper than one buffer: with 16 KiB deeper than the thread's cache, so that the shared queue takes part.
+fn many_out(size: usize) -> Box<dyn Fn(u64)> {
+    let pool = pool();
+    Box::new(move |times| {
+        for _ in 0..times / MANY {
+            let held: Vec<_> = (0..MANY).map(|_| pool.acquire(size)).collect();
+            black_box(&held);
+        }
+    })
+}
