@@ -101,6 +101,7 @@ fn main() -> ExitCode {
 
     let mut results = Vec::new();
     for group in groups {
+        eprintln!("{}", report::title(group));
         let rows = group.run();
         println!("{}", report::tables(group, &rows));
         results.push((group, rows));

@@ -135,7 +135,8 @@ fn section_text(results: &Results) -> String {
     let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
     let mut text = format!(
         "\n{cores} cores, {system}; {ROUNDS} interleaved rounds. A figure is the median of the rounds, a ratio \
-         the median of the rounds'\nown ratios, the middle half lies between the quartiles.\n\n"
+         the median of\nthe rounds' own ratios; the middle half of the rounds lies between the two figures of \
+         its column.\n\n"
     );
     text += &verdicts(results);
     text += "\n";
