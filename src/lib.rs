@@ -13,6 +13,7 @@
 //!    │  └──── size    class arithmetic
 //!  sync       the only door to atomics and locks
 //! ```
+#![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 #![warn(
     // What input can reach must not panic: errors are typed, bytes are looked at through patterns.
@@ -21,6 +22,8 @@
     clippy::indexing_slicing,
     clippy::panic
 )]
+
+extern crate alloc;
 
 pub mod frame;
 pub mod pool;
@@ -36,6 +39,6 @@ mod sync;
 #[doc(hidden)]
 pub use pool::model;
 pub use pool::{
-    AcquireError, BufferPool, BufferPoolConfig, BufferPoolConfigBuilder, BufferPoolStats, ConfigError,
-    PooledBuffer, PooledBytes,
+    Acquire, AcquireError, BufferPool, BufferPoolConfig, BufferPoolConfigBuilder, BufferPoolStats,
+    ClassStats, ConfigError, Holder, HolderReport, Pooled, PooledBuffer, PooledBytes, Suggestion,
 };

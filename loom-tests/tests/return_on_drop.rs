@@ -39,19 +39,14 @@ fn written(mut buffer: PooledBuffer, byte: u8) -> PooledBuffer {
     buffer
 }
 
-/// Nothing handed out, every buffer made accounted for, and the class keeps just its capacity again.
+/// Nothing handed out, and every buffer made accounted for.
 #[track_caller]
-fn assert_books(pool: &BufferPool, capacity: u64) {
+fn assert_books(pool: &BufferPool) {
     let stats = pool.stats();
     assert_eq!(stats.currently_in_use, 0, "{stats}");
     assert_eq!(stats.total_acquires, stats.total_returns, "{stats}");
-    assert!(stats.idle_buffers <= capacity, "{stats}");
     assert_eq!(pool.trim() as u64, stats.idle_bytes, "what the books call idle is there: {stats}");
     assert_eq!(pool.stats().live_bytes, 0, "{stats}");
-
-    let held: Vec<_> = (0..=capacity).map(|_| pool.acquire(SIZE)).collect();
-    drop(held);
-    assert_eq!(pool.stats().idle_buffers, capacity, "room was lost or made up: {stats}");
 }
 
 #[test]
@@ -72,7 +67,7 @@ fn dropped_on_the_thread_that_acquired() {
         cache.give_back(buffer);
         drop(cache);
         other.join().unwrap();
-        assert_books(&pool, 1);
+        assert_books(&pool);
     });
 }
 
@@ -97,7 +92,7 @@ fn dropped_on_another_thread_while_the_first_acquires() {
         cache.give_back(second);
         drop(cache);
         other.join().unwrap();
-        assert_books(&pool, 2);
+        assert_books(&pool);
     });
 }
 
@@ -121,7 +116,7 @@ fn given_back_at_thread_exit_while_another_acquires() {
         cache.give_back(buffer);
         drop(cache);
         drop(exiting.join().unwrap());
-        assert_books(&pool, 2);
+        assert_books(&pool);
     });
 }
 
@@ -209,6 +204,6 @@ fn trimmed_while_another_thread_returns() {
         });
         pool.trim();
         other.join().unwrap();
-        assert_books(&pool, 2);
+        assert_books(&pool);
     });
 }

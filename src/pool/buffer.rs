@@ -1,12 +1,14 @@
-use std::fmt;
-use std::ops::{Deref, DerefMut};
+use core::fmt;
+use core::ops::{Deref, DerefMut};
+use core::panic::Location;
 
 use bytes::{BufMut, BytesMut};
 
 use super::core::Core;
+use super::local::Ask;
 use super::slot::Slot;
 use super::thread;
-use crate::sync::Arc;
+use crate::sync::{Arc, Unique};
 
 /// An exclusive buffer of a [`BufferPool`](super::BufferPool): 8 bytes, `'static`, `Send`.
 ///
@@ -31,20 +33,35 @@ use crate::sync::Arc;
 /// ```
 pub struct PooledBuffer {
     /// `None` only while the handle is being consumed.
-    slot: Option<Box<Slot>>,
+    slot: Option<Unique<Slot>>,
 }
 
 impl PooledBuffer {
+    #[inline]
+    pub(super) fn of(slot: Unique<Slot>) -> Self {
+        Self { slot: Some(slot) }
+    }
+
     /// A buffer of the smallest class that holds `min_capacity` bytes, or of the heap.
     #[inline]
+    #[track_caller]
     pub(super) fn acquire(core: &Arc<Core>, min_capacity: usize) -> Self {
-        let class = core.sizes.index_for(min_capacity).unwrap_or(core.heap());
-        let bytes = core.class(class).map_or(min_capacity, |class| class.size);
-        Self { slot: Some(thread::acquire(core, class, bytes)) }
+        match thread::pop(core, core.sizes.index_for(min_capacity)) {
+            Some(slot) => Self::of(slot),
+            None => Self::acquire_slowly(core, min_capacity, Location::caller()),
+        }
+    }
+
+    /// With the arguments as they came, so that the fast path ends in a jump.
+    #[inline(never)]
+    fn acquire_slowly(core: &Arc<Core>, min_capacity: usize, caller: &'static Location<'static>) -> Self {
+        let ask = Ask { class: core.sizes.index_for(min_capacity), bytes: min_capacity, caller };
+        Self::of(thread::acquire(core, ask).unwrap_or_else(|| Core::overrun(core, ask)))
     }
 
     /// Bytes written.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
         self.storage().len()
     }
@@ -72,12 +89,15 @@ impl PooledBuffer {
     }
 
     /// Makes the length `len`, by forgetting or by writing `value` to what is new.
+    #[track_caller]
     pub fn resize(&mut self, len: usize, value: u8) {
         self.reserve(len.saturating_sub(self.len()));
         self.storage_mut().resize(len, value);
     }
 
     /// Writes `bytes` at the end.
+    #[inline]
+    #[track_caller]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
         self.reserve(bytes.len());
         self.storage_mut().extend_from_slice(bytes);
@@ -89,6 +109,8 @@ impl PooledBuffer {
     /// # Panics
     ///
     /// If the sum does not fit `isize`, as with `Vec`.
+    #[inline]
+    #[track_caller]
     pub fn reserve(&mut self, additional: usize) {
         if additional > self.capacity() - self.len() {
             self.grow(additional);
@@ -105,17 +127,22 @@ impl PooledBuffer {
         storage.limit(room)
     }
 
-    #[cfg(millpond_loom)]
-    pub(super) fn from_slot(slot: Box<Slot>) -> Self {
-        Self { slot: Some(slot) }
+    /// Ends the handle without returning the slot.
+    #[inline]
+    pub(super) fn into_slot(mut self) -> Unique<Slot> {
+        match self.slot.take() {
+            Some(slot) => slot,
+            None => unreachable!("a handle owns its slot until it is consumed"),
+        }
     }
 
-    /// Ends the handle without returning the slot.
-    pub(super) fn into_slot(mut self) -> Option<Box<Slot>> {
-        self.slot.take()
+    /// Whether the storage is of a class of the pool.
+    pub(super) fn is_of(&self, core: &Arc<Core>) -> bool {
+        self.slot.as_ref().is_some_and(|slot| slot.is_of(core))
     }
 
     #[cold]
+    #[track_caller]
     fn grow(&mut self, additional: usize) {
         let Some(slot) = &self.slot else { return };
         let wanted =
@@ -125,6 +152,7 @@ impl PooledBuffer {
         *self = larger;
     }
 
+    #[inline]
     fn storage(&self) -> &BytesMut {
         match &self.slot {
             Some(slot) => &slot.storage,
@@ -132,6 +160,7 @@ impl PooledBuffer {
         }
     }
 
+    #[inline]
     fn storage_mut(&mut self) -> &mut BytesMut {
         match &mut self.slot {
             Some(slot) => &mut slot.storage,

@@ -1,24 +1,20 @@
-use super::slot::{Parked, Slot};
-use crate::sync::ClassQueue;
-use crate::sync::atomic::{AtomicUsize, Ordering};
+use core::cmp::min;
 
-/// The shared tier of one size class.
-///
-/// *Room* is permission to keep one buffer. A class has `capacity` of it, which lies either free in
-/// `room`, or in a thread cache, or with a buffer in one of the queues:
-///
-/// ```text
-/// capacity = room + Σ caches' room + ready.len() + parked.len()
-/// ```
-///
-/// Nothing is kept without room, so idle memory stays within size × capacity, thread caches included,
-/// and a push to either queue always finds a place.
+use super::slot::{Parked, Slot};
+use crate::sync::statistic::{AtomicUsize, Ordering};
+use crate::sync::{ClassQueue, Unique};
+
+/// The shared tier of one size class: what lies in it belongs to no thread.
 pub(super) struct Class {
     pub(super) size: usize,
     pub(super) capacity: usize,
-    ready: ClassQueue<Box<Slot>>,
+    ready: ClassQueue<Unique<Slot>>,
     parked: ClassQueue<Parked>,
-    room: AtomicUsize,
+    /// Buffers that exist, and the most there were.
+    live: AtomicUsize,
+    most_live: AtomicUsize,
+    /// The fewest ready ones since the last step of decay: so many were not needed in all that time.
+    low_water: AtomicUsize,
 }
 
 impl Class {
@@ -28,45 +24,38 @@ impl Class {
             capacity,
             ready: ClassQueue::new(capacity),
             parked: ClassQueue::new(capacity),
-            room: AtomicUsize::new(capacity),
+            live: AtomicUsize::new(0),
+            most_live: AtomicUsize::new(0),
+            low_water: AtomicUsize::new(0),
         }
     }
 
-    /// Takes up to `wanted` of the free room.
-    pub(super) fn take_room(&self, wanted: usize) -> usize {
-        // Ordering: Relaxed, on success and failure. Room is a number and guards no memory: the buffers
-        // travel through the queues, which order themselves. Whichever of two takers comes second sees
-        // what the first left, because a read-modify-write reads the latest value in any ordering.
-        let mut free = self.room.load(Ordering::Relaxed);
-        loop {
-            let taken = wanted.min(free);
-            if taken == 0 {
-                return 0;
-            }
-            match self.room.compare_exchange_weak(free, free - taken, Ordering::Relaxed, Ordering::Relaxed) {
-                Ok(_) => return taken,
-                Err(now) => free = now,
-            }
-        }
-    }
-
-    /// Gives room back that was taken, or that came with a buffer out of a queue.
-    pub(super) fn give_room(&self, amount: usize) {
-        if amount > 0 {
-            // Ordering: Relaxed, as in `take_room`.
-            self.room.fetch_add(amount, Ordering::Relaxed);
-        }
-    }
-
-    /// Lays down a ready buffer, whose room comes with it. Hands it back if the queue is full, which the
-    /// accounting of room excludes.
-    pub(super) fn push_ready(&self, slot: Box<Slot>) -> Result<(), Box<Slot>> {
+    /// Lays down a ready buffer; hands it back if as many lie there as the class keeps.
+    pub(super) fn push_ready(&self, slot: Unique<Slot>) -> Result<(), Unique<Slot>> {
         self.ready.push(slot)
     }
 
-    /// A ready buffer, and with it the room it took.
-    pub(super) fn pop_ready(&self) -> Option<Box<Slot>> {
+    pub(super) fn pop_ready(&self) -> Option<Unique<Slot>> {
         self.ready.pop()
+    }
+
+    /// Behind a run of pops: remembers how low the queue went.
+    pub(super) fn note_low_water(&self) {
+        let len = self.ready.len();
+        // Ordering: Relaxed, a hint. If two threads note at once, or a step of decay comes between load and
+        // store, a step frees a buffer too many or too few; no other memory hangs on it.
+        if len < self.low_water.load(Ordering::Relaxed) {
+            self.low_water.store(len, Ordering::Relaxed);
+        }
+    }
+
+    /// One step of decay: how many ready buffers nobody needed since the last step.
+    pub(super) fn take_unneeded(&self) -> usize {
+        // Ordering: Relaxed, see `note_low_water`.
+        let len = self.ready.len();
+        let unneeded = min(self.low_water.load(Ordering::Relaxed), len);
+        self.low_water.store(len - unneeded, Ordering::Relaxed);
+        unneeded
     }
 
     /// Like [`push_ready`](Self::push_ready), for a frozen one.
@@ -74,7 +63,7 @@ impl Class {
         self.parked.push(parked)
     }
 
-    /// The frozen buffer that waits longest, and with it the room it took.
+    /// The frozen buffer that waits longest.
     pub(super) fn pop_parked(&self) -> Option<Parked> {
         self.parked.pop()
     }
@@ -82,5 +71,22 @@ impl Class {
     /// Frozen buffers in the shared queue, at some recent moment.
     pub(super) fn parked_len(&self) -> usize {
         self.parked.len()
+    }
+
+    pub(super) fn count_made(&self) {
+        // Ordering: Relaxed. Numbers for the stats; they guard no memory.
+        let live = self.live.fetch_add(1, Ordering::Relaxed) + 1;
+        self.most_live.fetch_max(live, Ordering::Relaxed);
+    }
+
+    pub(super) fn count_freed(&self) {
+        // Ordering: Relaxed, as in `count_made`.
+        self.live.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Buffers that exist, and the most there were at once.
+    pub(super) fn live(&self) -> (usize, usize) {
+        // Ordering: Relaxed, as in `count_made`.
+        (self.live.load(Ordering::Relaxed), self.most_live.load(Ordering::Relaxed))
     }
 }

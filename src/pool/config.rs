@@ -1,13 +1,17 @@
-use std::collections::HashMap;
-use std::error::Error;
-use std::fmt;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+use core::num::NonZeroU32;
+use core::time::Duration;
+
+use crate::size::MAX_CLASSES;
 
 /// The largest class: 1 GiB. Above it a request is one of a kind, which the heap serves as well.
 pub(super) const MAX_CLASS_SIZE: usize = 1 << 30;
-/// The most classes of one pool. A table of powers of two from 1 byte to [`MAX_CLASS_SIZE`] has 31.
-pub(super) const MAX_CLASSES: usize = 64;
 /// 256 KiB: four of the largest buffers of [`BufferPoolConfig::proxy`], and no more than 4 MiB on 16 threads.
 const DEFAULT_THREAD_CACHE_BYTES: usize = 256 * 1024;
+/// 5 s: what a burst left is gone after two steps, 10 s, and a load that comes once a second keeps its buffers.
+const DEFAULT_DECAY: Duration = Duration::from_secs(5);
 
 /// Size classes, their capacities and the limits of a [`BufferPool`](super::BufferPool).
 ///
@@ -27,7 +31,32 @@ const DEFAULT_THREAD_CACHE_BYTES: usize = 256 * 1024;
 pub struct BufferPoolConfig {
     /// `(size, capacity)`, ascending by size, sizes unique, neither ever 0.
     classes: Vec<(usize, usize)>,
+    options: Options,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Options {
     thread_cache_bytes: usize,
+    byte_limit: usize,
+    decay: Option<Duration>,
+    next_class: bool,
+    wipe: bool,
+    sample_one_in: Option<NonZeroU32>,
+    record_sizes: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            thread_cache_bytes: DEFAULT_THREAD_CACHE_BYTES,
+            byte_limit: usize::MAX,
+            decay: Some(DEFAULT_DECAY),
+            next_class: false,
+            wipe: false,
+            sample_one_in: None,
+            record_sizes: false,
+        }
+    }
 }
 
 impl BufferPoolConfig {
@@ -36,47 +65,18 @@ impl BufferPoolConfig {
     /// # Errors
     ///
     /// See [`ConfigError`].
-    pub fn from_map(classes: HashMap<usize, usize>) -> Result<Self, ConfigError> {
-        let builder = Self::builder();
-        classes.into_iter().fold(builder, |builder, (size, capacity)| builder.class(size, capacity)).build()
+    pub fn from_map(classes: impl IntoIterator<Item = (usize, usize)>) -> Result<Self, ConfigError> {
+        Self::builder().classes(classes).build()
     }
 
     /// Starts a configuration without classes.
     pub fn builder() -> BufferPoolConfigBuilder {
-        BufferPoolConfigBuilder { classes: Vec::new(), thread_cache_bytes: DEFAULT_THREAD_CACHE_BYTES }
+        BufferPoolConfigBuilder { classes: Vec::new(), options: Options::default() }
     }
 
-    /// For relays: 8 KiB buffers for peers that say little, 64 KiB buffers for those that fill them.
-    ///
-    /// 64 KiB is where larger reads stop saving system calls (6 instead of 20 for a 64 KiB reply);
-    /// 8 KiB holds a request, or a reply of a page, with its header. The capacities keep at most 4 MiB
-    /// of each idle.
-    #[must_use]
-    pub fn proxy() -> Self {
-        Self {
-            classes: vec![(8 * 1024, 512), (64 * 1024, 64)],
-            thread_cache_bytes: DEFAULT_THREAD_CACHE_BYTES,
-        }
-    }
-
-    /// For small framed messages: 128 B × 512, 256 B × 256, 512 B × 128, 1 KiB × 64, 4 KiB × 32,
-    /// 16 KiB × 16, 64 KiB × 16; at most 2 MiB idle.
-    ///
-    /// The first four keep 64 KiB of each size, as tables generated from message contracts do.
-    #[must_use]
-    pub fn messages() -> Self {
-        Self {
-            classes: vec![
-                (128, 512),
-                (256, 256),
-                (512, 128),
-                (1024, 64),
-                (4096, 32),
-                (16 * 1024, 16),
-                (64 * 1024, 16),
-            ],
-            thread_cache_bytes: DEFAULT_THREAD_CACHE_BYTES,
-        }
+    /// Goes on from this configuration: with a byte limit for a preset, say.
+    pub fn to_builder(&self) -> BufferPoolConfigBuilder {
+        BufferPoolConfigBuilder { classes: self.classes.clone(), options: self.options.clone() }
     }
 
     /// The classes, `(size in bytes, capacity in buffers)`, ascending by size.
@@ -85,13 +85,52 @@ impl BufferPoolConfig {
         &self.classes
     }
 
-    /// Bytes of ready buffers that one thread may keep for itself; 0 when the thread caches are off.
+    /// Bytes of ready buffers, and as many of frozen ones, that one thread may keep for itself; 0 when the
+    /// thread caches are off.
     #[must_use]
     pub fn thread_cache_bytes(&self) -> usize {
-        self.thread_cache_bytes
+        self.options.thread_cache_bytes
     }
 
-    /// Σ size × capacity: what the pool holds at most while no buffer is handed out, thread caches included.
+    /// The most bytes of pooled storage, idle, handed out and frozen; `usize::MAX` for no limit.
+    #[must_use]
+    pub fn byte_limit(&self) -> usize {
+        self.options.byte_limit
+    }
+
+    /// Time between two steps of decay; `None` if there are none but those that are asked for.
+    #[must_use]
+    pub fn decay_interval(&self) -> Option<Duration> {
+        self.options.decay
+    }
+
+    /// Whether an acquire at the byte limit takes an idle buffer of the next class.
+    #[must_use]
+    pub fn serves_from_next_class(&self) -> bool {
+        self.options.next_class
+    }
+
+    /// Whether storage is overwritten when it comes back.
+    #[must_use]
+    pub fn wipes_on_return(&self) -> bool {
+        self.options.wipe
+    }
+
+    /// The N of one acquire in N that is followed, if any is.
+    #[must_use]
+    pub fn sampled_one_in(&self) -> Option<NonZeroU32> {
+        self.options.sample_one_in
+    }
+
+    /// Whether the sizes that are asked for are recorded.
+    #[must_use]
+    pub fn records_sizes(&self) -> bool {
+        self.options.record_sizes
+    }
+
+    /// Σ size × capacity: what the shared queues hold at most. Beside it each thread that uses the pool may
+    /// keep [`thread_cache_bytes`](Self::thread_cache_bytes) of ready buffers. A
+    /// [`byte_limit`](Self::byte_limit) bounds all of it together.
     #[must_use]
     pub fn max_idle_bytes(&self) -> usize {
         self.classes.iter().map(|(size, capacity)| size * capacity).sum()
@@ -103,23 +142,87 @@ impl BufferPoolConfig {
 #[must_use = "a builder does nothing before `build`"]
 pub struct BufferPoolConfigBuilder {
     classes: Vec<(usize, usize)>,
-    thread_cache_bytes: usize,
+    options: Options,
 }
 
 impl BufferPoolConfigBuilder {
-    /// Adds a class of buffers of `size` bytes, of which `capacity` are kept for reuse.
+    /// Adds a class of buffers of `size` bytes, of which the shared queue keeps `capacity` for reuse, and
+    /// each thread, within [`thread_cache_bytes`](Self::thread_cache_bytes), at most as many for itself.
     ///
-    /// The capacity counts what lies idle, in the shared queue and in the thread caches together, and
-    /// frozen buffers that the pool still follows. Buffers in use are not limited by it.
+    /// Buffers in use are not limited by it: see [`byte_limit`](Self::byte_limit).
     pub fn class(mut self, size: usize, capacity: usize) -> Self {
         self.classes.push((size, capacity));
         self
     }
 
-    /// Sets how many bytes of ready buffers one thread may keep for itself. Default: 256 KiB, 0 turns
-    /// the thread caches off. A class whose size is above it lives in its shared queue only.
+    /// Adds classes from pairs of size in bytes and capacity in buffers.
+    pub fn classes(self, classes: impl IntoIterator<Item = (usize, usize)>) -> Self {
+        classes.into_iter().fold(self, |builder, (size, capacity)| builder.class(size, capacity))
+    }
+
+    /// Sets how many bytes of ready buffers one thread may keep for itself, and as many of frozen ones
+    /// follow by itself. Default: 256 KiB, 0 turns the thread caches off. A class whose size is above it
+    /// lives in its shared queue only.
     pub fn thread_cache_bytes(mut self, bytes: usize) -> Self {
-        self.thread_cache_bytes = bytes;
+        self.options.thread_cache_bytes = bytes;
+        self
+    }
+
+    /// Limits all pooled storage, idle, handed out and frozen, to `bytes`, at every instant. Default: no
+    /// limit, as a limit must fit the machine.
+    ///
+    /// [`try_acquire`](super::BufferPool::try_acquire) fails beyond it,
+    /// [`acquire_async`](super::BufferPool::acquire_async) waits, and
+    /// [`acquire`](super::BufferPool::acquire) goes to the heap. So that nobody waits for what another thread
+    /// merely keeps, the thread caches and the frozen buffers that are followed get at most half of it
+    /// together, and never so much that the largest class does not fit beside them.
+    pub fn byte_limit(mut self, bytes: usize) -> Self {
+        self.options.byte_limit = bytes;
+        self
+    }
+
+    /// Sets the time between two steps of decay. Default: 5 s; `None`: only
+    /// [`decay`](super::BufferPool::decay) makes one.
+    ///
+    /// A step frees what lay in the shared queues unused since the last one, and lets every thread that
+    /// goes on using the pool lay down half of its cache. Slow operations of the pool make the steps, now
+    /// and then; a pool that nobody uses at all needs somebody to call `decay`.
+    pub fn decay_interval(mut self, interval: Option<Duration>) -> Self {
+        self.options.decay = interval;
+        self
+    }
+
+    /// Sets whether an acquire at the byte limit may take an idle buffer of the next class before it makes
+    /// idle memory of other classes give way. Default: no. It saves a malloc, for a larger buffer than needed.
+    pub fn serve_from_next_class(mut self, serve: bool) -> Self {
+        self.options.next_class = serve;
+        self
+    }
+
+    /// Sets whether the whole storage is overwritten with zeros when it comes back, before it is
+    /// reused or freed. Default: no; nothing safe can read an earlier owner's bytes anyway, but a core dump
+    /// can. It costs a write of the whole storage a return, and the fast paths.
+    ///
+    /// Storage that is frozen is wiped when it is found free: at once by
+    /// [`into_shared`](super::PooledBuffer::into_shared) and
+    /// [`freeze_tracked`](super::PooledBuffer::freeze_tracked), some time later by
+    /// [`freeze`](super::PooledBuffer::freeze).
+    pub fn wipe_on_return(mut self, wipe: bool) -> Self {
+        self.options.wipe = wipe;
+        self
+    }
+
+    /// Follows one acquire in `n` for [`holders`](super::BufferPool::holders). Default: none, which costs
+    /// nothing. Following costs a lock for each followed buffer, and every other one the fast paths.
+    pub fn sample_one_in(mut self, n: NonZeroU32) -> Self {
+        self.options.sample_one_in = Some(n);
+        self
+    }
+
+    /// Sets whether the sizes that are asked for are recorded, for
+    /// [`BufferPoolStats::suggest`](super::BufferPoolStats::suggest). Default: no. It costs the fast paths.
+    pub fn record_sizes(mut self, record: bool) -> Self {
+        self.options.record_sizes = record;
         self
     }
 
@@ -158,7 +261,11 @@ impl BufferPoolConfigBuilder {
                 .filter(|&bytes| isize::try_from(bytes).is_ok())
                 .ok_or(ConfigError::CapacityOverflow)?;
         }
-        Ok(BufferPoolConfig { classes: self.classes, thread_cache_bytes: self.thread_cache_bytes })
+        let largest = previous;
+        if self.options.byte_limit < largest {
+            return Err(ConfigError::LimitBelowClass { limit: self.options.byte_limit, largest });
+        }
+        Ok(BufferPoolConfig { classes: self.classes, options: self.options })
     }
 }
 
@@ -196,6 +303,13 @@ pub enum ConfigError {
     },
     /// Σ size × capacity is more than the address space holds.
     CapacityOverflow,
+    /// The byte limit does not allow one buffer of the largest class.
+    LimitBelowClass {
+        /// The limit in bytes.
+        limit: usize,
+        /// The size of the largest class in bytes.
+        largest: usize,
+    },
 }
 
 impl fmt::Display for ConfigError {
@@ -215,6 +329,12 @@ impl fmt::Display for ConfigError {
             }
             Self::CapacityOverflow => {
                 write!(f, "the sum of size x capacity exceeds the address space; lower the capacities")
+            }
+            Self::LimitBelowClass { limit, largest } => {
+                write!(
+                    f,
+                    "a limit of {limit} bytes is below the largest class of {largest}; raise it or drop the class"
+                )
             }
         }
     }

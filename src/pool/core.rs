@@ -1,10 +1,20 @@
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::mem;
+
+use super::budget::Budget;
+use super::care::Care;
 use super::class::Class;
 use super::config::BufferPoolConfig;
+use super::counters::{Counters, Totals};
+use super::decay::Clock;
+use super::local::Ask;
 use super::slot::{Parked, Slot};
-use super::stats::{BufferPoolStats, ClassCounters, Counters, Totals};
+use super::stats::BufferPoolStats;
+use super::wait::Waiters;
 use crate::size::SizeClasses;
-use crate::sync::atomic::{AtomicBool, Ordering, fence};
-use crate::sync::{Arc, Mutex};
+use crate::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::sync::{Arc, Mutex, Unique};
 
 /// What the handles, the slots and the thread caches of one pool share.
 ///
@@ -13,18 +23,50 @@ use crate::sync::{Arc, Mutex};
 pub(super) struct Core {
     pub(super) sizes: SizeClasses,
     classes: Box<[Class]>,
-    /// Bytes of ready buffers that one thread may keep.
+    /// What every return looks at, and hardly anybody writes:
+    ///
+    /// | bits | meaning | set | cleared |
+    /// |---|---|---|---|
+    /// | 0 | [`CLOSED`]: the last `BufferPool` handle is gone | `close` | never |
+    /// | 1 | [`WAITING`]: somebody waits for memory | the first waiter | the last |
+    /// | 2.. | number of the step of decay | each step adds 1 | wraps |
+    state: AtomicUsize,
+    /// Bytes of ready buffers, and as many of frozen ones, that one thread may keep.
     pub(super) thread_cache_bytes: usize,
-    closed: AtomicBool,
+    /// Whether an acquire may take a ready buffer of the next class before it does without.
+    pub(super) next_class: bool,
+    /// What is done with every buffer of the pool beside lending it, if anything is.
+    pub(super) care: Option<Care>,
+    pub(super) budget: Budget,
+    pub(super) waiters: Waiters,
+    pub(super) clock: Clock,
+    /// Frozen buffers for which their queue had no place when a thread let go of them.
+    orphans: Mutex<Vec<Parked>>,
     registry: Mutex<Registry>,
+    /// What happens without a thread cache: in a thread whose locals are already destroyed.
+    cacheless: Counters,
+}
+
+pub(super) const CLOSED: usize = 1;
+pub(super) const WAITING: usize = 2;
+/// One step of decay.
+const STEP: usize = 4;
+/// Frozen buffers looked at, at most, for one acquire. The oldest is the likeliest to be free; a few
+/// long-lived ones in front must not cost each acquire a walk over all of them.
+pub(super) const PARKED_SCAN: usize = 8;
+
+/// What [`Core::obtain`] found.
+pub(super) enum Grant {
+    Ready(Unique<Slot>),
+    Reclaimed(Unique<Slot>),
+    /// Bytes for one buffer of the class are reserved in the budget.
+    Room,
 }
 
 /// The counters of every thread that has a cache of this pool, and the sums of those that are gone.
 struct Registry {
     threads: Vec<Arc<Counters>>,
     gone: Totals,
-    /// What happens without a thread cache: in a thread whose locals are already destroyed.
-    cacheless: Counters,
 }
 
 impl Core {
@@ -33,14 +75,17 @@ impl Core {
         let sizes = SizeClasses::new(table.iter().map(|&(size, _)| size).collect());
         Self {
             classes: table.iter().map(|&(size, capacity)| Class::new(size, capacity)).collect(),
-            sizes,
+            state: AtomicUsize::new(0),
             thread_cache_bytes: config.thread_cache_bytes(),
-            closed: AtomicBool::new(false),
-            registry: Mutex::new(Registry {
-                threads: Vec::new(),
-                gone: Totals::new(table.len()),
-                cacheless: Counters::new(table.len()),
-            }),
+            next_class: config.serves_from_next_class(),
+            care: Care::new(config),
+            budget: Budget::new(config.byte_limit(), sizes.largest()),
+            waiters: Waiters::new(),
+            clock: Clock::new(config.decay_interval()),
+            orphans: Mutex::new(Vec::new()),
+            registry: Mutex::new(Registry { threads: Vec::new(), gone: Totals::new(table.len()) }),
+            cacheless: Counters::new(table.len()),
+            sizes,
         }
     }
 
@@ -48,74 +93,79 @@ impl Core {
         &self.classes
     }
 
+    #[inline]
     pub(super) fn class(&self, index: usize) -> Option<&Class> {
         self.classes.get(index)
     }
 
     /// Bytes of a buffer of the class; 0 for the heap, which has no size.
+    #[inline]
     pub(super) fn class_size(&self, index: usize) -> usize {
         self.class(index).map_or(0, |class| class.size)
     }
 
     /// The class index that stands for the heap.
+    #[inline]
     pub(super) fn heap(&self) -> usize {
         self.classes.len()
     }
 
-    /// Whether the last `BufferPool` handle is gone. A `false` may be outdated at once.
+    /// The state word. It may be outdated at once.
     #[inline]
+    pub(super) fn state(&self) -> usize {
+        // Ordering: Relaxed. On the fast path an outdated word only means that a thread keeps, within its
+        // lease, what it might have laid down: the next flush of its cache goes through `settle`. Where
+        // missing a bit would lose something, `settle` looks behind a fence.
+        self.state.load(Ordering::Relaxed)
+    }
+
     pub(super) fn is_closed(&self) -> bool {
-        // Ordering: Relaxed. Seen `true`: the slot is freed, which needs nothing of the closing thread.
-        // Seen `false` too late: the slot goes to a thread cache, which is flushed under the rule of
-        // `share_ready`, or to a queue by that rule itself.
-        self.closed.load(Ordering::Relaxed)
+        self.state() & CLOSED != 0
+    }
+
+    /// Sets a bit, so that whoever lays down a buffer from now on sees it, or has laid it down visibly.
+    fn raise(&self, bit: usize) {
+        // Ordering: the write may be Relaxed because of the fence behind it; see `settle`.
+        self.state.fetch_or(bit, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
     }
 
     /// The last handle is gone: nothing will be acquired any more, so nothing stays idle.
     pub(super) fn close(&self) {
-        // Ordering: the store may be Relaxed because of the fence behind it; see `sweep_if_closed`.
-        self.closed.store(true, Ordering::Relaxed);
-        fence(Ordering::SeqCst);
+        self.raise(CLOSED);
         self.sweep();
     }
 
-    /// Lays ready slots of one class, with their room, into its shared queue.
-    pub(super) fn share_ready(
-        &self,
-        class: &Class,
-        slots: impl IntoIterator<Item = Box<Slot>>,
-        counters: &ClassCounters,
-    ) {
-        for slot in slots {
-            if let Err(refused) = class.push_ready(slot) {
-                class.give_room(1);
-                counters.freed.bump();
-                drop(refused);
-            }
-        }
-        self.sweep_if_closed();
+    /// From now on there are waiters.
+    pub(super) fn raise_waiting(&self) {
+        self.raise(WAITING);
     }
 
-    /// Lays a frozen slot, with its room, into the shared queue.
-    pub(super) fn share_parked(&self, class: &Class, parked: Parked, counters: &ClassCounters) {
-        if let Err(refused) = class.push_parked(parked) {
-            class.give_room(1);
-            counters.released.bump();
-            drop(refused);
-        }
-        self.sweep_if_closed();
+    /// The last waiter is gone. Under the lock of the waiters.
+    pub(super) fn lower_waiting(&self) {
+        // Ordering: Relaxed. Who still sees the bit looks at an empty list.
+        self.state.fetch_and(!WAITING, Ordering::Relaxed);
     }
 
-    /// Behind every push, or run of pushes, to a queue. Two outcomes of the race with `close`:
-    /// the flag is seen here, and this thread empties the queues; or it is not, and then the push is
-    /// before the sweep of the closing thread, which finds the slot.
-    fn sweep_if_closed(&self) {
-        // Ordering: this fence and the one in `close` are totally ordered. If ours is first, what we
-        // pushed is visible to the sweep behind the other; if the other is first, we see the flag.
-        // Nothing weaker orders our push (a store) before our load of the flag.
+    /// One more step of decay happened.
+    pub(super) fn count_step(&self) {
+        // Ordering: Relaxed, a hint to the threads to let go of what they do not need.
+        self.state.fetch_add(STEP, Ordering::Relaxed);
+    }
+
+    /// Behind every push, or run of pushes, to a queue, and every release of budget. Two outcomes of the race
+    /// with `close`, and with a new waiter: its bit is seen here, and this thread empties the queues, or
+    /// serves; or it is not, and then what was done here is before the sweep, or the first try, of the other.
+    pub(super) fn settle(&self) {
+        // Ordering: this fence and the one in `raise` are totally ordered. If ours is first, what we
+        // pushed or released is visible behind the other; if the other is first, we see the bit.
+        // Nothing weaker orders our push (a store) before our load of the word.
         fence(Ordering::SeqCst);
-        if self.is_closed() {
+        let state = self.state();
+        if state & CLOSED != 0 {
             self.sweep();
+        } else if state & WAITING != 0 {
+            self.serve_waiters();
         }
     }
 
@@ -129,32 +179,151 @@ impl Core {
                 drop(parked);
             }
         }
+        let orphans = mem::take(&mut *self.orphans.lock());
+        drop(orphans);
+    }
+
+    /// New storage of the class, for which the budget has its bytes reserved.
+    pub(super) fn make(core: &Arc<Self>, index: usize) -> Unique<Slot> {
+        let class = core.class(index).inspect(|class| class.count_made());
+        Slot::new(core, index, class.map_or(0, |class| class.size))
+    }
+
+    /// Storage of the class was freed: the end of a slot.
+    pub(super) fn unmake(&self, index: usize) {
+        if let Some(class) = self.class(index) {
+            class.count_freed();
+            self.budget.release(class.size);
+        }
+    }
+
+    /// Lays ready slots of one class into its shared queue; those that it does not keep are freed.
+    pub(super) fn share_ready(&self, class: &Class, slots: impl IntoIterator<Item = Unique<Slot>>) {
+        for slot in slots {
+            if let Err(refused) = class.push_ready(slot) {
+                drop(refused);
+            }
+        }
+        self.settle();
+    }
+
+    /// Lays a frozen slot into the shared queue; hands it back if that has no place, or the budget no lease.
+    pub(super) fn park(&self, parked: Parked) -> Result<(), Parked> {
+        match self.class(parked.index()) {
+            Some(class) if class.parked_len() < class.capacity && self.budget.lease_all(class.size) => {
+                self.adopt(class, parked);
+                Ok(())
+            }
+            _ => Err(parked),
+        }
+    }
+
+    /// Takes over a frozen slot, together with the lease for it, that a thread lets go of.
+    pub(super) fn adopt(&self, class: &Class, parked: Parked) {
+        self.put_back(class, parked);
+        self.settle();
+    }
+
+    fn put_back(&self, class: &Class, parked: Parked) {
+        if let Err(parked) = class.push_parked(parked) {
+            self.orphans.lock().push(parked);
+        }
+    }
+
+    /// A frozen slot of the class that is free again, among the first few of the shared queue.
+    pub(super) fn reclaim_shared(&self, class: &Class) -> Option<Unique<Slot>> {
+        let slot = self.scan_parked(class, PARKED_SCAN);
+        self.settle();
+        slot
+    }
+
+    /// Looks at the first `scan` of the shared queue; those that are still in use go to its back.
+    fn scan_parked(&self, class: &Class, scan: usize) -> Option<Unique<Slot>> {
+        for _ in 0..scan.min(class.parked_len()) {
+            match class.pop_parked()?.reclaim() {
+                Ok(slot) => {
+                    self.budget.end_lease(class.size);
+                    return Some(slot);
+                }
+                Err(parked) => self.put_back(class, parked),
+            }
+        }
+        None
+    }
+
+    /// Lays the frozen slots that are free by now down as ready ones. The caller settles.
+    fn find_free(&self) {
+        for class in &self.classes {
+            for _ in 0..class.parked_len() {
+                if let Some(slot) = self.scan_parked(class, 1) {
+                    self.lay_down_free(class, slot);
+                }
+            }
+        }
+        let orphans = mem::take(&mut *self.orphans.lock());
+        for parked in orphans {
+            let Some(class) = self.class(parked.index()) else { continue };
+            match parked.reclaim() {
+                Ok(slot) => {
+                    self.budget.end_lease(class.size);
+                    self.lay_down_free(class, slot);
+                }
+                Err(parked) => self.put_back(class, parked),
+            }
+        }
+    }
+
+    fn lay_down_free(&self, class: &Class, slot: Unique<Slot>) {
+        self.cacheless.of(slot.index()).unparked.add_shared(1);
+        if let Err(refused) = class.push_ready(slot) {
+            drop(refused);
+        }
+    }
+
+    /// What a waiter, or an acquire at the limit, may have: out of the shared queues of its class, or room for
+    /// new storage, for which idle memory of other classes gives way. The caller settles.
+    pub(super) fn obtain(&self, index: usize) -> Option<Grant> {
+        let class = self.class(index)?;
+        if let Some(slot) = class.pop_ready() {
+            return Some(Grant::Ready(slot));
+        }
+        if let Some(slot) = self.scan_parked(class, PARKED_SCAN) {
+            return Some(Grant::Reclaimed(slot));
+        }
+        if self.budget.reserve(class.size) {
+            return Some(Grant::Room);
+        }
+        self.find_free();
+        if let Some(slot) = class.pop_ready() {
+            return Some(Grant::Ready(slot));
+        }
+        // The largest first: the fewest buffers are lost.
+        for other in self.classes.iter().rev() {
+            while let Some(slot) = other.pop_ready() {
+                drop(slot);
+                if self.budget.reserve(class.size) {
+                    return Some(Grant::Room);
+                }
+            }
+        }
+        self.budget.reserve(class.size).then_some(Grant::Room)
     }
 
     /// Frees what lies in the shared queues: ready slots, and frozen ones found free. Returns the bytes.
-    pub(super) fn trim(&self, counters: &Counters) -> usize {
-        let mut bytes = 0;
-        for (index, class) in self.classes.iter().enumerate() {
-            let counters = counters.of(index);
-            // As many as lie there now: one that is still in use goes to the back of its queue.
-            for _ in 0..class.parked_len() {
-                let Some(parked) = class.pop_parked() else { break };
-                match parked.reclaim() {
-                    Ok(slot) => {
-                        counters.unparked.bump();
-                        self.share_ready(class, [slot], counters);
-                    }
-                    Err(parked) => self.share_parked(class, parked, counters),
-                }
-            }
-            while let Some(slot) = class.pop_ready() {
-                drop(slot);
-                class.give_room(1);
-                counters.freed.bump();
-                bytes += class.size;
-            }
-        }
-        bytes
+    pub(super) fn trim(&self) -> usize {
+        self.find_free();
+        let freed = self.classes.iter().map(|class| free_ready(class, usize::MAX)).sum();
+        self.settle();
+        freed
+    }
+
+    /// One step of decay: frees what lay in the shared queues unused since the last one. Returns the bytes.
+    pub(super) fn decay(&self) -> usize {
+        self.count_step();
+        self.find_free();
+        let freed = self.classes.iter().map(|class| free_ready(class, class.take_unneeded())).sum();
+        self.settle();
+        freed
     }
 
     /// Counters for a new thread cache.
@@ -171,69 +340,112 @@ impl Core {
         registry.gone.add(counters);
     }
 
-    /// Takes back a slot in a thread that has no cache any more: straight to the shared queue, counted
-    /// under the registry's lock.
-    pub(super) fn give_back_cacheless(&self, slot: Box<Slot>) {
-        self.cacheless(slot.class, |counters| {
-            counters.returned.bump();
-            match self.class_with_room(slot.class) {
-                Some(class) => self.share_ready(class, [slot], counters),
-                None => {
-                    counters.freed.bump();
-                    drop(slot);
-                }
-            }
-        });
-    }
-
-    /// The same for a slot that was just frozen.
-    pub(super) fn park_cacheless(&self, parked: Parked) {
-        self.cacheless(parked.class(), |counters| {
-            counters.parked.bump();
-            match self.class_with_room(parked.class()) {
-                Some(class) => self.share_parked(class, parked, counters),
-                None => {
-                    counters.released.bump();
-                    drop(parked);
-                }
-            }
-        });
-    }
-
-    /// The class, with room for one buffer taken; none if it has no room, or if nothing is kept any more.
-    fn class_with_room(&self, index: usize) -> Option<&Class> {
-        self.class(index).filter(|class| !self.is_closed() && class.take_room(1) == 1)
-    }
-
-    /// An acquire in such a thread.
-    pub(super) fn acquire_cacheless(core: &Arc<Self>, class: usize, bytes: usize) -> Box<Slot> {
-        let ready = core.class(class).and_then(|class| class.pop_ready().inspect(|_| class.give_room(1)));
-        core.cacheless(class, |counters| match ready {
-            Some(slot) => {
-                counters.shared_hits.bump();
+    /// Makes a slot of what was obtained.
+    pub(super) fn redeem(core: &Arc<Self>, index: usize, grant: Grant) -> Unique<Slot> {
+        let counters = core.cacheless.of(index);
+        match grant {
+            Grant::Ready(slot) => {
+                counters.shared_hits.add_shared(1);
                 slot
             }
-            None => {
-                counters.made.bump();
-                Slot::new(core, class, bytes)
+            Grant::Reclaimed(slot) => {
+                counters.reclaimed_hits.add_shared(1);
+                slot
             }
-        })
+            Grant::Room => {
+                counters.made.add_shared(1);
+                Self::make(core, index)
+            }
+        }
     }
 
-    /// Runs `f` with the counters that threads without a cache share, one at a time.
-    fn cacheless<R>(&self, class: usize, f: impl FnOnce(&ClassCounters) -> R) -> R {
-        let registry = self.registry.lock();
-        f(registry.cacheless.of(class))
+    /// Takes back what was obtained and is not wanted any more.
+    pub(super) fn refuse(&self, index: usize, grant: Grant) {
+        let Some(class) = self.class(index) else { return };
+        match grant {
+            Grant::Ready(slot) => self.share_ready(class, [slot]),
+            Grant::Reclaimed(slot) => {
+                self.lay_down_free(class, slot);
+                self.settle();
+            }
+            Grant::Room => {
+                self.budget.release(class.size);
+                self.settle();
+            }
+        }
+    }
+
+    /// Storage of the heap: no class fits, or the budget of the one that does is spent.
+    #[cold]
+    pub(super) fn overrun(core: &Arc<Self>, ask: Ask) -> Unique<Slot> {
+        let bytes = match core.class(ask.class) {
+            Some(class) => {
+                core.cacheless.of(ask.class).overruns.add_shared(1);
+                class.size
+            }
+            None => ask.bytes,
+        };
+        core.cacheless.of(core.heap()).made.add_shared(1);
+        let mut slot = Slot::new(core, core.heap(), bytes);
+        if let Some(care) = &core.care {
+            care.lent(&mut slot.sample, ask);
+        }
+        slot
+    }
+
+    /// An acquire in a thread that has no cache any more, or never one.
+    pub(super) fn acquire_cacheless(core: &Arc<Self>, ask: Ask) -> Option<Unique<Slot>> {
+        if core.state() & WAITING != 0 {
+            return None;
+        }
+        let grant = core.obtain(ask.class);
+        core.settle();
+        let mut slot = Self::redeem(core, ask.class, grant?);
+        if let Some(care) = &core.care {
+            care.lent(&mut slot.sample, ask);
+        }
+        Some(slot)
+    }
+
+    /// Takes back a slot in such a thread: straight to the shared queue.
+    pub(super) fn give_back_cacheless(&self, mut slot: Unique<Slot>) {
+        slot.reset();
+        self.cacheless.of(slot.index()).returned.add_shared(1);
+        slot.came_back();
+        match self.class(slot.index()) {
+            Some(class) => self.share_ready(class, [slot]),
+            None => drop(slot),
+        }
+    }
+
+    /// Remembers a slot that was just frozen in such a thread; hands it back if there is no place to follow it.
+    pub(super) fn park_cacheless(&self, parked: Parked) -> Result<(), Parked> {
+        if self.state() & (CLOSED | WAITING) != 0 {
+            return Err(parked);
+        }
+        let class = parked.index();
+        self.park(parked).inspect(|()| self.cacheless.of(class).parked.add_shared(1))
     }
 
     pub(super) fn stats(&self) -> BufferPoolStats {
         let registry = self.registry.lock();
         let mut totals = registry.gone.clone();
-        totals.add(&registry.cacheless);
+        totals.add(&self.cacheless);
         for counters in &registry.threads {
             totals.add(counters);
         }
         drop(registry);
-        totals.stats(self.classes.iter().map(|class| class.size))
+        totals.stats(self)
     }
+}
+
+/// Frees up to `count` ready slots of the shared queue. Returns the bytes. The caller settles.
+fn free_ready(class: &Class, count: usize) -> usize {
+    let mut freed = 0;
+    while freed < count {
+        let Some(slot) = class.pop_ready() else { break };
+        drop(slot);
+        freed += 1;
+    }
+    freed * class.size
 }

@@ -10,31 +10,43 @@ use super::thread;
 impl PooledBuffer {
     /// Freezes what was written into a plain [`Bytes`], for any library that takes one.
     ///
-    /// No copy, and no malloc in steady state. The pool keeps a view of its own and finds the storage free
-    /// some time after the last `Bytes` of it is gone: at a later [`acquire`](super::BufferPool::acquire)
+    /// No copy, and no malloc in steady state. The pool keeps an empty tail of the storage and finds it free
+    /// some time after the last `Bytes` is gone: at a later [`acquire`](super::BufferPool::acquire)
     /// of this thread, a [`flush_thread_cache`](super::BufferPool::flush_thread_cache) or a
     /// [`trim`](super::BufferPool::trim). Until then it counts as
-    /// [`currently_parked`](super::BufferPoolStats::currently_parked). At most the class's capacity is
-    /// followed so; beyond it the storage belongs to its `Bytes` and is freed with them.
+    /// [`currently_parked`](super::BufferPoolStats::currently_parked).
+    ///
+    /// Each thread follows up to [`thread_cache_bytes`](super::BufferPoolConfig::thread_cache_bytes) of such
+    /// storage, and each class its capacity. Beyond that, and while somebody waits for memory, this is
+    /// [`freeze_tracked`](Self::freeze_tracked).
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn freeze(self) -> Bytes {
         if self.is_empty() {
             return Bytes::new();
         }
-        let Some(mut slot) = self.into_slot() else { return Bytes::new() };
-        let bytes = slot.freeze();
-        thread::park(Parked::new(slot, bytes.clone()));
-        bytes
+        let (parked, bytes) = Parked::freeze(self.into_slot());
+        match thread::park(parked) {
+            Ok(()) => bytes,
+            Err(parked) => Self::of(parked.unfreeze(bytes)).freeze_tracked(),
+        }
+    }
+
+    /// Freezes what was written into a plain [`Bytes`] whose last drop returns the storage at once.
+    ///
+    /// No copy, one small malloc: the handle that returns it is the owner of the `Bytes`.
+    #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
+    pub fn freeze_tracked(self) -> Bytes {
+        Bytes::from_owner(self.into_shared())
     }
 
     /// Freezes what was written into [`PooledBytes`], whose last drop returns the storage at once.
     ///
     /// No copy, no malloc, and no locked instruction as long as it is not cloned.
+    #[inline]
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn into_shared(self) -> PooledBytes {
-        match self.into_slot() {
-            Some(slot) => PooledBytes::new(slot),
-            None => unreachable!("a handle owns its slot until it is consumed"),
-        }
+        let mut slot = self.into_slot();
+        slot.share();
+        PooledBytes::of(slot.shareable())
     }
 }

@@ -1,17 +1,21 @@
-use std::collections::VecDeque;
-use std::mem;
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::mem;
+use core::panic::Location;
 
 use super::class::Class;
-use super::core::Core;
+use super::core::{CLOSED, Core, PARKED_SCAN, WAITING};
+use super::counters::{ClassCounters, Counters};
 use super::slot::{Parked, Slot};
-use super::stats::{ClassCounters, Counters};
-use crate::sync::Arc;
+use crate::sync::{Arc, Unique};
 
-/// Frozen buffers looked at, at most, for one acquire. The oldest is the likeliest to be free; a few
-/// long-lived ones in front must not cost each acquire a walk over all of them.
-const PARKED_SCAN: usize = 8;
 /// Buffers moved at once between a cache and its class, at most.
 const MAX_BATCH: usize = 32;
+/// A state word that never is: nobody waits for a closed pool.
+const NEVER: usize = CLOSED | WAITING;
+/// Slow operations of one thread between two looks at the clock of decay, which costs about as much as one.
+const CLOCK_EVERY: u32 = 64;
 
 /// One thread's part of one pool: the buffers it keeps, and its counters. Never shared, so without locks.
 ///
@@ -19,47 +23,61 @@ const MAX_BATCH: usize = 32;
 /// to be free). Dropping the cache, as a thread does when it exits, gives everything to the shared queues.
 pub(super) struct LocalCache {
     core: Arc<Core>,
-    /// One a class, and one for the heap.
-    counters: Arc<Counters>,
+    /// The state word under which the fast paths of returning may be taken: the one this cache last acted on,
+    /// or [`NEVER`] in a pool that does something with every buffer.
+    seen: usize,
+    /// The step of decay that this cache last noticed.
+    step: usize,
+    /// One a class, and one for the heap, which keeps nothing.
     classes: Box<[LocalClass]>,
-    /// Bytes of ready buffers, over all classes; at most `core.thread_cache_bytes`.
-    ready_bytes: usize,
+    /// Bytes that the budget allows this cache: half for ready buffers, half for frozen ones. 0 after a
+    /// flush, until they are next needed.
+    lease: usize,
+    /// Of the first half: not yet promised to a class.
+    ready_left: usize,
+    /// Of the second half: not yet taken by a frozen buffer.
+    parked_left: usize,
+    /// Whether the pool does something with every buffer, so that no fast path may be taken.
+    careful: bool,
+    counters: Arc<Counters>,
+    slow_operations: u32,
 }
 
+/// A power of two long, so that finding one takes a shift.
+#[repr(align(128))]
 struct LocalClass {
-    /// Bytes of a buffer.
-    size: usize,
-    #[expect(clippy::vec_box, reason = "the box is the handle's: it moves in and out as it is")]
-    ready: Vec<Box<Slot>>,
+    ready: Vec<Unique<Slot>>,
+    /// Buffers for which bytes are promised: the stack grows to this without a second thought.
+    limit: usize,
+    counters: Arc<ClassCounters>,
     parked: VecDeque<Parked>,
-    /// Room taken from the class, at least `ready.len() + parked.len()`.
-    room: usize,
-}
-
-impl LocalClass {
-    fn new(size: usize) -> Self {
-        Self { size, ready: Vec::new(), parked: VecDeque::new(), room: 0 }
-    }
-
-    /// Whether there is spare room, after taking some if there was none.
-    fn find_room(&mut self, class: &Class, cache_bytes: usize) -> bool {
-        if self.spare_room() == 0 {
-            self.room += class.take_room(batch(class, cache_bytes));
-        }
-        self.spare_room() > 0
-    }
-
-    fn spare_room(&self) -> usize {
-        self.room.saturating_sub(self.ready.len() + self.parked.len())
-    }
+    /// Bytes of a buffer; more than any quota for the heap, of which nothing is kept.
+    size: usize,
+    /// What `ready` is in a careful pool, where the fast path of acquiring must miss.
+    guarded: Vec<Unique<Slot>>,
 }
 
 impl LocalCache {
     pub(super) fn new(core: &Arc<Core>) -> Self {
+        let counters = core.register();
+        let class = |index| LocalClass {
+            ready: Vec::new(),
+            limit: 0,
+            counters: Arc::clone(counters.of(index)),
+            parked: VecDeque::new(),
+            size: core.class(index).map_or(usize::MAX, |class| class.size),
+            guarded: Vec::new(),
+        };
         Self {
-            counters: core.register(),
-            classes: core.classes().iter().map(|class| LocalClass::new(class.size)).collect(),
-            ready_bytes: 0,
+            seen: NEVER,
+            step: NEVER,
+            classes: (0..=core.heap()).map(class).collect(),
+            lease: 0,
+            ready_left: 0,
+            parked_left: 0,
+            counters,
+            careful: core.care.is_some(),
+            slow_operations: 0,
             core: Arc::clone(core),
         }
     }
@@ -73,142 +91,328 @@ impl LocalCache {
         self.core.is_closed()
     }
 
-    pub(super) fn counters(&self) -> &Counters {
-        &self.counters
+    /// The fast path of [`acquire`](Self::acquire): the slot that came back last.
+    #[inline]
+    pub(super) fn pop(&mut self, class: usize) -> Option<Unique<Slot>> {
+        let local = self.classes.get_mut(class)?;
+        let slot = local.ready.pop()?;
+        local.counters.cache_hits.bump();
+        Some(slot)
     }
 
-    /// A slot of the class, from wherever one lies nearest; new storage of `bytes` otherwise.
+    /// The next fast path: the first of this thread's frozen slots that is free again.
     #[inline]
-    pub(super) fn acquire(&mut self, index: usize, bytes: usize) -> Box<Slot> {
-        if let Some(local) = self.classes.get_mut(index)
-            && let Some(slot) = local.ready.pop()
-        {
-            self.ready_bytes -= local.size;
-            self.counters.of(index).cache_hits.bump();
-            return slot;
+    pub(super) fn reclaim(&mut self, index: usize) -> Option<Unique<Slot>> {
+        if self.careful {
+            return None;
         }
-        self.acquire_elsewhere(index, bytes)
+        self.reclaim_own(index)
     }
 
-    /// Takes a slot back, empty. It stays here if there is room, and goes to the heap if the pool has none.
+    /// The fast path of [`give_back`](Self::give_back). Hands the slot back if anything is out of the ordinary.
     #[inline]
-    pub(super) fn give_back(&mut self, slot: Box<Slot>) {
-        let index = slot.class;
-        self.counters.of(index).returned.bump();
-        if let Some(local) = self.classes.get_mut(index)
-            && local.spare_room() > 0
-            && self.ready_bytes + local.size <= self.core.thread_cache_bytes
-            && !self.core.is_closed()
+    pub(super) fn push(&mut self, slot: Unique<Slot>) -> Option<Unique<Slot>> {
+        if let Some(local) = self.classes.get_mut(slot.index())
+            && local.ready.len() < local.limit
+            && local.ready.len() < local.ready.capacity() // so that no code to grow it is in the way
+            && self.core.state() == self.seen
         {
-            self.ready_bytes += local.size;
             local.ready.push(slot);
-            return;
+            local.counters.returned.bump();
+            return None;
         }
-        self.give_back_elsewhere(slot);
+        Some(slot)
     }
 
-    /// Remembers a slot that was just frozen, or gives it up if the pool has no room.
-    pub(super) fn park(&mut self, parked: Parked) {
-        let index = parked.class();
-        let counters = self.counters.of(index);
-        counters.parked.bump();
-        if let (Some(local), Some(class), false) =
-            (self.classes.get_mut(index), self.core.class(index), self.core.is_closed())
-            && local.find_room(class, self.core.thread_cache_bytes)
+    /// The fast path of [`park_slowly`](Self::park_slowly).
+    #[inline]
+    pub(super) fn park(&mut self, parked: Parked) -> Option<Parked> {
+        if let Some(local) = self.classes.get_mut(parked.index())
+            && local.size <= self.parked_left
+            && self.core.state() == self.seen
         {
+            self.parked_left -= local.size;
+            local.counters.parked.bump();
             local.parked.push_back(parked);
-        } else {
-            counters.released.bump();
-            drop(parked);
+            return None;
         }
+        Some(parked)
+    }
+
+    /// A slot of the class, from wherever one lies nearest, or new; none if the class is the heap, or the
+    /// budget is spent.
+    pub(super) fn acquire(&mut self, ask: Ask) -> Option<Unique<Slot>> {
+        let kept = self.classes.get_mut(ask.class).and_then(|local| local.guarded.pop());
+        let kept = kept.inspect(|_| self.counters.of(ask.class).cache_hits.bump());
+        let kept = kept.or_else(|| self.pop(ask.class)).or_else(|| self.reclaim_own(ask.class));
+        let mut slot = match kept {
+            Some(slot) => slot,
+            None => self.fetch(ask.class)?,
+        };
+        if let Some(care) = &self.core.care {
+            care.lent(&mut slot.sample, ask);
+        }
+        Some(slot)
+    }
+
+    /// Takes a slot back, empty. It stays here if there is room.
+    pub(super) fn give_back(&mut self, mut slot: Unique<Slot>) {
+        self.look_at_the_clock();
+        slot.reset();
+        let index = slot.index();
+        self.counters.of(index).returned.bump();
+        slot.came_back();
+        let state = self.core.state();
+        match self.core.class(index) {
+            Some(class) if state & WAITING != 0 => {
+                self.core.share_ready(class, [slot]);
+                self.flush();
+            }
+            Some(_) if state & CLOSED == 0 => {
+                self.notice_step(state);
+                self.keep(index, slot);
+            }
+            _ => drop(slot),
+        }
+    }
+
+    /// Remembers a slot that was just frozen; hands it back if the pool has no place to follow it.
+    pub(super) fn park_slowly(&mut self, parked: Parked) -> Result<(), Parked> {
+        self.look_at_the_clock();
+        let index = parked.index();
+        let state = self.core.state();
+        if index == self.core.heap() || state & (CLOSED | WAITING) != 0 {
+            // Closed: nobody will look for it. Waited for: its return must be noticed at once.
+            return Err(parked);
+        }
+        self.notice_step(state);
+        parked.show();
+        self.take_lease();
+        match self.classes.get_mut(index) {
+            Some(local) if local.size <= self.parked_left => {
+                self.parked_left -= local.size;
+                local.parked.push_back(parked);
+            }
+            _ => self.core.park(parked)?,
+        }
+        self.counters.of(index).parked.bump();
+        Ok(())
     }
 
     /// Gives all it keeps to the shared queues, frozen slots that are free by now as ready ones.
     pub(super) fn flush(&mut self) {
-        self.ready_bytes = 0;
-        for (index, (local, class)) in self.classes.iter_mut().zip(self.core.classes()).enumerate() {
-            let counters = self.counters.of(index);
-            class.give_room(local.spare_room());
-            local.room = 0;
-            self.core.share_ready(class, mem::take(&mut local.ready), counters);
+        let mut followed = 0;
+        for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
+            local.limit = 0;
+            let mut ready = mem::take(&mut local.ready);
+            ready.append(&mut local.guarded);
             for parked in mem::take(&mut local.parked) {
                 match parked.reclaim() {
                     Ok(slot) => {
-                        counters.unparked.bump();
-                        self.core.share_ready(class, [slot], counters);
+                        local.counters.unparked.bump();
+                        ready.push(slot);
                     }
-                    Err(parked) => self.core.share_parked(class, parked, counters),
+                    Err(parked) => {
+                        // Its part of the lease goes with it, so that nobody takes that in between.
+                        followed += class.size;
+                        self.core.adopt(class, parked);
+                    }
+                }
+            }
+            if !ready.is_empty() {
+                self.core.share_ready(class, ready);
+            }
+        }
+        self.core.budget.end_lease(mem::take(&mut self.lease) - followed);
+        self.ready_left = 0;
+        self.parked_left = 0;
+    }
+
+    /// The first of this thread's frozen slots that is free again.
+    fn reclaim_own(&mut self, index: usize) -> Option<Unique<Slot>> {
+        let local = self.classes.get_mut(index)?;
+        for _ in 0..PARKED_SCAN.min(local.parked.len()) {
+            match local.parked.pop_front()?.reclaim() {
+                Ok(slot) => {
+                    self.parked_left += local.size;
+                    local.counters.reclaimed_hits.bump();
+                    return Some(slot);
+                }
+                Err(parked) => local.parked.push_back(parked),
+            }
+        }
+        None
+    }
+
+    /// From what belongs to no thread, or new.
+    #[cold]
+    fn fetch(&mut self, index: usize) -> Option<Unique<Slot>> {
+        self.look_at_the_clock();
+        if self.core.state() & WAITING != 0 {
+            return None; // those who wait come first
+        }
+        if let Some(slot) = self.refill(index) {
+            return Some(slot);
+        }
+        let class = self.core.class(index)?;
+        if let Some(slot) = self.core.reclaim_shared(class) {
+            self.counters.of(index).reclaimed_hits.bump();
+            return Some(slot);
+        }
+        if self.core.budget.reserve(class.size) {
+            self.counters.of(index).made.bump();
+            return Some(Core::make(&self.core, index));
+        }
+        self.fetch_at_the_limit(index)
+    }
+
+    /// The budget is spent: idle memory gives way, this thread's first of all.
+    fn fetch_at_the_limit(&mut self, index: usize) -> Option<Unique<Slot>> {
+        if self.core.next_class {
+            let careful = self.careful;
+            let next = self.counters.of(index + 1);
+            if let Some(slot) = self.classes.get_mut(index + 1).and_then(|local| local.stack(careful).pop()) {
+                next.cache_hits.bump();
+                return Some(slot);
+            }
+            if let Some(slot) = self.core.class(index + 1).and_then(Class::pop_ready) {
+                next.shared_hits.bump();
+                return Some(slot);
+            }
+        }
+        self.flush();
+        if self.core.state() & WAITING != 0 {
+            return None; // what was flushed is theirs
+        }
+        let grant = self.core.obtain(index);
+        self.core.settle();
+        grant.map(|grant| Core::redeem(&self.core, index, grant))
+    }
+
+    /// Fetches a batch of ready slots, keeps all but one.
+    fn refill(&mut self, index: usize) -> Option<Unique<Slot>> {
+        let slot = self.core.class(index)?.pop_ready()?;
+        let batch = self.promise(index);
+        let careful = self.careful;
+        let class = self.core.class(index)?;
+        if let Some(local) = self.classes.get_mut(index) {
+            let limit = local.limit;
+            let stack = local.stack(careful);
+            for _ in 1..batch.min(limit.saturating_sub(stack.len()) + 1) {
+                let Some(slot) = class.pop_ready() else { break };
+                stack.push(slot);
+            }
+            local.counters.shared_hits.bump();
+        }
+        class.note_low_water();
+        Some(slot)
+    }
+
+    /// Lays a slot onto its stack, whose limit may have to grow for it; else into the shared queue.
+    fn keep(&mut self, index: usize, slot: Unique<Slot>) {
+        if self.is_full(index) {
+            self.promise(index);
+        }
+        if self.is_full(index) {
+            self.spill(index);
+            self.promise(index);
+        }
+        if self.is_full(index) {
+            if let Some(class) = self.core.class(index) {
+                self.core.share_ready(class, [slot]);
+            }
+        } else if let Some(local) = self.classes.get_mut(index) {
+            local.stack(self.careful).push(slot);
+        }
+    }
+
+    fn is_full(&mut self, index: usize) -> bool {
+        let careful = self.careful;
+        self.classes.get_mut(index).is_none_or(|local| local.stack(careful).len() >= local.limit)
+    }
+
+    /// Raises the limit of a class by a batch, as far as the lease goes. Returns the batch.
+    fn promise(&mut self, index: usize) -> usize {
+        self.take_lease();
+        let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) else {
+            return 0;
+        };
+        let batch = batch(class, self.core.thread_cache_bytes);
+        let count = batch.min(self.ready_left / class.size).min(class.capacity.saturating_sub(local.limit));
+        self.ready_left -= count * class.size;
+        local.limit += count;
+        let limit = local.limit;
+        let stack = local.stack(self.careful);
+        stack.reserve(limit.saturating_sub(stack.len()));
+        batch
+    }
+
+    /// Leases bytes, if this cache has none.
+    fn take_lease(&mut self) {
+        if self.lease == 0 && self.core.state() & (CLOSED | WAITING) == 0 {
+            self.lease = self.core.budget.lease(self.core.thread_cache_bytes.saturating_mul(2));
+            self.ready_left = self.lease / 2;
+            self.parked_left = self.lease / 2;
+        }
+    }
+
+    /// Moves the cold half of a stack to its shared queue: of this class, or of the one that was promised
+    /// most; what that does not keep any more is free to be promised.
+    fn spill(&mut self, index: usize) {
+        let own = self.classes.get(index).is_some_and(|local| local.limit > 0);
+        let index = if own { index } else { self.largest_limit() };
+        let careful = self.careful;
+        if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
+            let stack = local.stack(careful);
+            let cold = stack.len().div_ceil(2);
+            self.core.share_ready(class, stack.drain(..cold));
+            if !own {
+                let unused = local.limit - local.stack(careful).len();
+                local.limit -= unused;
+                self.ready_left += unused * local.size;
+            }
+        }
+    }
+
+    fn largest_limit(&self) -> usize {
+        let bytes = self.classes.iter().map(|local| local.limit * local.size);
+        bytes.enumerate().max_by_key(|&(_, bytes)| bytes).map_or(0, |(index, _)| index)
+    }
+
+    /// After a step of decay: lets go of the cold half of everything, and of promises not made use of.
+    fn notice_step(&mut self, state: usize) {
+        if state == self.step {
+            return;
+        }
+        self.step = state;
+        self.seen = if self.careful { NEVER } else { state };
+        for index in 0..self.classes.len() {
+            let careful = self.careful;
+            if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
+                let stack = local.stack(careful);
+                let cold = stack.len().div_ceil(2);
+                let cold: Vec<_> = stack.drain(..cold).collect();
+                let unused = local.limit - local.stack(careful).len();
+                local.limit -= unused;
+                self.ready_left += unused * local.size;
+                if !cold.is_empty() {
+                    self.core.share_ready(class, cold);
                 }
             }
         }
     }
 
-    /// The cold half of [`acquire`](Self::acquire): own frozen slots, the shared queues, new storage.
-    #[cold]
-    fn acquire_elsewhere(&mut self, index: usize, bytes: usize) -> Box<Slot> {
-        let counters = self.counters.of(index);
-        if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
-            if let Some(slot) = reclaim_own(local) {
-                counters.reclaimed_hits.bump();
-                return slot;
-            }
-            let wanted = batch(class, self.core.thread_cache_bytes);
-            if let Some(slot) = refill(local, class, wanted, &mut self.ready_bytes) {
-                counters.shared_hits.bump();
-                return slot;
-            }
-            if let Some(slot) = reclaim_shared(local, class, &self.core, counters) {
-                counters.reclaimed_hits.bump();
-                return slot;
-            }
-        }
-        counters.made.bump();
-        Slot::new(&self.core, index, bytes)
-    }
-
-    /// The cold half of [`give_back`](Self::give_back): make room, or do without.
-    #[cold]
-    fn give_back_elsewhere(&mut self, slot: Box<Slot>) {
-        let index = slot.class;
-        let limit = self.core.thread_cache_bytes;
-        let size = self.core.class_size(index);
-        if size <= limit && self.ready_bytes + size > limit {
-            self.spill(index);
-        }
-        let counters = self.counters.of(index);
-        let (Some(local), Some(class), false) =
-            (self.classes.get_mut(index), self.core.class(index), self.core.is_closed())
-        else {
-            counters.freed.bump();
-            return drop(slot);
-        };
-        if !local.find_room(class, limit) {
-            counters.freed.bump();
-            drop(slot);
-        } else if self.ready_bytes + size <= limit {
-            self.ready_bytes += size;
-            local.ready.push(slot);
-        } else {
-            local.room -= 1;
-            self.core.share_ready(class, [slot], counters);
+    fn look_at_the_clock(&mut self) {
+        self.slow_operations = self.slow_operations.wrapping_add(1);
+        if self.slow_operations.is_multiple_of(CLOCK_EVERY) {
+            self.core.decay_if_due();
         }
     }
+}
 
-    /// Moves the cold half of a stack to its shared queue: of this class, or of the one that keeps most.
-    fn spill(&mut self, index: usize) {
-        let own = self.classes.get(index).is_some_and(|local| !local.ready.is_empty());
-        let index = if own { index } else { self.largest_stack() };
-        if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
-            let cold = local.ready.len().div_ceil(2);
-            local.room -= cold;
-            self.ready_bytes -= cold * local.size;
-            self.core.share_ready(class, local.ready.drain(..cold), self.counters.of(index));
-        }
-    }
-
-    fn largest_stack(&self) -> usize {
-        let bytes = self.classes.iter().map(|local| local.ready.len() * local.size);
-        bytes.enumerate().max_by_key(|&(_, bytes)| bytes).map_or(0, |(index, _)| index)
+impl LocalClass {
+    fn stack(&mut self, careful: bool) -> &mut Vec<Unique<Slot>> {
+        if careful { &mut self.guarded } else { &mut self.ready }
     }
 }
 
@@ -219,61 +423,19 @@ impl Drop for LocalCache {
     }
 }
 
-/// How many buffers of the class, or room for how many, move at once: a quarter of what the cache holds,
+/// What an acquire wants, and who asks.
+#[derive(Clone, Copy)]
+pub(super) struct Ask {
+    /// Index of the class.
+    pub(super) class: usize,
+    /// Bytes asked for.
+    pub(super) bytes: usize,
+    pub(super) caller: &'static Location<'static>,
+}
+
+/// How many buffers of the class, or promises of one, move at once: a quarter of what the cache holds,
 /// so that a refill leaves as much to take as to give; an eighth of what the class keeps, so that no
-/// thread gathers the room of all.
+/// thread gathers them all.
 fn batch(class: &Class, cache_bytes: usize) -> usize {
     (cache_bytes / class.size / 4).min(class.capacity / 8).clamp(1, MAX_BATCH)
-}
-
-/// The first of the thread's own frozen slots that is free again. Its room stays here, spare.
-fn reclaim_own(local: &mut LocalClass) -> Option<Box<Slot>> {
-    for _ in 0..PARKED_SCAN.min(local.parked.len()) {
-        match local.parked.pop_front()?.reclaim() {
-            Ok(slot) => return Some(slot),
-            Err(parked) => local.parked.push_back(parked),
-        }
-    }
-    None
-}
-
-/// Fetches up to `wanted` ready slots, keeps all but one. The room they bring replaces what was spare here:
-/// a thread that only acquires must not gather the room of those that only give back.
-fn refill(
-    local: &mut LocalClass,
-    class: &Class,
-    wanted: usize,
-    ready_bytes: &mut usize,
-) -> Option<Box<Slot>> {
-    let slot = class.pop_ready()?;
-    let spare = local.spare_room();
-    local.room += 1;
-    for _ in 1..wanted {
-        let Some(slot) = class.pop_ready() else { break };
-        local.room += 1;
-        *ready_bytes += class.size;
-        local.ready.push(slot);
-    }
-    local.room -= spare;
-    class.give_room(spare);
-    Some(slot)
-}
-
-/// Like [`reclaim_own`], among what other threads froze.
-fn reclaim_shared(
-    local: &mut LocalClass,
-    class: &Class,
-    core: &Core,
-    counters: &ClassCounters,
-) -> Option<Box<Slot>> {
-    for _ in 0..PARKED_SCAN.min(class.parked_len()) {
-        match class.pop_parked()?.reclaim() {
-            Ok(slot) => {
-                local.room += 1;
-                return Some(slot);
-            }
-            Err(parked) => core.share_parked(class, parked, counters),
-        }
-    }
-    None
 }

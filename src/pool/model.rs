@@ -3,11 +3,12 @@
 //! Loom wakes a `join` before a thread's locals are destroyed, so a model of thread exit needs the cache
 //! as a value: a thread owns a [`Cache`] and drops it as its last step.
 
-use super::buffer::PooledBuffer;
-use super::local::LocalCache;
-use super::slot::Parked;
-use super::{Arc, BufferPool, Core};
 use bytes::Bytes;
+
+use super::buffer::PooledBuffer;
+use super::local::{Ask, LocalCache};
+use super::slot::Parked;
+use super::{Arc, BufferPool, Core, Location};
 
 /// A thread's cache of one pool.
 pub struct Cache {
@@ -19,29 +20,33 @@ impl Cache {
     /// An empty one.
     #[must_use]
     pub fn new(pool: &BufferPool) -> Self {
-        let core = Arc::clone(&pool.handle.core);
+        let core = Arc::clone(&pool.core);
         Self { cache: LocalCache::new(&core), core }
     }
 
     /// What `BufferPool::acquire` does with the thread's cache.
     pub fn acquire(&mut self, min_capacity: usize) -> PooledBuffer {
-        let class = self.core.sizes.index_for(min_capacity).unwrap_or(self.core.heap());
-        PooledBuffer::from_slot(self.cache.acquire(class, min_capacity))
+        let class = self.core.sizes.index_for(min_capacity);
+        let ask = Ask { class, bytes: min_capacity, caller: Location::caller() };
+        let slot = self.cache.acquire(ask);
+        PooledBuffer::of(slot.unwrap_or_else(|| Core::overrun(&self.core, ask)))
     }
 
     /// What the drop of a buffer does.
     pub fn give_back(&mut self, buffer: PooledBuffer) {
-        if let Some(mut slot) = buffer.into_slot() {
-            slot.storage.clear();
+        let mut slot = buffer.into_slot();
+        slot.storage.clear();
+        if let Some(slot) = self.cache.push(slot) {
             self.cache.give_back(slot);
         }
     }
 
     /// What `PooledBuffer::freeze` does.
     pub fn freeze(&mut self, buffer: PooledBuffer) -> Bytes {
-        let Some(mut slot) = buffer.into_slot() else { return Bytes::new() };
-        let bytes = slot.freeze();
-        self.cache.park(Parked::new(slot, bytes.clone()));
-        bytes
+        let (parked, bytes) = Parked::freeze(buffer.into_slot());
+        match self.cache.park(parked).map_or(Ok(()), |parked| self.cache.park_slowly(parked)) {
+            Ok(()) => bytes,
+            Err(parked) => PooledBuffer::of(parked.unfreeze(bytes)).freeze_tracked(),
+        }
     }
 }

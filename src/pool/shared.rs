@@ -1,20 +1,20 @@
-use std::fmt;
-use std::mem;
-use std::ops::{Deref, RangeBounds};
+use core::fmt;
+use core::ops::{Bound, Deref, RangeBounds};
 
 use bytes::{Buf, Bytes};
 
-use super::slot::{Parked, Slot};
+use super::buffer::PooledBuffer;
+use super::core::Core;
+use super::slot::Slot;
 use super::thread;
-use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Shared};
 
-/// Immutable bytes of a [`BufferPool`](super::BufferPool), cheap to clone and to slice; the storage goes
-/// back to the pool at the very drop of the last handle.
+/// Immutable bytes of a [`BufferPool`](super::BufferPool), cheap to clone and to slice, copied only when
+/// written to; the storage goes back to the pool at the very drop of the last handle.
 ///
-/// While there is one handle, neither making nor dropping it takes a malloc or a locked instruction. The
-/// first clone moves the slot to a place that the handles share; that place is made once for a slot and
-/// kept with it.
+/// Making the first handle, and dropping the last, takes neither a malloc nor a locked instruction; each
+/// further one takes a locked instruction to make and one to drop, and no malloc. (Of two threads that drop the
+/// last two in the same nanoseconds, one makes a small malloc.)
 ///
 /// # Examples
 ///
@@ -25,56 +25,67 @@ use crate::sync::{Arc, Mutex};
 /// let mut buffer = pool.acquire(5);
 /// buffer.extend_from_slice(b"hello");
 /// let whole = buffer.into_shared();
-/// let tail = whole.slice(1..);
-/// drop(whole);
-/// assert_eq!((&tail[..], pool.stats().currently_in_use), (&b"ello"[..], 1));
-/// drop(tail);
+/// let mut tail = whole.slice(1..);
+/// tail.make_mut()[0] = b'u'; // shared, so this copies first
+/// assert_eq!((&whole[..], &tail[..]), (&b"hello"[..], &b"ullo"[..]));
+/// drop((whole, tail));
 /// assert_eq!(pool.stats().currently_in_use, 0);
 /// ```
 pub struct PooledBytes {
-    view: Bytes,
-    /// Locked by the methods that share through `&self`; a drop has `&mut self` and needs no lock.
-    owner: Mutex<Owner>,
-}
-
-enum Owner {
-    One(Box<Slot>),
-    Many(Arc<Shell>),
-    /// Only while the handle is being dropped.
-    Gone,
-}
-
-/// Where a slot stays while several handles share it.
-pub(super) struct Shell {
-    holders: AtomicUsize,
-    slot: Mutex<Option<Parked>>,
+    /// `None` only while the handle is being consumed.
+    slot: Option<Shared<Slot>>,
+    /// What this handle sees: part of what was written to the storage.
+    start: usize,
+    len: usize,
 }
 
 impl PooledBytes {
-    pub(super) fn new(mut slot: Box<Slot>) -> Self {
-        Self { view: slot.freeze(), owner: Mutex::new(Owner::One(slot)) }
+    #[inline]
+    pub(super) fn of(slot: Shared<Slot>) -> Self {
+        Self { start: 0, len: slot.storage.len(), slot: Some(slot) }
     }
 
     /// Bytes seen through this handle.
     #[must_use]
+    #[inline]
     pub fn len(&self) -> usize {
-        self.view.len()
+        self.len
     }
 
     /// Whether it sees no byte.
     #[must_use]
+    #[inline]
     pub fn is_empty(&self) -> bool {
-        self.view.is_empty()
+        self.len == 0
     }
 
-    /// A handle to a part of the bytes, without a copy. It keeps the whole buffer from its pool.
+    /// Bytes of storage that this handle keeps from its pool: its class's size, or what the heap gave.
+    #[must_use]
+    pub fn storage_len(&self) -> usize {
+        let slot = self.slot();
+        slot.storage.capacity().max(slot.core.class_size(slot.class()))
+    }
+
+    /// A handle to a part of the bytes, without a copy. It keeps the whole buffer from its pool: see
+    /// [`detach`](Self::detach).
     ///
     /// # Panics
     ///
     /// If the range lies outside of `0..len()`.
     #[must_use]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
-        self.share(self.view.slice(range))
+        let from = match range.start_bound() {
+            Bound::Included(&from) => from,
+            Bound::Excluded(&before) => before.saturating_add(1),
+            Bound::Unbounded => 0,
+        };
+        let to = match range.end_bound() {
+            Bound::Included(&last) => last.saturating_add(1),
+            Bound::Excluded(&to) => to,
+            Bound::Unbounded => self.len,
+        };
+        assert!(from <= to && to <= self.len, "{from}..{to} lies outside of {} bytes", self.len);
+        self.part(from, to - from)
     }
 
     /// Splits off and returns the first `at` bytes; this handle keeps the rest.
@@ -84,90 +95,135 @@ impl PooledBytes {
     /// If `at > len()`.
     #[must_use = "dropping it is `advance`, at a higher price"]
     pub fn split_to(&mut self, at: usize) -> Self {
-        let head = self.share(self.view.slice(..at));
-        self.view.advance(at);
+        let head = self.slice(..at);
+        self.advance(at);
         head
     }
 
-    /// Another handle of the same storage, with its own view.
-    fn share(&self, view: Bytes) -> Self {
-        let mut owner = self.owner.lock();
-        let shell = match mem::replace(&mut *owner, Owner::Gone) {
-            Owner::Many(shell) => {
-                // Ordering: Relaxed. The new holder comes out of an existing one, whose own count keeps
-                // the shell; whoever gets the new handle in another thread gets it by a synchronising way.
-                shell.holders.fetch_add(1, Ordering::Relaxed);
-                shell
+    /// The bytes as a buffer to write to, without a copy, if this is the only handle.
+    ///
+    /// # Errors
+    ///
+    /// The handle itself, if there are others.
+    pub fn try_into_unique(mut self) -> Result<PooledBuffer, Self> {
+        let (start, len) = (self.start, self.len);
+        match Shared::try_unique(self.take_slot()) {
+            Ok(mut slot) => {
+                slot.recover(start, len);
+                Ok(PooledBuffer::of(slot))
             }
-            Owner::One(mut slot) => {
-                let shell = slot.shell.take().unwrap_or_else(|| Arc::new(Shell::new()));
-                *shell.slot.lock() = Some(Parked::new(slot, self.view.clone()));
-                // Ordering: Relaxed. No other holder exists yet, and a holder of the slot's last sharing
-                // never looks at the count again after it took itself off.
-                shell.holders.store(2, Ordering::Relaxed);
-                shell
-            }
-            Owner::Gone => unreachable!("a handle owns its slot until it is dropped"),
-        };
-        *owner = Owner::Many(Arc::clone(&shell));
-        Self { view, owner: Mutex::new(Owner::Many(shell)) }
+            Err(slot) => Err(Self { slot: Some(slot), start, len }),
+        }
     }
-}
 
-impl Shell {
-    fn new() -> Self {
-        Self { holders: AtomicUsize::new(0), slot: Mutex::new(None) }
+    /// The bytes to write to: in place if this is the only handle, else in a copy in a buffer of the pool, and
+    /// the others keep what they see. To make them longer, turn them into a [`PooledBuffer`].
+    #[track_caller]
+    pub fn make_mut(&mut self) -> &mut [u8] {
+        if !self.is_unique() {
+            *self = self.copied().into_shared();
+        }
+        let (start, end) = (self.start, self.start + self.len);
+        let slot = self.slot.as_mut().and_then(Shared::get_mut);
+        slot.and_then(|slot| slot.storage.get_mut(start..end)).unwrap_or_default()
+    }
+
+    /// If at most one `ratio`th of the storage shows through this handle, copies those bytes to a buffer of
+    /// their own size and lets the storage go; says whether it did. Nothing happens if the pool has no
+    /// smaller class for them, or if `ratio` is 0.
+    ///
+    /// A small slice keeps the whole buffer from its pool for as long as it lives: 30 bytes of a header
+    /// may pin 64 KiB. A ratio of 8 bounds the waste of what is kept for long to 8 times its size,
+    /// and copies at most an eighth of what was read.
+    #[track_caller]
+    pub fn detach(&mut self, ratio: usize) -> bool {
+        let core = &self.slot().core;
+        let storage = self.storage_len();
+        let small = self.len.checked_mul(ratio).is_some_and(|bytes| bytes <= storage);
+        let class = core.sizes.index_for(self.len);
+        if ratio == 0 || !small || class == core.heap() || core.class_size(class) >= storage {
+            return false;
+        }
+        *self = self.copied().into_shared();
+        true
+    }
+
+    /// The bytes in a buffer of their own.
+    #[track_caller]
+    fn copied(&self) -> PooledBuffer {
+        let mut copy = PooledBuffer::acquire(&self.slot().core, self.len);
+        copy.extend_from_slice(self);
+        copy
+    }
+
+    fn is_unique(&self) -> bool {
+        self.slot.as_ref().is_some_and(Shared::is_unique)
+    }
+
+    /// Whether the storage is of a class of the pool.
+    pub(super) fn is_of(&self, core: &Arc<Core>) -> bool {
+        self.slot().is_of(core)
+    }
+
+    /// Another handle of the same storage, to `len` bytes from `from` on of what this one sees.
+    fn part(&self, from: usize, len: usize) -> Self {
+        let slot = self.slot();
+        if let Some(sample) = slot.sample {
+            slot.shows(sample, if self.is_unique() { self.len } else { 0 }, len);
+        }
+        Self { slot: self.slot.clone(), start: self.start + from, len }
+    }
+
+    #[inline]
+    fn slot(&self) -> &Shared<Slot> {
+        match &self.slot {
+            Some(slot) => slot,
+            None => unreachable!("a handle has its slot until it is consumed"),
+        }
+    }
+
+    #[inline]
+    fn take_slot(&mut self) -> Shared<Slot> {
+        match self.slot.take() {
+            Some(slot) => slot,
+            None => unreachable!("a handle has its slot until it is consumed"),
+        }
     }
 }
 
 impl Drop for PooledBytes {
+    #[inline]
     fn drop(&mut self) {
-        // The view goes first: whoever is last finds the storage without other views of handles.
-        let view = mem::take(&mut self.view);
-        match mem::replace(self.owner.get_mut(), Owner::Gone) {
-            Owner::One(slot) => settle(Parked::new(slot, view), None),
-            Owner::Many(shell) => {
-                drop(view);
-                // Ordering: AcqRel. Release: what this holder did with the slot's place is over before
-                // another may take itself for the last. Acquire: if this one is the last, it sees all
-                // that. Of several that drop at once the count makes exactly one the last, so the slot
-                // is taken once, and never by two or by none.
-                if shell.holders.fetch_sub(1, Ordering::AcqRel) == 1 {
-                    let parked = shell.slot.lock().take();
-                    if let Some(parked) = parked {
-                        settle(parked, Some(shell));
-                    }
+        let Some(slot) = self.slot.take() else { return };
+        match Shared::try_unique(slot) {
+            Ok(mut slot) => {
+                slot.recover(0, 0);
+                thread::give_back(slot);
+            }
+            Err(slot) => {
+                if let Some(sample) = slot.sample {
+                    slot.hides(sample, self.len);
                 }
+                // If the others went in the meantime, this is the last after all: see `Slot::drop`.
+                drop(slot);
             }
-            Owner::Gone => {}
         }
-    }
-}
-
-/// Returns the slot of the last handle; parks it if some plain `Bytes` was made of the storage.
-fn settle(parked: Parked, shell: Option<Arc<Shell>>) {
-    match parked.reclaim() {
-        Ok(mut slot) => {
-            if shell.is_some() {
-                slot.shell = shell;
-            }
-            thread::give_back(slot);
-        }
-        Err(parked) => thread::park(parked),
     }
 }
 
 impl Clone for PooledBytes {
+    #[inline]
     fn clone(&self) -> Self {
-        self.share(self.view.clone())
+        self.part(0, self.len)
     }
 }
 
 impl Deref for PooledBytes {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
-        &self.view
+        self.slot().storage.get(self.start..self.start + self.len).unwrap_or_default()
     }
 }
 
@@ -179,15 +235,17 @@ impl AsRef<[u8]> for PooledBytes {
 
 impl Buf for PooledBytes {
     fn remaining(&self) -> usize {
-        self.view.remaining()
+        self.len
     }
 
     fn chunk(&self) -> &[u8] {
-        self.view.chunk()
+        self
     }
 
     fn advance(&mut self, count: usize) {
-        self.view.advance(count);
+        assert!(count <= self.len, "cannot advance by {count} of {} bytes", self.len);
+        self.start += count;
+        self.len -= count;
     }
 
     /// Without a copy.
@@ -196,11 +254,23 @@ impl Buf for PooledBytes {
     }
 }
 
-/// Without a copy or a malloc. From then on the pool finds the storage as it finds that of
-/// [`PooledBuffer::freeze`](super::PooledBuffer::freeze): some time after the last `Bytes` is gone.
+/// Without a copy. The only handle becomes what [`PooledBuffer::freeze`] makes, one of several what
+/// [`PooledBuffer::freeze_tracked`] makes.
 impl From<PooledBytes> for Bytes {
     fn from(shared: PooledBytes) -> Self {
-        shared.view.clone()
+        match shared.try_into_unique() {
+            Ok(buffer) => buffer.freeze(),
+            Err(shared) if shared.is_empty() => Self::new(),
+            Err(shared) => Self::from_owner(shared),
+        }
+    }
+}
+
+/// In place if this is the only handle, else a copy in a buffer of the pool.
+impl From<PooledBytes> for PooledBuffer {
+    #[track_caller]
+    fn from(shared: PooledBytes) -> Self {
+        shared.try_into_unique().unwrap_or_else(|shared| shared.copied())
     }
 }
 

@@ -1,84 +1,191 @@
-use std::mem;
+use core::mem;
+use core::num::NonZeroU32;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 use super::core::Core;
-use super::shared::Shell;
-use crate::sync::Arc;
+use super::thread;
+use crate::sync::{Arc, Unique};
 
 /// What a handle points to: the storage, and all that must find its way back with it.
 ///
-/// It lives in a box so that a handle is 8 bytes, and the box is recycled with the storage. The pool
-/// reference rides along while the slot lies idle, so neither acquire nor drop touches a reference count.
+/// A handle is one pointer to it, 8 bytes, exclusive ([`Unique`]) or counted
+/// ([`Shared`](crate::sync::Shared)); the step between the two costs nothing, and the allocation is recycled with
+/// the storage. The pool reference rides along while the slot lies idle, so neither acquire nor drop touches
+/// a reference count.
+///
+/// The drop of a slot is the end of its storage, and gives its bytes back to the budget.
 pub(super) struct Slot {
-    /// Exclusive storage, `clear`ed while idle; empty while the storage is `frozen`.
+    /// Exclusive and `clear`ed while idle; an empty tail of the storage while that is frozen and [`Parked`].
     pub(super) storage: BytesMut,
-    /// The pool's own view of frozen storage, by which it is found again.
-    pub(super) frozen: Bytes,
     pub(super) core: Arc<Core>,
-    /// Where the slot stays while several [`PooledBytes`](super::PooledBytes) share it; made once, kept.
-    pub(super) shell: Option<Arc<Shell>>,
-    /// Index of the class, or one past the last for storage from the heap.
-    pub(super) class: usize,
+    /// Index of the class, or one past the last for storage from the heap; and [`DISPLACED`].
+    class: usize,
+    /// The sampling detector's mark, while it follows this acquire.
+    pub(super) sample: Option<NonZeroU32>,
+    /// Whether [`PooledBytes`](super::PooledBytes) hold it.
+    shared: bool,
 }
 
+/// Set on the class of a slot whose storage does not begin at its beginning: an advanced view became
+/// unique again. No class has such an index, so the slot misses every fast path and is put right on the
+/// slow one.
+const DISPLACED: usize = 1 << (usize::BITS - 1);
+
 impl Slot {
-    /// A slot with new storage of `bytes`.
-    pub(super) fn new(core: &Arc<Core>, class: usize, bytes: usize) -> Box<Self> {
+    /// A slot with new storage of `bytes`. For a pooled class they are reserved in the budget already.
+    pub(super) fn new(core: &Arc<Core>, class: usize, bytes: usize) -> Unique<Self> {
         let mut storage = BytesMut::with_capacity(bytes);
         // A buffer that was split once keeps its shared header for life and freezes without a malloc.
         drop(storage.split_to(0));
-        Box::new(Self { storage, frozen: Bytes::new(), core: Arc::clone(core), shell: None, class })
+        Unique::new(Self { storage, core: Arc::clone(core), class, sample: None, shared: false })
     }
 
-    /// Turns the exclusive storage into a frozen view of its written bytes. No malloc, no locked instruction.
-    pub(super) fn freeze(&mut self) -> Bytes {
-        mem::take(&mut self.storage).freeze()
+    /// Index of the class, as an index into tables: none if the storage is from the heap or displaced.
+    #[inline]
+    pub(super) fn index(&self) -> usize {
+        self.class
     }
 
-    /// Takes storage back from a frozen view if no other view of it is left; hands the view back otherwise.
-    pub(super) fn thaw(&mut self, view: Bytes) -> Result<(), Bytes> {
-        // `is_unique` loads Relaxed, but the conversion behind it loads the count again with Acquire,
-        // which pairs with the Release decrement of the last other view: its reads are over.
-        let mut storage = view.try_into_mut()?;
-        storage.clear();
-        // The view may have begun inside the storage. Asking for the full size moves it to the front;
-        // it is unique, so this neither fails nor allocates.
-        let size = self.core.class_size(self.class);
-        if size > storage.capacity() {
-            storage.reserve(size);
+    /// Index of the class, in whatever state the storage is.
+    pub(super) fn class(&self) -> usize {
+        self.class & !DISPLACED
+    }
+
+    /// Whether the storage is of a class of the pool.
+    pub(super) fn is_of(&self, core: &Arc<Core>) -> bool {
+        Arc::ptr_eq(&self.core, core) && self.class() != core.heap()
+    }
+
+    /// What the pool does with a buffer that is not handed out any more, before anything else.
+    pub(super) fn came_back(&mut self) {
+        if let Some(care) = &self.core.care {
+            care.came_back(&mut self.storage, &mut self.sample);
         }
-        self.storage = storage;
-        Ok(())
+    }
+
+    /// From now on [`PooledBytes`](super::PooledBytes) hold the slot, until one of them recovers it.
+    #[inline]
+    pub(super) fn share(&mut self) {
+        self.shared = true;
+    }
+
+    /// Of what was written, keeps `len` bytes from `start` on, for one exclusive owner.
+    #[inline]
+    pub(super) fn recover(&mut self, start: usize, len: usize) {
+        self.shared = false;
+        self.storage.truncate(start + len);
+        if start > 0 {
+            self.storage.advance(start);
+            self.class |= DISPLACED;
+        }
+    }
+
+    /// A new view shows `new` bytes, beside `first` of one that the detector did not know of.
+    #[cold]
+    pub(super) fn shows(&self, sample: NonZeroU32, first: usize, new: usize) {
+        if let Some(care) = &self.core.care {
+            care.shows(sample, |shown| shown + first + new);
+        }
+    }
+
+    /// A view of `gone` bytes goes.
+    #[cold]
+    pub(super) fn hides(&self, sample: NonZeroU32, gone: usize) {
+        if let Some(care) = &self.core.care {
+            care.shows(sample, |shown| shown.saturating_sub(gone));
+        }
+    }
+
+    /// Makes the storage empty, and whole again.
+    pub(super) fn reset(&mut self) {
+        self.storage.clear();
+        self.class &= !DISPLACED;
+        let size = self.core.class_size(self.class);
+        if self.storage.capacity() < size {
+            // Exclusive and empty, so this moves its beginning back to the front.
+            let whole = self.storage.try_reclaim(size);
+            debug_assert!(whole, "exclusive storage can be reclaimed");
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let storage = mem::take(&mut self.storage);
+        if self.shared {
+            // Two handles dropped at once, each saw the other's, and the counter made this one the last: what
+            // they held goes home in a new slot.
+            let core = Arc::clone(&self.core);
+            let (class, sample) = (self.class, self.sample);
+            let mut slot = Unique::new(Self { storage, core, class, sample, shared: false });
+            slot.storage.clear();
+            thread::give_back(slot);
+        } else {
+            // In this order: memory first, then its bytes in the budget.
+            drop(storage);
+            self.core.unmake(self.class());
+        }
     }
 }
 
 /// A slot whose storage is frozen and may still be seen by somebody's `Bytes`.
-pub(super) struct Parked(Box<Slot>);
+pub(super) struct Parked(Unique<Slot>);
 
 impl Parked {
-    /// Remembers `view`'s storage in `slot`. `view` must be of the slot's own storage.
-    pub(super) fn new(mut slot: Box<Slot>, view: Bytes) -> Self {
-        slot.frozen = view;
-        Self(slot)
+    /// Splits what was written, at least one byte, off as a frozen view, and keeps an empty tail, by which the
+    /// storage is found again. No malloc, one locked instruction.
+    #[inline]
+    pub(super) fn freeze(mut slot: Unique<Slot>) -> (Self, Bytes) {
+        slot.class &= !DISPLACED; // what is reclaimed is whole
+        let bytes = slot.storage.split().freeze();
+        (Self(slot), bytes)
     }
 
-    /// The slot again, if every `Bytes` of its storage is gone.
-    pub(super) fn reclaim(mut self) -> Result<Box<Slot>, Self> {
-        let view = mem::take(&mut self.0.frozen);
-        match self.0.thaw(view) {
-            Ok(()) => Ok(self.0),
-            Err(view) => {
-                self.0.frozen = view;
-                Err(self)
-            }
+    /// The opposite: the pool has no place to follow it.
+    #[cold]
+    pub(super) fn unfreeze(self, bytes: Bytes) -> Unique<Slot> {
+        let mut slot = self.0;
+        // In this order: without the tail the view is the only one, and need not be copied.
+        slot.storage = BytesMut::new();
+        slot.storage = BytesMut::from(bytes);
+        if slot.storage.capacity() < slot.core.class_size(slot.class) {
+            slot.class |= DISPLACED;
+        }
+        slot
+    }
+
+    /// Bytes that were frozen: what is not in the tail.
+    fn frozen_len(&self) -> usize {
+        self.0.core.class_size(self.0.class).saturating_sub(self.0.storage.capacity())
+    }
+
+    /// Tells the detector, if it follows this one.
+    pub(super) fn show(&self) {
+        if let Some(sample) = self.0.sample {
+            self.0.shows(sample, 0, self.frozen_len());
         }
     }
 
-    pub(super) fn class(&self) -> usize {
+    /// The slot again, empty, if every `Bytes` of its storage is gone.
+    #[inline]
+    pub(super) fn reclaim(mut self) -> Result<Unique<Slot>, Self> {
+        // The tail is shorter than the storage, as something was frozen: so asking for the whole looks at the
+        // reference count, with Acquire, which pairs with the Release decrement of the last view.
+        let size = self.0.core.class_size(self.0.class);
+        if !self.0.storage.try_reclaim(size) {
+            return Err(self);
+        }
+        self.0.came_back();
+        Ok(self.0)
+    }
+
+    #[inline]
+    pub(super) fn index(&self) -> usize {
         self.0.class
     }
 
+    #[inline]
     pub(super) fn core(&self) -> &Arc<Core> {
         &self.0.core
     }

@@ -1,193 +1,32 @@
-use std::fmt;
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
 
-use crate::sync::atomic::{AtomicU64, Ordering};
-
-/// What happened to the buffers of a pool, counted by one thread.
-pub(super) struct Counters {
-    classes: Box<[ClassCounters]>,
-    heap: ClassCounters,
-}
-
-impl Counters {
-    pub(super) fn new(classes: usize) -> Self {
-        Self {
-            classes: (0..classes).map(|_| ClassCounters::default()).collect(),
-            heap: ClassCounters::default(),
-        }
-    }
-
-    /// Those of a class; of the heap for every other index.
-    #[inline]
-    pub(super) fn of(&self, class: usize) -> &ClassCounters {
-        self.classes.get(class).unwrap_or(&self.heap)
-    }
-}
-
-/// What happened to the buffers of one class, counted by one thread.
-///
-/// Only the owning thread writes, so a plain load and store suffice: no locked instruction, and no cache
-/// line shared with another writer.
-#[derive(Default)]
-pub(super) struct ClassCounters {
-    /// Served from the thread's own cache.
-    pub(super) cache_hits: Counter,
-    /// Served from the class's shared queue.
-    pub(super) shared_hits: Counter,
-    /// Served with a frozen buffer whose last `Bytes` was found to be gone.
-    pub(super) reclaimed_hits: Counter,
-    /// Served with new storage.
-    pub(super) made: Counter,
-    /// Came back by the drop of a handle.
-    pub(super) returned: Counter,
-    /// Frozen into `Bytes` and remembered.
-    pub(super) parked: Counter,
-    /// Frozen, found to be free, and laid down idle.
-    pub(super) unparked: Counter,
-    /// Frozen and given up: the storage belongs to its `Bytes` alone.
-    pub(super) released: Counter,
-    /// Idle or returned storage given back to the heap.
-    pub(super) freed: Counter,
-}
-
-/// A counter with one writer and any number of readers.
-#[derive(Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    #[inline]
-    pub(super) fn bump(&self) {
-        // Ordering: Relaxed both ways. One thread writes, so the sum cannot be lost; a reader needs no
-        // other memory to be visible with it. Stats are exact once the readers have synchronised with
-        // the writers by other means (a join, a channel, a lock), which orders these stores as well.
-        self.0.store(self.get().wrapping_add(1), Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn get(&self) -> u64 {
-        // Ordering: see `bump`.
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Sums of [`Counters`] over threads.
-#[derive(Clone, Debug)]
-pub(super) struct Totals {
-    classes: Box<[ClassTotals]>,
-    heap: ClassTotals,
-}
-
-impl Totals {
-    pub(super) fn new(classes: usize) -> Self {
-        Self { classes: vec![ClassTotals::default(); classes].into(), heap: ClassTotals::default() }
-    }
-
-    pub(super) fn add(&mut self, counters: &Counters) {
-        self.heap.add(&counters.heap);
-        for (total, counters) in self.classes.iter_mut().zip(&counters.classes) {
-            total.add(counters);
-        }
-    }
-
-    /// `sizes`: the bytes of a buffer of each class.
-    pub(super) fn stats(&self, sizes: impl Iterator<Item = usize>) -> BufferPoolStats {
-        let heap = &self.heap;
-        let mut stats = BufferPoolStats {
-            total_acquires: heap.acquires(),
-            total_allocations: heap.made,
-            total_returns: heap.came_back(),
-            currently_in_use: heap.in_use(),
-            heap_fallbacks: heap.made,
-            ..BufferPoolStats::default()
-        };
-        for (class, size) in self.classes.iter().zip(sizes) {
-            let size = size as u64;
-            stats.total_acquires += class.acquires();
-            stats.total_allocations += class.made;
-            stats.total_returns += class.came_back();
-            stats.currently_in_use += class.in_use();
-            stats.currently_parked += class.parked_now();
-            stats.cache_hits += class.cache_hits;
-            stats.shared_hits += class.shared_hits;
-            stats.reclaimed_hits += class.reclaimed_hits;
-            stats.idle_buffers += class.idle();
-            stats.idle_bytes += class.idle() * size;
-            stats.live_bytes += class.live() * size;
-        }
-        stats
-    }
-}
-
-/// Sums of [`ClassCounters`] over threads.
-#[derive(Clone, Copy, Debug, Default)]
-struct ClassTotals {
-    cache_hits: u64,
-    shared_hits: u64,
-    reclaimed_hits: u64,
-    made: u64,
-    returned: u64,
-    parked: u64,
-    unparked: u64,
-    released: u64,
-    freed: u64,
-}
-
-impl ClassTotals {
-    fn add(&mut self, counters: &ClassCounters) {
-        self.cache_hits += counters.cache_hits.get();
-        self.shared_hits += counters.shared_hits.get();
-        self.reclaimed_hits += counters.reclaimed_hits.get();
-        self.made += counters.made.get();
-        self.returned += counters.returned.get();
-        self.parked += counters.parked.get();
-        self.unparked += counters.unparked.get();
-        self.released += counters.released.get();
-        self.freed += counters.freed.get();
-    }
-
-    fn acquires(&self) -> u64 {
-        self.cache_hits + self.shared_hits + self.reclaimed_hits + self.made
-    }
-
-    /// Handed out now. Threads count in their own time, so while they run a return may be seen before
-    /// its acquire: then this is 0, not a wrap.
-    fn in_use(&self) -> u64 {
-        self.acquires().saturating_sub(self.returned + self.parked)
-    }
-
-    fn came_back(&self) -> u64 {
-        self.returned + self.parked.saturating_sub(self.parked_now())
-    }
-
-    fn parked_now(&self) -> u64 {
-        self.parked.saturating_sub(self.reclaimed_hits + self.unparked + self.released)
-    }
-
-    fn live(&self) -> u64 {
-        self.made.saturating_sub(self.freed + self.released)
-    }
-
-    fn idle(&self) -> u64 {
-        self.live().saturating_sub(self.in_use() + self.parked_now())
-    }
-}
+use super::care::Care;
+use super::class::Class;
+use super::core::Core;
+use super::counters::{ClassTotals, Totals};
 
 /// A snapshot of what a [`BufferPool`](super::BufferPool) did and holds.
 ///
 /// Exact when the pool's threads are quiet (their work happened before the call); while they run, a
 /// value may lag by what they do at that moment. Counts are buffers, since the pool was made; sizes are bytes.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// It displays as one line for a log, and with `{:#}` as one line a class more.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BufferPoolStats {
     /// Buffers handed out, by whatever source.
     pub total_acquires: u64,
-    /// Acquires that had to allocate: new pooled storage, and every heap fallback.
+    /// Acquires that had to allocate: new pooled storage, and all from the heap.
     pub total_allocations: u64,
-    /// Buffers that came back: dropped, or frozen and found free, or frozen and given up.
+    /// Buffers that came back: dropped, or frozen and found free.
     pub total_returns: u64,
-    /// Handed out now as [`PooledBuffer`](super::PooledBuffer) or [`PooledBytes`](super::PooledBytes).
+    /// Handed out now as [`PooledBuffer`](super::PooledBuffer) or [`PooledBytes`](super::PooledBytes), or
+    /// frozen with [`freeze_tracked`](super::PooledBuffer::freeze_tracked).
     pub currently_in_use: u64,
     /// Frozen into `bytes::Bytes` and not found free yet. The pool learns of their return when it looks:
-    /// at an acquire, a flush or a trim.
+    /// at an acquire, a flush, a trim or a step of decay.
     pub currently_parked: u64,
     /// Served from the acquiring thread's own cache.
     pub cache_hits: u64,
@@ -197,33 +36,168 @@ pub struct BufferPoolStats {
     pub reclaimed_hits: u64,
     /// Served from the heap because no class fits. Counted in `total_allocations`, never kept.
     pub heap_fallbacks: u64,
+    /// Served from the heap because the byte limit is reached. Counted in `total_allocations`, never kept.
+    pub overruns: u64,
     /// Buffers that lie ready, in shared queues and thread caches.
     pub idle_buffers: u64,
     /// Their storage in bytes.
     pub idle_bytes: u64,
-    /// All pooled storage in bytes: idle, handed out and parked. Heap fallbacks are not in it.
+    /// All pooled storage in bytes: idle, handed out and parked. What came from the heap is not in it.
     pub live_bytes: u64,
+    /// The most `live_bytes` there were at once.
+    pub high_water_bytes: u64,
+    /// Tasks that wait for memory now.
+    pub waiting: u64,
+    /// Waits that ended with a buffer.
+    pub waits: u64,
+    /// Their time in all.
+    pub wait_time: Duration,
+    /// The longest of them.
+    pub longest_wait: Duration,
+    /// The same per class, ascending by size.
+    pub classes: Vec<ClassStats>,
+    /// Sizes that were asked for, ascending, if the pool
+    /// [records](super::BufferPoolConfigBuilder::record_sizes) them: `(bytes, acquires)`, where sizes
+    /// within an eighth of a power of two count as the largest of them.
+    pub requested: Vec<(usize, u64)>,
+}
+
+/// One size class in a [`BufferPoolStats`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ClassStats {
+    /// Bytes of a buffer.
+    pub size: usize,
+    /// Buffers that the shared queue keeps.
+    pub capacity: usize,
+    /// Buffers of the class handed out.
+    pub acquires: u64,
+    /// Of these from the acquiring thread's own cache.
+    pub cache_hits: u64,
+    /// Of these from the shared queue.
+    pub shared_hits: u64,
+    /// Of these frozen before and found free.
+    pub reclaimed_hits: u64,
+    /// Of these new.
+    pub allocations: u64,
+    /// Requests that the heap served, as the byte limit was reached.
+    pub overruns: u64,
+    /// Buffers that came back.
+    pub returns: u64,
+    /// Handed out now.
+    pub in_use: u64,
+    /// Frozen, and not found free yet.
+    pub parked: u64,
+    /// Ready, in the shared queue and the thread caches.
+    pub idle: u64,
+    /// The most that existed at once.
+    pub high_water: u64,
 }
 
 impl BufferPoolStats {
     /// Acquires served without an allocation, in percent; 0 before the first acquire.
     #[must_use]
     pub fn hit_rate(&self) -> f64 {
-        if self.total_acquires == 0 {
-            return 0.0;
-        }
-        let hits = self.total_acquires.saturating_sub(self.total_allocations);
-        hits as f64 * 100.0 / self.total_acquires as f64
+        self.hit_ratio() * 100.0
+    }
+
+    /// Acquires served without an allocation, from 0 to 1; 0 before the first acquire.
+    #[must_use]
+    pub fn hit_ratio(&self) -> f64 {
+        ratio(self.total_acquires.saturating_sub(self.total_allocations), self.total_acquires)
     }
 }
 
-/// One line for a log.
+impl ClassStats {
+    /// Requests of the class served without an allocation, from 0 to 1; 0 before the first.
+    #[must_use]
+    pub fn hit_ratio(&self) -> f64 {
+        let requests = self.acquires + self.overruns;
+        ratio(requests.saturating_sub(self.allocations + self.overruns), requests)
+    }
+
+    /// Bytes of the ready buffers.
+    #[must_use]
+    pub fn idle_bytes(&self) -> u64 {
+        self.idle * self.size as u64
+    }
+
+    fn new(core: &Core, index: usize, totals: &ClassTotals) -> Self {
+        let class = core.class(index);
+        let (live, high_water) = class.map_or((0, 0), Class::live);
+        Self {
+            size: core.class_size(index),
+            capacity: class.map_or(0, |class| class.capacity),
+            acquires: totals.acquires(),
+            cache_hits: totals.cache_hits,
+            shared_hits: totals.shared_hits,
+            reclaimed_hits: totals.reclaimed_hits,
+            allocations: totals.made,
+            overruns: totals.overruns,
+            returns: totals.came_back(),
+            in_use: totals.in_use(),
+            parked: totals.parked_now(),
+            idle: (live as u64).saturating_sub(totals.in_use() + totals.parked_now()),
+            high_water: high_water as u64,
+        }
+    }
+}
+
+impl Totals {
+    /// With what only the pool itself knows.
+    pub(super) fn stats(&self, core: &Core) -> BufferPoolStats {
+        let heap = &self.heap;
+        let (live, most_live) = core.budget.live();
+        let (waits, wait_time, longest_wait) = core.waiters.waits();
+        let mut stats = BufferPoolStats {
+            total_acquires: heap.made,
+            total_allocations: heap.made,
+            total_returns: heap.came_back(),
+            currently_in_use: heap.in_use(),
+            live_bytes: live as u64,
+            high_water_bytes: most_live as u64,
+            waiting: core.waiters.waiting() as u64,
+            waits,
+            wait_time,
+            longest_wait,
+            classes: self
+                .classes
+                .iter()
+                .enumerate()
+                .map(|(i, totals)| ClassStats::new(core, i, totals))
+                .collect(),
+            requested: core.care.as_ref().map_or_else(Vec::new, Care::requested),
+            ..BufferPoolStats::default()
+        };
+        for class in &stats.classes {
+            stats.total_acquires += class.acquires;
+            stats.total_allocations += class.allocations;
+            stats.total_returns += class.returns;
+            stats.currently_in_use += class.in_use;
+            stats.currently_parked += class.parked;
+            stats.cache_hits += class.cache_hits;
+            stats.shared_hits += class.shared_hits;
+            stats.reclaimed_hits += class.reclaimed_hits;
+            stats.overruns += class.overruns;
+            stats.idle_buffers += class.idle;
+            stats.idle_bytes += class.idle_bytes();
+        }
+        stats.heap_fallbacks = heap.made.saturating_sub(stats.overruns);
+        stats
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
 impl fmt::Display for BufferPoolStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "acquires {} hit rate {:.2}% (cache {}, shared {}, reclaimed {}) allocations {} (heap {}) \
-             in use {} parked {} idle {} = {} B of {} B live",
+            "acquires {} hit rate {:.2}% (cache {}, shared {}, reclaimed {}) allocations {} (heap {}, over the \
+             limit {}) in use {} parked {} idle {} = {} B of {} B live, at most {} B; waits {} of {:?}, longest {:?}",
             self.total_acquires,
             self.hit_rate(),
             self.cache_hits,
@@ -231,11 +205,40 @@ impl fmt::Display for BufferPoolStats {
             self.reclaimed_hits,
             self.total_allocations,
             self.heap_fallbacks,
+            self.overruns,
             self.currently_in_use,
             self.currently_parked,
             self.idle_buffers,
             self.idle_bytes,
             self.live_bytes,
+            self.high_water_bytes,
+            self.waits,
+            self.wait_time,
+            self.longest_wait,
+        )?;
+        if f.alternate() {
+            self.classes.iter().try_for_each(|class| write!(f, "\n  {class}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ClassStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:>9} B x {:<5} acquires {} hit rate {:.2}% allocations {} over the limit {} in use {} parked {} \
+             idle {} at most {}",
+            self.size,
+            self.capacity,
+            self.acquires,
+            self.hit_ratio() * 100.0,
+            self.allocations,
+            self.overruns,
+            self.in_use,
+            self.parked,
+            self.idle,
+            self.high_water,
         )
     }
 }

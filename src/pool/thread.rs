@@ -7,107 +7,180 @@ use std::cell::RefCell;
 use std::mem;
 
 use super::core::Core;
-use super::local::LocalCache;
+use super::local::{Ask, LocalCache};
 use super::slot::{Parked, Slot};
-use crate::sync::{Arc, thread_local};
+use crate::sync::{Arc, Undropped, Unique, thread_local};
 
 /// Caches one thread keeps besides the current one. The one used longest ago is flushed beyond that.
 const MAX_OTHERS: usize = 15;
 
+// Without a destructor of its own, so that an access takes no look at whether it still lives: `EXIT` empties
+// it when the thread ends.
 thread_local! {
-    static CACHES: RefCell<ThreadCaches> = RefCell::new(ThreadCaches::default());
+    static CACHES: Undropped<RefCell<ThreadCaches>> =
+        const { Undropped::new(RefCell::new(ThreadCaches { current: None, others: Vec::new() })) };
 }
 
-#[derive(Default)]
+thread_local! {
+    static EXIT: Exit = const { Exit };
+}
+
 struct ThreadCaches {
     current: Option<LocalCache>,
     /// The longest unused first.
     others: Vec<LocalCache>,
 }
 
-/// A slot of the class, or of `bytes` from the heap if `class` is the heap's.
+/// Gives the caches back when the thread ends.
+struct Exit;
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        let _ = CACHES.try_with(|caches| {
+            let (current, others) = match caches.try_borrow_mut() {
+                Ok(mut caches) => (caches.current.take(), mem::take(&mut caches.others)),
+                Err(_) => return,
+            };
+            drop((current, others));
+        });
+    }
+}
+
+/// The fast path of [`acquire`]: the slot of the class that came back last in this thread.
 #[inline]
-pub(super) fn acquire(core: &Arc<Core>, class: usize, bytes: usize) -> Box<Slot> {
-    with_cache(core, |cache| cache.acquire(class, bytes))
-        .unwrap_or_else(|| Core::acquire_cacheless(core, class, bytes))
+pub(super) fn pop(core: &Arc<Core>, class: usize) -> Option<Unique<Slot>> {
+    let hit = CACHES.try_with(move |caches| caches.try_borrow_mut().ok()?.current_of(core)?.pop(class));
+    hit.ok().flatten()
+}
+
+/// A slot of the class; none if the class is the heap, or the budget is spent.
+pub(super) fn acquire(core: &Arc<Core>, ask: Ask) -> Option<Unique<Slot>> {
+    let hit = CACHES.try_with(|caches| caches.try_borrow_mut().ok()?.current_of(core)?.reclaim(ask.class));
+    match hit {
+        Ok(Some(slot)) => Some(slot),
+        _ => match with_cache(core, |cache| cache.acquire(ask)) {
+            Some(slot) => slot,
+            None => Core::acquire_cacheless(core, ask),
+        },
+    }
 }
 
 /// Takes an empty slot back, in any thread, at any moment of its life.
 #[inline]
-pub(super) fn give_back(slot: Box<Slot>) {
+pub(super) fn give_back(slot: Unique<Slot>) {
     let mut slot = Some(slot);
-    // An error: the thread's locals are gone, and this is a drop in the destructor of another one.
     let _ = CACHES.try_with(|caches| {
-        if let (Ok(mut caches), Some(slot)) = (caches.try_borrow_mut(), slot.take()) {
-            caches.select(&slot.core).give_back(slot);
+        if let Ok(mut caches) = caches.try_borrow_mut()
+            && let Some(returned) = slot.take()
+        {
+            slot = match caches.current_of(&returned.core) {
+                Some(cache) => cache.push(returned),
+                None => Some(returned),
+            };
         }
     });
     if let Some(slot) = slot {
-        Arc::clone(&slot.core).give_back_cacheless(slot);
+        give_back_elsewhere(slot);
     }
 }
 
-/// Remembers a slot that was just frozen.
-pub(super) fn park(parked: Parked) {
+#[inline(never)]
+fn give_back_elsewhere(slot: Unique<Slot>) {
+    let core = Arc::clone(&slot.core);
+    let mut slot = Some(slot);
+    with_cache(&core, |cache| slot.take().map(|slot| cache.give_back(slot)));
+    if let Some(slot) = slot {
+        core.give_back_cacheless(slot);
+    }
+}
+
+/// Remembers a slot that was just frozen; hands it back if the pool has no place to follow it.
+#[inline]
+pub(super) fn park(parked: Parked) -> Result<(), Parked> {
     let mut parked = Some(parked);
     let _ = CACHES.try_with(|caches| {
-        if let (Ok(mut caches), Some(parked)) = (caches.try_borrow_mut(), parked.take()) {
-            caches.select(parked.core()).park(parked);
+        if let Ok(mut caches) = caches.try_borrow_mut()
+            && let Some(frozen) = parked.take()
+        {
+            parked = match caches.current_of(frozen.core()) {
+                Some(cache) => cache.park(frozen),
+                None => Some(frozen),
+            };
         }
     });
-    if let Some(parked) = parked {
-        Arc::clone(parked.core()).park_cacheless(parked);
+    parked.map_or(Ok(()), park_elsewhere)
+}
+
+#[cold]
+#[inline(never)]
+fn park_elsewhere(parked: Parked) -> Result<(), Parked> {
+    let core = Arc::clone(parked.core());
+    let mut parked = Some(parked);
+    let done = with_cache(&core, |cache| parked.take().map_or(Ok(()), |parked| cache.park_slowly(parked)));
+    match (done, parked) {
+        (Some(done), _) => done,
+        (None, Some(parked)) => core.park_cacheless(parked),
+        (None, None) => Ok(()),
     }
 }
 
-/// Gives the thread's cache of this pool to the shared queues.
-pub(super) fn flush(core: &Arc<Core>) {
-    with_cache(core, LocalCache::flush);
-}
-
-/// Frees what lies idle in the thread's cache of this pool and in the shared queues. Returns the bytes.
-pub(super) fn trim(core: &Arc<Core>) -> usize {
-    with_cache(core, |cache| {
-        cache.flush();
-        core.trim(cache.counters())
-    })
-    .unwrap_or(0)
-}
-
-/// Drops the thread's cache of a closed pool.
-pub(super) fn forget(core: &Arc<Core>) {
-    let _ = CACHES.try_with(|caches| caches.try_borrow_mut().map(|mut caches| caches.remove(core)));
-}
-
+/// Runs `f` with this thread's cache of the pool, made if there is none; not in a thread whose locals
+/// are gone (this is a drop in the destructor of another one), nor within itself (a waker ran).
 fn with_cache<R>(core: &Arc<Core>, f: impl FnOnce(&mut LocalCache) -> R) -> Option<R> {
+    EXIT.try_with(|_| ()).ok()?;
     CACHES
         .try_with(|caches| caches.try_borrow_mut().ok().map(|mut caches| f(caches.select(core))))
         .ok()
         .flatten()
 }
 
+/// Lays what this thread keeps of the pool into the shared queues.
+pub(super) fn flush(core: &Arc<Core>) {
+    let _ = CACHES.try_with(|caches| {
+        if let Ok(mut caches) = caches.try_borrow_mut()
+            && let Some(cache) = caches.find(core)
+        {
+            cache.flush();
+        }
+    });
+}
+
+/// Drops this thread's cache of a pool that was closed.
+pub(super) fn forget(core: &Arc<Core>) {
+    let _ = CACHES.try_with(|caches| {
+        if let Ok(mut caches) = caches.try_borrow_mut() {
+            caches.remove(core);
+        }
+    });
+}
+
 impl ThreadCaches {
-    /// The cache of this pool, made if there is none.
+    /// The cache of this pool, if it is the one used last.
     #[inline]
+    fn current_of(&mut self, core: &Arc<Core>) -> Option<&mut LocalCache> {
+        self.current.as_mut().filter(|cache| cache.belongs_to(core))
+    }
+
+    /// The cache of this pool, made if there is none; from now on the current one.
     fn select(&mut self, core: &Arc<Core>) -> &mut LocalCache {
         if !self.current.as_ref().is_some_and(|cache| cache.belongs_to(core)) {
-            self.switch(core);
+            // The moment to let go of pools that were closed by another thread.
+            self.others.retain(|cache| !cache.is_closed());
+            let known = self.others.iter().position(|cache| cache.belongs_to(core));
+            let next = known.map(|index| self.others.remove(index));
+            if let Some(previous) = mem::replace(&mut self.current, next) {
+                if self.others.len() == MAX_OTHERS {
+                    drop(self.others.remove(0));
+                }
+                self.others.push(previous);
+            }
         }
         self.current.get_or_insert_with(|| LocalCache::new(core))
     }
 
-    #[cold]
-    fn switch(&mut self, core: &Arc<Core>) {
-        // The moment to let go of pools that were closed by another thread.
-        self.others.retain(|cache| !cache.is_closed());
-        let known = self.others.iter().position(|cache| cache.belongs_to(core));
-        let next = known.map(|index| self.others.remove(index));
-        if let Some(previous) = mem::replace(&mut self.current, next) {
-            if self.others.len() == MAX_OTHERS {
-                drop(self.others.remove(0));
-            }
-            self.others.push(previous);
-        }
+    /// The cache of this pool, if there is one.
+    fn find(&mut self, core: &Arc<Core>) -> Option<&mut LocalCache> {
+        self.current.iter_mut().chain(&mut self.others).find(|cache| cache.belongs_to(core))
     }
 
     fn remove(&mut self, core: &Arc<Core>) {

@@ -6,44 +6,48 @@
 //!
 //! Absent on purpose: capacities, buffers, memory.
 
+use core::array;
+
 /// The sizes of a pool's classes in bytes, ascending, without duplicates.
 #[derive(Clone, Debug)]
 pub(crate) struct SizeClasses {
     sizes: Box<[usize]>,
-    /// `first[k]`: index of the first class above `2^(k-1)` bytes, where a request of `2^(k-1) + 1 ..= 2^k` starts.
-    first: Box<[usize]>,
+    /// `first[k]`: index of the first class above `2^k` bytes, where a request of `2^k + 1 ..= 2^(k+1)` starts; at 0
+    /// those of up to 2 bytes do.
+    first: [u8; usize::BITS as usize],
 }
 
+/// The most classes of a table: an index fits a byte with room to spare.
+pub(crate) const MAX_CLASSES: usize = 64;
+
 impl SizeClasses {
+    /// At most [`MAX_CLASSES`] sizes; those beyond are left out.
     pub(crate) fn new(mut sizes: Vec<usize>) -> Self {
         sizes.sort_unstable();
         sizes.dedup();
-        let first = (0..=usize::BITS)
-            .map(|k| {
-                let below = if k == 0 { 0 } else { 1_usize << (k - 1) };
-                sizes.partition_point(|&size| size <= below)
-            })
-            .collect();
+        sizes.truncate(MAX_CLASSES);
+        let first = array::from_fn(|k| {
+            let below = if k == 0 { 0 } else { 1_usize << k };
+            sizes.partition_point(|&size| size <= below) as u8
+        });
         Self { sizes: sizes.into(), first }
     }
 
-    /// The smallest class that holds `bytes`.
+    /// The smallest class that holds `bytes`; the number of classes if none does.
     #[inline]
-    pub(crate) fn index_for(&self, bytes: usize) -> Option<usize> {
-        let start = self.first.get(ceil_log2(bytes)).copied()?;
-        let above = self.sizes.get(start..)?;
-        above.iter().position(|&size| size >= bytes).map(|step| start + step)
+    pub(crate) fn index_for(&self, bytes: usize) -> usize {
+        // Of the last byte's index, as 2^k bytes belong to the doubling that they end.
+        let doubling = (bytes.saturating_sub(1) | 1).ilog2() as usize;
+        let mut index = self.first.get(doubling).copied().map_or(0, usize::from);
+        while self.sizes.get(index).is_some_and(|&size| size < bytes) {
+            index += 1;
+        }
+        index
     }
 
     pub(crate) fn largest(&self) -> usize {
         self.sizes.last().copied().unwrap_or(0)
     }
-}
-
-/// The exponent of the next power of two: 0 for 0 and 1, 1 for 2, 2 for 3 and 4.
-#[inline]
-fn ceil_log2(bytes: usize) -> usize {
-    (usize::BITS - bytes.saturating_sub(1).leading_zeros()) as usize
 }
 
 #[cfg(test)]
@@ -59,20 +63,17 @@ mod tests {
         ) {
             let classes = SizeClasses::new(sizes.clone());
             let expected = sizes.iter().copied().filter(|&size| size >= bytes).min();
-            prop_assert_eq!(classes.index_for(bytes).map(|class| classes.sizes[class]), expected);
+            prop_assert_eq!(classes.sizes.get(classes.index_for(bytes)).copied(), expected);
         }
     }
 
     #[test]
     fn the_ends_of_the_range_are_served_or_refused() {
         let classes = SizeClasses::new(vec![1, 64, 65, 4096]);
-        for (bytes, class) in
-            [(0, Some(0)), (1, Some(0)), (2, Some(1)), (64, Some(1)), (65, Some(2)), (66, Some(3))]
+        for (bytes, class) in [(0, 0), (1, 0), (2, 1), (64, 1), (65, 2), (66, 3), (4097, 4), (usize::MAX, 4)]
         {
             assert_eq!(classes.index_for(bytes), class, "{bytes} bytes");
         }
-        assert_eq!(classes.index_for(4097), None);
-        assert_eq!(classes.index_for(usize::MAX), None);
         assert_eq!(classes.largest(), 4096);
     }
 }

@@ -12,12 +12,21 @@
 //!
 //! Absent on purpose: any unsafe code, and any logic of the pool.
 
+mod clock;
+pub(crate) use clock::Stopwatch;
+
+/// Atomics of numbers that are only reported. No decision and no memory hangs on them, so the models do not
+/// explore their orders.
+pub(crate) mod statistic {
+    pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+}
+
 #[cfg(not(millpond_loom))]
 mod real;
 #[cfg(not(millpond_loom))]
-pub(crate) use real::{Arc, ClassQueue, Mutex, atomic, thread_local};
+pub(crate) use real::{Arc, ClassQueue, Mutex, Shared, Undropped, Unique, atomic, thread_local};
 
 #[cfg(millpond_loom)]
 mod model;
 #[cfg(millpond_loom)]
-pub(crate) use model::{Arc, ClassQueue, Mutex, atomic, thread_local};
+pub(crate) use model::{Arc, ClassQueue, Mutex, Shared, Undropped, Unique, atomic, thread_local};

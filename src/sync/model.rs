@@ -1,17 +1,26 @@
 //! The same names from loom, whose scheduler explores every interleaving of their operations.
 
 use std::collections::VecDeque;
+use std::ops::{Deref, DerefMut};
 use std::sync::PoisonError;
 
 use loom::sync::MutexGuard;
 
 pub(crate) use loom::sync::Arc;
-pub(crate) use loom::thread_local;
+
+/// Loom's thread locals are made when they are first used, so its macro knows no `const` blocks.
+macro_rules! model_thread_local {
+    (static $name:ident: $type:ty = const { $init:expr };) => {
+        loom::thread_local! { static $name: $type = $init; }
+    };
+}
+pub(crate) use model_thread_local as thread_local;
 
 pub(crate) mod atomic {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 }
 
+#[derive(Default)]
 pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
@@ -22,9 +31,83 @@ impl<T> Mutex<T> {
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
+/// Loom ends a thread's locals in an order of its own, so here each must look after itself.
+pub(crate) struct Undropped<T>(T);
+
+impl<T> Undropped<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(value)
+    }
+}
+
+impl<T> Deref for Undropped<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// A counted reference, as triomphe's: whether it is the only one is an Acquire load.
+pub(crate) struct Shared<T>(Arc<T>);
+
+impl<T> Shared<T> {
+    pub(crate) fn is_unique(this: &Self) -> bool {
+        Arc::strong_count(&this.0) == 1
+    }
+
+    pub(crate) fn get_mut(this: &mut Self) -> Option<&mut T> {
+        Arc::get_mut(&mut this.0)
+    }
+
+    pub(crate) fn try_unique(mut this: Self) -> Result<Unique<T>, Self> {
+        if Self::get_mut(&mut this).is_some() { Ok(Unique(this)) } else { Err(this) }
+    }
+}
+
+impl<T> Clone for Shared<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl<T> Deref for Shared<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+/// The only reference.
+pub(crate) struct Unique<T>(Shared<T>);
+
+impl<T> Unique<T> {
+    pub(crate) fn new(value: T) -> Self {
+        Self(Shared(Arc::new(value)))
+    }
+
+    pub(crate) fn shareable(self) -> Shared<T> {
+        self.0
+    }
+}
+
+impl<T> Deref for Unique<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<T> DerefMut for Unique<T> {
+    fn deref_mut(&mut self) -> &mut T {
+        match Shared::get_mut(&mut self.0) {
+            Some(value) => value,
+            None => unreachable!("it is the only reference"),
+        }
     }
 }
 

@@ -2,13 +2,20 @@
 
 use std::sync::{MutexGuard, PoisonError};
 
+/// A thread local of this type has no destructor, so that an access need not look whether it still lives.
+/// Something else must empty it when the thread ends.
+pub(crate) use std::mem::ManuallyDrop as Undropped;
 pub(crate) use std::sync::Arc;
 pub(crate) use std::thread_local;
+
+/// A counted reference without weak ones, so that whether it is the only one takes a load, not a locked
+/// instruction; and the same known to be the only one, so that it can be written through.
+pub(crate) use triomphe::{Arc as Shared, UniqueArc as Unique};
 
 pub(crate) use crossbeam_queue::ArrayQueue as ClassQueue;
 
 pub(crate) mod atomic {
-    pub(crate) use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
 }
 
 /// A mutex without poisoning: every critical section of this crate leaves its data whole at each point
@@ -23,10 +30,5 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Access without a lock, proven exclusive by `&mut`.
-    pub(crate) fn get_mut(&mut self) -> &mut T {
-        self.0.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -8,6 +8,12 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod budget;
+mod care;
+mod giving_back;
+mod presets;
+mod sharing;
+
 fn pool(classes: &[(usize, usize)], thread_cache_bytes: usize) -> BufferPool {
     let builder = BufferPoolConfig::builder().thread_cache_bytes(thread_cache_bytes);
     let builder = classes.iter().fold(builder, |builder, &(size, capacity)| builder.class(size, capacity));
@@ -21,15 +27,20 @@ const _: () = {
     send_and_static::<PooledBuffer>();
     send_and_static::<PooledBytes>();
     send_and_static::<BufferPool>();
+    send_and_static::<Acquire>();
+    sync::<PooledBuffer>();
     sync::<PooledBytes>();
     sync::<BufferPool>();
+    sync::<Acquire>();
     assert!(size_of::<PooledBuffer>() == 8);
+    assert!(size_of::<PooledBytes>() == 24);
 };
 
 #[test]
 fn a_new_pool_holds_nothing_and_one_thread_allocates_once() {
     let pool = pool(&[(128, 8)], 4096);
-    assert_eq!(pool.stats(), BufferPoolStats::default());
+    let stats = pool.stats();
+    assert_eq!((stats.live_bytes, stats.idle_bytes, stats.total_acquires), (0, 0, 0));
     for _ in 0..1000 {
         drop(pool.acquire(100));
     }
@@ -40,17 +51,18 @@ fn a_new_pool_holds_nothing_and_one_thread_allocates_once() {
 }
 
 #[test]
-fn idle_memory_stays_within_the_capacities_by_every_way_home() {
+fn idle_memory_stays_within_the_capacities_and_the_thread_cache_by_every_way_home() {
     for cache in [0, 256, 1 << 20] {
         let pool = pool(&[(128, 4), (1024, 3)], cache);
-        let max =
-            BufferPoolConfig::builder().class(128, 4).class(1024, 3).build().unwrap().max_idle_bytes() as u64;
+        let shared = 128 * 4 + 1024 * 3;
+        let max = shared + shared.min(cache as u64); // a thread keeps no more of a class than its queue does
         let hold = |size| (0..50).map(|_| pool.acquire(size)).collect::<Vec<_>>();
         let buffers = [hold(100), hold(1000), hold(5000)].concat_buffers();
         assert_eq!(pool.stats().currently_in_use, 150);
         drop(buffers);
         let stats = pool.stats();
-        assert_eq!((stats.idle_bytes, stats.currently_in_use, stats.heap_fallbacks), (max, 0, 50), "{cache}");
+        assert_eq!((stats.currently_in_use, stats.heap_fallbacks), (0, 50), "{cache}");
+        assert!((shared..=max).contains(&stats.idle_bytes), "{cache}: {stats}");
 
         let frozen: Vec<Bytes> = hold(100)
             .into_iter()
@@ -60,14 +72,20 @@ fn idle_memory_stays_within_the_capacities_by_every_way_home() {
             })
             .collect();
         let stats = pool.stats();
-        assert_eq!((stats.currently_in_use, stats.currently_parked), (0, 4), "{cache}: {stats}");
+        // What the pool cannot follow returns at its very drop, so nothing is given up.
+        let followed = (cache as u64 / 128).min(46) + 4;
+        assert_eq!(
+            (stats.currently_in_use, stats.currently_parked),
+            (50 - followed, followed),
+            "{cache}: {stats}"
+        );
         drop(frozen);
-        pool.flush_thread_cache();
+        assert!(pool.stats().idle_bytes <= max, "{cache}: {stats}");
+        pool.trim();
         let stats = pool.stats();
-        assert_eq!((stats.currently_parked, stats.idle_bytes), (0, max), "{cache}: {stats}");
+        assert_eq!((stats.currently_in_use, stats.currently_parked), (0, 0), "{cache}: {stats}");
+        assert_eq!((stats.idle_bytes, stats.live_bytes), (0, 0), "{cache}: {stats}");
         assert_eq!(stats.total_acquires, stats.total_returns);
-        assert_eq!(pool.trim() as u64, max);
-        assert_eq!((pool.stats().idle_bytes, pool.stats().live_bytes), (0, 0));
     }
 }
 
@@ -139,12 +157,10 @@ fn shared_bytes_return_at_the_drop_of_the_last_handle() {
     let foreign: Bytes = all.copy_to_bytes(5);
     assert_eq!((&foreign[..], all.len()), (&b"world"[..], 0));
     drop((clone, hello, all));
-    assert_eq!((pool.stats().currently_in_use, pool.stats().currently_parked), (1, 0));
     drop(empty);
-    assert_eq!((pool.stats().currently_in_use, pool.stats().currently_parked), (0, 1), "a Bytes is out");
+    assert_eq!((pool.stats().currently_in_use, pool.stats().idle_bytes), (1, 0), "a Bytes is out");
     drop(foreign);
-    pool.flush_thread_cache();
-    assert_eq!((pool.stats().currently_parked, pool.stats().idle_bytes), (0, 64));
+    assert_eq!((pool.stats().currently_in_use, pool.stats().idle_bytes), (0, 64));
     assert_eq!(pool.acquire(64).capacity(), 64);
     assert_eq!(pool.stats().total_allocations, 1);
 }
@@ -229,7 +245,7 @@ fn buffers_made_here_and_dropped_there_circulate() {
 #[test]
 fn what_is_out_when_the_last_handle_goes_stays_valid_and_is_freed() {
     let pool = pool(&[(64, 4)], 4096);
-    let core = Arc::downgrade(&pool.handle.core);
+    let core = Arc::downgrade(&pool.core);
     let (mut held, mut frozen, idle) = (pool.acquire(64), pool.acquire(64), pool.acquire(64));
     frozen.extend_from_slice(b"frozen");
     let shared = frozen.into_shared();
@@ -257,7 +273,7 @@ fn many_pools_in_one_thread_keep_their_caches_and_leave_nothing() {
     for pool in &pools {
         assert_eq!(pool.stats().total_allocations, 1, "{}", pool.stats());
     }
-    let cores: Vec<_> = pools.iter().map(|pool| Arc::downgrade(&pool.handle.core)).collect();
+    let cores: Vec<_> = pools.iter().map(|pool| Arc::downgrade(&pool.core)).collect();
     drop(pools);
     assert!(cores.iter().all(|core| core.strong_count() == 0));
 }
@@ -296,7 +312,7 @@ fn a_panic_while_a_buffer_is_held_returns_it() {
 
 #[test]
 fn a_table_that_is_none_is_refused_with_the_reason() {
-    let from = |classes: &[(usize, usize)]| BufferPoolConfig::from_map(classes.iter().copied().collect());
+    let from = |classes: &[(usize, usize)]| BufferPoolConfig::from_map(classes.iter().copied());
     assert_eq!(from(&[]), Err(ConfigError::NoClasses));
     assert_eq!(from(&[(0, 1)]), Err(ConfigError::ZeroSize));
     assert_eq!(from(&[(8, 0)]), Err(ConfigError::ZeroCapacity { size: 8 }));
@@ -422,7 +438,7 @@ proptest! {
                 prop_assert_eq!(handle.bytes(), &oracle[..]);
             }
             let stats = pool.stats();
-            prop_assert!(stats.idle_bytes <= max_idle, "{}", stats);
+            prop_assert!(stats.idle_bytes <= max_idle + (cache as u64).min(max_idle), "{}", stats);
         }
         held.clear();
         pool.trim();

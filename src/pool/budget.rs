@@ -1,0 +1,105 @@
+use core::cmp::min;
+
+use crossbeam_utils::CachePadded;
+
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::statistic::AtomicUsize as Statistic;
+
+/// The bytes of storage that a pool may have, and those that it has.
+///
+/// `live` changes only when storage is made or freed: a buffer that circulates pays nothing for it.
+///
+/// What lies in a thread's cache, or is frozen into foreign `Bytes` and not known to be free, cannot be reached
+/// by a waiter, however long it waits. So those places *lease* their bytes, and the sum of all leases is at
+/// most what the limit leaves beside the largest class (and at most half of it):
+///
+/// ```text
+/// live ≤ limit                          at every instant
+/// leased ≤ min(limit / 2, limit - largest class)
+/// ```
+///
+/// Therefore, once what is handed out has come back, a request of any class can be met out of what
+/// is reachable: no waiter starves, whatever the other threads do or fail to do.
+pub(super) struct Budget {
+    limit: usize,
+    live: CachePadded<AtomicUsize>,
+    most_live: Statistic,
+    /// Bytes that may still be leased.
+    lease: AtomicUsize,
+}
+
+impl Budget {
+    pub(super) fn new(limit: usize, largest: usize) -> Self {
+        let lease = min(limit / 2, limit.saturating_sub(largest));
+        Self {
+            limit,
+            live: CachePadded::new(AtomicUsize::new(0)),
+            most_live: Statistic::new(0),
+            lease: AtomicUsize::new(lease),
+        }
+    }
+
+    /// In bytes; `usize::MAX` for none.
+    pub(super) fn limit(&self) -> usize {
+        self.limit
+    }
+
+    /// Storage of `bytes` may be made.
+    pub(super) fn reserve(&self, bytes: usize) -> bool {
+        // Ordering: Relaxed on all. The number guards no memory. A read-modify-write reads the latest value,
+        // so two that reserve at once cannot both get the last bytes; and as `release` comes behind the
+        // free in program order, an outdated value only errs towards too many bytes, never too few.
+        let fits = |live: usize| live.checked_add(bytes).filter(|&sum| sum <= self.limit);
+        match self.live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
+            Ok(before) => {
+                self.most_live.fetch_max(before + bytes, Ordering::Relaxed);
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Storage of `bytes` is freed, or was not made after all.
+    pub(super) fn release(&self, bytes: usize) {
+        // Ordering: Release, so that the free before it cannot become visible after it: at no instant
+        // does memory exist that the number does not hold. Its partner is the read of `reserve`, which
+        // needs no Acquire, since it touches none of that memory.
+        self.live.fetch_sub(bytes, Ordering::Release);
+    }
+
+    /// Bytes of storage now, and the most there were at once.
+    pub(super) fn live(&self) -> (usize, usize) {
+        // Ordering: Relaxed, numbers for the stats.
+        (self.live.load(Ordering::Relaxed), self.most_live.load(Ordering::Relaxed))
+    }
+
+    /// Leases up to `wanted` bytes. Without a limit there is nothing to count.
+    pub(super) fn lease(&self, wanted: usize) -> usize {
+        if self.limit == usize::MAX {
+            return wanted;
+        }
+        // Ordering: Relaxed on all: a number that guards no memory, as in `reserve`.
+        let mut granted = 0;
+        let _ = self.lease.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
+            granted = min(free, wanted);
+            Some(free - granted)
+        });
+        granted
+    }
+
+    /// Leases `bytes`, or nothing.
+    pub(super) fn lease_all(&self, bytes: usize) -> bool {
+        let rest = |free: usize| free.checked_sub(bytes);
+        // Ordering: Relaxed, as in `lease`.
+        self.limit == usize::MAX
+            || self.lease.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).is_ok()
+    }
+
+    /// Ends a lease of `bytes`.
+    pub(super) fn end_lease(&self, bytes: usize) {
+        if self.limit != usize::MAX && bytes > 0 {
+            // Ordering: Relaxed, as in `lease`.
+            self.lease.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+}

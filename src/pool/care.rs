@@ -1,0 +1,111 @@
+//! What a pool does with every buffer beside lending it: wiping, sampling, recording sizes.
+//!
+//! A pool that does none of it has no `Care`, and its fast paths know nothing of it. In one that has, every
+//! buffer takes the slow paths.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::hint;
+use core::num::NonZeroU32;
+
+use bytes::BytesMut;
+
+use super::config::BufferPoolConfig;
+use super::detector::Detector;
+use super::local::Ask;
+use crate::sync::statistic::{AtomicU64, AtomicUsize, Ordering};
+
+pub(super) struct Care {
+    wipe: bool,
+    pub(super) detector: Option<Detector>,
+    sizes: Option<Sizes>,
+}
+
+impl Care {
+    pub(super) fn new(config: &BufferPoolConfig) -> Option<Self> {
+        let care = Self {
+            wipe: config.wipes_on_return(),
+            detector: config.sampled_one_in().map(Detector::new),
+            sizes: config.records_sizes().then(Sizes::new),
+        };
+        (care.wipe || care.detector.is_some() || care.sizes.is_some()).then_some(care)
+    }
+
+    /// A buffer is handed out.
+    pub(super) fn lent(&self, sample: &mut Option<NonZeroU32>, ask: Ask) {
+        if let Some(sizes) = &self.sizes {
+            sizes.record(ask.bytes);
+        }
+        if let Some(detector) = &self.detector {
+            *sample = detector.lent(ask);
+        }
+    }
+
+    /// A buffer is not handed out any more.
+    pub(super) fn came_back(&self, storage: &mut BytesMut, sample: &mut Option<NonZeroU32>) {
+        if self.wipe {
+            storage.clear();
+            storage.resize(storage.capacity(), 0);
+            // Whatever becomes of the storage, the zeros must have been written: to the optimiser
+            // somebody looks at them here.
+            hint::black_box(&storage[..]);
+            storage.clear();
+        }
+        if let (Some(detector), Some(sample)) = (&self.detector, sample.take()) {
+            detector.came_back(sample);
+        }
+    }
+
+    /// Views of the buffer came or went: `shown` tells of the bytes that showed the bytes that do now.
+    pub(super) fn shows(&self, sample: NonZeroU32, shown: impl FnOnce(usize) -> usize) {
+        if let Some(detector) = &self.detector {
+            detector.shows(sample, shown);
+        }
+    }
+
+    /// What [`BufferPoolStats::requested`](super::BufferPoolStats::requested) shows.
+    pub(super) fn requested(&self) -> Vec<(usize, u64)> {
+        self.sizes.as_ref().map_or_else(Vec::new, Sizes::snapshot)
+    }
+}
+
+/// How often each size was asked for, in eighths of powers of two.
+struct Sizes {
+    buckets: Box<[Bucket]>,
+}
+
+#[derive(Default)]
+struct Bucket {
+    acquires: AtomicU64,
+    largest: AtomicUsize,
+}
+
+const BUCKETS: usize = 8 * usize::BITS as usize;
+
+impl Sizes {
+    fn new() -> Self {
+        Self { buckets: (0..BUCKETS).map(|_| Bucket::default()).collect() }
+    }
+
+    fn record(&self, bytes: usize) {
+        if let Some(bucket) = self.buckets.get(eighth(bytes)) {
+            // Ordering: Relaxed. Numbers for the stats; they guard no memory.
+            bucket.acquires.fetch_add(1, Ordering::Relaxed);
+            bucket.largest.fetch_max(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn snapshot(&self) -> Vec<(usize, u64)> {
+        // Ordering: Relaxed, as in `record`.
+        let load = |bucket: &Bucket| {
+            (bucket.largest.load(Ordering::Relaxed), bucket.acquires.load(Ordering::Relaxed))
+        };
+        self.buckets.iter().map(load).filter(|&(_, acquires)| acquires > 0).collect()
+    }
+}
+
+/// The eighth of a power of two in which `bytes` lies; below 16 each size is its own.
+fn eighth(bytes: usize) -> usize {
+    let exponent = bytes.checked_ilog2().unwrap_or(0).max(3) as usize;
+    8 * (exponent - 3) + (bytes >> (exponent - 3))
+}

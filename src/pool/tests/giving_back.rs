@@ -1,0 +1,99 @@
+//! What a pool does not need any more goes back to the heap.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::*;
+
+#[test]
+fn what_was_not_needed_between_two_steps_of_decay_is_freed_and_what_was_is_kept() {
+    let pool = pool(&[(1024, 64), (64, 64)], 0);
+    let burst: Vec<_> = (0..64).map(|_| pool.acquire(1024)).collect();
+    drop(burst);
+    assert_eq!(pool.decay(), 0, "all of them were needed since the pool was made");
+    for _ in 0..10 {
+        drop([pool.acquire(1024), pool.acquire(1024)]);
+    }
+    assert_eq!(pool.decay(), 62 * 1024);
+    assert_eq!(pool.stats().idle_buffers, 2);
+    assert_eq!(pool.decay(), 2 * 1024);
+    assert_eq!(pool.stats().live_bytes, 0);
+}
+
+#[test]
+fn a_thread_lets_half_of_its_cache_go_at_each_step() {
+    let pool = pool(&[(1024, 64)], 64 * 1024);
+    drop((0..64).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
+    for _ in 0..20 {
+        pool.decay();
+        drop(pool.acquire(1024)); // this thread goes on
+    }
+    assert!(pool.stats().live_bytes <= 2 * 1024, "{}", pool.stats());
+    assert!(pool.stats().live_bytes >= 1024, "{}", pool.stats());
+}
+
+#[test]
+fn the_slow_operations_of_a_pool_make_the_steps() {
+    let config = BufferPoolConfig::builder().classes([(1024, 64), (64, 4)]).thread_cache_bytes(0);
+    let pool = BufferPool::new(config.decay_interval(Some(Duration::from_millis(2))).build().unwrap());
+    drop((0..64).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
+    for _ in 0..10 {
+        thread::sleep(Duration::from_millis(3));
+        (0..64).for_each(|_| drop(pool.acquire(64)));
+    }
+    assert!(pool.stats().live_bytes <= 64, "{}", pool.stats());
+
+    let never = BufferPoolConfig::builder().class(1024, 64).thread_cache_bytes(0).decay_interval(None);
+    let pool = BufferPool::new(never.build().unwrap());
+    drop((0..64).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
+    (0..1000).for_each(|_| drop(pool.acquire(1024)));
+    assert_eq!(pool.stats().live_bytes, 64 * 1024);
+}
+
+#[test]
+fn frozen_buffers_of_a_thread_that_is_gone_are_found() {
+    let pool = pool(&[(64, 2)], 4096);
+    let theirs = pool.clone();
+    let frozen: Vec<Bytes> = thread::spawn(move || {
+        let filled = |byte| {
+            let mut buffer = theirs.acquire(64);
+            buffer.resize(64, byte);
+            buffer
+        };
+        let buffers: Vec<_> = (0..10).map(filled).collect();
+        buffers.into_iter().map(PooledBuffer::freeze).collect()
+    })
+    .join()
+    .unwrap();
+    assert_eq!(pool.stats().currently_parked, 10, "more than the queue has places for");
+    assert!(frozen.iter().enumerate().all(|(byte, bytes)| bytes.iter().all(|&seen| seen == byte as u8)));
+    drop(frozen);
+    pool.decay();
+    assert_eq!((pool.stats().currently_parked, pool.stats().idle_buffers), (0, 2));
+}
+
+#[test]
+fn a_thousand_pools_leave_nothing() {
+    let cores: Vec<_> = (0..1000)
+        .map(|round| {
+            let builder = BufferPoolConfig::messages().to_builder();
+            let builder = if round % 2 == 0 { builder } else { builder.sample_one_in(NonZeroU32::MIN) };
+            let pool = BufferPool::new(builder.build().unwrap());
+            let mut buffer = pool.acquire(100);
+            buffer.extend_from_slice(b"hello");
+            let shared = buffer.into_shared();
+            let bytes = Bytes::from(shared.clone());
+            drop((pool.acquire(1000), shared));
+            let core = Arc::downgrade(&pool.core);
+            drop(pool);
+            drop(bytes);
+            core
+        })
+        .collect();
+    drop([
+        BufferPool::new(BufferPoolConfig::proxy()).acquire(1),
+        BufferPool::new(BufferPoolConfig::proxy()).acquire(1),
+    ]);
+    let left = cores.iter().filter(|core| core.strong_count() > 0).count();
+    assert_eq!(left, 0);
+}

@@ -1,0 +1,43 @@
+//! The tables.
+
+use super::*;
+
+#[test]
+fn each_table_is_as_documented() {
+    assert_eq!(BufferPoolConfig::proxy().classes(), [(8192, 512), (65_536, 64)]);
+    assert_eq!(BufferPoolConfig::messages().max_idle_bytes(), (4 * 64 + 128 + 256 + 1024) * 1024);
+    let embedded = BufferPoolConfig::embedded();
+    assert_eq!(embedded.classes(), [(64, 512), (256, 8), (512, 8), (1024, 8)]);
+    assert_eq!((embedded.byte_limit(), embedded.thread_cache_bytes()), (46 * 1024, 0));
+    assert!(embedded.serves_from_next_class());
+    let powers = BufferPoolConfig::powers_of_two(100..=5000).unwrap();
+    let sizes: Vec<_> = powers.classes().iter().map(|&(size, _)| size).collect();
+    assert_eq!(sizes, [128, 256, 512, 1024, 2048, 4096, 8192]);
+    assert_eq!(powers.classes()[0].1, 8192);
+    let framed = BufferPoolConfig::powers_of_two_and(16, 1024..=4096).unwrap();
+    let sizes: Vec<_> = framed.classes().iter().map(|&(size, _)| size).collect();
+    assert_eq!(sizes, [1040, 2064, 4112]);
+    #[expect(clippy::reversed_empty_ranges, reason = "that it is empty is the case")]
+    let empty = BufferPoolConfig::powers_of_two(9..=8);
+    assert_eq!(empty, Err(ConfigError::NoClasses));
+    assert_eq!(BufferPoolConfig::powers_of_two(0..=8), Err(ConfigError::ZeroSize));
+    let huge = BufferPoolConfig::powers_of_two(1..=usize::MAX);
+    assert!(matches!(huge, Err(ConfigError::ClassTooLarge { .. })), "{huge:?}");
+    let low = BufferPoolConfig::proxy().to_builder().byte_limit(65_535).build();
+    assert_eq!(low, Err(ConfigError::LimitBelowClass { limit: 65_535, largest: 65_536 }));
+}
+
+#[test]
+fn residents_fill_the_small_class_and_the_rest_goes_on() {
+    let pool = BufferPool::new(BufferPoolConfig::embedded());
+    let residents: Vec<_> = (0..512).map(|_| pool.try_acquire(32).unwrap()).collect();
+    let packets: Vec<_> = (0..8).map(|_| pool.try_acquire(1000).unwrap()).collect();
+    drop(pool.try_acquire(500).unwrap());
+    assert_eq!(pool.stats().overruns, 0);
+    drop((residents, packets));
+    let stats = pool.stats();
+    assert_eq!((stats.classes[0].acquires, stats.classes[0].high_water), (512, 512));
+    let shown = format!("{stats:#}");
+    assert_eq!(shown.lines().count(), 5, "{shown}");
+    assert!((stats.hit_rate() - stats.hit_ratio() * 100.0).abs() < 1e-9);
+}

@@ -1,0 +1,129 @@
+//! Copy on write.
+
+use super::*;
+
+fn shared(pool: &BufferPool, bytes: &[u8]) -> PooledBytes {
+    let mut buffer = pool.acquire(bytes.len());
+    buffer.extend_from_slice(bytes);
+    buffer.into_shared()
+}
+
+#[test]
+fn the_only_holder_writes_in_place_and_another_copies_first() {
+    let pool = pool(&[(16, 4), (64, 4)], 4096);
+    let mut first = shared(&pool, b"hello");
+    let address = first.as_ptr();
+    first.make_mut()[0] = b'j';
+    assert_eq!((&first[..], first.as_ptr()), (&b"jello"[..], address));
+    let mut second = first.clone();
+    second.make_mut()[0] = b'c';
+    assert_eq!((&first[..], &second[..]), (&b"jello"[..], &b"cello"[..]));
+    assert_eq!((first.as_ptr(), pool.stats().currently_in_use), (address, 2));
+    assert!(pool.owns(&first) && pool.owns(&second));
+    drop(first.clone());
+    first.make_mut()[4] = b'y';
+    assert_eq!((&first[..], first.as_ptr()), (&b"jelly"[..], address), "the clone is gone");
+}
+
+#[test]
+fn a_unique_handle_becomes_a_buffer_and_grows_into_the_next_class() {
+    let pool = pool(&[(16, 4), (64, 4)], 4096);
+    let bytes = shared(&pool, b"0123456789abcdef");
+    let clone = bytes.clone();
+    let bytes = bytes.try_into_unique().unwrap_err();
+    drop(clone);
+    let mut buffer = bytes.try_into_unique().unwrap();
+    buffer.extend_from_slice(b"!");
+    assert_eq!((&buffer[..], buffer.capacity()), (&b"0123456789abcdef!"[..], 64));
+    drop(buffer);
+
+    // A slice of the middle, as the only handle: its bytes stay where they are.
+    let whole = shared(&pool, b"0123456789abcdef");
+    let middle = whole.slice(4..8);
+    let address = middle.as_ptr();
+    drop(whole);
+    let mut buffer = middle.try_into_unique().unwrap();
+    assert_eq!((&buffer[..], buffer.as_ptr(), buffer.capacity()), (&b"4567"[..], address, 12));
+    buffer.extend_from_slice(b"89abcdef");
+    assert_eq!((buffer.as_ptr(), pool.stats().currently_in_use), (address, 1));
+    drop(buffer);
+    let again = [pool.acquire(16), pool.acquire(16)];
+    assert!(again.iter().all(|buffer| buffer.is_empty() && buffer.capacity() == 16), "whole again");
+}
+
+#[test]
+fn every_end_of_a_displaced_buffer_makes_it_whole_again() {
+    for end in 0..4 {
+        let pool = pool(&[(16, 4)], 4096);
+        let mut bytes = shared(&pool, b"0123456789abcdef");
+        bytes.advance(10);
+        let buffer = PooledBuffer::from(bytes);
+        assert_eq!((&buffer[..], buffer.capacity()), (&b"abcdef"[..], 6));
+        match end {
+            0 => drop(buffer),
+            1 => drop(buffer.freeze()),
+            2 => drop(buffer.into_shared()),
+            _ => drop(buffer.freeze_tracked()),
+        }
+        let again = pool.acquire(16);
+        assert_eq!((again.capacity(), pool.stats().total_allocations), (16, 1), "{end}: {}", pool.stats());
+    }
+}
+
+#[test]
+fn tracked_bytes_return_at_their_drop() {
+    let pool = pool(&[(16, 4)], 4096);
+    let mut buffer = pool.acquire(16);
+    buffer.extend_from_slice(b"hello");
+    let bytes = buffer.freeze_tracked();
+    let clone = bytes.slice(1..);
+    drop(bytes);
+    assert_eq!((&clone[..], pool.stats().currently_in_use), (&b"ello"[..], 1));
+    drop(clone);
+    assert_eq!((pool.stats().currently_in_use, pool.stats().currently_parked), (0, 0));
+}
+
+#[test]
+fn only_small_slices_are_detached() {
+    let pool = pool(&[(16, 4), (1024, 4)], 4096);
+    let mut half = shared(&pool, &[7; 1000]).slice(..500);
+    assert!(!half.detach(8), "as much shows as a copy would cost");
+    assert!(!half.detach(1), "no smaller class");
+    let mut small = half.slice(..10);
+    assert!(!small.detach(0));
+    assert!(small.detach(8));
+    assert_eq!((&small[..], small.storage_len()), (&[7; 10][..], 16));
+    assert!(!small.detach(1), "it is detached");
+}
+
+#[test]
+fn a_pool_owns_what_comes_from_its_classes() {
+    let (one, other) = (pool(&[(16, 4)], 4096), pool(&[(16, 4)], 4096));
+    let (buffer, large) = (one.acquire(16), one.acquire(17));
+    assert!(one.owns(&buffer) && !other.owns(&buffer) && !one.owns(&large));
+    let bytes = buffer.into_shared();
+    assert!(one.owns(&bytes) && !other.owns(&bytes));
+}
+
+#[test]
+fn the_last_two_of_many_handles_dropped_at_once_lose_nothing() {
+    let pool = pool(&[(64, 64)], 4096);
+    for _ in 0..2000 {
+        let bytes = shared(&pool, b"hello");
+        let clones: Vec<_> = (0..2).map(|_| bytes.clone()).collect();
+        drop(bytes);
+        let start = std::sync::Barrier::new(2);
+        thread::scope(|scope| {
+            for clone in clones {
+                let start = &start;
+                scope.spawn(move || {
+                    start.wait();
+                    drop(clone);
+                });
+            }
+        });
+    }
+    pool.trim();
+    let stats = pool.stats();
+    assert_eq!((stats.total_returns, stats.currently_in_use), (2000, 0), "{stats}");
+}

@@ -1,0 +1,17 @@
+//! Time that has passed, or none where there is no clock.
+
+use core::time::Duration;
+
+#[cfg(feature = "std")]
+pub(crate) struct Stopwatch(std::time::Instant);
+
+#[cfg(feature = "std")]
+impl Stopwatch {
+    pub(crate) fn start() -> Self {
+        Self(std::time::Instant::now())
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

@@ -1,0 +1,108 @@
+//! The pool in a program that runs on tokio.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use millpond::{AcquireError, BufferPool, BufferPoolConfig};
+use tokio::runtime::Builder;
+use tokio::time::{Instant, sleep, timeout};
+
+fn pool(limit: usize) -> BufferPool {
+    let config = BufferPoolConfig::builder().classes([(64, 16), (1024, 64)]).byte_limit(limit);
+    BufferPool::new(config.decay_interval(Some(Duration::from_millis(20))).build().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_ends_the_wait_and_leaves_nothing_behind() {
+    let pool = pool(1024);
+    let held = pool.acquire(1024);
+    let started = Instant::now();
+    let late = pool.acquire_until(64, started + Duration::from_secs(3)).await.unwrap_err();
+    assert_eq!(late, AcquireError::TimedOut { requested: 64, limit: 1024 });
+    assert_eq!((started.elapsed().as_secs(), pool.stats().waiting), (3, 0));
+    drop(held);
+    let deadline = Instant::now() + Duration::from_secs(3);
+    assert!(pool.acquire_until(64, deadline).await.is_ok());
+    let large = pool.acquire_until(2000, deadline).await.unwrap_err();
+    assert_eq!(large, AcquireError::TooLarge { requested: 2000, largest: 1024 });
+}
+
+#[test]
+fn memory_goes_back_while_nobody_uses_the_pool_and_workers_sleep() {
+    let pool = pool(usize::MAX);
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .on_thread_park(pool.flush_on_park())
+        .build()
+        .unwrap();
+    let task = runtime.block_on(async {
+        let tasks: Vec<_> = (0..8)
+            .map(|_| {
+                let pool = pool.clone();
+                tokio::spawn(async move {
+                    let held: Vec<_> = (0..8).map(|_| pool.acquire(1024)).collect();
+                    tokio::task::yield_now().await;
+                    drop(held);
+                })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap();
+        }
+        assert!(pool.stats().live_bytes > 0);
+        let decay = pool.spawn_decay();
+        let gone = async {
+            while pool.stats().live_bytes > 0 {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(30), gone).await.expect("what nobody needs is freed");
+        [decay]
+    });
+    drop(pool);
+    let [decay] = task;
+    let ended = async { timeout(Duration::from_secs(30), decay).await };
+    runtime.block_on(ended).expect("the task ends with its pool").unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn many_tasks_share_a_small_limit_and_all_get_their_turn() {
+    let pool = pool(4 * 1024);
+    let served = Arc::new(AtomicUsize::new(0));
+    let tasks: Vec<_> = (0..200)
+        .map(|task| {
+            let (pool, served) = (pool.clone(), Arc::clone(&served));
+            tokio::spawn(async move {
+                for round in 0..50 {
+                    let size = if (task + round) % 3 == 0 { 1000 } else { 60 };
+                    let wait = pool.acquire_async(size);
+                    let mut buffer = if round % 7 == 0 {
+                        // Some give up at once, some in the middle.
+                        match timeout(Duration::from_micros(round * 3), wait).await {
+                            Ok(buffer) => buffer.unwrap(),
+                            Err(_) => continue,
+                        }
+                    } else {
+                        wait.await.unwrap()
+                    };
+                    buffer.extend_from_slice(b"x");
+                    if round % 2 == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                    drop(buffer.freeze());
+                    served.fetch_add(1, Ordering::Relaxed);
+                }
+            })
+        })
+        .collect();
+    for task in tasks {
+        timeout(Duration::from_secs(60), task).await.expect("nobody starves").unwrap();
+    }
+    assert!(served.load(Ordering::Relaxed) > 200 * 40);
+    pool.flush_thread_cache();
+    let stats = pool.stats();
+    assert!(stats.high_water_bytes <= 4 * 1024, "{stats}");
+    assert_eq!((stats.currently_in_use, stats.waiting, stats.overruns), (0, 0, 0), "{stats}");
+}
