@@ -55,7 +55,11 @@ impl PooledBuffer {
     /// With the arguments as they came, so that the fast path ends in a jump.
     #[inline(never)]
     fn acquire_slowly(core: &Arc<Core>, min_capacity: usize, caller: &'static Location<'static>) -> Self {
-        let ask = Ask { class: core.sizes.index_for(min_capacity), bytes: min_capacity, caller };
+        let class = core.sizes.index_for(min_capacity);
+        if let Some(slot) = thread::reclaim(core, class) {
+            return Self::of(slot);
+        }
+        let ask = Ask { class, bytes: min_capacity, caller };
         Self::of(thread::acquire(core, ask).unwrap_or_else(|| Core::overrun(core, ask)))
     }
 

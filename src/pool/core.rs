@@ -240,8 +240,9 @@ impl Core {
     /// Looks at the first `scan` of the shared queue; those that are still in use go to its back.
     fn scan_parked(&self, class: &Class, scan: usize) -> Option<Unique<Slot>> {
         for _ in 0..scan.min(class.parked_len()) {
-            match class.pop_parked()?.reclaim() {
-                Ok(slot) => {
+            match class.pop_parked()?.reclaim(class.size) {
+                Ok(mut slot) => {
+                    slot.came_back();
                     self.budget.end_lease(class.size);
                     return Some(slot);
                 }
@@ -263,8 +264,9 @@ impl Core {
         let orphans = mem::take(&mut *self.orphans.lock());
         for parked in orphans {
             let Some(class) = self.class(parked.index()) else { continue };
-            match parked.reclaim() {
-                Ok(slot) => {
+            match parked.reclaim(class.size) {
+                Ok(mut slot) => {
+                    slot.came_back();
                     self.budget.end_lease(class.size);
                     self.lay_down_free(class, slot);
                 }

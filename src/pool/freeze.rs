@@ -22,13 +22,23 @@ impl PooledBuffer {
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn freeze(self) -> Bytes {
         if self.is_empty() {
-            return Bytes::new();
+            return self.freeze_nothing();
         }
         let (parked, bytes) = Parked::freeze(self.into_slot());
         match thread::park(parked) {
             Ok(()) => bytes,
-            Err(parked) => Self::of(parked.unfreeze(bytes)).freeze_tracked(),
+            Err(parked) => Self::freeze_after_all(parked, bytes),
         }
+    }
+
+    #[cold]
+    fn freeze_nothing(self) -> Bytes {
+        Bytes::new()
+    }
+
+    #[cold]
+    fn freeze_after_all(parked: Parked, bytes: Bytes) -> Bytes {
+        Self::of(parked.unfreeze(bytes)).freeze_tracked()
     }
 
     /// Freezes what was written into a plain [`Bytes`] whose last drop returns the storage at once.

@@ -1,5 +1,4 @@
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem;
 use core::panic::Location;
@@ -7,6 +6,7 @@ use core::panic::Location;
 use super::class::Class;
 use super::core::{CLOSED, Core, PARKED_SCAN, WAITING};
 use super::counters::{ClassCounters, Counters};
+use super::line::Line;
 use super::slot::{Parked, Slot};
 use crate::sync::{Arc, Unique};
 
@@ -50,7 +50,7 @@ struct LocalClass {
     /// Buffers for which bytes are promised: the stack grows to this without a second thought.
     limit: usize,
     counters: Arc<ClassCounters>,
-    parked: VecDeque<Parked>,
+    parked: Line,
     /// Bytes of a buffer; more than any quota for the heap, of which nothing is kept.
     size: usize,
     /// What `ready` is in a careful pool, where the fast path of acquiring must miss.
@@ -64,7 +64,7 @@ impl LocalCache {
             ready: Vec::new(),
             limit: 0,
             counters: Arc::clone(counters.of(index)),
-            parked: VecDeque::new(),
+            parked: Line::default(),
             size: core.class(index).map_or(usize::MAX, |class| class.size),
             guarded: Vec::new(),
         };
@@ -133,7 +133,7 @@ impl LocalCache {
         {
             self.parked_left -= local.size;
             local.counters.parked.bump();
-            local.parked.push_back(parked);
+            local.parked.push(parked);
             return None;
         }
         Some(parked)
@@ -191,7 +191,7 @@ impl LocalCache {
         match self.classes.get_mut(index) {
             Some(local) if local.size <= self.parked_left => {
                 self.parked_left -= local.size;
-                local.parked.push_back(parked);
+                local.parked.push(parked);
             }
             _ => self.core.park(parked)?,
         }
@@ -206,9 +206,10 @@ impl LocalCache {
             local.limit = 0;
             let mut ready = mem::take(&mut local.ready);
             ready.append(&mut local.guarded);
-            for parked in mem::take(&mut local.parked) {
-                match parked.reclaim() {
-                    Ok(slot) => {
+            for parked in local.parked.take() {
+                match parked.reclaim(class.size) {
+                    Ok(mut slot) => {
+                        slot.came_back();
                         local.counters.unparked.bump();
                         ready.push(slot);
                     }
@@ -232,13 +233,16 @@ impl LocalCache {
     fn reclaim_own(&mut self, index: usize) -> Option<Unique<Slot>> {
         let local = self.classes.get_mut(index)?;
         for _ in 0..PARKED_SCAN.min(local.parked.len()) {
-            match local.parked.pop_front()?.reclaim() {
-                Ok(slot) => {
+            match local.parked.pop()?.reclaim(local.size) {
+                Ok(mut slot) => {
                     self.parked_left += local.size;
                     local.counters.reclaimed_hits.bump();
+                    if self.careful {
+                        slot.came_back();
+                    }
                     return Some(slot);
                 }
-                Err(parked) => local.parked.push_back(parked),
+                Err(parked) => local.parked.push(parked),
             }
         }
         None

@@ -60,6 +60,7 @@ mod counters;
 mod decay;
 mod detector;
 mod freeze;
+mod line;
 mod local;
 mod preset;
 #[cfg(feature = "tokio")]

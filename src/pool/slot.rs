@@ -167,17 +167,14 @@ impl Parked {
         }
     }
 
-    /// The slot again, empty, if every `Bytes` of its storage is gone.
+    /// The slot again, empty, if every `Bytes` of its storage is gone. `size` is its class's: to look it up here
+    /// would add three loads to the longest chain of a freeze. In a careful pool the caller says that it
+    /// [came back](Slot::came_back).
     #[inline]
-    pub(super) fn reclaim(mut self) -> Result<Unique<Slot>, Self> {
+    pub(super) fn reclaim(mut self, size: usize) -> Result<Unique<Slot>, Self> {
         // The tail is shorter than the storage, as something was frozen: so asking for the whole looks at the
         // reference count, with Acquire, which pairs with the Release decrement of the last view.
-        let size = self.0.core.class_size(self.0.class);
-        if !self.0.storage.try_reclaim(size) {
-            return Err(self);
-        }
-        self.0.came_back();
-        Ok(self.0)
+        if self.0.storage.try_reclaim(size) { Ok(self.0) } else { Err(self) }
     }
 
     #[inline]

@@ -53,15 +53,20 @@ pub(super) fn pop(core: &Arc<Core>, class: usize) -> Option<Unique<Slot>> {
     hit.ok().flatten()
 }
 
+/// The next fast path: the slot of the class that was frozen first in this thread, if it is free again.
+#[inline]
+pub(super) fn reclaim(core: &Arc<Core>, class: usize) -> Option<Unique<Slot>> {
+    let hit = CACHES.try_with(move |caches| caches.try_borrow_mut().ok()?.current_of(core)?.reclaim(class));
+    hit.ok().flatten()
+}
+
 /// A slot of the class; none if the class is the heap, or the budget is spent.
+#[cold]
+#[inline(never)]
 pub(super) fn acquire(core: &Arc<Core>, ask: Ask) -> Option<Unique<Slot>> {
-    let hit = CACHES.try_with(|caches| caches.try_borrow_mut().ok()?.current_of(core)?.reclaim(ask.class));
-    match hit {
-        Ok(Some(slot)) => Some(slot),
-        _ => match with_cache(core, |cache| cache.acquire(ask)) {
-            Some(slot) => slot,
-            None => Core::acquire_cacheless(core, ask),
-        },
+    match with_cache(core, |cache| cache.acquire(ask)) {
+        Some(slot) => slot,
+        None => Core::acquire_cacheless(core, ask),
     }
 }
 
