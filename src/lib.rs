@@ -25,7 +25,11 @@
 
 extern crate alloc;
 
+#[cfg(not(any(feature = "std", feature = "spin")))]
+compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where there is no std");
+
 pub mod frame;
+#[cfg_attr(not(feature = "std"), expect(dead_code, reason = "what only thread caches and clocks use"))]
 pub mod pool;
 #[cfg(feature = "relay")]
 pub mod relay;

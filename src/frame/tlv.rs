@@ -29,8 +29,8 @@
 #[cfg(test)]
 mod tests;
 
-use std::error::Error;
-use std::fmt;
+use core::error::Error;
+use core::fmt;
 
 use bytes::{Buf, BufMut};
 

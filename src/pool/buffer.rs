@@ -4,8 +4,7 @@ use core::panic::Location;
 
 use bytes::{BufMut, BytesMut};
 
-use super::core::Core;
-use super::local::Ask;
+use super::core::{Ask, Core};
 use super::slot::Slot;
 use super::thread;
 use crate::sync::{Arc, Unique};

@@ -11,9 +11,10 @@ use core::num::NonZeroU32;
 use bytes::BytesMut;
 
 use super::config::BufferPoolConfig;
+use super::core::Ask;
 use super::detector::Detector;
-use super::local::Ask;
-use crate::sync::statistic::{AtomicU64, AtomicUsize, Ordering};
+use crate::sync::Count;
+use crate::sync::statistic::{AtomicUsize, Ordering};
 
 pub(super) struct Care {
     wipe: bool,
@@ -76,7 +77,7 @@ struct Sizes {
 
 #[derive(Default)]
 struct Bucket {
-    acquires: AtomicU64,
+    acquires: Count,
     largest: AtomicUsize,
 }
 
@@ -89,17 +90,15 @@ impl Sizes {
 
     fn record(&self, bytes: usize) {
         if let Some(bucket) = self.buckets.get(eighth(bytes)) {
-            // Ordering: Relaxed. Numbers for the stats; they guard no memory.
-            bucket.acquires.fetch_add(1, Ordering::Relaxed);
+            bucket.acquires.add(1);
+            // Ordering: Relaxed, a number for the stats.
             bucket.largest.fetch_max(bytes, Ordering::Relaxed);
         }
     }
 
     fn snapshot(&self) -> Vec<(usize, u64)> {
         // Ordering: Relaxed, as in `record`.
-        let load = |bucket: &Bucket| {
-            (bucket.largest.load(Ordering::Relaxed), bucket.acquires.load(Ordering::Relaxed))
-        };
+        let load = |bucket: &Bucket| (bucket.largest.load(Ordering::Relaxed), bucket.acquires.get());
         self.buckets.iter().map(load).filter(|&(_, acquires)| acquires > 0).collect()
     }
 }

@@ -1,6 +1,7 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
+use core::panic::Location;
 
 use super::budget::Budget;
 use super::care::Care;
@@ -8,7 +9,6 @@ use super::class::Class;
 use super::config::BufferPoolConfig;
 use super::counters::{Counters, Totals};
 use super::decay::Clock;
-use super::local::Ask;
 use super::slot::{Parked, Slot};
 use super::stats::BufferPoolStats;
 use super::wait::Waiters;
@@ -54,6 +54,16 @@ const STEP: usize = 4;
 /// Frozen buffers looked at, at most, for one acquire. The oldest is the likeliest to be free; a few
 /// long-lived ones in front must not cost each acquire a walk over all of them.
 pub(super) const PARKED_SCAN: usize = 8;
+
+/// What an acquire wants, and who asks.
+#[derive(Clone, Copy)]
+pub(super) struct Ask {
+    /// Index of the class.
+    pub(super) class: usize,
+    /// Bytes asked for.
+    pub(super) bytes: usize,
+    pub(super) caller: &'static Location<'static>,
+}
 
 /// What [`Core::obtain`] found.
 pub(super) enum Grant {
@@ -276,7 +286,7 @@ impl Core {
     }
 
     fn lay_down_free(&self, class: &Class, slot: Unique<Slot>) {
-        self.cacheless.of(slot.index()).unparked.add_shared(1);
+        self.cacheless.of(slot.index()).unparked.add(1);
         if let Err(refused) = class.push_ready(slot) {
             drop(refused);
         }
@@ -287,6 +297,7 @@ impl Core {
     pub(super) fn obtain(&self, index: usize) -> Option<Grant> {
         let class = self.class(index)?;
         if let Some(slot) = class.pop_ready() {
+            class.note_low_water();
             return Some(Grant::Ready(slot));
         }
         if let Some(slot) = self.scan_parked(class, PARKED_SCAN) {
@@ -294,6 +305,11 @@ impl Core {
         }
         if self.budget.reserve(class.size) {
             return Some(Grant::Room);
+        }
+        if self.next_class
+            && let Some(slot) = self.class(index + 1).and_then(Class::pop_ready)
+        {
+            return Some(Grant::Ready(slot));
         }
         self.find_free();
         if let Some(slot) = class.pop_ready() {
@@ -344,18 +360,17 @@ impl Core {
 
     /// Makes a slot of what was obtained.
     pub(super) fn redeem(core: &Arc<Self>, index: usize, grant: Grant) -> Unique<Slot> {
-        let counters = core.cacheless.of(index);
         match grant {
             Grant::Ready(slot) => {
-                counters.shared_hits.add_shared(1);
+                core.cacheless.of(slot.index()).shared_hits.add(1);
                 slot
             }
             Grant::Reclaimed(slot) => {
-                counters.reclaimed_hits.add_shared(1);
+                core.cacheless.of(slot.index()).reclaimed_hits.add(1);
                 slot
             }
             Grant::Room => {
-                counters.made.add_shared(1);
+                core.cacheless.of(index).made.add(1);
                 Self::make(core, index)
             }
         }
@@ -363,15 +378,20 @@ impl Core {
 
     /// Takes back what was obtained and is not wanted any more.
     pub(super) fn refuse(&self, index: usize, grant: Grant) {
-        let Some(class) = self.class(index) else { return };
         match grant {
-            Grant::Ready(slot) => self.share_ready(class, [slot]),
+            Grant::Ready(slot) => {
+                if let Some(class) = self.class(slot.index()) {
+                    self.share_ready(class, [slot]);
+                }
+            }
             Grant::Reclaimed(slot) => {
-                self.lay_down_free(class, slot);
+                if let Some(class) = self.class(slot.index()) {
+                    self.lay_down_free(class, slot);
+                }
                 self.settle();
             }
             Grant::Room => {
-                self.budget.release(class.size);
+                self.budget.release(self.class_size(index));
                 self.settle();
             }
         }
@@ -382,12 +402,12 @@ impl Core {
     pub(super) fn overrun(core: &Arc<Self>, ask: Ask) -> Unique<Slot> {
         let bytes = match core.class(ask.class) {
             Some(class) => {
-                core.cacheless.of(ask.class).overruns.add_shared(1);
+                core.cacheless.of(ask.class).overruns.add(1);
                 class.size
             }
             None => ask.bytes,
         };
-        core.cacheless.of(core.heap()).made.add_shared(1);
+        core.cacheless.of(core.heap()).made.add(1);
         let mut slot = Slot::new(core, core.heap(), bytes);
         if let Some(care) = &core.care {
             care.lent(&mut slot.sample, ask);
@@ -412,7 +432,7 @@ impl Core {
     /// Takes back a slot in such a thread: straight to the shared queue.
     pub(super) fn give_back_cacheless(&self, mut slot: Unique<Slot>) {
         slot.reset();
-        self.cacheless.of(slot.index()).returned.add_shared(1);
+        self.cacheless.of(slot.index()).returned.add(1);
         slot.came_back();
         match self.class(slot.index()) {
             Some(class) => self.share_ready(class, [slot]),
@@ -426,7 +446,8 @@ impl Core {
             return Err(parked);
         }
         let class = parked.index();
-        self.park(parked).inspect(|()| self.cacheless.of(class).parked.add_shared(1))
+        parked.show();
+        self.park(parked).inspect(|()| self.cacheless.of(class).parked.add(1))
     }
 
     pub(super) fn stats(&self) -> BufferPoolStats {

@@ -1,8 +1,7 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
-use crate::sync::Arc;
-use crate::sync::statistic::{AtomicU64, Ordering};
+use crate::sync::{Arc, Count};
 
 /// What happened to the buffers of a pool, counted by one thread.
 pub(super) struct Counters {
@@ -24,54 +23,27 @@ impl Counters {
 
 /// What happened to the buffers of one class, counted by one thread.
 ///
-/// Only the owning thread writes, so a plain load and store suffice: no locked instruction. It begins a cache
+/// Only the owning thread writes, with `bump`; those that threads without a cache share, all with `add`. It begins a cache
 /// line, so that no other writer shares it.
 #[derive(Default)]
 #[repr(align(64))]
 pub(super) struct ClassCounters {
     /// Served from the thread's own cache.
-    pub(super) cache_hits: Counter,
+    pub(super) cache_hits: Count,
     /// Served from the class's shared queue.
-    pub(super) shared_hits: Counter,
+    pub(super) shared_hits: Count,
     /// Served with a frozen buffer whose last `Bytes` was found to be gone.
-    pub(super) reclaimed_hits: Counter,
+    pub(super) reclaimed_hits: Count,
     /// Served with new storage.
-    pub(super) made: Counter,
+    pub(super) made: Count,
     /// Came back by the drop of a handle.
-    pub(super) returned: Counter,
+    pub(super) returned: Count,
     /// Frozen into `Bytes` and remembered.
-    pub(super) parked: Counter,
+    pub(super) parked: Count,
     /// Frozen, found to be free, and laid down idle.
-    pub(super) unparked: Counter,
+    pub(super) unparked: Count,
     /// Asked for, and served from the heap, as the budget was spent.
-    pub(super) overruns: Counter,
-}
-
-/// A counter with any number of readers, and either one writer, or writers that only use `add_shared`.
-#[derive(Default)]
-pub(super) struct Counter(AtomicU64);
-
-impl Counter {
-    /// By the one writer.
-    #[inline]
-    pub(super) fn bump(&self) {
-        // Ordering: Relaxed both ways. One thread writes, so the sum cannot be lost; a reader needs no
-        // other memory to be visible with it. Stats are exact once the readers have synchronised with
-        // the writers by other means (a join, a channel, a lock), which orders these stores as well.
-        self.0.store(self.get().wrapping_add(1), Ordering::Relaxed);
-    }
-
-    /// By one of several writers.
-    pub(super) fn add_shared(&self, count: u64) {
-        // Ordering: Relaxed, see `bump`.
-        self.0.fetch_add(count, Ordering::Relaxed);
-    }
-
-    #[inline]
-    fn get(&self) -> u64 {
-        // Ordering: see `bump`.
-        self.0.load(Ordering::Relaxed)
-    }
+    pub(super) overruns: Count,
 }
 
 /// Sums of [`Counters`] over threads.

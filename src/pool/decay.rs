@@ -4,29 +4,29 @@ use core::time::Duration;
 
 use super::core::Core;
 use crate::sync::Stopwatch;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::atomic::{AtomicUsize, Ordering};
 
 /// Tells when the next step of decay is due.
 pub(super) struct Clock {
-    interval_millis: u64,
+    interval_millis: usize,
     since: Stopwatch,
-    last_millis: AtomicU64,
+    last_millis: AtomicUsize,
 }
 
 impl Clock {
     /// `None`: never.
     pub(super) fn new(interval: Option<Duration>) -> Self {
-        let millis = |interval: Duration| u64::try_from(interval.as_millis()).unwrap_or(u64::MAX).max(1);
+        let millis = |interval: Duration| usize::try_from(interval.as_millis()).unwrap_or(usize::MAX).max(1);
         Self {
             interval_millis: interval.map_or(0, millis),
             since: Stopwatch::start(),
-            last_millis: AtomicU64::new(0),
+            last_millis: AtomicUsize::new(0),
         }
     }
 
     #[cfg(feature = "tokio")]
     pub(super) fn interval_millis(&self) -> Option<u64> {
-        Some(self.interval_millis).filter(|&millis| millis > 0)
+        Some(self.interval_millis as u64).filter(|&millis| millis > 0)
     }
 
     /// Whether an interval has passed; true to one caller for each.
@@ -34,11 +34,11 @@ impl Clock {
         if self.interval_millis == 0 {
             return false;
         }
-        let now = u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let now = self.since.elapsed().as_millis() as usize; // wraps
         // Ordering: Relaxed on all. Of several threads that find the time come, the exchange lets one
         // make the step; no memory hangs on it.
         let last = self.last_millis.load(Ordering::Relaxed);
-        now.saturating_sub(last) >= self.interval_millis
+        now.wrapping_sub(last) >= self.interval_millis
             && self.last_millis.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }

@@ -8,7 +8,7 @@ use core::num::NonZeroU32;
 use core::panic::Location;
 use core::time::Duration;
 
-use super::local::Ask;
+use super::core::Ask;
 use crate::sync::statistic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, Stopwatch};
 

@@ -1,10 +1,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::mem;
-use core::panic::Location;
 
 use super::class::Class;
-use super::core::{CLOSED, Core, PARKED_SCAN, WAITING};
+use super::core::{Ask, CLOSED, Core, PARKED_SCAN, WAITING};
 use super::counters::{ClassCounters, Counters};
 use super::line::Line;
 use super::slot::{Parked, Slot};
@@ -274,13 +273,9 @@ impl LocalCache {
     fn fetch_at_the_limit(&mut self, index: usize) -> Option<Unique<Slot>> {
         if self.core.next_class {
             let careful = self.careful;
-            let next = self.counters.of(index + 1);
-            if let Some(slot) = self.classes.get_mut(index + 1).and_then(|local| local.stack(careful).pop()) {
-                next.cache_hits.bump();
-                return Some(slot);
-            }
-            if let Some(slot) = self.core.class(index + 1).and_then(Class::pop_ready) {
-                next.shared_hits.bump();
+            let next = self.classes.get_mut(index + 1).and_then(|local| local.stack(careful).pop());
+            if let Some(slot) = next {
+                self.counters.of(index + 1).cache_hits.bump();
                 return Some(slot);
             }
         }
@@ -425,16 +420,6 @@ impl Drop for LocalCache {
         self.flush();
         self.core.unregister(&self.counters);
     }
-}
-
-/// What an acquire wants, and who asks.
-#[derive(Clone, Copy)]
-pub(super) struct Ask {
-    /// Index of the class.
-    pub(super) class: usize,
-    /// Bytes asked for.
-    pub(super) bytes: usize,
-    pub(super) caller: &'static Location<'static>,
 }
 
 /// How many buffers of the class, or promises of one, move at once: a quarter of what the cache holds,

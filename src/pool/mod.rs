@@ -60,7 +60,9 @@ mod counters;
 mod decay;
 mod detector;
 mod freeze;
+#[cfg(feature = "std")]
 mod line;
+#[cfg(feature = "std")]
 mod local;
 mod preset;
 #[cfg(feature = "tokio")]
@@ -69,6 +71,7 @@ mod shared;
 mod slot;
 mod stats;
 mod suggest;
+#[cfg_attr(not(feature = "std"), path = "threadless.rs")]
 mod thread;
 mod wait;
 
@@ -82,8 +85,7 @@ use ::core::error::Error;
 use ::core::fmt;
 use ::core::panic::Location;
 
-use self::core::Core;
-use self::local::Ask;
+use self::core::{Ask, Core};
 use crate::sync::Arc;
 
 pub use self::buffer::PooledBuffer;

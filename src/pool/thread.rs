@@ -6,8 +6,8 @@
 use std::cell::RefCell;
 use std::mem;
 
-use super::core::Core;
-use super::local::{Ask, LocalCache};
+use super::core::{Ask, Core};
+use super::local::LocalCache;
 use super::slot::{Parked, Slot};
 use crate::sync::{Arc, Undropped, Unique, thread_local};
 

@@ -9,19 +9,17 @@ use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 use core::time::Duration;
 
-use super::core::{Core, Grant, WAITING};
-use super::local::Ask;
+use super::core::{Ask, Core, Grant, WAITING};
 use super::{AcquireError, BufferPool, PooledBuffer, thread};
-use crate::sync::statistic::{AtomicU64, Ordering};
-use crate::sync::{Arc, Mutex, Stopwatch};
+use crate::sync::{Arc, Count, Mutex, Stopwatch};
 
 /// The line of those who wait, and what it was like.
 pub(super) struct Waiters {
     /// Locked before any `Waiter::place`, never after.
     line: Mutex<VecDeque<Arc<Waiter>>>,
-    waits: AtomicU64,
-    nanos: AtomicU64,
-    longest_nanos: AtomicU64,
+    waits: Count,
+    nanos: Count,
+    longest_nanos: Count,
 }
 
 struct Waiter {
@@ -41,19 +39,18 @@ impl Waiters {
     pub(super) fn new() -> Self {
         Self {
             line: Mutex::new(VecDeque::new()),
-            waits: AtomicU64::new(0),
-            nanos: AtomicU64::new(0),
-            longest_nanos: AtomicU64::new(0),
+            waits: Count::default(),
+            nanos: Count::default(),
+            longest_nanos: Count::default(),
         }
     }
 
     /// Waits that ended with a buffer, their time in all, and the longest.
     pub(super) fn waits(&self) -> (u64, Duration, Duration) {
-        // Ordering: Relaxed, numbers for the stats.
         (
-            self.waits.load(Ordering::Relaxed),
-            Duration::from_nanos(self.nanos.load(Ordering::Relaxed)),
-            Duration::from_nanos(self.longest_nanos.load(Ordering::Relaxed)),
+            self.waits.get(),
+            Duration::from_nanos(self.nanos.get()),
+            Duration::from_nanos(self.longest_nanos.get()),
         )
     }
 
@@ -63,10 +60,9 @@ impl Waiters {
 
     fn count(&self, waited: Duration) {
         let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
-        // Ordering: Relaxed, as in `waits`.
-        self.waits.fetch_add(1, Ordering::Relaxed);
-        self.nanos.fetch_add(nanos, Ordering::Relaxed);
-        self.longest_nanos.fetch_max(nanos, Ordering::Relaxed);
+        self.waits.add(1);
+        self.nanos.add(nanos);
+        self.longest_nanos.raise_to(nanos);
     }
 }
 

@@ -1,39 +1,39 @@
 use std::fmt;
 
 use super::error::RelayErrorKind;
-use crate::sync::atomic::{AtomicU64, Ordering};
+use crate::sync::Count;
 
 /// Counted by all connections. One addition a read or write, beside a system call that costs a thousand of them.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
-    accepted: AtomicU64,
-    completed: AtomicU64,
-    unreachable: AtomicU64,
-    reset: AtomicU64,
-    io_failed: AtomicU64,
-    idle_timeouts: AtomicU64,
-    cut: AtomicU64,
+    accepted: Count,
+    completed: Count,
+    unreachable: Count,
+    reset: Count,
+    io_failed: Count,
+    idle_timeouts: Count,
+    cut: Count,
     pub(super) to_upstream: Flow,
     pub(super) to_client: Flow,
 }
 
 /// Bytes of one direction.
 #[derive(Debug, Default)]
-pub(super) struct Flow(AtomicU64);
+pub(super) struct Flow(Count);
 
 impl Flow {
     pub(super) fn add(&self, bytes: usize) {
-        add(&self.0, bytes as u64);
+        self.0.add(bytes as u64);
     }
 }
 
 impl Counters {
     pub(super) fn accepted(&self) {
-        add(&self.accepted, 1);
+        self.accepted.add(1);
     }
 
     pub(super) fn cut(&self, connections: u64) {
-        add(&self.cut, connections);
+        self.cut.add(connections);
     }
 
     /// A connection ended by itself; `None`: well.
@@ -45,12 +45,12 @@ impl Counters {
             Some(RelayErrorKind::Io(_)) => &self.io_failed,
             Some(RelayErrorKind::IdleTimeout) => &self.idle_timeouts,
         };
-        add(counter, 1);
+        counter.add(1);
     }
 
     pub(super) fn snapshot(&self, bytes_on_loan: usize) -> RelayStats {
-        // Ordering: Relaxed. Each is a sum of its own; a snapshot is not a transaction over them.
-        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        // Each is a sum of its own; a snapshot is not a transaction over them.
+        let get = Count::get;
         let mut stats = RelayStats {
             accepted: get(&self.accepted),
             active: 0,
@@ -68,11 +68,6 @@ impl Counters {
         stats.active = stats.accepted.saturating_sub(ended);
         stats
     }
-}
-
-fn add(counter: &AtomicU64, amount: u64) {
-    // Ordering: Relaxed, see `Counters::snapshot`.
-    counter.fetch_add(amount, Ordering::Relaxed);
 }
 
 /// A snapshot of what a [`Relay`](super::Relay)'s servers did and hold: connections and bytes since it was made.

@@ -6,6 +6,8 @@
 //!
 //! Absent on purpose: capacities, buffers, memory.
 
+use alloc::boxed::Box;
+use alloc::vec::Vec;
 use core::array;
 
 /// The sizes of a pool's classes in bytes, ascending, without duplicates.

@@ -1,8 +1,8 @@
 //! Layer 0: the only door to atomics, `Arc`, `Mutex`, thread locals and the class queue.
 //!
 //! ```text
-//!                 ┌─ real.rs   std and crossbeam, what users run
-//!  crate::sync ───┤
+//!                 ┌─ real.rs   std, crossbeam and triomphe, what users run
+//!  crate::sync ───┼─ bare.rs   the same without std: alloc and a spin lock
 //!                 └─ model.rs  the same names from loom, under `--cfg millpond_loom`
 //! ```
 //!
@@ -13,17 +13,24 @@
 //! Absent on purpose: any unsafe code, and any logic of the pool.
 
 mod clock;
+mod count;
 pub(crate) use clock::Stopwatch;
+pub(crate) use count::Count;
 
 /// Atomics of numbers that are only reported. No decision and no memory hangs on them, so the models do not
 /// explore their orders.
 pub(crate) mod statistic {
-    pub(crate) use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+    pub(crate) use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 }
 
-#[cfg(not(millpond_loom))]
+#[cfg(all(not(millpond_loom), not(feature = "std")))]
+mod bare;
+#[cfg(all(not(millpond_loom), not(feature = "std")))]
+pub(crate) use bare::{Arc, ClassQueue, Mutex, Shared, Unique, atomic};
+
+#[cfg(all(not(millpond_loom), feature = "std"))]
 mod real;
-#[cfg(not(millpond_loom))]
+#[cfg(all(not(millpond_loom), feature = "std"))]
 pub(crate) use real::{Arc, ClassQueue, Mutex, Shared, Undropped, Unique, atomic, thread_local};
 
 #[cfg(millpond_loom)]

@@ -17,7 +17,7 @@ macro_rules! model_thread_local {
 pub(crate) use model_thread_local as thread_local;
 
 pub(crate) mod atomic {
-    pub(crate) use loom::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
 }
 
 #[derive(Default)]

@@ -15,7 +15,7 @@ pub(crate) use triomphe::{Arc as Shared, UniqueArc as Unique};
 pub(crate) use crossbeam_queue::ArrayQueue as ClassQueue;
 
 pub(crate) mod atomic {
-    pub(crate) use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering, fence};
+    pub(crate) use std::sync::atomic::{AtomicUsize, Ordering, fence};
 }
 
 /// A mutex without poisoning: every critical section of this crate leaves its data whole at each point
