@@ -67,6 +67,7 @@ fn dropped_on_the_thread_that_acquired() {
         cache.give_back(buffer);
         drop(cache);
         other.join().unwrap();
+        assert_eq!(pool.stats().total_acquires, 3);
         assert_books(&pool);
     });
 }

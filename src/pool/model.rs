@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::buffer::PooledBuffer;
+use super::core::Ask;
 use super::local::LocalCache;
 use super::slot::Parked;
 use super::{Arc, BufferPool, Core, Location};

@@ -1,0 +1,158 @@
+//! Models of the byte limit and of those who wait for it. A wake-up that is missed is a deadlock, which
+//! loom reports.
+#![cfg(millpond_loom)]
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Waker};
+
+use loom::future::block_on;
+use loom::thread;
+use millpond::{Acquire, BufferPool, BufferPoolConfig, PooledBuffer};
+
+const SMALL: usize = 8;
+const LARGE: usize = 16;
+
+/// Explores the interleavings of `body` and prints how many there were.
+fn model(name: &str, body: impl Fn() + Sync + Send + 'static) {
+    let executions = Arc::new(AtomicUsize::new(0));
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = 20_000;
+    builder.preemption_bound = Some(3);
+    let counter = Arc::clone(&executions);
+    builder.check(move || {
+        counter.fetch_add(1, Ordering::Relaxed);
+        body();
+    });
+    println!("{name}: {} executions", executions.load(Ordering::Relaxed));
+}
+
+/// Two classes, no thread caches, `limit` bytes.
+fn pool(limit: usize) -> BufferPool {
+    let config = BufferPoolConfig::builder().classes([(SMALL, 2), (LARGE, 2)]).thread_cache_bytes(0);
+    BufferPool::new(config.byte_limit(limit).decay_interval(None).build().unwrap())
+}
+
+fn poll_once(future: &mut Acquire) -> Poll<PooledBuffer> {
+    let mut future = pin!(future);
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop())).map(Result::unwrap)
+}
+
+/// Nothing handed out, nobody waiting, and never more than the limit.
+#[track_caller]
+fn assert_books(pool: &BufferPool, limit: usize) {
+    let stats = pool.stats();
+    assert_eq!((stats.currently_in_use, stats.waiting), (0, 0), "{stats}");
+    assert_eq!(stats.total_acquires, stats.total_returns, "{stats}");
+    assert!(stats.high_water_bytes <= limit as u64, "{stats}");
+    pool.trim();
+    assert_eq!(pool.stats().live_bytes, 0, "{stats}");
+}
+
+#[test]
+fn a_return_reaches_whoever_begins_to_wait() {
+    model("return and wait", || {
+        let pool = pool(LARGE);
+        let held = pool.acquire(LARGE);
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(LARGE)).unwrap()));
+        drop(held);
+        waiter.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn freed_memory_reaches_whoever_begins_to_wait() {
+    model("trim and wait", || {
+        let pool = pool(LARGE);
+        drop([pool.acquire(SMALL), pool.acquire(SMALL)]); // idle, of the other class
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(LARGE)).unwrap()));
+        pool.trim();
+        waiter.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn a_buffer_granted_to_who_leaves_goes_to_the_next() {
+    model("cancel and wait", || {
+        let pool = pool(LARGE);
+        let held = pool.acquire(LARGE);
+        let mut leaves = pool.acquire_async(LARGE);
+        assert!(poll_once(&mut leaves).is_pending());
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(LARGE)).unwrap()));
+        let returns = thread::spawn(move || drop(held));
+        drop(leaves);
+        waiter.join().unwrap();
+        returns.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn two_waiters_are_both_served() {
+    model("two waiters", || {
+        let pool = pool(LARGE);
+        let held = pool.acquire(LARGE);
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(SMALL)).unwrap()));
+        let mut mine = pool.acquire_async(LARGE);
+        let at_once = poll_once(&mut mine);
+        drop(held);
+        if at_once.is_pending() {
+            drop(block_on(mine).unwrap());
+        }
+        drop(at_once);
+        waiter.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn two_threads_never_share_the_last_bytes() {
+    model("limit", || {
+        let pool = pool(LARGE);
+        let theirs = pool.clone();
+        let other = thread::spawn(move || theirs.try_acquire(SMALL + 1));
+        let mine = pool.try_acquire(SMALL + 1);
+        let both = [mine, other.join().unwrap()];
+        assert!(both.iter().filter(|got| got.is_ok()).count() == 1, "one of them, and only one");
+        drop(both);
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn a_step_of_decay_beside_an_acquire_and_a_return() {
+    model("decay", || {
+        let pool = pool(LARGE);
+        drop(pool.acquire(SMALL));
+        pool.decay();
+        let theirs = pool.clone();
+        let other = thread::spawn(move || drop(theirs.acquire(SMALL)));
+        pool.decay();
+        assert!(pool.stats().live_bytes <= LARGE as u64);
+        other.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn a_waiter_keeps_the_pool_open() {
+    model("close and wait", || {
+        let pool = pool(LARGE);
+        let held = pool.acquire(LARGE);
+        let waiting = pool.acquire_async(LARGE);
+        let returns = thread::spawn(move || {
+            drop(pool);
+            drop(held);
+        });
+        drop(block_on(waiting).unwrap());
+        returns.join().unwrap();
+    });
+}
