@@ -51,7 +51,7 @@ fn memory_goes_back_while_nobody_uses_the_pool_and_workers_sleep() {
         for task in tasks {
             task.await.unwrap();
         }
-        assert!(pool.stats().live_bytes > 0);
+        assert!(pool.stats().high_water_bytes > 0);
         let decay = pool.spawn_decay();
         let gone = async {
             while pool.stats().live_bytes > 0 {

@@ -117,6 +117,9 @@ fn given_back_at_thread_exit_while_another_acquires() {
         cache.give_back(buffer);
         drop(cache);
         drop(exiting.join().unwrap());
+        pool.flush_thread_cache();
+        let stats = pool.stats();
+        assert_eq!(stats.idle_buffers, stats.total_allocations, "given back, not freed: {stats}");
         assert_books(&pool);
     });
 }

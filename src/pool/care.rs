@@ -13,27 +13,34 @@ use bytes::BytesMut;
 use super::config::BufferPoolConfig;
 use super::core::Ask;
 use super::detector::Detector;
+use super::switches::Switches;
 use crate::sync::Count;
 use crate::sync::statistic::{AtomicUsize, Ordering};
 
 pub(super) struct Care {
+    switches: Option<Switches>,
     wipe: bool,
     pub(super) detector: Option<Detector>,
     sizes: Option<Sizes>,
 }
 
 impl Care {
-    pub(super) fn new(config: &BufferPoolConfig) -> Option<Self> {
+    pub(super) fn new(config: &BufferPoolConfig, switches: Option<Switches>) -> Option<Self> {
         let care = Self {
+            switches,
             wipe: config.wipes_on_return(),
             detector: config.sampled_one_in().map(Detector::new),
             sizes: config.records_sizes().then(Sizes::new),
         };
-        (care.wipe || care.detector.is_some() || care.sizes.is_some()).then_some(care)
+        (care.switches.is_some() || care.wipe || care.detector.is_some() || care.sizes.is_some())
+            .then_some(care)
     }
 
     /// A buffer is handed out.
-    pub(super) fn lent(&self, sample: &mut Option<NonZeroU32>, ask: Ask) {
+    pub(super) fn lent(&self, storage: &mut BytesMut, sample: &mut Option<NonZeroU32>, ask: Ask) {
+        if let Some(switches) = &self.switches {
+            switches.check(storage);
+        }
         if let Some(sizes) = &self.sizes {
             sizes.record(ask.bytes);
         }
@@ -52,9 +59,30 @@ impl Care {
             hint::black_box(&storage[..]);
             storage.clear();
         }
+        if let Some(switches) = &self.switches {
+            switches.fill(storage);
+        }
         if let (Some(detector), Some(sample)) = (&self.detector, sample.take()) {
             detector.came_back(sample);
         }
+    }
+
+    /// Whether the shared queues are to keep nothing.
+    pub(super) fn keeps_nothing_shared(&self) -> bool {
+        self.switches.as_ref().is_some_and(Switches::keeps_nothing_shared)
+    }
+
+    /// Whether this acquire is to be refused.
+    pub(super) fn refuses(&self) -> bool {
+        self.switches.as_ref().is_some_and(Switches::refuses)
+    }
+
+    /// Whether the buffer that comes back to the pool at `here` is to be lost.
+    pub(super) fn loses<T>(&self, home: *const T, here: *const T, whole: bool) -> bool {
+        self.switches.as_ref().is_some_and(|switches| {
+            switches.check_home(home, here, whole);
+            switches.loses()
+        })
     }
 
     /// Views of the buffer came or went: `shown` tells of the bytes that showed the bytes that do now.

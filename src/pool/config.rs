@@ -226,6 +226,12 @@ impl BufferPoolConfigBuilder {
         self
     }
 
+    /// Of a configuration that was valid, with no class and no limit changed.
+    #[cfg(feature = "pool-debug")]
+    pub(super) fn built(self) -> BufferPoolConfig {
+        BufferPoolConfig { classes: self.classes, options: self.options }
+    }
+
     /// Checks the table and makes it a configuration.
     ///
     /// # Errors

@@ -11,6 +11,7 @@ use super::counters::{Counters, Totals};
 use super::decay::Clock;
 use super::slot::{Parked, Slot};
 use super::stats::BufferPoolStats;
+use super::switches::Switches;
 use super::wait::Waiters;
 use crate::size::SizeClasses;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -81,6 +82,7 @@ struct Registry {
 
 impl Core {
     pub(super) fn new(config: &BufferPoolConfig) -> Self {
+        let (switches, config) = Switches::from_environment(config);
         let table = config.classes();
         let sizes = SizeClasses::new(table.iter().map(|&(size, _)| size).collect());
         Self {
@@ -88,7 +90,7 @@ impl Core {
             state: AtomicUsize::new(0),
             thread_cache_bytes: config.thread_cache_bytes(),
             next_class: config.serves_from_next_class(),
-            care: Care::new(config),
+            care: Care::new(&config, switches),
             budget: Budget::new(config.byte_limit(), sizes.largest()),
             waiters: Waiters::new(),
             clock: Clock::new(config.decay_interval()),
@@ -209,10 +211,10 @@ impl Core {
 
     /// Lays ready slots of one class into its shared queue; those that it does not keep are freed.
     pub(super) fn share_ready(&self, class: &Class, slots: impl IntoIterator<Item = Unique<Slot>>) {
+        let keeps = self.care.as_ref().is_none_or(|care| !care.keeps_nothing_shared());
         for slot in slots {
-            if let Err(refused) = class.push_ready(slot) {
-                drop(refused);
-            }
+            let refused = if keeps { class.push_ready(slot).err() } else { Some(slot) };
+            drop(refused);
         }
         self.settle();
     }
@@ -409,23 +411,19 @@ impl Core {
         };
         core.cacheless.of(core.heap()).made.add(1);
         let mut slot = Slot::new(core, core.heap(), bytes);
-        if let Some(care) = &core.care {
-            care.lent(&mut slot.sample, ask);
-        }
+        slot.lent(ask);
         slot
     }
 
     /// An acquire in a thread that has no cache any more, or never one.
     pub(super) fn acquire_cacheless(core: &Arc<Self>, ask: Ask) -> Option<Unique<Slot>> {
-        if core.state() & WAITING != 0 {
+        if core.state() & WAITING != 0 || core.refuses() {
             return None;
         }
         let grant = core.obtain(ask.class);
         core.settle();
         let mut slot = Self::redeem(core, ask.class, grant?);
-        if let Some(care) = &core.care {
-            care.lent(&mut slot.sample, ask);
-        }
+        slot.lent(ask);
         Some(slot)
     }
 
@@ -435,9 +433,23 @@ impl Core {
         self.cacheless.of(slot.index()).returned.add(1);
         slot.came_back();
         match self.class(slot.index()) {
-            Some(class) => self.share_ready(class, [slot]),
-            None => drop(slot),
+            Some(class) if !self.loses(&slot) => self.share_ready(class, [slot]),
+            _ => {
+                drop(slot);
+                self.settle();
+            }
         }
+    }
+
+    /// Whether a debug switch wants this acquire refused.
+    pub(super) fn refuses(&self) -> bool {
+        self.care.as_ref().is_some_and(Care::refuses)
+    }
+
+    /// Whether a debug switch wants this buffer, which just came back, lost.
+    pub(super) fn loses(&self, slot: &Slot) -> bool {
+        let whole = slot.storage.capacity() >= self.class_size(slot.index());
+        self.care.as_ref().is_some_and(|care| care.loses(Arc::as_ptr(&slot.core), self, whole))
     }
 
     /// Remembers a slot that was just frozen in such a thread; hands it back if there is no place to follow it.

@@ -148,9 +148,7 @@ impl LocalCache {
             Some(slot) => slot,
             None => self.fetch(ask.class)?,
         };
-        if let Some(care) = &self.core.care {
-            care.lent(&mut slot.sample, ask);
-        }
+        slot.lent(ask);
         Some(slot)
     }
 
@@ -162,6 +160,10 @@ impl LocalCache {
         self.counters.of(index).returned.bump();
         slot.came_back();
         let state = self.core.state();
+        if self.core.loses(&slot) {
+            drop(slot);
+            return self.core.settle();
+        }
         match self.core.class(index) {
             Some(class) if state & WAITING != 0 => {
                 self.core.share_ready(class, [slot]);
@@ -251,7 +253,7 @@ impl LocalCache {
     #[cold]
     fn fetch(&mut self, index: usize) -> Option<Unique<Slot>> {
         self.look_at_the_clock();
-        if self.core.state() & WAITING != 0 {
+        if self.core.state() & WAITING != 0 || self.core.refuses() {
             return None; // those who wait come first
         }
         if let Some(slot) = self.refill(index) {

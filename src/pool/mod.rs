@@ -41,7 +41,7 @@
 //! | `core` | all of it together: closing, giving way, trimming, decay |
 //! | `local`, `thread` | what one thread keeps, and how it finds it |
 //! | `buffer`, `shared`, `freeze` | the handles and the ways between them |
-//! | `care`, `detector` | wiping, recording, sampling: off, they cost nothing |
+//! | `care`, `detector`, `switches` | wiping, recording, sampling, debugging: off, they cost nothing |
 //! | `counters`, `stats` | what happened |
 //! | `decay`, `runtime` | who gives memory back, and when |
 //!
@@ -71,6 +71,8 @@ mod shared;
 mod slot;
 mod stats;
 mod suggest;
+#[cfg_attr(not(feature = "pool-debug"), path = "switches_off.rs")]
+mod switches;
 #[cfg_attr(not(feature = "std"), path = "threadless.rs")]
 mod thread;
 mod wait;

@@ -3,7 +3,7 @@ use core::num::NonZeroU32;
 
 use bytes::{Buf, Bytes, BytesMut};
 
-use super::core::Core;
+use super::core::{Ask, Core};
 use super::thread;
 use crate::sync::{Arc, Unique};
 
@@ -55,6 +55,13 @@ impl Slot {
     /// Whether the storage is of a class of the pool.
     pub(super) fn is_of(&self, core: &Arc<Core>) -> bool {
         Arc::ptr_eq(&self.core, core) && self.class() != core.heap()
+    }
+
+    /// What the pool does with a buffer that it hands out, after everything else.
+    pub(super) fn lent(&mut self, ask: Ask) {
+        if let Some(care) = &self.core.care {
+            care.lent(&mut self.storage, &mut self.sample, ask);
+        }
     }
 
     /// What the pool does with a buffer that is not handed out any more, before anything else.

@@ -188,9 +188,7 @@ impl Future for Acquire {
                 drop(place);
                 let core = &self.pool.core;
                 let mut slot = Core::redeem(core, self.ask.class, grant);
-                if let Some(care) = &core.care {
-                    care.lent(&mut slot.sample, self.ask);
-                }
+                slot.lent(self.ask);
                 core.waiters.count(self.since.elapsed());
                 self.state = State::Done;
                 Poll::Ready(Ok(PooledBuffer::of(slot)))
