@@ -59,6 +59,12 @@ impl Budget {
         }
     }
 
+    /// Bytes that must be released before `bytes` can be reserved, at some recent moment.
+    pub(super) fn missing(&self, bytes: usize) -> usize {
+        // Ordering: Relaxed, a hint.
+        self.live.load(Ordering::Relaxed).saturating_add(bytes).saturating_sub(self.limit)
+    }
+
     /// Storage of `bytes` is freed, or was not made after all.
     pub(super) fn release(&self, bytes: usize) {
         // Ordering: Release, so that the free before it cannot become visible after it: at no instant
@@ -73,7 +79,8 @@ impl Budget {
         (self.live.load(Ordering::Relaxed), self.most_live.load(Ordering::Relaxed))
     }
 
-    /// Leases up to `wanted` bytes. Without a limit there is nothing to count.
+    /// Leases up to `wanted` bytes, and at most half of what is left, so that later threads find some, too.
+    /// Without a limit there is nothing to count.
     pub(super) fn lease(&self, wanted: usize) -> usize {
         if self.limit == usize::MAX {
             return wanted;
@@ -81,7 +88,7 @@ impl Budget {
         // Ordering: Relaxed on all: a number that guards no memory, as in `reserve`.
         let mut granted = 0;
         let _ = self.lease.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
-            granted = min(free, wanted);
+            granted = min(free / 2, wanted);
             Some(free - granted)
         });
         granted

@@ -12,7 +12,8 @@ use crate::sync::{Arc, Unique};
 /// An exclusive buffer of a [`BufferPool`](super::BufferPool): 8 bytes, `'static`, `Send`.
 ///
 /// It starts empty, shows only what was written to it, and goes back to its pool when dropped, in any
-/// thread. Its capacity is its class's size as long as what is written fits; writing more moves the
+/// thread. Its capacity is its class's size (less what [`PooledBytes`](super::PooledBytes) that it was made of
+/// had advanced by) as long as what is written fits; writing more moves the
 /// bytes to a buffer of a larger class, or of the heap, and the outgrown one goes back.
 ///
 /// Three ways lead on: dropping it, [`freeze`](Self::freeze) and [`into_shared`](Self::into_shared).
@@ -127,7 +128,9 @@ impl PooledBuffer {
     pub fn as_buf_mut(&mut self) -> impl BufMut + '_ {
         let storage = self.storage_mut();
         let room = storage.capacity() - storage.len();
-        storage.limit(room)
+        // Behind it nothing: a full `BytesMut` that is asked for its chunk would reserve more.
+        let nothing: &mut [u8] = &mut [];
+        storage.limit(room).chain_mut(nothing)
     }
 
     /// Ends the handle without returning the slot.
@@ -148,8 +151,11 @@ impl PooledBuffer {
     #[track_caller]
     fn grow(&mut self, additional: usize) {
         let Some(slot) = &self.slot else { return };
-        let wanted =
-            slot.storage.len().saturating_add(additional).max(slot.storage.capacity().saturating_mul(2));
+        let least = slot.storage.len().saturating_add(additional);
+        let doubled = slot.storage.capacity().saturating_mul(2).max(least);
+        // A class that holds it is better than the heap, even if it does not double.
+        let sizes = &slot.core.sizes;
+        let wanted = if doubled > sizes.largest() && least <= sizes.largest() { least } else { doubled };
         let mut larger = Self::acquire(&slot.core, wanted);
         larger.storage_mut().extend_from_slice(&slot.storage);
         *self = larger;

@@ -19,7 +19,7 @@ use crate::sync::statistic::{AtomicUsize, Ordering};
 
 pub(super) struct Care {
     switches: Option<Switches>,
-    wipe: bool,
+    pub(super) wipe: bool,
     pub(super) detector: Option<Detector>,
     sizes: Option<Sizes>,
 }
@@ -86,7 +86,7 @@ impl Care {
     }
 
     /// Views of the buffer came or went: `shown` tells of the bytes that showed the bytes that do now.
-    pub(super) fn shows(&self, sample: NonZeroU32, shown: impl FnOnce(usize) -> usize) {
+    pub(super) fn shows(&self, sample: NonZeroU32, shown: impl FnOnce(Option<usize>) -> Option<usize>) {
         if let Some(detector) = &self.detector {
             detector.shows(sample, shown);
         }

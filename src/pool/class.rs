@@ -39,6 +39,11 @@ impl Class {
         self.ready.pop()
     }
 
+    /// Ready buffers, at some recent moment.
+    pub(super) fn ready_len(&self) -> usize {
+        self.ready.len()
+    }
+
     /// Behind a run of pops: remembers how low the queue went.
     pub(super) fn note_low_water(&self) {
         let len = self.ready.len();

@@ -175,7 +175,9 @@ impl BufferPoolConfigBuilder {
     /// [`acquire_async`](super::BufferPool::acquire_async) waits, and
     /// [`acquire`](super::BufferPool::acquire) goes to the heap. So that nobody waits for what another thread
     /// merely keeps, the thread caches and the frozen buffers that are followed get at most half of it
-    /// together, and never so much that the largest class does not fit beside them.
+    /// together, and never so much that the largest class does not fit beside them. Where more than the other
+    /// half is held for long, [`thread_cache_bytes(0)`](Self::thread_cache_bytes) and
+    /// [`freeze_tracked`](super::PooledBuffer::freeze_tracked) leave nothing out of reach.
     pub fn byte_limit(mut self, bytes: usize) -> Self {
         self.options.byte_limit = bytes;
         self
@@ -203,10 +205,8 @@ impl BufferPoolConfigBuilder {
     /// reused or freed. Default: no; nothing safe can read an earlier owner's bytes anyway, but a core dump
     /// can. It costs a write of the whole storage a return, and the fast paths.
     ///
-    /// Storage that is frozen is wiped when it is found free: at once by
-    /// [`into_shared`](super::PooledBuffer::into_shared) and
-    /// [`freeze_tracked`](super::PooledBuffer::freeze_tracked), some time later by
-    /// [`freeze`](super::PooledBuffer::freeze).
+    /// Storage that is frozen is wiped at its last drop: in such a pool
+    /// [`freeze`](super::PooledBuffer::freeze) is [`freeze_tracked`](super::PooledBuffer::freeze_tracked).
     pub fn wipe_on_return(mut self, wipe: bool) -> Self {
         self.options.wipe = wipe;
         self

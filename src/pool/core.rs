@@ -15,6 +15,7 @@ use super::switches::Switches;
 use super::wait::Waiters;
 use crate::size::SizeClasses;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
+use crate::sync::statistic::AtomicBool;
 use crate::sync::{Arc, Mutex, Unique};
 
 /// What the handles, the slots and the thread caches of one pool share.
@@ -43,6 +44,8 @@ pub(super) struct Core {
     pub(super) clock: Clock,
     /// Frozen buffers for which their queue had no place when a thread let go of them.
     orphans: Mutex<Vec<Parked>>,
+    /// Whether there are orphans.
+    orphaned: AtomicBool,
     registry: Mutex<Registry>,
     /// What happens without a thread cache: in a thread whose locals are already destroyed.
     cacheless: Counters,
@@ -95,6 +98,7 @@ impl Core {
             waiters: Waiters::new(),
             clock: Clock::new(config.decay_interval()),
             orphans: Mutex::new(Vec::new()),
+            orphaned: AtomicBool::new(false),
             registry: Mutex::new(Registry { threads: Vec::new(), gone: Totals::new(table.len()) }),
             cacheless: Counters::new(table.len()),
             sizes,
@@ -183,6 +187,7 @@ impl Core {
 
     /// Empties the queues of a closed pool.
     fn sweep(&self) {
+        self.find_free(usize::MAX);
         for class in &self.classes {
             while let Some(slot) = class.pop_ready() {
                 drop(slot);
@@ -211,12 +216,19 @@ impl Core {
 
     /// Lays ready slots of one class into its shared queue; those that it does not keep are freed.
     pub(super) fn share_ready(&self, class: &Class, slots: impl IntoIterator<Item = Unique<Slot>>) {
+        self.lay_down(class, slots);
+        self.settle();
+    }
+
+    /// The same. The caller settles. Returns the bytes freed.
+    pub(super) fn lay_down(&self, class: &Class, slots: impl IntoIterator<Item = Unique<Slot>>) -> usize {
         let keeps = self.care.as_ref().is_none_or(|care| !care.keeps_nothing_shared());
+        let mut freed = 0;
         for slot in slots {
             let refused = if keeps { class.push_ready(slot).err() } else { Some(slot) };
-            drop(refused);
+            freed += refused.map_or(0, |_| class.size);
         }
-        self.settle();
+        freed
     }
 
     /// Lays a frozen slot into the shared queue; hands it back if that has no place, or the budget no lease.
@@ -230,7 +242,7 @@ impl Core {
         }
     }
 
-    /// Takes over a frozen slot, together with the lease for it, that a thread lets go of.
+    /// Takes over a frozen slot, together with the lease for it, from a thread that ends.
     pub(super) fn adopt(&self, class: &Class, parked: Parked) {
         self.put_back(class, parked);
         self.settle();
@@ -239,11 +251,16 @@ impl Core {
     fn put_back(&self, class: &Class, parked: Parked) {
         if let Err(parked) = class.push_parked(parked) {
             self.orphans.lock().push(parked);
+            self.orphaned.store(true, Ordering::Relaxed);
         }
     }
 
     /// A frozen slot of the class that is free again, among the first few of the shared queue.
     pub(super) fn reclaim_shared(&self, class: &Class) -> Option<Unique<Slot>> {
+        // Ordering: Relaxed, a hint: who does not see it yet leaves the orphans to the next one.
+        if self.orphaned.load(Ordering::Relaxed) {
+            self.find_free_orphans(PARKED_SCAN);
+        }
         let slot = self.scan_parked(class, PARKED_SCAN);
         self.settle();
         slot
@@ -264,34 +281,43 @@ impl Core {
         None
     }
 
-    /// Lays the frozen slots that are free by now down as ready ones. The caller settles.
-    fn find_free(&self) {
+    /// Lays the frozen slots that are free by now, among the first `scan` of each queue, down as ready ones. The
+    /// caller settles. Returns the bytes freed.
+    fn find_free(&self, scan: usize) -> usize {
+        let mut freed = self.find_free_orphans(scan);
         for class in &self.classes {
-            for _ in 0..class.parked_len() {
-                if let Some(slot) = self.scan_parked(class, 1) {
-                    self.lay_down_free(class, slot);
-                }
+            for _ in 0..scan.min(class.parked_len()) {
+                freed += self.scan_parked(class, 1).map_or(0, |slot| self.lay_down_free(class, slot));
             }
         }
-        let orphans = mem::take(&mut *self.orphans.lock());
-        for parked in orphans {
+        freed
+    }
+
+    /// The same among the orphans. Those that are in use move to their queue, as far as that has places.
+    fn find_free_orphans(&self, scan: usize) -> usize {
+        let mut orphans = self.orphans.lock();
+        let first = orphans.len().saturating_sub(scan);
+        let taken = orphans.split_off(first);
+        self.orphaned.store(!orphans.is_empty(), Ordering::Relaxed);
+        drop(orphans);
+        let mut freed = 0;
+        for parked in taken {
             let Some(class) = self.class(parked.index()) else { continue };
             match parked.reclaim(class.size) {
                 Ok(mut slot) => {
                     slot.came_back();
                     self.budget.end_lease(class.size);
-                    self.lay_down_free(class, slot);
+                    freed += self.lay_down_free(class, slot);
                 }
                 Err(parked) => self.put_back(class, parked),
             }
         }
+        freed
     }
 
-    fn lay_down_free(&self, class: &Class, slot: Unique<Slot>) {
+    fn lay_down_free(&self, class: &Class, slot: Unique<Slot>) -> usize {
         self.cacheless.of(slot.index()).unparked.add(1);
-        if let Err(refused) = class.push_ready(slot) {
-            drop(refused);
-        }
+        self.lay_down(class, [slot])
     }
 
     /// What a waiter, or an acquire at the limit, may have: out of the shared queues of its class, or room for
@@ -313,9 +339,14 @@ impl Core {
         {
             return Some(Grant::Ready(slot));
         }
-        self.find_free();
+        self.find_free(PARKED_SCAN);
         if let Some(slot) = class.pop_ready() {
             return Some(Grant::Ready(slot));
+        }
+        // If all of it together were not enough, it would be lost for nothing.
+        let idle: usize = self.classes.iter().map(|other| other.ready_len() * other.size).sum();
+        if self.budget.missing(class.size) > idle {
+            return None;
         }
         // The largest first: the fewest buffers are lost.
         for other in self.classes.iter().rev() {
@@ -331,19 +362,19 @@ impl Core {
 
     /// Frees what lies in the shared queues: ready slots, and frozen ones found free. Returns the bytes.
     pub(super) fn trim(&self) -> usize {
-        self.find_free();
-        let freed = self.classes.iter().map(|class| free_ready(class, usize::MAX)).sum();
+        let refused = self.find_free(usize::MAX);
+        let freed: usize = self.classes.iter().map(|class| free_ready(class, usize::MAX)).sum();
         self.settle();
-        freed
+        refused + freed
     }
 
     /// One step of decay: frees what lay in the shared queues unused since the last one. Returns the bytes.
     pub(super) fn decay(&self) -> usize {
         self.count_step();
-        self.find_free();
-        let freed = self.classes.iter().map(|class| free_ready(class, class.take_unneeded())).sum();
+        let refused = self.find_free(usize::MAX);
+        let freed: usize = self.classes.iter().map(|class| free_ready(class, class.take_unneeded())).sum();
         self.settle();
-        freed
+        refused + freed
     }
 
     /// Counters for a new thread cache.
@@ -402,22 +433,19 @@ impl Core {
     /// Storage of the heap: no class fits, or the budget of the one that does is spent.
     #[cold]
     pub(super) fn overrun(core: &Arc<Self>, ask: Ask) -> Unique<Slot> {
-        let bytes = match core.class(ask.class) {
-            Some(class) => {
-                core.cacheless.of(ask.class).overruns.add(1);
-                class.size
-            }
-            None => ask.bytes,
-        };
+        let class = core.class(ask.class);
+        let mut slot = Slot::new(core, core.heap(), class.map_or(ask.bytes, |class| class.size));
         core.cacheless.of(core.heap()).made.add(1);
-        let mut slot = Slot::new(core, core.heap(), bytes);
+        if class.is_some() {
+            core.cacheless.of(ask.class).overruns.add(1);
+        }
         slot.lent(ask);
         slot
     }
 
     /// An acquire in a thread that has no cache any more, or never one.
     pub(super) fn acquire_cacheless(core: &Arc<Self>, ask: Ask) -> Option<Unique<Slot>> {
-        if core.state() & WAITING != 0 || core.refuses() {
+        if core.state() & (CLOSED | WAITING) != 0 || core.refuses() {
             return None;
         }
         let grant = core.obtain(ask.class);
@@ -441,6 +469,11 @@ impl Core {
         }
     }
 
+    /// Whether frozen storage must be wiped at its last drop, and so cannot be left to be found.
+    pub(super) fn must_wipe(&self) -> bool {
+        self.care.as_ref().is_some_and(|care| care.wipe)
+    }
+
     /// Whether a debug switch wants this acquire refused.
     pub(super) fn refuses(&self) -> bool {
         self.care.as_ref().is_some_and(Care::refuses)
@@ -454,7 +487,7 @@ impl Core {
 
     /// Remembers a slot that was just frozen in such a thread; hands it back if there is no place to follow it.
     pub(super) fn park_cacheless(&self, parked: Parked) -> Result<(), Parked> {
-        if self.state() & (CLOSED | WAITING) != 0 {
+        if self.state() & (CLOSED | WAITING) != 0 || self.must_wipe() {
             return Err(parked);
         }
         let class = parked.index();

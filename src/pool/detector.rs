@@ -71,9 +71,9 @@ impl Detector {
         }
     }
 
-    pub(super) fn shows(&self, mark: NonZeroU32, bytes: impl FnOnce(usize) -> usize) {
+    pub(super) fn shows(&self, mark: NonZeroU32, bytes: impl FnOnce(Option<usize>) -> Option<usize>) {
         if let Some(Some(sample)) = self.samples.lock().of(mark) {
-            sample.shows = Some(bytes(sample.shows.unwrap_or(0)));
+            sample.shows = bytes(sample.shows);
         }
     }
 
@@ -130,8 +130,9 @@ pub struct Holder {
     pub samples: u64,
     /// Their storage in bytes.
     pub storage_bytes: u64,
-    /// What of it no handle shows: bytes that small slices keep from the pool. Known for frozen buffers, and
-    /// for [`PooledBytes`](super::PooledBytes) once they were cloned or sliced; views that overlap count twice.
+    /// What of it no handle shows: bytes that small slices keep from the pool. Known for
+    /// [`PooledBytes`](super::PooledBytes) once they were cloned or sliced; views that overlap count twice. Of
+    /// frozen buffers it is what was not written: slices of plain `Bytes` cannot be seen.
     pub pinned_bytes: u64,
     /// How long the oldest of them has been held.
     pub longest: Duration,

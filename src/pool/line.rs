@@ -32,10 +32,4 @@ impl Line {
         let next = if self.others.is_empty() { None } else { self.others.pop_front() };
         mem::replace(&mut self.first, next)
     }
-
-    /// All of them; their storage goes, too, as it may have grown with a burst.
-    pub(super) fn take(&mut self) -> impl Iterator<Item = Parked> + use<> {
-        let Self { first, others } = mem::take(self);
-        first.into_iter().chain(others)
-    }
 }

@@ -1,6 +1,5 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
-use core::mem;
 
 use super::class::Class;
 use super::core::{Ask, CLOSED, Core, PARKED_SCAN, WAITING};
@@ -15,6 +14,8 @@ const MAX_BATCH: usize = 32;
 const NEVER: usize = CLOSED | WAITING;
 /// Slow operations of one thread between two looks at the clock of decay, which costs about as much as one.
 const CLOCK_EVERY: u32 = 64;
+/// Returns to one class between two looks of a thread that makes no slow operations.
+const CLOCK_EVERY_FAST: u64 = 1024;
 
 /// One thread's part of one pool: the buffers it keeps, and its counters. Never shared, so without locks.
 ///
@@ -116,9 +117,12 @@ impl LocalCache {
             && local.ready.len() < local.ready.capacity() // so that no code to grow it is in the way
             && self.core.state() == self.seen
         {
-            local.ready.push(slot);
-            local.counters.returned.bump();
-            return None;
+            let returned = local.counters.returned.get();
+            if !returned.is_multiple_of(CLOCK_EVERY_FAST) {
+                local.ready.push(slot);
+                local.counters.returned.set(returned + 1);
+                return None;
+            }
         }
         Some(slot)
     }
@@ -154,9 +158,13 @@ impl LocalCache {
 
     /// Takes a slot back, empty. It stays here if there is room.
     pub(super) fn give_back(&mut self, mut slot: Unique<Slot>) {
-        self.look_at_the_clock();
         slot.reset();
         let index = slot.index();
+        let returned = &self.counters.of(index).returned;
+        if returned.get().is_multiple_of(CLOCK_EVERY_FAST) {
+            self.core.decay_if_due();
+        }
+        self.look_at_the_clock();
         self.counters.of(index).returned.bump();
         slot.came_back();
         let state = self.core.state();
@@ -182,8 +190,8 @@ impl LocalCache {
         self.look_at_the_clock();
         let index = parked.index();
         let state = self.core.state();
-        if index == self.core.heap() || state & (CLOSED | WAITING) != 0 {
-            // Closed: nobody will look for it. Waited for: its return must be noticed at once.
+        if index == self.core.heap() || state & (CLOSED | WAITING) != 0 || self.core.must_wipe() {
+            // Closed: nobody will look for it. Waited for, or secret: its return must be noticed at once.
             return Err(parked);
         }
         self.notice_step(state);
@@ -200,34 +208,56 @@ impl LocalCache {
         Ok(())
     }
 
-    /// Gives all it keeps to the shared queues, frozen slots that are free by now as ready ones.
-    pub(super) fn flush(&mut self) {
-        let mut followed = 0;
+    /// Lays all that is idle into the shared queues, and of what is frozen and in use as much as they have
+    /// places for. Returns the bytes freed, as the queues are full.
+    pub(super) fn flush(&mut self) -> usize {
+        let mut freed = 0;
+        let mut lease_left = self.lease_of_parked();
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             local.limit = 0;
-            let mut ready = mem::take(&mut local.ready);
-            ready.append(&mut local.guarded);
-            for parked in local.parked.take() {
+            freed += self.core.lay_down(class, local.ready.drain(..).chain(local.guarded.drain(..)));
+            for _ in 0..local.parked.len() {
+                let Some(parked) = local.parked.pop() else { break };
                 match parked.reclaim(class.size) {
                     Ok(mut slot) => {
                         slot.came_back();
+                        lease_left -= class.size;
                         local.counters.unparked.bump();
-                        ready.push(slot);
+                        freed += self.core.lay_down(class, [slot]);
                     }
-                    Err(parked) => {
-                        // Its part of the lease goes with it, so that nobody takes that in between.
-                        followed += class.size;
-                        self.core.adopt(class, parked);
-                    }
+                    // Its part of the lease goes with it, so that nobody takes that in between.
+                    Err(parked) => match class.push_parked(parked) {
+                        Ok(()) => {
+                            lease_left -= class.size;
+                            self.lease -= class.size;
+                        }
+                        Err(parked) => local.parked.push(parked),
+                    },
                 }
             }
-            if !ready.is_empty() {
-                self.core.share_ready(class, ready);
-            }
         }
-        self.core.budget.end_lease(mem::take(&mut self.lease) - followed);
+        self.core.budget.end_lease(self.lease - lease_left);
+        self.lease = lease_left;
         self.ready_left = 0;
         self.parked_left = 0;
+        self.core.settle();
+        freed
+    }
+
+    /// Gives away what a flush leaves: frozen slots in use, for which the shared queues have no place.
+    fn abandon(&mut self) {
+        for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
+            while let Some(parked) = local.parked.pop() {
+                self.lease -= class.size;
+                self.core.adopt(class, parked);
+            }
+        }
+    }
+
+    /// Bytes of the frozen slots that are kept here.
+    fn lease_of_parked(&self) -> usize {
+        let classes = self.classes.iter().zip(self.core.classes());
+        classes.map(|(local, class)| local.parked.len() * class.size).sum()
     }
 
     /// The first of this thread's frozen slots that is free again.
@@ -253,8 +283,8 @@ impl LocalCache {
     #[cold]
     fn fetch(&mut self, index: usize) -> Option<Unique<Slot>> {
         self.look_at_the_clock();
-        if self.core.state() & WAITING != 0 || self.core.refuses() {
-            return None; // those who wait come first
+        if self.core.state() & (CLOSED | WAITING) != 0 || self.core.refuses() {
+            return None; // those who wait come first, and of a closed pool nobody keeps anything
         }
         if let Some(slot) = self.refill(index) {
             return Some(slot);
@@ -348,12 +378,15 @@ impl LocalCache {
         batch
     }
 
-    /// Leases bytes, if this cache has none.
+    /// Leases bytes, if this cache has none but for what it follows.
     fn take_lease(&mut self) {
-        if self.lease == 0 && self.core.state() & (CLOSED | WAITING) == 0 {
-            self.lease = self.core.budget.lease(self.core.thread_cache_bytes.saturating_mul(2));
-            self.ready_left = self.lease / 2;
-            self.parked_left = self.lease / 2;
+        let followed = self.lease_of_parked();
+        if self.lease == followed && self.core.state() & (CLOSED | WAITING) == 0 {
+            let each = self.core.thread_cache_bytes;
+            let lease = self.core.budget.lease(each.saturating_mul(2).saturating_sub(followed));
+            self.lease += lease;
+            self.parked_left = (lease / 2).min(each.saturating_sub(followed));
+            self.ready_left = (lease - self.parked_left).min(each);
         }
     }
 
@@ -396,8 +429,18 @@ impl LocalCache {
                 let unused = local.limit - local.stack(careful).len();
                 local.limit -= unused;
                 self.ready_left += unused * local.size;
-                if !cold.is_empty() {
-                    self.core.share_ready(class, cold);
+                self.core.lay_down(class, cold);
+                for _ in 0..local.parked.len() {
+                    match local.parked.pop().map(|parked| parked.reclaim(class.size)) {
+                        Some(Ok(mut slot)) => {
+                            slot.came_back();
+                            self.parked_left += class.size;
+                            local.counters.unparked.bump();
+                            self.core.lay_down(class, [slot]);
+                        }
+                        Some(Err(parked)) => local.parked.push(parked),
+                        None => break,
+                    }
                 }
             }
         }
@@ -420,6 +463,8 @@ impl LocalClass {
 impl Drop for LocalCache {
     fn drop(&mut self) {
         self.flush();
+        self.abandon();
+        self.core.budget.end_lease(self.lease);
         self.core.unregister(&self.counters);
     }
 }

@@ -136,7 +136,7 @@ impl BufferPool {
     /// An empty buffer with room for `min_capacity` bytes. Always serves.
     ///
     /// It comes from the smallest class that fits. If none does, or if the
-    /// [byte limit](BufferPoolConfigBuilder::byte_limit) is reached, it comes from the heap: then it is
+    /// [byte limit](BufferPoolConfigBuilder::byte_limit) is reached or others wait for memory, it comes from the heap: then it is
     /// counted as a [heap fallback](BufferPoolStats::heap_fallbacks) or an
     /// [overrun](BufferPoolStats::overruns), and never kept.
     ///
@@ -161,15 +161,18 @@ impl BufferPool {
     pub fn try_acquire(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> {
         let class = self.core.sizes.index_for(min_capacity);
         let ask = Ask { class, bytes: min_capacity, caller: Location::caller() };
-        thread::acquire(&self.core, ask).map(PooledBuffer::of).ok_or_else(|| self.core.refusal(ask))
+        let slot = thread::pop(&self.core, class).or_else(|| thread::acquire(&self.core, ask));
+        slot.map(PooledBuffer::of).ok_or_else(|| self.core.refusal(ask))
     }
 
     /// An empty buffer with room for `min_capacity` bytes from one of the classes, as soon as the byte limit
     /// allows it. Whoever came first is served first.
     ///
-    /// Idle memory of other classes gives way to it, and what comes back in any thread reaches it. It waits
-    /// for nothing but buffers that are handed out; see
-    /// [`byte_limit`](BufferPoolConfigBuilder::byte_limit).
+    /// Idle memory of other classes gives way to it, and what comes back in any thread reaches it. Out of its
+    /// reach is what another thread keeps for itself, and what is frozen and followed; they get at most half of
+    /// the limit, so that a request of any class is served once what is handed out has come back, whatever
+    /// those threads do. If much of the limit is handed out for good, that half counts: see
+    /// [`byte_limit`](BufferPoolConfigBuilder::byte_limit) for what to do.
     ///
     /// # Errors
     ///
@@ -210,8 +213,7 @@ impl BufferPool {
     /// What other threads keep for themselves, at most
     /// [`thread_cache_bytes`](BufferPoolConfig::thread_cache_bytes) each, stays.
     pub fn trim(&self) -> usize {
-        thread::flush(&self.core);
-        self.core.trim()
+        thread::flush(&self.core) + self.core.trim()
     }
 
     /// Makes a [step of decay](BufferPoolConfigBuilder::decay_interval) now. Returns the bytes freed.

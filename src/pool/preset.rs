@@ -48,7 +48,7 @@ impl BufferPoolConfig {
     }
 
     /// Classes of powers of two, from the one that holds the smallest size of the range to the one that
-    /// holds the largest; each keeps up to 1 MiB idle, and at least 4 buffers.
+    /// holds the largest; each keeps up to 1 MiB idle, but 4 buffers at least and 4096 at most.
     ///
     /// For sizes of which nothing is known: at most half of a buffer is wasted.
     ///
@@ -94,6 +94,6 @@ fn powers(sizes: RangeInclusive<usize>, overhead: usize) -> impl Iterator<Item =
         let size = next?;
         next = size.checked_mul(2).filter(|&larger| larger <= last && size != 0);
         let size = if size == 0 { 0 } else { size.saturating_add(overhead) };
-        Some((size, ((1 << 20) / size.max(1)).max(4)))
+        Some((size, ((1 << 20) / size.max(1)).clamp(4, 4096)))
     })
 }

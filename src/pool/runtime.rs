@@ -85,6 +85,8 @@ impl BufferPool {
     /// ```
     pub fn flush_on_park(&self) -> impl Fn() + Send + Sync + 'static {
         let core = Arc::clone(&self.core);
-        move || thread::flush(&core)
+        move || {
+            thread::flush(&core);
+        }
     }
 }

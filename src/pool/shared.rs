@@ -169,7 +169,8 @@ impl PooledBytes {
     fn part(&self, from: usize, len: usize) -> Self {
         let slot = self.slot();
         if let Some(sample) = slot.sample {
-            slot.shows(sample, if self.is_unique() { self.len } else { 0 }, len);
+            // Of the only handle it is known what it shows, however it was advanced.
+            slot.shows(sample, self.is_unique().then_some(self.len), len);
         }
         Self { slot: self.slot.clone(), start: self.start + from, len }
     }
@@ -244,6 +245,9 @@ impl Buf for PooledBytes {
 
     fn advance(&mut self, count: usize) {
         assert!(count <= self.len, "cannot advance by {count} of {} bytes", self.len);
+        if let Some(sample) = self.slot().sample {
+            self.slot().hides(sample, count);
+        }
         self.start += count;
         self.len -= count;
     }

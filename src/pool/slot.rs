@@ -88,11 +88,11 @@ impl Slot {
         }
     }
 
-    /// A new view shows `new` bytes, beside `first` of one that the detector did not know of.
+    /// A new view shows `new` bytes, beside `all` others together, or those that the detector knows of.
     #[cold]
-    pub(super) fn shows(&self, sample: NonZeroU32, first: usize, new: usize) {
+    pub(super) fn shows(&self, sample: NonZeroU32, all: Option<usize>, new: usize) {
         if let Some(care) = &self.core.care {
-            care.shows(sample, |shown| shown + first + new);
+            care.shows(sample, |shown| Some(all.or(shown).unwrap_or(0) + new));
         }
     }
 
@@ -100,7 +100,7 @@ impl Slot {
     #[cold]
     pub(super) fn hides(&self, sample: NonZeroU32, gone: usize) {
         if let Some(care) = &self.core.care {
-            care.shows(sample, |shown| shown.saturating_sub(gone));
+            care.shows(sample, |shown| Some(shown?.saturating_sub(gone)));
         }
     }
 
@@ -170,7 +170,7 @@ impl Parked {
     /// Tells the detector, if it follows this one.
     pub(super) fn show(&self) {
         if let Some(sample) = self.0.sample {
-            self.0.shows(sample, 0, self.frozen_len());
+            self.0.shows(sample, Some(0), self.frozen_len());
         }
     }
 

@@ -36,7 +36,7 @@ pub struct BufferPoolStats {
     pub reclaimed_hits: u64,
     /// Served from the heap because no class fits. Counted in `total_allocations`, never kept.
     pub heap_fallbacks: u64,
-    /// Served from the heap because the byte limit is reached. Counted in `total_allocations`, never kept.
+    /// Served from the heap because the byte limit was reached, or others waited for memory. Counted in `total_allocations`, never kept.
     pub overruns: u64,
     /// Buffers that lie ready, in shared queues and thread caches.
     pub idle_buffers: u64,

@@ -60,7 +60,7 @@ impl BufferPoolStats {
             classes: sizes.iter().map(|&size| (size, capacity(size).max(1))).collect(),
             waste_now: self.waste(today),
             waste_then: self.waste(class_of),
-            acquires: self.requested.iter().map(|&(_, acquires)| acquires).sum(),
+            acquires: total(self.requested.iter().map(|&(_, acquires)| acquires)),
         })
     }
 
@@ -69,9 +69,9 @@ impl BufferPoolStats {
         let below = self.classes.iter().map(|other| other.size).filter(|&size| size < class.size).max();
         let of_class =
             |&&(size, _): &&(usize, u64)| size <= class.size && below.is_none_or(|below| size > below);
-        let all: u64 = self.requested.iter().filter(of_class).map(|&(_, acquires)| acquires).sum();
-        let part: u64 =
-            self.requested.iter().filter(of_class).filter(|&&(size, _)| wanted(size)).map(|&(_, n)| n).sum();
+        let all = total(self.requested.iter().filter(of_class).map(|&(_, acquires)| acquires));
+        let part = self.requested.iter().filter(of_class).filter(|&&(size, _)| wanted(size));
+        let part = total(part.map(|&(_, acquires)| acquires));
         if all == 0 { 0.0 } else { class.high_water as f64 * part as f64 / all as f64 }
     }
 
@@ -87,10 +87,17 @@ impl BufferPoolStats {
 /// always one of them. By dynamic programming over the ascending sizes: `best[i]` is the least storage for the
 /// first `i` sizes with the classes so far, the last of which is the `i`th size.
 fn best_sizes(requested: &[(usize, u64)], count: usize) -> Vec<usize> {
+    // Acquires of the first `i` sizes.
+    let mut before = vec![0.0];
+    before.extend(requested.iter().scan(0.0, |sum, &(_, acquires)| {
+        *sum += acquires as f64;
+        Some(*sum)
+    }));
+    let at = |index: usize| before.get(index).copied().unwrap_or(0.0);
     let storage = |from: usize, to: usize| -> f64 {
-        let acquires: u64 = requested.iter().take(to).skip(from).map(|&(_, acquires)| acquires).sum();
+        let acquires = at(to) - at(from);
         let size = to.checked_sub(1).and_then(|last| requested.get(last)).map_or(0, |&(size, _)| size.max(1));
-        size as f64 * acquires as f64
+        size as f64 * acquires
     };
     let ends = requested.len();
     let mut best: Vec<f64> = (0..=ends).map(|to| storage(0, to)).collect();
@@ -115,6 +122,10 @@ fn best_sizes(requested: &[(usize, u64)], count: usize) -> Vec<usize> {
     sizes.reverse();
     sizes.dedup();
     sizes
+}
+
+fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
 }
 
 impl fmt::Display for Suggestion {

@@ -139,15 +139,10 @@ fn with_cache<R>(core: &Arc<Core>, f: impl FnOnce(&mut LocalCache) -> R) -> Opti
         .flatten()
 }
 
-/// Lays what this thread keeps of the pool into the shared queues.
-pub(super) fn flush(core: &Arc<Core>) {
-    let _ = CACHES.try_with(|caches| {
-        if let Ok(mut caches) = caches.try_borrow_mut()
-            && let Some(cache) = caches.find(core)
-        {
-            cache.flush();
-        }
-    });
+/// Lays what this thread keeps of the pool into the shared queues. Returns the bytes that they do not keep.
+pub(super) fn flush(core: &Arc<Core>) -> usize {
+    let freed = CACHES.try_with(|caches| Some(caches.try_borrow_mut().ok()?.find(core)?.flush()));
+    freed.ok().flatten().unwrap_or(0)
 }
 
 /// Drops this thread's cache of a pool that was closed.
@@ -173,7 +168,7 @@ impl ThreadCaches {
             self.others.retain(|cache| !cache.is_closed());
             let known = self.others.iter().position(|cache| cache.belongs_to(core));
             let next = known.map(|index| self.others.remove(index));
-            if let Some(previous) = mem::replace(&mut self.current, next) {
+            if let Some(previous) = mem::replace(&mut self.current, next).filter(|cache| !cache.is_closed()) {
                 if self.others.len() == MAX_OTHERS {
                     drop(self.others.remove(0));
                 }

@@ -30,7 +30,9 @@ pub(super) fn park(parked: Parked) -> Result<(), Parked> {
 }
 
 /// There is nothing to lay down.
-pub(super) fn flush(_core: &Arc<Core>) {}
+pub(super) fn flush(_core: &Arc<Core>) -> usize {
+    0
+}
 
 /// There is nothing to drop.
 pub(super) fn forget(_core: &Arc<Core>) {}

@@ -23,7 +23,14 @@ impl Count {
     #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "no thread has counters of its own"))]
     #[inline]
     pub(crate) fn bump(&self) {
-        self.0.store(self.0.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+        self.set(self.get().wrapping_add(1));
+    }
+
+    /// By the only writer there is.
+    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "as above"))]
+    #[inline]
+    pub(crate) fn set(&self, count: u64) {
+        self.0.store(count as _, Ordering::Relaxed);
     }
 
     /// By one of several writers.

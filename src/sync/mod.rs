@@ -20,7 +20,7 @@ pub(crate) use count::Count;
 /// Atomics of numbers that are only reported. No decision and no memory hangs on them, so the models do not
 /// explore their orders.
 pub(crate) mod statistic {
-    pub(crate) use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+    pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 }
 
 #[cfg(all(not(millpond_loom), not(feature = "std")))]

@@ -10,6 +10,7 @@ use super::*;
 
 mod budget;
 mod care;
+mod corners;
 mod giving_back;
 mod presets;
 mod sharing;

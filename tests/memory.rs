@@ -1,0 +1,128 @@
+//! What the heap sees of a pool: secrets that are freed, the size of an empty pool, mallocs of a flush.
+//!
+//! Without the test harness, whose own thread allocates when it likes.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::BufMut;
+use millpond::{BufferPool, BufferPoolConfig};
+
+/// Counts live bytes, and blocks of `WATCHED` bytes that are freed, or moved, with a secret in them.
+struct Watch;
+
+const WATCHED: usize = 12_345;
+const SECRET: u8 = 0x5A;
+static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
+static LIVE: AtomicUsize = AtomicUsize::new(0);
+static SPILT: AtomicUsize = AtomicUsize::new(0);
+
+// SAFETY: every call goes to `System`, after a look at the block while it is still allocated.
+unsafe impl GlobalAlloc for Watch {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
+        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
+        // SAFETY: within the block; the tests below write all of it.
+        if layout.size() == WATCHED && unsafe { block.add(WATCHED / 2).read() } == SECRET {
+            SPILT.fetch_add(1, Ordering::Relaxed);
+        }
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(block, layout) };
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Watch = Watch;
+
+fn wiping(cache: usize) -> BufferPool {
+    let config = BufferPoolConfig::builder().class(WATCHED, 4).wipe_on_return(true);
+    BufferPool::new(config.thread_cache_bytes(cache).build().unwrap())
+}
+
+fn spilt(act: impl FnOnce()) -> usize {
+    let before = SPILT.load(Ordering::Relaxed);
+    act();
+    SPILT.load(Ordering::Relaxed) - before
+}
+
+/// Every view is gone before the pool closes, which throws the frozen slots of the shared queue away unseen.
+fn frozen_storage_that_is_free_is_wiped_when_the_pool_closes() {
+    let count = spilt(|| {
+        let pool = wiping(0);
+        let mut buffer = pool.acquire(WATCHED);
+        buffer.resize(WATCHED, SECRET);
+        drop(buffer.freeze());
+        drop(pool);
+    });
+    assert_eq!(count, 0, "freed with the secret in it");
+}
+
+/// The view outlives the pool: nobody is left to wipe.
+fn frozen_storage_is_wiped_though_its_view_outlives_the_pool() {
+    for cache in [0, 1 << 20] {
+        let count = spilt(|| {
+            let pool = wiping(cache);
+            let mut buffer = pool.acquire(WATCHED);
+            buffer.resize(WATCHED, SECRET);
+            let bytes = buffer.freeze();
+            drop(pool);
+            drop(bytes);
+        });
+        assert_eq!(count, 0, "cache {cache}: freed with the secret in it");
+    }
+}
+
+/// `Limit::chunk_mut` makes a full `BytesMut` reallocate.
+fn a_full_lent_room_leaves_no_secret_behind() {
+    let count = spilt(|| {
+        let pool = wiping(1 << 20);
+        let mut buffer = pool.acquire(WATCHED);
+        buffer.resize(WATCHED, SECRET);
+        let _ = buffer.as_buf_mut().chunk_mut().len();
+        drop(buffer);
+    });
+    assert_eq!(count, 0, "moved, and the old block freed with the secret in it");
+}
+
+/// The queues of a class are allocated whole when the pool is made: 32 bytes a buffer of 1 byte.
+fn an_empty_pool_is_small() {
+    let config = BufferPoolConfig::powers_of_two(1..=65_536).unwrap();
+    let before = LIVE.load(Ordering::Relaxed);
+    let pool = BufferPool::new(config);
+    let bytes = LIVE.load(Ordering::Relaxed) - before;
+    assert!(bytes < 4 << 20, "{bytes} bytes of an empty pool");
+    drop(pool);
+}
+
+/// What `flush_on_park` does at each sleep of a worker: the stack and the line are thrown away with their room.
+fn a_flush_costs_no_malloc_in_steady_state() {
+    let pool = BufferPool::new(BufferPoolConfig::proxy());
+    let round = || {
+        let mut buffer = pool.acquire(1000);
+        buffer.extend_from_slice(b"x");
+        let bytes = buffer.freeze();
+        drop(pool.acquire(1000));
+        drop(bytes);
+        pool.flush_thread_cache();
+    };
+    (0..100).for_each(|_| round());
+    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    (0..1000).for_each(|_| round());
+    let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    assert!(count < 10, "{count} mallocs in 1000 rounds");
+}
+
+fn main() {
+    frozen_storage_that_is_free_is_wiped_when_the_pool_closes();
+    frozen_storage_is_wiped_though_its_view_outlives_the_pool();
+    a_full_lent_room_leaves_no_secret_behind();
+    an_empty_pool_is_small();
+    a_flush_costs_no_malloc_in_steady_state();
+    println!("test result: ok. 5 passed");
+}
