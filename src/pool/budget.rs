@@ -67,10 +67,9 @@ impl Budget {
 
     /// Storage of `bytes` is freed, or was not made after all.
     pub(super) fn release(&self, bytes: usize) {
-        // Ordering: Release, so that the free before it cannot become visible after it: at no instant
-        // does memory exist that the number does not hold. Its partner is the read of `reserve`, which
-        // needs no Acquire, since it touches none of that memory.
-        self.live.fetch_sub(bytes, Ordering::Release);
+        // Ordering: Relaxed, see `reserve`. It comes behind the free in program order, and no other thread can
+        // see the memory that was freed: what it gets from the allocator, the allocator has ordered.
+        self.live.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Bytes of storage now, and the most there were at once.
