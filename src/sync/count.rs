@@ -27,7 +27,6 @@ impl Count {
     }
 
     /// By the only writer there is.
-    #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "as above"))]
     #[inline]
     pub(crate) fn set(&self, count: u64) {
         self.0.store(count as _, Ordering::Relaxed);
