@@ -12,7 +12,7 @@
 //! | `../contestants` | what each contestant does, with its best documented settings |
 //! | `drop`, `freeze`, `across`, `threads` | the groups of rows |
 //! | `verdict` | the bars, and who beats us where |
-//! | `report`, `chart` | Markdown and SVG |
+//! | `report`, `chart`, `../section` | Markdown and SVG |
 
 mod across;
 mod chart;
@@ -22,6 +22,8 @@ mod contestants;
 mod drop;
 mod freeze;
 mod report;
+#[path = "../section.rs"]
+mod section;
 mod threads;
 mod verdict;
 

@@ -1,19 +1,14 @@
 //! Markdown: on the terminal, and in BENCHMARKS.md.
 
 use std::fmt::Write as _;
-use std::path::Path;
-use std::{fs, io};
+use std::io;
 
 use crate::Group;
 use crate::chart;
 use crate::contest::{ROUNDS, Row};
+use crate::section;
 use crate::threads::THREADS;
 use crate::verdict::{self, Results};
-
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../BENCHMARKS.md");
-/// What lies between these is this program's.
-const OPEN: &str = "<!-- showdown -->";
-const CLOSE: &str = "<!-- /showdown -->";
 
 /// What a group measures, in words.
 pub(crate) fn title(group: Group) -> &'static str {
@@ -119,15 +114,7 @@ pub(crate) fn wins(results: &Results) -> String {
 
 /// Puts all of it into BENCHMARKS.md, between the markers.
 pub(crate) fn write(results: &Results) -> io::Result<()> {
-    let path = Path::new(FILE);
-    let file = fs::read_to_string(path)?;
-    let section = file.split_once(OPEN).and_then(|(before, rest)| Some((before, rest.split_once(CLOSE)?.1)));
-    let Some((before, after)) = section else {
-        return Err(io::Error::other(format!("no {OPEN} ... {CLOSE} in BENCHMARKS.md")));
-    };
-    fs::write(path, format!("{before}{OPEN}\n{}{CLOSE}{after}", section_text(results)))?;
-    eprintln!("wrote BENCHMARKS.md");
-    Ok(())
+    section::replace("showdown", &section_text(results))
 }
 
 fn section_text(results: &Results) -> String {
