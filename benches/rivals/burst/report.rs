@@ -1,0 +1,46 @@
+//! Markdown: on the terminal, and in BENCHMARKS.md.
+
+use std::fmt::Write as _;
+
+use crate::{Measured, Results, chart};
+
+/// Seconds after the burst that the table shows; the chart shows all.
+pub(crate) const SECONDS: [usize; 5] = [0, 5, 10, 20, 30];
+
+pub(crate) fn table(results: &Results) -> String {
+    let heads: String = SECONDS.iter().map(|second| format!(" {second} s after |")).collect();
+    let rule = "---|".repeat(SECONDS.len());
+    let mut text =
+        format!("| allocator | | before | burst |{heads} of it the pool's |\n|---|---|---|---|{rule}---|\n");
+    for (variant, measured) in results {
+        let after: String = SECONDS.iter().map(|&second| mib(measured.after.get(second))).collect();
+        let _ = writeln!(
+            text,
+            "| {} | {} |{}{}{after}{}",
+            variant.allocator.name(),
+            variant.name(),
+            mib(Some(&measured.before)),
+            mib(Some(&measured.burst)),
+            mib(Some(&measured.pool)),
+        );
+    }
+    for (_, Measured { trims, .. }) in results.iter().filter(|(_, measured)| !measured.trims.is_empty()) {
+        let _ = writeln!(text, "\nEach `malloc_trim` took, in ms: {trims:?}.");
+    }
+    text
+}
+
+fn mib(kib: Option<&u64>) -> String {
+    kib.map_or_else(|| " |".to_owned(), |kib| format!(" {:.0} |", *kib as f64 / 1024.0))
+}
+
+pub(crate) fn section_text(results: &Results) -> String {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
+    format!(
+        "\n{cores} cores, {system}. MiB resident.\n\n{}\n![{}](benches/charts/{})\n\n",
+        table(results),
+        chart::TITLE,
+        chart::FILE_NAME,
+    )
+}
