@@ -3,17 +3,28 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../fuzz/fuzz_targets/pool_model/mod.rs"]
+mod pool_model;
 #[path = "../fuzz/fuzz_targets/tlv_model.rs"]
 mod tlv_model;
 
 #[test]
 fn tlv() {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/tlv");
+    replay("tlv", tlv_model::check);
+}
+
+#[test]
+fn pool() {
+    replay("pool", |input| pool_model::Case::parse(input).check());
+}
+
+fn replay(target: &str, check: impl Fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
     let mut inputs = 0;
     for entry in fs::read_dir(&corpus).unwrap() {
         let path = entry.unwrap().path();
         println!("{}", path.display());
-        tlv_model::check(&fs::read(&path).unwrap());
+        check(&fs::read(&path).unwrap());
         inputs += 1;
     }
     assert!(inputs >= 10, "{} holds only {inputs} inputs", corpus.display());

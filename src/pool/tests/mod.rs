@@ -4,7 +4,6 @@ use std::sync::mpsc;
 use std::thread;
 
 use bytes::{Buf, BufMut, Bytes};
-use proptest::prelude::*;
 
 use super::*;
 
@@ -326,41 +325,6 @@ fn a_table_that_is_none_is_refused_with_the_reason() {
     assert_eq!(from(&[(8, 1), (4, 2)]).unwrap().classes(), &[(4, 2), (8, 1)]);
 }
 
-/// What a user may do, in any order; the oracle is a plain `Vec<u8>` beside each handle.
-#[derive(Clone, Debug)]
-enum Operation {
-    Acquire(usize),
-    Extend(usize, u8),
-    Resize(usize, u8),
-    Truncate(usize),
-    Drop,
-    Freeze,
-    Share,
-    Clone,
-    Slice(usize, usize),
-    IntoBytes,
-    Trim,
-    Flush,
-}
-
-fn operation() -> impl Strategy<Value = Operation> {
-    use Operation::*;
-    prop_oneof![
-        4 => (0_usize..300).prop_map(Acquire),
-        3 => (0_usize..300, any::<u8>()).prop_map(|(len, byte)| Extend(len, byte)),
-        1 => (0_usize..300, any::<u8>()).prop_map(|(len, byte)| Resize(len, byte)),
-        1 => (0_usize..300).prop_map(Truncate),
-        3 => Just(Drop),
-        2 => Just(Freeze),
-        2 => Just(Share),
-        2 => Just(Clone),
-        1 => (0_usize..300, 0_usize..300).prop_map(|(from, len)| Slice(from, len)),
-        1 => Just(IntoBytes),
-        1 => Just(Trim),
-        1 => Just(Flush),
-    ]
-}
-
 enum Held {
     Buffer(PooledBuffer),
     Shared(PooledBytes),
@@ -374,78 +338,5 @@ impl Held {
             Self::Shared(shared) => shared,
             Self::Plain(bytes) => bytes,
         }
-    }
-}
-
-proptest! {
-    #[test]
-    fn handles_agree_with_a_plain_oracle_and_nothing_is_lost(
-        operations in prop::collection::vec(operation(), 1..200),
-        cache in prop_oneof![Just(0), Just(200), Just(1 << 20)],
-    ) {
-        let pool = pool(&[(16, 3), (64, 5), (200, 2)], cache);
-        let max_idle = (16 * 3 + 64 * 5 + 200 * 2) as u64;
-        let mut held: VecDeque<(Held, Vec<u8>)> = VecDeque::new();
-        for operation in operations {
-            if let Operation::Acquire(size) = operation {
-                let buffer = pool.acquire(size);
-                prop_assert!(buffer.capacity() >= size && buffer.is_empty());
-                held.push_back((Held::Buffer(buffer), Vec::new()));
-                continue;
-            }
-            let Some((handle, mut oracle)) = held.pop_front() else { continue };
-            let kept = match (operation, handle) {
-                (Operation::Extend(len, byte), Held::Buffer(mut buffer)) => {
-                    buffer.extend_from_slice(&vec![byte; len]);
-                    oracle.extend(vec![byte; len]);
-                    Some(Held::Buffer(buffer))
-                }
-                (Operation::Resize(len, byte), Held::Buffer(mut buffer)) => {
-                    buffer.resize(len, byte);
-                    oracle.resize(len, byte);
-                    Some(Held::Buffer(buffer))
-                }
-                (Operation::Truncate(len), Held::Buffer(mut buffer)) => {
-                    buffer.truncate(len);
-                    oracle.truncate(len);
-                    Some(Held::Buffer(buffer))
-                }
-                (Operation::Drop, _) => None,
-                (Operation::Freeze, Held::Buffer(buffer)) => Some(Held::Plain(buffer.freeze())),
-                (Operation::Share, Held::Buffer(buffer)) => Some(Held::Shared(buffer.into_shared())),
-                (Operation::Clone, Held::Shared(shared)) => {
-                    held.push_back((Held::Shared(shared.clone()), oracle.clone()));
-                    Some(Held::Shared(shared))
-                }
-                (Operation::Clone, Held::Plain(bytes)) => {
-                    held.push_back((Held::Plain(bytes.clone()), oracle.clone()));
-                    Some(Held::Plain(bytes))
-                }
-                (Operation::Slice(from, len), Held::Shared(shared)) => {
-                    let from = from.min(oracle.len());
-                    let to = (from + len).min(oracle.len());
-                    held.push_back((Held::Shared(shared.slice(from..to)), oracle[from..to].to_vec()));
-                    Some(Held::Shared(shared))
-                }
-                (Operation::IntoBytes, Held::Shared(shared)) => Some(Held::Plain(shared.into())),
-                (Operation::Trim, handle) => { pool.trim(); Some(handle) }
-                (Operation::Flush, handle) => { pool.flush_thread_cache(); Some(handle) }
-                (_, handle) => Some(handle),
-            };
-            if let Some(handle) = kept {
-                held.push_back((handle, oracle));
-            }
-            for (handle, oracle) in &held {
-                prop_assert_eq!(handle.bytes(), &oracle[..]);
-            }
-            let stats = pool.stats();
-            prop_assert!(stats.idle_bytes <= max_idle + (cache as u64).min(max_idle), "{}", stats);
-        }
-        held.clear();
-        pool.trim();
-        let stats = pool.stats();
-        prop_assert_eq!((stats.currently_in_use, stats.currently_parked), (0, 0), "{}", stats);
-        prop_assert_eq!(stats.total_acquires, stats.total_returns, "{}", stats);
-        prop_assert_eq!((stats.idle_bytes, stats.live_bytes), (0, 0), "{}", stats);
     }
 }

@@ -1,0 +1,527 @@
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use millpond::{AcquireError, BufferPool, BufferPoolConfig, PooledBuffer, PooledBytes};
+
+use super::held::{Handle, Held, Storage, Waiting};
+use super::{CLASSES, LARGEST, Operation, Setup};
+
+/// A pool, and beside it all that one must know of it.
+pub(super) struct World {
+    setup: Setup,
+    /// None once it is closed.
+    pool: Option<BufferPool>,
+    other: BufferPool,
+    held: Vec<Held>,
+    waiting: Vec<Waiting>,
+    storages: Vec<Weak<Storage>>,
+    acquires: u64,
+    /// The most that may be parked: what was, and what was frozen since.
+    parked: u64,
+}
+
+impl World {
+    pub(super) fn new(setup: Setup) -> Self {
+        Self {
+            setup,
+            pool: Some(setup.pool()),
+            other: BufferPool::new(BufferPoolConfig::from_map([(64, 4)]).unwrap()),
+            held: Vec::new(),
+            waiting: Vec::new(),
+            storages: Vec::new(),
+            acquires: 0,
+            parked: 0,
+        }
+    }
+
+    pub(super) fn apply(&mut self, operation: Operation) {
+        use Operation as Op;
+        match operation {
+            Op::Close => {
+                self.waiting.clear(); // each of them keeps it open
+                self.pool = None;
+            }
+            Op::TouchOther => drop(self.other.acquire(1)),
+            Op::PollWaiting => self.poll_waiting(),
+            Op::Cancel(at) => {
+                if let Some(at) = at.checked_rem(self.waiting.len()) {
+                    self.waiting.remove(at);
+                }
+            }
+            Op::Acquire(size) => self.acquire(size),
+            Op::TryAcquire(size) => self.try_acquire(size),
+            Op::AcquireAsync(size) => self.acquire_async(size),
+            Op::AcquireElsewhere(size) => self.acquire_elsewhere(size),
+            Op::Trim => self.trim(),
+            Op::Flush => self.with_pool(BufferPool::flush_thread_cache),
+            Op::Decay => self.with_pool(|pool| _ = pool.decay()),
+            Op::Extend(at, ..)
+            | Op::Put(at, ..)
+            | Op::Reserve(at, ..)
+            | Op::Resize(at, ..)
+            | Op::Truncate(at, ..)
+            | Op::Freeze(at)
+            | Op::FreezeTracked(at)
+            | Op::Share(at)
+            | Op::Clone(at)
+            | Op::Slice(at, ..)
+            | Op::SplitTo(at, ..)
+            | Op::Advance(at, ..)
+            | Op::Write(at, ..)
+            | Op::Unique(at)
+            | Op::Detach(at, ..)
+            | Op::IntoBytes(at)
+            | Op::CopyToBytes(at, ..)
+            | Op::IntoForeign(at)
+            | Op::Drop(at)
+            | Op::DropElsewhere(at) => {
+                let Some(at) = at.checked_rem(self.held.len()) else { return };
+                let held = self.held.remove(self.held.len() - 1 - at);
+                let kept = self.apply_to(operation, held);
+                self.held.extend(kept);
+            }
+        }
+    }
+
+    /// Does it to the handle, and returns that or what became of it. Nothing happens to a handle of the wrong kind.
+    fn apply_to(&mut self, operation: Operation, mut held: Held) -> Option<Held> {
+        use Operation as Op;
+        match operation {
+            Op::Drop(_) => return None,
+            Op::DropElsewhere(_) => {
+                thread::spawn(move || drop(held.handle)).join().unwrap();
+                return None;
+            }
+            Op::Clone(_) => self.held.extend(held.slice(0, held.bytes.len())),
+            Op::Slice(_, from, len) => {
+                let from = from.min(held.bytes.len());
+                self.held.extend(held.slice(from, len.min(held.bytes.len() - from)));
+            }
+            _ => {}
+        }
+        match held.handle {
+            Handle::Buffer(buffer) => Some(self.apply_to_buffer(operation, buffer, held.bytes, held.storage)),
+            Handle::Shared(shared) => self.apply_to_shared(operation, shared, held.bytes, held.storage),
+            Handle::Plain(mut plain) => {
+                match operation {
+                    Op::Advance(_, count) => {
+                        let count = count.min(plain.len());
+                        plain.advance(count);
+                        held.bytes.drain(..count);
+                    }
+                    Op::IntoForeign(_) => {
+                        let mut foreign = BytesMut::from(plain);
+                        foreign.fill(0xF0);
+                        foreign.put_u8(0x0F);
+                        held.bytes.fill(0xF0);
+                        held.bytes.push(0x0F);
+                        plain = foreign.freeze();
+                        held.storage = None;
+                    }
+                    _ => {}
+                }
+                held.handle = Handle::Plain(plain);
+                Some(held)
+            }
+        }
+    }
+
+    fn apply_to_buffer(
+        &mut self,
+        operation: Operation,
+        mut buffer: PooledBuffer,
+        mut bytes: Vec<u8>,
+        mut storage: Option<Rc<Storage>>,
+    ) -> Held {
+        use Operation as Op;
+        let (before, capacity) = (buffer.len(), buffer.capacity());
+        let mut wanted = before;
+        match operation {
+            Op::Extend(_, len, byte) => {
+                wanted += len;
+                buffer.extend_from_slice(&vec![byte; len]);
+                bytes.resize(wanted, byte);
+            }
+            Op::Resize(_, len, byte) => {
+                wanted = len;
+                buffer.resize(len, byte);
+                bytes.resize(len, byte);
+            }
+            Op::Reserve(_, len) => {
+                wanted += len;
+                buffer.reserve(len);
+            }
+            Op::Put(_, len, byte) => {
+                let len = len.min(capacity - before);
+                buffer.as_buf_mut().put_bytes(byte, len);
+                bytes.resize(before + len, byte);
+            }
+            Op::Truncate(_, len) => {
+                buffer.truncate(len);
+                bytes.truncate(len);
+            }
+            Op::Write(_, at, byte) => {
+                write(&mut buffer, at, byte);
+                write(&mut bytes, at, byte);
+            }
+            Op::Share(_) => return Held { handle: Handle::Shared(buffer.into_shared()), bytes, storage },
+            Op::FreezeTracked(_) => {
+                return Held { handle: Handle::Plain(buffer.freeze_tracked()), bytes, storage };
+            }
+            Op::Freeze(_) => return self.frozen(|| buffer.freeze(), bytes, storage),
+            _ => {}
+        }
+        if wanted > capacity {
+            storage = Some(self.made(wanted.max(2 * capacity), &buffer));
+        } else {
+            assert_eq!(buffer.capacity(), capacity, "it moves only if it must");
+        }
+        Held { handle: Handle::Buffer(buffer), bytes, storage }
+    }
+
+    fn apply_to_shared(
+        &mut self,
+        operation: Operation,
+        mut shared: PooledBytes,
+        mut bytes: Vec<u8>,
+        mut storage: Option<Rc<Storage>>,
+    ) -> Option<Held> {
+        use Operation as Op;
+        let unique = storage.as_ref().is_some_and(|storage| Rc::strong_count(storage) == 1);
+        let class = storage.as_ref().map_or(0, |storage| storage.class);
+        assert!(if class == 0 { shared.storage_len() >= bytes.len() } else { shared.storage_len() == class });
+        match operation {
+            Op::SplitTo(_, at) => {
+                let at = at.min(bytes.len());
+                let head = shared.split_to(at);
+                let rest = bytes.split_off(at);
+                self.held.push(Held { handle: Handle::Shared(head), bytes, storage: storage.clone() });
+                bytes = rest;
+            }
+            Op::Advance(_, count) => {
+                let count = count.min(bytes.len());
+                shared.advance(count);
+                bytes.drain(..count);
+            }
+            Op::CopyToBytes(_, len) => {
+                let len = len.min(bytes.len());
+                let head = shared.copy_to_bytes(len);
+                let rest = bytes.split_off(len);
+                let theirs = storage.clone().filter(|_| len > 0);
+                self.held.push(Held { handle: Handle::Plain(head), bytes, storage: theirs });
+                bytes = rest;
+            }
+            Op::Write(_, at, byte) => {
+                write(shared.make_mut(), at, byte);
+                write(&mut bytes, at, byte);
+                if !unique {
+                    storage = Some(self.made_shared(bytes.len(), &shared));
+                }
+            }
+            Op::Detach(_, ratio) => {
+                let smaller = class_for(bytes.len()).is_some_and(|class| class < shared.storage_len());
+                let detaches = ratio > 0 && bytes.len() * ratio <= shared.storage_len() && smaller;
+                assert_eq!(shared.detach(ratio), detaches);
+                if detaches {
+                    storage = Some(self.made_shared(bytes.len(), &shared));
+                }
+            }
+            Op::Unique(_) => match shared.try_into_unique() {
+                Ok(buffer) => {
+                    assert!(unique);
+                    return Some(Held { handle: Handle::Buffer(buffer), bytes, storage });
+                }
+                Err(same) => {
+                    assert!(!unique);
+                    shared = same;
+                }
+            },
+            Op::IntoBytes(_) if unique => return Some(self.frozen(|| shared.into(), bytes, storage)),
+            Op::IntoBytes(_) => {
+                storage = storage.filter(|_| !bytes.is_empty());
+                return Some(Held { handle: Handle::Plain(shared.into()), bytes, storage });
+            }
+            _ => {}
+        }
+        Some(Held { handle: Handle::Shared(shared), bytes, storage })
+    }
+
+    /// What `freeze` made of the only handle. Whether the pool follows it is its own business, so that is
+    /// read off the books; but it is one or the other.
+    fn frozen(
+        &mut self,
+        freeze: impl FnOnce() -> Bytes,
+        bytes: Vec<u8>,
+        storage: Option<Rc<Storage>>,
+    ) -> Held {
+        let parked_now = |world: &Self| world.pool.as_ref().map(|pool| pool.stats().currently_parked);
+        let before = parked_now(self);
+        let handle = Handle::Plain(freeze());
+        let gain = parked_now(self).zip(before).map(|(after, before)| after - before);
+        if bytes.is_empty() {
+            assert_eq!(gain.unwrap_or(0), 0);
+            return Held { handle, bytes, storage: None };
+        }
+        let Some(1) = gain else {
+            assert_eq!(gain.unwrap_or(0), 0);
+            return Held { handle, bytes, storage };
+        };
+        self.parked += 1;
+        let class = storage.map_or(0, |storage| storage.class);
+        assert_ne!(class, 0, "the heap's is not followed");
+        let storage = Rc::new(Storage { class, parked: true });
+        self.storages.push(Rc::downgrade(&storage));
+        Held { handle, bytes, storage: Some(storage) }
+    }
+
+    fn with_pool(&self, act: impl Fn(&BufferPool)) {
+        self.pool.iter().for_each(act);
+    }
+
+    fn acquire(&mut self, size: usize) {
+        let Some(pool) = &self.pool else { return };
+        let buffer = pool.acquire(size);
+        self.hold(size, buffer);
+    }
+
+    fn acquire_elsewhere(&mut self, size: usize) {
+        let Some(theirs) = self.pool.clone() else { return };
+        let acquire = move || {
+            let kept = theirs.acquire(size);
+            let buffer = theirs.acquire(size);
+            drop(kept);
+            buffer
+        };
+        let buffer = thread::spawn(acquire).join().unwrap();
+        self.acquires += 1;
+        // That it goes to the heap need not be justified by what is held now.
+        let class = self.class_of(&buffer);
+        self.acquires += 1;
+        let storage = Some(self.remember(class));
+        self.held.push(Held { handle: Handle::Buffer(buffer), bytes: Vec::new(), storage });
+    }
+
+    fn try_acquire(&mut self, size: usize) {
+        let Some(pool) = &self.pool else { return };
+        match pool.try_acquire(size) {
+            Ok(buffer) => {
+                assert!(pool.owns(&buffer));
+                self.hold(size, buffer);
+            }
+            Err(error) => self.assert_refusal(size, error),
+        }
+    }
+
+    fn acquire_async(&mut self, size: usize) {
+        let Some(pool) = &self.pool else { return };
+        let mut waiting = Waiting { future: pool.acquire_async(size), size, wakes: Arc::default() };
+        match waiting.poll() {
+            Poll::Ready(Ok(buffer)) => {
+                assert!(pool.owns(&buffer));
+                self.hold(size, buffer);
+            }
+            Poll::Ready(Err(error)) => {
+                assert_eq!(error, AcquireError::TooLarge { requested: size, largest: LARGEST });
+                assert!(size > LARGEST);
+            }
+            Poll::Pending => {
+                let class = class_for(size).expect("nobody waits for what never comes");
+                self.assert_spent(class);
+                self.waiting.push(waiting);
+            }
+        }
+    }
+
+    /// In their order: who is behind one that still waits, waits as well; and nobody is served without a wake.
+    fn poll_waiting(&mut self) {
+        let mut served = Vec::new();
+        for waiting in &mut self.waiting {
+            match waiting.poll() {
+                Poll::Ready(result) => {
+                    assert!(waiting.woken(), "served, and not told");
+                    served.push((waiting.size, result.unwrap()));
+                }
+                Poll::Pending => break,
+            }
+        }
+        self.waiting.drain(..served.len());
+        for waiting in &mut self.waiting {
+            assert!(!waiting.woken() && waiting.poll().is_pending(), "served out of turn");
+        }
+        for (size, buffer) in served {
+            assert!(self.pool.as_ref().unwrap().owns(&buffer));
+            self.hold(size, buffer);
+        }
+    }
+
+    fn trim(&mut self) {
+        let Some(pool) = &self.pool else { return };
+        pool.trim();
+        let stats = pool.stats();
+        // What a waiter was granted and has not fetched lies idle, or counts as parked.
+        if self.waiting.is_empty() {
+            self.parked = self.count(|storage| storage.parked);
+            assert_eq!((stats.idle_bytes, stats.currently_parked), (0, self.parked), "{stats:#}");
+        }
+    }
+
+    fn hold(&mut self, size: usize, buffer: PooledBuffer) {
+        assert!(buffer.is_empty());
+        let storage = Some(self.made(size, &buffer));
+        self.held.push(Held { handle: Handle::Buffer(buffer), bytes: Vec::new(), storage });
+    }
+
+    /// An acquire that wanted `size` bytes and got this.
+    fn made(&mut self, size: usize, buffer: &PooledBuffer) -> Rc<Storage> {
+        assert!(buffer.capacity() >= size);
+        let class = self.class_of(buffer);
+        self.made_of(size, class)
+    }
+
+    fn made_shared(&mut self, size: usize, shared: &PooledBytes) -> Rc<Storage> {
+        let owned = self.pool.as_ref().is_some_and(|pool| pool.owns(shared));
+        self.made_of(size, if owned { shared.storage_len() } else { 0 })
+    }
+
+    fn made_of(&mut self, size: usize, class: usize) -> Rc<Storage> {
+        self.acquires += 1;
+        match class_for(size) {
+            _ if self.pool.is_none() => {}
+            Some(smallest) if class == 0 => self.assert_spent(smallest),
+            Some(smallest) => assert!(class == smallest || self.setup.next_class && class > smallest),
+            None => assert_eq!(class, 0),
+        }
+        self.remember(class)
+    }
+
+    fn remember(&mut self, class: usize) -> Rc<Storage> {
+        let storage = Rc::new(Storage { class, parked: false });
+        self.storages.push(Rc::downgrade(&storage));
+        storage
+    }
+
+    fn class_of(&self, buffer: &PooledBuffer) -> usize {
+        let owned = self.pool.as_ref().is_some_and(|pool| pool.owns(buffer));
+        let class = if owned { buffer.capacity() } else { 0 };
+        assert!(class == 0 || CLASSES.iter().any(|&(size, _)| size == class));
+        class
+    }
+
+    fn assert_refusal(&self, size: usize, error: AcquireError) {
+        let limit = self.setup.limit;
+        match class_for(size) {
+            None => assert_eq!(error, AcquireError::TooLarge { requested: size, largest: LARGEST }),
+            Some(class) => {
+                assert_eq!(error, AcquireError::Exhausted { requested: size, limit });
+                self.assert_spent(class);
+            }
+        }
+    }
+
+    /// Only a limit makes the pool refuse, and only if even with all idle memory gone there is no room, or
+    /// others wait or were just served.
+    fn assert_spent(&self, class: usize) {
+        let held: usize = self.live().map(|storage| storage.class).sum();
+        assert!(
+            self.setup.limit != usize::MAX && (held + class > self.setup.limit || !self.waiting.is_empty()),
+            "{class} bytes refused beside {held}"
+        );
+    }
+
+    fn live(&self) -> impl Iterator<Item = Rc<Storage>> {
+        self.storages.iter().filter_map(Weak::upgrade)
+    }
+
+    fn count(&self, of: impl Fn(&Storage) -> bool) -> u64 {
+        self.live().filter(|storage| of(storage)).count() as u64
+    }
+
+    pub(super) fn assert_bytes(&self) {
+        for held in &self.held {
+            assert_eq!(held.seen(), held.bytes);
+        }
+    }
+
+    pub(super) fn assert_books(&mut self) {
+        self.storages.retain(|storage| storage.strong_count() > 0);
+        let Some(pool) = &self.pool else { return };
+        let stats = pool.stats();
+        let in_use = self.count(|storage| !storage.parked);
+        let parked = self.count(|storage| storage.parked);
+        assert_eq!(stats.currently_in_use, in_use, "{stats:#}");
+        assert!((parked..=self.parked).contains(&stats.currently_parked), "{parked}: {stats:#}");
+        self.parked = stats.currently_parked;
+        assert_eq!(stats.total_acquires, self.acquires, "{stats:#}");
+        assert_eq!(stats.total_acquires, stats.total_returns + in_use + stats.currently_parked, "{stats:#}");
+
+        let mut accounted = 0;
+        for (class, (size, capacity)) in stats.classes.iter().zip(CLASSES) {
+            assert_eq!((class.size, class.capacity), (size, capacity));
+            assert_eq!(
+                class.in_use,
+                self.count(|storage| storage.class == size && !storage.parked),
+                "{stats:#}"
+            );
+            accounted += (class.in_use + class.parked + class.idle) * size as u64;
+        }
+        assert!(stats.live_bytes <= self.setup.limit as u64, "{stats:#}");
+        assert!(stats.high_water_bytes <= self.setup.limit as u64, "{stats:#}");
+        assert_eq!(stats.waiting, self.waiting.iter().filter(|waiting| !waiting.woken()).count() as u64);
+        // Nobody waits for what is there. What was frozen counts as used until the pool has looked at it.
+        if let Some(head) = self.waiting.iter().find(|waiting| !waiting.woken()) {
+            let sizes = |waiting: &Waiting| class_for(waiting.size).unwrap_or(0);
+            let granted: usize = self.waiting.iter().filter(|waiting| waiting.woken()).map(sizes).sum();
+            let used: u64 =
+                stats.classes.iter().map(|class| (class.in_use + class.parked) * class.size as u64).sum();
+            assert!(
+                used as usize + granted + sizes(head) > self.setup.limit,
+                "{} waits: {stats:#}",
+                head.size
+            );
+        }
+        let queues: usize = CLASSES.iter().map(|(size, capacity)| size * capacity).sum();
+        if self.waiting.is_empty() {
+            assert_eq!(stats.live_bytes, accounted, "{stats:#}");
+            assert!(stats.idle_bytes <= (queues + self.setup.cache.min(queues)) as u64, "{stats:#}");
+            if self.setup.sample {
+                let followed: u64 = pool.holders().unwrap().holders.iter().map(|site| site.samples).sum();
+                assert_eq!(followed, in_use + stats.currently_parked, "{stats:#}");
+            }
+        }
+        if self.setup.record {
+            assert_eq!(stats.requested.iter().map(|&(_, acquires)| acquires).sum::<u64>(), self.acquires);
+        }
+    }
+
+    /// Once all is given back, everybody who waits is served, and nothing is left.
+    pub(super) fn end(mut self) {
+        self.held.clear();
+        for mut waiting in self.waiting.drain(..) {
+            assert!(matches!(waiting.poll(), Poll::Ready(Ok(_))), "it waits for nobody");
+            assert!(waiting.woken(), "served, and not told");
+            self.acquires += 1;
+        }
+        self.assert_books();
+        if let Some(pool) = &self.pool {
+            pool.trim();
+            let stats = pool.stats();
+            assert_eq!((stats.live_bytes, stats.idle_bytes, stats.waiting), (0, 0, 0), "{stats:#}");
+            assert_eq!((stats.currently_in_use, stats.currently_parked), (0, 0), "{stats:#}");
+            assert_eq!(stats.total_acquires, stats.total_returns, "{stats:#}");
+        }
+    }
+}
+
+fn write(bytes: &mut [u8], at: usize, byte: u8) {
+    if let Some(at) = at.checked_rem(bytes.len()) {
+        bytes[at] = byte;
+    }
+}
+
+/// Bytes of the smallest class that fits.
+fn class_for(size: usize) -> Option<usize> {
+    CLASSES.iter().map(|&(class, _)| class).find(|&class| class >= size)
+}
