@@ -1,8 +1,9 @@
 //! Threads that acquire, hand over, share, freeze, trim, die and close at once, and the books at the end.
 //!
 //! Without the test harness, and with std threads that are joined: that is what the thread sanitizer can
-//! follow. `.ci/run` runs it under that as well.
+//! follow. `.ci/run` runs it under that and, with fewer `MILLPOND_ROUNDS` (20000), under valgrind as well.
 
+use std::env;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread;
 
@@ -10,7 +11,6 @@ use bytes::Bytes;
 use millpond::{BufferPool, BufferPoolConfig, PooledBuffer, PooledBytes};
 
 const THREADS: u64 = 4;
-const ROUNDS: u64 = 20_000;
 
 enum Parcel {
     Buffer(PooledBuffer),
@@ -29,15 +29,16 @@ impl Parcel {
 }
 
 fn main() {
+    let rounds = env::var("MILLPOND_ROUNDS").map_or(20_000, |rounds| rounds.parse().unwrap());
     for cache in [0, 4096, 1 << 20] {
         let config = BufferPoolConfig::builder().class(64, 32).class(1024, 16).thread_cache_bytes(cache);
-        run(&BufferPool::new(config.build().unwrap()), cache);
+        run(&BufferPool::new(config.build().unwrap()), cache, rounds);
     }
-    close_while_returning();
-    println!("test result: ok. {THREADS} threads, {ROUNDS} rounds each");
+    close_while_returning(rounds / 100);
+    println!("test result: ok. {THREADS} threads, {rounds} rounds each");
 }
 
-fn run(pool: &BufferPool, cache: usize) {
+fn run(pool: &BufferPool, cache: usize, rounds: u64) {
     let (senders, receivers): (Vec<_>, Vec<_>) = (0..THREADS).map(|_| sync_channel(16)).unzip();
     let threads: Vec<_> = receivers
         .into_iter()
@@ -45,7 +46,7 @@ fn run(pool: &BufferPool, cache: usize) {
         .map(|(index, receiver)| {
             let next = senders[(index + 1) % senders.len()].clone();
             let pool = pool.clone();
-            thread::spawn(move || work(&pool, index as u64, &next, &receiver))
+            thread::spawn(move || work(&pool, index as u64, rounds, &next, &receiver))
         })
         .collect();
     drop(senders);
@@ -54,14 +55,14 @@ fn run(pool: &BufferPool, cache: usize) {
     }
     pool.trim();
     let stats = pool.stats();
-    assert_eq!(stats.total_acquires, THREADS * ROUNDS, "{stats}");
+    assert_eq!(stats.total_acquires, THREADS * rounds, "{stats}");
     assert_eq!(stats.total_acquires, stats.total_returns, "cache {cache}: {stats}");
     assert_eq!((stats.currently_in_use, stats.currently_parked, stats.live_bytes), (0, 0, 0), "{stats}");
 }
 
 /// Fills a buffer with a byte of its own, shares it in one of the ways, and checks what comes from before.
-fn work(pool: &BufferPool, seed: u64, next: &SyncSender<Parcel>, receiver: &Receiver<Parcel>) {
-    for round in 0..ROUNDS {
+fn work(pool: &BufferPool, seed: u64, rounds: u64, next: &SyncSender<Parcel>, receiver: &Receiver<Parcel>) {
+    for round in 0..rounds {
         let byte = (seed * 31 + round) as u8;
         let len = if round % 3 == 0 { 700 } else { 1 + (round % 64) as usize };
         let mut buffer = pool.acquire(len);
@@ -93,8 +94,8 @@ fn work(pool: &BufferPool, seed: u64, next: &SyncSender<Parcel>, receiver: &Rece
 }
 
 /// The last handle goes while other threads still return.
-fn close_while_returning() {
-    for _ in 0..200 {
+fn close_while_returning(rounds: u64) {
+    for _ in 0..rounds {
         let pool = BufferPool::new(BufferPoolConfig::messages());
         let threads: Vec<_> = (0..2)
             .map(|_| {
