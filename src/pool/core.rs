@@ -87,9 +87,10 @@ impl Core {
     pub(super) fn new(config: &BufferPoolConfig) -> Self {
         let (switches, config) = Switches::from_environment(config);
         let table = config.classes();
+        let exact = config.byte_limit() != usize::MAX;
         let sizes = SizeClasses::new(table.iter().map(|&(size, _)| size).collect());
         Self {
-            classes: table.iter().map(|&(size, capacity)| Class::new(size, capacity)).collect(),
+            classes: table.iter().map(|&(size, capacity)| Class::new(size, capacity, exact)).collect(),
             state: AtomicUsize::new(0),
             thread_cache_bytes: config.thread_cache_bytes(),
             next_class: config.serves_from_next_class(),
@@ -215,20 +216,23 @@ impl Core {
     }
 
     /// Lays ready slots of one class into its shared queue; those that it does not keep are freed.
-    pub(super) fn share_ready(&self, class: &Class, slots: impl IntoIterator<Item = Unique<Slot>>) {
+    pub(super) fn share_ready(
+        &self,
+        class: &Class,
+        slots: impl IntoIterator<Item = Unique<Slot>, IntoIter: DoubleEndedIterator>,
+    ) {
         self.lay_down(class, slots);
         self.settle();
     }
 
     /// The same. The caller settles. Returns the bytes freed.
-    pub(super) fn lay_down(&self, class: &Class, slots: impl IntoIterator<Item = Unique<Slot>>) -> usize {
+    pub(super) fn lay_down(
+        &self,
+        class: &Class,
+        slots: impl IntoIterator<Item = Unique<Slot>, IntoIter: DoubleEndedIterator>,
+    ) -> usize {
         let keeps = self.care.as_ref().is_none_or(|care| !care.keeps_nothing_shared());
-        let mut freed = 0;
-        for slot in slots {
-            let refused = if keeps { class.push_ready(slot).err() } else { Some(slot) };
-            freed += refused.map_or(0, |_| class.size);
-        }
-        freed
+        if keeps { class.push_ready(slots) * class.size } else { slots.into_iter().count() * class.size }
     }
 
     /// Lays a frozen slot into the shared queue; hands it back if that has no place, or the budget no lease.

@@ -1,15 +1,13 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::class::Class;
+use super::class::{Class, MAX_CHAIN};
 use super::core::{Ask, CLOSED, Core, PARKED_SCAN, WAITING};
 use super::counters::{ClassCounters, Counters};
 use super::line::Line;
 use super::slot::{Parked, Slot};
 use crate::sync::{Arc, Unique};
 
-/// Buffers moved at once between a cache and its class, at most.
-const MAX_BATCH: usize = 32;
 /// A state word that never is: nobody waits for a closed pool.
 const NEVER: usize = CLOSED | WAITING;
 /// Slow operations of one thread between two looks at the clock of decay, which costs about as much as one.
@@ -322,19 +320,22 @@ impl LocalCache {
 
     /// Fetches a batch of ready slots, keeps all but one.
     fn refill(&mut self, index: usize) -> Option<Unique<Slot>> {
-        let slot = self.core.class(index)?.pop_ready()?;
+        if self.core.class(index)?.ready_len() == 0 {
+            return None;
+        }
         let batch = self.promise(index);
         let careful = self.careful;
         let class = self.core.class(index)?;
-        if let Some(local) = self.classes.get_mut(index) {
-            let limit = local.limit;
-            let stack = local.stack(careful);
-            for _ in 1..batch.min(limit.saturating_sub(stack.len()) + 1) {
-                let Some(slot) = class.pop_ready() else { break };
-                stack.push(slot);
-            }
-            local.counters.shared_hits.bump();
+        let local = self.classes.get_mut(index)?;
+        let limit = local.limit;
+        let stack = local.stack(careful);
+        let end = limit.min(stack.len() + batch.saturating_sub(1));
+        let slot = class.pop_ready_and(stack, end.saturating_sub(stack.len()))?;
+        while stack.len() < end {
+            let Some(slot) = class.pop_ready_and(stack, end - stack.len() - 1) else { break };
+            stack.push(slot);
         }
+        local.counters.shared_hits.bump();
         class.note_low_water();
         Some(slot)
     }
@@ -473,5 +474,5 @@ impl Drop for LocalCache {
 /// so that a refill leaves as much to take as to give; an eighth of what the class keeps, so that no
 /// thread gathers them all.
 fn batch(class: &Class, cache_bytes: usize) -> usize {
-    (cache_bytes / class.size / 4).min(class.capacity / 8).clamp(1, MAX_BATCH)
+    (cache_bytes / class.size / 4).min(class.capacity / 8).clamp(1, MAX_CHAIN)
 }

@@ -25,6 +25,8 @@ pub(super) struct Slot {
     pub(super) sample: Option<NonZeroU32>,
     /// Whether [`PooledBytes`](super::PooledBytes) hold it.
     shared: bool,
+    /// While it lies in a shared queue: the next of its chain.
+    pub(super) next: Option<Unique<Slot>>,
 }
 
 /// Set on the class of a slot whose storage does not begin at its beginning: an advanced view became
@@ -38,7 +40,7 @@ impl Slot {
         let mut storage = BytesMut::with_capacity(bytes);
         // A buffer that was split once keeps its shared header for life and freezes without a malloc.
         drop(storage.split_to(0));
-        Unique::new(Self { storage, core: Arc::clone(core), class, sample: None, shared: false })
+        Unique::new(Self { storage, core: Arc::clone(core), class, sample: None, shared: false, next: None })
     }
 
     /// Index of the class, as an index into tables: none if the storage is from the heap or displaced.
@@ -125,7 +127,7 @@ impl Drop for Slot {
             // they held goes home in a new slot.
             let core = Arc::clone(&self.core);
             let (class, sample) = (self.class, self.sample);
-            let mut slot = Unique::new(Self { storage, core, class, sample, shared: false });
+            let mut slot = Unique::new(Self { storage, core, class, sample, shared: false, next: None });
             slot.storage.clear();
             thread::give_back(slot);
         } else {

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `contest` | rounds, turns, medians: how anything here is measured |
 //! | `../contestants` | what each contestant does, with its best documented settings |
-//! | `drop`, `freeze`, `across`, `threads` | the groups of rows |
+//! | `drop`, `freeze`, `across`, `threads`, `tiers` | the groups of rows |
 //! | `verdict` | the bars, and who beats us where |
 //! | `report`, `chart`, `../section` | Markdown and SVG |
 
@@ -25,6 +25,7 @@ mod report;
 #[path = "../section.rs"]
 mod section;
 mod threads;
+mod tiers;
 mod verdict;
 
 use std::collections::BTreeSet;
@@ -39,6 +40,7 @@ usage: cargo bench -p rivals --bench showdown [-- [GROUP...] [--write]]
   freeze    acquire, write 64 bytes, freeze, drop; 1 KiB and 64 KiB
   across    made and frozen on one thread, dropped on another; 1 KiB and 16 KiB
   threads   acquire and drop of 1 KiB, split over 1, 2 and 8 threads
+  tiers     what the shared tier might be made of, on 1, 2 and 8 threads
 
 Without a group, all of them.
 
@@ -51,10 +53,11 @@ pub(crate) enum Group {
     Freeze,
     Across,
     Threads,
+    Tiers,
 }
 
 impl Group {
-    const ALL: [Self; 4] = [Self::Drop, Self::Freeze, Self::Across, Self::Threads];
+    const ALL: [Self; 5] = [Self::Drop, Self::Freeze, Self::Across, Self::Threads, Self::Tiers];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -62,6 +65,7 @@ impl Group {
             Self::Freeze => "freeze",
             Self::Across => "across",
             Self::Threads => "threads",
+            Self::Tiers => "tiers",
         }
     }
 
@@ -71,6 +75,7 @@ impl Group {
             Self::Freeze => freeze::rows(),
             Self::Across => across::rows(),
             Self::Threads => threads::rows(),
+            Self::Tiers => tiers::rows(),
         }
     }
 }

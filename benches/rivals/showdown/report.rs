@@ -17,6 +17,7 @@ pub(crate) fn title(group: Group) -> &'static str {
         Group::Freeze => "Acquire, write 64 bytes, freeze, drop, on one thread",
         Group::Across => "Acquire, write 64 bytes, freeze; drop on another thread",
         Group::Threads => "Acquire and drop of 1 KiB, split over threads: wall time",
+        Group::Tiers => "What the shared tier might be made of: a buffer of bursts of 64",
     }
 }
 
@@ -26,7 +27,7 @@ pub(crate) fn tables(group: Group, rows: &[Row]) -> String {
     for row in rows {
         text += &table(row);
     }
-    if group == Group::Threads {
+    if matches!(group, Group::Threads | Group::Tiers) {
         text += &scaling(rows);
     }
     text

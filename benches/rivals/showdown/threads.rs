@@ -15,10 +15,10 @@ const OPERATIONS: u64 = 1_000_000;
 const WARM_UP: u64 = 100;
 
 /// Does the work so many times.
-type Work = Box<dyn Fn(u64) + Sync>;
+pub(crate) type Work = Box<dyn Fn(u64) + Sync>;
 
 pub(crate) fn rows() -> Vec<Row> {
-    let contestants: Vec<(Role, &'static str, Work)> = vec![
+    let contestants = vec![
         (Role::Ours, "millpond", repeated(by::millpond(KIB))),
         // Threads that share nothing: as much as the processors can give.
         (Role::Limit, "limit", repeated(by::thread_local_stack(KIB))),
@@ -27,6 +27,11 @@ pub(crate) fn rows() -> Vec<Row> {
         (Role::Rival, "ArrayQueue", repeated(by::array_queue(KIB))),
         (Role::Rival, "Mutex<Vec>", repeated(by::mutexed_stack(KIB))),
     ];
+    split("threads", contestants)
+}
+
+/// One row for each number of threads.
+pub(crate) fn split(name: &'static str, contestants: Vec<(Role, &'static str, Work)>) -> Vec<Row> {
     let row = |(_, label)| Row {
         label,
         outcomes: contestants
@@ -35,7 +40,7 @@ pub(crate) fn rows() -> Vec<Row> {
             .collect(),
     };
     let mut rows = Vec::from(THREADS.map(row));
-    let progress = progress("threads");
+    let progress = progress(name);
     for round in 0..ROUNDS {
         for who in in_turn(round, contestants.len()) {
             for (row, (threads, _)) in rows.iter_mut().zip(THREADS) {
