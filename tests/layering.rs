@@ -245,7 +245,7 @@ impl Names {
             ["std" | "core" | "alloc", "sync", ..]
             | ["std", "thread_local", ..]
             | ["thread_local"]
-            | ["crossbeam_queue" | "loom", ..]
+            | ["crossbeam_queue" | "loom" | "triomphe", ..]
                 if here != Some("sync") && !name.in_tests =>
             {
                 Some("is a primitive; name it through crate::sync".to_owned())

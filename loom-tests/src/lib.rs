@@ -1,1 +1,67 @@
 #![doc = include_str!("../README.md")]
+#![cfg(millpond_loom)]
+
+use std::collections::BTreeSet;
+use std::mem;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use millpond::{BufferPool, BufferPoolConfig, PooledBuffer};
+
+/// Bytes of every buffer, but where a model has classes of its own.
+pub const SIZE: usize = 8;
+
+/// Explores the interleavings of `body`, all of them or those of at most so many preemptions, and prints how
+/// many there were. LOOM_MAX_PREEMPTIONS goes before `preemptions`.
+pub fn model(name: &str, preemptions: Option<usize>, body: impl Fn() + Sync + Send + 'static) {
+    outcomes(name, preemptions, body);
+}
+
+/// The same, and returns all that `body` returned: a model that always ends one way shows nothing of the
+/// others.
+pub fn outcomes<T: Ord + Send + 'static>(
+    name: &str,
+    preemptions: Option<usize>,
+    body: impl Fn() -> T + Sync + Send + 'static,
+) -> BTreeSet<T> {
+    let seen = Arc::new(Mutex::new((0, BTreeSet::new())));
+    let mut builder = loom::model::Builder::new();
+    builder.max_branches = 20_000;
+    builder.preemption_bound = builder.preemption_bound.or(preemptions);
+    let bound = builder.preemption_bound.map_or_else(|| "all".to_owned(), |most| format!("<= {most}"));
+    let started = Instant::now();
+    let see = Arc::clone(&seen);
+    builder.check(move || {
+        let outcome = body();
+        let mut seen = see.lock().unwrap();
+        seen.0 += 1;
+        seen.1.insert(outcome);
+    });
+    let mut seen = seen.lock().unwrap();
+    println!("{name}: {} executions, preemptions {bound}, {:.1?}", seen.0, started.elapsed());
+    mem::take(&mut seen.1)
+}
+
+/// One class of `capacity` buffers; a thread keeps two of them.
+pub fn pool(capacity: usize) -> BufferPool {
+    let config = BufferPoolConfig::builder().class(SIZE, capacity).thread_cache_bytes(2 * SIZE);
+    BufferPool::new(config.build().unwrap())
+}
+
+/// The buffer, which must come empty, full of `byte`.
+#[track_caller]
+pub fn written(mut buffer: PooledBuffer, byte: u8) -> PooledBuffer {
+    assert!(buffer.is_empty());
+    buffer.resize(SIZE, byte);
+    buffer
+}
+
+/// Nothing handed out, frozen or waited for, and every buffer made accounted for.
+#[track_caller]
+pub fn assert_books(pool: &BufferPool) {
+    let stats = pool.stats();
+    assert_eq!((stats.currently_in_use, stats.currently_parked, stats.waiting), (0, 0, 0), "{stats}");
+    assert_eq!(stats.total_acquires, stats.total_returns, "{stats}");
+    assert_eq!(pool.trim() as u64, stats.idle_bytes, "what the books call idle is there: {stats}");
+    assert_eq!(pool.stats().live_bytes, 0, "{stats}");
+}

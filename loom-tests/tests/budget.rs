@@ -4,30 +4,15 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 
 use loom::future::block_on;
 use loom::thread;
+use loom_tests::model;
 use millpond::{Acquire, BufferPool, BufferPoolConfig, PooledBuffer};
 
 const SMALL: usize = 8;
 const LARGE: usize = 16;
-
-/// Explores the interleavings of `body` and prints how many there were.
-fn model(name: &str, body: impl Fn() + Sync + Send + 'static) {
-    let executions = Arc::new(AtomicUsize::new(0));
-    let mut builder = loom::model::Builder::new();
-    builder.max_branches = 20_000;
-    builder.preemption_bound = Some(3);
-    let counter = Arc::clone(&executions);
-    builder.check(move || {
-        counter.fetch_add(1, Ordering::Relaxed);
-        body();
-    });
-    println!("{name}: {} executions", executions.load(Ordering::Relaxed));
-}
 
 /// Two classes, no thread caches, `limit` bytes.
 fn pool(limit: usize) -> BufferPool {
@@ -53,7 +38,7 @@ fn assert_books(pool: &BufferPool, limit: usize) {
 
 #[test]
 fn a_return_reaches_whoever_begins_to_wait() {
-    model("return and wait", || {
+    model("return and wait", Some(4), || {
         let pool = pool(LARGE);
         let held = pool.acquire(LARGE);
         let theirs = pool.clone();
@@ -66,7 +51,7 @@ fn a_return_reaches_whoever_begins_to_wait() {
 
 #[test]
 fn freed_memory_reaches_whoever_begins_to_wait() {
-    model("trim and wait", || {
+    model("trim and wait", Some(3), || {
         let pool = pool(LARGE);
         drop([pool.acquire(SMALL), pool.acquire(SMALL)]); // idle, of the other class
         let theirs = pool.clone();
@@ -79,7 +64,7 @@ fn freed_memory_reaches_whoever_begins_to_wait() {
 
 #[test]
 fn a_buffer_granted_to_who_leaves_goes_to_the_next() {
-    model("cancel and wait", || {
+    model("cancel and wait", Some(2), || {
         let pool = pool(LARGE);
         let held = pool.acquire(LARGE);
         let mut leaves = pool.acquire_async(LARGE);
@@ -96,7 +81,7 @@ fn a_buffer_granted_to_who_leaves_goes_to_the_next() {
 
 #[test]
 fn two_waiters_are_both_served() {
-    model("two waiters", || {
+    model("two waiters", Some(3), || {
         let pool = pool(LARGE);
         let held = pool.acquire(LARGE);
         let theirs = pool.clone();
@@ -115,7 +100,7 @@ fn two_waiters_are_both_served() {
 
 #[test]
 fn two_threads_never_share_the_last_bytes() {
-    model("limit", || {
+    model("limit", None, || {
         let pool = pool(LARGE);
         let theirs = pool.clone();
         let other = thread::spawn(move || theirs.try_acquire(SMALL + 1));
@@ -129,7 +114,7 @@ fn two_threads_never_share_the_last_bytes() {
 
 #[test]
 fn a_step_of_decay_beside_an_acquire_and_a_return() {
-    model("decay", || {
+    model("decay", Some(4), || {
         let pool = pool(LARGE);
         drop(pool.acquire(SMALL));
         pool.decay();
@@ -144,7 +129,7 @@ fn a_step_of_decay_beside_an_acquire_and_a_return() {
 
 #[test]
 fn a_waiter_keeps_the_pool_open() {
-    model("close and wait", || {
+    model("close and wait", Some(3), || {
         let pool = pool(LARGE);
         let held = pool.acquire(LARGE);
         let waiting = pool.acquire_async(LARGE);

@@ -5,53 +5,16 @@
 #![cfg(millpond_loom)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use loom::sync::mpsc;
 use loom::thread;
+use loom_tests::{SIZE, assert_books, model, pool, written};
 use millpond::model::Cache;
-use millpond::{BufferPool, BufferPoolConfig, PooledBuffer, PooledBytes};
-
-const SIZE: usize = 8;
-
-/// Explores the interleavings of `body` and prints how many there were.
-fn model(name: &str, body: impl Fn() + Sync + Send + 'static) {
-    let executions = Arc::new(AtomicUsize::new(0));
-    let mut builder = loom::model::Builder::new();
-    builder.max_branches = 20_000;
-    let counter = Arc::clone(&executions);
-    builder.check(move || {
-        counter.fetch_add(1, Ordering::Relaxed);
-        body();
-    });
-    println!("{name}: {} executions", executions.load(Ordering::Relaxed));
-}
-
-/// One class of `capacity` buffers; a thread keeps two of them.
-fn pool(capacity: usize) -> BufferPool {
-    let config = BufferPoolConfig::builder().class(SIZE, capacity).thread_cache_bytes(2 * SIZE);
-    BufferPool::new(config.build().unwrap())
-}
-
-fn written(mut buffer: PooledBuffer, byte: u8) -> PooledBuffer {
-    assert!(buffer.is_empty());
-    buffer.resize(SIZE, byte);
-    buffer
-}
-
-/// Nothing handed out, and every buffer made accounted for.
-#[track_caller]
-fn assert_books(pool: &BufferPool) {
-    let stats = pool.stats();
-    assert_eq!(stats.currently_in_use, 0, "{stats}");
-    assert_eq!(stats.total_acquires, stats.total_returns, "{stats}");
-    assert_eq!(pool.trim() as u64, stats.idle_bytes, "what the books call idle is there: {stats}");
-    assert_eq!(pool.stats().live_bytes, 0, "{stats}");
-}
+use millpond::{PooledBuffer, PooledBytes};
 
 #[test]
 fn dropped_on_the_thread_that_acquired() {
-    model("owner", || {
+    model("owner", None, || {
         let pool = pool(1);
         let theirs = pool.clone();
         let other = thread::spawn(move || {
@@ -74,7 +37,7 @@ fn dropped_on_the_thread_that_acquired() {
 
 #[test]
 fn dropped_on_another_thread_while_the_first_acquires() {
-    model("other", || {
+    model("other", None, || {
         let pool = pool(2);
         let (send, receive) = mpsc::channel::<PooledBuffer>();
         let theirs = pool.clone();
@@ -99,7 +62,7 @@ fn dropped_on_another_thread_while_the_first_acquires() {
 
 #[test]
 fn given_back_at_thread_exit_while_another_acquires() {
-    model("exit", || {
+    model("exit", None, || {
         let pool = pool(2);
         drop(pool.acquire(SIZE));
         pool.flush_thread_cache();
@@ -126,7 +89,7 @@ fn given_back_at_thread_exit_while_another_acquires() {
 
 #[test]
 fn dropped_while_the_last_pool_handle_goes() {
-    model("close", || {
+    model("close", Some(4), || {
         let pool = pool(2);
         let mut cache = Cache::new(&pool);
         let held = written(cache.acquire(SIZE), 4);
@@ -141,7 +104,7 @@ fn dropped_while_the_last_pool_handle_goes() {
 
 #[test]
 fn dropped_after_the_last_pool_handle_is_gone() {
-    model("after", || {
+    model("after", None, || {
         let pool = pool(1);
         let buffer = written(pool.acquire(SIZE), 5);
         let shared = written(pool.acquire(SIZE), 6).into_shared();
@@ -160,7 +123,7 @@ fn dropped_after_the_last_pool_handle_is_gone() {
 
 #[test]
 fn the_last_two_shared_handles_drop_at_once() {
-    model("shared", || {
+    model("shared", Some(4), || {
         let pool = pool(1);
         let shared = written(pool.acquire(SIZE), 7).into_shared();
         let clone = shared.clone();
@@ -178,7 +141,7 @@ fn the_last_two_shared_handles_drop_at_once() {
 
 #[test]
 fn shared_by_two_threads_at_once() {
-    model("clone", || {
+    model("clone", None, || {
         let pool = pool(1);
         // loom's own `Arc` would be one more thing to explore; this one only carries the reference over.
         let shared = Arc::new(written(pool.acquire(SIZE), 8).into_shared());
@@ -194,7 +157,7 @@ fn shared_by_two_threads_at_once() {
 
 #[test]
 fn trimmed_while_another_thread_returns() {
-    model("trim", || {
+    model("trim", Some(4), || {
         let pool = pool(2);
         drop(pool.acquire(SIZE));
         pool.flush_thread_cache();

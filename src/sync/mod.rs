@@ -7,8 +7,9 @@
 //! ```
 //!
 //! Everything above names these types only through this module, so the models in `loom-tests` check
-//! the very code that ships. `tests/layering.rs` keeps the rule; clippy's `disallowed-types` cannot, as it
-//! looks through re-exports and would refuse these as well.
+//! the very code that ships, and with it copies of `bytes`, `crossbeam-queue` and `triomphe` whose atomics are
+//! loom's. `tests/layering.rs` keeps the rule; clippy's `disallowed-types` cannot, as it looks through
+//! re-exports and would refuse these as well.
 //!
 //! Absent on purpose: any unsafe code, and any logic of the pool.
 

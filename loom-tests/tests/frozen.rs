@@ -1,0 +1,152 @@
+//! Models of storage that is seen by `Bytes` and found again. The race probe in the copy of `bytes` rides with
+//! it: loom fails an execution in which a write is not ordered behind every read of the earlier owners.
+#![cfg(millpond_loom)]
+
+use bytes::Bytes;
+use loom::thread;
+use loom_tests::{SIZE, assert_books, outcomes, pool, written};
+use millpond::BufferPool;
+use millpond::model::Cache;
+
+/// How many buffers were made: one, if the frozen storage was found again.
+fn made(pool: &BufferPool) -> u64 {
+    pool.stats().total_allocations
+}
+
+fn read(bytes: Bytes, byte: u8) {
+    assert_eq!(&bytes[..], [byte; SIZE]);
+}
+
+#[test]
+fn last_bytes_dropped_while_the_owner_acquires() {
+    let made = outcomes("frozen", None, || {
+        let pool = pool(1);
+        let mut cache = Cache::new(&pool);
+        let buffer = written(cache.acquire(SIZE), 1);
+        let bytes = cache.freeze(buffer);
+        let reader = thread::spawn(move || read(bytes, 1));
+        let second = written(cache.acquire(SIZE), 2); // in the same storage if the reader is through
+        assert_eq!(&second[..], [2; SIZE]);
+        cache.give_back(second);
+        reader.join().unwrap();
+        drop(cache);
+        let made = made(&pool);
+        assert_books(&pool);
+        made
+    });
+    assert!(made.iter().copied().eq(1..=2), "{made:?}");
+}
+
+#[test]
+fn two_clones_dropped_while_the_owner_acquires() {
+    let made = outcomes("clones", None, || {
+        let pool = pool(1);
+        let mut cache = Cache::new(&pool);
+        let buffer = written(cache.acquire(SIZE), 1);
+        let bytes = cache.freeze(buffer);
+        let readers = [bytes.clone(), bytes].map(|bytes| thread::spawn(move || read(bytes, 1)));
+        let second = written(cache.acquire(SIZE), 2);
+        cache.give_back(second);
+        for reader in readers {
+            reader.join().unwrap();
+        }
+        drop(cache);
+        let made = made(&pool);
+        assert_books(&pool);
+        made
+    });
+    assert!(made.iter().copied().eq(1..=2), "{made:?}");
+}
+
+#[test]
+fn cloned_elsewhere_while_the_owner_acquires() {
+    let made = outcomes("cloning", None, || {
+        let pool = pool(1);
+        let mut cache = Cache::new(&pool);
+        let buffer = written(cache.acquire(SIZE), 1);
+        let bytes = cache.freeze(buffer);
+        let reader = thread::spawn(move || {
+            let part = bytes.slice(1..);
+            drop(bytes);
+            assert_eq!(&part[..], [1; SIZE - 1]);
+        });
+        let second = written(cache.acquire(SIZE), 2);
+        cache.give_back(second);
+        reader.join().unwrap();
+        drop(cache);
+        let made = made(&pool);
+        assert_books(&pool);
+        made
+    });
+    assert!(made.iter().copied().eq(1..=2), "{made:?}");
+}
+
+#[test]
+fn dropped_while_another_thread_finds_it_in_the_shared_queue() {
+    let made = outcomes("shared queue", None, || {
+        let pool = pool(1);
+        let mut cache = Cache::new(&pool);
+        let buffer = written(cache.acquire(SIZE), 1);
+        let bytes = cache.freeze(buffer);
+        let theirs = pool.clone();
+        let finder = thread::spawn(move || {
+            let mut cache = Cache::new(&theirs);
+            let second = written(cache.acquire(SIZE), 2);
+            cache.give_back(second);
+            drop(cache);
+        });
+        drop(cache); // a thread exits, and leaves what it froze to others
+        read(bytes, 1);
+        finder.join().unwrap();
+        pool.trim(); // what was still seen when the finder looked
+        let made = made(&pool);
+        assert_books(&pool);
+        made
+    });
+    assert!(made.iter().copied().eq(1..=2), "{made:?}");
+}
+
+#[test]
+fn the_last_two_shared_handles_drop_and_acquire() {
+    let made = outcomes("last two", Some(4), || {
+        let pool = pool(1);
+        let shared = written(pool.acquire(SIZE), 3).into_shared();
+        let clone = shared.clone();
+        let theirs = pool.clone();
+        let other = thread::spawn(move || {
+            assert_eq!(&clone[..], [3; SIZE]);
+            drop(clone);
+            drop(written(theirs.acquire(SIZE), 4)); // the same storage, if this was the last handle
+        });
+        assert_eq!(&shared[..], [3; SIZE]);
+        drop(shared);
+        drop(written(pool.acquire(SIZE), 5));
+        other.join().unwrap();
+        let stats = pool.stats();
+        assert_eq!((stats.currently_in_use, stats.total_returns), (0, 3), "{stats}");
+        made(&pool)
+    });
+    assert!(made.iter().copied().eq([2]), "it comes home once, to one of the two: {made:?}");
+}
+
+#[test]
+fn shared_made_plain_and_dropped_elsewhere() {
+    let made = outcomes("plain", None, || {
+        let pool = pool(1);
+        let shared = written(pool.acquire(SIZE), 6).into_shared();
+        let bytes = Bytes::from(shared.clone());
+        let theirs = pool.clone();
+        let reader = thread::spawn(move || {
+            read(bytes, 6);
+            theirs.flush_thread_cache();
+        });
+        drop(shared); // home at once, if the reader is through
+        drop(written(pool.acquire(SIZE), 7));
+        reader.join().unwrap();
+        pool.trim();
+        let made = made(&pool);
+        assert_books(&pool);
+        made
+    });
+    assert!(made.iter().copied().eq(1..=2), "{made:?}");
+}
