@@ -55,8 +55,6 @@ impl PooledBuffer {
     #[inline]
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn into_shared(self) -> PooledBytes {
-        let mut slot = self.into_slot();
-        slot.share();
-        PooledBytes::of(slot.shareable())
+        PooledBytes::of(self.into_slot().shareable())
     }
 }

@@ -13,8 +13,7 @@ use crate::sync::{Arc, Shared};
 /// written to; the storage goes back to the pool at the very drop of the last handle.
 ///
 /// Making the first handle, and dropping the last, takes neither a malloc nor a locked instruction; each
-/// further one takes a locked instruction to make and one to drop, and no malloc. (Of two threads that drop the
-/// last two in the same nanoseconds, one makes a small malloc.)
+/// further one takes a locked instruction to make and one to drop, and no malloc.
 ///
 /// # Examples
 ///
@@ -196,18 +195,17 @@ impl Drop for PooledBytes {
     #[inline]
     fn drop(&mut self) {
         let Some(slot) = self.slot.take() else { return };
-        match Shared::try_unique(slot) {
-            Ok(mut slot) => {
-                slot.recover(0, 0);
-                thread::give_back(slot);
+        // Whether it is the only one is a load. If it was not, and the others go at the same time, the decrement tells
+        // which is the last: of any number that go at once, exactly one gets the slot.
+        let last = Shared::try_unique(slot).or_else(|slot| {
+            if let Some(sample) = slot.sample {
+                slot.hides(sample, self.len);
             }
-            Err(slot) => {
-                if let Some(sample) = slot.sample {
-                    slot.hides(sample, self.len);
-                }
-                // If the others went in the meantime, this is the last after all: see `Slot::drop`.
-                drop(slot);
-            }
+            Shared::into_unique(slot).ok_or(())
+        });
+        if let Ok(mut slot) = last {
+            slot.recover(0, 0);
+            thread::give_back(slot);
         }
     }
 }

@@ -4,7 +4,6 @@ use core::num::NonZeroU32;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::core::{Ask, Core};
-use super::thread;
 use crate::sync::{Arc, Unique};
 
 /// What a handle points to: the storage, and all that must find its way back with it.
@@ -23,8 +22,6 @@ pub(super) struct Slot {
     class: usize,
     /// The sampling detector's mark, while it follows this acquire.
     pub(super) sample: Option<NonZeroU32>,
-    /// Whether [`PooledBytes`](super::PooledBytes) hold it.
-    shared: bool,
     /// While it lies in a shared queue: the next of its chain.
     pub(super) next: Option<Unique<Slot>>,
 }
@@ -40,7 +37,7 @@ impl Slot {
         let mut storage = BytesMut::with_capacity(bytes);
         // A buffer that was split once keeps its shared header for life and freezes without a malloc.
         drop(storage.split_to(0));
-        Unique::new(Self { storage, core: Arc::clone(core), class, sample: None, shared: false, next: None })
+        Unique::new(Self { storage, core: Arc::clone(core), class, sample: None, next: None })
     }
 
     /// Index of the class, as an index into tables: none if the storage is from the heap or displaced.
@@ -73,16 +70,9 @@ impl Slot {
         }
     }
 
-    /// From now on [`PooledBytes`](super::PooledBytes) hold the slot, until one of them recovers it.
-    #[inline]
-    pub(super) fn share(&mut self) {
-        self.shared = true;
-    }
-
     /// Of what was written, keeps `len` bytes from `start` on, for one exclusive owner.
     #[inline]
     pub(super) fn recover(&mut self, start: usize, len: usize) {
-        self.shared = false;
         self.storage.truncate(start + len);
         if start > 0 {
             self.storage.advance(start);
@@ -121,20 +111,9 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let storage = mem::take(&mut self.storage);
-        if self.shared {
-            // Two handles dropped at once, each saw the other's, and the counter made this one the last: what
-            // they held goes home in a new slot.
-            let core = Arc::clone(&self.core);
-            let (class, sample) = (self.class, self.sample);
-            let mut slot = Unique::new(Self { storage, core, class, sample, shared: false, next: None });
-            slot.storage.clear();
-            thread::give_back(slot);
-        } else {
-            // In this order: memory first, then its bytes in the budget.
-            drop(storage);
-            self.core.unmake(self.class());
-        }
+        // In this order: memory first, then its bytes in the budget.
+        drop(mem::take(&mut self.storage));
+        self.core.unmake(self.class());
     }
 }
 
