@@ -3,7 +3,7 @@
 //! ```text
 //!                 ┌─ real.rs   std, crossbeam and triomphe, what users run
 //!  crate::sync ───┼─ bare.rs   the same without std: alloc and a spin lock
-//!                 └─ model.rs  the same names from loom, under `--cfg millpond_loom`
+//!                 └─ model.rs  the same names from a checker: `--cfg millpond_loom`, `--cfg millpond_shuttle`
 //! ```
 //!
 //! Everything above names these types only through this module, so the models in `loom-tests` check
@@ -24,17 +24,17 @@ pub(crate) mod statistic {
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 }
 
-#[cfg(all(not(millpond_loom), not(feature = "std")))]
+#[cfg(all(not(any(millpond_loom, millpond_shuttle)), not(feature = "std")))]
 mod bare;
-#[cfg(all(not(millpond_loom), not(feature = "std")))]
+#[cfg(all(not(any(millpond_loom, millpond_shuttle)), not(feature = "std")))]
 pub(crate) use bare::{Arc, ClassQueue, Mutex, Shared, Unique, atomic};
 
-#[cfg(all(not(millpond_loom), feature = "std"))]
+#[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
 mod real;
-#[cfg(all(not(millpond_loom), feature = "std"))]
+#[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
 pub(crate) use real::{Arc, ClassQueue, Mutex, Shared, Undropped, Unique, atomic, thread_local};
 
-#[cfg(millpond_loom)]
+#[cfg(any(millpond_loom, millpond_shuttle))]
 mod model;
-#[cfg(millpond_loom)]
-pub(crate) use model::{Arc, ClassQueue, Mutex, Shared, Undropped, Unique, atomic, thread_local};
+#[cfg(any(millpond_loom, millpond_shuttle))]
+pub(crate) use model::{Arc, ClassQueue, Mutex, Shared, Undropped, Unique, atomic, checker, thread_local};

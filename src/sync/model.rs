@@ -1,35 +1,41 @@
-//! The same names from loom, whose scheduler explores every interleaving of their operations.
+//! The same names from a checker that schedules the threads itself: loom explores every interleaving of their
+//! operations, shuttle plays out random ones.
 //!
 //! The queue and the counted references are those that ship, and so is `bytes` above: `loom-tests` builds all three
-//! from copies whose own atomics are loom's.
+//! from copies whose own atomics are loom's. To shuttle each of their operations is one step.
 
 use std::ops::Deref;
 use std::sync::PoisonError;
 
-use loom::sync::MutexGuard;
+#[cfg(millpond_loom)]
+pub(crate) use loom as checker;
+#[cfg(not(millpond_loom))]
+pub(crate) use shuttle as checker;
 
+use checker::sync::MutexGuard;
+
+pub(crate) use checker::sync::Arc;
 pub(crate) use crossbeam_queue::ArrayQueue as ClassQueue;
-pub(crate) use loom::sync::Arc;
 pub(crate) use triomphe::{Arc as Shared, UniqueArc as Unique};
 
 /// Loom's thread locals are made when they are first used, so its macro knows no `const` blocks.
 macro_rules! model_thread_local {
     (static $name:ident: $type:ty = const { $init:expr };) => {
-        loom::thread_local! { static $name: $type = $init; }
+        $crate::sync::checker::thread_local! { static $name: $type = $init; }
     };
 }
 pub(crate) use model_thread_local as thread_local;
 
 pub(crate) mod atomic {
-    pub(crate) use loom::sync::atomic::{AtomicUsize, Ordering, fence};
+    pub(crate) use super::checker::sync::atomic::{AtomicUsize, Ordering, fence};
 }
 
 #[derive(Default)]
-pub(crate) struct Mutex<T>(loom::sync::Mutex<T>);
+pub(crate) struct Mutex<T>(checker::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
     pub(crate) fn new(value: T) -> Self {
-        Self(loom::sync::Mutex::new(value))
+        Self(checker::sync::Mutex::new(value))
     }
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
@@ -37,7 +43,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// Loom ends a thread's locals in an order of its own, so here each must look after itself.
+/// A checker ends a thread's locals in an order of its own, so here each must look after itself.
 pub(crate) struct Undropped<T>(T);
 
 impl<T> Undropped<T> {

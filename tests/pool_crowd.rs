@@ -1,0 +1,164 @@
+//! Eight threads that do anything to one pool, under random schedules: too many for loom to explore them all.
+//!
+//! ```sh
+//! RUSTFLAGS="--cfg millpond_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --release --test pool_crowd
+//! ```
+//!
+//! `MILLPOND_SCHEDULES` is the number of schedules, 20000 unless it is set. Shuttle prints the schedule of a failure,
+//! which `shuttle::replay` plays again. It switches threads at each atomic, lock and thread local of the pool, not
+//! inside `bytes`, the queue and the counted references: those are loom's part.
+#![cfg(millpond_shuttle)]
+
+use std::env;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use millpond::{Acquire, AcquireError, BufferPool, BufferPoolConfig, PooledBuffer, PooledBytes};
+use shuttle::future::block_on;
+use shuttle::rand::{Rng, thread_rng};
+use shuttle::sync::{Arc, Mutex};
+use shuttle::thread;
+
+const THREADS: usize = 8;
+const STEPS: usize = 10;
+const CLASSES: [(usize, usize); 2] = [(8, 3), (32, 2)];
+const LIMIT: usize = 96;
+
+enum Held {
+    Buffer(PooledBuffer),
+    Shared(PooledBytes),
+    Plain(Bytes),
+}
+
+#[derive(Clone)]
+struct World {
+    pool: BufferPool,
+    /// Where threads leave what others take.
+    table: Arc<Mutex<Vec<Held>>>,
+}
+
+impl World {
+    /// Before a thread waits, or ends: so nobody waits for what lies there and is in nobody's mind.
+    fn clear_the_table(&self) {
+        let left: Vec<_> = self.table.lock().unwrap().drain(..).collect();
+        left.into_iter().for_each(check);
+    }
+}
+
+#[test]
+fn schedules_by_chance() {
+    shuttle::check_random(crowd, schedules());
+}
+
+/// Few, but the worst, switches: finds a bug of three with a probability that the paper of the method states.
+#[test]
+fn schedules_of_three_switches() {
+    shuttle::check_pct(crowd, schedules(), 3);
+}
+
+fn schedules() -> usize {
+    env::var("MILLPOND_SCHEDULES").map_or(20_000, |count| count.parse().unwrap())
+}
+
+fn crowd() {
+    let mut dice = thread_rng();
+    let limit = if dice.gen_bool(0.5) { LIMIT } else { usize::MAX };
+    let config = BufferPoolConfig::builder().classes(CLASSES).byte_limit(limit).decay_interval(None);
+    let config = config.thread_cache_bytes([0, 32, 128][dice.gen_range(0..3)]);
+    let config = config.serve_from_next_class(dice.gen_bool(0.3)).wipe_on_return(dice.gen_bool(0.2));
+    let world = World { pool: BufferPool::new(config.build().unwrap()), table: Arc::default() };
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let world = world.clone();
+            thread::spawn(move || live(&world))
+        })
+        .collect();
+    assert!(world.pool.stats().live_bytes <= limit as u64);
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    world.pool.trim();
+    let stats = world.pool.stats();
+    assert_eq!((stats.currently_in_use, stats.currently_parked, stats.waiting), (0, 0, 0), "{stats:#}");
+    assert_eq!((stats.live_bytes, stats.idle_bytes), (0, 0), "{stats:#}");
+    assert_eq!(stats.total_acquires, stats.total_returns, "{stats:#}");
+    assert!(stats.high_water_bytes <= limit as u64, "{stats:#}");
+}
+
+fn live(world: &World) {
+    let mut dice = thread_rng();
+    let mut held = Vec::new();
+    let mut in_line: Option<(Acquire, usize)> = None;
+    for _ in 0..STEPS {
+        let size = dice.gen_range(1..=CLASSES[1].0);
+        match dice.gen_range(0..13) {
+            0..=2 => held.push(written(world.pool.acquire(size), size)),
+            3 => held.extend(world.pool.try_acquire(size).map(|buffer| written(buffer, size))),
+            4 | 5 => {
+                // Who waits holds nothing, or everybody could wait for everybody.
+                held.drain(..).for_each(check);
+                in_line = None;
+                world.clear_the_table();
+                let buffer = block_on(world.pool.acquire_async(size)).unwrap();
+                held.push(written(buffer, size));
+            }
+            6 => world.table.lock().unwrap().extend(held.pop()),
+            7 => held.extend(world.table.lock().unwrap().pop()),
+            8 | 9 => match held.pop() {
+                Some(Held::Buffer(buffer)) if dice.gen_bool(0.5) => held.push(Held::Plain(buffer.freeze())),
+                Some(Held::Buffer(buffer)) => held.push(Held::Shared(buffer.into_shared())),
+                Some(Held::Shared(shared)) => {
+                    let clone = Held::Shared(shared.clone());
+                    world.table.lock().unwrap().push(clone);
+                    held.push(Held::Shared(shared));
+                }
+                other => held.extend(other),
+            },
+            10 => match dice.gen_range(0..3) {
+                0 => drop(world.pool.trim()),
+                1 => drop(world.pool.decay()),
+                _ => world.pool.flush_thread_cache(),
+            },
+            11 => {
+                // Leaves the line, perhaps while it is being served, or looks whether it was.
+                in_line = match in_line {
+                    None => Some((world.pool.acquire_async(size), size)),
+                    Some(_) if dice.gen_bool(0.5) => None,
+                    Some((mut waits, size)) => match poll_once(&mut waits) {
+                        Poll::Ready(buffer) => {
+                            held.push(written(buffer.unwrap(), size));
+                            None
+                        }
+                        Poll::Pending => Some((waits, size)),
+                    },
+                }
+            }
+            _ => held.drain(..1.min(held.len())).for_each(check),
+        }
+    }
+    drop(in_line);
+    held.drain(..).for_each(check);
+    world.clear_the_table();
+}
+
+fn poll_once(waits: &mut Acquire) -> Poll<Result<PooledBuffer, AcquireError>> {
+    Pin::new(waits).poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn written(mut buffer: PooledBuffer, size: usize) -> Held {
+    assert!(buffer.is_empty());
+    buffer.resize(size, size as u8);
+    Held::Buffer(buffer)
+}
+
+/// Nobody else wrote to it.
+fn check(held: Held) {
+    let bytes = match &held {
+        Held::Buffer(buffer) => &buffer[..],
+        Held::Shared(shared) => &shared[..],
+        Held::Plain(plain) => &plain[..],
+    };
+    assert!(bytes.iter().all(|&byte| usize::from(byte) == bytes.len()), "{bytes:?}");
+}
