@@ -80,6 +80,24 @@ fn a_buffer_granted_to_who_leaves_goes_to_the_next() {
 }
 
 #[test]
+fn room_granted_to_who_leaves_reaches_whoever_begins_to_wait() {
+    // No queue is touched between the release and the look at the state: only the fences order the two.
+    model("room and wait", Some(4), || {
+        let pool = pool(LARGE);
+        let held = [pool.acquire(SMALL), pool.acquire(SMALL)];
+        let mut leaves = pool.acquire_async(LARGE);
+        assert!(poll_once(&mut leaves).is_pending());
+        drop(held); // both are freed for it
+        assert_eq!((pool.stats().waiting, pool.stats().idle_buffers), (0, 0));
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(LARGE)).unwrap()));
+        drop(leaves);
+        waiter.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
 fn two_waiters_are_both_served() {
     model("two waiters", Some(3), || {
         let pool = pool(LARGE);

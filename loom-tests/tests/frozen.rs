@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use loom::thread;
-use loom_tests::{SIZE, assert_books, outcomes, pool, written};
+use loom_tests::{SIZE, assert_books, model, outcomes, pool, written};
 use millpond::BufferPool;
 use millpond::model::Cache;
 
@@ -149,4 +149,18 @@ fn shared_made_plain_and_dropped_elsewhere() {
         made
     });
     assert!(made.iter().copied().eq(1..=2), "{made:?}");
+}
+
+#[test]
+fn read_while_the_pool_closes() {
+    model("frozen close", Some(3), || {
+        let pool = pool(1);
+        let mut cache = Cache::new(&pool);
+        let buffer = written(cache.acquire(SIZE), 8);
+        let bytes = cache.freeze(buffer);
+        let closing = thread::spawn(move || drop(pool));
+        drop(cache); // what it follows goes to the queue that the close sweeps
+        read(bytes, 8);
+        closing.join().unwrap();
+    });
 }

@@ -1,0 +1,148 @@
+//! Models of the queues that all threads share, and of the stats over all of them.
+#![cfg(millpond_loom)]
+
+use loom::thread;
+use loom_tests::{SIZE, assert_books, outcomes, pool, written};
+use millpond::model::Cache;
+use millpond::{BufferPool, BufferPoolConfig, BufferPoolStats};
+
+/// Buffers move in twos, and a thread keeps one or two: who leases first gets more.
+fn pool_of_batches() -> BufferPool {
+    let config = BufferPoolConfig::builder().class(SIZE, 16).thread_cache_bytes(8 * SIZE);
+    BufferPool::new(config.byte_limit(16 * SIZE).decay_interval(None).build().unwrap())
+}
+
+/// Two buffers in the shared queue, none in a cache.
+fn pool_with_two_idle() -> BufferPool {
+    let pool = pool(2);
+    drop([pool.acquire(SIZE), pool.acquire(SIZE)]);
+    pool.flush_thread_cache();
+    pool
+}
+
+#[test]
+fn one_thread_refills_while_another_spills() {
+    let hits = outcomes("refill and spill", Some(3), || {
+        let pool = pool_of_batches();
+        let mut theirs = Cache::new(&pool);
+        let held = [1, 2, 3].map(|byte| written(theirs.acquire(SIZE), byte));
+        drop(pool.acquire(SIZE));
+        pool.flush_thread_cache();
+        let other = thread::spawn(move || {
+            for buffer in held {
+                theirs.give_back(buffer); // the second or the third is too many to keep
+            }
+            drop(theirs);
+        });
+        let mut cache = Cache::new(&pool);
+        let first = written(cache.acquire(SIZE), 4); // and one more, if it lies there
+        let second = written(cache.acquire(SIZE), 5);
+        assert_eq!((&first[..], &second[..]), (&[4; SIZE][..], &[5; SIZE][..]));
+        cache.give_back(first);
+        cache.give_back(second);
+        drop(cache);
+        other.join().unwrap();
+        let stats = pool.stats();
+        assert_eq!(stats.idle_buffers, stats.total_allocations, "moved, not freed: {stats}");
+        assert_books(&pool);
+        (stats.cache_hits, stats.shared_hits)
+    });
+    // The second out of the batch; out of the queue, as it was spilled too late for the batch; new.
+    assert!(hits.iter().copied().eq([(0, 1), (0, 2), (1, 1)]), "{hits:?}");
+}
+
+#[test]
+fn trimmed_while_another_thread_acquires() {
+    let freed = outcomes("trim and acquire", None, || {
+        let pool = pool_with_two_idle();
+        let theirs = pool.clone();
+        let other = thread::spawn(move || {
+            let mut cache = Cache::new(&theirs);
+            let buffer = written(cache.acquire(SIZE), 1);
+            drop(cache);
+            buffer
+        });
+        let freed = pool.trim();
+        let held = other.join().unwrap();
+        assert_eq!(&held[..], [1; SIZE]);
+        let stats = pool.stats();
+        assert_eq!(stats.live_bytes + freed as u64, stats.total_allocations * SIZE as u64, "{stats}");
+        drop(held);
+        assert_books(&pool);
+        freed / SIZE
+    });
+    assert!(freed.iter().copied().eq([1, 2]), "{freed:?}");
+}
+
+#[test]
+fn trimmed_while_another_thread_finds_what_was_frozen() {
+    let freed = outcomes("trim and reclaim", Some(4), || {
+        let pool = pool(2);
+        let mut cache = Cache::new(&pool);
+        let buffer = written(cache.acquire(SIZE), 1);
+        let bytes = cache.freeze(buffer);
+        drop(cache); // now it lies in the shared queue, in use
+        let theirs = pool.clone();
+        let other = thread::spawn(move || {
+            let mut cache = Cache::new(&theirs);
+            let second = written(cache.acquire(SIZE), 2);
+            cache.give_back(second);
+            drop(cache);
+        });
+        drop(bytes);
+        let freed = pool.trim();
+        other.join().unwrap();
+        let rest = pool.trim(); // it may have been in the other's hands, seen in use before
+        let stats = pool.stats();
+        assert_eq!((freed + rest) as u64, stats.total_allocations * SIZE as u64, "{stats}");
+        assert_books(&pool);
+        (freed / SIZE, stats.reclaimed_hits)
+    });
+    // Found by the other and kept, found and trimmed behind its return, trimmed instead.
+    assert!(freed.is_superset(&[(0, 1), (1, 1), (1, 0)].into()), "{freed:?}");
+}
+
+/// Nothing that is counted up was counted down.
+#[track_caller]
+fn assert_went_on(before: &BufferPoolStats, after: &BufferPoolStats) {
+    let sums = |stats: &BufferPoolStats| {
+        let hits = [stats.cache_hits, stats.shared_hits, stats.reclaimed_hits];
+        [hits[0], hits[1], hits[2], stats.total_acquires, stats.total_allocations, stats.total_returns]
+    };
+    assert!(
+        sums(before).iter().zip(sums(after)).all(|(before, after)| *before <= after),
+        "{before}; {after}"
+    );
+}
+
+#[test]
+fn stats_while_caches_come_and_go() {
+    let seen = outcomes("snapshot and update", Some(5), || {
+        let pool = pool(1);
+        let mut mine = Cache::new(&pool);
+        let held = mine.acquire(SIZE);
+        let theirs = pool.clone();
+        let other = thread::spawn(move || {
+            let mut cache = Cache::new(&theirs);
+            let buffer = written(cache.acquire(SIZE), 1);
+            cache.give_back(buffer);
+            drop(cache); // its numbers move to the sums of those that are gone
+        });
+        let first = pool.stats();
+        let second = pool.stats();
+        assert!(first.total_acquires >= 1 && first.currently_in_use >= 1, "its own is in it: {first}");
+        assert_went_on(&first, &second);
+        mine.give_back(held);
+        drop(mine);
+        let third = pool.stats();
+        assert_went_on(&second, &third);
+        assert!(third.total_returns >= 1, "its own is in it: {third}");
+        other.join().unwrap();
+        let last = pool.stats();
+        assert_went_on(&third, &last);
+        assert_eq!((last.total_acquires, last.total_returns), (2, 2), "{last}");
+        assert_books(&pool);
+        (first.total_acquires, second.total_acquires)
+    });
+    assert!(seen.iter().copied().eq([(1, 1), (1, 2), (2, 2)]), "{seen:?}");
+}
