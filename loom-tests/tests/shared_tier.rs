@@ -53,7 +53,7 @@ fn one_thread_refills_while_another_spills() {
 
 #[test]
 fn trimmed_while_another_thread_acquires() {
-    let freed = outcomes("trim and acquire", None, || {
+    let freed = outcomes("trim and acquire", Some(4), || {
         let pool = pool_with_two_idle();
         let theirs = pool.clone();
         let other = thread::spawn(move || {

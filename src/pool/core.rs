@@ -5,6 +5,7 @@ use core::panic::Location;
 
 use super::budget::Budget;
 use super::care::Care;
+use super::chains::Chain;
 use super::class::Class;
 use super::config::BufferPoolConfig;
 use super::counters::{Counters, Totals};
@@ -193,8 +194,8 @@ impl Core {
             while let Some(slot) = class.pop_ready() {
                 drop(slot);
             }
-            while let Some(parked) = class.pop_parked() {
-                drop(parked);
+            while let Some(chain) = class.parked.pop() {
+                class.parked.vacate(chain.count());
             }
         }
         let orphans = mem::take(&mut *self.orphans.lock());
@@ -219,7 +220,7 @@ impl Core {
     pub(super) fn share_ready(
         &self,
         class: &Class,
-        slots: impl IntoIterator<Item = Unique<Slot>, IntoIter: DoubleEndedIterator>,
+        slots: impl IntoIterator<Item = Unique<Slot>, IntoIter: DoubleEndedIterator + ExactSizeIterator>,
     ) {
         self.lay_down(class, slots);
         self.settle();
@@ -229,21 +230,25 @@ impl Core {
     pub(super) fn lay_down(
         &self,
         class: &Class,
-        slots: impl IntoIterator<Item = Unique<Slot>, IntoIter: DoubleEndedIterator>,
+        slots: impl IntoIterator<Item = Unique<Slot>, IntoIter: DoubleEndedIterator + ExactSizeIterator>,
     ) -> usize {
         let keeps = self.care.as_ref().is_none_or(|care| !care.keeps_nothing_shared());
-        if keeps { class.push_ready(slots) * class.size } else { slots.into_iter().count() * class.size }
+        let freed = if keeps { class.push_ready(slots) } else { slots.into_iter().count() };
+        freed * class.size
     }
 
     /// Lays a frozen slot into the shared queue; hands it back if that has no place, or the budget no lease.
     pub(super) fn park(&self, parked: Parked) -> Result<(), Parked> {
-        match self.class(parked.index()) {
-            Some(class) if class.parked_len() < class.capacity && self.budget.lease_all(class.size) => {
-                self.adopt(class, parked);
-                Ok(())
-            }
-            _ => Err(parked),
+        let Some(class) = self.class(parked.index()).filter(|class| class.parked.reserve(1) == 1) else {
+            return Err(parked);
+        };
+        if !self.budget.lease_all(class.size) {
+            class.parked.vacate(1);
+            return Err(parked);
         }
+        class.parked.push([parked.0]);
+        self.settle();
+        Ok(())
     }
 
     /// Takes over a frozen slot, together with the lease for it, from a thread that ends.
@@ -253,46 +258,67 @@ impl Core {
     }
 
     fn put_back(&self, class: &Class, parked: Parked) {
-        if let Err(parked) = class.push_parked(parked) {
+        if class.parked.reserve(1) == 1 {
+            class.parked.push([parked.0]);
+        } else {
             self.orphans.lock().push(parked);
             self.orphaned.store(true, Ordering::Relaxed);
         }
     }
 
-    /// A frozen slot of the class that is free again, among the first few of the shared queue.
-    pub(super) fn reclaim_shared(&self, class: &Class) -> Option<Unique<Slot>> {
+    /// Whether [`reclaim_shared`](Self::reclaim_shared) has anything to look at, at some recent moment.
+    pub(super) fn has_parked(&self, index: usize) -> bool {
         // Ordering: Relaxed, a hint: who does not see it yet leaves the orphans to the next one.
+        self.class(index).is_some_and(|class| class.parked.len() > 0) || self.orphaned.load(Ordering::Relaxed)
+    }
+
+    /// Frozen slots of the class that are free again, among the first few of the shared queue. The caller settles.
+    pub(super) fn reclaim_shared(&self, class: &Class, found: impl FnMut(Unique<Slot>)) {
+        // Ordering: Relaxed, as above.
         if self.orphaned.load(Ordering::Relaxed) {
             self.find_free_orphans(PARKED_SCAN);
         }
-        let slot = self.scan_parked(class, PARKED_SCAN);
-        self.settle();
-        slot
+        self.scan_parked(class, PARKED_SCAN, false, found);
     }
 
-    /// Looks at the first `scan` of the shared queue; those that are still in use go to its back.
-    fn scan_parked(&self, class: &Class, scan: usize) -> Option<Unique<Slot>> {
-        for _ in 0..scan.min(class.parked_len()) {
-            match class.pop_parked()?.reclaim(class.size) {
-                Ok(mut slot) => {
-                    slot.came_back();
-                    self.budget.end_lease(class.size);
-                    return Some(slot);
+    /// Hands `found` the frozen slots that are free again, chain by chain, until `looks` were in use, or, unless `all` are
+    /// wanted, behind the first chain with any. Those that are in use go to the back.
+    fn scan_parked(&self, class: &Class, mut looks: usize, all: bool, mut found: impl FnMut(Unique<Slot>)) {
+        for _ in 0..class.parked.chains() {
+            let Some(mut chain) = class.parked.pop() else { break };
+            let (mut used, mut free) = (Chain::default(), 0);
+            while looks > 0
+                && let Some(slot) = chain.next()
+            {
+                match Parked(slot).reclaim(class.size) {
+                    Ok(mut slot) => {
+                        slot.came_back();
+                        self.budget.end_lease(class.size);
+                        free += 1;
+                        found(slot);
+                    }
+                    Err(parked) => {
+                        looks -= 1;
+                        used.prepend(parked.0);
+                    }
                 }
-                Err(parked) => self.put_back(class, parked),
+            }
+            // In the order in which they were.
+            used.for_each(|slot| chain.prepend(slot));
+            class.parked.put_back(chain);
+            class.parked.vacate(free);
+            if looks == 0 || free > 0 && !all {
+                break;
             }
         }
-        None
     }
 
-    /// Lays the frozen slots that are free by now, among the first `scan` of each queue, down as ready ones. The
+    /// Lays the frozen slots that are free by now, among the first of each queue, down as ready ones. The
     /// caller settles. Returns the bytes freed.
-    fn find_free(&self, scan: usize) -> usize {
-        let mut freed = self.find_free_orphans(scan);
+    fn find_free(&self, looks: usize) -> usize {
+        let mut freed = self.find_free_orphans(looks);
         for class in &self.classes {
-            for _ in 0..scan.min(class.parked_len()) {
-                freed += self.scan_parked(class, 1).map_or(0, |slot| self.lay_down_free(class, slot));
-            }
+            self.scan_parked(class, looks, true, |slot| freed += self.lay_down_free(class, slot));
         }
         freed
     }
@@ -332,7 +358,13 @@ impl Core {
             class.note_low_water();
             return Some(Grant::Ready(slot));
         }
-        if let Some(slot) = self.scan_parked(class, PARKED_SCAN) {
+        let mut free = None;
+        self.scan_parked(class, PARKED_SCAN, false, |slot| {
+            if let Some(another) = free.replace(slot) {
+                self.lay_down_free(class, another);
+            }
+        });
+        if let Some(slot) = free {
             return Some(Grant::Reclaimed(slot));
         }
         if self.budget.reserve(class.size) {

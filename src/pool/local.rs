@@ -1,8 +1,9 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 
-use super::class::{Class, MAX_CHAIN};
-use super::core::{Ask, CLOSED, Core, PARKED_SCAN, WAITING};
+use super::chains::MAX_CHAIN;
+use super::class::Class;
+use super::core::{Ask, CLOSED, Core, WAITING};
 use super::counters::{ClassCounters, Counters};
 use super::line::Line;
 use super::slot::{Parked, Slot};
@@ -200,10 +201,41 @@ impl LocalCache {
                 self.parked_left -= local.size;
                 local.parked.push(parked);
             }
-            _ => self.core.park(parked)?,
+            _ => self.park_beyond(index, parked)?,
         }
         self.counters.of(index).parked.bump();
         Ok(())
+    }
+
+    /// The quota is used up: the oldest of this class go to the shared queue, where any thread finds them. Under a byte
+    /// limit only the new one does, if there is a lease for it.
+    fn park_beyond(&mut self, index: usize, parked: Parked) -> Result<(), Parked> {
+        let unlimited = self.core.budget.limit() == usize::MAX;
+        let old = self.classes.get(index).map_or(0, |local| local.parked.len().div_ceil(2));
+        if !unlimited || self.share_oldest(index, old) == 0 {
+            return self.core.park(parked);
+        }
+        if let Some(local) = self.classes.get_mut(index) {
+            self.parked_left -= local.size;
+            local.parked.push(parked);
+        }
+        Ok(())
+    }
+
+    /// Lays up to `count` of the oldest frozen slots of the class, at most a chain, into the shared queue. Returns how many.
+    fn share_oldest(&mut self, index: usize, count: usize) -> usize {
+        let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) else {
+            return 0;
+        };
+        let count = class.parked.reserve(count);
+        local.parked.give_oldest(count, |oldest| class.parked.push(oldest));
+        // Their part of the lease went with them.
+        let bytes = count * class.size;
+        let lease = self.core.budget.lease(bytes);
+        self.lease = self.lease - bytes + lease;
+        self.parked_left += lease;
+        self.core.settle();
+        count
     }
 
     /// Lays all that is idle into the shared queues, and of what is frozen and in use as much as they have
@@ -213,7 +245,7 @@ impl LocalCache {
         let mut lease_left = self.lease_of_parked();
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             local.limit = 0;
-            freed += self.core.lay_down(class, local.ready.drain(..).chain(local.guarded.drain(..)));
+            freed += self.core.lay_down(class, local.stack(self.careful).drain(..));
             for _ in 0..local.parked.len() {
                 let Some(parked) = local.parked.pop() else { break };
                 match parked.reclaim(class.size) {
@@ -223,15 +255,18 @@ impl LocalCache {
                         local.counters.unparked.bump();
                         freed += self.core.lay_down(class, [slot]);
                     }
-                    // Its part of the lease goes with it, so that nobody takes that in between.
-                    Err(parked) => match class.push_parked(parked) {
-                        Ok(()) => {
-                            lease_left -= class.size;
-                            self.lease -= class.size;
-                        }
-                        Err(parked) => local.parked.push(parked),
-                    },
+                    Err(parked) => local.parked.push(parked),
                 }
+            }
+            // What is in use goes, with its part of the lease, so that nobody takes that in between.
+            loop {
+                let count = class.parked.reserve(local.parked.len());
+                if count == 0 {
+                    break;
+                }
+                local.parked.give_oldest(count, |oldest| class.parked.push(oldest));
+                lease_left -= count * class.size;
+                self.lease -= count * class.size;
             }
         }
         self.core.budget.end_lease(self.lease - lease_left);
@@ -261,37 +296,33 @@ impl LocalCache {
     /// The first of this thread's frozen slots that is free again.
     fn reclaim_own(&mut self, index: usize) -> Option<Unique<Slot>> {
         let local = self.classes.get_mut(index)?;
-        for _ in 0..PARKED_SCAN.min(local.parked.len()) {
-            match local.parked.pop()?.reclaim(local.size) {
-                Ok(mut slot) => {
-                    self.parked_left += local.size;
-                    local.counters.reclaimed_hits.bump();
-                    if self.careful {
-                        slot.came_back();
-                    }
-                    return Some(slot);
-                }
-                Err(parked) => local.parked.push(parked),
-            }
+        let mut slot = local.parked.reclaim(local.size)?;
+        self.parked_left += local.size;
+        local.counters.reclaimed_hits.bump();
+        if self.careful {
+            slot.came_back();
         }
-        None
+        Some(slot)
     }
 
     /// From what belongs to no thread, or new.
     #[cold]
     fn fetch(&mut self, index: usize) -> Option<Unique<Slot>> {
         self.look_at_the_clock();
+        let in_the_way = self.classes.get_mut(index).map_or(0, |local| local.parked.in_the_way());
+        if in_the_way > 0 {
+            self.share_oldest(index, in_the_way);
+        }
         if self.core.state() & (CLOSED | WAITING) != 0 || self.core.refuses() {
             return None; // those who wait come first, and of a closed pool nobody keeps anything
         }
         if let Some(slot) = self.refill(index) {
             return Some(slot);
         }
-        let class = self.core.class(index)?;
-        if let Some(slot) = self.core.reclaim_shared(class) {
-            self.counters.of(index).reclaimed_hits.bump();
+        if let Some(slot) = self.refill_with_free(index) {
             return Some(slot);
         }
+        let class = self.core.class(index)?;
         if self.core.budget.reserve(class.size) {
             self.counters.of(index).made.bump();
             return Some(Core::make(&self.core, index));
@@ -338,6 +369,34 @@ impl LocalCache {
         local.counters.shared_hits.bump();
         class.note_low_water();
         Some(slot)
+    }
+
+    /// The same with frozen ones that are free again.
+    fn refill_with_free(&mut self, index: usize) -> Option<Unique<Slot>> {
+        if !self.core.has_parked(index) {
+            return None;
+        }
+        self.promise(index);
+        let careful = self.careful;
+        let class = self.core.class(index)?;
+        let local = self.classes.get_mut(index)?;
+        let limit = local.limit;
+        let mut first = None;
+        self.core.reclaim_shared(class, |slot| {
+            if first.is_none() {
+                first = Some(slot);
+                return;
+            }
+            local.counters.unparked.bump();
+            let stack = local.stack(careful);
+            if stack.len() < limit {
+                stack.push(slot);
+            } else {
+                self.core.lay_down(class, [slot]);
+            }
+        });
+        self.core.settle();
+        first.inspect(|_| local.counters.reclaimed_hits.bump())
     }
 
     /// Lays a slot onto its stack, whose limit may have to grow for it; else into the shared queue.

@@ -36,7 +36,7 @@
 //! |---|---|
 //! | `config`, `preset`, `suggest` | what may be asked of a pool |
 //! | `slot` | storage with its way home |
-//! | `class` | the shared queues of one size |
+//! | `chains`, `class` | the shared queues of one size |
 //! | `budget`, `wait` | the byte limit, and who waits for it |
 //! | `core` | all of it together: closing, giving way, trimming, decay |
 //! | `local`, `thread` | what one thread keeps, and how it finds it |
@@ -53,6 +53,7 @@
 mod budget;
 mod buffer;
 mod care;
+mod chains;
 mod class;
 mod config;
 mod core;

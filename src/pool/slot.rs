@@ -22,7 +22,7 @@ pub(super) struct Slot {
     class: usize,
     /// The sampling detector's mark, while it follows this acquire.
     pub(super) sample: Option<NonZeroU32>,
-    /// While it lies in a shared queue: the next of its chain.
+    /// While it lies in a shared queue: the next of its [`Chain`](super::chains::Chain).
     pub(super) next: Option<Unique<Slot>>,
 }
 
@@ -118,7 +118,7 @@ impl Drop for Slot {
 }
 
 /// A slot whose storage is frozen and may still be seen by somebody's `Bytes`.
-pub(super) struct Parked(Unique<Slot>);
+pub(super) struct Parked(pub(super) Unique<Slot>);
 
 impl Parked {
     /// Splits what was written, at least one byte, off as a frozen view, and keeps an empty tail, by which the
@@ -155,14 +155,20 @@ impl Parked {
         }
     }
 
-    /// The slot again, empty, if every `Bytes` of its storage is gone. `size` is its class's: to look it up here
-    /// would add three loads to the longest chain of a freeze. In a careful pool the caller says that it
+    /// Whether every `Bytes` of its storage is gone; if so, the storage is whole again. `size` is its class's: to look
+    /// it up here would add three loads to the longest chain of a freeze.
+    #[inline]
+    pub(super) fn is_free(&mut self, size: usize) -> bool {
+        // The tail is shorter than the storage, as something was frozen: so asking for the whole looks at the
+        // reference count, with Acquire, which pairs with the Release decrement of the last view.
+        self.0.storage.try_reclaim(size)
+    }
+
+    /// The slot again, empty, if it [is free](Self::is_free). In a careful pool the caller says that it
     /// [came back](Slot::came_back).
     #[inline]
     pub(super) fn reclaim(mut self, size: usize) -> Result<Unique<Slot>, Self> {
-        // The tail is shorter than the storage, as something was frozen: so asking for the whole looks at the
-        // reference count, with Acquire, which pairs with the Release decrement of the last view.
-        if self.0.storage.try_reclaim(size) { Ok(self.0) } else { Err(self) }
+        if self.is_free(size) { Ok(self.0) } else { Err(self) }
     }
 
     #[inline]
