@@ -11,9 +11,11 @@
 mod contestants;
 
 use std::alloc::System;
+use std::collections::VecDeque;
 use std::hint::black_box;
 use std::process::{Command, ExitCode};
 
+use bytes::Bytes;
 use contestants::{KIB, acquire as by, pool, route};
 use mimalloc::MiMalloc;
 use tikv_jemallocator::Jemalloc;
@@ -52,6 +54,10 @@ fn operations() -> Vec<Operation> {
         operation("write + into_shared + clone + drop both, millpond", shared_twice()),
         operation("two classes in turn, both out, millpond", two_classes()),
         operation("growing into the next class, millpond", growing()),
+        ("200 frozen in flight, 1 KiB, each, millpond", in_flight(route::freeze(KIB))),
+        ("200 frozen in flight, 1 KiB, each, BytesMut", in_flight(route::bytes_mut(KIB))),
+        ("200 frozen in flight, 16 KiB, each, millpond", in_flight(route::freeze(16 * KIB))),
+        ("200 frozen in flight, 16 KiB, each, BytesMut", in_flight(route::bytes_mut(16 * KIB))),
         ("64 out at once, 1 KiB, each, millpond", many_out(KIB)),
         ("64 out at once, 16 KiB, each, millpond", many_out(16 * KIB)),
     ]
@@ -119,7 +125,6 @@ fn dropped<T>(make: impl Fn() -> T + 'static) -> impl Fn() + 'static {
     }
 }
 
-/// The first clone moves the slot to where handles share it, the last drop moves it back.
 fn shared_twice() -> impl Fn() {
     let make = route::into_shared(KIB);
     move || {
@@ -147,6 +152,20 @@ fn growing() -> impl Fn() {
         buffer.extend_from_slice(black_box(&[7]));
         black_box(buffer.as_ptr());
     }
+}
+
+/// Dropped in the order in which they were made, 200 later: with 16 KiB more than a thread follows, so that the
+/// shared queue takes part.
+fn in_flight(make: impl Fn() -> Bytes + 'static) -> Box<dyn Fn(u64)> {
+    Box::new(move |times| {
+        let mut flight = VecDeque::new();
+        for _ in 0..times {
+            flight.push_back(make());
+            if flight.len() > 200 {
+                black_box(flight.pop_front());
+            }
+        }
+    })
 }
 
 /// Deeper than one buffer: with 16 KiB deeper than the thread's cache, so that the shared queue takes part.
