@@ -93,6 +93,13 @@ impl Chain {
         slot.next = self.0.take();
         self.0 = Some(slot);
     }
+
+    pub(super) fn reversed(self) -> Self {
+        self.fold(Self::default(), |mut chain, slot| {
+            chain.prepend(slot);
+            chain
+        })
+    }
 }
 
 impl Iterator for Chain {

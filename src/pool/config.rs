@@ -8,6 +8,8 @@ use crate::size::MAX_CLASSES;
 
 /// The largest class: 1 GiB. Above it a request is one of a kind, which the heap serves as well.
 pub(super) const MAX_CLASS_SIZE: usize = 1 << 30;
+/// The largest capacity: 4 Mi buffers, for which the two queues of a class take 128 MiB.
+const MAX_CAPACITY: usize = 1 << 22;
 /// 256 KiB: four of the largest buffers of [`BufferPoolConfig::proxy`], and no more than 4 MiB on 16 threads.
 const DEFAULT_THREAD_CACHE_BYTES: usize = 256 * 1024;
 /// 5 s: what a burst left is gone after two steps, 10 s, and a load that comes once a second keeps its buffers.
@@ -128,8 +130,9 @@ impl BufferPoolConfig {
         self.options.record_sizes
     }
 
-    /// Σ size × capacity: what the shared queues hold at most. Beside it each thread that uses the pool may
-    /// keep [`thread_cache_bytes`](Self::thread_cache_bytes) of ready buffers. A
+    /// Σ size × capacity: what the shared queues hold at most of ready buffers. As much may lie there of frozen ones
+    /// that nobody has found to be free yet, and each thread that uses the pool may keep
+    /// [`thread_cache_bytes`](Self::thread_cache_bytes) of the former and of the latter. A
     /// [`byte_limit`](Self::byte_limit) bounds all of it together.
     #[must_use]
     pub fn max_idle_bytes(&self) -> usize {
@@ -147,7 +150,7 @@ pub struct BufferPoolConfigBuilder {
 
 impl BufferPoolConfigBuilder {
     /// Adds a class of buffers of `size` bytes, of which the shared queue keeps `capacity` for reuse, and
-    /// each thread, within [`thread_cache_bytes`](Self::thread_cache_bytes), at most as many for itself.
+    /// each thread, within [`thread_cache_bytes`](Self::thread_cache_bytes), a quarter as many for itself.
     ///
     /// Buffers in use are not limited by it: see [`byte_limit`](Self::byte_limit).
     pub fn class(mut self, size: usize, capacity: usize) -> Self {
@@ -260,6 +263,9 @@ impl BufferPoolConfigBuilder {
             if capacity == 0 {
                 return Err(ConfigError::ZeroCapacity { size });
             }
+            if capacity > MAX_CAPACITY {
+                return Err(ConfigError::CapacityTooLarge { size, capacity, max: MAX_CAPACITY });
+            }
             previous = size;
             idle_bytes = size
                 .checked_mul(capacity)
@@ -307,6 +313,15 @@ pub enum ConfigError {
         /// The largest size in bytes.
         max: usize,
     },
+    /// A class that keeps more than 4 Mi buffers: its queues have a place for each from the beginning.
+    CapacityTooLarge {
+        /// Its size in bytes.
+        size: usize,
+        /// Its capacity in buffers.
+        capacity: usize,
+        /// The largest capacity.
+        max: usize,
+    },
     /// Σ size × capacity is more than the address space holds.
     CapacityOverflow,
     /// The byte limit does not allow one buffer of the largest class.
@@ -326,6 +341,9 @@ impl fmt::Display for ConfigError {
                 write!(f, "{count} size classes are more than {max}; merge neighbours")
             }
             Self::ZeroSize => write!(f, "a size class must be at least 1 byte"),
+            Self::CapacityTooLarge { size, capacity, max } => {
+                write!(f, "the class of {size} bytes keeps {capacity} buffers, more than {max}")
+            }
             Self::ZeroCapacity { size } => {
                 write!(f, "the class of {size} bytes keeps 0 buffers; leave it out or raise its capacity")
             }

@@ -1,4 +1,5 @@
 use alloc::boxed::Box;
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::mem;
 use core::panic::Location;
@@ -44,7 +45,7 @@ pub(super) struct Core {
     pub(super) waiters: Waiters,
     pub(super) clock: Clock,
     /// Frozen buffers for which their queue had no place when a thread let go of them.
-    orphans: Mutex<Vec<Parked>>,
+    orphans: Mutex<VecDeque<Parked>>,
     /// Whether there are orphans.
     orphaned: AtomicBool,
     registry: Mutex<Registry>,
@@ -99,7 +100,7 @@ impl Core {
             budget: Budget::new(config.byte_limit(), sizes.largest()),
             waiters: Waiters::new(),
             clock: Clock::new(config.decay_interval()),
-            orphans: Mutex::new(Vec::new()),
+            orphans: Mutex::new(VecDeque::new()),
             orphaned: AtomicBool::new(false),
             registry: Mutex::new(Registry { threads: Vec::new(), gone: Totals::new(table.len()) }),
             cacheless: Counters::new(table.len()),
@@ -261,7 +262,7 @@ impl Core {
         if class.parked.reserve(1) == 1 {
             class.parked.push([parked.0]);
         } else {
-            self.orphans.lock().push(parked);
+            self.orphans.lock().push_back(parked);
             self.orphaned.store(true, Ordering::Relaxed);
         }
     }
@@ -303,9 +304,9 @@ impl Core {
                     }
                 }
             }
-            // In the order in which they were.
-            used.for_each(|slot| chain.prepend(slot));
+            // What was looked at last is looked at last again.
             class.parked.put_back(chain);
+            class.parked.put_back(used.reversed());
             class.parked.vacate(free);
             if looks == 0 || free > 0 && !all {
                 break;
@@ -326,8 +327,8 @@ impl Core {
     /// The same among the orphans. Those that are in use move to their queue, as far as that has places.
     fn find_free_orphans(&self, scan: usize) -> usize {
         let mut orphans = self.orphans.lock();
-        let first = orphans.len().saturating_sub(scan);
-        let taken = orphans.split_off(first);
+        let count = scan.min(orphans.len());
+        let taken: Vec<Parked> = orphans.drain(..count).collect();
         self.orphaned.store(!orphans.is_empty(), Ordering::Relaxed);
         drop(orphans);
         let mut freed = 0;

@@ -2,12 +2,12 @@ use alloc::collections::VecDeque;
 use core::cmp::min;
 use core::{iter, mem};
 
-use super::core::PARKED_SCAN;
 use super::slot::{Parked, Slot};
 use crate::sync::Unique;
 
-/// Misses until those in front are taken to be kept for long.
-const STUCK: u8 = 16;
+/// Looks behind the first, at most, before storage is made: where buffers come back in no order, a line is about so
+/// much longer than it must be that one in this many is free.
+const LOOKS: usize = 32;
 
 /// Frozen buffers in the order in which they were frozen: the first is the likeliest to be free.
 ///
@@ -17,8 +17,8 @@ const STUCK: u8 = 16;
 pub(super) struct Line {
     first: Option<Parked>,
     others: VecDeque<Parked>,
-    /// Since a free one was found.
-    misses: u8,
+    /// Of the others, where the next look behind the first begins.
+    cursor: usize,
 }
 
 impl Line {
@@ -41,36 +41,29 @@ impl Line {
         mem::replace(&mut self.first, next)
     }
 
-    /// One that is free again. Where buffers come back in the order in which they went, the first is, or none: so after
-    /// a look at a few more it alone is looked at, until somebody deals with those [in the way](Self::in_the_way).
+    /// The first, if it is free again. Where buffers come back in the order in which they went, it is, or none; so the
+    /// order is left as it is.
     #[inline]
     pub(super) fn reclaim(&mut self, size: usize) -> Option<Unique<Slot>> {
-        if self.first.as_mut()?.is_free(size) {
-            self.misses = 0;
-            return self.pop().map(|parked| parked.0);
-        }
-        self.look_further(size)
+        if self.first.as_mut()?.is_free(size) { self.pop().map(|parked| parked.0) } else { None }
     }
 
-    #[cold]
-    fn look_further(&mut self, size: usize) -> Option<Unique<Slot>> {
-        if self.misses == 0 {
-            let free = self.others.iter_mut().take(PARKED_SCAN).position(|parked| parked.is_free(size));
-            if let Some(at) = free {
-                return self.others.remove(at).map(|parked| parked.0);
+    /// A free one among the next few behind the first, for who would have to make storage: each time from where the
+    /// last look ended, so that all are looked at in time. If there is one, the first is in its way, and goes to the back.
+    pub(super) fn reclaim_behind(&mut self, size: usize) -> Option<Unique<Slot>> {
+        for _ in 0..min(self.others.len(), LOOKS) {
+            let at = if self.cursor < self.others.len() { self.cursor } else { 0 };
+            self.cursor = at + 1;
+            if self.others.get_mut(at)?.is_free(size) {
+                let free = self.others.remove(at);
+                self.cursor = at;
+                if let Some(first) = self.pop() {
+                    self.push(first);
+                }
+                return free.map(|parked| parked.0);
             }
         }
-        self.misses = min(self.misses + 1, STUCK);
         None
-    }
-
-    /// How many of the oldest hide the others, as they are kept for long. To be asked once for each time they are.
-    pub(super) fn in_the_way(&mut self) -> usize {
-        if self.misses < STUCK {
-            return 0;
-        }
-        self.misses = 0;
-        min(self.len(), PARKED_SCAN)
     }
 
     /// Hands over the `count` oldest, of at least so many, the latest first.

@@ -29,9 +29,11 @@ pub(super) struct LocalCache {
     step: usize,
     /// One a class, and one for the heap, which keeps nothing.
     classes: Box<[LocalClass]>,
-    /// Bytes that the budget allows this cache: half for ready buffers, half for frozen ones. 0 after a
-    /// flush, until they are next needed.
+    /// Bytes that the budget allows this cache: half for ready buffers, half for frozen ones. After a flush only
+    /// those of the frozen ones that it left.
     lease: usize,
+    /// Whether more is asked for when it is next needed.
+    wants_lease: bool,
     /// Of the first half: not yet promised to a class.
     ready_left: usize,
     /// Of the second half: not yet taken by a frozen buffer.
@@ -76,6 +78,7 @@ impl LocalCache {
             step: NEVER,
             classes: (0..=core.heap()).map(class).collect(),
             lease: 0,
+            wants_lease: true,
             ready_left: 0,
             parked_left: 0,
             counters,
@@ -220,19 +223,28 @@ impl LocalCache {
         Ok(())
     }
 
-    /// The quota is used up: the oldest of this class go to the shared queue, where any thread finds them. Under a byte
-    /// limit only the new one does, if there is a lease for it.
+    /// The quota is used up: the oldest go to the shared queue, where any thread finds them, of this class, or of the one
+    /// that takes most of the quota. Under a byte limit only the new one does, if there is a lease for it.
     fn park_beyond(&mut self, index: usize, parked: Parked) -> Result<(), Parked> {
         let unlimited = self.core.budget.limit() == usize::MAX;
-        let old = self.classes.get(index).map_or(0, |local| local.parked.len().div_ceil(2));
-        if !unlimited || self.share_oldest(index, old) == 0 {
+        let len = |local: &LocalClass| local.parked.len();
+        let own = self.classes.get(index).map_or(0, len);
+        let most =
+            self.classes.iter().enumerate().max_by_key(|(_, local)| len(local).saturating_mul(local.size));
+        let most = most.map_or(index, |(most, _)| most);
+        let from = if own > 0 { index } else { most };
+        let old = self.classes.get(from).map_or(0, len).div_ceil(2);
+        if !unlimited || self.share_oldest(from, old) == 0 {
             return self.core.park(parked);
         }
-        if let Some(local) = self.classes.get_mut(index) {
-            self.parked_left -= local.size;
-            local.parked.push(parked);
+        match self.classes.get_mut(index) {
+            Some(local) if local.size <= self.parked_left => {
+                self.parked_left -= local.size;
+                local.parked.push(parked);
+                Ok(())
+            }
+            _ => self.core.park(parked),
         }
-        Ok(())
     }
 
     /// Lays up to `count` of the oldest frozen slots of the class, at most a chain, into the shared queue. Returns how many.
@@ -286,6 +298,7 @@ impl LocalCache {
         self.lease = lease_left;
         self.ready_left = 0;
         self.parked_left = 0;
+        self.wants_lease = true;
         self.core.settle();
         freed
     }
@@ -309,23 +322,25 @@ impl LocalCache {
     /// The first of this thread's frozen slots that is free again.
     fn reclaim_own(&mut self, index: usize) -> Option<Unique<Slot>> {
         let local = self.classes.get_mut(index)?;
-        let mut slot = local.parked.reclaim(local.size)?;
-        self.parked_left += local.size;
-        local.counters.reclaimed_hits.bump();
+        let slot = local.parked.reclaim(local.size)?;
+        Some(self.reclaimed(index, slot))
+    }
+
+    fn reclaimed(&mut self, index: usize, mut slot: Unique<Slot>) -> Unique<Slot> {
+        if let Some(local) = self.classes.get_mut(index) {
+            self.parked_left += local.size;
+            local.counters.reclaimed_hits.bump();
+        }
         if self.careful {
             slot.came_back();
         }
-        Some(slot)
+        slot
     }
 
     /// From what belongs to no thread, or new.
     #[cold]
     fn fetch(&mut self, index: usize) -> Option<Unique<Slot>> {
         self.look_at_the_clock();
-        let in_the_way = self.classes.get_mut(index).map_or(0, |local| local.parked.in_the_way());
-        if in_the_way > 0 {
-            self.share_oldest(index, in_the_way);
-        }
         if self.core.state() & (CLOSED | WAITING) != 0 || self.core.refuses() {
             return None; // those who wait come first, and of a closed pool nobody keeps anything
         }
@@ -334,6 +349,10 @@ impl LocalCache {
         }
         if let Some(slot) = self.refill_with_free(index) {
             return Some(slot);
+        }
+        let behind = self.classes.get_mut(index).and_then(|local| local.parked.reclaim_behind(local.size));
+        if let Some(slot) = behind {
+            return Some(self.reclaimed(index, slot));
         }
         let class = self.core.class(index)?;
         if self.core.budget.reserve(class.size) {
@@ -417,7 +436,8 @@ impl LocalCache {
         if self.is_full(index) {
             self.promise(index);
         }
-        if self.is_full(index) {
+        let fits = self.core.class_size(index) <= self.core.thread_cache_bytes;
+        if self.is_full(index) && fits {
             self.spill(index);
             self.promise(index);
         }
@@ -442,7 +462,7 @@ impl LocalCache {
             return 0;
         };
         let batch = batch(class, self.core.thread_cache_bytes);
-        let count = batch.min(self.ready_left / class.size).min(class.capacity.saturating_sub(local.limit));
+        let count = batch.min(self.ready_left / class.size).min(most(class).saturating_sub(local.limit));
         self.ready_left -= count * class.size;
         local.limit += count;
         let limit = local.limit;
@@ -451,16 +471,21 @@ impl LocalCache {
         batch
     }
 
-    /// Leases bytes, if this cache has none but for what it follows.
+    /// Fills up the lease, now and then: what others had at the last time they may have given back.
     fn take_lease(&mut self) {
-        let followed = self.lease_of_parked();
-        if self.lease == followed && self.core.state() & (CLOSED | WAITING) == 0 {
-            let each = self.core.thread_cache_bytes;
-            let lease = self.core.budget.lease(each.saturating_mul(2).saturating_sub(followed));
-            self.lease += lease;
-            self.parked_left = (lease / 2).min(each.saturating_sub(followed));
-            self.ready_left = (lease - self.parked_left).min(each);
+        if !self.wants_lease || self.core.state() & (CLOSED | WAITING) != 0 {
+            return;
         }
+        self.wants_lease = false;
+        let each = self.core.thread_cache_bytes;
+        let for_parked = self.lease_of_parked() + self.parked_left;
+        let more_parked = each.saturating_sub(for_parked);
+        let more_ready = each.saturating_sub(self.lease - for_parked);
+        let lease = self.core.budget.lease(more_parked.saturating_add(more_ready));
+        let ready = more_ready.min(lease.div_ceil(2).max(lease.saturating_sub(more_parked)));
+        self.lease += lease;
+        self.ready_left += ready;
+        self.parked_left += lease - ready;
     }
 
     /// Moves the cold half of a stack to its shared queue: of this class, or of the one that was promised
@@ -517,11 +542,13 @@ impl LocalCache {
                 }
             }
         }
+        self.core.settle();
     }
 
     fn look_at_the_clock(&mut self) {
         self.slow_operations = self.slow_operations.wrapping_add(1);
         if self.slow_operations.is_multiple_of(CLOCK_EVERY) {
+            self.wants_lease = true;
             self.core.decay_if_due();
         }
     }
@@ -540,6 +567,12 @@ impl Drop for LocalCache {
         self.core.budget.end_lease(self.lease);
         self.core.unregister(&self.counters);
     }
+}
+
+/// How many buffers of the class a thread keeps, at most: so that what a few threads gather, and lay down, neither
+/// empties the shared queue nor overflows it.
+fn most(class: &Class) -> usize {
+    class.capacity.div_ceil(4)
 }
 
 /// How many buffers of the class, or promises of one, move at once: a quarter of what the cache holds,

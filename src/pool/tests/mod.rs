@@ -10,6 +10,7 @@ use super::*;
 mod budget;
 mod care;
 mod corners;
+mod flow;
 mod giving_back;
 mod presets;
 mod sharing;
@@ -358,7 +359,8 @@ fn a_table_that_is_none_is_refused_with_the_reason() {
     assert_eq!(from(&[(0, 1)]), Err(ConfigError::ZeroSize));
     assert_eq!(from(&[(8, 0)]), Err(ConfigError::ZeroCapacity { size: 8 }));
     assert_eq!(from(&[(1 << 31, 1)]), Err(ConfigError::ClassTooLarge { size: 1 << 31, max: 1 << 30 }));
-    assert_eq!(from(&[(1 << 30, usize::MAX)]), Err(ConfigError::CapacityOverflow));
+    let many = ConfigError::CapacityTooLarge { size: 8, capacity: 1 << 23, max: 1 << 22 };
+    assert_eq!(from(&[(8, 1 << 23)]), Err(many));
     let many: HashMap<_, _> = (1..=65).map(|size| (size, 1)).collect();
     assert_eq!(BufferPoolConfig::from_map(many), Err(ConfigError::TooManyClasses { count: 65, max: 64 }));
     let twice = BufferPoolConfig::builder().class(8, 1).class(8, 2).build();

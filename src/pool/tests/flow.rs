@@ -1,0 +1,283 @@
+//! Steady flows: what is free is found again, whatever is kept for long beside it, and nothing new is made.
+
+use super::*;
+
+fn filled(pool: &BufferPool, len: usize) -> PooledBuffer {
+    let mut buffer = pool.acquire(len);
+    buffer.resize(len, 7);
+    buffer
+}
+
+fn quiet(size: usize, capacity: usize, cache: usize) -> BufferPoolConfigBuilder {
+    BufferPoolConfig::builder().class(size, capacity).thread_cache_bytes(cache).decay_interval(None)
+}
+
+/// `scan_parked` puts the frozen slots that are in use in front of their chain again: the same eight are looked at
+/// each time, and what lies behind them in the chain is never found by an acquire.
+#[test]
+fn eight_long_lived_frozen_buffers_do_not_hide_the_rest_of_their_chain() {
+    let pool = BufferPool::new(quiet(1024, 64, 64 * 1024).build().unwrap());
+    let buffers: Vec<_> = (0..32).map(|_| filled(&pool, 1024)).collect();
+    let mut frozen: Vec<Bytes> = buffers.into_iter().map(PooledBuffer::freeze).collect();
+    pool.flush_thread_cache(); // what `flush_on_park` does at each sleep, and a thread's end
+    frozen.truncate(8);
+    let held: Vec<_> = (0..24).map(|_| pool.acquire(1024)).collect();
+    assert!(pool.stats().total_allocations < 40, "32 exist, 8 in use: {}", pool.stats());
+    drop((held, frozen));
+}
+
+/// The same in steady state: a few residents, and a worker that sleeps after each batch.
+#[test]
+fn a_few_long_lived_frozen_buffers_do_not_make_each_batch_allocate_anew() {
+    let pool = BufferPool::new(quiet(1024, 512, 256 * 1024).build().unwrap());
+    let mut residents = Vec::new();
+    for round in 0..40 {
+        let buffers: Vec<_> = (0..32).map(|_| filled(&pool, 1024)).collect();
+        let mut batch: Vec<Bytes> = buffers.into_iter().map(PooledBuffer::freeze).collect();
+        pool.flush_thread_cache();
+        if round < 16 {
+            residents.extend(batch.drain(..8));
+        }
+        drop(batch);
+    }
+    // 128 residents, and 32 in flight.
+    let stats = pool.stats();
+    assert!(stats.total_allocations <= 2 * 160, "{} allocations: {stats}", stats.total_allocations);
+}
+
+/// Beyond the first nine of its line a thread finds nothing; `share_oldest` is to move those in the way, but if the
+/// shared queue has no places, or only a few, they stay in the way for ever.
+#[test]
+fn nine_long_lived_frozen_buffers_do_not_hide_those_behind_them() {
+    let pool = BufferPool::new(quiet(1024, 4, 64 * 1024).build().unwrap());
+    let mut residents: Vec<Bytes> = Vec::new();
+    for _ in 0..14 {
+        residents.push(filled(&pool, 1024).freeze());
+    }
+    for _ in 0..1000 {
+        drop(filled(&pool, 1024).freeze());
+    }
+    let before = pool.stats();
+    let mut tracked = 0;
+    for _ in 0..1000 {
+        let bytes = filled(&pool, 1024).freeze();
+        tracked += usize::from(pool.stats().currently_in_use > 0);
+        drop(bytes);
+    }
+    let stats = pool.stats();
+    assert!(
+        tracked == 0 && stats.currently_parked < 20,
+        "{tracked} of 1000 freezes took a malloc; {} storages held for 15\n{before}\n{stats}",
+        stats.live_bytes / 1024
+    );
+}
+
+/// After a flush that had to leave frozen buffers behind, the first of them that is reclaimed turns its lease into
+/// `parked_left`; from then on `lease != followed`, and no `take_lease` ever leases anything for ready buffers.
+#[test]
+fn a_flush_that_leaves_frozen_buffers_behind_does_not_turn_the_cache_off() {
+    let pool = BufferPool::new(quiet(1024, 4, 64 * 1024).build().unwrap());
+    let buffers: Vec<_> = (0..6).map(|_| filled(&pool, 1024)).collect();
+    let frozen: Vec<Bytes> = buffers.into_iter().map(PooledBuffer::freeze).collect();
+    pool.flush_thread_cache(); // 4 go to the queue, 2 stay
+    drop(frozen);
+    drop([pool.acquire(1024), pool.acquire(1024), pool.acquire(1024)]);
+    let before = pool.stats().cache_hits;
+    (0..1000).for_each(|_| drop(pool.acquire(1024)));
+    let hits = pool.stats().cache_hits - before;
+    assert!(hits >= 990, "{hits} of 1000 from the thread's own cache: {}", pool.stats());
+}
+
+/// A thread that came when the leases were nearly used up keeps a lease that is too small for a single buffer, also
+/// when all others are long gone.
+#[test]
+fn a_thread_that_came_at_a_bad_time_gets_a_cache_when_the_others_are_gone() {
+    let config = quiet(1024, 64, 1 << 20).byte_limit(64 * 1024);
+    let pool = BufferPool::new(config.build().unwrap());
+    let (go, wait): (Vec<_>, Vec<_>) = (0..6).map(|_| mpsc::channel::<()>()).unzip();
+    let (ready, readies) = mpsc::channel::<()>();
+    let others: Vec<_> = wait
+        .into_iter()
+        .map(|wait| {
+            let theirs = pool.clone();
+            let ready = ready.clone();
+            let other = thread::spawn(move || {
+                drop(theirs.acquire(1024));
+                ready.send(()).unwrap();
+                let _ = wait.recv();
+            });
+            readies.recv().unwrap();
+            other
+        })
+        .collect();
+    drop(pool.acquire(1024)); // a lease of 512 bytes, in halves
+    drop(go);
+    others.into_iter().for_each(|other| other.join().unwrap());
+    let before = pool.stats().cache_hits;
+    (0..10_000).for_each(|_| drop(pool.acquire(1024)));
+    let hits = pool.stats().cache_hits - before;
+    assert!(hits >= 9000, "{hits} of 10000 from the thread's own cache: {}", pool.stats());
+}
+
+/// `find_free_orphans` looks at the last eight; those in use become the last eight again.
+#[test]
+fn eight_long_lived_orphans_do_not_hide_the_others() {
+    let pool = BufferPool::new(quiet(1024, 4, 64 * 1024).build().unwrap());
+    let theirs = pool.clone();
+    let mut frozen: VecDeque<Bytes> = thread::spawn(move || {
+        let buffers: Vec<_> = (0..64).map(|_| filled(&theirs, 1024)).collect();
+        buffers.into_iter().map(PooledBuffer::freeze).collect()
+    })
+    .join()
+    .unwrap();
+    assert_eq!(pool.stats().currently_parked, 64);
+    // The first four fill the queue, the last eight are the youngest orphans.
+    let residents: Vec<Bytes> = frozen.drain(..4).collect();
+    let last = frozen.split_off(frozen.len() - 8);
+    drop(frozen); // 52 are free
+    for _ in 0..200 {
+        drop((0..20).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
+    }
+    let stats = pool.stats();
+    assert!(stats.currently_parked < 20, "52 free, 12 in use; {stats}");
+    drop((residents, last));
+}
+
+/// "A value of this type is valid: every way to make one checks it."
+#[test]
+fn a_valid_configuration_makes_a_pool() {
+    let Ok(config) = BufferPoolConfig::builder().class(1, isize::MAX as usize).build() else { return };
+    let made = std::panic::catch_unwind(|| drop(BufferPool::new(config)));
+    assert!(made.is_ok(), "a configuration that was checked, and a pool that cannot be made");
+}
+
+/// Frozen bytes dropped in no order, as by several consumers.
+#[test]
+fn bytes_dropped_in_no_order_cost_no_more_storage_than_twice_what_is_held() {
+    let mut live = Vec::new();
+    for (window, capacity, cache) in [(20, 64, 256 * 1024), (60, 64, 256 * 1024), (100, 512, 256 * 1024)] {
+        let pool = BufferPool::new(quiet(1024, capacity, cache).build().unwrap());
+        let mut held: Vec<Bytes> = (0..window).map(|_| filled(&pool, 1024).freeze()).collect();
+        let mut seed = 1_u64;
+        let mut tracked = 0_u64;
+        let mut run = |rounds: usize, held: &mut Vec<Bytes>, tracked: &mut u64| {
+            for _ in 0..rounds {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                let at = (seed >> 33) as usize % window;
+                let before = pool.stats().currently_in_use;
+                held[at] = filled(&pool, 1024).freeze();
+                *tracked += u64::from(pool.stats().currently_in_use > before);
+            }
+        };
+        run(20_000, &mut held, &mut tracked);
+        let (warm, warm_tracked) = (pool.stats().total_allocations, tracked);
+        run(20_000, &mut held, &mut tracked);
+        let stats = pool.stats();
+        println!(
+            "window {window}: live {} new storage {} tracked {} of 20000",
+            stats.live_bytes / 1024,
+            stats.total_allocations - warm,
+            tracked - warm_tracked
+        );
+        live.push((stats.live_bytes / 1024, window as u64));
+    }
+    assert!(live.iter().all(|&(live, window)| live <= 2 * window + 32), "(live, held): {live:?}");
+}
+
+/// "A class whose size is above it lives in its shared queue only": each return of one spills half of the stack that
+/// another class was promised, and takes the promise back, for a place that it can never get.
+#[test]
+fn a_class_above_the_cache_leaves_the_others_their_cache() {
+    let config = BufferPoolConfig::builder().classes([(1024, 512), (1 << 20, 4)]).decay_interval(None);
+    let pool = BufferPool::new(config.build().unwrap());
+    drop((0..100).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
+    let before = pool.stats().classes[0].clone();
+    for _ in 0..1000 {
+        drop(pool.acquire(1 << 20));
+        drop(pool.acquire(1024));
+    }
+    let after = pool.stats().classes[0].clone();
+    let hits = after.cache_hits - before.cache_hits;
+    assert!(hits >= 990, "{hits} of 1000 from the thread's own cache\n{after:?}");
+}
+
+/// What is kept long of one class takes the whole quota, for ever: only an acquire of that class moves it on.
+#[test]
+fn frozen_residents_of_one_class_leave_the_others_a_quota() {
+    let config = BufferPoolConfig::builder().classes([(1024, 4), (65_536, 64)]).decay_interval(None);
+    let pool = BufferPool::new(config.build().unwrap());
+    let residents: Vec<_> = (0..4).map(|_| filled(&pool, 65_536).freeze()).collect();
+    let mut flight = VecDeque::new();
+    let mut tracked = 0;
+    for _ in 0..1000 {
+        let before = pool.stats().currently_in_use;
+        flight.push_back(filled(&pool, 1024).freeze());
+        tracked += usize::from(pool.stats().currently_in_use > before);
+        if flight.len() == 16 {
+            flight.pop_front();
+        }
+    }
+    assert_eq!(tracked, 0, "freezes that took a malloc, though 60 places of the large class are free");
+    drop(residents);
+}
+
+/// The same line with a limit: what is in the way moves on one at a time.
+#[test]
+fn residents_of_a_limited_pool_cost_no_storage_beside_their_own() {
+    let live = |limit| {
+        let pool = BufferPool::new(quiet(1024, 512, 256 * 1024).byte_limit(limit).build().unwrap());
+        let residents: Vec<_> = (0..40).map(|_| filled(&pool, 1024).freeze()).collect();
+        (0..10_000).for_each(|_| drop(filled(&pool, 1024).freeze()));
+        drop(residents);
+        pool.stats().live_bytes / 1024
+    };
+    let (free, limited) = (live(usize::MAX), live(8 << 20));
+    assert!(free <= 80 && limited <= 80, "41 in use; {free} live without a limit, {limited} with one");
+}
+
+/// "Heap allocations an operation: 0.000, every route, cross-thread too." Three pairs of threads, at most 18 buffers in
+/// flight, a class that keeps 64: each consumer gathers up to 64 (`batch` says that none does), and spills half of its
+/// stack at once, so that the shared queue is empty at one moment and too full at another.
+#[test]
+fn a_steady_flow_between_threads_takes_no_new_storage() {
+    let pool =
+        BufferPool::new(BufferPoolConfig::messages().to_builder().decay_interval(None).build().unwrap());
+    let rounds = 40_000;
+    let warm = std::sync::atomic::AtomicU64::new(0);
+    let half = std::sync::Barrier::new(3);
+    let (warm, half) = (Arc::new(warm), Arc::new(half));
+    let pairs: Vec<_> = (0..3)
+        .map(|_| {
+            let (send, receive) = mpsc::sync_channel::<PooledBytes>(4);
+            let (pool, warm, half) = (pool.clone(), Arc::clone(&warm), Arc::clone(&half));
+            let producer = thread::spawn(move || {
+                for round in 0..rounds {
+                    if round == rounds / 2 && half.wait().is_leader() {
+                        warm.store(pool.stats().total_allocations, std::sync::atomic::Ordering::SeqCst);
+                    }
+                    send.send(filled(&pool, 1024).into_shared()).unwrap();
+                }
+            });
+            (producer, thread::spawn(move || receive.into_iter().for_each(drop)))
+        })
+        .collect();
+    for (producer, consumer) in pairs {
+        producer.join().unwrap();
+        consumer.join().unwrap();
+    }
+    let new = pool.stats().total_allocations - warm.load(std::sync::atomic::Ordering::SeqCst);
+    assert!(new < 30, "{new} new storages in the last {} operations", 3 * rounds / 2);
+}
+
+/// What nobody holds, ready or frozen and not found yet, in the queues and with one thread.
+#[test]
+fn memory_that_nobody_holds_is_bounded_as_documented() {
+    let pool = BufferPool::new(quiet(1024, 64, 64 * 1024).build().unwrap());
+    let mut buffers: Vec<_> = (0..300).map(|_| filled(&pool, 1024)).collect();
+    let frozen: Vec<Bytes> = buffers.drain(..140).map(PooledBuffer::freeze).collect();
+    drop((frozen, buffers));
+    let live = pool.stats().live_bytes;
+    assert!(live <= 2 * (64 + 64) * 1024, "{live} bytes, and nothing is handed out: {}", pool.stats());
+    pool.trim();
+    assert_eq!(pool.stats().live_bytes, 0);
+}
