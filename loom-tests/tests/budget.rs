@@ -38,7 +38,7 @@ fn assert_books(pool: &BufferPool, limit: usize) {
 
 #[test]
 fn a_return_reaches_whoever_begins_to_wait() {
-    model("return and wait", Some(4), || {
+    model("return and wait", Some(3), || {
         let pool = pool(LARGE);
         let held = pool.acquire(LARGE);
         let theirs = pool.clone();
@@ -51,7 +51,7 @@ fn a_return_reaches_whoever_begins_to_wait() {
 
 #[test]
 fn freed_memory_reaches_whoever_begins_to_wait() {
-    model("trim and wait", Some(3), || {
+    model("trim and wait", Some(2), || {
         let pool = pool(LARGE);
         drop([pool.acquire(SMALL), pool.acquire(SMALL)]); // idle, of the other class
         let theirs = pool.clone();
@@ -132,7 +132,7 @@ fn two_threads_never_share_the_last_bytes() {
 
 #[test]
 fn a_step_of_decay_beside_an_acquire_and_a_return() {
-    model("decay", Some(4), || {
+    model("decay", Some(3), || {
         let pool = pool(LARGE);
         drop(pool.acquire(SMALL));
         pool.decay();

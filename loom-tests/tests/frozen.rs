@@ -107,6 +107,28 @@ fn dropped_while_another_thread_finds_it_in_the_shared_queue() {
 }
 
 #[test]
+fn found_while_another_thread_leaves_more_than_the_queue_holds() {
+    model("leave and find", Some(3), || {
+        let pool = pool(1);
+        let (mut leaves, mut gone) = (Cache::new(&pool), Cache::new(&pool));
+        let [kept, free] = [&mut leaves, &mut gone].map(|cache| written(cache.acquire(SIZE), 1));
+        let (bytes, seen) = (leaves.freeze(kept), gone.freeze(free));
+        drop(gone);
+        drop(seen); // now the queue is full of one that is free
+        let exits = thread::spawn(move || drop(leaves)); // in the place of that one, or an orphan
+        let mut cache = Cache::new(&pool);
+        let third = written(cache.acquire(SIZE), 3);
+        cache.give_back(third);
+        drop(cache);
+        exits.join().unwrap();
+        assert_eq!((made(&pool), pool.stats().currently_parked), (2, 1));
+        read(bytes, 1);
+        pool.trim();
+        assert_books(&pool);
+    });
+}
+
+#[test]
 fn the_last_two_shared_handles_drop_and_acquire() {
     let made = outcomes("last two", Some(4), || {
         let pool = pool(1);
@@ -144,6 +166,31 @@ fn shared_made_plain_and_dropped_elsewhere() {
         drop(written(pool.acquire(SIZE), 7));
         reader.join().unwrap();
         pool.trim();
+        let made = made(&pool);
+        assert_books(&pool);
+        made
+    });
+    assert!(made.iter().copied().eq(1..=2), "{made:?}");
+}
+
+#[test]
+fn two_clones_of_tracked_bytes_dropped_while_another_is_acquired() {
+    let made = outcomes("tracked", Some(4), || {
+        let pool = pool(1);
+        let bytes = written(pool.acquire(SIZE), 1).freeze_tracked();
+        let clone = bytes.clone();
+        let theirs = pool.clone();
+        let reader = thread::spawn(move || {
+            read(clone, 1);
+            theirs.flush_thread_cache(); // if its drop was the last
+        });
+        read(bytes, 1);
+        let mut cache = Cache::new(&pool);
+        pool.flush_thread_cache();
+        let second = written(cache.acquire(SIZE), 2);
+        cache.give_back(second);
+        drop(cache);
+        reader.join().unwrap();
         let made = made(&pool);
         assert_books(&pool);
         made

@@ -62,7 +62,7 @@ fn dropped_on_another_thread_while_the_first_acquires() {
 
 #[test]
 fn given_back_at_thread_exit_while_another_acquires() {
-    model("exit", None, || {
+    model("exit", Some(4), || {
         let pool = pool(2);
         drop(pool.acquire(SIZE));
         pool.flush_thread_cache();

@@ -22,7 +22,7 @@ fn pool_with_two_idle() -> BufferPool {
 
 #[test]
 fn one_thread_refills_while_another_spills() {
-    let hits = outcomes("refill and spill", Some(3), || {
+    let hits = outcomes("refill and spill", Some(2), || {
         let pool = pool_of_batches();
         let mut theirs = Cache::new(&pool);
         let held = [1, 2, 3].map(|byte| written(theirs.acquire(SIZE), byte));
@@ -76,7 +76,7 @@ fn trimmed_while_another_thread_acquires() {
 
 #[test]
 fn trimmed_while_another_thread_finds_what_was_frozen() {
-    let freed = outcomes("trim and reclaim", Some(4), || {
+    let freed = outcomes("trim and reclaim", Some(3), || {
         let pool = pool(2);
         let mut cache = Cache::new(&pool);
         let buffer = written(cache.acquire(SIZE), 1);
