@@ -8,7 +8,7 @@ use crate::sync::{ClassQueue, Unique};
 pub(super) const MAX_CHAIN: usize = 32;
 
 /// A bounded queue of slots that come and go in batches: what lies in it are chains, each the first of some slots,
-/// which owns the others, so that a batch costs one locked instruction of the queue.
+/// which owns the others, so that a batch costs two locked instructions, of the queue and of the count of places.
 /// (`benches/rivals/showdown/tiers.rs` is the bench that chose them.)
 pub(super) struct Chains {
     queue: ClassQueue<Unique<Slot>>,

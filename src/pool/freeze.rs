@@ -11,13 +11,14 @@ impl PooledBuffer {
     /// Freezes what was written into a plain [`Bytes`], for any library that takes one.
     ///
     /// No copy, and no malloc in steady state. The pool keeps an empty tail of the storage and finds it free
-    /// some time after the last `Bytes` is gone: at a later [`acquire`](super::BufferPool::acquire)
-    /// of this thread, a [`flush_thread_cache`](super::BufferPool::flush_thread_cache) or a
-    /// [`trim`](super::BufferPool::trim). Until then it counts as
+    /// some time after the last `Bytes` is gone: at a later [`acquire`](super::BufferPool::acquire) that would
+    /// have to make storage, of this thread, or of any if this one follows many or has ended; at a
+    /// [`flush_thread_cache`](super::BufferPool::flush_thread_cache), a [`trim`](super::BufferPool::trim) or a step of
+    /// [`decay`](super::BufferPool::decay). Each looks at a bounded number. Until then it counts as
     /// [`currently_parked`](super::BufferPoolStats::currently_parked).
     ///
     /// Each thread follows up to [`thread_cache_bytes`](super::BufferPoolConfig::thread_cache_bytes) of such
-    /// storage, and each class its capacity. Beyond that, and while somebody waits for memory, this is
+    /// storage, all classes together, and the shared queue of each class its capacity. Beyond that, and while somebody waits for memory, this is
     /// [`freeze_tracked`](Self::freeze_tracked).
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn freeze(self) -> Bytes {

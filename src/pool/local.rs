@@ -576,8 +576,8 @@ fn most(class: &Class) -> usize {
 }
 
 /// How many buffers of the class, or promises of one, move at once: a quarter of what the cache holds,
-/// so that a refill leaves as much to take as to give; an eighth of what the class keeps, so that no
-/// thread gathers them all.
+/// so that a refill leaves as much to take as to give; an eighth of what the class keeps, half of what a
+/// thread gathers of it.
 fn batch(class: &Class, cache_bytes: usize) -> usize {
     (cache_bytes / class.size / 4).min(class.capacity / 8).clamp(1, MAX_CHAIN)
 }

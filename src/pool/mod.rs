@@ -211,8 +211,8 @@ impl BufferPool {
 
     /// Frees what lies idle in this thread's cache and in the shared queues. Returns the bytes freed.
     ///
-    /// What other threads keep for themselves, at most
-    /// [`thread_cache_bytes`](BufferPoolConfig::thread_cache_bytes) each, stays.
+    /// What other threads keep for themselves stays: at most
+    /// [`thread_cache_bytes`](BufferPoolConfig::thread_cache_bytes) each of ready buffers, and of frozen ones.
     pub fn trim(&self) -> usize {
         thread::flush(&self.core) + self.core.trim()
     }

@@ -18,8 +18,8 @@ mod count;
 pub(crate) use clock::Stopwatch;
 pub(crate) use count::Count;
 
-/// Atomics of numbers that are only reported. No decision and no memory hangs on them, so the models do not
-/// explore their orders.
+/// Atomics of numbers that are reported, and of hints that may be late: no memory and no count hangs on them, so the
+/// models do not explore their orders.
 pub(crate) mod statistic {
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 }
