@@ -18,7 +18,6 @@ use bytes::Bytes;
 use millpond::{Acquire, AcquireError, BufferPool, BufferPoolConfig, PooledBuffer, PooledBytes};
 use shuttle::future::block_on;
 use shuttle::rand::{Rng, thread_rng};
-use shuttle::sync::mpsc::channel;
 use shuttle::sync::{Arc, Mutex};
 use shuttle::thread;
 
@@ -57,47 +56,6 @@ fn schedules_by_chance() {
 #[test]
 fn schedules_of_three_switches() {
     shuttle::check_pct(crowd, schedules(), 3);
-}
-
-/// A thread that notices a step of decay lays down half of its stack: for a waiter that joins meanwhile as well.
-#[test]
-fn what_a_noticed_step_lays_down_reaches_whoever_begins_to_wait() {
-    shuttle::check_random(
-        || {
-            let config = BufferPoolConfig::builder().class(8, 8).byte_limit(64).decay_interval(None);
-            let pool = BufferPool::new(config.build().unwrap());
-            let theirs = pool.clone();
-            let (ready, is_ready) = channel::<()>();
-            let (go, may_go) = channel::<()>();
-            let (done, is_done) = channel::<()>();
-            let (end, may_end) = channel::<()>();
-            let other = thread::spawn(move || {
-                let (first, second) = (theirs.acquire(8), theirs.acquire(8));
-                drop(first); // its cache keeps it
-                ready.send(()).unwrap();
-                may_go.recv().unwrap();
-                drop(second); // notices the step: lays the first down, and keeps the second
-                done.send(()).unwrap();
-                may_end.recv().unwrap();
-            });
-            is_ready.recv().unwrap();
-            let held: Vec<_> = (0..6).map(|_| pool.try_acquire(8).unwrap()).collect();
-            assert_eq!(pool.stats().idle_buffers, 1);
-            pool.decay();
-            go.send(()).unwrap();
-            let mut waits = pool.acquire_async(8);
-            let served = poll_once(&mut waits).is_ready();
-            is_done.recv().unwrap();
-            let served = served || poll_once(&mut waits).is_ready();
-            let stats = pool.stats();
-            // The second may stay with the thread, within its lease. The first is in reach.
-            assert!(served || stats.idle_buffers < 2, "it waits beside {stats:#}");
-            drop((waits, held));
-            end.send(()).unwrap();
-            other.join().unwrap();
-        },
-        schedules(),
-    );
 }
 
 fn schedules() -> usize {

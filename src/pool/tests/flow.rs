@@ -281,3 +281,41 @@ fn memory_that_nobody_holds_is_bounded_as_documented() {
     pool.trim();
     assert_eq!(pool.stats().live_bytes, 0);
 }
+
+/// Places of the shared queues that are taken: as many as lie there, so none behind a trim.
+fn places(pool: &BufferPool) -> usize {
+    pool.core.classes().iter().map(|class| class.ready_len() + class.parked.len()).sum()
+}
+
+#[test]
+fn no_place_of_a_shared_queue_is_lost() {
+    let pool = BufferPool::new(quiet(1024, 64, 8 * 1024).build().unwrap());
+    let mut flight = VecDeque::new();
+    for round in 0..2000 {
+        flight.push_back(filled(&pool, 1024).freeze());
+        if round % 7 == 0 {
+            drop((0..20).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
+        }
+        if flight.len() > 50 {
+            flight.pop_front();
+        }
+    }
+    drop(flight);
+    assert!(places(&pool) > 0);
+    pool.trim();
+    assert_eq!((places(&pool), pool.stats().live_bytes), (0, 0));
+}
+
+#[test]
+fn no_quota_is_lost_to_a_step_of_decay() {
+    let pool = BufferPool::new(quiet(64, 1, 256).build().unwrap());
+    for _ in 0..100 {
+        let held = pool.acquire(64);
+        drop(filled(&pool, 64).freeze());
+        pool.decay();
+        drop(held); // notices the step, and finds what was frozen
+    }
+    let followed: Vec<_> = (0..4).map(|_| filled(&pool, 64).freeze()).collect();
+    assert_eq!(pool.stats().currently_in_use, 0, "{}", pool.stats());
+    drop(followed);
+}
