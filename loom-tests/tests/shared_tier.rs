@@ -51,6 +51,35 @@ fn one_thread_refills_while_another_spills() {
     assert!(hits.iter().copied().eq([(0, 1), (0, 2), (1, 1)]), "{hits:?}");
 }
 
+/// Without a limit, so that a batch is one chain.
+#[test]
+fn a_chain_is_spilled_while_another_thread_refills() {
+    let hits = outcomes("chain", Some(4), || {
+        let config = BufferPoolConfig::builder().class(SIZE, 16).thread_cache_bytes(8 * SIZE);
+        let pool = BufferPool::new(config.decay_interval(None).build().unwrap());
+        let mut theirs = Cache::new(&pool);
+        let held = [1, 2, 3, 4, 5].map(|byte| written(theirs.acquire(SIZE), byte));
+        let other = thread::spawn(move || {
+            for buffer in held {
+                theirs.give_back(buffer); // the fifth is too many: two go
+            }
+            drop(theirs);
+        });
+        let mut cache = Cache::new(&pool);
+        let (first, second) = (written(cache.acquire(SIZE), 6), written(cache.acquire(SIZE), 7));
+        cache.give_back(first);
+        cache.give_back(second);
+        drop(cache);
+        other.join().unwrap();
+        let stats = pool.stats();
+        assert_eq!(stats.idle_buffers, stats.total_allocations, "moved, not freed: {stats}");
+        assert_books(&pool);
+        (stats.cache_hits, stats.shared_hits)
+    });
+    // Both new; the chain in one; one new, before it was spilled.
+    assert!(hits.contains(&(0, 0)) && hits.contains(&(1, 1)) && hits.contains(&(0, 1)), "{hits:?}");
+}
+
 #[test]
 fn trimmed_while_another_thread_acquires() {
     let freed = outcomes("trim and acquire", Some(4), || {
