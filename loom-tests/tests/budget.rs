@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use loom::future::block_on;
 use loom::thread;
 use loom_tests::model;
+use millpond::model::Cache;
 use millpond::{Acquire, BufferPool, BufferPoolConfig, PooledBuffer};
 
 const SMALL: usize = 8;
@@ -157,5 +158,23 @@ fn a_waiter_keeps_the_pool_open() {
         });
         drop(block_on(waiting).unwrap());
         returns.join().unwrap();
+    });
+}
+
+#[test]
+fn what_a_noticed_step_lays_down_reaches_whoever_begins_to_wait() {
+    model("step and wait", Some(1), || {
+        let config = BufferPoolConfig::builder().class(SMALL, 8).byte_limit(8 * SMALL);
+        let pool = BufferPool::new(config.decay_interval(None).build().unwrap());
+        let mut cache = Cache::new(&pool);
+        let (first, second) = (cache.acquire(SMALL), cache.acquire(SMALL));
+        cache.give_back(first); // it keeps one
+        let held: Vec<_> = (0..6).map(|_| pool.try_acquire(SMALL).unwrap()).collect();
+        pool.decay();
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(SMALL)).unwrap()));
+        cache.give_back(second); // notices the step, lays the first down and keeps this one
+        waiter.join().unwrap();
+        drop((held, cache));
     });
 }
