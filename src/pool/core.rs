@@ -57,7 +57,7 @@ pub(super) const CLOSED: usize = 1;
 pub(super) const WAITING: usize = 2;
 /// One step of decay.
 const STEP: usize = 4;
-/// Frozen buffers looked at, at most, for one acquire. The oldest is the likeliest to be free; a few
+/// Frozen buffers in use that are looked at, at most, in one shared queue for one acquire. The oldest is the likeliest to be free; a few
 /// long-lived ones in front must not cost each acquire a walk over all of them.
 pub(super) const PARKED_SCAN: usize = 8;
 
@@ -304,7 +304,7 @@ impl Core {
                     }
                 }
             }
-            // What was looked at last is looked at last again.
+            // First what was not looked at, behind it, in their order, those in use.
             class.parked.put_back(chain);
             class.parked.put_back(used.reversed());
             class.parked.vacate(free);

@@ -145,16 +145,21 @@ impl LocalCache {
     /// The fast path of [`park_slowly`](Self::park_slowly).
     #[inline]
     pub(super) fn park(&mut self, parked: Parked) -> Option<Parked> {
-        if let Some(local) = self.classes.get_mut(parked.index())
-            && local.size <= self.parked_left
-            && self.core.state() == self.seen
-        {
-            self.parked_left -= local.size;
-            local.counters.parked.bump();
-            local.parked.push(parked);
-            return None;
+        if self.core.state() == self.seen { self.follow(parked).err() } else { Some(parked) }
+    }
+
+    /// Takes a frozen slot into this thread's line; hands it back if the quota is used up.
+    #[inline]
+    fn follow(&mut self, parked: Parked) -> Result<(), Parked> {
+        match self.classes.get_mut(parked.index()) {
+            Some(local) if local.size <= self.parked_left => {
+                self.parked_left -= local.size;
+                local.counters.parked.bump();
+                local.parked.push(parked);
+                Ok(())
+            }
+            _ => Err(parked),
         }
-        Some(parked)
     }
 
     /// A slot of the class, from wherever one lies nearest, or new; none if the class is the heap, or the
@@ -212,77 +217,47 @@ impl LocalCache {
         self.notice_step(state);
         parked.show();
         self.take_lease();
-        match self.classes.get_mut(index) {
-            Some(local) if local.size <= self.parked_left => {
-                self.parked_left -= local.size;
-                local.parked.push(parked);
-            }
-            _ => self.park_beyond(index, parked)?,
-        }
-        self.counters.of(index).parked.bump();
-        Ok(())
+        self.follow(parked).or_else(|parked| self.park_beyond(parked))
     }
 
     /// The quota is used up: the oldest go to the shared queue, where any thread finds them, of this class, or of the one
     /// that takes most of the quota. Under a byte limit only the new one does, if there is a lease for it.
-    fn park_beyond(&mut self, index: usize, parked: Parked) -> Result<(), Parked> {
-        let unlimited = self.core.budget.limit() == usize::MAX;
-        let len = |local: &LocalClass| local.parked.len();
-        let own = self.classes.get(index).map_or(0, len);
-        let most =
-            self.classes.iter().enumerate().max_by_key(|(_, local)| len(local).saturating_mul(local.size));
-        let most = most.map_or(index, |(most, _)| most);
-        let from = if own > 0 { index } else { most };
-        let old = self.classes.get(from).map_or(0, len).div_ceil(2);
-        if !unlimited || self.share_oldest(from, old) == 0 {
-            return self.core.park(parked);
+    fn park_beyond(&mut self, parked: Parked) -> Result<(), Parked> {
+        let index = parked.index();
+        let mut parked = Err(parked);
+        if self.core.budget.limit() == usize::MAX {
+            let len = |local: &LocalClass| local.parked.len();
+            let own = self.classes.get(index).is_some_and(|local| len(local) > 0);
+            let from = if own { index } else { self.largest(|local| len(local) * local.size) };
+            let old = self.classes.get(from).map_or(0, len).div_ceil(2);
+            self.share_oldest(from, old);
+            parked = parked.or_else(|parked| self.follow(parked));
         }
-        match self.classes.get_mut(index) {
-            Some(local) if local.size <= self.parked_left => {
-                self.parked_left -= local.size;
-                local.parked.push(parked);
-                Ok(())
-            }
-            _ => self.core.park(parked),
-        }
+        parked.or_else(|parked| {
+            self.core.park(parked)?;
+            self.counters.of(index).parked.bump();
+            Ok(())
+        })
     }
 
-    /// Lays up to `count` of the oldest frozen slots of the class, at most a chain, into the shared queue. Returns how many.
-    fn share_oldest(&mut self, index: usize, count: usize) -> usize {
-        let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) else {
-            return 0;
-        };
-        let count = class.parked.reserve(count);
-        local.parked.give_oldest(count, |oldest| class.parked.push(oldest));
-        // Their part of the lease went with them.
-        let bytes = count * class.size;
-        let lease = self.core.budget.lease(bytes);
-        self.lease = self.lease - bytes + lease;
-        self.parked_left += lease;
-        self.core.settle();
-        count
+    /// Lays up to `count` of the oldest frozen slots of the class, at most a chain, into the shared queue. There
+    /// is no byte limit, so what they leave is leased anew.
+    fn share_oldest(&mut self, index: usize, count: usize) {
+        if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
+            let count = class.parked.reserve(count);
+            local.parked.give_oldest(count, |oldest| class.parked.push(oldest));
+            self.parked_left += count * class.size;
+            self.core.settle();
+        }
     }
 
     /// Lays all that is idle into the shared queues, and of what is frozen and in use as much as they have
     /// places for. Returns the bytes freed, as the queues are full.
     pub(super) fn flush(&mut self) -> usize {
-        let mut freed = 0;
-        let mut lease_left = self.lease_of_parked();
+        let mut freed = self.lay_down_free();
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             local.limit = 0;
             freed += self.core.lay_down(class, local.stack(self.careful).drain(..));
-            for _ in 0..local.parked.len() {
-                let Some(parked) = local.parked.pop() else { break };
-                match parked.reclaim(class.size) {
-                    Ok(mut slot) => {
-                        slot.came_back();
-                        lease_left -= class.size;
-                        local.counters.unparked.bump();
-                        freed += self.core.lay_down(class, [slot]);
-                    }
-                    Err(parked) => local.parked.push(parked),
-                }
-            }
             // What is in use goes, with its part of the lease, so that nobody takes that in between.
             loop {
                 let count = class.parked.reserve(local.parked.len());
@@ -290,16 +265,36 @@ impl LocalCache {
                     break;
                 }
                 local.parked.give_oldest(count, |oldest| class.parked.push(oldest));
-                lease_left -= count * class.size;
                 self.lease -= count * class.size;
             }
         }
-        self.core.budget.end_lease(self.lease - lease_left);
-        self.lease = lease_left;
+        let kept = self.lease_of_parked();
+        self.core.budget.end_lease(self.lease - kept);
+        self.lease = kept;
         self.ready_left = 0;
         self.parked_left = 0;
         self.wants_lease = true;
         self.core.settle();
+        freed
+    }
+
+    /// Lays all frozen slots that are free by now down as ready ones. The caller settles. Returns the bytes freed.
+    fn lay_down_free(&mut self) -> usize {
+        let mut freed = 0;
+        for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
+            for _ in 0..local.parked.len() {
+                let Some(parked) = local.parked.pop() else { break };
+                match parked.reclaim(class.size) {
+                    Ok(mut slot) => {
+                        slot.came_back();
+                        self.parked_left += class.size;
+                        local.counters.unparked.bump();
+                        freed += self.core.lay_down(class, [slot]);
+                    }
+                    Err(parked) => local.parked.push(parked),
+                }
+            }
+        }
         freed
     }
 
@@ -492,7 +487,7 @@ impl LocalCache {
     /// most; what that does not keep any more is free to be promised.
     fn spill(&mut self, index: usize) {
         let own = self.classes.get(index).is_some_and(|local| local.limit > 0);
-        let index = if own { index } else { self.largest_limit() };
+        let index = if own { index } else { self.largest(|local| local.limit * local.size) };
         let careful = self.careful;
         if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
             let stack = local.stack(careful);
@@ -506,8 +501,9 @@ impl LocalCache {
         }
     }
 
-    fn largest_limit(&self) -> usize {
-        let bytes = self.classes.iter().map(|local| local.limit * local.size);
+    /// The class with the most of these bytes.
+    fn largest(&self, bytes: impl Fn(&LocalClass) -> usize) -> usize {
+        let bytes = self.classes.iter().map(bytes);
         bytes.enumerate().max_by_key(|&(_, bytes)| bytes).map_or(0, |(index, _)| index)
     }
 
@@ -518,30 +514,15 @@ impl LocalCache {
         }
         self.step = state;
         self.seen = if self.careful { NEVER } else { state };
-        for index in 0..self.classes.len() {
-            let careful = self.careful;
-            if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
-                let stack = local.stack(careful);
-                let cold = stack.len().div_ceil(2);
-                let cold: Vec<_> = stack.drain(..cold).collect();
-                let unused = local.limit - local.stack(careful).len();
-                local.limit -= unused;
-                self.ready_left += unused * local.size;
-                self.core.lay_down(class, cold);
-                for _ in 0..local.parked.len() {
-                    match local.parked.pop().map(|parked| parked.reclaim(class.size)) {
-                        Some(Ok(mut slot)) => {
-                            slot.came_back();
-                            self.parked_left += class.size;
-                            local.counters.unparked.bump();
-                            self.core.lay_down(class, [slot]);
-                        }
-                        Some(Err(parked)) => local.parked.push(parked),
-                        None => break,
-                    }
-                }
-            }
+        for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
+            let stack = local.stack(self.careful);
+            let cold = stack.len().div_ceil(2);
+            self.core.lay_down(class, stack.drain(..cold));
+            let kept = stack.len();
+            self.ready_left += (local.limit - kept) * local.size;
+            local.limit = kept;
         }
+        self.lay_down_free();
         self.core.settle();
     }
 

@@ -66,7 +66,8 @@ impl BufferPool {
     /// [`on_thread_park`](tokio::runtime::Builder::on_thread_park). It does not keep the pool open. (Feature
     /// `tokio`.)
     ///
-    /// It costs a few pushes, under a byte limit one for each buffer that the thread keeps, before a sleep that costs a system call.
+    /// It costs a few pushes, under a byte limit one for each buffer that the thread keeps, before a sleep that
+    /// costs a system call.
     ///
     /// # Examples
     ///

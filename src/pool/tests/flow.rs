@@ -12,8 +12,7 @@ fn quiet(size: usize, capacity: usize, cache: usize) -> BufferPoolConfigBuilder 
     BufferPoolConfig::builder().class(size, capacity).thread_cache_bytes(cache).decay_interval(None)
 }
 
-/// `scan_parked` puts the frozen slots that are in use in front of their chain again: the same eight are looked at
-/// each time, and what lies behind them in the chain is never found by an acquire.
+/// As many as are looked at for one acquire.
 #[test]
 fn eight_long_lived_frozen_buffers_do_not_hide_the_rest_of_their_chain() {
     let pool = BufferPool::new(quiet(1024, 64, 64 * 1024).build().unwrap());
@@ -26,7 +25,7 @@ fn eight_long_lived_frozen_buffers_do_not_hide_the_rest_of_their_chain() {
     drop((held, frozen));
 }
 
-/// The same in steady state: a few residents, and a worker that sleeps after each batch.
+/// In steady state: a few residents, and a worker that sleeps after each batch.
 #[test]
 fn a_few_long_lived_frozen_buffers_do_not_make_each_batch_allocate_anew() {
     let pool = BufferPool::new(quiet(1024, 512, 256 * 1024).build().unwrap());
@@ -45,8 +44,7 @@ fn a_few_long_lived_frozen_buffers_do_not_make_each_batch_allocate_anew() {
     assert!(stats.total_allocations <= 2 * 160, "{} allocations: {stats}", stats.total_allocations);
 }
 
-/// Beyond the first nine of its line a thread finds nothing; `share_oldest` is to move those in the way, but if the
-/// shared queue has no places, or only a few, they stay in the way for ever.
+/// In a thread's line, with a shared queue that has no place for them.
 #[test]
 fn nine_long_lived_frozen_buffers_do_not_hide_those_behind_them() {
     let pool = BufferPool::new(quiet(1024, 4, 64 * 1024).build().unwrap());
@@ -57,23 +55,14 @@ fn nine_long_lived_frozen_buffers_do_not_hide_those_behind_them() {
     for _ in 0..1000 {
         drop(filled(&pool, 1024).freeze());
     }
-    let before = pool.stats();
-    let mut tracked = 0;
     for _ in 0..1000 {
         let bytes = filled(&pool, 1024).freeze();
-        tracked += usize::from(pool.stats().currently_in_use > 0);
+        assert_eq!(pool.stats().currently_in_use, 0, "followed, without a malloc");
         drop(bytes);
     }
-    let stats = pool.stats();
-    assert!(
-        tracked == 0 && stats.currently_parked < 20,
-        "{tracked} of 1000 freezes took a malloc; {} storages held for 15\n{before}\n{stats}",
-        stats.live_bytes / 1024
-    );
+    assert!(pool.stats().live_bytes < 20 * 1024, "15 are needed: {}", pool.stats());
 }
 
-/// After a flush that had to leave frozen buffers behind, the first of them that is reclaimed turns its lease into
-/// `parked_left`; from then on `lease != followed`, and no `take_lease` ever leases anything for ready buffers.
 #[test]
 fn a_flush_that_leaves_frozen_buffers_behind_does_not_turn_the_cache_off() {
     let pool = BufferPool::new(quiet(1024, 4, 64 * 1024).build().unwrap());
@@ -88,8 +77,7 @@ fn a_flush_that_leaves_frozen_buffers_behind_does_not_turn_the_cache_off() {
     assert!(hits >= 990, "{hits} of 1000 from the thread's own cache: {}", pool.stats());
 }
 
-/// A thread that came when the leases were nearly used up keeps a lease that is too small for a single buffer, also
-/// when all others are long gone.
+/// With a lease that is too small for a single buffer, as the others held the rest.
 #[test]
 fn a_thread_that_came_at_a_bad_time_gets_a_cache_when_the_others_are_gone() {
     let config = quiet(1024, 64, 1 << 20).byte_limit(64 * 1024);
@@ -119,7 +107,6 @@ fn a_thread_that_came_at_a_bad_time_gets_a_cache_when_the_others_are_gone() {
     assert!(hits >= 9000, "{hits} of 10000 from the thread's own cache: {}", pool.stats());
 }
 
-/// `find_free_orphans` looks at the last eight; those in use become the last eight again.
 #[test]
 fn eight_long_lived_orphans_do_not_hide_the_others() {
     let pool = BufferPool::new(quiet(1024, 4, 64 * 1024).build().unwrap());
@@ -143,49 +130,22 @@ fn eight_long_lived_orphans_do_not_hide_the_others() {
     drop((residents, last));
 }
 
-/// "A value of this type is valid: every way to make one checks it."
-#[test]
-fn a_valid_configuration_makes_a_pool() {
-    let Ok(config) = BufferPoolConfig::builder().class(1, isize::MAX as usize).build() else { return };
-    let made = std::panic::catch_unwind(|| drop(BufferPool::new(config)));
-    assert!(made.is_ok(), "a configuration that was checked, and a pool that cannot be made");
-}
-
 /// Frozen bytes dropped in no order, as by several consumers.
 #[test]
 fn bytes_dropped_in_no_order_cost_no_more_storage_than_twice_what_is_held() {
-    let mut live = Vec::new();
-    for (window, capacity, cache) in [(20, 64, 256 * 1024), (60, 64, 256 * 1024), (100, 512, 256 * 1024)] {
-        let pool = BufferPool::new(quiet(1024, capacity, cache).build().unwrap());
+    for (window, capacity) in [(20, 64), (60, 64), (100, 512)] {
+        let pool = BufferPool::new(quiet(1024, capacity, 256 * 1024).build().unwrap());
         let mut held: Vec<Bytes> = (0..window).map(|_| filled(&pool, 1024).freeze()).collect();
         let mut seed = 1_u64;
-        let mut tracked = 0_u64;
-        let mut run = |rounds: usize, held: &mut Vec<Bytes>, tracked: &mut u64| {
-            for _ in 0..rounds {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let at = (seed >> 33) as usize % window;
-                let before = pool.stats().currently_in_use;
-                held[at] = filled(&pool, 1024).freeze();
-                *tracked += u64::from(pool.stats().currently_in_use > before);
-            }
-        };
-        run(20_000, &mut held, &mut tracked);
-        let (warm, warm_tracked) = (pool.stats().total_allocations, tracked);
-        run(20_000, &mut held, &mut tracked);
-        let stats = pool.stats();
-        println!(
-            "window {window}: live {} new storage {} tracked {} of 20000",
-            stats.live_bytes / 1024,
-            stats.total_allocations - warm,
-            tracked - warm_tracked
-        );
-        live.push((stats.live_bytes / 1024, window as u64));
+        for _ in 0..40_000 {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            held[(seed >> 33) as usize % window] = filled(&pool, 1024).freeze();
+        }
+        let live = pool.stats().live_bytes as usize / 1024;
+        assert!(live <= 2 * window + 32, "{live} for {window}: {}", pool.stats());
     }
-    assert!(live.iter().all(|&(live, window)| live <= 2 * window + 32), "(live, held): {live:?}");
 }
 
-/// "A class whose size is above it lives in its shared queue only": each return of one spills half of the stack that
-/// another class was promised, and takes the promise back, for a place that it can never get.
 #[test]
 fn a_class_above_the_cache_leaves_the_others_their_cache() {
     let config = BufferPoolConfig::builder().classes([(1024, 512), (1 << 20, 4)]).decay_interval(None);
@@ -201,7 +161,7 @@ fn a_class_above_the_cache_leaves_the_others_their_cache() {
     assert!(hits >= 990, "{hits} of 1000 from the thread's own cache\n{after:?}");
 }
 
-/// What is kept long of one class takes the whole quota, for ever: only an acquire of that class moves it on.
+/// Four of 64 KiB take all that a thread follows.
 #[test]
 fn frozen_residents_of_one_class_leave_the_others_a_quota() {
     let config = BufferPoolConfig::builder().classes([(1024, 4), (65_536, 64)]).decay_interval(None);
@@ -221,7 +181,7 @@ fn frozen_residents_of_one_class_leave_the_others_a_quota() {
     drop(residents);
 }
 
-/// The same line with a limit: what is in the way moves on one at a time.
+/// With a byte limit the shared queue takes them one at a time.
 #[test]
 fn residents_of_a_limited_pool_cost_no_storage_beside_their_own() {
     let live = |limit| {
@@ -235,9 +195,8 @@ fn residents_of_a_limited_pool_cost_no_storage_beside_their_own() {
     assert!(free <= 80 && limited <= 80, "41 in use; {free} live without a limit, {limited} with one");
 }
 
-/// "Heap allocations an operation: 0.000, every route, cross-thread too." Three pairs of threads, at most 18 buffers in
-/// flight, a class that keeps 64: each consumer gathers up to 64 (`batch` says that none does), and spills half of its
-/// stack at once, so that the shared queue is empty at one moment and too full at another.
+/// Three pairs of threads, at most 18 buffers in flight, a class that keeps 64: what the consumers gather, and lay down
+/// at once, neither empties the shared queue nor overflows it.
 #[test]
 fn a_steady_flow_between_threads_takes_no_new_storage() {
     let pool =
