@@ -15,11 +15,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("size", &[]),
     ("pool", &["size"]),
-    ("frame", &["pool"]),
+    ("frame", &["size", "pool"]),
     ("schema", &["size", "frame"]),
     ("transport", &["pool", "frame"]),
     ("connection", &["pool", "transport"]),
-    ("relay", &["transport", "connection", "pool"]),
+    ("relay", &["size", "transport", "connection", "pool"]),
     ("observe", &["pool", "transport", "connection", "relay"]),
     ("bin", &[]),
 ];
@@ -346,7 +346,7 @@ src/pool/x.rs  | impl X<<crate::frame::F as Y>::Z> for W {} |1: crate::frame::F 
 src/pool/x.rs  | use crate::observe::Name;                  |1: crate::observe::Name goes against the order; pool may import sync, size
 src/size/x.rs  | use crate::pool;                           |1: crate::pool goes against the order; size may import sync
 src/sync/x.rs  | use crate::size::Size;                     |1: crate::size::Size goes against the order; sync may import sync
-src/relay/x.rs | use crate::frame::F;                       |1: crate::frame::F goes against the order; relay may import sync, transport, connection, pool
+src/relay/x.rs | use crate::frame::F;                       |1: crate::frame::F goes against the order; relay may import sync, size, transport, connection, pool
 src/pool/x.rs  | use super::super::*;                       |1: crate::* goes through the crate's root; name the layer
 src/pool/x.rs  | use crate::BufferPool;                     |1: crate::BufferPool goes through the crate's root; name the layer
 src/frame/x.rs | use crate::pool::slot::Slot;               |1: crate::pool::slot::Slot reaches past the door, src/pool/mod.rs

@@ -1,7 +1,7 @@
 //! Frames that an independent implementation of the protocol encoded, in both directions.
 
 use bytes::{Buf, BufMut};
-use millpond::frame::tlv::{self, Decoder};
+use millpond::frame::{Assembler, Reading, Tlv, tlv};
 use millpond::{BufferPool, BufferPoolConfig};
 use serde_json::Value;
 
@@ -28,14 +28,16 @@ fn their_frames_are_ours() {
     let pool = BufferPool::new(BufferPoolConfig::messages());
     let (messages, wires): (Vec<_>, Vec<_>) = golden_frames().into_iter().unzip();
     let stream = wires.concat();
-    let mut decoder = Decoder::new(tlv::DEFAULT_MAX_PAYLOAD);
-    let mut input = stream.as_slice();
-    for message in messages {
-        let frame = decoder.decode(&mut input, &pool).unwrap().expect("a golden frame is whole");
-        assert_eq!(Message::parse(frame.type_id, &frame.payload), message);
+    for reading in [Reading::OneBufferAFrame, Reading::batched()] {
+        let mut frames = Assembler::new(Tlv::default(), pool.clone(), reading);
+        frames.push(&mut stream.as_slice());
+        for message in &messages {
+            let frame = frames.next_frame().unwrap().expect("a golden frame is whole");
+            assert_eq!(Message::parse(frame.type_id, &frame.payload), *message);
+        }
+        assert_eq!(frames.next_frame(), Ok(None));
+        assert_eq!(frames.finish(), Ok(()));
     }
-    assert_eq!(decoder.decode(&mut input, &pool), Ok(None));
-    assert_eq!(decoder.finish(), Ok(()));
 }
 
 fn golden_frames() -> Vec<(Message, Vec<u8>)> {

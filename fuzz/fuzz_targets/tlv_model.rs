@@ -8,25 +8,31 @@
 use std::iter;
 
 use bytes::Buf;
-use millpond::frame::tlv::{self, Decoder, Frame, HEADER_LEN, TlvError};
+use millpond::frame::tlv::{self, Frame, HEADER_LEN};
+use millpond::frame::{Assembler, FrameError, FrameErrorKind, Reading, Tlv};
 use millpond::{BufferPool, BufferPoolConfig};
 
 pub(crate) fn check(input: &[u8]) {
     let Some(case) = Case::parse(input) else { return };
-    let config = BufferPoolConfig::builder().class(16, 4).class(64, 4).class(1024, 2).build().unwrap();
-    let pool = BufferPool::new(config);
-    let mut decoder = Decoder::new(case.max_payload);
-    let (frames, end) = decode_in_pieces(&mut decoder, &case, &pool);
+    for reading in [Reading::OneBufferAFrame, Reading::Batched { detach_below: 100 }] {
+        check_reading(&case, reading);
+    }
+}
+
+fn check_reading(case: &Case, reading: Reading) {
+    let config = BufferPoolConfig::builder().class(16, 4).class(64, 4).class(1024, 2).class(8192, 2).build();
+    let pool = BufferPool::new(config.unwrap());
+    let mut assembler = Assembler::new(Tlv::new(case.max_payload), pool.clone(), reading);
+    let (frames, end) = decode_in_pieces(&mut assembler, case);
 
     let expected = decode_at_once(&case.stream, case.max_payload);
     let decoded: Vec<_> = frames.iter().map(|frame| (frame.type_id, frame.payload.as_ref())).collect();
     assert_eq!(decoded, expected.frames);
-    assert_eq!(end, expected.end);
+    assert_eq!(end.map_err(|error| (error.kind(), error.offset())), expected.end);
     assert_eq!(encode_again(&frames), case.stream[..expected.consumed]);
 
-    let half_read = matches!(end, Err(TlvError::Truncated { received, .. }) if received >= HEADER_LEN);
-    assert_eq!(pool.stats().currently_in_use, frames.len() as u64 + u64::from(half_read));
-    drop((frames, decoder));
+    assert_eq!(assembler.held_bytes(), 0);
+    drop((frames, assembler));
     let stats = pool.stats();
     assert_eq!((stats.currently_in_use, stats.total_returns), (0, stats.total_acquires));
 }
@@ -60,35 +66,37 @@ impl Case {
     }
 }
 
-fn decode_in_pieces(
-    decoder: &mut Decoder,
-    case: &Case,
-    pool: &BufferPool,
-) -> (Vec<Frame>, Result<(), TlvError>) {
-    let mut frames = Vec::new();
+fn decode_in_pieces(assembler: &mut Assembler<Tlv>, case: &Case) -> (Vec<Frame>, Result<(), FrameError>) {
+    let (mut frames, mut received) = (Vec::new(), 0);
     for piece in case.pieces() {
-        // A `Buf` in two chunks, so that none of the decoder's steps can rely on a contiguous one.
+        // A `Buf` in two chunks, so that none of the steps can rely on a contiguous one.
         let (front, back) = piece.split_at(piece.len() / 2);
         let mut piece = front.chain(back);
-        loop {
-            match decoder.decode(&mut piece, pool) {
-                Ok(Some(frame)) => frames.push(frame),
-                Ok(None) => break assert!(!piece.has_remaining()),
-                Err(error) => {
-                    assert_stopped(decoder, error, pool);
-                    return (frames, Err(error));
+        while piece.has_remaining() {
+            let before = piece.remaining();
+            assembler.push(&mut piece);
+            received += before - piece.remaining();
+            loop {
+                match assembler.next_frame() {
+                    Ok(Some(frame)) => frames.push(frame),
+                    Ok(None) => break,
+                    Err(error) => {
+                        assert_stopped(assembler, error);
+                        return (frames, Err(error));
+                    }
                 }
             }
+            assert!(assembler.held_bytes() <= 8192.max(4 * received));
         }
     }
-    (frames, decoder.finish())
+    (frames, assembler.finish())
 }
 
-fn assert_stopped(decoder: &mut Decoder, error: TlvError, pool: &BufferPool) {
-    let mut empty_frame = [0; HEADER_LEN].as_slice();
-    assert_eq!(decoder.decode(&mut empty_frame, pool), Err(error));
-    assert_eq!(empty_frame.len(), HEADER_LEN);
-    assert_eq!(decoder.finish(), Err(error));
+fn assert_stopped(assembler: &mut Assembler<Tlv>, error: FrameError) {
+    assert_eq!(assembler.held_bytes(), 0);
+    assembler.push(&mut [0; HEADER_LEN].as_slice());
+    assert_eq!(assembler.next_frame(), Err(error));
+    assert_eq!(assembler.finish(), Err(error));
 }
 
 fn encode_again(frames: &[Frame]) -> Vec<u8> {
@@ -103,7 +111,7 @@ struct Expected<'a> {
     frames: Vec<(u16, &'a [u8])>,
     /// Bytes of the stream that the frames take.
     consumed: usize,
-    end: Result<(), TlvError>,
+    end: Result<(), (FrameErrorKind, u64)>,
 }
 
 fn decode_at_once(stream: &[u8], max: usize) -> Expected<'_> {
@@ -115,17 +123,17 @@ fn decode_at_once(stream: &[u8], max: usize) -> Expected<'_> {
             break if received == 0 {
                 Ok(())
             } else {
-                Err(TlvError::Truncated { received, expected: HEADER_LEN })
+                Err((FrameErrorKind::Truncated { received, expected: HEADER_LEN }, stream.len() as u64))
             };
         }
         let type_id = u16::from(rest[0]) | u16::from(rest[1]) << 8;
         let size = (2..6).rev().fold(0, |size, at| size << 8 | usize::from(rest[at]));
         if size > max {
-            break Err(TlvError::MessageTooLarge { size, max });
+            break Err((FrameErrorKind::MessageTooLarge { size, max }, consumed as u64));
         }
         let expected = HEADER_LEN + size;
         if received < expected {
-            break Err(TlvError::Truncated { received, expected });
+            break Err((FrameErrorKind::Truncated { received, expected }, stream.len() as u64));
         }
         frames.push((type_id, &rest[HEADER_LEN..expected]));
         consumed += expected;

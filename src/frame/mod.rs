@@ -1,15 +1,76 @@
-//! Framings: where one message ends and the next begins, free of I/O.
+//! Layer 3: framings: where one message ends and the next begins, free of I/O.
 //!
-//! A framing is handed bytes and hands back frames whose payload lies in a pooled buffer; it never reads,
-//! writes, waits or looks at a clock, so that sockets, property tests and the fuzzer drive the same code.
+//! A framing is a [`Decode`]: it is shown what has arrived through a [`Reader`] and takes frames out of it. The
+//! [`Assembler`] brings the bytes together, in buffers of a pool, for any of them. It never reads, writes, waits or
+//! looks at a clock, so that sockets, property tests and the fuzzer drive the same code.
+//!
+//! | framing | a frame ends | after an error | limits (default) |
+//! |---|---|---|---|
+//! | [`tlv`] | where its header says | none: the connection has to be closed | payload (16 MiB) |
 //!
 //! Invariants of every framing here:
 //! - the result does not depend on how the input was cut into pieces;
-//! - an announced length is checked against its limit before anything is reserved for it;
-//! - no input panics: bytes are looked at through [`Buf`](bytes::Buf) and array patterns, never by index;
-//! - between frames, and after an error, no buffer is held.
+//! - an announced length is checked against its limit before anything is reserved for it, and what is reserved
+//!   for it grows with what arrives;
+//! - no input panics: a [`Reader`] is the only way to look at bytes;
+//! - between frames, and after a fatal error, no buffer is held.
 //!
-//! Deliberately absent: what a payload means (that is the schema's), and reading ahead (that is the
+//! Deliberately absent: what a payload means (that is the schema's), and waiting for bytes (that is the
 //! transport's).
 
 pub mod tlv;
+
+mod assembler;
+mod error;
+mod reader;
+
+pub use assembler::{Assembler, Reading};
+pub use error::{EncodeError, FrameError, FrameErrorKind};
+pub use reader::Reader;
+pub use tlv::Tlv;
+
+use bytes::BufMut;
+
+/// Takes frames out of a stream of bytes, as they arrive.
+pub trait Decode {
+    /// What it takes out.
+    type Frame;
+
+    /// The next frame, if all of it is there.
+    ///
+    /// `input` begins where the call before stopped to take. A decoder may take a part of a frame, a header for
+    /// one, and remember it; or leave the part, and see it again with more behind it. It takes nothing of a
+    /// frame behind the one it returns.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`]. After one that is not fatal, the next call goes on behind what was wrong.
+    fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<Self::Frame>, FrameError>;
+
+    /// Bytes that have to lie before it in one piece, from where it stopped to take, for it to get any further: all of
+    /// the payload, once its length is known; at least 1.
+    fn needs(&self) -> usize;
+
+    /// Whether it took a part of a frame that it has not returned.
+    fn is_partial(&self) -> bool;
+
+    /// The stream has ended, and `input` is what is left of it: did it end between two frames?
+    ///
+    /// # Errors
+    ///
+    /// [`FrameErrorKind::Truncated`] if not, or the fatal error that the decoder stopped at.
+    fn finish(&mut self, input: &mut Reader<'_>) -> Result<(), FrameError>;
+}
+
+/// Makes frames of messages.
+pub trait Encode<M> {
+    /// Length in bytes of the message's frame.
+    fn encoded_len(&self, message: &M) -> usize;
+
+    /// Appends the message's frame to `out`.
+    ///
+    /// # Errors
+    ///
+    /// [`EncodeError`]; nothing was written then.
+    fn encode(&self, message: M, out: &mut impl BufMut) -> Result<(), EncodeError>;
+}

@@ -209,6 +209,12 @@ impl BufferPool {
         handle.is_of(Of(&self.core))
     }
 
+    /// Size of the class that a request falls in, in bytes; `None` if it is the heap's.
+    pub(crate) fn class_of(&self, min_capacity: usize) -> Option<usize> {
+        let class = self.core.sizes.index_for(min_capacity);
+        (class != self.core.heap()).then(|| self.core.class_size(class))
+    }
+
     /// Frees what lies idle in this thread's cache and in the shared queues. Returns the bytes freed.
     ///
     /// What other threads keep for themselves stays: at most

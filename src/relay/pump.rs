@@ -7,15 +7,11 @@ use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 use super::stats::Flow;
 use crate::pool::{BufferPool, PooledBuffer};
+use crate::size::Appetite;
 use crate::transport::Stream;
 
-/// For peers that say little: a request, or a reply of a page with its header.
-const SMALL: usize = 8 * 1024;
-/// Where larger reads stop saving system calls.
-const LARGE: usize = 64 * 1024;
-/// Reads in a row that would have fitted a small loan before the next one is small again. One alone may be
-/// the tail of a large reply, and a small loan in front of the next would cost a system call more.
-const SMALL_READS_BEFORE_SMALL: u8 = 8;
+const SMALL: usize = Appetite::SMALL;
+
 /// What one permit of the budget stands for: all loans are multiples, and a semaphore counts to 2^29 at least.
 const PERMIT: usize = 1024;
 
@@ -75,8 +71,7 @@ pub(super) struct Pump<'a> {
     lender: &'a Lender,
     flow: &'a Flow,
     state: State<'a>,
-    large: bool,
-    small_reads: u8,
+    appetite: Appetite,
     /// The side it reads from is known to be gone; an end read from it now is none.
     source_broken: bool,
     pub(super) written: u64,
@@ -106,8 +101,7 @@ impl<'a> Pump<'a> {
             lender,
             flow,
             state: State::Idle,
-            large: false,
-            small_reads: 0,
+            appetite: Appetite::default(),
             source_broken: false,
             written: 0,
         }
@@ -125,8 +119,7 @@ impl<'a> Pump<'a> {
             match &mut self.state {
                 State::Idle => {
                     ready!(from.poll_read_ready(cx)).map_err(PumpError::Read)?;
-                    let size = if self.large { LARGE } else { SMALL };
-                    match self.lender.lend(size) {
+                    match self.lender.lend(self.appetite.size()) {
                         Some(loan) => ready!(self.poll_fill(cx, from, loan))?,
                         None => self.state = State::InLine(Box::pin(self.lender.wait())),
                     }
@@ -200,18 +193,7 @@ impl<'a> Pump<'a> {
             return Poll::Ready(Err(PumpError::Read(io::ErrorKind::ConnectionReset.into())));
         }
         self.state = if count == 0 { State::Ending } else { State::Writing(loan, 0) };
-        self.learn(count, capacity);
+        self.appetite.learn(count, capacity);
         Poll::Ready(Ok(()))
-    }
-
-    /// The next loan's size from what this read filled.
-    fn learn(&mut self, count: usize, capacity: usize) {
-        if count >= capacity {
-            self.large = true;
-        }
-        self.small_reads = if count >= SMALL { 0 } else { self.small_reads.saturating_add(1) };
-        if self.small_reads >= SMALL_READS_BEFORE_SMALL {
-            self.large = false;
-        }
     }
 }

@@ -1,12 +1,13 @@
 //! TLV frames over any tokio reader or writer, straight between the socket and the pooled buffer.
 
-use std::error::Error;
-use std::{fmt, io};
+use std::io;
 
 use bytes::Buf;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 
-use crate::frame::tlv::{DEFAULT_MAX_PAYLOAD, Frame, HEADER_LEN, Header, PartialFrame, TlvError};
+use super::frame_reader::{FrameReader, ReadFrameError};
+use crate::frame::tlv::{DEFAULT_MAX_PAYLOAD, Frame, Header, Tlv};
+use crate::frame::{Assembler, Reading};
 use crate::pool::BufferPool;
 
 /// Reads one frame with a payload of at most [`DEFAULT_MAX_PAYLOAD`] bytes; see
@@ -48,16 +49,12 @@ where
 
 /// Reads one frame with a payload of at most `max_payload` bytes. `None`: the stream ended between frames.
 ///
-/// The payload is read straight into a pooled buffer of its own class; while the pool can serve that class
-/// nothing is copied and nothing is allocated. A payload that no class can hold is given room as its bytes
-/// arrive, from 64 KiB upward. Never reads beyond the frame, so a socket sees one read for the header and at
-/// least one for the payload: wrap it in a [`BufReader`](tokio::io::BufReader) when messages are small.
+/// Never reads beyond the frame, so a socket sees one read for the header and at least one for the payload. For
+/// many frames a [`FrameReader`] reads ahead.
 ///
 /// # Errors
 ///
-/// [`ReadFrameErrorKind::Protocol`] for a payload over the limit (before a byte of it is read or reserved)
-/// and for a stream that ends inside the frame; [`ReadFrameErrorKind::Io`] for what the reader reports. The
-/// buffer is back in the pool, and the stream is of no further use.
+/// [`ReadFrameError`]; the buffer is back in the pool, and the stream is of no further use.
 ///
 /// # Cancel safety
 ///
@@ -72,14 +69,8 @@ pub async fn read_frame_pooled_with<R>(
 where
     R: AsyncRead + Unpin,
 {
-    let Some(bytes) = read_header(reader).await? else { return Ok(None) };
-    let mut partial = PartialFrame::with_room_for(Header::decode(&bytes, max_payload)?, pool);
-    while partial.missing() > 0 {
-        if reader.read_buf(&mut partial.room()).await? == 0 {
-            return Err(partial.truncated().into());
-        }
-    }
-    Ok(Some(partial.into_frame()))
+    let frames = Assembler::new(Tlv::new(max_payload), pool.clone(), Reading::OneBufferAFrame);
+    FrameReader::new(reader, frames.without_read_ahead()).next_frame().await
 }
 
 /// Writes one frame. A writer that can gather takes header and payload in one call, without a copy or an
@@ -89,7 +80,7 @@ where
 /// # Errors
 ///
 /// What the writer reports, with [`io::ErrorKind::WriteZero`] for one that takes no more bytes, and
-/// [`io::ErrorKind::InvalidInput`] around a [`TlvError`] for a payload whose length is no `u32`: nothing was
+/// [`io::ErrorKind::InvalidInput`] around an [`EncodeError`](crate::frame::EncodeError) for a payload whose length is no `u32`: nothing was
 /// written then.
 ///
 /// # Cancel safety
@@ -104,83 +95,4 @@ where
         .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
         .encode();
     writer.write_all_buf(&mut Buf::chain(header.as_slice(), payload)).await
-}
-
-/// Why no frame could be read. [`kind`](Self::kind) tells a peer that broke the protocol from a connection
-/// that broke; the [`source`](Error::source) is the [`TlvError`] or the [`io::Error`] itself.
-#[derive(Debug)]
-pub struct ReadFrameError(Cause);
-
-/// What a [`ReadFrameError`] is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum ReadFrameErrorKind {
-    /// The bytes are no frame: close the connection.
-    Protocol(TlvError),
-    /// The reader failed.
-    Io(io::ErrorKind),
-}
-
-impl ReadFrameError {
-    /// What the error is about.
-    #[must_use]
-    pub fn kind(&self) -> ReadFrameErrorKind {
-        match &self.0 {
-            Cause::Protocol(error) => ReadFrameErrorKind::Protocol(*error),
-            Cause::Io(error) => ReadFrameErrorKind::Io(error.kind()),
-        }
-    }
-}
-
-impl fmt::Display for ReadFrameError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Cause::Protocol(_) => "the peer broke the framing",
-            Cause::Io(_) => "reading a frame failed",
-        })
-    }
-}
-
-impl Error for ReadFrameError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match &self.0 {
-            Cause::Protocol(error) => Some(error),
-            Cause::Io(error) => Some(error),
-        }
-    }
-}
-
-impl From<TlvError> for ReadFrameError {
-    fn from(error: TlvError) -> Self {
-        Self(Cause::Protocol(error))
-    }
-}
-
-impl From<io::Error> for ReadFrameError {
-    fn from(error: io::Error) -> Self {
-        Self(Cause::Io(error))
-    }
-}
-
-#[derive(Debug)]
-enum Cause {
-    Protocol(TlvError),
-    Io(io::Error),
-}
-
-async fn read_header<R>(reader: &mut R) -> Result<Option<[u8; HEADER_LEN]>, ReadFrameError>
-where
-    R: AsyncRead + Unpin,
-{
-    let mut bytes = [0; HEADER_LEN];
-    let mut unread = bytes.as_mut_slice();
-    while !unread.is_empty() {
-        if reader.read_buf(&mut unread).await? == 0 {
-            return match HEADER_LEN - unread.len() {
-                0 => Ok(None),
-                received => Err(TlvError::Truncated { received, expected: HEADER_LEN }.into()),
-            };
-        }
-    }
-    Ok(Some(bytes))
 }

@@ -2,37 +2,40 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::pool::BufferPoolConfig;
+use crate::frame::{Assembler, Reading};
+use crate::pool::{BufferPool, BufferPoolConfig};
 
 fn pool() -> BufferPool {
-    BufferPool::new(BufferPoolConfig::builder().class(128, 8).class(1024, 4).build().unwrap())
+    BufferPool::new(BufferPoolConfig::builder().class(128, 8).class(1024, 4).class(8192, 4).build().unwrap())
 }
 
 fn header(type_id: u16, payload_len: u32) -> [u8; HEADER_LEN] {
     Header { type_id, payload_len }.encode()
 }
 
-/// Room that the decoder holds for the payload under way.
-fn room_held(decoder: &Decoder) -> Option<usize> {
-    match &decoder.payload {
-        Ok(Some(partial)) => Some(partial.payload.capacity()),
-        _ => None,
-    }
+fn frames(max_payload: usize, pool: &BufferPool) -> Assembler<Tlv> {
+    Assembler::new(Tlv::new(max_payload), pool.clone(), Reading::OneBufferAFrame)
 }
 
 #[test]
 fn header_is_little_endian() {
     let bytes = [0x34, 0x12, 0x78, 0x56, 0x34, 0x12];
     let header = Header { type_id: 0x1234, payload_len: 0x1234_5678 };
-    assert_eq!(Header::decode(&bytes, usize::MAX), Ok(header));
+    assert_eq!(Header::decode(bytes), header);
     assert_eq!(header.encode(), bytes);
 }
 
 #[test]
 fn limit_is_inclusive() {
-    let header = Header { type_id: 1, payload_len: 100 };
-    assert_eq!(Header::decode(&header.encode(), 100), Ok(header));
-    assert_eq!(Header::decode(&header.encode(), 99), Err(TlvError::MessageTooLarge { size: 100, max: 99 }));
+    for (max, refused) in [(100, false), (99, true)] {
+        let pool = pool();
+        let mut frames = frames(max, &pool);
+        frames.push(&mut [header(7, 0), header(1, 100)].concat().as_slice());
+        assert_eq!(frames.next_frame().unwrap().unwrap().type_id, 7);
+        let kind = FrameErrorKind::MessageTooLarge { size: 100, max: 99 };
+        let expected = if refused { Err(FrameError::fatal(kind, 6)) } else { Ok(None) };
+        assert_eq!(frames.next_frame(), expected);
+    }
 }
 
 #[test]
@@ -40,7 +43,7 @@ fn length_must_fit_the_header() {
     let max = u32::MAX as usize;
     assert_eq!(Header::new(1, max), Ok(Header { type_id: 1, payload_len: u32::MAX }));
     if let Some(size) = max.checked_add(1) {
-        assert_eq!(Header::new(1, size), Err(TlvError::MessageTooLarge { size, max }));
+        assert_eq!(Header::new(1, size), Err(EncodeError::MessageTooLarge { size, max }));
     }
 }
 
@@ -54,132 +57,197 @@ fn encode_writes_all_or_nothing() {
 
     let mut short = [0xAA; 8];
     let mut out = short.as_mut_slice();
-    assert_eq!(encode(7, b"abc", &mut out), Err(TlvError::NoRoom { needed: 9, available: 8 }));
+    assert_eq!(encode(7, b"abc", &mut out), Err(EncodeError::NoRoom { needed: 9, available: 8 }));
     assert_eq!(short, [0xAA; 8]);
 }
 
 #[test]
 fn empty_payload_is_a_frame() {
-    let (pool, mut decoder) = (pool(), Decoder::new(0));
-    let wire = [header(1, 0), header(2, 0)].concat();
-    let mut input = wire.as_slice();
+    let pool = pool();
+    let mut frames = frames(0, &pool);
+    frames.push(&mut [header(1, 0), header(2, 0)].concat().as_slice());
     for type_id in [1, 2] {
-        let frame = decoder.decode(&mut input, &pool).unwrap().unwrap();
+        let frame = frames.next_frame().unwrap().unwrap();
         assert_eq!((frame.type_id, frame.payload.len()), (type_id, 0));
     }
-    assert_eq!(decoder.decode(&mut input, &pool), Ok(None));
+    assert_eq!(frames.next_frame(), Ok(None));
 }
 
 #[test]
-fn takes_no_more_than_one_frame() {
-    let (pool, mut decoder) = (pool(), Decoder::new(16));
-    let mut input = b"\x01\0\x01\0\0\0xnext".as_slice();
-    decoder.decode(&mut input, &pool).unwrap().unwrap();
-    assert_eq!(input, b"next");
-}
-
-#[test]
-fn a_payload_lies_in_its_own_class() {
-    let (pool, mut decoder) = (pool(), Decoder::new(DEFAULT_MAX_PAYLOAD));
-    for (payload_len, class) in [(1, 128), (128, 128), (129, 1024), (1024, 1024)] {
-        assert_eq!(decoder.decode(&mut header(1, payload_len).as_slice(), &pool), Ok(None));
-        assert_eq!(room_held(&decoder), Some(class));
-        let payload = vec![5; payload_len as usize];
-        let frame = decoder.decode(&mut payload.as_slice(), &pool).unwrap().unwrap();
-        assert_eq!(frame.payload.as_ref(), payload);
-        assert_eq!(room_held(&decoder), None);
+fn a_frame_has_a_buffer_of_its_own_class() {
+    let pool = pool();
+    let mut frames = frames(DEFAULT_MAX_PAYLOAD, &pool);
+    for (payload_len, class) in
+        [(1, 128), (128, 128), (129, 1024), (1024, 1024), (5000, 8192), (8186, 8192), (8192, 8192)]
+    {
+        let mut wire = Vec::new();
+        encode(1, &vec![5; payload_len], &mut wire).unwrap();
+        let mut wire = wire.as_slice();
+        let frame = loop {
+            frames.push(&mut wire);
+            if let Some(frame) = frames.next_frame().unwrap() {
+                break frame;
+            }
+        };
+        assert_eq!((frame.payload.len(), frame.payload.storage_len()), (payload_len, class));
     }
-    assert_eq!(pool.stats().currently_in_use, 0);
-    assert_eq!(pool.stats().heap_fallbacks, 0);
+    frames.release();
+    let stats = pool.stats();
+    assert_eq!((frames.held_bytes(), stats.currently_in_use, stats.heap_fallbacks), (0, 0, 0));
+}
+
+#[test]
+fn batched_frames_share_the_storage_of_the_read() {
+    let pool = pool();
+    let mut frames = Assembler::new(Tlv::default(), pool.clone(), Reading::Batched { detach_below: 200 });
+    let mut wire = Vec::new();
+    for payload_len in [300, 100, 300] {
+        encode(1, &vec![5; payload_len], &mut wire).unwrap();
+    }
+    frames.push(&mut wire.as_slice());
+    let storage = |frame: Frame| frame.payload.storage_len();
+    let sizes: Vec<_> = std::iter::from_fn(|| frames.next_frame().unwrap()).map(storage).collect();
+    assert_eq!(sizes, [8192, 128, 8192]);
+    assert_eq!((frames.held_bytes(), pool.stats().total_acquires, pool.stats().currently_in_use), (0, 2, 0));
+}
+
+#[test]
+fn equal_large_frames_are_read_in_one_piece_each() {
+    let pool = BufferPool::new(BufferPoolConfig::powers_of_two_and(HEADER_LEN, 128..=65_536).unwrap());
+    let mut frames = frames(DEFAULT_MAX_PAYLOAD, &pool);
+    let mut wire = Vec::new();
+    for _ in 0..10 {
+        encode(1, &[5; 16_384], &mut wire).unwrap();
+    }
+    let (mut wire, mut pushes, mut seen) = (wire.as_slice(), 0, 0);
+    while !wire.is_empty() {
+        frames.push(&mut wire);
+        pushes += 1;
+        while let Some(frame) = frames.next_frame().unwrap() {
+            assert!(frame.payload.as_ref() == [5; 16_384]);
+            seen += 1;
+        }
+    }
+    assert_eq!((pushes, seen), (2 + 9, 10));
 }
 
 #[test]
 fn an_announcement_alone_buys_little_room() {
-    let (pool, mut decoder) = (pool(), Decoder::new(DEFAULT_MAX_PAYLOAD));
+    let pool = pool();
+    let mut frames = frames(DEFAULT_MAX_PAYLOAD, &pool);
     let payload = vec![9; DEFAULT_MAX_PAYLOAD];
-    assert_eq!(decoder.decode(&mut header(1, DEFAULT_MAX_PAYLOAD as u32).as_slice(), &pool), Ok(None));
-    assert_eq!(room_held(&decoder), Some(FIRST_UNPOOLED_LOAN));
+    frames.push(&mut header(1, DEFAULT_MAX_PAYLOAD as u32).as_slice());
+    assert_eq!(frames.next_frame(), Ok(None));
+    assert_eq!(frames.held_bytes(), 8192);
 
     let mut sent = 0;
-    for piece in payload.chunks(100_000) {
-        if let Some(frame) = decoder.decode(&mut &piece[..], &pool).unwrap() {
-            assert!(frame.payload.as_ref() == payload);
-        }
+    for mut piece in payload.chunks(100_000) {
         sent += piece.len();
-        assert!(room_held(&decoder).is_none_or(|room| room < 2 * sent + FIRST_UNPOOLED_LOAN));
+        while !piece.is_empty() {
+            frames.push(&mut piece);
+            if let Some(frame) = frames.next_frame().unwrap() {
+                assert!(frame.payload.as_ref() == payload);
+            }
+            assert!(frames.held_bytes() <= 8192.max(4 * sent), "{} for {sent}", frames.held_bytes());
+        }
     }
-    assert_eq!(decoder.finish(), Ok(()));
+    assert_eq!((frames.finish(), frames.held_bytes()), (Ok(()), 0));
     assert_eq!(pool.stats().currently_in_use, 0);
 }
 
 #[test]
 fn the_first_error_is_final() {
-    let (pool, mut decoder) = (pool(), Decoder::new(1000));
-    let error = TlvError::MessageTooLarge { size: 1001, max: 1000 };
-    assert_eq!(decoder.decode(&mut header(1, 1001).as_slice(), &pool), Err(error));
-
-    let good = header(1, 0);
-    let mut input = good.as_slice();
-    assert_eq!(decoder.decode(&mut input, &pool), Err(error));
-    assert_eq!(input, good);
-    assert_eq!(decoder.finish(), Err(error));
-    assert_eq!(pool.stats().total_acquires, 0);
+    let pool = pool();
+    let mut frames = frames(1000, &pool);
+    let error = FrameError::fatal(FrameErrorKind::MessageTooLarge { size: 1001, max: 1000 }, 0);
+    frames.push(&mut header(1, 1001).as_slice());
+    assert_eq!(frames.next_frame(), Err(error));
+    assert_eq!((frames.held_bytes(), pool.stats().currently_in_use), (0, 0));
+    frames.push(&mut header(1, 0).as_slice());
+    assert_eq!(frames.next_frame(), Err(error));
+    assert_eq!(frames.finish(), Err(error));
 }
 
 #[test]
 fn finish_tells_where_the_stream_broke() {
-    let (pool, mut decoder) = (pool(), Decoder::new(1000));
     let wire = *b"\x01\0\x03\0\0\0abc";
-    assert_eq!(decoder.finish(), Ok(()));
-    for (byte, received) in wire.chunks(1).zip(1..) {
-        let frame = decoder.decode(&mut &byte[..], &pool).unwrap();
+    for received in 0..=wire.len() {
+        let pool = pool();
+        let mut frames = frames(1000, &pool);
+        frames.push(&mut &wire[..received]);
+        let frame = frames.next_frame().unwrap();
+        assert_eq!((frame.is_some(), frames.is_partial()), (received == 9, received % 9 != 0));
         let expected = if received < HEADER_LEN { HEADER_LEN } else { wire.len() };
-        match frame {
-            Some(frame) => assert_eq!((received, frame.payload.as_ref()), (9, b"abc".as_slice())),
-            None => assert_eq!(decoder.finish(), Err(TlvError::Truncated { received, expected })),
-        }
+        let truncated = FrameError::fatal(FrameErrorKind::Truncated { received, expected }, received as u64);
+        assert_eq!(frames.finish(), if received % 9 == 0 { Ok(()) } else { Err(truncated) });
     }
-    assert_eq!(decoder.finish(), Ok(()));
 }
 
 #[test]
-fn a_dropped_decoder_gives_its_buffer_back() {
-    let (pool, mut decoder) = (pool(), Decoder::new(1000));
-    decoder.decode(&mut header(1, 1000).as_slice(), &pool).unwrap();
+fn a_part_that_waits_takes_a_buffer_of_its_size() {
+    let pool = pool();
+    let mut frames = frames(DEFAULT_MAX_PAYLOAD, &pool);
+    let mut wire = Vec::new();
+    encode(1, &[5; 6000], &mut wire).unwrap();
+    frames.push(&mut &wire[..100]);
+    assert_eq!(frames.next_frame(), Ok(None));
+    assert_eq!(frames.held_bytes(), 8192);
+    frames.shrink();
+    assert_eq!((frames.held_bytes(), frames.is_partial()), (1024, true));
+    let mut rest = &wire[100..];
+    while !rest.is_empty() {
+        frames.push(&mut rest);
+        if let Some(frame) = frames.next_frame().unwrap() {
+            assert!(frame.payload.as_ref() == [5; 6000]);
+        }
+    }
+    assert!(!frames.is_partial());
+}
+
+#[test]
+fn dropped_in_the_middle_it_gives_its_buffer_back() {
+    let pool = pool();
+    let mut frames = frames(1000, &pool);
+    frames.push(&mut header(1, 1000).as_slice());
     assert_eq!(pool.stats().currently_in_use, 1);
-    drop(decoder);
+    drop(frames);
     assert_eq!(pool.stats().currently_in_use, 0);
 }
 
 proptest! {
     #[test]
     fn round_trip_in_any_chunking(
-        messages in vec((any::<u16>(), vec(any::<u8>(), 0..3000)), 0..12),
-        cuts in vec(1_usize..2000, 1..20),
+        messages in vec((any::<u16>(), prop_oneof![vec(any::<u8>(), 0..300), vec(any::<u8>(), 0..30_000)]), 0..12),
+        cuts in vec(1_usize..9000, 1..20),
+        detach_below in prop_oneof![Just(None), (0_usize..2000).prop_map(Some)],
     ) {
         let pool = pool();
         let mut wire = Vec::new();
         for (type_id, payload) in &messages {
             encode(*type_id, payload, &mut wire).unwrap();
         }
-
-        let (mut decoder, mut frames) = (Decoder::new(3000), Vec::new());
-        let mut rest = wire.as_slice();
+        let reading = match detach_below {
+            None => Reading::OneBufferAFrame,
+            Some(detach_below) => Reading::Batched { detach_below },
+        };
+        let mut frames = Assembler::new(Tlv::new(30_000), pool.clone(), reading);
+        let (mut rest, mut decoded) = (wire.as_slice(), Vec::new());
         for &cut in cuts.iter().cycle() {
-            let Some((mut piece, behind)) = rest.split_at_checked(cut.min(rest.len())) else { break };
-            while let Some(frame) = decoder.decode(&mut piece, &pool).unwrap() {
-                frames.push((frame.type_id, frame.payload));
+            let (mut piece, behind) = rest.split_at(cut.min(rest.len()));
+            while !piece.is_empty() {
+                frames.push(&mut piece);
+                while let Some(frame) = frames.next_frame().unwrap() {
+                    decoded.push((frame.type_id, frame.payload));
+                }
             }
-            prop_assert!(piece.is_empty());
             if behind.is_empty() { break }
             rest = behind;
         }
 
-        prop_assert_eq!(decoder.finish(), Ok(()));
-        let decoded: Vec<_> = frames.iter().map(|(type_id, payload)| (*type_id, payload.to_vec())).collect();
-        prop_assert_eq!(decoded, messages);
-        prop_assert_eq!(pool.stats().currently_in_use, frames.len() as u64);
-        drop(frames);
+        prop_assert_eq!(frames.finish(), Ok(()));
+        let plain: Vec<_> = decoded.iter().map(|(type_id, payload)| (*type_id, payload.to_vec())).collect();
+        prop_assert_eq!(plain, messages);
+        drop(decoded);
         prop_assert_eq!(pool.stats().currently_in_use, 0);
     }
 }

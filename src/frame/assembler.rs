@@ -1,0 +1,288 @@
+//! Where the bytes of a stream become frames, and what memory that takes.
+
+use bytes::{Buf, BufMut};
+
+use super::reader::{Held, Reader, Storage};
+use super::{Decode, FrameError};
+use crate::pool::{BufferPool, PooledBuffer};
+use crate::size::Appetite;
+
+/// How frames lie in the pool's storage.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reading {
+    /// Every frame has a buffer of its own class, so that what a slow reader keeps is one frame. Small frames
+    /// arrive many at a time and are copied out of what was read ahead; one that fills at least half of its
+    /// buffer stays in it.
+    OneBufferAFrame,
+    /// Frames are slices of what one large read brought: nothing is copied but a frame that the read cut in two,
+    /// and what a slow reader keeps is the whole read.
+    Batched {
+        /// Payloads below so many bytes get a buffer of their own class nevertheless: to copy them costs
+        /// less than to count the holders of a shared one, and they pin no large buffer.
+        detach_below: usize,
+    },
+}
+
+impl Reading {
+    /// [`Batched`](Self::Batched), with payloads below 1 KiB detached.
+    #[must_use]
+    pub const fn batched() -> Self {
+        Self::Batched { detach_below: 1024 }
+    }
+}
+
+/// Puts frames together from the pieces of a stream, in buffers of a pool; free of I/O.
+///
+/// Between frames it holds no buffer once [`release`](Self::release) was called. Of a frame under way it holds at
+/// most the largest of
+/// - a read: 8 KiB, or 64 KiB if an earlier one was filled,
+/// - four times what has arrived of the frame, rounded up to a class: an announced length alone buys nothing,
+/// - what the frame before took, so that a stream of equal frames is read in one piece each.
+///
+/// # Examples
+///
+/// ```
+/// use millpond::frame::{Assembler, Lines, Reading};
+/// use millpond::{BufferPool, BufferPoolConfig};
+///
+/// let pool = BufferPool::new(BufferPoolConfig::messages());
+/// let mut frames = Assembler::new(Lines::new(1024), pool, Reading::OneBufferAFrame);
+/// let mut seen = Vec::new();
+/// for mut piece in [&b"{\"id\":1}\n{\"i"[..], b"d\":2}\n"] {
+///     while !piece.is_empty() {
+///         frames.push(&mut piece);
+///         while let Some(line) = frames.next_frame()? {
+///             seen.push(line);
+///         }
+///     }
+/// }
+/// frames.finish()?;
+/// assert_eq!(seen, [b"{\"id\":1}", b"{\"id\":2}"]);
+/// # Ok::<(), millpond::frame::FrameError>(())
+/// ```
+#[derive(Debug)]
+pub struct Assembler<D> {
+    decoder: D,
+    pool: BufferPool,
+    reading: Reading,
+    read_ahead: bool,
+    held: Held,
+    appetite: Appetite,
+    /// Bytes of the stream in front of what is unread.
+    offset: u64,
+    /// Where the frame under way begins.
+    frame_start: u64,
+    /// What the frame before took, if it was kept where it was read and its class had room for all of it.
+    expected: usize,
+}
+
+impl<D: Decode> Assembler<D> {
+    /// At the start of a stream.
+    #[must_use]
+    pub fn new(decoder: D, pool: BufferPool, reading: Reading) -> Self {
+        Self {
+            decoder,
+            pool,
+            reading,
+            read_ahead: true,
+            held: Held::default(),
+            appetite: Appetite::default(),
+            offset: 0,
+            frame_start: 0,
+            expected: 0,
+        }
+    }
+
+    /// Never has room for more than what the decoder is sure to need: for a stream that somebody else reads on from.
+    #[must_use]
+    pub fn without_read_ahead(self) -> Self {
+        Self { read_ahead: false, reading: Reading::OneBufferAFrame, ..self }
+    }
+
+    /// The pool its buffers are of.
+    #[must_use]
+    pub fn pool(&self) -> &BufferPool {
+        &self.pool
+    }
+
+    /// The decoder.
+    #[must_use]
+    pub fn decoder(&self) -> &D {
+        &self.decoder
+    }
+
+    /// Takes as much of `input` as there is room for; then ask for the [`next_frame`](Self::next_frame) frames until there is
+    /// none, and push the rest.
+    pub fn push(&mut self, input: &mut impl Buf) {
+        let before = input.remaining();
+        let mut room = self.room();
+        let size = room.remaining_mut();
+        room.put(input.take(size));
+        drop(room);
+        self.learn(before - input.remaining(), size);
+    }
+
+    /// The next frame, if all of it is there.
+    ///
+    /// # Errors
+    ///
+    /// [`FrameError`]; call again after one that is not fatal.
+    #[inline]
+    pub fn next_frame(&mut self) -> Result<Option<D::Frame>, FrameError> {
+        let capacity = match &self.held.storage {
+            Storage::None => return Ok(None),
+            Storage::Own(buffer) => buffer.capacity(),
+            Storage::Shared(_) => 0,
+        };
+        let keep_from = match self.reading {
+            Reading::OneBufferAFrame if capacity == 0 => usize::MAX,
+            Reading::OneBufferAFrame => capacity / 2,
+            Reading::Batched { detach_below } => detach_below,
+        };
+        let mut reader = Reader::of_held(&mut self.held, keep_from, &self.pool, self.offset);
+        let decoded = self.decoder.decode(&mut reader);
+        self.offset = reader.offset();
+        if let Ok(Some(_)) = &decoded {
+            let kept = !matches!(self.held.storage, Storage::Own(_));
+            let size = (self.offset - self.frame_start) as usize;
+            self.expected = if kept && self.fits_well(size) { size } else { 0 };
+            self.frame_start = self.offset;
+        }
+        if decoded.as_ref().is_err_and(FrameError::is_fatal) {
+            self.held = Held::default();
+        }
+        decoded
+    }
+
+    /// To be called when the stream ends: did it end between two frames?
+    ///
+    /// # Errors
+    ///
+    /// [`FrameErrorKind::Truncated`](super::FrameErrorKind::Truncated) if not.
+    pub fn finish(&mut self) -> Result<(), FrameError> {
+        let mut reader = Reader::of_held(&mut self.held, 0, &self.pool, self.offset);
+        let finished = self.decoder.finish(&mut reader);
+        self.held = Held::default();
+        finished
+    }
+
+    /// Whether a part of a frame has arrived.
+    #[must_use]
+    pub fn is_partial(&self) -> bool {
+        self.decoder.is_partial() || !self.held.unread().is_empty()
+    }
+
+    /// Bytes of storage that it holds.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.held.bytes()
+    }
+
+    /// Gives the buffer back if nothing of a frame is in it: for when there is nothing to read.
+    pub fn release(&mut self) {
+        if self.held.unread().is_empty() {
+            self.held = Held::default();
+        }
+    }
+
+    /// Forgets what has arrived: for when nothing more will.
+    pub fn abandon(&mut self) {
+        self.held = Held::default();
+    }
+
+    /// Moves a part of a frame that takes little of its buffer into a smaller one: for when the rest does not come.
+    pub fn shrink(&mut self) {
+        let unread = self.held.unread().len();
+        let enough = self.pool.class_of(unread * 2).unwrap_or(unread * 2);
+        if unread == 0 {
+            self.held = Held::default();
+        } else if enough * 2 <= self.held.bytes() {
+            self.lend(self.pool.acquire(enough));
+        }
+        self.expected = 0;
+        self.appetite = Appetite::default();
+    }
+
+    /// Size of the buffer that the next [`room`](Self::room) acquires, if it does. Who keeps a budget
+    /// acquires it himself, when he may, and [lends](Self::lend) it.
+    #[must_use]
+    pub fn wants(&self) -> Option<usize> {
+        let unread = self.held.unread().len();
+        let plan = self.plan(unread);
+        let Storage::Own(buffer) = &self.held.storage else { return Some(plan.size) };
+        let enough = if unread == 0 {
+            buffer.capacity() >= plan.size
+        } else {
+            let room = buffer.capacity() - buffer.len();
+            // To the end of the frame, or so much that the read is worth it.
+            let most = plan.most.min(room);
+            self.held.start + plan.needs <= buffer.capacity()
+                && (most == plan.most || room * 4 >= buffer.capacity())
+        };
+        (!enough).then_some(plan.size)
+    }
+
+    /// Goes on in `buffer`; what is unread moves.
+    pub fn lend(&mut self, mut buffer: PooledBuffer) {
+        buffer.clear();
+        buffer.extend_from_slice(self.held.unread());
+        self.held = Held { storage: Storage::Own(buffer), start: 0 };
+    }
+
+    /// Where the next bytes of the stream go: never empty.
+    pub fn room(&mut self) -> impl BufMut + '_ {
+        if let Some(size) = self.wants() {
+            self.lend(self.pool.acquire(size));
+        }
+        let unread = self.held.unread().len();
+        let most = self.plan(unread).most;
+        match &mut self.held.storage {
+            Storage::Own(buffer) => {
+                if unread == 0 {
+                    buffer.clear();
+                    self.held.start = 0;
+                }
+                buffer.as_buf_mut().limit(most)
+            }
+            _ => unreachable!("a buffer was lent"),
+        }
+    }
+
+    /// A read brought `count` bytes where `room` would have fitted.
+    pub fn learn(&mut self, count: usize, room: usize) {
+        if self.expected == 0 {
+            self.appetite.learn(count, room);
+        }
+    }
+
+    fn plan(&self, unread: usize) -> Plan {
+        let needs = self.decoder.needs().max(unread + 1);
+        let affordable = Appetite::SMALL.max(unread.saturating_mul(4)).max(self.expected);
+        let size = needs.min(affordable);
+        let alone = self.reading == Reading::OneBufferAFrame;
+        if !self.read_ahead || (alone && needs > Appetite::SMALL / 2) {
+            return Plan { needs: size, size, most: needs - unread };
+        }
+        if alone && unread == 0 && self.expected > 0 {
+            return Plan { needs, size: self.expected, most: self.expected };
+        }
+        // Without a known length room doubles, so that a long frame moves a few times and not at every read.
+        let ahead = self.appetite.size().max(if unread == 0 { self.expected } else { unread * 2 });
+        Plan { needs: size, size: size.max(ahead), most: usize::MAX }
+    }
+
+    /// Whether a buffer for so many bytes is at most twice as large.
+    fn fits_well(&self, size: usize) -> bool {
+        self.pool.class_of(size).is_some_and(|class| class < size.saturating_mul(2))
+    }
+}
+
+/// What to read next.
+struct Plan {
+    /// Bytes from the first unread one that must lie in one piece, as far as the peer can have them.
+    needs: usize,
+    /// Of the buffer, if another one is needed.
+    size: usize,
+    /// Bytes to read at most.
+    most: usize,
+}

@@ -1,0 +1,237 @@
+//! The one reader that lends.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::{fmt, io};
+
+use tokio::io::{AsyncRead, AsyncReadExt};
+
+use crate::frame::{Assembler, Decode, FrameError, FrameErrorKind};
+use crate::pool::{Acquire, AcquireError};
+
+/// Frames out of any tokio reader, through pooled buffers that are lent only while there is something to read.
+///
+/// Before it reads it borrows a buffer, and if nothing came it gives it back before it waits: whoever has nothing
+/// to say holds none. That costs two turns of the thread's cache and no system call. Of a frame under way it
+/// holds what the [`Assembler`] holds.
+///
+/// Under a [byte limit](crate::BufferPoolConfigBuilder::byte_limit) that is used up it waits in the pool's
+/// line, and reads nothing meanwhile; the peer feels it as a full socket.
+///
+/// # Examples
+///
+/// ```
+/// use millpond::frame::{Assembler, Reading, Tlv};
+/// use millpond::transport::{FrameReader, write_frame};
+/// use millpond::{BufferPool, BufferPoolConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = BufferPool::new(BufferPoolConfig::proxy());
+/// let (mut here, there) = tokio::io::duplex(64);
+/// let mut reader = FrameReader::new(there, Assembler::new(Tlv::default(), pool, Reading::batched()));
+/// write_frame(&mut here, 1001, b"hello").await?;
+/// drop(here);
+///
+/// while let Some(frame) = reader.next_frame().await? {
+///     assert_eq!((frame.type_id, frame.payload.as_ref()), (1001, b"hello".as_slice()));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct FrameReader<R, D> {
+    reader: R,
+    frames: Assembler<D>,
+    /// In line for memory. The box is made only there.
+    line: Option<Pin<Box<Acquire>>>,
+}
+
+impl<R: AsyncRead + Unpin, D: Decode> FrameReader<R, D> {
+    /// Reads frames from `reader`, as `frames` puts them together.
+    #[must_use]
+    pub fn new(reader: R, frames: Assembler<D>) -> Self {
+        Self { reader, frames, line: None }
+    }
+
+    /// The next frame; `None`: the stream ended between two.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadFrameError`]. A framing's error that is not fatal skips a frame: call again. After any other
+    /// the stream is of no further use. No buffer is held after one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what has arrived stays for the next call.
+    pub async fn next_frame(&mut self) -> Result<Option<D::Frame>, ReadFrameError> {
+        poll_fn(|cx| self.poll_next_frame(cx)).await
+    }
+
+    /// [`next_frame`](Self::next_frame) as a poll function.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_frame`](Self::next_frame).
+    pub fn poll_next_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<D::Frame>, ReadFrameError>> {
+        loop {
+            if let Some(frame) = self.frames.next_frame()? {
+                return Poll::Ready(Ok(Some(frame)));
+            }
+            if let Some(size) = self.frames.wants() {
+                ready!(self.poll_borrow(cx, size))?;
+            }
+            let read = {
+                let mut room = self.frames.room();
+                let size = bytes::BufMut::remaining_mut(&room);
+                let polled = pin!(self.reader.read_buf(&mut room)).poll(cx);
+                polled.map_ok(|count| (count, size))
+            };
+            match read {
+                Poll::Pending => {
+                    self.frames.release();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok((0, _))) => {
+                    return Poll::Ready(self.frames.finish().map(|()| None).map_err(Into::into));
+                }
+                Poll::Ready(Ok((count, size))) => self.frames.learn(count, size),
+                Poll::Ready(Err(error)) => {
+                    self.frames.abandon();
+                    return Poll::Ready(Err(error.into()));
+                }
+            }
+        }
+    }
+
+    /// Lends the assembler a buffer of `size` bytes, as soon as the pool has memory for it.
+    fn poll_borrow(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<Result<(), ReadFrameError>> {
+        let pool = self.frames.pool();
+        let buffer = match &mut self.line {
+            Some(line) => {
+                let served = ready!(line.as_mut().poll(cx));
+                self.line = None;
+                served
+            }
+            None => pool.try_acquire(size),
+        };
+        match buffer {
+            Ok(buffer) => self.frames.lend(buffer),
+            // No class is that large: what the heap gives is bounded by what has arrived.
+            Err(AcquireError::TooLarge { .. }) => self.frames.lend(pool.acquire(size)),
+            Err(AcquireError::Exhausted { .. }) => {
+                self.line = Some(Box::pin(pool.acquire_async(size)));
+                return self.poll_borrow(cx, size);
+            }
+            Err(error) => return Poll::Ready(Err(ReadFrameError(Cause::Memory(error)))),
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The reader and what reads from it.
+    #[must_use]
+    pub fn get_ref(&self) -> &R {
+        &self.reader
+    }
+
+    /// The reader, to write to if it is a socket; who reads from it takes bytes away from the frames.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.reader
+    }
+
+    /// The assembler: what it holds, and whether a frame is under way.
+    #[must_use]
+    pub fn frames(&self) -> &Assembler<D> {
+        &self.frames
+    }
+
+    /// Moves a part of a frame to a buffer of its size: see [`Assembler::shrink`].
+    pub fn shrink(&mut self) {
+        self.frames.shrink();
+    }
+
+    /// Whether it waits for the pool's memory and not for its peer.
+    #[must_use]
+    pub fn is_in_line(&self) -> bool {
+        self.line.is_some()
+    }
+}
+
+/// Why no frame could be read. [`kind`](Self::kind) tells a peer that broke the protocol from a connection
+/// that broke; the [`source`](Error::source) is the [`FrameError`], the [`AcquireError`] or the [`io::Error`] itself.
+#[derive(Debug)]
+pub struct ReadFrameError(Cause);
+
+/// What a [`ReadFrameError`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadFrameErrorKind {
+    /// The bytes are no frame.
+    Protocol(FrameErrorKind),
+    /// The pool has no memory.
+    Memory,
+    /// The reader failed.
+    Io(io::ErrorKind),
+}
+
+#[derive(Debug)]
+enum Cause {
+    Protocol(FrameError),
+    Memory(AcquireError),
+    Io(io::Error),
+}
+
+impl ReadFrameError {
+    /// What the error is about.
+    #[must_use]
+    pub fn kind(&self) -> ReadFrameErrorKind {
+        match &self.0 {
+            Cause::Protocol(error) => ReadFrameErrorKind::Protocol(error.kind()),
+            Cause::Memory(_) => ReadFrameErrorKind::Memory,
+            Cause::Io(error) => ReadFrameErrorKind::Io(error.kind()),
+        }
+    }
+
+    /// Whether the stream cannot be read any further.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        !matches!(&self.0, Cause::Protocol(error) if !error.is_fatal())
+    }
+}
+
+impl fmt::Display for ReadFrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Cause::Protocol(error) => write!(f, "the peer broke the framing: {error}"),
+            Cause::Memory(error) => write!(f, "no memory to read into: {error}"),
+            Cause::Io(error) => write!(f, "reading failed: {error}"),
+        }
+    }
+}
+
+impl Error for ReadFrameError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            Cause::Protocol(error) => Some(error),
+            Cause::Memory(error) => Some(error),
+            Cause::Io(error) => Some(error),
+        }
+    }
+}
+
+impl From<FrameError> for ReadFrameError {
+    fn from(error: FrameError) -> Self {
+        Self(Cause::Protocol(error))
+    }
+}
+
+impl From<io::Error> for ReadFrameError {
+    fn from(error: io::Error) -> Self {
+        Self(Cause::Io(error))
+    }
+}
