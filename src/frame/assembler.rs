@@ -172,6 +172,18 @@ impl<D: Decode> Assembler<D> {
         self.decoder.is_partial() || !self.held.unread().is_empty()
     }
 
+    /// Bytes of the stream that have arrived.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.offset + self.held.unread().len() as u64
+    }
+
+    /// Bytes of the stream in front of the frame that is under way.
+    #[must_use]
+    pub fn frame_start(&self) -> u64 {
+        self.frame_start
+    }
+
     /// Bytes of storage that it holds.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

@@ -30,6 +30,8 @@ pub enum FrameErrorKind {
         /// Length of the frame in bytes, or the least it can be.
         expected: usize,
     },
+    /// The stream does not begin with the digest of the schema that is spoken here.
+    DigestMismatch,
     /// The escape byte stands before a byte that it cannot escape.
     BadEscape {
         /// That byte.
@@ -73,6 +75,9 @@ impl fmt::Display for FrameErrorKind {
             }
             Self::Truncated { received, expected } => {
                 write!(f, "the stream ended {received} bytes into a frame of at least {expected}")
+            }
+            Self::DigestMismatch => {
+                f.write_str("the peer speaks another schema: compare the contracts files")
             }
             Self::BadEscape { byte } => write!(f, "an escape before the byte {byte:#04x}"),
         }

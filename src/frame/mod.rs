@@ -22,10 +22,12 @@ pub mod tlv;
 
 mod assembler;
 mod error;
+mod message;
 mod reader;
 
 pub use assembler::{Assembler, Reading};
 pub use error::{EncodeError, FrameError, FrameErrorKind};
+pub use message::{Message, MessageError};
 pub use reader::Reader;
 pub use tlv::Tlv;
 

@@ -37,6 +37,12 @@ use crate::pool::PooledBytes;
 /// Bytes of a frame's header: a `u16` type id and a `u32` payload length.
 pub const HEADER_LEN: usize = 6;
 
+/// Bytes of a schema's digest: SHA-256.
+pub const DIGEST_LEN: usize = 32;
+
+/// Bytes of the handshake: a `u16` length and the digest.
+pub const HANDSHAKE_LEN: usize = 2 + DIGEST_LEN;
+
 /// The longest payload accepted unless configured otherwise, in bytes: 16 MiB, the limit of the protocol's
 /// reference implementation. Peers with a limit of 4 MiB exist.
 pub const DEFAULT_MAX_PAYLOAD: usize = 16 * 1024 * 1024;
@@ -55,6 +61,17 @@ pub fn encode(type_id: u16, payload: &[u8], out: &mut impl BufMut) -> Result<(),
     out.put_slice(&header.encode());
     out.put_slice(payload);
     Ok(())
+}
+
+/// What a client sends first where the server demands it: `u16 LE 32`, and the SHA-256 of the contracts file's text.
+/// There is no reply.
+#[must_use]
+pub fn handshake(digest: [u8; DIGEST_LEN]) -> [u8; HANDSHAKE_LEN] {
+    let mut bytes = [0; HANDSHAKE_LEN];
+    let mut out = bytes.as_mut_slice();
+    out.put_u16_le(DIGEST_LEN as u16);
+    out.put_slice(&digest);
+    bytes
 }
 
 /// One message: its type and its bytes.
@@ -110,6 +127,8 @@ impl Header {
 #[derive(Debug)]
 pub struct Tlv {
     max_payload: usize,
+    /// The digest that has to come before the first frame.
+    expected: Option<[u8; DIGEST_LEN]>,
     /// Of the frame whose payload is under way.
     header: Result<Option<Header>, FrameError>,
 }
@@ -118,7 +137,14 @@ impl Tlv {
     /// At the start of a frame; refuses payloads longer than `max_payload` bytes.
     #[must_use]
     pub fn new(max_payload: usize) -> Self {
-        Self { max_payload, header: Ok(None) }
+        Self { max_payload, expected: None, header: Ok(None) }
+    }
+
+    /// Demands the [handshake](handshake) with this digest before the first frame; another one is
+    /// [`FrameErrorKind::DigestMismatch`], fatal.
+    #[must_use]
+    pub fn expecting(self, digest: [u8; DIGEST_LEN]) -> Self {
+        Self { expected: Some(digest), ..self }
     }
 }
 
@@ -140,6 +166,14 @@ impl Decode for Tlv {
         let header = match self.header? {
             Some(header) => header,
             None => {
+                if let Some(expected) = self.expected {
+                    let Some(received) = input.array() else { return Ok(None) };
+                    if received != handshake(expected) {
+                        self.header = Err(FrameError::fatal(FrameErrorKind::DigestMismatch, 0));
+                        return self.header.map(|_| None);
+                    }
+                    self.expected = None;
+                }
                 let offset = input.offset();
                 let Some(bytes) = input.array() else { return Ok(None) };
                 let header = Header::decode(bytes);
@@ -160,6 +194,7 @@ impl Decode for Tlv {
     fn needs(&self) -> usize {
         match self.header {
             Ok(Some(header)) => header.payload_len as usize,
+            _ if self.expected.is_some() => HANDSHAKE_LEN,
             _ => HEADER_LEN,
         }
     }
@@ -172,7 +207,7 @@ impl Decode for Tlv {
         let (received, expected) = match self.header? {
             Some(header) => (HEADER_LEN + input.remaining(), HEADER_LEN + header.payload_len as usize),
             None if input.remaining() == 0 => return Ok(()),
-            None => (input.remaining(), HEADER_LEN),
+            None => (input.remaining(), self.needs()),
         };
         let end = input.offset() + input.remaining() as u64;
         Err(FrameError::fatal(FrameErrorKind::Truncated { received, expected }, end))

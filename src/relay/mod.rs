@@ -45,13 +45,14 @@ use crate::pool::BufferPool;
 use crate::sync::Arc;
 use crate::transport::Stream;
 
+pub use crate::transport::DrainReport;
+
 use self::pair::Pair;
 use self::pump::Lender;
 use self::stats::Counters;
 
 pub use self::config::RelayConfig;
 pub use self::error::{RelayError, RelayErrorKind, Side};
-pub use self::serve::DrainReport;
 pub use self::stats::RelayStats;
 
 /// Relays connections through one pool, under one budget. Cheap to clone; clones share both.

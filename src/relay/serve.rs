@@ -1,38 +1,17 @@
-use std::fmt;
-use std::pin::pin;
+use std::convert::Infallible;
 use std::time::Duration;
 
-use tokio::task::JoinSet;
-use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
-use tracing::{debug, warn};
+use tokio::time::{MissedTickBehavior, interval};
+use tracing::debug;
 
 use super::error::{Cause, RelayError};
 use super::{Relay, Transferred};
 use crate::sync::Arc;
-use crate::transport::{Endpoint, Listener, Stream};
+use crate::transport::{DrainReport, Endpoint, Listener, Stream};
 
 /// How often idle buffers are weighed against what was borrowed since: often enough that a burst's memory
 /// is gone within 10 s.
 const TRIM_EVERY: Duration = Duration::from_secs(2);
-/// The pause after a failed accept: without a descriptor left it would fail again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-
-/// How a server ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DrainReport {
-    /// Connections that were open at the shutdown and ended by themselves.
-    pub drained: u64,
-    /// Connections that were cut at the deadline.
-    pub cut: u64,
-}
-
-impl fmt::Display for DrainReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} connections drained, {} cut", self.drained, self.cut)
-    }
-}
-
 impl Relay {
     /// Accepts connections and relays each to `upstream`, until `shutdown` completes; then it stops to
     /// listen, waits for the open connections up to the drain timeout, and cuts the rest.
@@ -49,47 +28,17 @@ impl Relay {
         shutdown: impl Future<Output = ()>,
     ) -> DrainReport {
         let upstream = Arc::new(upstream);
-        let mut connections = JoinSet::new();
-        let mut shutdown = pin!(shutdown);
-        let mut trim = interval(TRIM_EVERY);
-        trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut acquires = 0;
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut shutdown => break,
-                Some(_) = connections.join_next() => {}
-                _ = trim.tick() => acquires = self.trim_unused(acquires),
-                accepted = listener.accept(), if connections.len() < self.shared.config.max_connections => {
-                    match accepted {
-                        Ok(client) => {
-                            self.shared.counters.accepted();
-                            connections.spawn(self.clone().connect(client, Arc::clone(&upstream)));
-                        }
-                        Err(error) => {
-                            warn!(%error, "accept failed, trying again");
-                            sleep(ACCEPT_PAUSE).await;
-                        }
-                    }
-                }
-            }
-        }
-        drop(listener);
-        self.drain(connections).await
-    }
-
-    async fn drain(&self, mut connections: JoinSet<()>) -> DrainReport {
-        let open = connections.len() as u64;
-        let all_ended = async { while connections.join_next().await.is_some() {} };
-        let _ = timeout(self.shared.config.drain_timeout, all_ended).await;
-        // Some may end by themselves while they are cut: each says how it was.
-        connections.abort_all();
-        let mut cut = 0;
-        while let Some(ended) = connections.join_next().await {
-            cut += u64::from(ended.is_err_and(|error| error.is_cancelled()));
-        }
-        self.shared.counters.cut(cut);
-        DrainReport { drained: open - cut, cut }
+        let config = &self.shared.config;
+        let serve = listener.serve(config.max_connections, config.drain_timeout, shutdown, |client| {
+            self.shared.counters.accepted();
+            self.clone().connect(client, Arc::clone(&upstream))
+        });
+        let report = tokio::select! {
+            report = serve => report,
+            never = self.trim_between_bursts() => match never {},
+        };
+        self.shared.counters.cut(report.cut);
+        report
     }
 
     /// One connection from its accept to its end.
@@ -115,12 +64,18 @@ impl Relay {
         }
     }
 
-    /// Frees idle buffers if more lie idle than were borrowed since the last look: memory that earns nothing.
-    fn trim_unused(&self, acquires_before: u64) -> u64 {
-        let stats = self.pool().stats();
-        if stats.total_acquires.saturating_sub(acquires_before) < stats.idle_buffers {
-            self.pool().trim();
+    /// Frees idle buffers whenever more lie idle than were borrowed since the last look: memory that earns nothing.
+    async fn trim_between_bursts(&self) -> Infallible {
+        let mut look = interval(TRIM_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut acquires_before = 0;
+        loop {
+            look.tick().await;
+            let stats = self.pool().stats();
+            if stats.total_acquires.saturating_sub(acquires_before) < stats.idle_buffers {
+                self.pool().trim();
+            }
+            acquires_before = stats.total_acquires;
         }
-        stats.total_acquires
     }
 }

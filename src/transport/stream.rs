@@ -4,10 +4,12 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time;
 
+use super::bus::Keepalive;
 use super::endpoint::Endpoint;
 use super::error::{Error, ErrorKind};
 
@@ -63,6 +65,17 @@ impl Stream {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
         }
+    }
+
+    /// Sets TCP's keepalive and user timeout; nothing for a Unix socket, whose peer cannot be lost.
+    pub(super) fn set_keepalive(&self, keepalive: &Keepalive) -> io::Result<()> {
+        let Self::Tcp(stream) = self else { return Ok(()) };
+        let socket = SockRef::from(stream);
+        let probes = TcpKeepalive::new().with_time(keepalive.idle).with_interval(keepalive.interval);
+        socket.set_tcp_keepalive(&probes.with_retries(keepalive.probes))?;
+        #[cfg(target_os = "linux")]
+        socket.set_tcp_user_timeout(Some(keepalive.user_timeout))?;
+        Ok(())
     }
 
     /// Makes the coming close a reset, so that the peer learns that the stream did not end well.

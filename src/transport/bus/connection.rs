@@ -1,0 +1,308 @@
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::config::UnknownTypes;
+use super::error::{Cause, ConnectionError, ConnectionErrorKind};
+use super::hub::Shared;
+use super::peer::{Peer, Stop};
+use super::topic::Route;
+use crate::frame::Assembler;
+use crate::frame::tlv::{Frame, HEADER_LEN, Header, Tlv, handshake};
+use crate::sync::statistic::Ordering;
+use crate::transport::{FrameReader, WriteQueue};
+
+/// Frames delivered before other tasks have their turn.
+const FRAMES_A_TURN: usize = 256;
+/// Bytes taken from the peer's queue before some are written.
+const WRITE_AHEAD: usize = 256 * 1024;
+/// After so long without a byte, what is held beyond need is given back.
+const SETTLE_AFTER: Duration = Duration::from_secs(1);
+/// For the first byte where a handshake has to come.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of a frame that are granted a second more.
+const SLOWEST_RATE: u64 = 64 * 1024;
+
+/// Which side of the handshake it is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    Server,
+    Client,
+}
+
+/// One connection: reads, writes, and one timer.
+pub(super) struct Connection<'a, S> {
+    shared: &'a Shared,
+    peer: &'a Peer,
+    reader: FrameReader<S, Tlv>,
+    writes: WriteQueue,
+    /// Where the frame before went: the next is most often of the same type.
+    route: Option<(u16, Route)>,
+    /// The peer has not ended.
+    reads: bool,
+    /// Something was written since the last flush.
+    dirty: bool,
+    /// The peer was told of the end.
+    ended: bool,
+    first_byte_timeout: Option<Duration>,
+    times: Times,
+    received: u64,
+    unsettled: bool,
+}
+
+struct Times {
+    began: Instant,
+    last_byte: Instant,
+    /// Since when a frame is under way or memory is waited for.
+    frame: Option<(Instant, u64)>,
+    /// Since when what waits for the peer has not become less.
+    write: Option<Instant>,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
+    pub(super) fn new(shared: &'a Shared, peer: &'a Peer, stream: S, role: Role) -> Self {
+        let config = &shared.config;
+        let (mut framing, mut writes) = (Tlv::new(config.max_payload), WriteQueue::new(shared.pool.clone()));
+        match (config.schema_digest, role) {
+            (Some(digest), Role::Server) => framing = framing.expecting(digest),
+            (Some(digest), Role::Client) => writes.push_copy(&handshake(digest)),
+            (None, _) => {}
+        }
+        let demanded = config.schema_digest.filter(|_| role == Role::Server).map(|_| HANDSHAKE_TIMEOUT);
+        let now = Instant::now();
+        Self {
+            shared,
+            peer,
+            reader: FrameReader::new(stream, Assembler::new(framing, shared.pool.clone(), config.reading)),
+            writes,
+            route: None,
+            reads: true,
+            dirty: false,
+            ended: false,
+            first_byte_timeout: config.first_byte_timeout.or(demanded),
+            times: Times { began: now, last_byte: now, frame: None, write: None },
+            received: 0,
+            unsettled: false,
+        }
+    }
+
+    /// Until both sides have ended.
+    pub(super) async fn run(mut self) -> Result<(), ConnectionError> {
+        let mut timer = pin!(None::<Sleep>);
+        poll_fn(|cx| {
+            let done = self.poll(cx);
+            self.peer
+                .held
+                .store(self.reader.frames().held_bytes() + self.writes.held_bytes(), Ordering::Relaxed);
+            if done.is_ready() {
+                return done;
+            }
+            self.poll_deadline(cx, timer.as_mut()).map(Err)
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        let waited = self.writes.len();
+        let (stop, wrote) = self.poll_write(cx).map_err(|error| ConnectionError(Cause::Write(error)))?;
+        self.poll_read(cx)?;
+        self.note_progress(wrote || self.writes.len() < waited);
+
+        if (stop == Stop::Drain || !self.reads) && self.writes.is_empty() && !self.dirty && !self.ended {
+            match Pin::new(self.reader.get_mut()).poll_shutdown(cx) {
+                Poll::Pending => return Poll::Pending,
+                // The peer went first.
+                Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::NotConnected => {
+                    return Poll::Ready(Err(ConnectionError(Cause::Write(error))));
+                }
+                Poll::Ready(_) => self.ended = true,
+            }
+        }
+        if self.ended && !self.reads { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// Takes what was published and writes it; says whether to stop, and whether a byte was written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<(Stop, bool)> {
+        let mut progress = false;
+        loop {
+            let (mut frames, mut bytes) = (0, 0);
+            let (writes, ended) = (&mut self.writes, self.ended);
+            let taken = self.peer.poll_take(cx, |frame: Frame| {
+                // After the end nobody can be told any more.
+                if !ended && let Ok(header) = Header::new(frame.type_id, frame.payload.len()) {
+                    frames += 1;
+                    bytes += HEADER_LEN + frame.payload.len();
+                    writes.push(&header.encode(), frame.payload);
+                }
+                writes.len() < WRITE_AHEAD
+            });
+            if frames > 0 {
+                self.shared.counters.sent_frames.add(frames);
+                self.shared.counters.sent_bytes.add(bytes as u64);
+            }
+            let stop = match taken {
+                Poll::Ready(stop) => stop,
+                Poll::Pending => Stop::No,
+            };
+            let before = self.writes.len();
+            self.dirty |= before > 0;
+            let mut socket = Pin::new(self.reader.get_mut());
+            let written = self.writes.poll_write(cx, socket.as_mut());
+            progress |= self.writes.len() < before;
+            match written {
+                Poll::Ready(written) => written?,
+                Poll::Pending => return Ok((stop, progress)),
+            }
+            if self.dirty && socket.poll_flush(cx)?.is_ready() {
+                self.dirty = false;
+            }
+            if frames == 0 {
+                return Ok((stop, progress));
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
+        let mut frames = 0;
+        let outcome = loop {
+            if !self.reads || frames == FRAMES_A_TURN {
+                break Ok(());
+            }
+            match self.reader.poll_next_frame(cx) {
+                Poll::Ready(Ok(Some(frame))) => {
+                    frames += 1;
+                    if let Err(error) = self.deliver(frame) {
+                        break Err(error);
+                    }
+                }
+                Poll::Ready(Ok(None)) => self.reads = false,
+                Poll::Ready(Err(error)) => break Err(error.into()),
+                Poll::Pending => break Ok(()),
+            }
+        };
+        if frames > 0 {
+            self.peer.received_frames.add(frames as u64);
+            self.shared.counters.received_frames.add(frames as u64);
+        }
+        if frames == FRAMES_A_TURN {
+            cx.waker().wake_by_ref();
+        }
+        outcome
+    }
+
+    #[inline]
+    fn deliver(&mut self, frame: Frame) -> Result<(), ConnectionError> {
+        let type_id = frame.type_id;
+        if let Some((known, route)) = &self.route
+            && *known == type_id
+        {
+            route.deliver(frame);
+            return Ok(());
+        }
+        match (self.shared.topics.route(type_id), self.shared.config.unknown_types) {
+            (Some(route), _) => {
+                route.deliver(frame);
+                self.route = Some((type_id, route));
+            }
+            (None, UnknownTypes::Reject) => return Err(ConnectionError(Cause::UnknownType(type_id))),
+            (None, UnknownTypes::Skip) => self.shared.counters.skipped_frames.add(1),
+            (None, UnknownTypes::PassThrough) => self.shared.topics.deliver_opaque(frame),
+        }
+        Ok(())
+    }
+
+    fn note_progress(&mut self, wrote: bool) {
+        let received = self.reader.frames().received();
+        let news = received - self.received;
+        let partial = self.reader.frames().is_partial() || self.reader.is_in_line();
+        let waits = !self.writes.is_empty() || self.dirty;
+        if news == 0 && !wrote && waits == self.times.write.is_some() && partial == self.times.frame.is_some()
+        {
+            return;
+        }
+        let now = Instant::now();
+        if news > 0 {
+            self.received = received;
+            self.peer.received_bytes.add(news);
+            self.shared.counters.received_bytes.add(news);
+        }
+        if news > 0 || wrote {
+            self.times.last_byte = now;
+            self.unsettled = true;
+        }
+        let frame_start = self.reader.frames().frame_start();
+        self.times.frame = match self.times.frame {
+            // Another frame than before has a time of its own.
+            Some((since, start)) if partial && start == frame_start => Some((since, start)),
+            _ => partial.then_some((now, frame_start)),
+        };
+        self.times.write = match self.times.write {
+            Some(since) if waits && !wrote => Some(since),
+            _ => waits.then_some(now),
+        };
+    }
+
+    /// What happens next if no byte comes, and when.
+    fn deadline(&self) -> Option<(Instant, ConnectionErrorKind, Duration)> {
+        let config = &self.shared.config;
+        let first = self.first_byte_timeout.filter(|_| self.received == 0);
+        let first =
+            first.map(|after| (self.times.began + after, ConnectionErrorKind::FirstByteTimeout, after));
+        let idle = config.idle_timeout;
+        let idle = idle.map(|after| (self.times.last_byte + after, ConnectionErrorKind::IdleTimeout, after));
+        let frame = self.times.frame.map(|(since, start)| {
+            let kind = match self.reader.is_in_line() {
+                true => ConnectionErrorKind::MemoryTimeout,
+                false => ConnectionErrorKind::FrameTimeout,
+            };
+            let after = config.frame_timeout + Duration::from_secs((self.received - start) / SLOWEST_RATE);
+            (since + after, kind, after)
+        });
+        let after = config.write_timeout;
+        let write = self.times.write.map(|since| (since + after, ConnectionErrorKind::WriteTimeout, after));
+        [first, idle, frame, write].into_iter().flatten().min_by_key(|(at, ..)| *at)
+    }
+
+    fn poll_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Option<Sleep>>,
+    ) -> Poll<ConnectionError> {
+        loop {
+            let deadline = self.deadline();
+            let settle = self.unsettled.then(|| self.times.last_byte + SETTLE_AFTER);
+            let Some(next) = deadline.map(|(at, ..)| at).into_iter().chain(settle).min() else {
+                return Poll::Pending;
+            };
+            // Set anew when it fires, or when something is due before; not whenever a byte moves.
+            match timer.as_mut().as_pin_mut() {
+                Some(sleep) if sleep.deadline() <= next => {}
+                Some(sleep) => sleep.reset(next),
+                None => timer.set(Some(sleep_until(next))),
+            }
+            let Some(sleep) = timer.as_mut().as_pin_mut() else { return Poll::Pending };
+            if sleep.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            timer.set(None);
+            let now = Instant::now();
+            if let Some((at, kind, after)) = deadline
+                && at <= now
+            {
+                return Poll::Ready(ConnectionError::timeout(kind, after));
+            }
+            if settle.is_some_and(|at| at <= now) {
+                self.reader.shrink();
+                self.writes.shrink();
+                self.peer.shrink();
+                self.route = None;
+                self.unsettled = false;
+            }
+        }
+    }
+}

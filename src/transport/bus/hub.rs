@@ -1,0 +1,377 @@
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::Deref;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::broadcast;
+
+use super::config::TransportConfig;
+use super::connection::{Connection, Role};
+use super::error::{ConnectionError, ConnectionErrorKind, PublishError};
+use super::peer::{ConnectionInfo, Peer};
+use super::stats::{Counters, TransportStats};
+use super::topic::{FrameSubscriber, Subscriber, Topics};
+use crate::frame::Message;
+use crate::frame::tlv::Frame;
+use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats};
+use crate::sync::{Arc, Count, Mutex};
+
+/// Events that an observer may be behind.
+const EVENTS: usize = 256;
+
+/// Topics, a pool and any number of connections: what every transport is, without its listener.
+///
+/// What one side publishes, the other side's subscribers get. A hub does not pass on what it receives: to the
+/// peers of a server goes what the server publishes. Cheap to clone; clones are one hub.
+#[derive(Clone)]
+pub struct Hub {
+    pub(super) shared: Arc<Shared>,
+}
+
+pub(super) struct Shared {
+    pub(super) config: TransportConfig,
+    pub(super) pool: BufferPool,
+    pub(super) topics: Topics,
+    pub(super) counters: Counters,
+    /// `None` after the close.
+    peers: Mutex<Option<Vec<Arc<Peer>>>>,
+    /// Of the connections; written under the lock of `peers`.
+    last_id: Count,
+    events: broadcast::Sender<ConnectionEvent>,
+}
+
+/// A connection's beginning or end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ConnectionEvent {
+    /// It was made.
+    Opened {
+        /// Number of the connection within its transport.
+        id: u64,
+        /// Who is at the other end.
+        peer: String,
+    },
+    /// It ended.
+    Ended {
+        /// Number of the connection within its transport.
+        id: u64,
+        /// Who was at the other end.
+        peer: String,
+        /// Why; `None` if it ended between two frames.
+        error: Option<ConnectionErrorKind>,
+    },
+}
+
+impl Hub {
+    /// Without a connection yet.
+    #[must_use]
+    pub fn new(config: TransportConfig) -> Self {
+        let classes = if config.buffer_pool_enabled { config.buffer_pool.clone() } else { no_pool() };
+        let shared = Shared {
+            pool: BufferPool::new(classes),
+            topics: Topics::new(config.channel_capacity),
+            counters: Counters::default(),
+            peers: Mutex::new(Some(Vec::new())),
+            last_id: Count::default(),
+            events: broadcast::Sender::new(EVENTS),
+            config,
+        };
+        Self { shared: Arc::new(shared) }
+    }
+
+    /// Sends messages of the type to every peer.
+    #[must_use]
+    pub fn publisher<M: Message>(&self) -> Publisher<M> {
+        self.declare::<M>();
+        Publisher { hub: self.clone(), message: PhantomData }
+    }
+
+    /// Gets messages of the type from every peer, from now on.
+    #[must_use]
+    pub fn subscriber<M: Message>(&self) -> Subscriber<M> {
+        self.shared.topics.subscribe()
+    }
+
+    /// Gets all frames of the message's topic, of whatever type, from now on.
+    #[must_use]
+    pub fn topic_subscriber<M: Message>(&self) -> FrameSubscriber {
+        self.shared.topics.subscribe_to_topic::<M>()
+    }
+
+    /// Gets the frames whose type nobody named, if
+    /// [they pass](super::UnknownTypes::PassThrough).
+    #[must_use]
+    pub fn opaque_subscriber(&self) -> FrameSubscriber {
+        self.shared.topics.subscribe_to_opaque()
+    }
+
+    /// From now on frames of the type are no unknown ones, even if nobody subscribes to them.
+    pub fn declare<M: Message>(&self) {
+        self.shared.topics.declare::<M>();
+    }
+
+    /// Sends a frame of any type to every peer as [`Publisher::publish`] does: to pass on what was received, without a
+    /// copy.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// As [`Publisher::publish`].
+    pub async fn forward(&self, frame: Frame) -> Result<usize, PublishError> {
+        let mut full = Vec::new();
+        let mut reached = self.shared.offer(&frame, |peer| full.push(Arc::clone(peer)))?;
+        for peer in full {
+            reached += usize::from(peer.send(frame.clone()).await.is_ok());
+        }
+        Ok(reached)
+    }
+
+    /// Serves one connection over any stream until it ends: a socket that was accepted elsewhere, a pipe, TLS.
+    /// It does not speak the handshake first; who wants a timeout for its end wraps it.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectionError`]. The stream is closed then, no buffer of it is held, and no other connection is concerned.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it closes the stream: frames under way are lost.
+    pub async fn handle_stream_connection<S>(&self, stream: S) -> Result<(), ConnectionError>
+    where
+        S: AsyncRead + AsyncWrite + Unpin,
+    {
+        let peer = Admitted::new(&self.shared, |id| format!("stream #{id}"));
+        let guest = Guest::of(&self.shared, &peer);
+        let outcome = Connection::new(&self.shared, &peer, stream, Role::Server).run().await;
+        guest.end(outcome)
+    }
+
+    /// The pool that frames are read into.
+    #[must_use]
+    pub fn buffer_pool(&self) -> &BufferPool {
+        &self.shared.pool
+    }
+
+    /// What the pool did and holds.
+    #[must_use]
+    pub fn buffer_pool_stats(&self) -> BufferPoolStats {
+        self.shared.pool.stats()
+    }
+
+    /// What the connections did.
+    #[must_use]
+    pub fn stats(&self) -> TransportStats {
+        self.shared.counters.snapshot()
+    }
+
+    /// The connections, those first that hold most.
+    #[must_use]
+    pub fn connections(&self) -> Vec<ConnectionInfo> {
+        let peers: Vec<_> = self.shared.peers.lock().iter().flatten().cloned().collect();
+        let mut infos: Vec<_> = peers.iter().map(|peer| peer.info()).collect();
+        infos.sort_by_key(|info| std::cmp::Reverse(info.held_bytes + info.waiting_bytes));
+        infos
+    }
+
+    /// Tells of connections that begin and end from now on. Who is more than 256 events behind misses the oldest.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<ConnectionEvent> {
+        self.shared.events.subscribe()
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub").field("stats", &self.stats()).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Queues the frame at every peer that has a place; `full` is told of the others. Returns how many took it.
+    fn offer(&self, frame: &Frame, mut full: impl FnMut(&Arc<Peer>)) -> Result<usize, PublishError> {
+        let (size, max) = (frame.payload.len(), self.config.max_payload);
+        if size > max {
+            return Err(PublishError::MessageTooLarge { size, max });
+        }
+        let peers = self.peers.lock();
+        let mut reached = 0;
+        for peer in peers.as_ref().ok_or(PublishError::Closed)? {
+            if peer.offer(frame) { reached += 1 } else { full(peer) }
+        }
+        Ok(reached)
+    }
+
+    pub(super) fn began(&self, peer: &Peer) {
+        self.counters.opened();
+        // Nobody may observe.
+        let _ = self.events.send(ConnectionEvent::Opened { id: peer.id, peer: peer.name.clone() });
+    }
+
+    pub(super) fn ended(&self, peer: &Peer, error: Option<ConnectionErrorKind>) {
+        self.counters.ended(error);
+        self.counters.missed_frames.add(peer.missed_frames.get());
+        let _ = self.events.send(ConnectionEvent::Ended { id: peer.id, peer: peer.name.clone(), error });
+    }
+
+    /// Asks every connection to end well.
+    pub(super) fn drain(&self) {
+        self.peers.lock().iter().flatten().for_each(|peer| peer.drain());
+    }
+
+    /// Publishers and subscribers are told that it is over.
+    pub(super) fn close(&self) {
+        for peer in self.peers.lock().take().into_iter().flatten() {
+            peer.close();
+        }
+        self.topics.close();
+    }
+}
+
+/// A peer that is published to, for as long as this lives.
+pub(super) struct Admitted {
+    shared: Arc<Shared>,
+    peer: Arc<Peer>,
+}
+
+impl Admitted {
+    pub(super) fn new(shared: &Arc<Shared>, name: impl FnOnce(u64) -> String) -> Self {
+        let mut peers = shared.peers.lock();
+        shared.last_id.bump();
+        let id = shared.last_id.get();
+        let peer = Peer::new(id, name(id), shared.config.channel_capacity);
+        match peers.as_mut() {
+            Some(peers) => peers.push(Arc::clone(&peer)),
+            None => peer.close(),
+        }
+        Self { shared: Arc::clone(shared), peer }
+    }
+}
+
+impl Deref for Admitted {
+    type Target = Peer;
+
+    fn deref(&self) -> &Peer {
+        &self.peer
+    }
+}
+
+impl Drop for Admitted {
+    fn drop(&mut self) {
+        self.peer.close();
+        if let Some(peers) = self.shared.peers.lock().as_mut()
+            && let Some(place) = peers.iter().position(|peer| Arc::ptr_eq(peer, &self.peer))
+        {
+            peers.swap_remove(place);
+        }
+    }
+}
+
+/// A connection from its first moment to its last, however it ends.
+pub(super) struct Guest<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) peer: &'a Peer,
+    outcome: Option<Option<ConnectionErrorKind>>,
+}
+
+impl<'a> Guest<'a> {
+    pub(super) fn of(shared: &'a Shared, peer: &'a Peer) -> Self {
+        shared.began(peer);
+        Self { shared, peer, outcome: None }
+    }
+
+    pub(super) fn end(mut self, outcome: Result<(), ConnectionError>) -> Result<(), ConnectionError> {
+        if let Err(error) = &outcome {
+            tracing::debug!(peer = %self.peer.name, %error, "connection failed");
+            if error.kind() == ConnectionErrorKind::MemoryTimeout {
+                let greediest = self
+                    .shared
+                    .peers
+                    .lock()
+                    .iter()
+                    .flatten()
+                    .map(|peer| peer.info())
+                    .max_by_key(|info| info.held_bytes);
+                if let Some(greediest) = greediest {
+                    tracing::warn!(%greediest, "the pool's limit is used up");
+                }
+            }
+        }
+        self.outcome = Some(outcome.as_ref().err().map(ConnectionError::kind));
+        outcome
+    }
+}
+
+impl Drop for Guest<'_> {
+    fn drop(&mut self) {
+        self.shared.ended(self.peer, self.outcome.unwrap_or(Some(ConnectionErrorKind::Cut)));
+    }
+}
+
+/// Every buffer from the heap: one class, for what needs no storage to speak of.
+fn no_pool() -> BufferPoolConfig {
+    match BufferPoolConfig::builder().class(1, 1).build() {
+        Ok(config) => config,
+        Err(error) => unreachable!("{error}"),
+    }
+}
+
+/// Sends messages of one type to every peer.
+pub struct Publisher<M> {
+    hub: Hub,
+    message: PhantomData<fn() -> M>,
+}
+
+impl<M: Message> Publisher<M> {
+    /// Sends a message to every peer; returns how many there are. It is encoded once, into a pooled buffer that all
+    /// peers share. Waits until each peer's queue has a place: a peer that takes nothing holds the publisher up
+    /// for at most the write timeout, and is closed then.
+    ///
+    /// A message is sent at most once: what was on its way when a connection broke is lost.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, some peers may have got the message and others not.
+    pub async fn publish(&self, message: &M) -> Result<usize, PublishError> {
+        self.hub.forward(self.frame(message)?).await
+    }
+
+    /// Sends a message to every peer whose queue has a place; returns how many have. The others miss it, which is
+    /// [counted](ConnectionInfo::missed_frames). Never waits: one slow peer holds up nobody.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError`].
+    pub fn try_publish(&self, message: &M) -> Result<usize, PublishError> {
+        let frame = self.frame(message)?;
+        self.hub.shared.offer(&frame, |peer| peer.missed_frames.add(1))
+    }
+
+    fn frame(&self, message: &M) -> Result<Frame, PublishError> {
+        let (size, max) = (message.encoded_len(), self.hub.shared.config.max_payload);
+        if size > max {
+            return Err(PublishError::MessageTooLarge { size, max });
+        }
+        let mut payload = self.hub.shared.pool.acquire(size);
+        message.encode(&mut payload.as_buf_mut());
+        Ok(Frame { type_id: M::TYPE_ID, payload: payload.into_shared() })
+    }
+}
+
+impl<M> Clone for Publisher<M> {
+    fn clone(&self) -> Self {
+        Self { hub: self.hub.clone(), message: PhantomData }
+    }
+}
+
+impl<M> fmt::Debug for Publisher<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Publisher").finish_non_exhaustive()
+    }
+}

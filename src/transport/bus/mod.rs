@@ -1,0 +1,346 @@
+//! A typed message bus over TCP and Unix sockets.
+//!
+//! ```text
+//!  publisher ─▶ PooledBytes ─▶ queue a peer ─▶ gathering write ─▶ socket ─▶ peer
+//!  subscriber ◀─ channel a topic ◀─ frame, in the storage it was read into ◀─ socket ◀─ peer
+//! ```
+//!
+//! | file | idea |
+//! |---|---|
+//! | `hub` | what every transport is: topics, pool, connections |
+//! | `topic` | from a frame's type to its subscribers |
+//! | `peer` | what waits for a peer, and what it costs |
+//! | `connection` | one connection: reads, writes, one timer |
+//! | `client` | a connection that is made again |
+//! | `config`, `error`, `stats` | limits and their reasons; what went wrong; what was done |
+
+mod client;
+mod config;
+mod connection;
+mod error;
+mod hub;
+mod peer;
+mod stats;
+mod topic;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::net::SocketAddr;
+use std::ops::Deref;
+use std::path::Path;
+
+use tokio::sync::Notify;
+use tokio::task::JoinHandle;
+
+pub use self::config::{Keepalive, Reconnect, TransportConfig, UnknownTypes};
+use self::error::Cause;
+pub use self::error::{ConnectionError, ConnectionErrorKind, PublishError, RecvError};
+pub use self::hub::{ConnectionEvent, Hub, Publisher};
+pub use self::peer::ConnectionInfo;
+pub use self::stats::TransportStats;
+pub use self::topic::{FrameSubscriber, Received, Subscriber};
+
+use self::connection::{Connection, Role};
+use self::hub::{Admitted, Guest};
+use super::serve::DrainReport;
+use super::{Endpoint, Error, Listener, Stream};
+use crate::pool::BufferPoolConfig;
+use crate::sync::Arc;
+
+/// Messages over TCP.
+///
+/// # Examples
+///
+/// ```
+/// # use bytes::{Buf, BufMut};
+/// # use millpond::frame::{Message, MessageError};
+/// # struct Counter(u64);
+/// # impl Message for Counter {
+/// #     const TYPE_ID: u16 = 1;
+/// #     const TOPIC: &'static str = "counters";
+/// #     const MAX_SIZE: usize = 8;
+/// #     type View<'a> = u64;
+/// #     fn encode(&self, out: &mut impl BufMut) { out.put_u64_le(self.0) }
+/// #     fn view(mut payload: &[u8]) -> Result<u64, MessageError> {
+/// #         MessageError::check_len(payload, 8)?;
+/// #         Ok(payload.get_u64_le())
+/// #     }
+/// # }
+/// use millpond::transport::TcpTransport;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TcpTransport::bind("127.0.0.1:0").await?;
+/// let mut counters = server.subscriber::<Counter>();
+///
+/// let client = TcpTransport::connect(server.local_addr()).await?;
+/// client.publisher::<Counter>().publish(&Counter(42)).await?;
+///
+/// assert_eq!(counters.recv().await?.view(), 42);
+/// # Ok(())
+/// # }
+/// ```
+pub type TcpTransport = Transport<Tcp>;
+
+/// Messages over Unix sockets; as [`TcpTransport`], with a path for the address.
+pub type UnixTransport = Transport<Unix>;
+
+/// The kind of [`TcpTransport`].
+#[derive(Debug)]
+pub enum Tcp {}
+
+/// The kind of [`UnixTransport`].
+#[derive(Debug)]
+pub enum Unix {}
+
+/// A [`Hub`] with a listener, or with a connection that is made again when it breaks. All that a hub can do, it can.
+///
+/// Dropped, it closes everything at once; [`shutdown`](Self::shutdown) ends well.
+pub struct Transport<K> {
+    hub: Hub,
+    endpoint: Endpoint,
+    local: Option<SocketAddr>,
+    stop: Arc<Notify>,
+    task: JoinHandle<DrainReport>,
+    decay: JoinHandle<()>,
+    kind: PhantomData<K>,
+}
+
+impl Transport<Tcp> {
+    /// Listens at `host:port`, with the defaults. Port 0 takes a free one, which
+    /// [`local_addr`](Self::local_addr) names.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AddressInUse`](super::ErrorKind::AddressInUse) or [`ErrorKind::Listen`](super::ErrorKind::Listen).
+    pub async fn bind(address: impl fmt::Display) -> Result<Self, Error> {
+        Self::bind_with(address, TransportConfig::default()).await
+    }
+
+    /// Listens with buffers of this pool, and the other defaults.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with_buffer_pool(
+        address: impl fmt::Display,
+        buffer_pool: BufferPoolConfig,
+    ) -> Result<Self, Error> {
+        Self::bind_with(address, TransportConfig { buffer_pool, ..TransportConfig::default() }).await
+    }
+
+    /// Listens.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with(address: impl fmt::Display, config: TransportConfig) -> Result<Self, Error> {
+        Self::listen(Endpoint::Tcp(address.to_string()), config).await
+    }
+
+    /// Connects to `host:port`, with the defaults, and again whenever the connection breaks.
+    ///
+    /// # Errors
+    ///
+    /// If the first connection cannot be made: [`ErrorKind::Unreachable`](super::ErrorKind::Unreachable) or
+    /// [`ErrorKind::ConnectTimeout`](super::ErrorKind::ConnectTimeout).
+    pub async fn connect(address: impl fmt::Display) -> Result<Self, Error> {
+        Self::connect_with(address, TransportConfig::default()).await
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(address: impl fmt::Display, config: TransportConfig) -> Result<Self, Error> {
+        Self::reach(Endpoint::Tcp(address.to_string()), config).await
+    }
+
+    /// Where it listens; of a client, its end of the first connection.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        match self.local {
+            Some(address) => address,
+            None => unreachable!("a TCP socket has an address"),
+        }
+    }
+}
+
+impl Transport<Unix> {
+    /// Listens at a path, with the defaults. Parent directories are made; a stale socket file, one that nobody
+    /// listens on, is replaced; a live one never is, nor a file that is no socket.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::AddressInUse`](super::ErrorKind::AddressInUse) or [`ErrorKind::Listen`](super::ErrorKind::Listen).
+    pub async fn bind(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::bind_with(path, TransportConfig::default()).await
+    }
+
+    /// Listens with buffers of this pool, and the other defaults.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with_buffer_pool(
+        path: impl AsRef<Path>,
+        buffer_pool: BufferPoolConfig,
+    ) -> Result<Self, Error> {
+        Self::bind_with(path, TransportConfig { buffer_pool, ..TransportConfig::default() }).await
+    }
+
+    /// Listens.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_with(path: impl AsRef<Path>, config: TransportConfig) -> Result<Self, Error> {
+        Self::listen(Endpoint::Unix(path.as_ref().to_owned()), config).await
+    }
+
+    /// Connects to a path, with the defaults, and again whenever the connection breaks.
+    ///
+    /// # Errors
+    ///
+    /// If the first connection cannot be made: [`ErrorKind::Unreachable`](super::ErrorKind::Unreachable) or
+    /// [`ErrorKind::ConnectTimeout`](super::ErrorKind::ConnectTimeout).
+    pub async fn connect(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::connect_with(path, TransportConfig::default()).await
+    }
+
+    /// Connects.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(path: impl AsRef<Path>, config: TransportConfig) -> Result<Self, Error> {
+        Self::reach(Endpoint::Unix(path.as_ref().to_owned()), config).await
+    }
+
+    /// The path of the socket file.
+    #[must_use]
+    pub fn local_addr(&self) -> &Path {
+        match &self.endpoint {
+            Endpoint::Unix(path) => path,
+            Endpoint::Tcp(_) => unreachable!("this transport was made of a path"),
+        }
+    }
+}
+
+impl<K> Transport<K> {
+    async fn listen(endpoint: Endpoint, config: TransportConfig) -> Result<Self, Error> {
+        let listener = Listener::bind(&endpoint).await?;
+        let (hub, stop) = (Hub::new(config), Arc::new(Notify::new()));
+        let endpoint = listener.local_endpoint().clone();
+        let local = match &endpoint {
+            Endpoint::Tcp(address) => address.parse().ok(),
+            Endpoint::Unix(_) => None,
+        };
+        let task = tokio::spawn(serve(listener, hub.clone(), Arc::clone(&stop)));
+        Ok(Self::new(hub, endpoint, local, stop, task))
+    }
+
+    async fn reach(endpoint: Endpoint, config: TransportConfig) -> Result<Self, Error> {
+        let stream = Stream::connect(&endpoint, config.connect_timeout).await?;
+        let local = match &stream {
+            Stream::Tcp(stream) => stream.local_addr().ok(),
+            Stream::Unix(_) => None,
+        };
+        let (hub, stop) = (Hub::new(config), Arc::new(Notify::new()));
+        let client = client::Client::new(hub.clone(), endpoint.clone(), Arc::clone(&stop));
+        let task = tokio::spawn(client.run(stream));
+        Ok(Self::new(hub, endpoint, local, stop, task))
+    }
+
+    fn new(
+        hub: Hub,
+        endpoint: Endpoint,
+        local: Option<SocketAddr>,
+        stop: Arc<Notify>,
+        task: JoinHandle<DrainReport>,
+    ) -> Self {
+        let decay = hub.buffer_pool().spawn_decay();
+        Self { hub, endpoint, local, stop, task, decay, kind: PhantomData }
+    }
+
+    /// Stops to listen, or to connect again; lets every connection send what waits for it and receive what its
+    /// peer still sends, and tells the peer; cuts those that have not ended by
+    /// [`drain_timeout`](TransportConfig::drain_timeout). Publishers and subscribers are told that it is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it cuts the connections that are left.
+    pub async fn shutdown(mut self) -> DrainReport {
+        self.stop.notify_one();
+        match (&mut self.task).await {
+            Ok(report) => report,
+            // The task has ended: nobody else aborts it, and it has no panic of its own.
+            Err(_) => DrainReport { drained: 0, cut: 0 },
+        }
+    }
+}
+
+impl<K> Deref for Transport<K> {
+    type Target = Hub;
+
+    fn deref(&self) -> &Hub {
+        &self.hub
+    }
+}
+
+impl<K> Drop for Transport<K> {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.decay.abort();
+        self.hub.shared.close();
+    }
+}
+
+impl<K> fmt::Debug for Transport<K> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Transport")
+            .field("endpoint", &self.endpoint)
+            .field("stats", &self.hub.stats())
+            .finish()
+    }
+}
+
+async fn serve(listener: Listener, hub: Hub, stop: Arc<Notify>) -> DrainReport {
+    let config = &hub.shared.config;
+    let shutdown = async {
+        stop.notified().await;
+        hub.shared.drain();
+    };
+    listener
+        .serve(config.max_connections, config.drain_timeout, shutdown, |stream| {
+            let shared = Arc::clone(&hub.shared);
+            let peer = Admitted::new(&shared, |id| match &stream {
+                Stream::Tcp(stream) => {
+                    stream.peer_addr().map_or_else(|_| "gone".to_owned(), |peer| peer.to_string())
+                }
+                Stream::Unix(_) => format!("unix #{id}"),
+            });
+            async move {
+                // Who wants to know was told by an event.
+                let _ = Guest::of(&shared, &peer).serve(stream, Role::Server).await;
+            }
+        })
+        .await
+}
+
+impl Guest<'_> {
+    /// A connection over a socket, from its first moment to its last.
+    async fn serve(self, stream: Stream, role: Role) -> Result<(), ConnectionError> {
+        let outcome = converse(&self, stream, role).await;
+        self.end(outcome)
+    }
+}
+
+async fn converse(guest: &Guest<'_>, stream: Stream, role: Role) -> Result<(), ConnectionError> {
+    let shared = guest.shared;
+    if let Some(keepalive) = &shared.config.keepalive {
+        stream.set_keepalive(keepalive).map_err(|error| ConnectionError(Cause::Write(error)))?;
+    }
+    Connection::new(shared, guest.peer, stream, role).run().await
+}

@@ -1,0 +1,353 @@
+//! Publish and subscribe over real sockets.
+
+use std::time::Duration;
+
+use millpond::frame::{Message, Reading, tlv};
+use millpond::transport::{
+    ConnectionErrorKind, ConnectionEvent, Hub, RecvError, TcpTransport, TransportConfig, UnixTransport,
+    UnknownTypes,
+};
+use millpond::{BufferPool, BufferPoolConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{sleep, timeout};
+
+mod messages;
+
+use messages::{CounterUpdate, TextMessage, TextMessageView};
+
+const SOON: Duration = Duration::from_secs(20);
+
+fn counter(value: i32) -> CounterUpdate {
+    CounterUpdate { counter_id: 7, value, delta: -1 }
+}
+
+fn text(content: &str) -> TextMessage {
+    TextMessage { sender: "someone".to_owned(), content: content.to_owned(), timestamp: 5 }
+}
+
+/// Until the condition holds.
+async fn until(condition: impl Fn() -> bool) {
+    let wait = async {
+        while !condition() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(SOON, wait).await.expect("it never came to hold");
+}
+
+#[tokio::test]
+async fn what_a_client_publishes_the_server_gets() {
+    for reading in [Reading::OneBufferAFrame, Reading::batched(), Reading::Batched { detach_below: 0 }] {
+        let config = TransportConfig { reading, ..TransportConfig::default() };
+        let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+        let (mut counters, mut texts) =
+            (server.subscriber::<CounterUpdate>(), server.subscriber::<TextMessage>());
+        let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+        let (counter_out, text_out) =
+            (client.publisher::<CounterUpdate>(), client.publisher::<TextMessage>());
+        for value in 0..300 {
+            assert_eq!(counter_out.publish(&counter(value)).await, Ok(1));
+            text_out.publish(&text(&value.to_string())).await.unwrap();
+        }
+        for value in 0..300 {
+            assert_eq!(counters.recv().await.unwrap().view(), counter(value));
+            let received = texts.recv().await.unwrap();
+            assert_eq!(
+                received.view(),
+                TextMessageView { sender: "someone", content: &value.to_string(), timestamp: 5 }
+            );
+        }
+        until(|| server.buffer_pool_stats().currently_in_use == 0).await;
+        assert_eq!((server.stats().received_frames, server.stats().received_bytes), (600, 300 * (22 + 318)));
+    }
+}
+
+#[tokio::test]
+async fn what_a_server_publishes_every_client_gets() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("made/for/it.sock");
+    let server = UnixTransport::bind(&path).await.unwrap();
+    assert_eq!(server.local_addr(), path);
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        let client = UnixTransport::connect(&path).await.unwrap();
+        clients.push((client.subscriber::<TextMessage>(), client));
+    }
+    until(|| server.stats().open == 5).await;
+    let publisher = server.publisher::<TextMessage>();
+    assert_eq!(publisher.publish(&text("to all")).await, Ok(5));
+    assert_eq!(publisher.try_publish(&text("again")), Ok(5));
+    for (subscriber, _) in &mut clients {
+        assert_eq!(subscriber.recv().await.unwrap().view().content, "to all");
+        assert_eq!(subscriber.recv().await.unwrap().view().content, "again");
+    }
+    drop(clients);
+    until(|| server.stats().open == 0).await;
+    assert_eq!(server.stats().ended_well, 5);
+}
+
+#[tokio::test]
+async fn subscribers_share_the_storage() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let mut subscribers: Vec<_> = (0..8).map(|_| server.subscriber::<TextMessage>()).collect();
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    client.publisher().publish(&text("one for all")).await.unwrap();
+    let mut received = Vec::new();
+    for subscriber in &mut subscribers {
+        received.push(subscriber.recv().await.unwrap());
+    }
+    assert!(received.iter().all(|message| message.as_ptr() == received[0].as_ptr()));
+    until(|| server.buffer_pool_stats().currently_in_use == 1).await;
+    drop(received);
+    assert_eq!(server.buffer_pool_stats().currently_in_use, 0);
+}
+
+#[tokio::test]
+async fn without_a_pool_it_goes_the_same_way() {
+    let config = TransportConfig { buffer_pool_enabled: false, ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    let mut texts = server.subscriber::<TextMessage>();
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    client.publisher().publish(&text("plain")).await.unwrap();
+    assert_eq!(texts.recv().await.unwrap().view().content, "plain");
+    let stats = server.buffer_pool_stats();
+    assert_eq!((stats.heap_fallbacks, stats.idle_bytes), (stats.total_acquires, 0));
+}
+
+#[tokio::test]
+async fn the_pool_is_the_one_asked_for() {
+    let classes = BufferPoolConfig::builder().class(512, 4).build().unwrap();
+    let server = TcpTransport::bind_with_buffer_pool("127.0.0.1:0", classes).await.unwrap();
+    assert_eq!(server.buffer_pool_stats().classes.len(), 1);
+}
+
+#[tokio::test]
+async fn topics_carry_all_their_types() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let mut topic = server.topic_subscriber::<CounterUpdate>();
+    server.declare::<TextMessage>();
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    client.publisher().publish(&text("first")).await.unwrap();
+    client.publisher().publish(&counter(2)).await.unwrap();
+    assert_eq!(topic.recv().await.unwrap().type_id, TextMessage::TYPE_ID);
+    assert_eq!(topic.recv().await.unwrap().type_id, CounterUpdate::TYPE_ID);
+}
+
+#[tokio::test]
+async fn frames_of_unknown_types_are_refused_skipped_or_passed() {
+    for policy in [UnknownTypes::Reject, UnknownTypes::Skip, UnknownTypes::PassThrough] {
+        let config = TransportConfig { unknown_types: policy, ..TransportConfig::default() };
+        let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+        let (mut counters, mut opaque, mut events) =
+            (server.subscriber::<CounterUpdate>(), server.opaque_subscriber(), server.events());
+        let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+        client.publisher().publish(&text("unknown there")).await.unwrap();
+        client.publisher().publish(&counter(1)).await.unwrap();
+        if policy == UnknownTypes::Reject {
+            events.recv().await.unwrap();
+            let ConnectionEvent::Ended { error, .. } = events.recv().await.unwrap() else {
+                panic!("not its end")
+            };
+            assert_eq!(error, Some(ConnectionErrorKind::UnknownType(1001)));
+            continue;
+        }
+        assert_eq!(counters.recv().await.unwrap().view(), counter(1));
+        if policy == UnknownTypes::PassThrough {
+            let frame = opaque.recv().await.unwrap();
+            assert_eq!((frame.type_id, frame.payload.len()), (1001, 312));
+        } else {
+            assert_eq!(server.stats().skipped_frames, 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn who_is_behind_is_told_by_how_much() {
+    let config = TransportConfig { channel_capacity: 8, ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    let (mut slow, mut quick) = (server.subscriber::<CounterUpdate>(), server.subscriber::<CounterUpdate>());
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    for value in 0..20 {
+        client.publisher().publish(&counter(value)).await.unwrap();
+        assert_eq!(quick.recv().await.unwrap().view(), counter(value));
+    }
+    assert_eq!(slow.recv().await.unwrap_err(), RecvError::Lagged(12));
+    for value in 12..20 {
+        assert_eq!(slow.recv().await.unwrap().view(), counter(value));
+    }
+    drop((slow, quick));
+    until(|| server.buffer_pool_stats().currently_in_use == 0).await;
+}
+
+#[tokio::test]
+async fn a_payload_of_another_type_is_told_and_the_next_is_received() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let mut texts = server.subscriber::<TextMessage>();
+    let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
+    let mut wire = Vec::new();
+    tlv::encode(TextMessage::TYPE_ID, &[0xFF; 312], &mut wire).unwrap();
+    let mut good = Vec::new();
+    text("good").encode(&mut good);
+    tlv::encode(TextMessage::TYPE_ID, &good, &mut wire).unwrap();
+    socket.write_all(&wire).await.unwrap();
+    assert!(matches!(texts.recv().await, Err(RecvError::Malformed(_))));
+    assert_eq!(texts.recv().await.unwrap().view().content, "good");
+}
+
+#[tokio::test]
+async fn the_handshake_lets_in_who_speaks_the_schema() {
+    let config = |digest| TransportConfig { schema_digest: digest, ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config(Some([7; 32]))).await.unwrap();
+    let (mut counters, mut events) = (server.subscriber::<CounterUpdate>(), server.events());
+    let client = TcpTransport::connect_with(server.local_addr(), config(Some([7; 32]))).await.unwrap();
+    client.publisher().publish(&counter(1)).await.unwrap();
+    assert_eq!(counters.recv().await.unwrap().view(), counter(1));
+    drop(client);
+
+    for digest in [Some([8; 32]), None] {
+        let stranger = TcpTransport::connect_with(server.local_addr(), config(digest)).await.unwrap();
+        let publisher = stranger.publisher::<TextMessage>();
+        publisher.publish(&text("let me in")).await.unwrap();
+        let error = loop {
+            if let ConnectionEvent::Ended { error: Some(error), .. } = events.recv().await.unwrap() {
+                break error;
+            }
+        };
+        assert_eq!(error, ConnectionErrorKind::Protocol(millpond::frame::FrameErrorKind::DigestMismatch));
+    }
+}
+
+#[tokio::test]
+async fn a_client_comes_back_when_its_server_does() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let address = server.local_addr();
+    let client = TcpTransport::connect(address).await.unwrap();
+    let mut events = client.events();
+    server.shutdown().await;
+    while !matches!(events.recv().await.unwrap(), ConnectionEvent::Ended { .. }) {}
+
+    let publisher = client.publisher::<CounterUpdate>();
+    publisher.publish(&counter(3)).await.unwrap();
+    let server = TcpTransport::bind(address).await.unwrap();
+    let mut counters = server.subscriber::<CounterUpdate>();
+    let received = timeout(SOON, counters.recv()).await.unwrap().unwrap();
+    assert_eq!(received.view(), counter(3));
+    assert_eq!(client.stats().opened, 2);
+}
+
+#[tokio::test]
+async fn a_client_that_does_not_come_back_says_so() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let config = TransportConfig { reconnect: None, ..TransportConfig::default() };
+    let client = TcpTransport::connect_with(server.local_addr(), config).await.unwrap();
+    let mut counters = client.subscriber::<CounterUpdate>();
+    until(|| server.stats().open == 1).await;
+    drop(server);
+    assert_eq!(timeout(SOON, counters.recv()).await.unwrap().unwrap_err(), RecvError::Closed);
+    assert!(client.publisher().publish(&counter(1)).await.is_err());
+}
+
+#[tokio::test]
+async fn a_shutdown_loses_nothing_that_was_published() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    let mut counters = server.subscriber::<CounterUpdate>();
+    for value in 0..500 {
+        client.publisher().publish(&counter(value)).await.unwrap();
+    }
+    let report = client.shutdown().await;
+    assert_eq!((report.drained, report.cut), (1, 0));
+    let report = server.shutdown().await;
+    assert_eq!(report.cut, 0);
+    for value in 0..500 {
+        assert_eq!(counters.recv().await.unwrap().view(), counter(value));
+    }
+    assert_eq!(counters.recv().await.unwrap_err(), RecvError::Closed);
+}
+
+#[tokio::test]
+async fn any_stream_can_be_served() {
+    let hub = Hub::new(TransportConfig::default());
+    let mut counters = hub.subscriber::<CounterUpdate>();
+    let (mut here, there) = tokio::io::duplex(100);
+    let serving = tokio::spawn({
+        let hub = hub.clone();
+        async move { hub.handle_stream_connection(there).await }
+    });
+    let mut payload = Vec::new();
+    counter(9).encode(&mut payload);
+    millpond::transport::write_frame(&mut here, CounterUpdate::TYPE_ID, &payload).await.unwrap();
+    assert_eq!(counters.recv().await.unwrap().view(), counter(9));
+    hub.publisher().publish(&text("back")).await.unwrap();
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    let frame = millpond::transport::read_frame_pooled(&mut here, &pool).await.unwrap().unwrap();
+    assert_eq!(TextMessage::view(&frame.payload).unwrap().content, "back");
+    here.shutdown().await.unwrap();
+    drop(here);
+    serving.await.unwrap().unwrap();
+    assert_eq!((hub.stats().ended_well, hub.connections().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_large_message_goes_both_ways() {
+    struct Large(Vec<u8>);
+    impl Message for Large {
+        const TYPE_ID: u16 = 1;
+        const TOPIC: &'static str = "large";
+        const MAX_SIZE: usize = 8 << 20;
+        type View<'a> = &'a [u8];
+        fn encoded_len(&self) -> usize {
+            self.0.len()
+        }
+        fn encode(&self, out: &mut impl bytes::BufMut) {
+            out.put_slice(&self.0);
+        }
+        fn view(payload: &[u8]) -> Result<&[u8], millpond::frame::MessageError> {
+            Ok(payload)
+        }
+    }
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let mut down = server.subscriber::<Large>();
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    let mut up = client.subscriber::<Large>();
+    until(|| server.stats().open == 1).await;
+    for size in [0, 1, 1024, 1025, 70_000, 262_144, 262_145, 8 << 20] {
+        let payload: Vec<u8> = (0..size as u32).map(|n| (n >> 3) as u8).collect();
+        client.publisher().publish(&Large(payload.clone())).await.unwrap();
+        assert!(down.recv().await.unwrap().view() == payload);
+        server.publisher().publish(&Large(payload.clone())).await.unwrap();
+        assert!(up.recv().await.unwrap().view() == payload);
+    }
+    let too_large = Large(vec![0; (16 << 20) + 1]);
+    assert!(client.publisher().publish(&too_large).await.is_err());
+}
+
+#[tokio::test]
+async fn no_server_is_an_error() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = TcpTransport::connect(address).await.unwrap_err();
+    assert_eq!(error.kind(), millpond::transport::ErrorKind::Unreachable);
+    let folder = tempfile::tempdir().unwrap();
+    assert!(UnixTransport::connect(folder.path().join("none.sock")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_half_closed_client_still_receives() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let mut counters = server.subscriber::<CounterUpdate>();
+    let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
+    until(|| server.stats().open == 1).await;
+    let mut payload = Vec::new();
+    counter(1).encode(&mut payload);
+    server.publisher().publish(&text("before the end")).await.unwrap();
+    millpond::transport::write_frame(&mut socket, CounterUpdate::TYPE_ID, &payload).await.unwrap();
+    socket.shutdown().await.unwrap();
+    assert_eq!(counters.recv().await.unwrap().view(), counter(1));
+    let mut all = Vec::new();
+    socket.read_to_end(&mut all).await.unwrap();
+    assert_eq!(all.len(), 6 + 312);
+    until(|| server.stats().ended_well == 1).await;
+}
