@@ -17,7 +17,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("pool", &["size"]),
     ("frame", &["size", "pool"]),
     ("schema", &["size", "frame"]),
-    ("transport", &["pool", "frame"]),
+    ("transport", &["size", "pool", "frame"]),
     ("connection", &["pool", "transport"]),
     ("relay", &["size", "transport", "connection", "pool"]),
     ("observe", &["pool", "transport", "connection", "relay"]),
