@@ -19,6 +19,8 @@ pub struct Error {
 pub enum ErrorKind {
     /// Somebody else listens there.
     AddressInUse,
+    /// There is no space left for the socket file.
+    StorageFull,
     /// Listening failed for another reason.
     Listen,
     /// No connection could be made.
@@ -61,6 +63,12 @@ impl fmt::Display for Error {
         match self.kind {
             ErrorKind::AddressInUse => {
                 write!(f, "{endpoint} is in use; stop who listens there or choose another address")
+            }
+            ErrorKind::StorageFull => {
+                write!(
+                    f,
+                    "no space for the socket file of {endpoint}; free some there or choose another path"
+                )
             }
             ErrorKind::Listen => write!(
                 f,

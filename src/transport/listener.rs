@@ -33,11 +33,12 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AddressInUse`] or [`ErrorKind::Listen`].
+    /// [`ErrorKind::AddressInUse`], [`ErrorKind::StorageFull`] or [`ErrorKind::Listen`].
     pub async fn bind(endpoint: &Endpoint) -> Result<Self, Error> {
         let failed = |source: io::Error| {
             let kind = match source.kind() {
                 io::ErrorKind::AddrInUse => ErrorKind::AddressInUse,
+                io::ErrorKind::StorageFull => ErrorKind::StorageFull,
                 _ => ErrorKind::Listen,
             };
             Error::new(kind, endpoint, Some(source))

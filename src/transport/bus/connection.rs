@@ -95,14 +95,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     pub(super) async fn run(mut self) -> Result<(), ConnectionError> {
         let mut timer = pin!(None::<Sleep>);
         poll_fn(|cx| {
-            let done = self.poll(cx);
-            self.peer
-                .held
-                .store(self.reader.frames().held_bytes() + self.writes.held_bytes(), Ordering::Relaxed);
-            if done.is_ready() {
-                return done;
-            }
-            self.poll_deadline(cx, timer.as_mut()).map(Err)
+            let done = match self.poll(cx) {
+                Poll::Pending => self.poll_deadline(cx, timer.as_mut()).map(Err),
+                done => done,
+            };
+            let held = self.reader.frames().held_bytes() + self.writes.held_bytes();
+            self.peer.held.store(held, Ordering::Relaxed);
+            done
         })
         .await
     }

@@ -95,7 +95,8 @@ pub enum Unix {}
 
 /// A [`Hub`] with a listener, or with a connection that is made again when it breaks. All that a hub can do, it can.
 ///
-/// Dropped, it closes everything at once; [`shutdown`](Self::shutdown) ends well.
+/// Dropped, it cuts its connections, as soon as the runtime has a turn: the address is free after that.
+/// [`shutdown`](Self::shutdown) ends well, and when it returns the address is free.
 pub struct Transport<K> {
     hub: Hub,
     endpoint: Endpoint,
@@ -173,7 +174,8 @@ impl Transport<Unix> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AddressInUse`](super::ErrorKind::AddressInUse) or [`ErrorKind::Listen`](super::ErrorKind::Listen).
+    /// [`ErrorKind::AddressInUse`](super::ErrorKind::AddressInUse),
+    /// [`ErrorKind::StorageFull`](super::ErrorKind::StorageFull) or [`ErrorKind::Listen`](super::ErrorKind::Listen).
     pub async fn bind(path: impl AsRef<Path>) -> Result<Self, Error> {
         Self::bind_with(path, TransportConfig::default()).await
     }

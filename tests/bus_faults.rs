@@ -1,0 +1,427 @@
+//! What peers do wrong, over real sockets: a typed error for the one, and nothing for the others. After each fault a
+//! well-behaved client is still served, and every buffer is back.
+//!
+//! `the_disk_is_full` needs `unshare` and `mount` (util-linux) and user namespaces.
+
+use std::process::Command;
+use std::time::Duration;
+
+use millpond::BufferPoolConfig;
+use millpond::frame::{FrameErrorKind, Message, Reading, tlv};
+use millpond::transport::{
+    ConnectionErrorKind, ConnectionEvent, ErrorKind, PublishError, RecvError, Subscriber, TcpTransport,
+    TransportConfig, UnixTransport,
+};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::broadcast;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+mod messages;
+
+use messages::{CounterUpdate, TextMessage};
+
+const SOON: Duration = Duration::from_secs(20);
+const SHORT: Duration = Duration::from_millis(300);
+
+/// A server, a client that behaves, and what the server tells.
+struct Stage {
+    server: TcpTransport,
+    client: TcpTransport,
+    counters: Subscriber<CounterUpdate>,
+    events: broadcast::Receiver<ConnectionEvent>,
+}
+
+impl Stage {
+    async fn new(config: TransportConfig) -> Self {
+        let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+        server.declare::<TextMessage>();
+        let counters = server.subscriber();
+        let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+        let mut stage = Self { events: server.events(), server, client, counters };
+        stage.is_unharmed().await;
+        stage.events = stage.server.events();
+        stage
+    }
+
+    async fn socket(&self) -> TcpStream {
+        let socket = TcpStream::connect(self.server.local_addr()).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        socket
+    }
+
+    /// How the next connection ends.
+    async fn end(&mut self) -> Option<ConnectionErrorKind> {
+        loop {
+            let event = timeout(SOON, self.events.recv()).await.expect("no connection ends");
+            if let ConnectionEvent::Ended { error, .. } = event.unwrap() {
+                return error;
+            }
+        }
+    }
+
+    async fn is_unharmed(&mut self) {
+        let sent = CounterUpdate { counter_id: 1, value: 2, delta: 3 };
+        self.client.publisher().publish(&sent).await.unwrap();
+        assert_eq!(timeout(SOON, self.counters.recv()).await.unwrap().unwrap().view(), sent);
+        let start = Instant::now();
+        while self.server.buffer_pool_stats().currently_in_use > 0 {
+            assert!(start.elapsed() < SOON, "{}", self.server.buffer_pool_stats());
+            sleep(Duration::from_millis(2)).await;
+        }
+        assert_eq!(self.server.connections().iter().map(|info| info.held_bytes).sum::<usize>(), 0);
+    }
+}
+
+fn frame(type_id: u16, payload: &[u8]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    tlv::encode(type_id, payload, &mut wire).unwrap();
+    wire
+}
+
+#[tokio::test]
+async fn a_length_over_the_limit() {
+    let mut stage = Stage::new(TransportConfig { max_payload: 1000, ..TransportConfig::default() }).await;
+    let mut socket = stage.socket().await;
+    socket.write_all(&frame(TextMessage::TYPE_ID, &[0; 1001])).await.unwrap();
+    let kind = FrameErrorKind::MessageTooLarge { size: 1001, max: 1000 };
+    assert_eq!(stage.end().await, Some(ConnectionErrorKind::Protocol(kind)));
+    stage.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_frame_that_ends_in_the_middle() {
+    let wire = frame(TextMessage::TYPE_ID, &[0; 70_000]);
+    for sent in [1, 5, 6, 7, 5000, 70_005] {
+        let mut stage = Stage::new(TransportConfig::default()).await;
+        let mut socket = stage.socket().await;
+        socket.write_all(&wire[..sent]).await.unwrap();
+        drop(socket);
+        let kind =
+            FrameErrorKind::Truncated { received: sent, expected: if sent < 6 { 6 } else { wire.len() } };
+        assert_eq!(stage.end().await, Some(ConnectionErrorKind::Protocol(kind)));
+        stage.is_unharmed().await;
+    }
+}
+
+#[tokio::test]
+async fn garbage() {
+    let mut stage = Stage::new(TransportConfig::default()).await;
+    let mut socket = stage.socket().await;
+    socket.write_all(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n").await.unwrap();
+    let size = u32::from_le_bytes(*b"T / ") as usize;
+    let kind = FrameErrorKind::MessageTooLarge { size, max: tlv::DEFAULT_MAX_PAYLOAD };
+    assert_eq!(stage.end().await, Some(ConnectionErrorKind::Protocol(kind)));
+    stage.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_reset_in_the_middle_of_a_frame() {
+    let mut stage = Stage::new(TransportConfig::default()).await;
+    let mut socket = stage.socket().await;
+    socket.write_all(&frame(TextMessage::TYPE_ID, &[0; 5000])[..1000]).await.unwrap();
+    while stage.server.connections().iter().all(|info| info.held_bytes == 0) {
+        sleep(Duration::from_millis(2)).await;
+    }
+    socket.set_zero_linger().unwrap();
+    drop(socket);
+    assert_eq!(stage.end().await, Some(ConnectionErrorKind::Reset));
+    stage.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_byte_a_moment() {
+    for reading in [Reading::OneBufferAFrame, Reading::batched()] {
+        let config = TransportConfig { frame_timeout: SHORT, reading, ..TransportConfig::default() };
+        let mut stage = Stage::new(config).await;
+        let mut socket = stage.socket().await;
+        let drip = tokio::spawn(async move {
+            for byte in frame(TextMessage::TYPE_ID, &[0; 312]) {
+                if socket.write_all(&[byte]).await.is_err() {
+                    return;
+                }
+                sleep(SHORT / 10).await;
+            }
+            panic!("the whole frame was taken");
+        });
+        assert_eq!(stage.end().await, Some(ConnectionErrorKind::FrameTimeout));
+        stage.is_unharmed().await;
+        drip.await.unwrap();
+    }
+}
+
+/// However much is announced, a part that does not go on is held in a buffer of its size.
+#[tokio::test]
+async fn many_that_announce_much_and_send_little() {
+    let mut stage = Stage::new(TransportConfig { frame_timeout: SOON, ..TransportConfig::default() }).await;
+    let wire = frame(TextMessage::TYPE_ID, &[0; 200_000]);
+    let mut sockets = Vec::new();
+    for _ in 0..100 {
+        let mut socket = stage.socket().await;
+        // A whole one first, so that the next is expected to be as large.
+        socket.write_all(&wire).await.unwrap();
+        socket.write_all(&wire[..100]).await.unwrap();
+        sockets.push(socket);
+    }
+    let held = || {
+        let infos = stage.server.connections();
+        let parts = infos.iter().filter(|info| info.held_bytes > 0).count();
+        (parts, infos.iter().map(|info| info.held_bytes).sum::<usize>(), infos[0].held_bytes)
+    };
+    let start = Instant::now();
+    while held().0 < 100 || held().1 > 100 * 262 {
+        assert!(start.elapsed() < SOON, "{:?} {}", held(), stage.server.stats());
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(held().2 <= 262, "the greediest holds {}", held().2);
+    drop(sockets);
+    for _ in 0..100 {
+        assert!(matches!(
+            stage.end().await,
+            Some(ConnectionErrorKind::Protocol(FrameErrorKind::Truncated { .. }))
+        ));
+    }
+    stage.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_never_reads() {
+    let config = TransportConfig { write_timeout: SHORT, ..TransportConfig::default() };
+    let mut stage = Stage::new(config).await;
+    let socket = stage.socket().await;
+    while stage.server.stats().open < 2 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    let publisher = stage.server.publisher::<TextMessage>();
+    let text = TextMessage { sender: "s".to_owned(), content: "c".repeat(256), timestamp: 0 };
+    // The client that behaves has no subscriber, and takes everything.
+    stage.client.declare::<TextMessage>();
+    let publish = async {
+        loop {
+            publisher.publish(&text).await.unwrap();
+        }
+    };
+    tokio::select! {
+        error = stage.end() => assert_eq!(error, Some(ConnectionErrorKind::WriteTimeout)),
+        () = publish => {}
+    }
+    stage.is_unharmed().await;
+    drop(socket);
+}
+
+#[tokio::test]
+async fn a_thousand_that_say_nothing() {
+    let config = TransportConfig { first_byte_timeout: Some(SHORT), ..TransportConfig::default() };
+    let mut stage = Stage::new(config).await;
+    let mut events = stage.server.events();
+    let ends = tokio::spawn(async move {
+        let mut ends = 0;
+        while ends < 1000 {
+            match events.recv().await {
+                Ok(ConnectionEvent::Ended { error: Some(ConnectionErrorKind::FirstByteTimeout), .. }) => {
+                    ends += 1
+                }
+                Ok(ConnectionEvent::Opened { .. }) => {}
+                other => panic!("{other:?}"),
+            }
+        }
+    });
+    let mut sockets = Vec::new();
+    for _ in 0..1000 {
+        sockets.push(stage.socket().await);
+    }
+    stage.is_unharmed().await;
+    timeout(SOON, ends).await.unwrap().unwrap();
+    for mut socket in sockets {
+        assert!(matches!(timeout(SOON, socket.read(&mut [0])).await.unwrap(), Ok(0) | Err(_)));
+    }
+    stage.is_unharmed().await;
+    assert_eq!((stage.server.stats().timeouts, stage.server.stats().open), (1000, 1));
+}
+
+#[tokio::test]
+async fn a_silent_connection() {
+    let config = TransportConfig { idle_timeout: Some(SHORT), ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    let mut events = server.events();
+    let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
+    let mut counters = server.subscriber::<CounterUpdate>();
+    socket.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
+    counters.recv().await.unwrap();
+    loop {
+        if let ConnectionEvent::Ended { error, .. } = timeout(SOON, events.recv()).await.unwrap().unwrap() {
+            assert_eq!(error, Some(ConnectionErrorKind::IdleTimeout));
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_subscriber_that_goes_in_the_middle_of_a_message() {
+    let mut stage = Stage::new(TransportConfig::default()).await;
+    let texts = stage.server.subscriber::<TextMessage>();
+    let mut socket = stage.socket().await;
+    let wire = frame(TextMessage::TYPE_ID, &[0; 312]);
+    socket.write_all(&wire).await.unwrap();
+    socket.write_all(&wire[..100]).await.unwrap();
+    while stage.server.stats().received_bytes < 22 + 318 + 100 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    drop(texts);
+    socket.write_all(&wire[100..]).await.unwrap();
+    drop(socket);
+    assert_eq!(stage.end().await, None);
+    stage.is_unharmed().await;
+}
+
+/// With the limit used up by who keeps what it received, others wait, and are served when memory comes back; or time
+/// out.
+#[tokio::test]
+async fn the_pool_is_used_up() {
+    let classes = BufferPoolConfig::builder().class(8192, 8).thread_cache_bytes(0).byte_limit(4 * 8192);
+    let config = TransportConfig {
+        buffer_pool: classes.build().unwrap(),
+        frame_timeout: Duration::from_secs(2),
+        reading: Reading::Batched { detach_below: 0 },
+        ..TransportConfig::default()
+    };
+    let mut stage = Stage::new(config).await;
+    let pool = stage.server.buffer_pool().clone();
+    let mut kept: Vec<_> = std::iter::from_fn(|| pool.try_acquire(8192).ok()).collect();
+    assert_eq!(kept.len(), 4);
+    let mut socket = stage.socket().await;
+    socket.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
+    assert_eq!(stage.end().await, Some(ConnectionErrorKind::MemoryTimeout));
+
+    let mut socket = stage.socket().await;
+    socket.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
+    sleep(SHORT).await;
+    kept.pop();
+    timeout(SOON, stage.counters.recv()).await.unwrap().unwrap();
+    drop(kept);
+    drop(socket);
+    assert_eq!(stage.end().await, None);
+    stage.is_unharmed().await;
+}
+
+#[tokio::test]
+async fn more_connections_than_allowed_wait() {
+    let stage = Stage::new(TransportConfig { max_connections: 2, ..TransportConfig::default() }).await;
+    let second = stage.socket().await;
+    let mut third = stage.socket().await;
+    third.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
+    sleep(SHORT).await;
+    assert_eq!((stage.server.stats().opened, stage.server.stats().open), (2, 2));
+    drop(second);
+    let mut counters = stage.counters;
+    timeout(SOON, counters.recv()).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_live_socket_file_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("live.sock");
+    let server = UnixTransport::bind(&path).await.unwrap();
+    assert_eq!(UnixTransport::bind(&path).await.unwrap_err().kind(), ErrorKind::AddressInUse);
+    let mut counters = server.subscriber::<CounterUpdate>();
+    let client = UnixTransport::connect(&path).await.unwrap();
+    let sent = CounterUpdate { counter_id: 1, value: 2, delta: 3 };
+    client.publisher().publish(&sent).await.unwrap();
+    assert_eq!(counters.recv().await.unwrap().view(), sent);
+    server.shutdown().await;
+    assert!(!path.exists());
+
+    // What a server that was killed leaves behind.
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists());
+    UnixTransport::bind(&path).await.unwrap().shutdown().await;
+
+    std::fs::write(&path, "no socket").unwrap();
+    assert_eq!(UnixTransport::bind(&path).await.unwrap_err().kind(), ErrorKind::AddressInUse);
+    assert_eq!(std::fs::read(&path).unwrap(), b"no socket");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_servers_that_come_at_once_one_gets_the_path() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("one.sock");
+    let mut servers = JoinSet::new();
+    for _ in 0..8 {
+        let path = path.clone();
+        servers.spawn(async move { UnixTransport::bind(path).await });
+    }
+    let outcomes = servers.join_all().await;
+    let (bound, refused): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!((bound.len(), refused.len()), (1, 7));
+    assert!(refused.into_iter().all(|error| error.unwrap_err().kind() == ErrorKind::AddressInUse));
+    UnixTransport::connect(&path).await.unwrap();
+}
+
+/// Runs itself once more, where the file system has no place for a file.
+#[test]
+fn the_disk_is_full() {
+    const FULL: &str = "MILLPOND_FULL_DISK";
+    if let Ok(folder) = std::env::var(FULL) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let path = std::path::Path::new(&folder).join("a.sock");
+        let error = runtime.block_on(UnixTransport::bind(path)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::StorageFull, "{error}");
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let script =
+        "mount -t tmpfs -o nr_inodes=1 tmpfs $MILLPOND_FULL_DISK && exec $0 --exact the_disk_is_full";
+    let status = Command::new("unshare")
+        .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .env(FULL, folder.path())
+        .status()
+        .expect("unshare is part of util-linux");
+    assert!(status.success());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shutdown_under_load() {
+    let config = TransportConfig { drain_timeout: Duration::from_secs(1), ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    let mut texts = server.subscriber::<TextMessage>();
+    let address = server.local_addr();
+    let mut clients = JoinSet::new();
+    for _ in 0..8 {
+        clients.spawn(async move {
+            let config = TransportConfig { reconnect: None, ..TransportConfig::default() };
+            let client = TcpTransport::connect_with(address, config).await.unwrap();
+            let publisher = client.publisher::<TextMessage>();
+            let text = TextMessage { sender: "s".to_owned(), content: "c".repeat(256), timestamp: 0 };
+            loop {
+                if let Err(error) = publisher.publish(&text).await {
+                    return error;
+                }
+            }
+        });
+    }
+    // And one that neither sends nor goes.
+    let silent = TcpStream::connect(address).await.unwrap();
+    for _ in 0..1000 {
+        let received = texts.recv().await;
+        assert!(matches!(received, Ok(_) | Err(RecvError::Lagged(_))));
+    }
+    let hub = (*server).clone();
+    let report = timeout(SOON, server.shutdown()).await.unwrap();
+    assert_eq!((report.drained, report.cut), (8, 1));
+    for error in timeout(SOON, clients.join_all()).await.unwrap() {
+        assert_eq!(error, PublishError::Closed);
+    }
+    loop {
+        match texts.recv().await {
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(error) => break assert_eq!(error, RecvError::Closed),
+        }
+    }
+    assert_eq!(
+        (hub.buffer_pool_stats().currently_in_use, hub.connections().len(), hub.stats().open),
+        (0, 0, 0)
+    );
+    drop(silent);
+}
