@@ -111,3 +111,22 @@ fn pass(from: &mut TcpStream, to: &mut TcpStream) {
     to.read_exact(&mut arrived).unwrap();
     assert_eq!(&arrived, b"grist");
 }
+
+#[test]
+fn the_demo_loses_nothing_over_any_way() {
+    for over in [&["--over", "proxy"][..], &["--over", "tcp"], &["--over", "unix", "--subscribers", "3"]] {
+        let demo = Command::new(env!("CARGO_BIN_EXE_millpond"))
+            .args(["demo", "--duration", "0.5", "--connections", "2", "--json"])
+            .args(over)
+            .output()
+            .unwrap();
+        assert!(demo.status.success(), "{over:?}: {}", String::from_utf8_lossy(&demo.stderr));
+        let report: serde_json::Value = serde_json::from_slice(&demo.stdout).unwrap();
+        assert_eq!(
+            (&report["messages_lost"], &report["messages_altered"]),
+            (&0.into(), &0.into()),
+            "{over:?}"
+        );
+        assert!(report["messages"].as_u64().unwrap() > 0, "{over:?}");
+    }
+}

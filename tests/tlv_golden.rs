@@ -1,25 +1,24 @@
 //! Frames that an independent implementation of the protocol encoded, in both directions.
 
-use bytes::{Buf, BufMut};
-use millpond::frame::{Assembler, Reading, Tlv, tlv};
+use millpond::frame::tlv::{self, Frame};
+use millpond::frame::{Assembler, Message, MessageError, Reading, Tlv};
 use millpond::{BufferPool, BufferPoolConfig};
 use serde_json::Value;
 
-const SENDER_SLOTS: usize = 32;
-const CONTENT_SLOTS: usize = 256;
+mod messages;
 
-#[derive(Debug, PartialEq)]
-enum Message {
-    Text { sender: String, content: String, timestamp: u64 },
-    Counter { counter_id: u64, value: i32, delta: i32 },
+use messages::{CounterUpdate, TextMessage, TextMessageView};
+
+#[derive(Debug)]
+enum Golden {
+    Text(TextMessage),
+    Counter(CounterUpdate),
 }
 
 #[test]
 fn our_frames_are_theirs() {
     for (message, wire) in golden_frames() {
-        let mut encoded = Vec::new();
-        tlv::encode(message.type_id(), &message.payload(), &mut encoded).unwrap();
-        assert_eq!(encoded, wire, "{message:?}");
+        assert_eq!(message.frame(), wire, "{message:?}");
     }
 }
 
@@ -33,95 +32,76 @@ fn their_frames_are_ours() {
         frames.push(&mut stream.as_slice());
         for message in &messages {
             let frame = frames.next_frame().unwrap().expect("a golden frame is whole");
-            assert_eq!(Message::parse(frame.type_id, &frame.payload), *message);
+            message.is_seen_in(&frame);
         }
         assert_eq!(frames.next_frame(), Ok(None));
         assert_eq!(frames.finish(), Ok(()));
     }
 }
 
-fn golden_frames() -> Vec<(Message, Vec<u8>)> {
+fn golden_frames() -> Vec<(Golden, Vec<u8>)> {
     let file: Value = serde_json::from_str(include_str!("data/tlv_frames.json")).unwrap();
     let frames = file["frames"].as_array().unwrap();
     assert_eq!(frames.len(), 4);
-    frames.iter().map(|frame| (Message::described_by(frame), bytes_of(&frame["frame_hex"]))).collect()
+    frames.iter().map(|frame| (Golden::described_by(frame), bytes_of(&frame["frame_hex"]))).collect()
 }
 
-impl Message {
+impl Golden {
     fn described_by(frame: &Value) -> Self {
         let fields = &frame["fields"];
         match frame["message"].as_str().unwrap() {
-            "TextMessage" => Self::Text {
+            "TextMessage" => Self::Text(TextMessage {
                 sender: text_of(&fields["sender"]),
                 content: text_of(&fields["content"]),
                 timestamp: fields["timestamp"].as_u64().unwrap(),
-            },
-            "CounterUpdate" => Self::Counter {
+            }),
+            "CounterUpdate" => Self::Counter(CounterUpdate {
                 counter_id: fields["counter_id"].as_u64().unwrap(),
                 value: fields["value"].as_i64().unwrap().try_into().unwrap(),
                 delta: fields["delta"].as_i64().unwrap().try_into().unwrap(),
-            },
+            }),
             other => panic!("{other} has no encoder here"),
         }
     }
 
-    fn type_id(&self) -> u16 {
+    fn frame(&self) -> Vec<u8> {
+        fn encoded<M: Message>(message: &M) -> Vec<u8> {
+            let (mut payload, mut frame) = (Vec::new(), Vec::new());
+            message.encode(&mut payload);
+            assert_eq!(payload.len(), message.encoded_len());
+            tlv::encode(M::TYPE_ID, &payload, &mut frame).unwrap();
+            frame
+        }
         match self {
-            Self::Text { .. } => 1001,
-            Self::Counter { .. } => 1002,
+            Self::Text(message) => encoded(message),
+            Self::Counter(message) => encoded(message),
         }
     }
 
-    fn payload(&self) -> Vec<u8> {
-        let mut out = Vec::new();
+    fn is_seen_in(&self, frame: &Frame) {
         match self {
-            Self::Text { sender, content, timestamp } => {
-                put_fixed_str::<SENDER_SLOTS>(&mut out, sender);
-                put_fixed_str::<CONTENT_SLOTS>(&mut out, content);
-                out.put_u64_le(*timestamp);
+            Self::Text(TextMessage { sender, content, timestamp }) => {
+                assert_eq!(frame.type_id, TextMessage::TYPE_ID);
+                let expected = TextMessageView { sender, content, timestamp: *timestamp };
+                assert_eq!(TextMessage::view(&frame.payload), Ok(expected));
             }
-            Self::Counter { counter_id, value, delta } => {
-                out.put_u64_le(*counter_id);
-                out.put_i32_le(*value);
-                out.put_i32_le(*delta);
+            Self::Counter(message) => {
+                assert_eq!(frame.type_id, CounterUpdate::TYPE_ID);
+                assert_eq!(CounterUpdate::view(&frame.payload), Ok(*message));
             }
         }
-        out
-    }
-
-    fn parse(type_id: u16, mut payload: &[u8]) -> Self {
-        let message = match type_id {
-            1001 => Self::Text {
-                sender: get_fixed_str::<SENDER_SLOTS>(&mut payload),
-                content: get_fixed_str::<CONTENT_SLOTS>(&mut payload),
-                timestamp: payload.get_u64_le(),
-            },
-            1002 => Self::Counter {
-                counter_id: payload.get_u64_le(),
-                value: payload.get_i32_le(),
-                delta: payload.get_i32_le(),
-            },
-            other => panic!("{other} has no decoder here"),
-        };
-        assert_eq!(payload, b"");
-        message
     }
 }
 
-/// `u16` count | 6 zero bytes | `SLOTS` bytes, the unused ones zero.
-fn put_fixed_str<const SLOTS: usize>(out: &mut Vec<u8>, text: &str) {
-    out.put_u16_le(text.len().try_into().unwrap());
-    out.put_bytes(0, 6);
-    out.put_slice(text.as_bytes());
-    out.put_bytes(0, SLOTS - text.len());
-}
-
-fn get_fixed_str<const SLOTS: usize>(payload: &mut &[u8]) -> String {
-    let count = payload.get_u16_le().into();
-    let (padding, slots) = (payload.copy_to_bytes(6), payload.copy_to_bytes(SLOTS));
-    let (text, unused) = slots.split_at(count);
-    assert!(padding.iter().chain(unused).all(|&byte| byte == 0));
-    String::from_utf8(text.to_vec()).unwrap()
+#[test]
+fn bytes_of_no_message_are_refused() {
+    let expected = Err(MessageError::Length { received: 311, expected: 312 });
+    assert_eq!(TextMessage::view(&[0; 311]), expected);
+    for (at, field, offset) in [(0, "sender", 0), (3, "sender", 0), (39, "sender", 0), (41, "content", 40)] {
+        let mut payload = [0; 312];
+        payload[at] = 0xFF;
+        assert_eq!(TextMessage::view(&payload), Err(MessageError::Field { field, offset }), "{at}");
+    }
 }
 
 /// `"c*256"` in the file stands for 256 times `c`.

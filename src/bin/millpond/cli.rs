@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use millpond::transport::Endpoint;
 
 /// The pools of a high-throughput proxy, at work.
@@ -20,6 +20,11 @@ pub(crate) struct Cli {
     pub(crate) demo: DemoArgs,
 }
 
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  millpond demo --duration 2 --json
+  millpond demo --over unix --subscribers 8";
+
 const PROXY_EXAMPLES: &str = "\
 Examples:
   millpond proxy --listen tcp://127.0.0.1:7000 --to tcp://127.0.0.1:6379
@@ -30,6 +35,7 @@ RUST_LOG=millpond=debug tells why a connection failed.";
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Runs the demo, as the command alone does
+    #[command(after_help = DEMO_EXAMPLES)]
     Demo(DemoArgs),
     /// Relays every connection to an upstream, until Ctrl-C; then drains
     #[command(after_help = PROXY_EXAMPLES)]
@@ -46,9 +52,27 @@ pub(crate) struct DemoArgs {
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub(crate) connections: u16,
 
+    /// What the messages go through
+    #[arg(long, value_enum, default_value_t = Over::Proxy)]
+    pub(crate) over: Over,
+
+    /// Subscribers that each get every message; of `--over tcp` and `--over unix`
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=100))]
+    pub(crate) subscribers: u16,
+
     /// Prints one JSON object instead of the table
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum Over {
+    /// The proxy, to an echo server and back, over TCP
+    Proxy,
+    /// Publish and subscribe over TCP
+    Tcp,
+    /// Publish and subscribe over a Unix socket
+    Unix,
 }
 
 #[derive(Args, Debug)]

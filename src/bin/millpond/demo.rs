@@ -1,7 +1,9 @@
+use std::env;
 use std::error::Error;
 use std::fs;
 use std::io::{self, Write};
-use std::process::ExitCode;
+use std::pin::Pin;
+use std::process::{self, ExitCode};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -9,53 +11,71 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
 use millpond::relay::{Relay, RelayConfig};
-use millpond::transport::{Endpoint, Listener};
+use millpond::transport::{Endpoint, Listener, TcpTransport, UnixTransport};
 use millpond::{BufferPool, BufferPoolConfig};
 use nix::sys::resource::{UsageWho, getrusage};
 use tokio::task::JoinSet;
 use tokio::time::sleep_until;
 
 use crate::ALLOCATOR;
-use crate::cli::DemoArgs;
+use crate::cli::{DemoArgs, Over};
+use crate::pubsub;
 use crate::report::Report;
 use crate::traffic::{self, Progress};
 
 /// The part of the run that warms up.
 const WARM_UP: f64 = 0.2;
 /// How long the last echoes may take.
-const GRACE: Duration = Duration::from_secs(10);
+pub(crate) const GRACE: Duration = Duration::from_secs(10);
 /// Seldom: a drawn bar allocates, and the demo counts the allocations of the whole process.
 const DRAW_EVERY: Duration = Duration::from_millis(500);
 
-/// Runs load, proxy and echo in this process, prints what it took, and fails if a message was lost or altered.
+/// What a run measures: from when, until when, and what was counted.
+pub(crate) struct Run {
+    pub(crate) measure_from: Instant,
+    pub(crate) until: Instant,
+    pub(crate) progress: Arc<Progress>,
+}
+
+/// Who sends and receives. The clients end by themselves.
+pub(crate) struct Scene {
+    pub(crate) clients: JoinSet<ClientOutcome>,
+    pub(crate) pools: Vec<BufferPool>,
+    /// Ends the servers, once the clients have.
+    pub(crate) end: Pin<Box<dyn Future<Output = ()>>>,
+    pub(crate) route: &'static str,
+}
+
+/// Runs all of it in this process, prints what it took, and fails if a message was lost or altered.
 pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Box<dyn Error>> {
-    let any_port: Endpoint = "tcp://127.0.0.1:0".parse()?;
-    let frames = BufferPool::new(BufferPoolConfig::messages());
-    let echo_listener = Listener::bind(&any_port).await?;
-    let echo_endpoint = echo_listener.local_endpoint().clone();
-    let echo = tokio::spawn(traffic::echo(echo_listener, frames.clone()));
-
-    let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), RelayConfig::default());
-    let listener = Listener::bind(&any_port).await?;
-    let proxy_endpoint = listener.local_endpoint().clone();
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let proxy = tokio::spawn({
-        let relay = relay.clone();
-        async move { relay.serve(listener, echo_endpoint, async { drop(stopped.await) }).await }
-    });
-
     let start = Instant::now();
     let measure_from = start + args.duration.mul_f64(WARM_UP);
     let until = start + args.duration;
     let progress = Arc::new(Progress::default());
-    let mut clients = JoinSet::new();
-    for _ in 0..args.connections {
-        let (proxy, frames, progress) = (proxy_endpoint.clone(), frames.clone(), Arc::clone(&progress));
-        clients
-            .spawn(async move { traffic::generate(proxy, frames, &progress, (measure_from, until)).await });
-    }
+    let run = Run { measure_from, until, progress: Arc::clone(&progress) };
+    let Scene { clients, pools, end, route } = match args.over {
+        Over::Proxy => through_the_proxy(&args, &run).await?,
+        Over::Tcp => {
+            let server = TcpTransport::bind("127.0.0.1:0").await?;
+            let address = server.local_addr();
+            let mut publishers = Vec::new();
+            for _ in 0..args.connections {
+                publishers.push(TcpTransport::connect(address).await?);
+            }
+            pubsub::scene(server, publishers, args.subscribers, &run)
+        }
+        Over::Unix => {
+            let path = env::temp_dir().join(format!("millpond-demo-{}.sock", process::id()));
+            let server = UnixTransport::bind(&path).await?;
+            let mut publishers = Vec::new();
+            for _ in 0..args.connections {
+                publishers.push(UnixTransport::connect(&path).await?);
+            }
+            pubsub::scene(server, publishers, args.subscribers, &run)
+        }
+    };
 
-    let bar = progress_bar(&args);
+    let bar = progress_bar(&args, route);
     watch(&bar, start, measure_from).await;
     let messages_before = progress.received.load(Ordering::Relaxed);
     let bytes_before = progress.bytes.load(Ordering::Relaxed);
@@ -69,17 +89,16 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Box<dyn Error>> {
     bar.finish_and_clear();
 
     let (latencies, failures) = collect(clients).await?;
-    drop(stop);
-    proxy.await?;
-    echo.abort();
+    end.await;
+    for pool in &pools {}
 
     let sent = progress.sent.load(Ordering::Relaxed);
     let received = progress.received.load(Ordering::Relaxed);
-    let (acquires, made) =
-        [frames.stats(), relay.pool().stats()].iter().fold((0, 0), |(acquires, made), stats| {
-            (acquires + stats.total_acquires, made + stats.total_allocations)
-        });
+    let (acquires, made) = pools.iter().map(BufferPool::stats).fold((0, 0), |(acquires, made), stats| {
+        (acquires + stats.total_acquires, made + stats.total_allocations)
+    });
     let report = Report {
+        route,
         messages: received,
         messages_lost: sent - received,
         messages_altered: progress.altered.load(Ordering::Relaxed),
@@ -103,6 +122,39 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Box<dyn Error>> {
     Ok(if report.is_clean() && failures.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// Load, proxy and echo.
+async fn through_the_proxy(args: &DemoArgs, run: &Run) -> Result<Scene, Box<dyn Error>> {
+    let any_port: Endpoint = "tcp://127.0.0.1:0".parse()?;
+    let frames = BufferPool::new(BufferPoolConfig::messages());
+    let echo_listener = Listener::bind(&any_port).await?;
+    let echo_endpoint = echo_listener.local_endpoint().clone();
+    let echo = tokio::spawn(traffic::echo(echo_listener, frames.clone()));
+
+    let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), RelayConfig::default());
+    let listener = Listener::bind(&any_port).await?;
+    let proxy_endpoint = listener.local_endpoint().clone();
+    let pools = vec![frames.clone(), relay.pool().clone()];
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+    let proxy =
+        tokio::spawn(
+            async move { relay.serve(listener, echo_endpoint, async { drop(stopped.await) }).await },
+        );
+
+    let mut clients = JoinSet::new();
+    let times = (run.measure_from, run.until);
+    for _ in 0..args.connections {
+        let (proxy, frames, progress) = (proxy_endpoint.clone(), frames.clone(), Arc::clone(&run.progress));
+        clients.spawn(async move { traffic::generate(proxy, frames, &progress, times).await });
+    }
+    let end = async move {
+        drop(stop);
+        // Its panic would have shown as failed clients.
+        let _ = proxy.await;
+        echo.abort();
+    };
+    Ok(Scene { clients, pools, end: Box::pin(end), route: "client -> proxy -> echo and back" })
+}
+
 /// The latencies of all clients, and what went wrong. One that hangs is cut, and counts as that.
 async fn collect(
     mut clients: JoinSet<ClientOutcome>,
@@ -124,17 +176,15 @@ async fn collect(
     }
 }
 
-type ClientOutcome = Result<Histogram<u64>, Box<dyn Error + Send + Sync>>;
+pub(crate) type ClientOutcome = Result<Histogram<u64>, Box<dyn Error + Send + Sync>>;
 
-fn progress_bar(args: &DemoArgs) -> ProgressBar {
+fn progress_bar(args: &DemoArgs, route: &'static str) -> ProgressBar {
     if args.json {
         return ProgressBar::hidden();
     }
     let style = ProgressStyle::with_template("{spinner} {msg} {wide_bar} {pos}/{len} ms")
         .unwrap_or_else(|_| ProgressStyle::default_bar());
-    ProgressBar::new(args.duration.as_millis() as u64)
-        .with_style(style)
-        .with_message("client -> proxy -> echo")
+    ProgressBar::new(args.duration.as_millis() as u64).with_style(style).with_message(route)
 }
 
 /// Moves the bar until `until`.

@@ -3,6 +3,7 @@
 mod cli;
 mod demo;
 mod proxy;
+mod pubsub;
 mod report;
 mod traffic;
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 /// What a run of the demo took.
 pub(crate) struct Report {
+    pub(crate) route: &'static str,
     pub(crate) messages: u64,
     pub(crate) messages_lost: u64,
     pub(crate) messages_altered: u64,
@@ -51,7 +52,7 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |name: &str, value: String, note: &str| writeln!(f, "{name:<22}{value:>14}   {note}");
-        row("messages", self.messages.to_string(), "64 B to 16 KiB, client -> proxy -> echo and back")?;
+        row("messages", self.messages.to_string(), &format!("64 B to 16 KiB, {}", self.route))?;
         row("  lost", self.messages_lost.to_string(), "sent and not seen again")?;
         row("  altered", self.messages_altered.to_string(), "not the bytes that were sent")?;
         row("throughput", format!("{:.1} MB/s", self.megabytes_per_second), "payload, one way")?;

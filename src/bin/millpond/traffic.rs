@@ -11,9 +11,9 @@ use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::time::Duration;
 
 /// Messages one connection sends before it waits for their echoes.
-const WINDOW: usize = 16;
+pub(crate) const WINDOW: usize = 16;
 /// Payload bytes, in turn: mostly small, as messages are, and some that fill a buffer.
-const SIZES: [usize; 8] = [64, 256, 64, 1024, 64, 4096, 256, 16 * 1024];
+pub(crate) const SIZES: [usize; 8] = [64, 256, 64, 1024, 64, 4096, 256, 16 * 1024];
 /// What payloads are cut from: long enough that neighbours differ.
 const PATTERN_LEN: usize = 32 * 1024;
 /// In front of each socket: a frame's header and payload come with one system call, several frames as well.
@@ -38,10 +38,8 @@ pub(crate) async fn generate(
     progress: &Progress,
     (measure_from, until): (Instant, Instant),
 ) -> Result<Histogram<u64>, Box<dyn std::error::Error + Send + Sync>> {
-    let (low, high, digits) = LATENCY_NS;
-    let mut latencies = Histogram::new_with_bounds(low, high, digits)?;
-    let pattern: Vec<u8> =
-        (0..PATTERN_LEN as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let mut latencies = latencies()?;
+    let pattern = pattern();
     let mut stream = BufReader::with_capacity(READ_AHEAD, Stream::connect(&proxy, CONNECT_TIMEOUT).await?);
     let mut sent_at = [Instant::now(); WINDOW];
     let mut next = 0_u64;
@@ -90,6 +88,15 @@ pub(crate) async fn echo(listener: Listener, pool: BufferPool) {
             }
         });
     }
+}
+
+pub(crate) fn latencies() -> Result<Histogram<u64>, hdrhistogram::CreationError> {
+    let (low, high, digits) = LATENCY_NS;
+    Histogram::new_with_bounds(low, high, digits)
+}
+
+pub(crate) fn pattern() -> Vec<u8> {
+    (0..PATTERN_LEN as u32).map(|index| (index.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
 
 fn payload(number: u64, pattern: &[u8], pool: &BufferPool) -> PooledBuffer {

@@ -1,0 +1,72 @@
+//! Heap allocations a frame, from the publisher over a socket to its subscribers, in steady state: none.
+//!
+//! Without the test harness, whose own thread allocates when it likes.
+
+use std::alloc::System;
+
+use millpond::frame::Reading;
+use millpond::transport::{TcpTransport, TransportConfig, UnixTransport};
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+mod messages;
+
+use messages::TextMessage;
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const WINDOW: usize = 64;
+const WINDOWS: usize = 100;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    for subscribers in [1, 8] {
+        for reading in [Reading::OneBufferAFrame, Reading::batched(), Reading::Batched { detach_below: 0 }] {
+            runtime.block_on(measure(subscribers, reading));
+        }
+    }
+    println!("test result: ok. {} frames in each of 12 ways", WINDOW * WINDOWS);
+}
+
+async fn measure(subscribers: usize, reading: Reading) {
+    // A step of decay between two windows would free what the next one makes anew.
+    let pool = TransportConfig::default().buffer_pool.to_builder().decay_interval(None).build().unwrap();
+    let config = TransportConfig { reading, buffer_pool: pool, ..TransportConfig::default() };
+
+    let server = TcpTransport::bind_with("127.0.0.1:0", config.clone()).await.unwrap();
+    let receiving = (0..subscribers).map(|_| server.subscriber::<TextMessage>()).collect();
+    let client = TcpTransport::connect_with(server.local_addr(), config.clone()).await.unwrap();
+    let count = allocations(client.publisher(), receiving).await;
+    assert_eq!(count, 0, "TCP, {subscribers} subscribers, {reading:?}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let server = UnixTransport::bind_with(folder.path().join("s"), config.clone()).await.unwrap();
+    let receiving = (0..subscribers).map(|_| server.subscriber::<TextMessage>()).collect();
+    let client = UnixTransport::connect_with(server.local_addr(), config).await.unwrap();
+    let count = allocations(client.publisher(), receiving).await;
+    assert_eq!(count, 0, "Unix, {subscribers} subscribers, {reading:?}");
+}
+
+/// Allocations over the windows, after as many to warm up.
+async fn allocations(
+    publisher: millpond::transport::Publisher<TextMessage>,
+    mut subscribers: Vec<millpond::transport::Subscriber<TextMessage>>,
+) -> usize {
+    let text = TextMessage { sender: "s".to_owned(), content: "c".repeat(256), timestamp: 0 };
+    let mut before = ALLOCATOR.stats();
+    for window in 0..2 * WINDOWS {
+        if window == WINDOWS {
+            before = ALLOCATOR.stats();
+        }
+        for _ in 0..WINDOW {
+            publisher.publish(&text).await.unwrap();
+        }
+        for subscriber in &mut subscribers {
+            for _ in 0..WINDOW {
+                assert_eq!(subscriber.recv().await.unwrap().view().content.len(), 256);
+            }
+        }
+    }
+    let spent = ALLOCATOR.stats() - before;
+    spent.allocations + spent.reallocations
+}
