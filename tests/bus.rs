@@ -351,3 +351,25 @@ async fn a_half_closed_client_still_receives() {
     assert_eq!(all.len(), 6 + 312);
     until(|| server.stats().ended_well == 1).await;
 }
+
+#[tokio::test]
+async fn who_does_not_wait_is_told_what_its_peers_missed() {
+    let config = TransportConfig { channel_capacity: 4, ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    let _silent = TcpStream::connect(server.local_addr()).await.unwrap();
+    until(|| server.stats().open == 1).await;
+    // Without a turn of the connection's task between them.
+    let reached: usize = (0..10).map(|value| server.publisher().try_publish(&counter(value)).unwrap()).sum();
+    assert_eq!((reached, server.stats().missed_frames, server.connections()[0].missed_frames), (4, 6, 6));
+}
+
+#[tokio::test]
+async fn a_client_without_its_server_can_be_shut_down() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    let mut events = client.events();
+    server.shutdown().await;
+    while !matches!(events.recv().await.unwrap(), ConnectionEvent::Ended { .. }) {}
+    let report = timeout(SOON, client.shutdown()).await.unwrap();
+    assert_eq!((report.drained, report.cut), (0, 0));
+}

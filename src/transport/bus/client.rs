@@ -51,13 +51,16 @@ impl Client {
             let Some(reconnect) = config.reconnect else { break };
             let next = pause.map_or(reconnect.first, |pause: Duration| (pause * 2).min(reconnect.longest));
             pause = Some(next);
+            let connect = async {
+                sleep(next + jitter(next)).await;
+                Stream::connect(&self.endpoint, config.connect_timeout).await
+            };
             tokio::select! {
-                () = sleep(next + jitter(next)) => {}
+                connected = connect => match connected {
+                    Ok(connected) => stream = Some(connected),
+                    Err(error) => debug!(%error, "connecting again failed"),
+                },
                 () = self.stop.notified() => break,
-            }
-            match Stream::connect(&self.endpoint, config.connect_timeout).await {
-                Ok(connected) => stream = Some(connected),
-                Err(error) => debug!(%error, "connecting again failed"),
             }
         }
         shared.close();

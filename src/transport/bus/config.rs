@@ -35,7 +35,7 @@ pub struct TransportConfig {
     pub max_connections: usize,
     /// For a connection to be made. Default: 10 s, which three SYN retries (1 s, 2 s, 4 s) fit.
     pub connect_timeout: Duration,
-    /// For a peer's first byte; with a handshake, 15 s even if `None`. Default: `None`, for a client that only
+    /// For a client's first byte; with a handshake, 15 s even if `None`. Default: `None`, for a client that only
     /// subscribes never says a word. Set it where every client publishes.
     pub first_byte_timeout: Option<Duration>,
     /// Without a byte either way. Default: `None`: dead peers are found by TCP's keepalive.

@@ -73,7 +73,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             (Some(digest), Role::Client) => writes.push_copy(&handshake(digest)),
             (None, _) => {}
         }
-        let demanded = config.schema_digest.filter(|_| role == Role::Server).map(|_| HANDSHAKE_TIMEOUT);
+        let demanded = config.schema_digest.map(|_| HANDSHAKE_TIMEOUT);
+        let first_byte_timeout = config.first_byte_timeout.or(demanded).filter(|_| role == Role::Server);
         let now = Instant::now();
         Self {
             shared,
@@ -84,7 +85,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             reads: true,
             dirty: false,
             ended: false,
-            first_byte_timeout: config.first_byte_timeout.or(demanded),
+            first_byte_timeout,
             times: Times { began: now, last_byte: now, frame: None, write: None },
             received: 0,
             unsettled: false,
@@ -259,7 +260,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 true => ConnectionErrorKind::MemoryTimeout,
                 false => ConnectionErrorKind::FrameTimeout,
             };
-            let after = config.frame_timeout + Duration::from_secs((self.received - start) / SLOWEST_RATE);
+            let after = config.frame_timeout
+                + Duration::from_secs(self.received.saturating_sub(start) / SLOWEST_RATE);
             (since + after, kind, after)
         });
         let after = config.write_timeout;

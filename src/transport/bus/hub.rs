@@ -212,7 +212,6 @@ impl Shared {
 
     pub(super) fn ended(&self, peer: &Peer, error: Option<ConnectionErrorKind>) {
         self.counters.ended(error);
-        self.counters.missed_frames.add(peer.missed_frames.get());
         let _ = self.events.send(ConnectionEvent::Ended { id: peer.id, peer: peer.name.clone(), error });
     }
 
@@ -350,7 +349,10 @@ impl<M: Message> Publisher<M> {
     /// [`PublishError`].
     pub fn try_publish(&self, message: &M) -> Result<usize, PublishError> {
         let frame = self.frame(message)?;
-        self.hub.shared.offer(&frame, |peer| peer.missed_frames.add(1))
+        self.hub.shared.offer(&frame, |peer| {
+            peer.missed_frames.add(1);
+            self.hub.shared.counters.missed_frames.add(1);
+        })
     }
 
     fn frame(&self, message: &M) -> Result<Frame, PublishError> {
