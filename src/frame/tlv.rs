@@ -140,7 +140,7 @@ impl Tlv {
         Self { max_payload, expected: None, header: Ok(None) }
     }
 
-    /// Demands the [handshake](handshake) with this digest before the first frame; another one is
+    /// Demands the [handshake] with this digest before the first frame; another one is
     /// [`FrameErrorKind::DigestMismatch`], fatal.
     #[must_use]
     pub fn expecting(self, digest: [u8; DIGEST_LEN]) -> Self {

@@ -12,7 +12,12 @@
 //! | `tlv` | one TLV frame, read or written |
 //! | `error` | what went wrong, where, and what to do |
 //!
+//! What can be set and what it costs: [`tuning`].
+//!
 //! Absent on purpose: pools of connections, TLS.
+
+#[doc = include_str!("tuning.md")]
+pub mod tuning {}
 
 mod bus;
 mod codec;

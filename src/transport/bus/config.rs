@@ -56,7 +56,7 @@ pub struct TransportConfig {
 }
 
 /// What becomes of a frame whose type no publisher, subscriber or
-/// [`declare`](super::Transport::declare) named.
+/// [`declare`](crate::transport::Hub::declare) named.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownTypes {
@@ -65,7 +65,7 @@ pub enum UnknownTypes {
     Reject,
     /// The frame is dropped, and counted.
     Skip,
-    /// Whoever [subscribed to opaque frames](super::Transport::opaque_subscriber) gets it.
+    /// Whoever [subscribed to opaque frames](crate::transport::Hub::opaque_subscriber) gets it.
     PassThrough,
 }
 
