@@ -276,10 +276,10 @@ impl From<PooledBytes> for PooledBuffer {
     }
 }
 
-/// Equal when the bytes are.
-impl PartialEq for PooledBytes {
-    fn eq(&self, other: &Self) -> bool {
-        self[..] == other[..]
+/// Equal when the bytes are, whoever holds the other ones.
+impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for PooledBytes {
+    fn eq(&self, other: &T) -> bool {
+        self[..] == *other.as_ref()
     }
 }
 
