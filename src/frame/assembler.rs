@@ -146,10 +146,16 @@ impl<D: Decode> Assembler<D> {
             let kept = !matches!(self.held.storage, Storage::Own(_));
             let size = (self.offset - self.frame_start) as usize;
             self.expected = if kept && self.fits_well(size) { size } else { 0 };
+        }
+        if matches!(decoded, Ok(Some(_))) || !self.decoder.is_partial() {
             self.frame_start = self.offset;
         }
-        if decoded.as_ref().is_err_and(FrameError::is_fatal) {
-            self.held = Held::default();
+        if let Err(error) = &decoded {
+            if error.is_fatal() {
+                self.held = Held::default();
+            }
+            // What a refused frame grew to is not what skipping the rest of it takes.
+            self.release();
         }
         decoded
     }
@@ -268,11 +274,12 @@ impl<D: Decode> Assembler<D> {
     }
 
     fn plan(&self, unread: usize) -> Plan {
-        let needs = self.decoder.needs().max(unread + 1);
+        let known = self.decoder.needs();
+        let needs = known.max(unread + 1);
         let affordable = Appetite::SMALL.max(unread.saturating_mul(4)).max(self.expected);
         let size = needs.min(affordable);
         let alone = self.reading == Reading::OneBufferAFrame;
-        if !self.read_ahead || (alone && needs > Appetite::SMALL / 2) {
+        if !self.read_ahead || (alone && known > Appetite::SMALL / 2) {
             return Plan { needs: size, size, most: needs - unread };
         }
         if alone && unread == 0 && self.expected > 0 {

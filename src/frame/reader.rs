@@ -78,6 +78,12 @@ impl<'a> Reader<'a> {
         self.unread().first().copied()
     }
 
+    /// The byte that `before` others stand in front of, which stays.
+    #[must_use]
+    pub fn peek_at(&self, before: usize) -> Option<u8> {
+        self.unread().get(before).copied()
+    }
+
     /// How many bytes stand before the first `byte`, not looking at the first `from`.
     #[must_use]
     pub fn find(&self, byte: u8, from: usize) -> Option<usize> {
@@ -98,7 +104,7 @@ impl<'a> Reader<'a> {
         let count = count.min(self.remaining());
         self.offset += count as u64;
         match &mut self.input {
-            Input::Held { held, .. } => held.start += count,
+            Input::Held { held, .. } => held.skip(count),
             Input::Foreign { taken, .. } => **taken += count,
         }
     }
@@ -160,6 +166,15 @@ impl Held {
             Storage::Shared(bytes) => bytes,
         };
         bytes.get(self.start..).unwrap_or_default()
+    }
+
+    #[inline]
+    fn skip(&mut self, count: usize) {
+        self.start += count;
+        if matches!(self.storage, Storage::Shared(_)) && self.unread().is_empty() {
+            // All that is left of it are frames: the last of them is the only holder.
+            *self = Self::default();
+        }
     }
 
     /// Bytes of storage.
