@@ -4,31 +4,47 @@
 //! [`Assembler`] brings the bytes together, in buffers of a pool, for any of them. It never reads, writes, waits or
 //! looks at a clock, so that sockets, property tests and the fuzzer drive the same code.
 //!
-//! | framing | a frame ends | after an error | limits (default) |
+//! | framing | a frame ends | after an error it goes on | limits (default) |
 //! |---|---|---|---|
-//! | [`tlv`] | where its header says | none: the connection has to be closed | payload (16 MiB) |
+//! | [`hdlc`] | at a flag | at the next flag | payload (20 bytes to 256 KiB) |
+//! | [`kiss`] | at a flag | at the next flag | payload (256 KiB) |
+//! | [`lines`] | at a line feed | behind the next line feed | line (1 MiB) |
+//! | [`sse`] | at a blank line | behind the next blank line | event as it arrives (1 MiB) |
+//! | [`tlv`] | where its header says | nowhere: the connection has to be closed | payload (16 MiB) |
 //!
 //! Invariants of every framing here:
 //! - the result does not depend on how the input was cut into pieces;
 //! - an announced length is checked against its limit before anything is reserved for it, and what is reserved
 //!   for it grows with what arrives;
 //! - no input panics: a [`Reader`] is the only way to look at bytes;
-//! - between frames, and after a fatal error, no buffer is held.
+//! - between frames, and after a fatal error, no buffer is held, but for the last id of an SSE stream;
+//! - of a frame that is over its limit nothing is held: it is skipped as it arrives.
 //!
 //! Deliberately absent: what a payload means (that is the schema's), and waiting for bytes (that is the
 //! transport's).
 
+pub mod hdlc;
+pub mod kiss;
+pub mod lines;
+pub mod sse;
 pub mod tlv;
 
 mod assembler;
 mod error;
 mod message;
+#[cfg(test)]
+mod pieces;
 mod reader;
+mod stuffing;
 
 pub use assembler::{Assembler, Reading};
 pub use error::{EncodeError, FrameError, FrameErrorKind};
+pub use hdlc::Hdlc;
+pub use kiss::Kiss;
+pub use lines::Lines;
 pub use message::{Message, MessageError};
 pub use reader::Reader;
+pub use sse::Sse;
 pub use tlv::Tlv;
 
 use bytes::BufMut;

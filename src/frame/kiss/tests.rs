@@ -1,0 +1,109 @@
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, readings};
+use crate::frame::{Assembler, FrameErrorKind, Reading};
+
+/// The payloads and errors of `wire`.
+fn read(max_frame: usize, wire: &[u8]) -> Outcome<Vec<u8>> {
+    decode_all_ways(|| Kiss::new(max_frame), wire, |payload| payload.to_vec())
+}
+
+#[test]
+fn golden_vector() {
+    let (payload, wire) = (b"\x01\xC0\x02\xDB\x03", b"\xC0\x00\x01\xDB\xDC\x02\xDB\xDD\x03\xC0");
+    let mut encoded = Vec::new();
+    Kiss::default().encode(payload, &mut encoded).unwrap();
+    assert_eq!((encoded.as_slice(), Kiss::default().encoded_len(&payload)), (wire.as_slice(), wire.len()));
+    assert_eq!(read(5, wire), (vec![Ok(payload.to_vec())], Ok(())));
+}
+
+#[test]
+fn only_the_low_nibble_of_the_command_counts() {
+    // Data for the ports 0, 1, 2, then a delay, an escape where the command stands, data for port 13, a return.
+    let wire = b"\xC0\x00a\xC0\xC0\x10b\xC0\x20c\xC0\x01no\xC0\xDBno\xC0\xD0d\xC0\xFF\xC0\x00e\xC0";
+    let payloads = [b"a", b"b", b"c", b"d", b"e"].map(|payload| Ok(payload.to_vec()));
+    assert_eq!(read(9, wire), (payloads.to_vec(), Ok(())));
+}
+
+#[test]
+fn what_is_empty_is_skipped() {
+    let wire = b"ga\x00\xDBrbage\xC0\xC0\x00\xC0\xC0\x00a\xC0";
+    assert_eq!(read(9, wire), (vec![Ok(b"a".to_vec())], Ok(())));
+}
+
+#[test]
+fn a_least_length_can_be_configured() {
+    let mut frames = Assembler::new(Kiss::default().with_min_frame(2), pool(), Reading::OneBufferAFrame);
+    let wire = b"\xC0\x00a\xC0\x00ab\xC0\x00\xDB\xDC\xC0\x00\xC0\x01a\xC0";
+    let (payloads, end) = decode(&mut frames, wire, &[1]);
+    assert_eq!((payloads.len(), payloads[0].as_ref().unwrap().to_vec()), (1, b"ab".to_vec()));
+    assert_eq!((end, frames.decoder().dropped()), (Ok(()), 2));
+}
+
+#[test]
+fn errors_tell_where_and_the_next_flag_ends_them() {
+    let too_large = FrameError::new(FrameErrorKind::MessageTooLarge { size: 4, max: 3 }, 1);
+    let wire = b"\xC0\x00abcd\xDB\xC0\x00ab\xC0";
+    assert_eq!(read(3, wire), (vec![Err(too_large), Ok(b"ab".to_vec())], Ok(())));
+    let bad_escape = FrameError::new(FrameErrorKind::BadEscape { byte: b'c' }, 4);
+    let wire = b"\xC0\x00ab\xDBc\xC0\x00ab\xC0";
+    assert_eq!(read(3, wire), (vec![Err(bad_escape), Ok(b"ab".to_vec())], Ok(())));
+}
+
+#[test]
+fn finish_tells_where_the_stream_broke() {
+    let truncated = |received, offset| {
+        FrameError::fatal(FrameErrorKind::Truncated { received, expected: received + 1 }, offset)
+    };
+    assert_eq!(read(9, b"\xC0\x00ab\xC0\xC0"), (vec![Ok(b"ab".to_vec())], Ok(())));
+    assert_eq!(read(9, b"\xC0\x00ab"), (vec![], Err(truncated(3, 4))));
+    assert_eq!(read(9, b"\xC0\x00"), (vec![], Err(truncated(1, 2))));
+    assert_eq!(read(9, b"\xC0\x06ab"), (vec![], Ok(())));
+}
+
+#[test]
+fn a_command_that_was_taken_is_part_of_a_frame() {
+    let mut frames = Assembler::new(Kiss::default(), pool(), Reading::OneBufferAFrame);
+    for (byte, is_partial) in [(0xC0, false), (0x00, true), (0x07, true), (0xC0, false), (0x06, false)] {
+        feed(&mut frames, &[byte]);
+        assert_eq!(frames.is_partial(), is_partial, "behind {byte:#x}");
+    }
+}
+
+#[test]
+fn nothing_is_held_of_another_command() {
+    let mut frames = Assembler::new(Kiss::new(100), pool(), Reading::OneBufferAFrame);
+    push_in_vain(&mut frames, b"\xC0\x06", 1, 8192);
+    push_in_vain(&mut frames, &[0xDB; 30_000], 100, 65_536);
+    let (payloads, end) = decode(&mut frames, b"\xC0\x00ab\xC0", &[9]);
+    assert_eq!((payloads.len(), end), (1, Ok(())));
+}
+
+proptest! {
+    #[test]
+    fn round_trip_in_any_chunking(
+        payloads in vec(prop_oneof![
+            vec(prop_oneof![Just(0xC0_u8), Just(0xDB), any::<u8>()], 1..300),
+            vec(any::<u8>(), 1..30_000),
+        ], 0..12),
+        cuts in vec(1_usize..9000, 1..20),
+        reading in readings(),
+    ) {
+        let pool = pool();
+        let (mut wire, mut len) = (Vec::new(), 0);
+        for payload in &payloads {
+            Kiss::default().encode(payload, &mut wire).unwrap();
+            len += Kiss::default().encoded_len(payload);
+        }
+        prop_assert_eq!(len, wire.len());
+        let mut frames = Assembler::new(Kiss::new(30_000), pool.clone(), reading);
+        let (decoded, end) = decode(&mut frames, &wire, &cuts);
+        prop_assert_eq!(end, Ok(()));
+        let plain: Vec<_> = decoded.iter().map(|frame| frame.as_ref().unwrap().to_vec()).collect();
+        prop_assert_eq!(plain, payloads);
+        drop(decoded);
+        prop_assert_eq!(pool.stats().currently_in_use, 0);
+    }
+}

@@ -1,0 +1,99 @@
+//! Streams in pieces, for the tests of the framings.
+
+use alloc::vec::Vec;
+use core::fmt::Debug;
+
+use proptest::prelude::*;
+
+use super::{Assembler, Decode, FrameError, Reading};
+use crate::pool::{BufferPool, BufferPoolConfig, PooledBytes};
+
+/// Frames and errors in their order, and how the stream ended.
+pub(super) type Outcome<F> = (Vec<Result<F, FrameError>>, Result<(), FrameError>);
+
+pub(super) fn pool() -> BufferPool {
+    BufferPool::new(BufferPoolConfig::builder().class(128, 8).class(1024, 4).class(8192, 4).build().unwrap())
+}
+
+/// All of `wire`, in pieces of these lengths in turn.
+pub(super) fn decode<D: Decode>(
+    frames: &mut Assembler<D>,
+    mut wire: &[u8],
+    cuts: &[usize],
+) -> Outcome<D::Frame> {
+    let mut outcomes = Vec::new();
+    for &cut in cuts.iter().cycle() {
+        let (mut piece, behind) = wire.split_at(cut.min(wire.len()));
+        while !piece.is_empty() {
+            frames.push(&mut piece);
+            while let Some(outcome) = frames.next_frame().transpose() {
+                outcomes.push(outcome);
+            }
+        }
+        if behind.is_empty() {
+            break;
+        }
+        wire = behind;
+    }
+    (outcomes, frames.finish())
+}
+
+/// What comes of all of `wire`, in `plain` values: the same for every way to read it and to cut it.
+pub(super) fn decode_all_ways<D: Decode, T: PartialEq + Debug>(
+    decoder: impl Fn() -> D,
+    wire: &[u8],
+    plain: impl Fn(D::Frame) -> T,
+) -> Outcome<T> {
+    let mut first: Option<Outcome<T>> = None;
+    for reading in [Reading::OneBufferAFrame, Reading::Batched { detach_below: 0 }, Reading::batched()] {
+        for cut in [usize::MAX, 1, 2, 3, 7] {
+            let pool = pool();
+            let mut frames = Assembler::new(decoder(), pool.clone(), reading);
+            let (outcomes, end) = decode(&mut frames, wire, &[cut]);
+            let outcomes = outcomes.into_iter().map(|outcome| outcome.map(&plain)).collect();
+            assert_eq!(frames.held_bytes(), 0);
+            drop(frames);
+            assert_eq!(pool.stats().currently_in_use, 0);
+            match &first {
+                Some(first) => assert_eq!((&outcomes, end), (&first.0, first.1), "{reading:?}, cut at {cut}"),
+                None => first = Some((outcomes, end)),
+            }
+        }
+    }
+    first.unwrap()
+}
+
+/// All of `wire`, and the stream goes on; frames of bytes.
+pub(super) fn feed<D: Decode<Frame = PooledBytes>>(
+    frames: &mut Assembler<D>,
+    mut wire: &[u8],
+) -> Vec<Result<Vec<u8>, FrameError>> {
+    let mut outcomes = Vec::new();
+    while !wire.is_empty() {
+        frames.push(&mut wire);
+        while let Some(outcome) = frames.next_frame().transpose() {
+            outcomes.push(outcome.map(|frame| frame.to_vec()));
+        }
+    }
+    outcomes
+}
+
+/// Pushes `piece` many times, of which no frame may come; what the pool has lent meanwhile must stay as little.
+pub(super) fn push_in_vain<D: Decode>(frames: &mut Assembler<D>, piece: &[u8], times: usize, most: usize) {
+    for _ in 0..times {
+        let mut piece = piece;
+        while !piece.is_empty() {
+            frames.push(&mut piece);
+            assert!(matches!(frames.next_frame(), Ok(None)));
+            assert!(frames.held_bytes() <= most, "{} bytes are held", frames.held_bytes());
+            assert!(frames.pool().stats().currently_in_use <= 1);
+        }
+    }
+}
+
+pub(super) fn readings() -> impl Strategy<Value = Reading> {
+    prop_oneof![
+        Just(Reading::OneBufferAFrame),
+        (0_usize..2000).prop_map(|detach_below| Reading::Batched { detach_below })
+    ]
+}

@@ -1,0 +1,256 @@
+//! Server-sent events: the event stream of the WHATWG's HTML standard, section 9.2.
+//!
+//! ```text
+//! event: message
+//! id: 7
+//! data: {"jsonrpc":"2.0",
+//! data: "id":1}
+//!
+//! ```
+//!
+//! Lines end in LF, CR or CRLF, a blank one ends the event, and one that begins with a colon is a comment. The lines of
+//! `data` are joined with line feeds. An event without data only sets the id.
+//!
+//! What the standard decodes as UTF-8 stays bytes here; a byte order mark at the start of the stream is skipped.
+//!
+//! # Examples
+//!
+//! ```
+//! use millpond::frame::{Assembler, Reading, Sse};
+//! use millpond::{BufferPool, BufferPoolConfig};
+//!
+//! let pool = BufferPool::new(BufferPoolConfig::messages());
+//! let mut events = Assembler::new(Sse::default(), pool, Reading::OneBufferAFrame);
+//! events.push(&mut &b"event: endpoint\ndata: /messages?session=7\n\n: still here\n"[..]);
+//! let event = events.next_frame()?.unwrap();
+//! assert_eq!(event.event.unwrap(), b"endpoint");
+//! assert_eq!(event.data, b"/messages?session=7");
+//! assert_eq!(events.next_frame()?, None);
+//! # Ok::<(), millpond::frame::FrameError>(())
+//! ```
+
+mod block;
+mod encode;
+mod line_ends;
+#[cfg(test)]
+mod tests;
+
+use core::time::Duration;
+
+pub use encode::EventRef;
+
+use self::block::Block;
+use self::line_ends::LineEnds;
+use super::{Decode, FrameError, FrameErrorKind, Reader};
+use crate::pool::{BufferPool, PooledBuffer, PooledBytes};
+
+/// The largest event accepted unless configured otherwise, in bytes as it arrives, from its first line to the blank one:
+/// 1 MiB, as for [`lines`](super::lines).
+pub const DEFAULT_MAX_EVENT: usize = 1024 * 1024;
+
+/// Three bytes at the start of a stream that say nothing.
+const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
+
+/// One event.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// Its type; `None`, or an empty one on the wire, means `message`.
+    pub event: Option<PooledBytes>,
+    /// Its data, the lines joined with line feeds. That of a single line is not copied, if the
+    /// [`Reading`](super::Reading) lets it stay where it was read.
+    pub data: PooledBytes,
+    /// The last id that the stream has set, with this event or before it; `None` if there is none or it is empty.
+    pub id: Option<PooledBytes>,
+    /// How long to wait before connecting again, if this event says so.
+    pub retry: Option<Duration>,
+}
+
+/// The framing. As a decoder:
+/// an event that is too large is skipped up to its blank line, and nothing of it is held or applied. An event without
+/// its blank line at the end of the stream is discarded, which the standard asks for, and is no error.
+///
+/// Between events it holds the last id, in a buffer of the id's class, and nothing else.
+#[derive(Debug)]
+pub struct Sse {
+    max_event: usize,
+    id: Option<PooledBytes>,
+    retry: Option<Duration>,
+    state: State,
+    /// How far it has looked. While it skips, all that was looked at was taken, too.
+    lines: LineEnds,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum State {
+    /// Before the first byte, where a byte order mark may stand.
+    Start,
+    /// In an event, or between two.
+    Event,
+    /// In an event that was refused.
+    Skipping,
+}
+
+impl Sse {
+    /// At the start of a stream; refuses events of more than `max_event` bytes as they arrive, their blank lines
+    /// not counted.
+    #[must_use]
+    pub fn new(max_event: usize) -> Self {
+        Self { max_event, id: None, retry: None, state: State::Start, lines: LineEnds::default() }
+    }
+
+    /// The last id that the stream has set: what to send as `Last-Event-ID` when connecting again.
+    #[must_use]
+    pub fn last_event_id(&self) -> Option<&PooledBytes> {
+        self.id.as_ref()
+    }
+
+    /// How long to wait before connecting again, as the stream has said last, with or without an event.
+    #[must_use]
+    pub fn retry(&self) -> Option<Duration> {
+        self.retry
+    }
+
+    /// Whether the start of the stream is behind, which takes up to three bytes to see.
+    fn start(&mut self, input: &mut Reader<'_>) -> bool {
+        let len = input.remaining().min(BYTE_ORDER_MARK.len());
+        let is_mark = input.look(len).is_some_and(|bytes| BYTE_ORDER_MARK.starts_with(bytes));
+        if is_mark && len < BYTE_ORDER_MARK.len() {
+            return false;
+        }
+        if is_mark {
+            input.skip(len);
+        }
+        self.state = State::Event;
+        true
+    }
+
+    /// Whether the blank line of the event that was refused has come; what stands before it is taken.
+    fn skip(&mut self, input: &mut Reader<'_>) -> bool {
+        let mut is_over = false;
+        while !is_over && let Some(end) = self.lines.next_end(input) {
+            is_over = end.is_blank;
+        }
+        input.skip(self.lines.restart());
+        if is_over {
+            self.state = State::Event;
+        }
+        is_over
+    }
+
+    /// How many bytes of an event, at least one line, stand before its blank line.
+    fn scan(&mut self, input: &mut Reader<'_>) -> Result<Option<usize>, FrameError> {
+        loop {
+            self.lines.skip_second_half(input);
+            let is_first = self.lines.ended() == 0;
+            let end = self.lines.next_end(input);
+            let (size, is_blank) = end.map_or((input.remaining(), false), |end| (end.at, end.is_blank));
+            if size > self.max_event {
+                return Err(self.refuse(is_blank, input));
+            }
+            match end {
+                None => return Ok(None),
+                Some(end) if is_blank && !is_first => return Ok(Some(end.at)),
+                // A comment in front of an event is not kept until one comes: there may be none for days.
+                Some(_) if is_blank || (is_first && input.peek() == Some(b':')) => {
+                    input.skip(self.lines.restart());
+                }
+                Some(_) => {}
+            }
+        }
+    }
+
+    /// Takes what was looked at of an event that is too large: all of it, if its blank line `is_over` already.
+    fn refuse(&mut self, is_over: bool, input: &mut Reader<'_>) -> FrameError {
+        let max = self.max_event;
+        let kind = FrameErrorKind::MessageTooLarge { size: max.saturating_add(1), max };
+        let refused = FrameError::new(kind, input.offset());
+        input.skip(self.lines.restart());
+        self.state = if is_over { State::Event } else { State::Skipping };
+        refused
+    }
+
+    /// The event whose lines are the next `len` bytes, if it has data. They and the blank line are taken in any case.
+    fn dispatch(&mut self, len: usize, input: &mut Reader<'_>) -> Option<Event> {
+        let (pool, taken) = (input.pool(), self.lines.restart());
+        let block = Block::parse(input.look(len)?);
+        if let Some(id) = block.id
+            && id != self.id.as_deref().unwrap_or_default()
+        {
+            self.id = copied(id, pool);
+        }
+        let retry = block.retry.map(Duration::from_millis);
+        self.retry = retry.or(self.retry);
+        let event = block.event.filter(|_| block.data_lines > 0).and_then(|event| copied(event, pool));
+        let joined = (block.data_lines > 1).then(|| block.join(pool.acquire(block.data_len)));
+        let (lines, start, len) = (block.data_lines, block.data_start, block.data_len);
+        let data = if lines == 1 {
+            input.skip(start);
+            let data = input.take(len);
+            input.skip(taken - start - len);
+            data
+        } else {
+            input.skip(taken);
+            joined.map(PooledBuffer::into_shared)
+        };
+        data.map(|data| Event { event, data, id: self.id.clone(), retry })
+    }
+}
+
+/// With a limit of [`DEFAULT_MAX_EVENT`].
+impl Default for Sse {
+    fn default() -> Self {
+        Self::new(DEFAULT_MAX_EVENT)
+    }
+}
+
+impl Decode for Sse {
+    type Frame = Event;
+
+    /// # Errors
+    ///
+    /// [`MessageTooLarge`](FrameErrorKind::MessageTooLarge), not fatal, as soon as so much of the event has
+    /// arrived that it is over the limit, and its size is so the limit and 1; the offset is that of its first byte.
+    fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<Event>, FrameError> {
+        loop {
+            let goes_on = match self.state {
+                State::Start => self.start(input),
+                State::Skipping => self.skip(input),
+                State::Event => {
+                    let Some(len) = self.scan(input)? else { return Ok(None) };
+                    if let Some(event) = self.dispatch(len, input) {
+                        return Ok(Some(event));
+                    }
+                    true
+                }
+            };
+            if !goes_on {
+                return Ok(None);
+            }
+        }
+    }
+
+    fn needs(&self) -> usize {
+        1
+    }
+
+    fn is_partial(&self) -> bool {
+        false
+    }
+
+    /// Never an error: what is left is discarded.
+    fn finish(&mut self, input: &mut Reader<'_>) -> Result<(), FrameError> {
+        input.skip(input.remaining());
+        (self.state, self.lines) = (State::Start, LineEnds::default());
+        Ok(())
+    }
+}
+
+/// A copy in a buffer of its own class, as it may be kept for long; none of what is empty.
+fn copied(bytes: &[u8], pool: &BufferPool) -> Option<PooledBytes> {
+    if bytes.is_empty() {
+        return None;
+    }
+    let mut copy = pool.acquire(bytes.len());
+    copy.extend_from_slice(bytes);
+    Some(copy.into_shared())
+}

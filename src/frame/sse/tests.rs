@@ -1,0 +1,301 @@
+use alloc::string::String;
+
+use proptest::collection::vec;
+use proptest::prelude::*;
+
+use super::*;
+use crate::frame::pieces::{Outcome, decode, decode_all_ways, pool, push_in_vain, readings};
+use crate::frame::{Assembler, Encode, EncodeError, Reading};
+
+/// Type, data, id, milliseconds.
+type Plain = (Option<String>, String, Option<String>, Option<u64>);
+
+fn plain(event: Event) -> Plain {
+    let text = |bytes: PooledBytes| String::from_utf8_lossy(&bytes).into_owned();
+    let retry = event.retry.map(|retry| retry.as_millis().try_into().unwrap());
+    (event.event.map(text), text(event.data), event.id.map(text), retry)
+}
+
+/// The events and errors of `wire`, which never ends badly.
+fn read(max_event: usize, wire: &[u8]) -> Vec<Result<Plain, FrameError>> {
+    let (events, end): Outcome<Plain> = decode_all_ways(|| Sse::new(max_event), wire, plain);
+    assert_eq!(end, Ok(()));
+    events
+}
+
+fn event(event: Option<&str>, data: &str, id: Option<&str>) -> Result<Plain, FrameError> {
+    Ok((event.map(Into::into), data.into(), id.map(Into::into), None))
+}
+
+fn data(text: &str) -> Result<Plain, FrameError> {
+    event(None, text, None)
+}
+
+fn too_large(max: usize, offset: u64) -> Result<Plain, FrameError> {
+    Err(FrameError::new(FrameErrorKind::MessageTooLarge { size: max + 1, max }, offset))
+}
+
+/// The standard's own, section 9.2.6, "Interpreting an event stream".
+#[test]
+fn examples_of_the_standard() {
+    let stocks = b"data: YHOO\ndata: +2\ndata: 10\n\n";
+    assert_eq!(read(1000, stocks), [data("YHOO\n+2\n10")]);
+
+    let ids = b": test stream\n\ndata: first event\nid: 1\n\ndata:second event\nid\n\ndata:  third event\n\n";
+    let expected =
+        [event(None, "first event", Some("1")), event(None, "second event", None), data(" third event")];
+    assert_eq!(read(1000, ids), expected);
+
+    // The last block is discarded: no blank line follows it.
+    assert_eq!(read(1000, b"data\n\ndata\ndata\n\ndata:"), [data(""), data("\n")]);
+    assert_eq!(read(1000, b"data:test\n\ndata: test\n\n"), [data("test"), data("test")]);
+}
+
+/// The standard's introduction, section 9.2.1.
+#[test]
+fn examples_of_event_types() {
+    let wire = b"event: add\ndata: 73857293\n\nevent: remove\ndata: 2153\n\nevent: add\ndata: 113411\n\n";
+    let expected = [("add", "73857293"), ("remove", "2153"), ("add", "113411")]
+        .map(|(kind, text)| event(Some(kind), text, None));
+    assert_eq!(read(1000, wire), expected);
+}
+
+#[test]
+fn lines_end_in_any_of_three_ways() {
+    for wire in [
+        &b"data: a\ndata: b\n\ndata: c\n\n"[..],
+        b"data: a\rdata: b\r\rdata: c\r\r",
+        b"data: a\r\ndata: b\r\n\r\ndata: c\r\n\r\n",
+        b"data: a\ndata: b\r\r\ndata: c\r\n\r",
+        b"data: a\rdata: b\n\r\n\r\r\n\n\ndata: c\r\n\n",
+    ] {
+        assert_eq!(read(1000, wire), [data("a\nb"), data("c")], "{}", wire.escape_ascii());
+    }
+}
+
+#[test]
+fn a_carriage_return_ends_the_event_at_once() {
+    let mut events = Assembler::new(Sse::default(), pool(), Reading::OneBufferAFrame);
+    events.push(&mut &b"data: a\r\n\r"[..]);
+    assert_eq!(events.next_frame().unwrap().map(plain), Some(data("a").unwrap()));
+    events.push(&mut &b"\ndata: b\n\n"[..]);
+    assert_eq!(events.next_frame().unwrap().map(plain), Some(data("b").unwrap()));
+}
+
+#[test]
+fn a_byte_order_mark_is_skipped_once() {
+    assert_eq!(read(1000, b"\xEF\xBB\xBFdata: a\n\n"), [data("a")]);
+    assert_eq!(read(1000, b"\xEF\xBB\xBF\xEF\xBB\xBFdata: a\n\ndata: b\n\n"), [data("b")]);
+    assert_eq!(read(1000, b"data: a\n\n\xEF\xBB\xBFdata: b\n\n"), [data("a")]);
+    assert_eq!(read(1000, b"\xEF\xBBdata: a\n\ndata: b\n\n"), [data("b")]);
+    assert_eq!(read(0, b"\xEF\xBB"), []);
+}
+
+#[test]
+fn comments_and_unknown_fields_are_ignored() {
+    let wire =
+        b":\n: c\n:data: no\ndata: a\n:data: no\nDATA: no\n data: no\ndatax: no\ndata : no\ndata: b\n\n";
+    assert_eq!(read(1000, wire), [data("a\nb")]);
+}
+
+#[test]
+fn one_space_behind_the_colon_is_removed() {
+    assert_eq!(
+        read(1000, b"data:a\n\ndata: a\n\ndata:  a\n\ndata:\ta:b\n\n"),
+        ["a", "a", " a", "\ta:b"].map(data)
+    );
+}
+
+#[test]
+fn without_data_there_is_no_event_and_the_type_is_forgotten() {
+    let wire = b"event: lost\n\ndata: a\n\nevent: kept\nevent: b\ndata\n\nevent: c\nevent\ndata: d\n\n";
+    assert_eq!(read(1000, wire), [data("a"), event(Some("b"), "", None), data("d")]);
+}
+
+#[test]
+fn the_id_stays_until_another_is_set() {
+    let wire =
+        b"id: 1\n\ndata: a\n\nid: 2\ndata: b\n\nid: \0\ndata: c\n\nid: 3\0\nid:\ndata: d\n\ndata: e\n\n";
+    let expected = [("a", Some("1")), ("b", Some("2")), ("c", Some("2")), ("d", None), ("e", None)]
+        .map(|(d, id)| event(None, d, id));
+    assert_eq!(read(1000, wire), expected);
+    // Of an event that is discarded, or refused, nothing counts.
+    let mut events = Assembler::new(Sse::new(20), pool(), Reading::OneBufferAFrame);
+    let (seen, _) =
+        decode(&mut events, b"id: 1\n\nid: 2\ndata: 12345678901234567890\n\nid: 3\ndata: a\n", &[3]);
+    assert_eq!(seen.len(), 1);
+    assert_eq!(events.decoder().last_event_id().unwrap(), b"1");
+}
+
+#[test]
+fn retry_is_digits_only() {
+    let retry = |wire: &[u8]| read(1000, &[wire, b"\ndata\n\n"].concat())[0].clone().unwrap().3;
+    assert_eq!(retry(b"retry: 1500"), Some(1500));
+    assert_eq!(retry(b"retry:007"), Some(7));
+    assert_eq!(retry(b"retry: 99999999999999999999"), Some(u64::MAX));
+    assert_eq!(retry(b"retry: 1\nretry: x"), Some(1));
+    for wire in
+        [&b"retry"[..], b"retry: ", b"retry: -1", b"retry: +1", b"retry:  1", b"retry: 1 ", b"retry: 1.5"]
+    {
+        assert_eq!(retry(wire), None, "{}", wire.escape_ascii());
+    }
+    let mut events = Assembler::new(Sse::default(), pool(), Reading::OneBufferAFrame);
+    let (seen, _) = decode(&mut events, b"retry: 5\ndata: a\n\ndata: b\n\nretry: 7\n\n", &[100]);
+    let times: Vec<_> = seen.into_iter().map(|event| event.unwrap().retry).collect();
+    assert_eq!(times, [Some(Duration::from_millis(5)), None]);
+    assert_eq!(events.decoder().retry(), Some(Duration::from_millis(7)));
+}
+
+#[test]
+fn the_limit_is_inclusive_and_counts_what_arrives_but_the_blank_line() {
+    assert_eq!(read(8, b"data: a\n\ndata: b\r\r"), [data("a"), data("b")]);
+    assert_eq!(read(9, b"data: a\r\n\r\n"), [data("a")]);
+    assert_eq!(read(8, b"data: a\r\n\r\ndata: b\n\n"), [too_large(8, 0), data("b")]);
+    assert_eq!(read(8, b"\n\ndata: aa\n\ndata: b\n\n"), [too_large(8, 2), data("b")]);
+    assert_eq!(read(8, b"data: aaaaaaaaaaaaaa\n\n\r\n\ndata: b\n\n"), [too_large(8, 0), data("b")]);
+    assert_eq!(read(8, b"data: a\ndata: b\r\n\r\ndata: c\n\n"), [too_large(8, 0), data("c")]);
+    assert_eq!(read(8, b"data: aaaaaaaaaaaaaa\ndata: b\n"), [too_large(8, 0)]);
+}
+
+#[test]
+fn comments_between_events_are_not_held() {
+    let mut events = Assembler::new(Sse::new(100), pool(), Reading::OneBufferAFrame);
+    push_in_vain(&mut events, b": still here\r\n", 1000, 8192);
+    let (seen, _) = decode(&mut events, b"data: a\n\n", &[9]);
+    assert_eq!(seen.len(), 1);
+    assert_eq!(read(9, b": comment\n:\n: too long\ndata: no\n\ndata: a\n\n"), [too_large(9, 12), data("a")]);
+}
+
+#[test]
+fn nothing_is_held_of_an_event_that_is_too_large() {
+    for reading in [Reading::OneBufferAFrame, Reading::batched()] {
+        let mut events = Assembler::new(Sse::new(100_000), pool(), reading);
+        push_in_vain(&mut events, b"data: line\n", 9000, 4 * 100_000);
+        let mut refused = 0;
+        for _ in 0..1000 {
+            events.push(&mut &b"data: line\n"[..]);
+            while !matches!(events.next_frame(), Ok(None)) {
+                refused += 1;
+            }
+        }
+        assert_eq!(refused, 1);
+        push_in_vain(&mut events, b"data: line\n", 9000, 65_536);
+        push_in_vain(&mut events, &[b'x'; 9000], 90, 65_536);
+        let (seen, end) = decode(&mut events, b"\r\r\ndata: a\n\n", &[2]);
+        assert_eq!((seen.len(), end), (1, Ok(())));
+    }
+}
+
+#[test]
+fn a_single_line_of_data_stays_where_it_was_read() {
+    let mut events = Assembler::new(Sse::default(), pool(), Reading::Batched { detach_below: 0 });
+    events.push(&mut &b"event: e\nid: 1\ndata: one\n\ndata: one\ndata: two\n\n"[..]);
+    let one = events.next_frame().unwrap().unwrap();
+    let sizes =
+        [&one.data, one.event.as_ref().unwrap(), one.id.as_ref().unwrap()].map(PooledBytes::storage_len);
+    assert_eq!(sizes, [8192, 128, 128]);
+    let two = events.next_frame().unwrap().unwrap();
+    assert_eq!((two.data.storage_len(), events.held_bytes()), (128, 0));
+    assert!(one.data.try_into_unique().is_ok(), "nobody else holds the storage");
+}
+
+#[test]
+fn between_events_only_the_id_is_held() {
+    let pool = pool();
+    let mut events = Assembler::new(Sse::default(), pool.clone(), Reading::OneBufferAFrame);
+    drop(decode(&mut events, b"data: a\n\n", &[9]));
+    assert_eq!(pool.stats().currently_in_use, 0);
+    drop(decode(&mut events, b"id: 1\ndata: a\n\n", &[9]));
+    assert_eq!(pool.stats().currently_in_use, 1);
+    drop(events);
+    assert_eq!(pool.stats().currently_in_use, 0);
+}
+
+#[test]
+fn no_byte_is_looked_at_twice() {
+    let mut events = Assembler::new(Sse::default(), pool(), Reading::OneBufferAFrame);
+    for (piece, state) in [(&b"data: a\nda"[..], "scanned: 10, ended: 1"), (b"ta\r", "scanned: 13, ended: 2")]
+    {
+        events.push(&mut &piece[..]);
+        assert_eq!(events.next_frame(), Ok(None));
+        let decoder = format!("{:?}", events.decoder());
+        assert!(decoder.contains(state), "{decoder}");
+    }
+}
+
+fn encode(event: EventRef<'_>) -> Result<String, EncodeError> {
+    let mut out = Vec::new();
+    Sse::default().encode(event, &mut out)?;
+    assert_eq!(out.len(), Sse::default().encoded_len(&event));
+    Ok(String::from_utf8(out).unwrap())
+}
+
+#[test]
+fn what_is_written() {
+    let bare = EventRef::default();
+    assert_eq!(encode(bare).unwrap(), "data: \n\n");
+    assert_eq!(
+        encode(EventRef { data: b"a\n\nb\n", ..bare }).unwrap(),
+        "data: a\ndata: \ndata: b\ndata: \n\n"
+    );
+    let retry = Some(Duration::from_micros(1_500_900));
+    let full = EventRef { event: Some(b"e"), data: b" d", id: Some(b"1"), retry };
+    assert_eq!(encode(full).unwrap(), "retry: 1500\nevent: e\nid: 1\ndata:  d\n\n");
+    assert_eq!(encode(EventRef { retry: Some(Duration::ZERO), ..bare }).unwrap(), "retry: 0\ndata: \n\n");
+}
+
+#[test]
+fn what_would_not_arrive_as_it_was_sent_is_refused() {
+    let bare = EventRef::default();
+    let delimiter = |at| Err(EncodeError::Delimiter { at });
+    assert_eq!(encode(EventRef { event: Some(b"a\nb"), ..bare }), delimiter(1));
+    assert_eq!(encode(EventRef { event: Some(b"\rb"), ..bare }), delimiter(0));
+    assert_eq!(encode(EventRef { id: Some(b"ab\n"), ..bare }), delimiter(2));
+    assert_eq!(encode(EventRef { id: Some(b"ab\r"), ..bare }), delimiter(2));
+    assert_eq!(encode(EventRef { id: Some(b"a\0"), ..bare }), delimiter(1));
+    assert_eq!(encode(EventRef { data: b"a\r\n", ..bare }), delimiter(1));
+    let mut short = [0xAA; 7];
+    let no_room = EncodeError::NoRoom { needed: 8, available: 7 };
+    assert_eq!(Sse::default().encode(bare, &mut short.as_mut_slice()), Err(no_room));
+    assert_eq!(short, [0xAA; 7]);
+}
+
+proptest! {
+    #[test]
+    fn round_trip_in_any_chunking(
+        events in vec((
+            prop_oneof![Just(None), "[ -~]{1,20}".prop_map(Some)],
+            prop_oneof!["[\n:a ]{0,40}", "[ -~\n]{0,3000}", "[ -~]{0,9000}"],
+            prop_oneof![Just(None), "[ -~]{1,20}".prop_map(Some)],
+            prop_oneof![Just(None), any::<u64>().prop_map(Some)],
+        ), 0..12),
+        cuts in vec(1_usize..9000, 1..20),
+        reading in readings(),
+    ) {
+        let pool = pool();
+        let (mut wire, mut len) = (Vec::new(), 0);
+        for (event, data, id, retry) in &events {
+            let event = EventRef {
+                event: event.as_deref().map(str::as_bytes),
+                data: data.as_bytes(),
+                id: id.as_deref().map(str::as_bytes),
+                retry: retry.map(Duration::from_millis),
+            };
+            Sse::default().encode(event, &mut wire).unwrap();
+            len += Sse::default().encoded_len(&event);
+        }
+        prop_assert_eq!(len, wire.len());
+        let mut frames = Assembler::new(Sse::default(), pool.clone(), reading);
+        let (decoded, end) = decode(&mut frames, &wire, &cuts);
+        prop_assert_eq!(end, Ok(()));
+        let decoded: Vec<_> = decoded.into_iter().map(|event| plain(event.unwrap())).collect();
+        let mut last = None;
+        let sent: Vec<_> = events.into_iter().map(|(event, data, id, retry)| {
+            last = id.or(last.take());
+            (event, data, last.clone(), retry)
+        }).collect();
+        prop_assert_eq!(decoded, sent);
+        drop(frames);
+        prop_assert_eq!(pool.stats().currently_in_use, 0);
+    }
+}
