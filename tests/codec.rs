@@ -1,0 +1,164 @@
+//! The framings under `tokio_util`'s `Framed`, over a pipe that takes few bytes at a time.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use futures_util::{SinkExt, StreamExt};
+use millpond::frame::sse::{self, EventRef};
+use millpond::frame::{
+    Decode, Encode, EncodeError, FrameError, FrameErrorKind, Hdlc, Kiss, Lines, Sse, Tlv, tlv,
+};
+use millpond::transport::{Codec, CodecError};
+use millpond::{BufferPool, BufferPoolConfig};
+use tokio::io::{AsyncWriteExt, duplex};
+use tokio::time::timeout;
+use tokio_util::codec::{Framed, FramedRead};
+
+/// However slow the machine: a test that waits so long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn pool() -> BufferPool {
+    BufferPool::new(BufferPoolConfig::embedded())
+}
+
+/// Sends the messages at one end of a pipe and checks that they come out at the other as `plain` makes them, that
+/// the stream ends well, and that no buffer is out behind it.
+async fn exchange<F, M, T>(framing: impl Fn() -> F, messages: Vec<(M, T)>, plain: impl Fn(F::Frame) -> T)
+where
+    F: Decode + Encode<M>,
+    T: PartialEq + Debug,
+{
+    let pool = pool();
+    let (here, there) = duplex(7);
+    let mut sender = Framed::new(here, Codec::new(framing(), pool.clone()));
+    let mut receiver = Framed::new(there, Codec::new(framing(), pool.clone()));
+    let (messages, expected): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
+    let send = async {
+        for message in messages {
+            sender.send(message).await.unwrap();
+        }
+        sender.close().await.unwrap();
+    };
+    let receive = async {
+        let mut received = Vec::new();
+        while let Some(frame) = receiver.next().await {
+            received.push(plain(frame.unwrap()));
+        }
+        received
+    };
+    let ((), received) = timeout(PATIENCE, async { tokio::join!(send, receive) }).await.unwrap();
+    assert_eq!(received, expected);
+    drop(receiver);
+    assert_eq!(pool.stats().currently_in_use, 0);
+}
+
+/// Payloads of any bytes, some longer than every class.
+fn payloads() -> Vec<(Vec<u8>, Vec<u8>)> {
+    [20, 500, 64, 5000, 21].map(|len| (0..len).map(|at| (at * 7 % 256) as u8).collect()).map(twice).to_vec()
+}
+
+fn twice(bytes: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
+    (bytes.clone(), bytes)
+}
+
+#[tokio::test]
+async fn tlv_frames() {
+    let messages = payloads().into_iter().zip(1001..).map(|((sent, seen), id)| ((id, sent), (id, seen)));
+    let plain = |frame: tlv::Frame| (frame.type_id, frame.payload.to_vec());
+    exchange(Tlv::default, messages.collect(), plain).await;
+}
+
+#[tokio::test]
+async fn hdlc_frames() {
+    exchange(Hdlc::default, payloads(), |payload| payload.to_vec()).await;
+}
+
+#[tokio::test]
+async fn kiss_frames() {
+    exchange(Kiss::default, payloads(), |payload| payload.to_vec()).await;
+}
+
+#[tokio::test]
+async fn lines() {
+    let lines = [&b"{\"id\":1}"[..], b"", b"\r.", &[b'x'; 5000]].map(|line| twice(line.to_vec()));
+    exchange(Lines::default, lines.to_vec(), |line| line.to_vec()).await;
+}
+
+#[tokio::test]
+async fn server_sent_events() {
+    let bare = EventRef::default();
+    let sent: [EventRef<'static>; 3] = [
+        EventRef { event: Some(b"endpoint"), data: b"/messages", ..bare },
+        EventRef { data: b"two\nlines", id: Some(b"7"), ..bare },
+        EventRef { data: &[b'x'; 5000], retry: Some(Duration::from_millis(1500)), ..bare },
+    ];
+    let mut expected = sent.map(|event| (event, own(event)));
+    expected[2].1.2 = Some(b"7".to_vec());
+    exchange(Sse::default, expected.to_vec(), |event: sse::Event| own(EventRef::from(&event))).await;
+}
+
+type Owned = (Option<Vec<u8>>, Vec<u8>, Option<Vec<u8>>, Option<Duration>);
+
+fn own(event: EventRef<'_>) -> Owned {
+    (event.event.map(<[u8]>::to_vec), event.data.to_vec(), event.id.map(<[u8]>::to_vec), event.retry)
+}
+
+/// What comes of a stream, asked for on and on until it has ended for good.
+async fn outcomes<F: Decode>(framing: F, wire: &'static [u8]) -> Vec<Result<F::Frame, FrameError>> {
+    let (mut here, there) = duplex(7);
+    let mut frames = FramedRead::new(there, Codec::new(framing, pool()));
+    let send = async move { here.write_all(wire).await.unwrap() };
+    let receive = async {
+        let (mut outcomes, mut ends) = (Vec::new(), 0);
+        // `Framed` says that the stream has ended behind every error, too.
+        while ends < 2 {
+            match frames.next().await {
+                None => ends += 1,
+                Some(outcome) => {
+                    ends = 0;
+                    outcomes.push(outcome.map_err(|error| match error {
+                        CodecError::Frame(error) => error,
+                        other => panic!("{other}"),
+                    }));
+                }
+            }
+        }
+        outcomes
+    };
+    timeout(PATIENCE, async { tokio::join!(send, receive) }).await.unwrap().1
+}
+
+#[tokio::test]
+async fn errors_say_where_and_those_that_are_not_fatal_skip_a_frame() {
+    let [too_large, cut, line] = &outcomes(Lines::new(3), b"four\nthree\r\ntwo\n").await[..] else {
+        panic!()
+    };
+    for (error, at) in [(too_large, 0), (cut, 5)] {
+        let error = error.as_ref().unwrap_err();
+        assert_eq!(error.kind(), FrameErrorKind::MessageTooLarge { size: 4, max: 3 });
+        assert_eq!((error.offset(), error.is_fatal()), (at, false));
+    }
+    assert_eq!(*line.as_ref().unwrap(), *b"two");
+
+    let hdlc = Hdlc::default().with_min_frame(1);
+    let [escape, payload, truncated] = &outcomes(hdlc, b"\x7Ea\x7D\x7Eb\x7Ec").await[..] else { panic!() };
+    let escape = escape.as_ref().unwrap_err();
+    assert_eq!((escape.kind(), escape.offset()), (FrameErrorKind::BadEscape { byte: 0x7E }, 2));
+    assert_eq!(*payload.as_ref().unwrap(), *b"b");
+    let truncated = truncated.as_ref().unwrap_err();
+    assert_eq!(truncated.kind(), FrameErrorKind::Truncated { received: 1, expected: 2 });
+    assert_eq!((truncated.offset(), truncated.is_fatal()), (7, true));
+}
+
+#[tokio::test]
+async fn a_message_that_is_none_of_the_framing_is_not_sent() {
+    let (here, there) = duplex(64);
+    let mut sender = Framed::new(here, Codec::new(Lines::default(), pool()));
+    let refused = sender.send("two\nlines").await.unwrap_err();
+    assert!(matches!(refused, CodecError::Encode(EncodeError::Delimiter { at: 3 })), "{refused}");
+    sender.send("one").await.unwrap();
+    drop(sender);
+    let mut receiver = FramedRead::new(there, Codec::new(Lines::default(), pool()));
+    assert_eq!(receiver.next().await.unwrap().unwrap(), *b"one");
+    assert!(receiver.next().await.is_none());
+}
