@@ -3,14 +3,42 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../fuzz/fuzz_targets/lines_model.rs"]
+mod lines_model;
 #[path = "../fuzz/fuzz_targets/pool_model/mod.rs"]
 mod pool_model;
+#[path = "../fuzz/fuzz_targets/sse_model.rs"]
+mod sse_model;
+#[path = "../fuzz/fuzz_targets/stream.rs"]
+mod stream;
+#[path = "../fuzz/fuzz_targets/stuffing_model.rs"]
+mod stuffing_model;
 #[path = "../fuzz/fuzz_targets/tlv_model.rs"]
 mod tlv_model;
 
 #[test]
 fn tlv() {
     replay("tlv", tlv_model::check);
+}
+
+#[test]
+fn hdlc() {
+    replay("hdlc", stuffing_model::check_hdlc);
+}
+
+#[test]
+fn kiss() {
+    replay("kiss", stuffing_model::check_kiss);
+}
+
+#[test]
+fn lines() {
+    replay("lines", lines_model::check);
+}
+
+#[test]
+fn sse() {
+    replay("sse", sse_model::check);
 }
 
 #[test]

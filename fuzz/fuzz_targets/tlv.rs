@@ -1,5 +1,6 @@
 #![no_main]
 
+mod stream;
 mod tlv_model;
 
 libfuzzer_sys::fuzz_target!(|input: &[u8]| tlv_model::check(input));

@@ -1,0 +1,119 @@
+//! Streams in pieces, for the models of the framings.
+//!
+//! Input: `u32 LE` limit (low 17 bits) and option (high 8 bits) | `u8` KiB of filler behind the stream (low 7 bits) |
+//! `u8` number of cuts (low 4 bits) | the cuts, a byte each | stream. The filler brings frames that no class holds
+//! within reach of short inputs; a cut `c` is a piece of `1 + c²` bytes, and the cuts are taken in turn.
+
+use std::iter;
+
+use bytes::Buf;
+use millpond::frame::{Assembler, Decode, FrameError, FrameErrorKind, Reading};
+use millpond::{BufferPool, BufferPoolConfig};
+
+pub(crate) struct Case {
+    pub(crate) limit: usize,
+    pub(crate) option: u8,
+    cuts: Vec<u8>,
+    pub(crate) stream: Vec<u8>,
+}
+
+/// Kind and offset of an error.
+pub(crate) type Wrong = (FrameErrorKind, u64);
+
+/// Frames and errors in their order, and how the stream ended.
+pub(crate) type Outcome<T> = (Vec<Result<T, Wrong>>, Result<(), Wrong>);
+
+impl Case {
+    pub(crate) fn parse(mut input: &[u8], filler: u8) -> Option<Self> {
+        let word = input.try_get_u32_le().ok()?;
+        let (limit, option) = ((word & 0x1_FFFF) as usize, (word >> 24) as u8);
+        let filler = iter::repeat_n(filler, usize::from(input.try_get_u8().ok()? & 0x7F) * 1024);
+        let cuts = usize::from(input.try_get_u8().ok()? & 0x0F);
+        let (cuts, stream) = input.split_at_checked(cuts)?;
+        let stream = stream.iter().copied().chain(filler).collect();
+        Some(Self { limit, option, cuts: cuts.to_vec(), stream })
+    }
+
+    /// With the stream once more behind the filler: what comes of it after that.
+    pub(crate) fn parse_twice(input: &[u8], filler: u8) -> Option<Self> {
+        let mut case = Self::parse(input, filler)?;
+        let len = input.len().checked_sub(6 + case.cuts.len())?;
+        if case.stream.len() > len {
+            case.stream.extend_from_within(..len);
+        }
+        Some(case)
+    }
+
+    fn pieces(&self) -> Vec<&[u8]> {
+        let mut pieces = Vec::new();
+        let mut rest = self.stream.as_slice();
+        for &cut in self.cuts.iter().cycle() {
+            let Some((piece, behind)) = rest.split_at_checked(1 + usize::from(cut).pow(2)) else { break };
+            pieces.push(piece);
+            rest = behind;
+        }
+        pieces.push(rest);
+        pieces
+    }
+
+    /// What comes of the stream in each mode of reading is handed to `check`. `longest`: bytes that the longest
+    /// frame can have as it arrives, before it is refused.
+    pub(crate) fn decode<D: Decode>(
+        &self,
+        decoder: impl Fn() -> D,
+        longest: usize,
+        check: impl Fn(Outcome<D::Frame>, &D),
+    ) {
+        for reading in [Reading::OneBufferAFrame, Reading::Batched { detach_below: 100 }] {
+            let config = BufferPoolConfig::builder().class(16, 4).class(64, 4).class(1024, 2).class(8192, 2);
+            let pool = BufferPool::new(config.build().unwrap());
+            let mut assembler = Assembler::new(decoder(), pool.clone(), reading);
+            let outcome = decode_in_pieces(&mut assembler, self, longest);
+            assert_eq!(assembler.held_bytes(), 0);
+            check(outcome, assembler.decoder());
+            drop(assembler);
+            let stats = pool.stats();
+            assert_eq!((stats.currently_in_use, stats.total_returns), (0, stats.total_acquires));
+        }
+    }
+}
+
+fn decode_in_pieces<D: Decode>(
+    assembler: &mut Assembler<D>,
+    case: &Case,
+    longest: usize,
+) -> Outcome<D::Frame> {
+    let (mut outcomes, mut received) = (Vec::new(), 0);
+    for piece in case.pieces() {
+        // A `Buf` in two chunks, so that none of the steps can rely on a contiguous one.
+        let (front, back) = piece.split_at(piece.len() / 2);
+        let mut piece = front.chain(back);
+        while piece.has_remaining() {
+            let before = piece.remaining();
+            assembler.push(&mut piece);
+            received += before - piece.remaining();
+            while let Some(outcome) = assembler.next_frame().transpose() {
+                let fatal = outcome.as_ref().err().copied().filter(FrameError::is_fatal);
+                outcomes.push(outcome.map_err(wrong));
+                if let Some(error) = fatal {
+                    assert_stopped(assembler, error);
+                    return (outcomes, Err(wrong(error)));
+                }
+            }
+            let read = if received < 8192 { 8192 } else { 65_536 };
+            assert!(assembler.held_bytes() <= read.max(4 * received.min(longest)));
+        }
+    }
+    (outcomes, assembler.finish().map_err(wrong))
+}
+
+fn assert_stopped<D: Decode>(assembler: &mut Assembler<D>, error: FrameError) {
+    assert_eq!(assembler.held_bytes(), 0);
+    assembler.push(&mut [0; 6].as_slice());
+    assert_eq!(assembler.next_frame().err(), Some(error));
+    assert_eq!(assembler.finish(), Err(error));
+}
+
+fn wrong(error: FrameError) -> Wrong {
+    (error.kind(), error.offset())
+}

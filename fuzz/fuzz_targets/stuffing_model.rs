@@ -1,0 +1,121 @@
+//! The decoders of HDLC and KISS against one that sees the whole stream at once. The fuzzers and the replay of
+//! the checked-in corpora both run [`check_hdlc`] and [`check_kiss`]. The limit is the payload's, and the option its
+//! least length (low 5 bits).
+
+use millpond::PooledBytes;
+use millpond::frame::{Decode, Encode, FrameErrorKind, Hdlc, Kiss};
+
+use super::stream::{Case, Outcome, Wrong};
+
+pub(crate) fn check_hdlc(input: &[u8]) {
+    let rules = |max, min| Rules { special: [0x7E, 0x7D], escaped: [0x5E, 0x5D], command: false, max, min };
+    check(input, rules, |max, min| Hdlc::new(max).with_min_frame(min), Hdlc::dropped);
+}
+
+pub(crate) fn check_kiss(input: &[u8]) {
+    let rules = |max, min| Rules { special: [0xC0, 0xDB], escaped: [0xDC, 0xDD], command: true, max, min };
+    check(input, rules, |max, min| Kiss::new(max).with_min_frame(min), Kiss::dropped);
+}
+
+fn check<D: Decode<Frame = PooledBytes> + Encode<Vec<u8>>>(
+    input: &[u8],
+    rules: impl Fn(usize, usize) -> Rules,
+    framing: impl Fn(usize, usize) -> D,
+    dropped: impl Fn(&D) -> u64,
+) {
+    let Some(mut case) = Case::parse_twice(input, b'x') else { return };
+    let (max, min) = (case.limit, usize::from(case.option & 0x1F));
+    let rules = rules(max, min);
+    let (expected, expected_dropped) = rules.decode_at_once(&case.stream);
+    let check = |case: &Case, expected: &Outcome<Vec<u8>>, expected_dropped| {
+        case.decode(
+            || framing(max, min),
+            2 * max + 4,
+            |(outcomes, end), decoder| {
+                let plain = outcomes.into_iter().map(|outcome| outcome.map(|payload| payload.to_vec()));
+                assert_eq!((&plain.collect::<Vec<_>>(), &end), (&expected.0, &expected.1));
+                assert_eq!(dropped(decoder), expected_dropped);
+            },
+        );
+    };
+    check(&case, &expected, expected_dropped);
+
+    // What was read can be written, and read again.
+    case.stream.clear();
+    for payload in expected.0.iter().flatten() {
+        let (encoder, before) = (framing(max, min), case.stream.len());
+        encoder.encode(payload.clone(), &mut case.stream).unwrap();
+        assert_eq!(case.stream.len() - before, encoder.encoded_len(payload));
+    }
+    let frames = expected.0.into_iter().filter(Result::is_ok).collect();
+    check(&case, &(frames, Ok(())), 0);
+}
+
+struct Rules {
+    /// The flag and the escape,
+    special: [u8; 2],
+    /// and what stands behind an escape for them.
+    escaped: [u8; 2],
+    command: bool,
+    max: usize,
+    min: usize,
+}
+
+impl Rules {
+    /// And how many frames were dropped.
+    fn decode_at_once(&self, stream: &[u8]) -> (Outcome<Vec<u8>>, u64) {
+        let (mut outcomes, mut end, mut dropped) = (Vec::new(), Ok(()), 0);
+        let mut segments: Vec<_> = stream.split(|&byte| byte == self.special[0]).collect();
+        let last = segments.pop().unwrap();
+        let mut start = 0;
+        for (index, segment) in segments.iter().enumerate() {
+            if index > 0 && self.is_data(segment) {
+                match self.unescape(segment, start, Some(self.special[0])) {
+                    Ok(payload) if payload.len() >= self.min.max(1) => outcomes.push(Ok(payload)),
+                    Ok(payload) => dropped += u64::from(!payload.is_empty()),
+                    Err(wrong) => outcomes.push(Err(wrong)),
+                }
+            }
+            start += segment.len() + 1;
+        }
+        if !segments.is_empty() && self.is_data(last) {
+            match self.unescape(last, start, None) {
+                Err(wrong) => outcomes.push(Err(wrong)),
+                Ok(_) => {
+                    let received = last.len();
+                    let kind = FrameErrorKind::Truncated { received, expected: received + 1 };
+                    end = Err((kind, stream.len() as u64));
+                }
+            }
+        }
+        ((outcomes, end), dropped)
+    }
+
+    fn is_data(&self, segment: &[u8]) -> bool {
+        !segment.is_empty() && (!self.command || segment[0] & 0x0F == 0)
+    }
+
+    /// `next`: the byte behind the segment, if there is one.
+    fn unescape(&self, segment: &[u8], start: usize, next: Option<u8>) -> Result<Vec<u8>, Wrong> {
+        let mut payload = Vec::new();
+        let mut at = usize::from(self.command);
+        while at < segment.len() {
+            let mut byte = segment[at];
+            if byte == self.special[1] {
+                let Some(escaped) = segment.get(at + 1).copied().or(next) else { break };
+                let Some(which) = self.escaped.iter().position(|&known| known == escaped) else {
+                    return Err((FrameErrorKind::BadEscape { byte: escaped }, (start + at) as u64));
+                };
+                byte = self.special[which];
+                at += 1;
+            }
+            at += 1;
+            payload.push(byte);
+            if payload.len() > self.max {
+                let kind = FrameErrorKind::MessageTooLarge { size: self.max + 1, max: self.max };
+                return Err((kind, start as u64));
+            }
+        }
+        Ok(payload)
+    }
+}
