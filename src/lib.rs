@@ -8,7 +8,7 @@
 //!  relay      bytes between any two sockets            (feature `relay`)
 //!    │
 //!  transport  sockets; frames over readers, writers    (feature `transport`)
-//!    │  └──── frame   TLV, free of I/O
+//!    │  └──── frame   messages in a stream of bytes, free of I/O
 //!  pool       classes, caches, handles, stats
 //!    │  └──── size    class arithmetic
 //!  sync       the only door to atomics and locks

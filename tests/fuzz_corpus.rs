@@ -3,6 +3,10 @@
 use std::fs;
 use std::path::Path;
 
+#[path = "../fuzz/fuzz_targets/hdlc_model.rs"]
+mod hdlc_model;
+#[path = "../fuzz/fuzz_targets/kiss_model.rs"]
+mod kiss_model;
 #[path = "../fuzz/fuzz_targets/lines_model.rs"]
 mod lines_model;
 #[path = "../fuzz/fuzz_targets/pool_model/mod.rs"]
@@ -23,12 +27,12 @@ fn tlv() {
 
 #[test]
 fn hdlc() {
-    replay("hdlc", stuffing_model::check_hdlc);
+    replay("hdlc", hdlc_model::check);
 }
 
 #[test]
 fn kiss() {
-    replay("kiss", stuffing_model::check_kiss);
+    replay("kiss", kiss_model::check);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 #![no_main]
 
+mod hdlc_model;
 mod stream;
 mod stuffing_model;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| stuffing_model::check_hdlc(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| hdlc_model::check(input));

@@ -1,6 +1,7 @@
 #![no_main]
 
+mod kiss_model;
 mod stream;
 mod stuffing_model;
 
-libfuzzer_sys::fuzz_target!(|input: &[u8]| stuffing_model::check_kiss(input));
+libfuzzer_sys::fuzz_target!(|input: &[u8]| kiss_model::check(input));

@@ -11,7 +11,7 @@ use millpond::frame::{Encode, FrameErrorKind, Sse};
 use super::stream::{Case, Outcome};
 
 pub(crate) fn check(input: &[u8]) {
-    let Some(mut case) = Case::parse_twice(input, b'x') else { return };
+    let Some((mut case, _)) = Case::parse(input, b'x', true) else { return };
     let (expected, id, retry) = decode_at_once(&case.stream, case.limit);
     case.decode(
         || Sse::new(case.limit),

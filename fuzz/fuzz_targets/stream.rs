@@ -2,17 +2,17 @@
 //!
 //! Input: `u32 LE` limit (low 17 bits) and option (high 8 bits) | `u8` KiB of filler behind the stream (low 7 bits) |
 //! `u8` number of cuts (low 4 bits) | the cuts, a byte each | stream. The filler brings frames that no class holds
-//! within reach of short inputs; a cut `c` is a piece of `1 + c²` bytes, and the cuts are taken in turn.
-
-use std::iter;
+//! within reach of short inputs; a cut `c` is a piece of `1 + c²` bytes. The cuts are taken in turn, for so many pieces as
+//! a run has time for; the rest is one.
 
 use bytes::Buf;
 use millpond::frame::{Assembler, Decode, FrameError, FrameErrorKind, Reading};
 use millpond::{BufferPool, BufferPoolConfig};
 
+const MAX_PIECES: usize = 600;
+
 pub(crate) struct Case {
     pub(crate) limit: usize,
-    pub(crate) option: u8,
     cuts: Vec<u8>,
     pub(crate) stream: Vec<u8>,
 }
@@ -24,30 +24,21 @@ pub(crate) type Wrong = (FrameErrorKind, u64);
 pub(crate) type Outcome<T> = (Vec<Result<T, Wrong>>, Result<(), Wrong>);
 
 impl Case {
-    pub(crate) fn parse(mut input: &[u8], filler: u8) -> Option<Self> {
+    /// And the option. `twice`: the stream stands behind the filler once more, for what comes of it after that.
+    pub(crate) fn parse(mut input: &[u8], filler: u8, twice: bool) -> Option<(Self, u8)> {
         let word = input.try_get_u32_le().ok()?;
-        let (limit, option) = ((word & 0x1_FFFF) as usize, (word >> 24) as u8);
-        let filler = iter::repeat_n(filler, usize::from(input.try_get_u8().ok()? & 0x7F) * 1024);
+        let filler = vec![filler; usize::from(input.try_get_u8().ok()? & 0x7F) * 1024];
         let cuts = usize::from(input.try_get_u8().ok()? & 0x0F);
         let (cuts, stream) = input.split_at_checked(cuts)?;
-        let stream = stream.iter().copied().chain(filler).collect();
-        Some(Self { limit, option, cuts: cuts.to_vec(), stream })
-    }
-
-    /// With the stream once more behind the filler: what comes of it after that.
-    pub(crate) fn parse_twice(input: &[u8], filler: u8) -> Option<Self> {
-        let mut case = Self::parse(input, filler)?;
-        let len = input.len().checked_sub(6 + case.cuts.len())?;
-        if case.stream.len() > len {
-            case.stream.extend_from_within(..len);
-        }
-        Some(case)
+        let behind = if twice && !filler.is_empty() { stream } else { &[] };
+        let stream = [stream, &filler, behind].concat();
+        Some((Self { limit: (word & 0x1_FFFF) as usize, cuts: cuts.to_vec(), stream }, (word >> 24) as u8))
     }
 
     fn pieces(&self) -> Vec<&[u8]> {
         let mut pieces = Vec::new();
         let mut rest = self.stream.as_slice();
-        for &cut in self.cuts.iter().cycle() {
+        for &cut in self.cuts.iter().cycle().take(MAX_PIECES) {
             let Some((piece, behind)) = rest.split_at_checked(1 + usize::from(cut).pow(2)) else { break };
             pieces.push(piece);
             rest = behind;

@@ -1,30 +1,19 @@
-//! The decoders of HDLC and KISS against one that sees the whole stream at once. The fuzzers and the replay of
-//! the checked-in corpora both run [`check_hdlc`] and [`check_kiss`]. The limit is the payload's, and the option its
-//! least length (low 5 bits).
+//! Byte-stuffed frames, found by a decoder that sees the whole stream at once: what the models of HDLC and KISS share.
+//! The limit is the payload's, and the option its least length (low 5 bits).
 
 use millpond::PooledBytes;
-use millpond::frame::{Decode, Encode, FrameErrorKind, Hdlc, Kiss};
+use millpond::frame::{Decode, Encode, FrameErrorKind};
 
 use super::stream::{Case, Outcome, Wrong};
 
-pub(crate) fn check_hdlc(input: &[u8]) {
-    let rules = |max, min| Rules { special: [0x7E, 0x7D], escaped: [0x5E, 0x5D], command: false, max, min };
-    check(input, rules, |max, min| Hdlc::new(max).with_min_frame(min), Hdlc::dropped);
-}
-
-pub(crate) fn check_kiss(input: &[u8]) {
-    let rules = |max, min| Rules { special: [0xC0, 0xDB], escaped: [0xDC, 0xDD], command: true, max, min };
-    check(input, rules, |max, min| Kiss::new(max).with_min_frame(min), Kiss::dropped);
-}
-
-fn check<D: Decode<Frame = PooledBytes> + Encode<Vec<u8>>>(
+pub(crate) fn check<D: Decode<Frame = PooledBytes> + Encode<Vec<u8>>>(
     input: &[u8],
     rules: impl Fn(usize, usize) -> Rules,
     framing: impl Fn(usize, usize) -> D,
     dropped: impl Fn(&D) -> u64,
 ) {
-    let Some(mut case) = Case::parse_twice(input, b'x') else { return };
-    let (max, min) = (case.limit, usize::from(case.option & 0x1F));
+    let Some((mut case, option)) = Case::parse(input, b'x', true) else { return };
+    let (max, min) = (case.limit, usize::from(option & 0x1F));
     let rules = rules(max, min);
     let (expected, expected_dropped) = rules.decode_at_once(&case.stream);
     let check = |case: &Case, expected: &Outcome<Vec<u8>>, expected_dropped| {
@@ -51,14 +40,14 @@ fn check<D: Decode<Frame = PooledBytes> + Encode<Vec<u8>>>(
     check(&case, &(frames, Ok(())), 0);
 }
 
-struct Rules {
+pub(crate) struct Rules {
     /// The flag and the escape,
-    special: [u8; 2],
+    pub(crate) special: [u8; 2],
     /// and what stands behind an escape for them.
-    escaped: [u8; 2],
-    command: bool,
-    max: usize,
-    min: usize,
+    pub(crate) escaped: [u8; 2],
+    pub(crate) command: bool,
+    pub(crate) max: usize,
+    pub(crate) min: usize,
 }
 
 impl Rules {

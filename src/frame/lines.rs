@@ -97,8 +97,9 @@ impl Decode for Lines {
     /// [`Truncated`](FrameErrorKind::Truncated) if a line has begun.
     fn finish(&mut self, input: &mut Reader<'_>) -> Result<(), FrameError> {
         let received = input.remaining();
-        self.scanned = 0;
-        if self.skipping || received == 0 {
+        (self.skipping, self.scanned) = (false, 0);
+        // Of a line that was refused everything was taken.
+        if received == 0 {
             return Ok(());
         }
         let kind = FrameErrorKind::Truncated { received, expected: received + 1 };

@@ -130,9 +130,9 @@ impl Unstuffing {
 
     pub(super) fn finish(&mut self, input: &mut Reader<'_>) -> Result<(), FrameError> {
         let received = self.taken() + input.remaining();
-        let refused = matches!(self.place, Place::Skipping);
         self.go_to(Place::Skipping);
-        if refused || received == 0 {
+        // Of a frame that was refused everything was taken.
+        if received == 0 {
             return Ok(());
         }
         let kind = FrameErrorKind::Truncated { received, expected: received + 1 };

@@ -86,7 +86,7 @@ proptest! {
     fn round_trip_in_any_chunking(
         payloads in vec(prop_oneof![
             vec(prop_oneof![Just(0xC0_u8), Just(0xDB), any::<u8>()], 1..300),
-            vec(any::<u8>(), 1..30_000),
+            vec(any::<u8>(), 1..12_000),
         ], 0..12),
         cuts in vec(1_usize..9000, 1..20),
         reading in readings(),
@@ -98,7 +98,7 @@ proptest! {
             len += Kiss::default().encoded_len(payload);
         }
         prop_assert_eq!(len, wire.len());
-        let mut frames = Assembler::new(Kiss::new(30_000), pool.clone(), reading);
+        let mut frames = Assembler::new(Kiss::new(12_000), pool.clone(), reading);
         let (decoded, end) = decode(&mut frames, &wire, &cuts);
         prop_assert_eq!(end, Ok(()));
         let plain: Vec<_> = decoded.iter().map(|frame| frame.as_ref().unwrap().to_vec()).collect();

@@ -1,0 +1,11 @@
+//! The decoder of KISS against one that sees the whole stream at once. The fuzzer and the replay of the
+//! checked-in corpus both run [`check`].
+
+use millpond::frame::Kiss;
+
+use super::stuffing_model::{self, Rules};
+
+pub(crate) fn check(input: &[u8]) {
+    let rules = |max, min| Rules { special: [0xC0, 0xDB], escaped: [0xDC, 0xDD], command: true, max, min };
+    stuffing_model::check(input, rules, |max, min| Kiss::new(max).with_min_frame(min), Kiss::dropped);
+}
