@@ -90,7 +90,6 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Box<dyn Error>> {
 
     let (latencies, failures) = collect(clients).await?;
     end.await;
-    for pool in &pools {}
 
     let sent = progress.sent.load(Ordering::Relaxed);
     let received = progress.received.load(Ordering::Relaxed);
