@@ -7,7 +7,7 @@
 //! ```text
 //!  relay      bytes between any two sockets            (feature `relay`)
 //!    │
-//!  transport  sockets; frames over readers, writers    (feature `transport`)
+//!  transport  sockets, frames, publish and subscribe    (feature `transport`)
 //!    │  └──── frame   messages in a stream of bytes, free of I/O
 //!  pool       classes, caches, handles, stats
 //!    │  └──── size    class arithmetic
