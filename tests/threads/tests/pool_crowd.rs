@@ -1,7 +1,7 @@
 //! Eight threads that do anything to one pool, under random schedules: too many for loom to explore them all.
 //!
 //! ```sh
-//! RUSTFLAGS="--cfg millpond_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --release --test pool_crowd
+//! RUSTFLAGS="--cfg millpond_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --release -p threads
 //! ```
 //!
 //! `MILLPOND_SCHEDULES` is the number of schedules, 20000 unless it is set. Shuttle prints the schedule of a failure,
