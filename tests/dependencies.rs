@@ -21,8 +21,8 @@ fn set(names: &[&str]) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_default_features_bring_four_crates() {
-    let expected = set(&["millpond", "bytes", "crossbeam-queue", "crossbeam-utils", "triomphe"]);
+fn the_default_features_bring_five_crates() {
+    let expected = set(&["millpond", "bytes", "crossbeam-queue", "crossbeam-utils", "memchr", "triomphe"]);
     assert_eq!(crates(&[]), expected);
     assert_eq!(crates(&["--no-default-features"]), expected);
 }
