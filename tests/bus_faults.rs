@@ -220,7 +220,7 @@ async fn a_thousand_that_say_nothing() {
         while ends < 1000 {
             match events.recv().await {
                 Ok(ConnectionEvent::Ended { error: Some(ConnectionErrorKind::FirstByteTimeout), .. }) => {
-                    ends += 1
+                    ends += 1;
                 }
                 Ok(ConnectionEvent::Opened { .. }) => {}
                 other => panic!("{other:?}"),
