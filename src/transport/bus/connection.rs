@@ -39,6 +39,7 @@ pub(super) enum Role {
 pub(super) struct Connection<'a, S> {
     shared: &'a Shared,
     peer: &'a Peer,
+    role: Role,
     reader: FrameReader<S, Tlv>,
     writes: WriteQueue,
     /// Where the frame before went: the next is most often of the same type.
@@ -79,6 +80,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         Self {
             shared,
             peer,
+            role,
             reader: FrameReader::new(stream, Assembler::new(framing, shared.pool.clone(), config.reading)),
             writes,
             route: None,
@@ -108,10 +110,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
-        let waited = self.writes.len();
-        let (stop, wrote) = self.poll_write(cx).map_err(|error| ConnectionError(Cause::Write(error)))?;
+        let failed = |error| ConnectionError(Cause::Write(error));
+        let (mut stop, mut wrote) = self.poll_write(cx).map_err(failed)?;
+        let read = self.reads;
         self.poll_read(cx)?;
-        self.note_progress(wrote || self.writes.len() < waited);
+        if read && !self.reads && self.role == Role::Server {
+            // What was published until now is still sent, and nothing more, or this would not end.
+            self.peer.refuse_more();
+            let (stops, writes) = self.poll_write(cx).map_err(failed)?;
+            (stop, wrote) = (stops, wrote || writes);
+        }
+        self.note_progress(wrote);
 
         if (stop == Stop::Drain || !self.reads) && self.writes.is_empty() && !self.dirty && !self.ended {
             match Pin::new(self.reader.get_mut()).poll_shutdown(cx) {
@@ -132,15 +141,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         loop {
             let (mut frames, mut bytes) = (0, 0);
             let (writes, ended) = (&mut self.writes, self.ended);
-            let taken = self.peer.poll_take(cx, |frame: Frame| {
-                // After the end nobody can be told any more.
-                if !ended && let Ok(header) = Header::new(frame.type_id, frame.payload.len()) {
-                    frames += 1;
-                    bytes += HEADER_LEN + frame.payload.len();
-                    writes.push(&header.encode(), frame.payload);
-                }
-                writes.len() < WRITE_AHEAD
-            });
+            // What waits for a server that ends is for the next connection.
+            let goes_on = self.reads || self.role == Role::Server;
+            let taken = if !goes_on {
+                Poll::Pending
+            } else {
+                self.peer.poll_take(cx, |frame: Frame| {
+                    // After the end nobody can be told any more.
+                    if !ended && let Ok(header) = Header::new(frame.type_id, frame.payload.len()) {
+                        frames += 1;
+                        bytes += HEADER_LEN + frame.payload.len();
+                        writes.push(&header.encode(), frame.payload);
+                    }
+                    writes.len() < WRITE_AHEAD
+                })
+            };
             if frames > 0 {
                 self.shared.counters.sent_frames.add(frames);
                 self.shared.counters.sent_bytes.add(bytes as u64);

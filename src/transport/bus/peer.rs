@@ -110,8 +110,14 @@ impl Peer {
         Poll::Ready(stop)
     }
 
-    /// Asks the connection to end well.
+    /// From now on nothing is queued.
+    pub(super) fn refuse_more(&self) {
+        self.places.close();
+    }
+
+    /// Asks the connection to end well, with everything written that is queued by now.
     pub(super) fn drain(&self) {
+        self.refuse_more();
         let connection = {
             let mut waiting = self.waiting.lock();
             waiting.stop = Stop::Drain;
@@ -122,9 +128,9 @@ impl Peer {
         }
     }
 
-    /// Nothing is queued any more.
+    /// Nobody writes what is queued any more.
     pub(super) fn close(&self) {
-        self.places.close();
+        self.refuse_more();
         self.waiting.lock().frames = VecDeque::new();
     }
 
