@@ -445,3 +445,84 @@ async fn who_does_not_go_is_cut() {
     assert!(ends.iter().flatten().any(cut), "{ends:?}");
     assert_eq!((hub.buffer_pool_stats().currently_in_use, hub.stats().open), (0, 0));
 }
+
+/// Bytes of a length that is chosen.
+struct Blob(usize);
+
+impl Message for Blob {
+    const TYPE_ID: u16 = 9;
+    const TOPIC: &'static str = "blobs";
+    const MAX_SIZE: usize = 1 << 20;
+    type View<'a> = &'a [u8];
+
+    fn encoded_len(&self) -> usize {
+        self.0
+    }
+
+    fn encode(&self, out: &mut impl bytes::BufMut) {
+        out.put_bytes(7, self.0);
+    }
+
+    fn view(payload: &[u8]) -> Result<&[u8], millpond::frame::MessageError> {
+        Ok(payload)
+    }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_peer_that_never_reads_is_bounded() {
+    let stage = Stage::new(TransportConfig { channel_capacity: 4, ..TransportConfig::default() }).await;
+    let _silent = stage.socket().await;
+    while stage.server.stats().open < 2 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    let publisher = stage.server.publisher::<Blob>();
+    for size in [1025, 200_000] {
+        for _ in 0..200 {
+            publisher.try_publish(&Blob(size)).unwrap();
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    let greediest = &stage.server.connections()[0];
+    assert!(greediest.held_bytes + greediest.waiting_bytes < 2 << 20, "{greediest}");
+    assert!(greediest.missed_frames > 100, "{greediest}");
+}
+
+#[tokio::test]
+async fn what_a_peer_sent_before_it_went_is_received() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = UnixTransport::bind(folder.path().join("s")).await.unwrap();
+    let mut counters = server.subscriber::<CounterUpdate>();
+    let mut events = server.events();
+    let mut socket = std::os::unix::net::UnixStream::connect(server.local_addr()).unwrap();
+    while server.stats().open < 1 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    for _ in 0..10 {
+        std::io::Write::write_all(&mut socket, &frame(CounterUpdate::TYPE_ID, &[0; 16])).unwrap();
+    }
+    drop(socket);
+    // Nobody is there to write this to.
+    server.publisher().try_publish(&Blob(10)).unwrap();
+    for _ in 0..10 {
+        timeout(SOON, counters.recv()).await.unwrap().unwrap();
+    }
+    events.recv().await.unwrap();
+    let ConnectionEvent::Ended { error, .. } = events.recv().await.unwrap() else { panic!("not its end") };
+    assert_eq!(error, Some(ConnectionErrorKind::Reset));
+}
+
+#[tokio::test]
+async fn a_timeout_beyond_the_clock_never_comes() {
+    let config = TransportConfig {
+        frame_timeout: Duration::MAX,
+        write_timeout: Duration::MAX,
+        ..TransportConfig::default()
+    };
+    let mut stage = Stage::new(config).await;
+    let mut socket = stage.socket().await;
+    let wire = frame(CounterUpdate::TYPE_ID, &[0; 16]);
+    socket.write_all(&wire[..10]).await.unwrap();
+    sleep(SHORT).await;
+    socket.write_all(&wire[10..]).await.unwrap();
+    timeout(SOON, stage.counters.recv()).await.unwrap().unwrap();
+}

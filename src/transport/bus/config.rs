@@ -28,7 +28,8 @@ pub struct TransportConfig {
     /// SHA-256 of the contracts file's text: a client sends it first, a server demands it. Default: none, and
     /// no handshake.
     pub schema_digest: Option<[u8; 32]>,
-    /// What becomes of a frame whose type nobody named. Default: the connection is closed.
+    /// What becomes of a frame whose type nobody named. Default: the connection is closed; until the first type is
+    /// named, frames are skipped.
     pub unknown_types: UnknownTypes,
     /// Connections of a server at once, at most; the system's accept queue holds the next. Default: 10 000,
     /// below the 20 480 descriptors that many systems allow.
@@ -43,7 +44,8 @@ pub struct TransportConfig {
     /// From the first byte of a frame to its last, and a second more for each 64 KiB of it. Default: 30 s:
     /// who sends a byte a second is no slow network.
     pub frame_timeout: Duration,
-    /// For a peer to take any byte while some wait for it. Default: 30 s.
+    /// For a peer to take any byte while some wait for it. Default: 20 s, before TCP's user timeout of 24 s ends the
+    /// connection with less to say.
     pub write_timeout: Duration,
     /// For connections to end at a shutdown, before they are cut. Default: 10 s, what service managers grant or less.
     pub drain_timeout: Duration,
@@ -106,7 +108,7 @@ impl Default for TransportConfig {
             first_byte_timeout: None,
             idle_timeout: None,
             frame_timeout: Duration::from_secs(30),
-            write_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(10),
             reconnect: Some(Reconnect { first: Duration::from_millis(100), longest: Duration::from_secs(5) }),
             keepalive: Some(Keepalive {

@@ -48,8 +48,12 @@ pub(super) struct Connection<'a, S> {
     reads: bool,
     /// Something was written since the last flush.
     dirty: bool,
+    /// The peer is being told of the end.
+    ending: bool,
     /// The peer was told of the end.
     ended: bool,
+    /// Nothing can be written any more. What the peer sent before is still received.
+    broken: Option<io::Error>,
     first_byte_timeout: Option<Duration>,
     times: Times,
     received: u64,
@@ -59,8 +63,8 @@ pub(super) struct Connection<'a, S> {
 struct Times {
     began: Instant,
     last_byte: Instant,
-    /// Since when a frame is under way or memory is waited for.
-    frame: Option<(Instant, u64)>,
+    /// Since when a frame is under way, where it begins, or since when memory is waited for.
+    frame: Option<(Instant, u64, bool)>,
     /// Since when what waits for the peer has not become less.
     write: Option<Instant>,
 }
@@ -86,7 +90,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             route: None,
             reads: true,
             dirty: false,
+            ending: false,
             ended: false,
+            broken: None,
             first_byte_timeout,
             times: Times { began: now, last_byte: now, frame: None, write: None },
             received: 0,
@@ -110,21 +116,23 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
-        let failed = |error| ConnectionError(Cause::Write(error));
-        let (mut stop, mut wrote) = self.poll_write(cx).map_err(failed)?;
+        let (mut stop, mut wrote) = self.write_or_break(cx);
         let read = self.reads;
         self.poll_read(cx)?;
         if read && !self.reads && self.role == Role::Server {
             // What was published until now is still sent, and nothing more, or this would not end.
             self.peer.refuse_more();
-            let (stops, writes) = self.poll_write(cx).map_err(failed)?;
+            let (stops, writes) = self.write_or_break(cx);
             (stop, wrote) = (stops, wrote || writes);
         }
-        self.note_progress(wrote);
-
-        if (stop == Stop::Drain || !self.reads) && self.writes.is_empty() && !self.dirty && !self.ended {
+        if let Some(error) = self.broken.take_if(|_| !self.reads) {
+            return Poll::Ready(Err(ConnectionError(Cause::Write(error))));
+        }
+        let said = self.writes.is_empty() && !self.dirty && self.broken.is_none();
+        self.ending |= said && (stop == Stop::Drain || !self.reads);
+        if self.ending && !self.ended {
             match Pin::new(self.reader.get_mut()).poll_shutdown(cx) {
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {}
                 // The peer went first.
                 Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::NotConnected => {
                     return Poll::Ready(Err(ConnectionError(Cause::Write(error))));
@@ -132,7 +140,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 Poll::Ready(_) => self.ended = true,
             }
         }
+        self.note_progress(wrote);
         if self.ended && !self.reads { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// [`poll_write`](Self::poll_write), after whose error only reading goes on.
+    fn write_or_break(&mut self, cx: &mut Context<'_>) -> (Stop, bool) {
+        self.poll_write(cx).unwrap_or_else(|error| {
+            self.broken = Some(error);
+            if self.role == Role::Server {
+                self.peer.refuse_more();
+            }
+            self.writes.clear();
+            self.dirty = false;
+            (Stop::No, false)
+        })
     }
 
     /// Takes what was published and writes it; says whether to stop, and whether a byte was written.
@@ -141,12 +163,13 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         loop {
             let (mut frames, mut bytes) = (0, 0);
             let (writes, ended) = (&mut self.writes, self.ended);
+            let room = writes.len() < WRITE_AHEAD;
             // What waits for a server that ends is for the next connection.
-            let goes_on = self.reads || self.role == Role::Server;
+            let goes_on = self.broken.is_none() && (self.reads || self.role == Role::Server);
             let taken = if !goes_on {
                 Poll::Pending
             } else {
-                self.peer.poll_take(cx, |frame: Frame| {
+                self.peer.poll_take(cx, room, |frame: Frame| {
                     // After the end nobody can be told any more.
                     if !ended && let Ok(header) = Header::new(frame.type_id, frame.payload.len()) {
                         frames += 1;
@@ -176,7 +199,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             if self.dirty && socket.poll_flush(cx)?.is_ready() {
                 self.dirty = false;
             }
-            if frames == 0 {
+            if frames == 0 && room {
                 return Ok((stop, progress));
             }
         }
@@ -224,6 +247,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 route.deliver(frame);
                 self.route = Some((type_id, route));
             }
+            // Who has named no type yet is about to: a client that has just connected.
+            (None, UnknownTypes::Reject) if self.shared.topics.is_empty() => {
+                self.shared.counters.skipped_frames.add(1);
+            }
             (None, UnknownTypes::Reject) => return Err(ConnectionError(Cause::UnknownType(type_id))),
             (None, UnknownTypes::Skip) => self.shared.counters.skipped_frames.add(1),
             (None, UnknownTypes::PassThrough) => self.shared.topics.deliver_opaque(frame),
@@ -234,9 +261,14 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     fn note_progress(&mut self, wrote: bool) {
         let received = self.reader.frames().received();
         let news = received - self.received;
-        let partial = self.reader.frames().is_partial() || self.reader.is_in_line();
-        let waits = !self.writes.is_empty() || self.dirty;
-        if news == 0 && !wrote && waits == self.times.write.is_some() && partial == self.times.frame.is_some()
+        let in_line = self.reader.is_in_line();
+        let partial = self.reader.frames().is_partial() || in_line;
+        let waits = !self.writes.is_empty() || self.dirty || (self.ending && !self.ended);
+        if news == 0
+            && !wrote
+            && waits == self.times.write.is_some()
+            && partial == self.times.frame.is_some()
+            && self.times.frame.is_none_or(|(.., was_in_line)| was_in_line == in_line)
         {
             return;
         }
@@ -252,9 +284,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
         let frame_start = self.reader.frames().frame_start();
         self.times.frame = match self.times.frame {
-            // Another frame than before has a time of its own.
-            Some((since, start)) if partial && start == frame_start => Some((since, start)),
-            _ => partial.then_some((now, frame_start)),
+            // Another frame than before has a time of its own, and so has the wait for memory, which is not the peer's.
+            Some((since, start, was)) if partial && start == frame_start && was == in_line => {
+                Some((since, start, was))
+            }
+            _ => partial.then_some((now, frame_start, in_line)),
         };
         self.times.write = match self.times.write {
             Some(since) if waits && !wrote => Some(since),
@@ -262,25 +296,27 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         };
     }
 
-    /// What happens next if no byte comes, and when.
+    /// What happens next if no byte comes, and when. A time beyond the clock's never comes.
     fn deadline(&self) -> Option<(Instant, ConnectionErrorKind, Duration)> {
         let config = &self.shared.config;
+        let due = |since: Instant, kind, after: Duration| Some((since.checked_add(after)?, kind, after));
         let first = self.first_byte_timeout.filter(|_| self.received == 0);
         let first =
-            first.map(|after| (self.times.began + after, ConnectionErrorKind::FirstByteTimeout, after));
+            first.and_then(|after| due(self.times.began, ConnectionErrorKind::FirstByteTimeout, after));
         let idle = config.idle_timeout;
-        let idle = idle.map(|after| (self.times.last_byte + after, ConnectionErrorKind::IdleTimeout, after));
-        let frame = self.times.frame.map(|(since, start)| {
-            let kind = match self.reader.is_in_line() {
-                true => ConnectionErrorKind::MemoryTimeout,
-                false => ConnectionErrorKind::FrameTimeout,
+        let idle = idle.and_then(|after| due(self.times.last_byte, ConnectionErrorKind::IdleTimeout, after));
+        let frame = self.times.frame.and_then(|(since, start, in_line)| {
+            let (kind, more) = match in_line {
+                true => (ConnectionErrorKind::MemoryTimeout, 0),
+                false => {
+                    (ConnectionErrorKind::FrameTimeout, self.received.saturating_sub(start) / SLOWEST_RATE)
+                }
             };
-            let after = config.frame_timeout
-                + Duration::from_secs(self.received.saturating_sub(start) / SLOWEST_RATE);
-            (since + after, kind, after)
+            due(since, kind, config.frame_timeout.saturating_add(Duration::from_secs(more)))
         });
-        let after = config.write_timeout;
-        let write = self.times.write.map(|since| (since + after, ConnectionErrorKind::WriteTimeout, after));
+        let write = self.times.write;
+        let write =
+            write.and_then(|since| due(since, ConnectionErrorKind::WriteTimeout, config.write_timeout));
         [first, idle, frame, write].into_iter().flatten().min_by_key(|(at, ..)| *at)
     }
 

@@ -53,9 +53,11 @@ impl ConnectionError {
     #[must_use]
     pub fn kind(&self) -> ConnectionErrorKind {
         let io = |kind| match kind {
-            io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionAborted => {
-                ConnectionErrorKind::Reset
-            }
+            // The last is what a keepalive or TCP's user timeout ends in.
+            io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::TimedOut => ConnectionErrorKind::Reset,
             kind => ConnectionErrorKind::Io(kind),
         };
         match &self.0 {
@@ -88,13 +90,18 @@ impl fmt::Display for ConnectionError {
             ),
             Cause::Timeout { kind, after } => {
                 let what = match kind {
-                    ConnectionErrorKind::FirstByteTimeout => "the peer said nothing",
-                    ConnectionErrorKind::FrameTimeout => "a frame was not ended",
-                    ConnectionErrorKind::MemoryTimeout => "the pool had no memory for a frame",
-                    ConnectionErrorKind::WriteTimeout => "the peer took nothing of what waits for it",
-                    _ => "no byte went either way",
+                    ConnectionErrorKind::FirstByteTimeout => ("the peer said nothing", "first_byte_timeout"),
+                    ConnectionErrorKind::FrameTimeout => ("a frame was not ended", "frame_timeout"),
+                    ConnectionErrorKind::MemoryTimeout => {
+                        ("the pool had no memory for a frame", "the pool's byte limit")
+                    }
+                    ConnectionErrorKind::WriteTimeout => {
+                        ("the peer took nothing of what waits for it", "write_timeout")
+                    }
+                    _ => ("no byte went either way", "idle_timeout"),
                 };
-                write!(f, "{what} for {after:?}")
+                let (what, setting) = what;
+                write!(f, "{what} for {after:?}; if that is right for this peer, raise {setting}")
             }
         }
     }

@@ -65,7 +65,8 @@ pub enum ConnectionEvent {
 impl Hub {
     /// Without a connection yet.
     #[must_use]
-    pub fn new(config: TransportConfig) -> Self {
+    pub fn new(mut config: TransportConfig) -> Self {
+        config.max_payload = config.max_payload.min(u32::MAX as usize);
         let classes = if config.buffer_pool_enabled { config.buffer_pool.clone() } else { no_pool() };
         let shared = Shared {
             pool: BufferPool::new(classes),
@@ -326,7 +327,8 @@ pub struct Publisher<M> {
 impl<M: Message> Publisher<M> {
     /// Sends a message to every peer; returns how many there are. It is encoded once, into a pooled buffer that all
     /// peers share. Waits until each peer's queue has a place: a peer that takes nothing holds the publisher up
-    /// for at most the write timeout, and is closed then.
+    /// for the write timeout, and is closed then; a slow one, for as long as it is slow; and a client's server that is
+    /// away, until it is back.
     ///
     /// A message is sent at most once: what was on its way when a connection broke is lost.
     ///

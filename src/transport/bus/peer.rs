@@ -87,10 +87,16 @@ impl Peer {
         }
     }
 
-    /// Passes frames on while `take` wants more; without any, the task is woken for the next, or for a stop.
-    pub(super) fn poll_take(&self, cx: &mut Context<'_>, mut take: impl FnMut(Frame) -> bool) -> Poll<Stop> {
+    /// Passes frames on while `take` wants more, which it may from the beginning not; when none is left, the task is
+    /// woken for the next, or for a stop.
+    pub(super) fn poll_take(
+        &self,
+        cx: &mut Context<'_>,
+        mut more: bool,
+        mut take: impl FnMut(Frame) -> bool,
+    ) -> Poll<Stop> {
         let mut waiting = self.waiting.lock();
-        let (mut taken, mut more) = (0, true);
+        let mut taken = 0;
         while more && let Some(frame) = waiting.frames.pop_front() {
             taken += 1;
             more = take(frame);

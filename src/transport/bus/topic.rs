@@ -12,6 +12,9 @@ use crate::frame::tlv::Frame;
 use crate::pool::PooledBytes;
 use crate::sync::{Arc, Mutex};
 
+/// Messages of a channel at most: it has a place for each from the beginning.
+const MAX_CAPACITY: usize = 1 << 20;
+
 /// Where frames go by their type: to a channel of the type, and to one of its topic.
 pub(super) struct Topics {
     capacity: usize,
@@ -37,7 +40,7 @@ pub(super) struct Route {
 impl Topics {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            capacity: capacity.clamp(1, usize::MAX / 4),
+            capacity: capacity.clamp(1, MAX_CAPACITY),
             known: Mutex::default(),
             opaque: Channel::default(),
         }
@@ -56,6 +59,11 @@ impl Topics {
 
     pub(super) fn route(&self, type_id: u16) -> Option<Route> {
         self.known.lock().by_type.get(&type_id).cloned()
+    }
+
+    /// Whether no type was named yet.
+    pub(super) fn is_empty(&self) -> bool {
+        self.known.lock().by_type.is_empty()
     }
 
     pub(super) fn deliver_opaque(&self, frame: Frame) {
