@@ -51,31 +51,58 @@ impl WriteQueue {
     }
 
     /// Queues a header and a payload; a payload above 1 KiB is not copied.
+    #[inline]
     pub fn push(&mut self, header: &[u8], payload: PooledBytes) {
-        self.push_copy(header);
         if payload.len() <= COPY_UP_TO {
-            self.push_copy(&payload);
+            let tail = self.tail_for(header.len() + payload.len());
+            tail.extend_from_slice(header);
+            tail.extend_from_slice(&payload);
         } else {
-            self.end_tail();
-            self.bytes += payload.len();
-            self.parts.push_back(payload);
+            self.push_large(header, payload);
         }
     }
 
+    #[inline(never)]
+    fn push_large(&mut self, header: &[u8], payload: PooledBytes) {
+        self.bytes += header.len() + payload.len();
+        match &mut self.tail {
+            Some(tail) if tail.capacity() - tail.len() >= header.len() => tail.extend_from_slice(header),
+            _ => {
+                // Nothing follows it in its buffer: of its own size, not a large one for each large payload.
+                self.end_tail();
+                let mut alone = self.pool.acquire(header.len());
+                alone.extend_from_slice(header);
+                self.tail = Some(alone);
+            }
+        }
+        self.end_tail();
+        self.parts.push_back(payload);
+    }
+
     /// Queues a copy of `bytes`.
+    #[inline]
     pub fn push_copy(&mut self, bytes: &[u8]) {
-        self.bytes += bytes.len();
-        let fits = |tail: &PooledBuffer| tail.capacity() - tail.len() >= bytes.len();
+        self.tail_for(bytes.len()).extend_from_slice(bytes);
+    }
+
+    /// A buffer with room for `len` bytes, which are counted.
+    #[inline]
+    fn tail_for(&mut self, len: usize) -> &mut PooledBuffer {
+        self.bytes += len;
+        let fits = |tail: &PooledBuffer| tail.capacity() - tail.len() >= len;
         if !self.tail.as_ref().is_some_and(fits) {
-            // What a peer takes slowly, or gets much of, is worth a large buffer.
-            let size =
-                if self.tail.is_some() || !self.parts.is_empty() { Appetite::LARGE } else { Appetite::SMALL };
-            self.end_tail();
-            self.tail = Some(self.pool.acquire(size.max(bytes.len())));
+            self.begin_tail(len);
         }
-        if let Some(tail) = &mut self.tail {
-            tail.extend_from_slice(bytes);
-        }
+        let pool = &self.pool;
+        self.tail.get_or_insert_with(|| pool.acquire(len))
+    }
+
+    #[cold]
+    fn begin_tail(&mut self, len: usize) {
+        // What fills a small buffer before it is written is worth a large one.
+        let size = if self.tail.is_some() { Appetite::LARGE } else { Appetite::SMALL };
+        self.end_tail();
+        self.tail = Some(self.pool.acquire(size.max(len)));
     }
 
     fn end_tail(&mut self) {
@@ -141,5 +168,24 @@ impl WriteQueue {
         if self.parts.is_empty() {
             self.parts.shrink_to(PLACES_KEPT);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::WriteQueue;
+    use crate::pool::{BufferPool, BufferPoolConfig};
+
+    #[test]
+    fn the_header_of_a_large_payload_takes_no_large_buffer() {
+        let pool = BufferPool::new(BufferPoolConfig::messages());
+        let mut payload = pool.acquire(4096);
+        payload.resize(4096, 7);
+        let payload = payload.into_shared();
+        let mut queue = WriteQueue::new(pool);
+        for _ in 0..10 {
+            queue.push(&[0; 6], payload.clone());
+        }
+        assert_eq!((queue.len(), queue.held_bytes()), (10 * 4102, 10 * (4096 + 128)));
     }
 }
