@@ -11,14 +11,20 @@
 mod contestants;
 
 use std::alloc::System;
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::hint::black_box;
+use std::pin::pin;
 use std::process::{Command, ExitCode};
+use std::task::{Context, Waker};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use contestants::{KIB, acquire as by, pool, route};
+use millpond::frame::{Assembler, Reading, Tlv, tlv};
+use millpond::transport::WriteQueue;
 use mimalloc::MiMalloc;
 use tikv_jemallocator::Jemalloc;
+use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
 
 /// An operation that repeats itself so many times.
 type Operation = (&'static str, Box<dyn Fn(u64)>);
@@ -59,6 +65,15 @@ fn operations() -> Vec<Operation> {
         ("200 frozen in flight, 16 KiB, each, millpond", in_flight(route::freeze(16 * KIB))),
         ("200 frozen in flight, 16 KiB, each, BytesMut", in_flight(route::bytes_mut(16 * KIB))),
         ("64 out at once, 1 KiB, each, millpond", many_out(KIB)),
+        operation("a frame of 16 B read, a buffer a frame", frames_read(Reading::OneBufferAFrame)),
+        operation("a frame of 16 B read, batched", frames_read(Reading::batched())),
+        operation(
+            "a frame of 16 B read, batched, none detached",
+            frames_read(Reading::Batched { detach_below: 0 }),
+        ),
+        operation("a frame of 16 B read, LengthDelimitedCodec", frames_decoded()),
+        operation("a frame of 16 B written, WriteQueue", frames_queued()),
+        operation("a frame of 16 B written, LengthDelimitedCodec", frames_encoded()),
         ("64 out at once, 16 KiB, each, millpond", many_out(16 * KIB)),
     ]
 }
@@ -151,6 +166,75 @@ fn growing() -> impl Fn() {
         buffer.extend_from_slice(black_box(&[7; KIB]));
         buffer.extend_from_slice(black_box(&[7]));
         black_box(buffer.as_ptr());
+    }
+}
+
+const FRAME: [u8; 16] = [7; 16];
+/// That fill 64 KiB, all but a little.
+const FRAMES: usize = 2900;
+
+/// Out of reads of 64 KiB.
+fn frames_read(reading: Reading) -> impl Fn() {
+    let frames = RefCell::new(Assembler::new(Tlv::default(), pool(), reading));
+    let mut wire = Vec::new();
+    (0..FRAMES).for_each(|_| tlv::encode(1, &FRAME, &mut wire).expect("a vector grows"));
+    // As a reader that is filled learns it.
+    frames.borrow_mut().learn(1, 1);
+    move || {
+        let mut frames = frames.borrow_mut();
+        loop {
+            if let Some(frame) = frames.next_frame().expect("they are frames") {
+                black_box(frame);
+                return;
+            }
+            frames.push(&mut &wire[..]);
+        }
+    }
+}
+
+fn frames_decoded() -> impl Fn() {
+    let state = RefCell::new((LengthDelimitedCodec::new(), BytesMut::with_capacity(64 * KIB)));
+    let mut wire = BytesMut::new();
+    let mut codec = LengthDelimitedCodec::new();
+    (0..FRAMES).for_each(|_| codec.encode(Bytes::from_static(&FRAME), &mut wire).expect("it is short"));
+    move || {
+        let (codec, input) = &mut *state.borrow_mut();
+        loop {
+            if let Some(frame) = codec.decode(input).expect("they are frames") {
+                black_box(frame);
+                return;
+            }
+            input.extend_from_slice(&wire);
+        }
+    }
+}
+
+/// Into 64 KiB at a time, which somebody takes at once.
+fn frames_queued() -> impl Fn() {
+    let pool = pool();
+    let mut payload = pool.acquire(FRAME.len());
+    payload.extend_from_slice(&FRAME);
+    let (payload, queue) = (payload.into_shared(), RefCell::new(WriteQueue::new(pool)));
+    let header = tlv::Header::new(1, FRAME.len()).expect("it is short").encode();
+    move || {
+        let mut queue = queue.borrow_mut();
+        if queue.len() >= 64 * KIB {
+            let mut cx = Context::from_waker(Waker::noop());
+            assert!(queue.poll_write(&mut cx, pin!(tokio::io::sink())).is_ready());
+        }
+        queue.push(&header, black_box(&payload).clone());
+    }
+}
+
+fn frames_encoded() -> impl Fn() {
+    let state = RefCell::new((LengthDelimitedCodec::new(), BytesMut::with_capacity(64 * KIB + 64)));
+    let payload = Bytes::from(vec![7; FRAME.len()]);
+    move || {
+        let (codec, out) = &mut *state.borrow_mut();
+        if out.len() >= 64 * KIB {
+            out.clear();
+        }
+        codec.encode(black_box(&payload).clone(), out).expect("it is short");
     }
 }
 

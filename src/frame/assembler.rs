@@ -129,26 +129,24 @@ impl<D: Decode> Assembler<D> {
     /// [`FrameError`]; call again after one that is not fatal.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<D::Frame>, FrameError> {
-        let capacity = match &self.held.storage {
-            Storage::None => return Ok(None),
-            Storage::Own(buffer) => buffer.capacity(),
-            Storage::Shared(_) => 0,
-        };
-        let keep_from = match self.reading {
-            Reading::OneBufferAFrame if capacity == 0 => usize::MAX,
-            Reading::OneBufferAFrame => capacity / 2,
-            Reading::Batched { detach_below } => detach_below,
+        let keep_from = match (self.reading, &self.held.storage) {
+            (_, Storage::None) => return Ok(None),
+            (Reading::Batched { detach_below }, _) => detach_below,
+            (Reading::OneBufferAFrame, Storage::Own(buffer)) => buffer.capacity() / 2,
+            (Reading::OneBufferAFrame, Storage::Shared(_)) => usize::MAX,
         };
         let mut reader = Reader::of_held(&mut self.held, keep_from, &self.pool, self.offset);
         let decoded = self.decoder.decode(&mut reader);
         self.offset = reader.offset();
-        if let Ok(Some(_)) = &decoded {
-            let kept = !matches!(self.held.storage, Storage::Own(_));
-            let size = (self.offset - self.frame_start) as usize;
-            self.expected = if kept && self.fits_well(size) { size } else { 0 };
-        }
-        if matches!(decoded, Ok(Some(_))) || !self.decoder.is_partial() {
-            self.frame_start = self.offset;
+        match &decoded {
+            Ok(Some(_)) => {
+                let kept = !matches!(self.held.storage, Storage::Own(_));
+                let size = (self.offset - self.frame_start) as usize;
+                self.expected = if kept && self.fits_well(size) { size } else { 0 };
+                self.frame_start = self.offset;
+            }
+            _ if !self.decoder.is_partial() => self.frame_start = self.offset,
+            _ => {}
         }
         if let Err(error) = &decoded {
             if error.is_fatal() {
@@ -285,8 +283,14 @@ impl<D: Decode> Assembler<D> {
         if alone && unread == 0 && self.expected > 0 {
             return Plan { needs, size: self.expected, most: self.expected };
         }
-        // Without a known length room doubles, so that a long frame moves a few times and not at every read.
-        let ahead = self.appetite.size().max(if unread == 0 { self.expected } else { unread * 2 });
+        let ahead = match unread {
+            0 => self.expected,
+            // To the end of the frame, as far as it can be afforded.
+            _ if self.decoder.needs() > unread => 0,
+            // Without a known length room doubles, so that a long frame moves a few times and not at every read.
+            _ => unread * 2,
+        };
+        let ahead = ahead.max(self.appetite.size());
         Plan { needs: size, size: size.max(ahead), most: usize::MAX }
     }
 

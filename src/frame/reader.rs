@@ -4,7 +4,7 @@ use core::mem;
 
 use bytes::Buf;
 
-use crate::pool::{AcquireError, BufferPool, PooledBuffer, PooledBytes};
+use crate::pool::{BufferPool, PooledBuffer, PooledBytes};
 
 /// What has arrived and was not taken yet, for a [`Decode`](super::Decode).
 ///
@@ -49,6 +49,7 @@ impl<'a> Reader<'a> {
 
     /// Bytes that are there.
     #[must_use]
+    #[inline]
     pub fn remaining(&self) -> usize {
         self.unread().len()
     }
@@ -68,7 +69,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let bytes = *self.unread().first_chunk()?;
-        self.skip(N);
+        self.advance(N);
         Some(bytes)
     }
 
@@ -116,18 +117,28 @@ impl<'a> Reader<'a> {
     }
 
     /// Takes the next `len` bytes as a payload.
-    #[inline]
+    #[inline(always)]
     pub fn take(&mut self, len: usize) -> Option<PooledBytes> {
         let payload = match &mut self.input {
             Input::Held { held, keep_from } => held.take(len, *keep_from, self.pool)?,
             Input::Foreign { bytes, taken } => {
-                let payload = bytes.get(**taken..)?.get(..len)?;
+                let payload = copied(bytes.get(**taken..)?.get(..len)?, self.pool);
                 **taken += len;
-                copied(payload, self.pool.acquire(len))
+                payload
             }
         };
         self.offset += len as u64;
         Some(payload)
+    }
+
+    /// Lets go of the next `count` bytes, which are there.
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        self.offset += count as u64;
+        match &mut self.input {
+            Input::Held { held, .. } => held.start += count,
+            Input::Foreign { taken, .. } => **taken += count,
+        }
     }
 
     #[inline]
@@ -186,22 +197,29 @@ impl Held {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn take(&mut self, len: usize, keep_from: usize, pool: &BufferPool) -> Option<PooledBytes> {
         let payload = self.unread().get(..len)?;
-        if len < keep_from {
-            let buffer = match pool.try_acquire(len) {
-                Err(AcquireError::TooLarge { .. }) => Some(pool.acquire(len)),
-                // Memory is short: a slice of what is there takes no more of it.
-                refused_or_not => refused_or_not.ok(),
-            };
-            if let Some(buffer) = buffer {
-                let payload = copied(payload, buffer);
-                self.start += len;
-                return Some(payload);
-            }
+        if len < keep_from
+            && let Ok(mut buffer) = pool.try_acquire(len)
+        {
+            buffer.extend_from_slice(payload);
+            self.start += len;
+            return Some(buffer.into_shared());
         }
-        Some(self.keep(len, pool))
+        Some(self.take_large(len, keep_from, pool))
+    }
+
+    /// The next `len` bytes, which are there and stay there, or for which the pool has no buffer.
+    #[inline(never)]
+    fn take_large(&mut self, len: usize, keep_from: usize, pool: &BufferPool) -> PooledBytes {
+        if len < keep_from && pool.class_of(len).is_none() {
+            let payload = copied(self.unread().get(..len).unwrap_or_default(), pool);
+            self.start += len;
+            return payload;
+        }
+        // If memory is short: a slice of what is there takes no more of it.
+        self.keep(len, pool)
     }
 
     /// The next `len` bytes, which are there, in the storage where they lie.
@@ -223,8 +241,9 @@ impl Held {
     }
 }
 
-#[inline]
-fn copied(payload: &[u8], mut buffer: PooledBuffer) -> PooledBytes {
+#[inline(never)]
+fn copied(payload: &[u8], pool: &BufferPool) -> PooledBytes {
+    let mut buffer = pool.acquire(payload.len());
     buffer.extend_from_slice(payload);
     buffer.into_shared()
 }

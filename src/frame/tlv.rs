@@ -163,9 +163,10 @@ impl Decode for Tlv {
     /// [`FrameErrorKind::MessageTooLarge`], fatal, with the offset of the header that announces too much.
     #[inline]
     fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<Frame>, FrameError> {
-        let header = match self.header? {
-            Some(header) => header,
-            None => {
+        let (header, begun) = match &self.header {
+            Ok(Some(header)) => (*header, true),
+            Err(error) => return Err(*error),
+            Ok(None) => {
                 if let Some(expected) = self.expected {
                     let Some(received) = input.array() else { return Ok(None) };
                     if received != handshake(expected) {
@@ -183,11 +184,14 @@ impl Decode for Tlv {
                     self.header = Err(FrameError::fatal(kind, offset));
                     return self.header.map(|_| None);
                 }
-                header
+                (header, false)
             }
         };
         let payload = input.take(header.payload_len as usize);
-        self.header = Ok(if payload.is_some() { None } else { Some(header) });
+        // Most frames come whole, and leave nothing to remember.
+        if payload.is_some() == begun {
+            self.header = Ok(if begun { None } else { Some(header) });
+        }
         Ok(payload.map(|payload| Frame { type_id: header.type_id, payload }))
     }
 

@@ -1,4 +1,5 @@
 use core::fmt;
+use core::mem;
 use core::ops::{Deref, DerefMut};
 use core::panic::Location;
 
@@ -78,6 +79,7 @@ impl PooledBuffer {
 
     /// Bytes that fit without a move to a larger buffer.
     #[must_use]
+    #[inline]
     pub fn capacity(&self) -> usize {
         self.storage().capacity()
     }
@@ -136,7 +138,10 @@ impl PooledBuffer {
     /// Ends the handle without returning the slot.
     #[inline]
     pub(super) fn into_slot(mut self) -> Unique<Slot> {
-        match self.slot.take() {
+        let slot = self.slot.take();
+        // Nothing is left to drop, which the compiler does not find out by itself.
+        mem::forget(self);
+        match slot {
             Some(slot) => slot,
             None => unreachable!("a handle owns its slot until it is consumed"),
         }
@@ -191,12 +196,14 @@ impl Drop for PooledBuffer {
 impl Deref for PooledBuffer {
     type Target = [u8];
 
+    #[inline]
     fn deref(&self) -> &[u8] {
         self.storage()
     }
 }
 
 impl DerefMut for PooledBuffer {
+    #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         self.storage_mut()
     }

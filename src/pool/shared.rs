@@ -165,6 +165,7 @@ impl PooledBytes {
     }
 
     /// Another handle of the same storage, to `len` bytes from `from` on of what this one sees.
+    #[inline]
     fn part(&self, from: usize, len: usize) -> Self {
         let slot = self.slot();
         if let Some(sample) = slot.sample {

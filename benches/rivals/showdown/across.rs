@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use crate::contest::{Contestant, Role, Row, contest};
+use crate::contest::{Contestant, contest};
 use crate::contestants::{KIB, route};
+use crate::outcome::{Role, Row};
 
 /// Messages that wait, at most.
 const CHANNEL: usize = 256;

@@ -1,20 +1,11 @@
 use std::time::{Duration, Instant};
 
-use indicatif::{ProgressBar, ProgressStyle};
+use crate::outcome::{Outcome, Role, Row, in_turn, progress};
 
 /// Enough for a median that a few disturbed rounds do not move, and odd, so that one round is the median.
 pub(crate) const ROUNDS: usize = 41;
 /// Long enough that a look at the clock is nothing, short enough to fit between two disturbances.
 pub(crate) const SLICE: Duration = Duration::from_millis(3);
-
-/// Whose number it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Ours,
-    Rival,
-    /// What no pool can do better: shown and barred, but nobody to win against.
-    Limit,
-}
 
 /// One who does the work of a row.
 pub(crate) struct Contestant {
@@ -55,52 +46,11 @@ impl Contestant {
     }
 }
 
-/// What a contestant took.
-pub(crate) struct Outcome {
-    pub(crate) name: &'static str,
-    pub(crate) role: Role,
-    /// Nanoseconds an operation, one number a round.
-    pub(crate) rounds: Vec<f64>,
-}
-
-impl Outcome {
-    pub(crate) fn median(&self) -> f64 {
-        quantile(&self.rounds, 0.5)
-    }
-
-    /// Between these lies the middle half of the rounds.
-    pub(crate) fn quartiles(&self) -> (f64, f64) {
-        (quantile(&self.rounds, 0.25), quantile(&self.rounds, 0.75))
-    }
-
-    /// The median of the rounds' own ratios: a slow moment of the machine is in both numbers of one.
-    pub(crate) fn over(&self, other: &Self) -> f64 {
-        let ratios: Vec<f64> = self.rounds.iter().zip(&other.rounds).map(|(mine, its)| mine / its).collect();
-        quantile(&ratios, 0.5)
-    }
-}
-
-/// The contestants of one row.
-pub(crate) struct Row {
-    pub(crate) label: &'static str,
-    pub(crate) outcomes: Vec<Outcome>,
-}
-
-impl Row {
-    pub(crate) fn outcome(&self, name: &str) -> Option<&Outcome> {
-        self.outcomes.iter().find(|outcome| outcome.name == name)
-    }
-
-    pub(crate) fn ours(&self) -> impl Iterator<Item = &Outcome> {
-        self.outcomes.iter().filter(|outcome| outcome.role == Role::Ours)
-    }
-}
-
 /// Measures one row. How often each contestant works in a slice is found once and then pinned.
 pub(crate) fn contest(label: &'static str, slice: Duration, mut contestants: Vec<Contestant>) -> Row {
     let times: Vec<u64> = contestants.iter_mut().map(|contestant| contestant.times_a_slice(slice)).collect();
     let mut rounds = vec![Vec::new(); contestants.len()];
-    let progress = progress(label);
+    let progress = progress(label, ROUNDS);
     for round in 0..ROUNDS {
         for turn in in_turn(round, contestants.len()) {
             let taken = contestants[turn].time(times[turn]);
@@ -112,25 +62,4 @@ pub(crate) fn contest(label: &'static str, slice: Duration, mut contestants: Vec
     let outcomes = contestants.iter().zip(rounds);
     let outcomes = outcomes.map(|(who, rounds)| Outcome { name: who.name, role: who.role, rounds }).collect();
     Row { label, outcomes }
-}
-
-/// The order of a round: everyone once, the next one first in the next round.
-pub(crate) fn in_turn(round: usize, count: usize) -> impl Iterator<Item = usize> {
-    (0..count).map(move |turn| (round + turn) % count)
-}
-
-/// A bar that moves between slices, never during one; a line where nobody looks at a bar.
-pub(crate) fn progress(label: &'static str) -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg:12} [{bar:41}] round {pos} of {len}, {eta} left");
-    let bar = ProgressBar::new(ROUNDS as u64).with_message(label);
-    if bar.is_hidden() {
-        eprintln!("{label}: {ROUNDS} rounds");
-    }
-    bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()))
-}
-
-fn quantile(values: &[f64], at: f64) -> f64 {
-    let mut sorted = values.to_vec();
-    sorted.sort_by(f64::total_cmp);
-    sorted[((sorted.len() - 1) as f64 * at).round() as usize]
 }

@@ -5,8 +5,9 @@ use std::alloc::System;
 use mimalloc::MiMalloc;
 use tikv_jemallocator::Jemalloc;
 
-use crate::contest::{Contestant, Role, Row, SLICE, contest};
+use crate::contest::{Contestant, SLICE, contest};
 use crate::contestants::{KIB, acquire as by};
+use crate::outcome::{Role, Row};
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![

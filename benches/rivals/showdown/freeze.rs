@@ -2,8 +2,9 @@
 
 use std::hint::black_box;
 
-use crate::contest::{Contestant, Role, Row, SLICE, contest};
+use crate::contest::{Contestant, SLICE, contest};
 use crate::contestants::{KIB, route};
+use crate::outcome::{Role, Row};
 
 pub(crate) fn rows() -> Vec<Row> {
     vec![contest("1 KiB", SLICE, contestants(KIB)), contest("64 KiB", SLICE, contestants(64 * KIB))]

@@ -8,19 +8,23 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `contest` | rounds, turns, medians: how anything here is measured |
+//! | `contest`, `../outcome` | rounds, turns, medians: how anything here is measured |
 //! | `../contestants` | what each contestant does, with its best documented settings |
 //! | `drop`, `freeze`, `across`, `threads`, `tiers` | the groups of rows |
 //! | `verdict` | the bars, and who beats us where |
-//! | `report`, `chart`, `../section` | Markdown and SVG |
+//! | `report`, `chart`, `../bars`, `../section` | Markdown and SVG |
 
 mod across;
+#[path = "../bars.rs"]
+mod bars;
 mod chart;
 mod contest;
 #[path = "../contestants/mod.rs"]
 mod contestants;
 mod drop;
 mod freeze;
+#[path = "../outcome.rs"]
+mod outcome;
 mod report;
 #[path = "../section.rs"]
 mod section;
@@ -31,7 +35,7 @@ mod verdict;
 use std::collections::BTreeSet;
 use std::process::ExitCode;
 
-use contest::Row;
+use outcome::Row;
 
 const USAGE: &str = "\
 usage: cargo bench -p rivals --bench showdown [-- [GROUP...] [--write]]

@@ -5,7 +5,8 @@ use std::io;
 
 use crate::Group;
 use crate::chart;
-use crate::contest::{ROUNDS, Row};
+use crate::contest::ROUNDS;
+use crate::outcome::Row;
 use crate::section;
 use crate::threads::THREADS;
 use crate::verdict::{self, Results};

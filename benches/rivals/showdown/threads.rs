@@ -5,8 +5,9 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
-use crate::contest::{Outcome, ROUNDS, Role, Row, in_turn, progress};
+use crate::contest::ROUNDS;
 use crate::contestants::{KIB, acquire as by};
+use crate::outcome::{Outcome, Role, Row, in_turn, progress};
 
 pub(crate) const THREADS: [(usize, &str); 3] = [(1, "1 thread"), (2, "2 threads"), (8, "8 threads")];
 /// Operations of a slice, over all threads: the same for everyone, 10 ms or so.
@@ -40,7 +41,7 @@ pub(crate) fn split(name: &'static str, contestants: Vec<(Role, &'static str, Wo
             .collect(),
     };
     let mut rows = Vec::from(THREADS.map(row));
-    let progress = progress(name);
+    let progress = progress(name, ROUNDS);
     for round in 0..ROUNDS {
         for who in in_turn(round, contestants.len()) {
             for (row, (threads, _)) in rows.iter_mut().zip(THREADS) {

@@ -9,7 +9,7 @@ use std::sync::{Mutex, PoisonError};
 
 use crossbeam_queue::{ArrayQueue, SegQueue};
 
-use crate::contest::{Role, Row};
+use crate::outcome::{Role, Row};
 use crate::threads::{Work, split};
 
 type Item = Box<Slot>;

@@ -1,7 +1,7 @@
 //! What the pool must reach, and where somebody else is ahead. Both are worked out from the numbers.
 
 use crate::Group;
-use crate::contest::{Role, Row};
+use crate::outcome::{Outcome, Role, Row};
 use crate::threads::THREADS;
 
 /// The rows of all groups that ran.
@@ -54,15 +54,19 @@ pub(crate) fn measured(results: &Results) -> Vec<(&'static Bar, f64)> {
         if bar.group == Group::Threads {
             return scaling(rows, bar.label, bar.ours);
         }
-        Some(row.outcome(bar.ours)?.over(row.outcome(bar.against)?))
+        Some(outcome(row, bar.ours)?.over(outcome(row, bar.against)?))
     };
     BARS.iter().filter_map(|bar| Some((bar, measure(bar)?))).collect()
 }
 
 /// The time on that many threads over the time on one.
 pub(crate) fn scaling(rows: &[Row], label: &str, name: &str) -> Option<f64> {
-    let time = |label: &str| rows.iter().find(|row| row.label == label)?.outcome(name);
+    let time = |label: &str| outcome(rows.iter().find(|row| row.label == label)?, name);
     Some(time(label)?.over(time(THREADS[0].1)?))
+}
+
+fn outcome<'a>(row: &'a Row, name: &str) -> Option<&'a Outcome> {
+    row.outcomes.iter().find(|outcome| outcome.name == name)
 }
 
 /// A rival whose median is below ours.

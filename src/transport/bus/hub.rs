@@ -122,9 +122,13 @@ impl Hub {
     ///
     /// As [`Publisher::publish`].
     pub async fn forward(&self, frame: Frame) -> Result<usize, PublishError> {
-        let mut full = Vec::new();
-        let mut reached = self.shared.offer(&frame, |peer| full.push(Arc::clone(peer)))?;
-        for peer in full {
+        // Most often there is one at most: then nothing is allocated.
+        let (mut first, mut others) = (None, Vec::new());
+        let mut reached = self.shared.offer(&frame, |peer| match first {
+            None => first = Some(Arc::clone(peer)),
+            Some(_) => others.push(Arc::clone(peer)),
+        })?;
+        for peer in first.into_iter().chain(others) {
             reached += usize::from(peer.send(frame.clone()).await.is_ok());
         }
         Ok(reached)

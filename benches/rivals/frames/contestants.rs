@@ -1,0 +1,217 @@
+//! Who sends and who receives. Every sender fills 64 KiB before it writes; every receiver counts frames and drops
+//! them.
+
+use std::future::poll_fn;
+use std::hint::black_box;
+use std::pin::Pin;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use millpond::frame::tlv::Header;
+use millpond::frame::{Assembler, Reading, Tlv};
+use millpond::transport::{FrameReader, WriteQueue};
+use millpond::{BufferPool, BufferPoolConfig, PooledBytes};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream, UnixStream};
+use tokio::runtime::Runtime;
+use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+
+use crate::Socket;
+use crate::outcome::Role;
+
+/// Bytes that are collected before they are written.
+const BOUNDARY: usize = 64 * 1024;
+/// Of `FramedRead` unless another one is asked for.
+const DEFAULT_CAPACITY: usize = 8 * 1024;
+
+/// One who moves frames from one end of a connection of its own to the other.
+pub(crate) struct Contestant<'a> {
+    pub(crate) name: &'static str,
+    pub(crate) role: Role,
+    /// Sends so many frames, and receives them.
+    pub(crate) run: Box<dyn FnMut(u64) + 'a>,
+}
+
+trait Deliver: Send + 'static {
+    fn deliver(&mut self, frames: u64) -> impl Future<Output = ()> + Send;
+}
+
+trait Receive: Send + 'static {
+    fn receive(&mut self, frames: u64) -> impl Future<Output = ()> + Send;
+}
+
+pub(crate) fn all(runtime: &Runtime, socket: Socket, payload: usize) -> Vec<Contestant<'_>> {
+    match socket {
+        Socket::Tcp => over(runtime, payload, || {
+            runtime.block_on(async {
+                let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port is free");
+                let address = listener.local_addr().expect("it is bound");
+                let (here, there) = tokio::join!(TcpStream::connect(address), listener.accept());
+                let (here, (there, _)) = (here.expect("it listens"), there.expect("it connects"));
+                for stream in [&here, &there] {
+                    stream.set_nodelay(true).expect("it is a TCP socket");
+                }
+                (here, there)
+            })
+        }),
+        Socket::Unix => over(runtime, payload, || {
+            runtime.block_on(async { UnixStream::pair().expect("a descriptor is free") })
+        }),
+    }
+}
+
+fn over<S>(runtime: &Runtime, payload: usize, connect: impl Fn() -> (S, S)) -> Vec<Contestant<'_>>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let ours = |name, reading| {
+        let (here, there) = connect();
+        let pool = pool();
+        let mut storage = pool.acquire(payload);
+        storage.resize(payload, 7);
+        let writes = WriteQueue::new(pool.clone());
+        let sender = OurSender { stream: here, writes, payload: storage.into_shared() };
+        let frames = Assembler::new(Tlv::default(), pool, reading);
+        contestant(runtime, Role::Ours, name, sender, FrameReader::new(there, frames))
+    };
+    let rival = |name, capacity| {
+        let (here, there) = connect();
+        let mut sender = FramedWrite::new(here, LengthDelimitedCodec::new());
+        sender.set_backpressure_boundary(BOUNDARY);
+        let sender = RivalSender { sink: sender, payload: Bytes::from(vec![7; payload]) };
+        let receiver = FramedRead::with_capacity(there, LengthDelimitedCodec::new(), capacity);
+        contestant(runtime, Role::Rival, name, sender, receiver)
+    };
+    // What the sockets take of all the others' numbers.
+    let limit = || {
+        let (here, there) = connect();
+        let bytes = vec![7; BOUNDARY];
+        let sender = Raw { stream: here, bytes: bytes.clone(), payload };
+        contestant(
+            runtime,
+            Role::Limit,
+            "no frames, sockets alone",
+            sender,
+            Raw { stream: there, bytes, payload },
+        )
+    };
+    vec![
+        ours("a buffer a frame", Reading::OneBufferAFrame),
+        ours("batched", Reading::batched()),
+        rival("tokio_util, 64 KiB", BOUNDARY),
+        rival("tokio_util, 8 KiB", DEFAULT_CAPACITY),
+        limit(),
+    ]
+}
+
+fn pool() -> BufferPool {
+    let classes = BufferPoolConfig::powers_of_two_and(6, 128..=256 * 1024);
+    BufferPool::new(classes.expect("the range is one of powers of two"))
+}
+
+fn contestant<'a>(
+    runtime: &'a Runtime,
+    role: Role,
+    name: &'static str,
+    sender: impl Deliver,
+    receiver: impl Receive,
+) -> Contestant<'a> {
+    let mut ends = Some((sender, receiver));
+    let run = move |frames| {
+        let (mut sender, mut receiver) = ends.take().expect("a round has ended before the next");
+        let sending = runtime.spawn(async move {
+            sender.deliver(frames).await;
+            sender
+        });
+        let receiving = runtime.spawn(async move {
+            receiver.receive(frames).await;
+            receiver
+        });
+        let (sender, receiver) = runtime.block_on(async { tokio::join!(sending, receiving) });
+        ends = Some((sender.expect("it sent"), receiver.expect("it received")));
+    };
+    Contestant { name, role, run: Box::new(run) }
+}
+
+struct OurSender<S> {
+    stream: S,
+    writes: WriteQueue,
+    payload: PooledBytes,
+}
+
+impl<S: AsyncWrite + Unpin + Send + 'static> Deliver for OurSender<S> {
+    async fn deliver(&mut self, frames: u64) {
+        let header = Header::new(1001, self.payload.len()).expect("it is short").encode();
+        for _ in 0..frames {
+            if self.writes.len() >= BOUNDARY {
+                self.flush().await;
+            }
+            self.writes.push(&header, self.payload.clone());
+        }
+        self.flush().await;
+    }
+}
+
+impl<S: AsyncWrite + Unpin> OurSender<S> {
+    async fn flush(&mut self) {
+        poll_fn(|cx| self.writes.poll_write(cx, Pin::new(&mut self.stream))).await.expect("the peer reads");
+    }
+}
+
+impl<S: AsyncRead + Unpin + Send + 'static> Receive for FrameReader<S, Tlv> {
+    async fn receive(&mut self, frames: u64) {
+        for _ in 0..frames {
+            black_box(self.next_frame().await.expect("it was sent whole").expect("more was sent"));
+        }
+    }
+}
+
+struct RivalSender<S> {
+    sink: FramedWrite<S, LengthDelimitedCodec>,
+    payload: Bytes,
+}
+
+impl<S: AsyncWrite + Unpin + Send + 'static> Deliver for RivalSender<S> {
+    async fn deliver(&mut self, frames: u64) {
+        for _ in 0..frames {
+            self.sink.feed(self.payload.clone()).await.expect("the peer reads");
+        }
+        SinkExt::<Bytes>::flush(&mut self.sink).await.expect("the peer reads");
+    }
+}
+
+impl<S: AsyncRead + Unpin + Send + 'static> Receive for FramedRead<S, LengthDelimitedCodec> {
+    async fn receive(&mut self, frames: u64) {
+        for _ in 0..frames {
+            black_box(self.next().await.expect("more was sent").expect("it was sent whole"));
+        }
+    }
+}
+
+/// As many bytes as the payloads have, unframed, 64 KiB at a time.
+struct Raw<S> {
+    stream: S,
+    bytes: Vec<u8>,
+    payload: usize,
+}
+
+impl<S: AsyncWrite + Unpin + Send + 'static> Deliver for Raw<S> {
+    async fn deliver(&mut self, frames: u64) {
+        let mut left = frames as usize * self.payload;
+        while left > 0 {
+            let piece = &self.bytes[..left.min(BOUNDARY)];
+            self.stream.write_all(piece).await.expect("the peer reads");
+            left -= piece.len();
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin + Send + 'static> Receive for Raw<S> {
+    async fn receive(&mut self, frames: u64) {
+        let mut left = frames as usize * self.payload;
+        while left > 0 {
+            let room = left.min(BOUNDARY);
+            left -= self.stream.read(&mut self.bytes[..room]).await.expect("it was sent");
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Markdown: on the terminal, and in BENCHMARKS.md.
+
+use std::fmt::Write as _;
+use std::io;
+
+use crate::flood::{self, Flood};
+use crate::outcome::{Role, Row};
+use crate::pace::{MESSAGES, Paced, RATE, ROUNDS};
+use crate::{bars, section};
+
+const TITLE: &str = "Publish to subscribe over TCP";
+
+pub(crate) fn latency(paced: &[Paced]) -> String {
+    let mut text = format!(
+        "### Latency at {RATE} messages a second, us\n\n| message | | pool | middle half | no pool | middle half | \
+         pool / no pool |\n|---|---|---|---|---|---|---|\n"
+    );
+    for Paced { label, rows } in paced {
+        for row in rows {
+            let _ = writeln!(text, "| {label} | {} |{}", row.label, cells(row, 1));
+        }
+    }
+    text
+}
+
+pub(crate) fn throughput(floods: &[Flood]) -> String {
+    let mut text = String::from(
+        "### Throughput, ns a message\n\n| message | pool | middle half | no pool | middle half | pool / no pool | \
+         messages/s | allocations a message: pool | no pool |\n|---|---|---|---|---|---|---|---|---|\n",
+    );
+    for Flood { row, allocations } in floods {
+        let rate = row.ours().next().map_or(0.0, |ours| 1e9 / ours.median());
+        let allocations: String = allocations.iter().map(|count| format!(" {count:.3} |")).collect();
+        let _ = writeln!(text, "| {} |{} {rate:.0} |{allocations}", row.label, cells(row, 0));
+    }
+    text
+}
+
+/// Both variants' medians and middle halves, and their ratio.
+fn cells(row: &Row, digits: usize) -> String {
+    let mut text = String::new();
+    for outcome in &row.outcomes {
+        let (low, high) = outcome.quartiles();
+        let median = outcome.median();
+        let _ = write!(text, " {median:.digits$} | {low:.digits$} to {high:.digits$} |");
+    }
+    let rival = row.outcomes.iter().find(|outcome| outcome.role == Role::Rival);
+    let ratio = row.ours().next().zip(rival).map_or(0.0, |(ours, rival)| ours.over(rival));
+    text + &format!(" {ratio:.2} |")
+}
+
+pub(crate) fn write(paced: &[Paced], floods: &[Flood]) -> io::Result<()> {
+    let cores = std::thread::available_parallelism().map_or(0, usize::from);
+    let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
+    let rows: Vec<&Row> = paced.first().map_or(&[][..], |paced| &paced.rows).iter().collect();
+    let label = paced.first().map_or("", |paced| paced.label);
+    let title = format!("{TITLE}, {label}, {RATE} a second");
+    bars::draw("latency.svg", &title, "us", &rows)?;
+    let text = format!(
+        "\n{cores} cores, {system}. Latency: {ROUNDS} interleaved rounds of {MESSAGES} messages, throughput: {} rounds; a \
+         figure\nis the median of the rounds, a ratio the median of the rounds' own ratios.\n\n{}\n{}\n\
+         ![{title}](benches/charts/latency.svg)\n\n",
+        flood::ROUNDS,
+        latency(paced),
+        throughput(floods),
+    );
+    section::replace("latency", &text)
+}
