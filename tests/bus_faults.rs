@@ -185,6 +185,29 @@ async fn many_that_announce_much_and_send_little() {
     stage.is_unharmed().await;
 }
 
+/// Nor does a byte now and then keep the buffer of the large frame before.
+#[tokio::test]
+async fn who_drips_keeps_no_large_buffer() {
+    let mut stage =
+        Stage::new(TransportConfig { frame_timeout: 3 * SOON, ..TransportConfig::default() }).await;
+    let wire = frame(TextMessage::TYPE_ID, &[0; 200_000]);
+    let mut socket = stage.socket().await;
+    socket.write_all(&wire).await.unwrap();
+    socket.write_all(&wire[..100]).await.unwrap();
+    let greediest = || stage.server.connections()[0].held_bytes;
+    let start = Instant::now();
+    let mut most = 0;
+    while most < 200_000 || greediest() > 8192 + tlv::HEADER_LEN {
+        assert!(start.elapsed() < SOON, "{} of {most} are held", greediest());
+        most = most.max(greediest());
+        socket.write_all(&[0]).await.unwrap();
+        sleep(Duration::from_millis(20)).await;
+    }
+    drop(socket);
+    assert!(stage.end().await.is_some());
+    stage.is_unharmed().await;
+}
+
 #[tokio::test]
 async fn a_peer_that_never_reads() {
     let config = TransportConfig { write_timeout: SHORT, ..TransportConfig::default() };
@@ -290,6 +313,11 @@ async fn the_pool_is_used_up() {
     let pool = stage.server.buffer_pool().clone();
     let mut kept: Vec<_> = std::iter::from_fn(|| pool.try_acquire(8192).ok()).collect();
     assert_eq!(kept.len(), 4);
+    // It wakes the client's connection, which has nothing to say and so must not ask for memory.
+    let told = CounterUpdate { counter_id: 4, value: 5, delta: 6 };
+    let mut idle = stage.client.subscriber::<CounterUpdate>();
+    assert_eq!(stage.server.publisher().publish(&told).await.unwrap(), 1);
+    assert_eq!(timeout(SOON, idle.recv()).await.unwrap().unwrap().view(), told);
     let mut socket = stage.socket().await;
     socket.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
     assert_eq!(stage.end().await, Some(ConnectionErrorKind::MemoryTimeout));
@@ -356,6 +384,36 @@ async fn of_servers_that_come_at_once_one_gets_the_path() {
     assert_eq!((bound.len(), refused.len()), (1, 7));
     assert!(refused.into_iter().all(|error| error.unwrap_err().kind() == ErrorKind::AddressInUse));
     UnixTransport::connect(&path).await.unwrap();
+}
+
+/// The same where a server that was killed has left its file. Each is a thread with a runtime, as several processes
+/// would be.
+#[test]
+fn of_servers_that_find_a_stale_file_one_gets_the_path() {
+    let folder = tempfile::tempdir().unwrap();
+    for round in 0..50 {
+        let path = folder.path().join(format!("{round}.sock"));
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let (together, ended) = (std::sync::Barrier::new(4), std::sync::Barrier::new(4));
+        let bind = || {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            together.wait();
+            let bound = runtime.block_on(UnixTransport::bind(&path));
+            // Whoever has it keeps it until all have tried.
+            ended.wait();
+            bound.map(drop).map_err(|error| error.kind())
+        };
+        let outcomes: Vec<_> = std::thread::scope(|scope| {
+            let servers: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
+            servers.into_iter().map(|server| server.join().unwrap()).collect()
+        });
+        let refused = outcomes.iter().filter(|outcome| **outcome == Err(ErrorKind::AddressInUse)).count();
+        assert_eq!(
+            (outcomes.iter().filter(|outcome| outcome.is_ok()).count(), refused),
+            (1, 3),
+            "{outcomes:?}"
+        );
+    }
 }
 
 /// Runs itself once more, where the file system has no place for a file.

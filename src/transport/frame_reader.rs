@@ -6,7 +6,7 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::{fmt, io};
 
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::frame::{Assembler, Decode, FrameError, FrameErrorKind};
 use crate::pool::{Acquire, AcquireError};
@@ -18,7 +18,7 @@ use crate::pool::{Acquire, AcquireError};
 /// holds what the [`Assembler`] holds.
 ///
 /// Under a [byte limit](crate::BufferPoolConfigBuilder::byte_limit) that is used up it waits in the pool's
-/// line, and reads nothing meanwhile; the peer feels it as a full socket.
+/// line as soon as there is something to read, and reads nothing meanwhile; the peer feels it as a full socket.
 ///
 /// # Examples
 ///
@@ -47,13 +47,15 @@ pub struct FrameReader<R, D> {
     frames: Assembler<D>,
     /// In line for memory. The box is made only there.
     line: Option<Pin<Box<Acquire>>>,
+    /// Read without a buffer, to know that there is something to read.
+    early: Option<u8>,
 }
 
 impl<R: AsyncRead + Unpin, D: Decode> FrameReader<R, D> {
     /// Reads frames from `reader`, as `frames` puts them together.
     #[must_use]
     pub fn new(reader: R, frames: Assembler<D>) -> Self {
-        Self { reader, frames, line: None }
+        Self { reader, frames, line: None, early: None }
     }
 
     /// The next frame; `None`: the stream ended between two.
@@ -83,8 +85,14 @@ impl<R: AsyncRead + Unpin, D: Decode> FrameReader<R, D> {
             if let Some(frame) = self.frames.next_frame()? {
                 return Poll::Ready(Ok(Some(frame)));
             }
-            if let Some(size) = self.frames.wants() {
-                ready!(self.poll_borrow(cx, size))?;
+            if let Some(size) = self.frames.wants()
+                && !ready!(self.poll_borrow(cx, size))?
+            {
+                return Poll::Ready(self.frames.finish().map(|()| None).map_err(Into::into));
+            }
+            if let Some(byte) = self.early.take() {
+                self.frames.push(&mut [byte].as_slice());
+                continue;
             }
             let read = {
                 let mut room = self.frames.room();
@@ -109,28 +117,47 @@ impl<R: AsyncRead + Unpin, D: Decode> FrameReader<R, D> {
         }
     }
 
-    /// Lends the assembler a buffer of `size` bytes, as soon as the pool has memory for it.
-    fn poll_borrow(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<Result<(), ReadFrameError>> {
-        let pool = self.frames.pool();
-        let buffer = match &mut self.line {
-            Some(line) => {
-                let served = ready!(line.as_mut().poll(cx));
-                self.line = None;
-                served
+    /// Lends the assembler a buffer of `size` bytes, as soon as there is something to read and the pool has memory
+    /// for it; `false`: the stream has ended.
+    fn poll_borrow(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<Result<bool, ReadFrameError>> {
+        loop {
+            let pool = self.frames.pool();
+            let buffer = match &mut self.line {
+                Some(line) => {
+                    let served = ready!(line.as_mut().poll(cx));
+                    self.line = None;
+                    served
+                }
+                None => pool.try_acquire(size),
+            };
+            match buffer {
+                Ok(buffer) => self.frames.lend(buffer),
+                // No class is that large: what the heap gives is bounded by what has arrived.
+                Err(AcquireError::TooLarge { .. }) => self.frames.lend(pool.acquire(size)),
+                Err(AcquireError::Exhausted { .. }) => {
+                    // Whoever has nothing to say is not to take a place in the line.
+                    if self.early.is_none() && !ready!(self.poll_early(cx))? {
+                        return Poll::Ready(Ok(false));
+                    }
+                    self.line = Some(Box::pin(self.frames.pool().acquire_async(size)));
+                    continue;
+                }
+                Err(error) => return Poll::Ready(Err(ReadFrameError(Cause::Memory(error)))),
             }
-            None => pool.try_acquire(size),
-        };
-        match buffer {
-            Ok(buffer) => self.frames.lend(buffer),
-            // No class is that large: what the heap gives is bounded by what has arrived.
-            Err(AcquireError::TooLarge { .. }) => self.frames.lend(pool.acquire(size)),
-            Err(AcquireError::Exhausted { .. }) => {
-                self.line = Some(Box::pin(pool.acquire_async(size)));
-                return self.poll_borrow(cx, size);
-            }
-            Err(error) => return Poll::Ready(Err(ReadFrameError(Cause::Memory(error)))),
+            return Poll::Ready(Ok(true));
         }
-        Poll::Ready(Ok(()))
+    }
+
+    /// Reads a byte; `false`: there is none any more.
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut byte = [0];
+        let mut room = ReadBuf::new(&mut byte);
+        if let Err(error) = ready!(Pin::new(&mut self.reader).poll_read(cx, &mut room)) {
+            self.frames.abandon();
+            return Poll::Ready(Err(error));
+        }
+        self.early = room.filled().first().copied();
+        Poll::Ready(Ok(self.early.is_some()))
     }
 
     /// The reader and what reads from it.

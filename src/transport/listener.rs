@@ -1,13 +1,19 @@
-use std::fs;
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::time::sleep;
 
 use super::endpoint::Endpoint;
 use super::error::{Error, ErrorKind};
 use super::stream::Stream;
+
+/// For another server that replaces a stale file in the same folder: five seconds, where it needs microseconds.
+const LOCK_TRIES: u32 = 1000;
+const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Accepts [`Stream`]s at an [`Endpoint`]. A Unix listener removes its socket file when dropped.
 #[derive(Debug)]
@@ -85,14 +91,33 @@ async fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
         fs::create_dir_all(parent)?;
     }
     let listener = match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => replace_stale(path).await,
+        bound => bound,
+    }?;
+    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
+    Ok((listener, file))
+}
+
+/// Of several servers that find one stale file, each looks and replaces alone, or the second would remove what the
+/// first has just made. The lock is the folder's: it ends with the process, and leaves no file behind.
+async fn replace_stale(path: &Path) -> io::Result<UnixListener> {
+    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = File::open(folder)?;
+    let mut tries = 0;
+    while let Err(TryLockError::WouldBlock) = folder.try_lock() {
+        tries += 1;
+        if tries == LOCK_TRIES {
+            return Err(io::ErrorKind::AddrInUse.into());
+        }
+        sleep(LOCK_PAUSE).await;
+    }
+    match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path).await => {
             fs::remove_file(path)?;
             UnixListener::bind(path)
         }
         bound => bound,
-    }?;
-    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
-    Ok((listener, file))
+    }
 }
 
 /// Whether it is a socket file that nobody listens on. A listener too busy to take the connection is one

@@ -21,7 +21,8 @@ use crate::transport::{FrameReader, WriteQueue};
 const FRAMES_A_TURN: usize = 256;
 /// Bytes taken from the peer's queue before some are written.
 const WRITE_AHEAD: usize = 256 * 1024;
-/// After so long without a byte, what is held beyond need is given back.
+/// After so long without a byte, what is held beyond need is given back; and so long after a frame began, what it
+/// holds beyond what has arrived: a byte now and then is not to keep what was meant for many.
 const SETTLE_AFTER: Duration = Duration::from_secs(1);
 /// For the first byte where a handshake has to come.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -63,10 +64,20 @@ pub(super) struct Connection<'a, S> {
 struct Times {
     began: Instant,
     last_byte: Instant,
-    /// Since when a frame is under way, where it begins, or since when memory is waited for.
-    frame: Option<(Instant, u64, bool)>,
+    frame: Option<UnderWay>,
     /// Since when what waits for the peer has not become less.
     write: Option<Instant>,
+}
+
+/// A frame of which a part has arrived, or one that waits for memory.
+#[derive(Clone, Copy)]
+struct UnderWay {
+    since: Instant,
+    /// Where it begins in the stream.
+    start: u64,
+    /// Waits for memory: the time is not the peer's.
+    in_line: bool,
+    settled: bool,
 }
 
 impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
@@ -268,7 +279,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             && !wrote
             && waits == self.times.write.is_some()
             && partial == self.times.frame.is_some()
-            && self.times.frame.is_none_or(|(.., was_in_line)| was_in_line == in_line)
+            && self.times.frame.is_none_or(|frame| frame.in_line == in_line)
         {
             return;
         }
@@ -282,14 +293,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             self.times.last_byte = now;
             self.unsettled = true;
         }
-        let frame_start = self.reader.frames().frame_start();
-        self.times.frame = match self.times.frame {
-            // Another frame than before has a time of its own, and so has the wait for memory, which is not the peer's.
-            Some((since, start, was)) if partial && start == frame_start && was == in_line => {
-                Some((since, start, was))
-            }
-            _ => partial.then_some((now, frame_start, in_line)),
-        };
+        // Another frame than before has a time of its own, and so has the wait for memory.
+        let start = self.reader.frames().frame_start();
+        let same = self.times.frame.filter(|frame| frame.start == start && frame.in_line == in_line);
+        self.times.frame =
+            partial.then(|| same.unwrap_or(UnderWay { since: now, start, in_line, settled: false }));
         self.times.write = match self.times.write {
             Some(since) if waits && !wrote => Some(since),
             _ => waits.then_some(now),
@@ -300,19 +308,20 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     fn deadline(&self) -> Option<(Instant, ConnectionErrorKind, Duration)> {
         let config = &self.shared.config;
         let due = |since: Instant, kind, after: Duration| Some((since.checked_add(after)?, kind, after));
-        let first = self.first_byte_timeout.filter(|_| self.received == 0);
+        let first = self.first_byte_timeout.filter(|_| self.received == 0 && !self.reader.is_in_line());
         let first =
             first.and_then(|after| due(self.times.began, ConnectionErrorKind::FirstByteTimeout, after));
         let idle = config.idle_timeout;
         let idle = idle.and_then(|after| due(self.times.last_byte, ConnectionErrorKind::IdleTimeout, after));
-        let frame = self.times.frame.and_then(|(since, start, in_line)| {
-            let (kind, more) = match in_line {
+        let frame = self.times.frame.and_then(|frame| {
+            let (kind, more) = match frame.in_line {
                 true => (ConnectionErrorKind::MemoryTimeout, 0),
-                false => {
-                    (ConnectionErrorKind::FrameTimeout, self.received.saturating_sub(start) / SLOWEST_RATE)
-                }
+                false => (
+                    ConnectionErrorKind::FrameTimeout,
+                    self.received.saturating_sub(frame.start) / SLOWEST_RATE,
+                ),
             };
-            due(since, kind, config.frame_timeout.saturating_add(Duration::from_secs(more)))
+            due(frame.since, kind, config.frame_timeout.saturating_add(Duration::from_secs(more)))
         });
         let write = self.times.write;
         let write =
@@ -327,8 +336,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     ) -> Poll<ConnectionError> {
         loop {
             let deadline = self.deadline();
-            let settle = self.unsettled.then(|| self.times.last_byte + SETTLE_AFTER);
-            let Some(next) = deadline.map(|(at, ..)| at).into_iter().chain(settle).min() else {
+            let quiet = self.unsettled.then(|| self.times.last_byte + SETTLE_AFTER);
+            let slow =
+                self.times.frame.filter(|frame| !frame.settled).map(|frame| frame.since + SETTLE_AFTER);
+            let Some(next) = deadline.map(|(at, ..)| at).into_iter().chain(quiet).chain(slow).min() else {
                 return Poll::Pending;
             };
             // Set anew when it fires, or when something is due before; not whenever a byte moves.
@@ -348,7 +359,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             {
                 return Poll::Ready(ConnectionError::timeout(kind, after));
             }
-            if settle.is_some_and(|at| at <= now) {
+            if slow.is_some_and(|at| at <= now) {
+                self.reader.shrink();
+                self.times.frame.iter_mut().for_each(|frame| frame.settled = true);
+            }
+            if quiet.is_some_and(|at| at <= now) {
                 self.reader.shrink();
                 self.writes.shrink();
                 self.peer.shrink();
