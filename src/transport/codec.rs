@@ -32,7 +32,7 @@ use crate::pool::BufferPool;
 /// let mut receiver = Framed::new(there, Codec::new(Hdlc::default(), pool));
 ///
 /// sender.send(&b"a packet of more than nineteen bytes"[..]).await?;
-/// assert_eq!(receiver.next().await.unwrap()?, *b"a packet of more than nineteen bytes");
+/// assert_eq!(receiver.next().await.unwrap()??, *b"a packet of more than nineteen bytes");
 /// # Ok(())
 /// # }
 /// ```
@@ -61,22 +61,27 @@ impl<F> Codec<F> {
 }
 
 impl<F: Decode> codec::Decoder for Codec<F> {
-    type Item = F::Frame;
+    /// A frame, or why one was skipped: `Framed` ends the stream at an error of the codec itself, and looks at what
+    /// has arrived behind it only when more does.
+    type Item = Result<F::Frame, FrameError>;
     type Error = CodecError;
 
-    fn decode(&mut self, source: &mut BytesMut) -> Result<Option<F::Frame>, CodecError> {
-        let frame = self.read(source, F::decode)?;
-        if frame.is_none() {
-            // As the assembler does it: what an announced length reserves grows with what arrives.
-            let missing = self.framing.needs().saturating_sub(source.len());
-            source.reserve(missing.min(source.len().saturating_mul(3).max(8 * 1024)));
+    fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
+        match self.read(source, F::decode) {
+            Ok(None) => {
+                // As the assembler does it: what an announced length reserves grows with what arrives.
+                let missing = self.framing.needs().saturating_sub(source.len());
+                source.reserve(missing.min(source.len().saturating_mul(3).max(8 * 1024)));
+                Ok(None)
+            }
+            Err(error) if error.is_fatal() => Err(error.into()),
+            outcome => Ok(outcome.transpose()),
         }
-        Ok(frame)
     }
 
-    fn decode_eof(&mut self, source: &mut BytesMut) -> Result<Option<F::Frame>, CodecError> {
+    fn decode_eof(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
         match self.decode(source)? {
-            Some(frame) => Ok(Some(frame)),
+            Some(outcome) => Ok(Some(outcome)),
             None => {
                 let finished = self.read(source, F::finish);
                 source.clear();
@@ -99,8 +104,7 @@ impl<F: Encode<M>, M> codec::Encoder<M> for Codec<F> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// The bytes are no frame. `Framed` ends the stream after it, even if it is
-    /// [not fatal](FrameError::is_fatal): ask it for the next frame again.
+    /// The bytes are no frame, and nothing behind them can be one. `Framed` ends the stream after it.
     Frame(FrameError),
     /// The message is none of the framing.
     Encode(EncodeError),
