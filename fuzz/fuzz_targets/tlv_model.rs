@@ -1,18 +1,24 @@
 //! The TLV decoder against one that sees the whole stream at once. The fuzzer and the replay of the
-//! checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`]. The limit is the payload's; no option.
+//! checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`]. The limit is the payload's; an odd option
+//! demands the handshake, with a digest of 32 times 7.
 
-use millpond::frame::tlv::{self, HEADER_LEN};
+use std::ops::Range;
+
+use millpond::frame::tlv::{self, DIGEST_LEN, HANDSHAKE_LEN, HEADER_LEN};
 use millpond::frame::{FrameErrorKind, Tlv};
 
 use super::stream::{Case, Outcome};
 
+const DIGEST: [u8; DIGEST_LEN] = [7; DIGEST_LEN];
+
 pub(crate) fn check(input: &[u8]) {
-    let Some((case, _)) = Case::parse(input, 0xA5, false) else { return };
-    let (expected, consumed) = decode_at_once(&case.stream, case.limit);
-    assert_eq!(encode_again(&expected), case.stream[..consumed]);
+    let Some((case, option)) = Case::parse(input, 0xA5, false) else { return };
+    let demanded = option % 2 == 1;
+    let (expected, taken) = decode_at_once(&case.stream, case.limit, demanded);
+    assert_eq!(encode_again(&expected), case.stream[taken]);
     case.decode(
-        || Tlv::new(case.limit),
-        HEADER_LEN + case.limit,
+        || if demanded { Tlv::new(case.limit).expecting(DIGEST) } else { Tlv::new(case.limit) },
+        HANDSHAKE_LEN.max(HEADER_LEN + case.limit),
         |(outcomes, end), _| {
             let plain = |frame: &tlv::Frame| (frame.type_id, frame.payload.to_vec());
             let plain = outcomes.iter().map(|outcome| outcome.as_ref().map(plain).map_err(|wrong| *wrong));
@@ -29,9 +35,23 @@ fn encode_again((outcomes, _): &Outcome<(u16, Vec<u8>)>) -> Vec<u8> {
     wire
 }
 
-/// And how many bytes of the stream the frames take.
-fn decode_at_once(stream: &[u8], max: usize) -> (Outcome<(u16, Vec<u8>)>, usize) {
+/// And which bytes of the stream the frames take.
+fn decode_at_once(stream: &[u8], max: usize, demanded: bool) -> (Outcome<(u16, Vec<u8>)>, Range<usize>) {
     let (mut outcomes, mut consumed) = (Vec::new(), 0);
+    if demanded && !stream.is_empty() {
+        let wanted = [&[DIGEST_LEN as u8, 0], &DIGEST[..]].concat();
+        let received = stream.len().min(HANDSHAKE_LEN);
+        if stream[..received] != wanted[..received] {
+            let wrong = (FrameErrorKind::DigestMismatch, 0);
+            return ((vec![Err(wrong)], Err(wrong)), 0..0);
+        }
+        if received < HANDSHAKE_LEN {
+            let kind = FrameErrorKind::Truncated { received, expected: HANDSHAKE_LEN };
+            return ((outcomes, Err((kind, received as u64))), 0..0);
+        }
+        consumed = HANDSHAKE_LEN;
+    }
+    let first = consumed;
     let end = loop {
         let rest = &stream[consumed..];
         let received = rest.len();
@@ -56,5 +76,5 @@ fn decode_at_once(stream: &[u8], max: usize) -> (Outcome<(u16, Vec<u8>)>, usize)
         outcomes.push(Ok((type_id, rest[HEADER_LEN..expected].to_vec())));
         consumed += expected;
     };
-    ((outcomes, end), consumed)
+    ((outcomes, end), first..consumed)
 }

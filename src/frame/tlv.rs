@@ -168,11 +168,17 @@ impl Decode for Tlv {
             Err(error) => return Err(*error),
             Ok(None) => {
                 if let Some(expected) = self.expected {
-                    let Some(received) = input.array() else { return Ok(None) };
-                    if received != handshake(expected) {
+                    let wanted = handshake(expected);
+                    let received = input.remaining().min(HANDSHAKE_LEN);
+                    // The first wrong byte tells: who speaks another protocol need not send the rest.
+                    if !input.look(received).is_some_and(|received| wanted.starts_with(received)) {
                         self.header = Err(FrameError::fatal(FrameErrorKind::DigestMismatch, 0));
                         return self.header.map(|_| None);
                     }
+                    if received < HANDSHAKE_LEN {
+                        return Ok(None);
+                    }
+                    input.skip(HANDSHAKE_LEN);
                     self.expected = None;
                 }
                 let offset = input.offset();

@@ -205,6 +205,22 @@ fn a_part_that_waits_takes_a_buffer_of_its_size() {
 }
 
 #[test]
+fn a_handshake_is_refused_at_its_first_wrong_byte() {
+    let right = handshake([7; DIGEST_LEN]);
+    for wrong_at in 0..HANDSHAKE_LEN {
+        let mut received = right;
+        received[wrong_at] ^= 1;
+        let mut frames =
+            Assembler::new(Tlv::default().expecting([7; DIGEST_LEN]), pool(), Reading::OneBufferAFrame);
+        frames.push(&mut &received[..wrong_at]);
+        assert_eq!(frames.next_frame(), Ok(None));
+        frames.push(&mut &received[wrong_at..=wrong_at]);
+        let refused = FrameError::fatal(FrameErrorKind::DigestMismatch, 0);
+        assert_eq!(frames.next_frame(), Err(refused));
+    }
+}
+
+#[test]
 fn dropped_in_the_middle_it_gives_its_buffer_back() {
     let pool = pool();
     let mut frames = frames(1000, &pool);
