@@ -1,7 +1,6 @@
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
-use core::mem;
 use core::panic::Location;
 
 use super::budget::Budget;
@@ -199,8 +198,7 @@ impl Core {
                 class.parked.vacate(chain.count());
             }
         }
-        let orphans = mem::take(&mut *self.orphans.lock());
-        drop(orphans);
+        drop(self.take_orphans(usize::MAX));
     }
 
     /// New storage of the class, for which the budget has its bytes reserved.
@@ -262,9 +260,25 @@ impl Core {
         if class.parked.reserve(1) == 1 {
             class.parked.push([parked.0]);
         } else {
-            self.orphans.lock().push_back(parked);
-            self.orphaned.store(true, Ordering::Relaxed);
+            self.add_orphan(parked);
         }
+    }
+
+    #[cold]
+    #[inline(never)] // named in .ci/tsan-suppressions
+    fn add_orphan(&self, parked: Parked) {
+        self.orphans.lock().push_back(parked);
+        self.orphaned.store(true, Ordering::Relaxed);
+    }
+
+    /// The oldest ones, up to `count`.
+    #[inline(never)] // named in .ci/tsan-suppressions
+    fn take_orphans(&self, count: usize) -> Vec<Parked> {
+        let mut orphans = self.orphans.lock();
+        let count = count.min(orphans.len());
+        let taken = orphans.drain(..count).collect();
+        self.orphaned.store(!orphans.is_empty(), Ordering::Relaxed);
+        taken
     }
 
     /// Whether [`reclaim_shared`](Self::reclaim_shared) has anything to look at, at some recent moment.
@@ -326,13 +340,8 @@ impl Core {
 
     /// The same among the orphans. Those that are in use move to their queue, as far as that has places.
     fn find_free_orphans(&self, scan: usize) -> usize {
-        let mut orphans = self.orphans.lock();
-        let count = scan.min(orphans.len());
-        let taken: Vec<Parked> = orphans.drain(..count).collect();
-        self.orphaned.store(!orphans.is_empty(), Ordering::Relaxed);
-        drop(orphans);
         let mut freed = 0;
-        for parked in taken {
+        for parked in self.take_orphans(scan) {
             let Some(class) = self.class(parked.index()) else { continue };
             match parked.reclaim(class.size) {
                 Ok(mut slot) => {
