@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millpond::frame::{Message, Reading, tlv};
+use millpond::frame::{Message, MessageError, Reading, tlv};
 use millpond::transport::{
     ConnectionErrorKind, ConnectionEvent, Hub, RecvError, TcpTransport, TransportConfig, UnixTransport,
     UnknownTypes,
@@ -24,6 +24,28 @@ fn counter(value: i32) -> CounterUpdate {
 
 fn text(content: &str) -> TextMessage {
     TextMessage { sender: "someone".to_owned(), content: content.to_owned(), timestamp: 5 }
+}
+
+/// Bytes of any length.
+struct Large(Vec<u8>);
+
+impl Message for Large {
+    const TYPE_ID: u16 = 1;
+    const TOPIC: &'static str = "large";
+    const MAX_SIZE: usize = 8 << 20;
+    type View<'a> = &'a [u8];
+
+    fn encoded_len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn encode(&self, out: &mut impl bytes::BufMut) {
+        out.put_slice(&self.0);
+    }
+
+    fn view(payload: &[u8]) -> Result<&[u8], MessageError> {
+        Ok(payload)
+    }
 }
 
 /// Until the condition holds.
@@ -291,22 +313,6 @@ async fn any_stream_can_be_served() {
 
 #[tokio::test]
 async fn a_large_message_goes_both_ways() {
-    struct Large(Vec<u8>);
-    impl Message for Large {
-        const TYPE_ID: u16 = 1;
-        const TOPIC: &'static str = "large";
-        const MAX_SIZE: usize = 8 << 20;
-        type View<'a> = &'a [u8];
-        fn encoded_len(&self) -> usize {
-            self.0.len()
-        }
-        fn encode(&self, out: &mut impl bytes::BufMut) {
-            out.put_slice(&self.0);
-        }
-        fn view(payload: &[u8]) -> Result<&[u8], millpond::frame::MessageError> {
-            Ok(payload)
-        }
-    }
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let mut down = server.subscriber::<Large>();
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
@@ -372,4 +378,116 @@ async fn a_client_without_its_server_can_be_shut_down() {
     while !matches!(events.recv().await.unwrap(), ConnectionEvent::Ended { .. }) {}
     let report = timeout(SOON, client.shutdown()).await.unwrap();
     assert_eq!((report.drained, report.cut), (0, 0));
+}
+
+/// A pool of 1 MiB, with classes up to 16 KiB and a header.
+fn small_pool() -> BufferPoolConfig {
+    let classes = BufferPoolConfig::powers_of_two_and(tlv::HEADER_LEN, 128..=16 * 1024).unwrap();
+    classes.to_builder().thread_cache_bytes(0).byte_limit(1 << 20).build().unwrap()
+}
+
+#[tokio::test]
+async fn who_never_receives_starves_nobody() {
+    let config = TransportConfig { buffer_pool: small_pool(), ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    let (mut stuck, mut topic) = (server.subscriber::<Large>(), server.topic_subscriber::<Large>());
+    let (mut works, mut counters) = (server.subscriber::<Large>(), server.subscriber::<CounterUpdate>());
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    for n in 0..200_u8 {
+        client.publisher().publish(&Large(vec![n; 16 * 1024])).await.unwrap();
+        let received = timeout(SOON, works.recv()).await.expect("the pool is used up").unwrap();
+        assert_eq!(received.first(), Some(&n));
+        drop(received);
+        let kept = server.buffer_pool_stats().currently_in_use;
+        assert!(kept <= 8, "{kept} buffers are in use");
+    }
+    let other = TcpTransport::connect(server.local_addr()).await.unwrap();
+    other.publisher().publish(&counter(1)).await.unwrap();
+    assert_eq!(timeout(SOON, counters.recv()).await.unwrap().unwrap().view(), counter(1));
+
+    // A sixteenth of 1 MiB is three of 16 KiB and a header.
+    assert_eq!(stuck.recv().await.unwrap_err(), RecvError::Lagged(197));
+    assert_eq!(topic.recv().await.unwrap_err(), RecvError::Lagged(197));
+    for n in 197..200 {
+        assert_eq!(stuck.recv().await.unwrap().first(), Some(&n));
+    }
+    until(|| server.buffer_pool_stats().currently_in_use == 3).await;
+    drop(topic);
+    until(|| server.buffer_pool_stats().currently_in_use == 0).await;
+    assert_eq!(server.stats().failed(), 0);
+}
+
+#[tokio::test]
+async fn who_goes_releases_what_only_it_had_not_received() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let (stuck, mut half, mut quick) = (
+        server.subscriber::<TextMessage>(),
+        server.subscriber::<TextMessage>(),
+        server.subscriber::<TextMessage>(),
+    );
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    for n in 0..8 {
+        client.publisher().publish(&text(&n.to_string())).await.unwrap();
+        quick.recv().await.unwrap();
+    }
+    for _ in 0..5 {
+        half.recv().await.unwrap();
+    }
+    until(|| server.buffer_pool_stats().currently_in_use == 8).await;
+    drop(stuck);
+    assert_eq!(server.buffer_pool_stats().currently_in_use, 3);
+    let mut late = server.subscriber::<TextMessage>();
+    drop(half);
+    assert_eq!(server.buffer_pool_stats().currently_in_use, 0);
+    client.publisher().publish(&text("later")).await.unwrap();
+    assert_eq!(late.recv().await.unwrap().view().content, "later");
+}
+
+/// Whoever is behind, what it received and what it was told that it missed is all there was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_received_and_what_is_missed_is_all() {
+    const CLIENTS: u64 = 4;
+    const MESSAGES: u64 = 3000;
+    let config = TransportConfig { channel_capacity: 16, ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    let mut receiving = Vec::new();
+    for pause in [0, 1, 7, 50] {
+        let mut counters = server.subscriber::<CounterUpdate>();
+        receiving.push(tokio::spawn(async move {
+            let (mut received, mut missed) = (0, 0);
+            loop {
+                match counters.recv().await {
+                    Ok(_) => received += 1,
+                    Err(RecvError::Lagged(frames)) => missed += frames,
+                    Err(error) => break assert_eq!(error, RecvError::Closed),
+                }
+                for _ in 0..pause {
+                    tokio::task::yield_now().await;
+                }
+            }
+            (received, missed)
+        }));
+    }
+    let address = server.local_addr();
+    let sending: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            tokio::spawn(async move {
+                let client = TcpTransport::connect(address).await.unwrap();
+                for value in 0..MESSAGES as i32 {
+                    client.publisher().publish(&counter(value)).await.unwrap();
+                }
+                client.shutdown().await
+            })
+        })
+        .collect();
+    for client in sending {
+        client.await.unwrap();
+    }
+    let hub = (*server).clone();
+    server.shutdown().await;
+    for subscriber in receiving {
+        let (received, missed) = timeout(SOON, subscriber).await.unwrap().unwrap();
+        assert_eq!(received + missed, CLIENTS * MESSAGES, "{received} and {missed}");
+    }
+    assert_eq!(hub.buffer_pool_stats().currently_in_use, 0);
 }

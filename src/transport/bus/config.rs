@@ -25,6 +25,11 @@ pub struct TransportConfig {
     /// Messages a subscriber may be behind before it misses some and is told how many, and messages that wait
     /// for one peer. Default: 1024.
     pub channel_capacity: usize,
+    /// Bytes of storage that a topic, or a type, keeps for subscribers that are behind, before the oldest frames go and
+    /// those who miss them are told how many; the newest frame is kept in any case. A slice counts as the whole buffer
+    /// that it keeps from the pool, and slices of one buffer that follow on each other as one. Default: `None`, a sixteenth of the pool's byte limit, so that who never receives
+    /// does not use it up for all others; 16 MiB where the pool has none.
+    pub channel_bytes: Option<usize>,
     /// SHA-256 of the contracts file's text: a client sends it first, a server demands it. Default: none, and
     /// no handshake.
     pub schema_digest: Option<[u8; 32]>,
@@ -101,6 +106,7 @@ impl Default for TransportConfig {
             reading: Reading::OneBufferAFrame,
             max_payload: DEFAULT_MAX_PAYLOAD,
             channel_capacity: 1024,
+            channel_bytes: None,
             schema_digest: None,
             unknown_types: UnknownTypes::Reject,
             max_connections: 10_000,
@@ -118,6 +124,17 @@ impl Default for TransportConfig {
                 user_timeout: Duration::from_secs(24),
             }),
         }
+    }
+}
+
+impl TransportConfig {
+    /// What a channel keeps, in bytes of storage.
+    pub(super) fn channel_byte_limit(&self) -> usize {
+        let of_the_pool = match self.buffer_pool.byte_limit() {
+            usize::MAX => 16 << 20,
+            limit => limit / 16,
+        };
+        self.channel_bytes.unwrap_or(of_the_pool)
     }
 }
 

@@ -171,7 +171,8 @@ impl fmt::Display for RecvError {
         match self {
             Self::Lagged(missed) => write!(
                 f,
-                "the subscriber fell behind and missed {missed} frames; receive faster or raise channel_capacity"
+                "the subscriber fell behind and missed {missed} frames; receive faster or raise channel_capacity or \
+                 channel_bytes"
             ),
             Self::Malformed(error) => write!(f, "a payload that is no message of its type: {error}"),
             Self::Closed => f.write_str("the transport is closed"),

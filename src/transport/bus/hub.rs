@@ -70,7 +70,7 @@ impl Hub {
         let classes = if config.buffer_pool_enabled { config.buffer_pool.clone() } else { no_pool() };
         let shared = Shared {
             pool: BufferPool::new(classes),
-            topics: Topics::new(config.channel_capacity),
+            topics: Topics::new(&config),
             counters: Counters::default(),
             peers: Mutex::new(Some(Vec::new())),
             last_id: Count::default(),
