@@ -2,10 +2,11 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
 use std::ops::Deref;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, broadcast};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::config::TransportConfig;
 use super::connection::{Connection, Role};
@@ -22,6 +23,8 @@ use crate::transport::DrainReport;
 
 /// Events that an observer may be behind.
 const EVENTS: usize = 256;
+/// Between two lines of the log about memory that is used up: it fails for many at once.
+const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// Topics, a pool and any number of connections: what every transport is, without its listener.
 ///
@@ -43,6 +46,8 @@ pub(super) struct Shared {
     /// Another phase has begun, or the last peer has gone.
     changed: Notify,
     events: broadcast::Sender<ConnectionEvent>,
+    /// When the log was last told that memory is used up.
+    warned: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
@@ -100,6 +105,7 @@ impl Hub {
             peers: Mutex::default(),
             changed: Notify::new(),
             events: broadcast::Sender::new(EVENTS),
+            warned: Mutex::default(),
             config,
         };
         Self { shared: Arc::new(shared) }
@@ -322,6 +328,14 @@ impl Shared {
 
     /// Names in the log who holds most of the pool.
     fn memory_failed(&self) {
+        let now = Instant::now();
+        {
+            let mut warned = self.warned.lock();
+            if warned.is_some_and(|before| now.duration_since(before) < WARN_EVERY) {
+                return;
+            }
+            *warned = Some(now);
+        }
         let peers = self.all();
         if let Some(greediest) = peers.iter().max_by_key(|peer| peer.held.load(Ordering::Relaxed)) {
             tracing::warn!(greediest = %greediest.info(), "the pool's limit is used up");
