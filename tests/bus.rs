@@ -491,3 +491,46 @@ async fn what_is_received_and_what_is_missed_is_all() {
     }
     assert_eq!(hub.buffer_pool_stats().currently_in_use, 0);
 }
+
+/// The same id as [`CounterUpdate`], and whatever else.
+struct Twin<const SIZE: usize, const ELSEWHERE: bool>;
+
+impl<const SIZE: usize, const ELSEWHERE: bool> Message for Twin<SIZE, ELSEWHERE> {
+    const TYPE_ID: u16 = CounterUpdate::TYPE_ID;
+    const TOPIC: &'static str = if ELSEWHERE { "elsewhere" } else { CounterUpdate::TOPIC };
+    const MAX_SIZE: usize = SIZE;
+    type View<'a> = ();
+
+    fn encode(&self, _: &mut impl bytes::BufMut) {}
+
+    fn view(_: &[u8]) -> Result<(), MessageError> {
+        Ok(())
+    }
+}
+
+#[test]
+#[should_panic(expected = "message type 1002 is in the topic \"examples\"")]
+fn one_id_in_two_topics_is_a_mistake() {
+    let hub = Hub::new(TransportConfig::default());
+    hub.declare::<CounterUpdate>();
+    hub.declare::<Twin<16, true>>();
+}
+
+#[test]
+#[should_panic(expected = "with 16 bytes at most")]
+fn one_id_of_two_sizes_is_a_mistake() {
+    let hub = Hub::new(TransportConfig::default());
+    hub.declare::<CounterUpdate>();
+    let _ = hub.publisher::<Twin<17, false>>();
+}
+
+#[tokio::test]
+async fn one_type_may_be_looked_at_in_two_ways() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let (mut counters, mut others) =
+        (server.subscriber::<CounterUpdate>(), server.subscriber::<Twin<16, false>>());
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    client.publisher().publish(&counter(1)).await.unwrap();
+    assert_eq!(counters.recv().await.unwrap().view(), counter(1));
+    others.recv().await.unwrap();
+}

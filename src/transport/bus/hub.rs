@@ -112,6 +112,10 @@ impl Hub {
     }
 
     /// Sends messages of the type to every peer.
+    ///
+    /// # Panics
+    ///
+    /// As [`declare`](Self::declare).
     #[must_use]
     pub fn publisher<M: Message>(&self) -> Publisher<M> {
         self.declare::<M>();
@@ -119,12 +123,20 @@ impl Hub {
     }
 
     /// Gets messages of the type from every peer, from now on.
+    ///
+    /// # Panics
+    ///
+    /// As [`declare`](Self::declare).
     #[must_use]
     pub fn subscriber<M: Message>(&self) -> Subscriber<M> {
         self.shared.topics.subscribe()
     }
 
     /// Gets all frames of the message's topic, of whatever type, from now on.
+    ///
+    /// # Panics
+    ///
+    /// As [`declare`](Self::declare).
     #[must_use]
     pub fn topic_subscriber<M: Message>(&self) -> FrameSubscriber {
         self.shared.topics.subscribe_to_topic::<M>()
@@ -138,6 +150,12 @@ impl Hub {
     }
 
     /// From now on frames of the type are no unknown ones, even if nobody subscribes to them.
+    ///
+    /// # Panics
+    ///
+    /// If the hub knows the [`TYPE_ID`](Message::TYPE_ID) with another [`TOPIC`](Message::TOPIC) or
+    /// [`MAX_SIZE`](Message::MAX_SIZE): two types with one id, which is a mistake in the program. Two that agree in both
+    /// are views of the same messages.
     pub fn declare<M: Message>(&self) {
         self.shared.topics.declare::<M>();
     }

@@ -1,3 +1,4 @@
+use std::any::type_name;
 use std::borrow::Borrow;
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
@@ -36,8 +37,38 @@ struct Limits {
 #[derive(Default)]
 struct Known {
     by_name: HashMap<&'static str, Arc<Channel>>,
-    by_type: HashMap<u16, Route>,
+    by_type: HashMap<u16, (Declared, Route)>,
     closed: bool,
+}
+
+/// What was said of a type when it was named first.
+#[derive(Clone, Copy)]
+struct Declared {
+    topic: &'static str,
+    max_size: usize,
+    by: &'static str,
+}
+
+impl Declared {
+    fn of<M: Message>() -> Self {
+        Self { topic: M::TOPIC, max_size: M::MAX_SIZE, by: type_name::<M>() }
+    }
+
+    /// No input gets here: whoever gives one id to two types has made a mistake, that would show as messages in the
+    /// wrong topic.
+    fn agrees_with(&self, other: &Self, type_id: u16) {
+        assert!(
+            (self.topic, self.max_size) == (other.topic, other.max_size),
+            "message type {type_id} is in the topic {:?} with {} bytes at most by {}, and in {:?} with {} by {}: \
+             give one of them another TYPE_ID",
+            self.topic,
+            self.max_size,
+            self.by,
+            other.topic,
+            other.max_size,
+            other.by,
+        );
+    }
 }
 
 /// Where the frames of one type go. Channels of their own, so that who waits for one type is not woken for
@@ -55,6 +86,10 @@ impl Topics {
     }
 
     /// From now on frames of the type are known.
+    ///
+    /// # Panics
+    ///
+    /// If the type was declared before with another topic or size.
     pub(super) fn declare<M: Message>(&self) -> Route {
         let mut known = self.known.lock();
         let channel = || Arc::new(Channel::new(self.limits));
@@ -64,12 +99,21 @@ impl Topics {
             route.topic.close();
             return route;
         }
+        let declared = Declared::of::<M>();
+        if let Some((first, route)) = known.by_type.get(&M::TYPE_ID) {
+            let (first, route) = (*first, route.clone());
+            drop(known);
+            first.agrees_with(&declared, M::TYPE_ID);
+            return route;
+        }
         let topic = Arc::clone(known.by_name.entry(M::TOPIC).or_insert_with(channel));
-        known.by_type.entry(M::TYPE_ID).or_insert_with(|| Route { own: channel(), topic }).clone()
+        let route = Route { own: channel(), topic };
+        known.by_type.insert(M::TYPE_ID, (declared, route.clone()));
+        route
     }
 
     pub(super) fn route(&self, type_id: u16) -> Option<Route> {
-        self.known.lock().by_type.get(&type_id).cloned()
+        self.known.lock().by_type.get(&type_id).map(|(_, route)| route.clone())
     }
 
     /// Whether no type was named yet.
@@ -97,7 +141,7 @@ impl Topics {
     pub(super) fn close(&self) {
         let mut known = self.known.lock();
         known.closed = true;
-        let routes = known.by_type.values().flat_map(|route| [&route.own, &route.topic]);
+        let routes = known.by_type.values().flat_map(|(_, route)| [&route.own, &route.topic]);
         routes.chain([&self.opaque]).for_each(|channel| channel.close());
     }
 }
