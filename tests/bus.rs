@@ -159,7 +159,7 @@ async fn topics_carry_all_their_types() {
 #[tokio::test]
 async fn frames_of_unknown_types_are_refused_skipped_or_passed() {
     for policy in [UnknownTypes::Reject, UnknownTypes::Skip, UnknownTypes::PassThrough] {
-        let config = TransportConfig { unknown_types: policy, ..TransportConfig::default() };
+        let config = TransportConfig { unknown_types: Some(policy), ..TransportConfig::default() };
         let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
         let (mut counters, mut opaque, mut events) =
             (server.subscriber::<CounterUpdate>(), server.opaque_subscriber(), server.events());
@@ -533,4 +533,61 @@ async fn one_type_may_be_looked_at_in_two_ways() {
     client.publisher().publish(&counter(1)).await.unwrap();
     assert_eq!(counters.recv().await.unwrap().view(), counter(1));
     others.recv().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_takes_more_than_it_asked_for() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    let mut counters = client.subscriber::<CounterUpdate>();
+    until(|| server.stats().open == 1).await;
+    server.publisher().publish(&text("not asked for")).await.unwrap();
+    server.publisher().publish(&counter(1)).await.unwrap();
+    assert_eq!(timeout(SOON, counters.recv()).await.expect("it was lost").unwrap().view(), counter(1));
+    assert_eq!((client.stats().skipped_frames, client.stats().opened), (1, 1));
+}
+
+#[tokio::test]
+async fn a_server_takes_no_more_than_it_named() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let mut events = server.events();
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    client.publisher().publish(&text("nothing is named")).await.unwrap();
+    events.recv().await.unwrap();
+    let ConnectionEvent::Ended { error, .. } = events.recv().await.unwrap() else { panic!("not its end") };
+    assert_eq!(error, Some(ConnectionErrorKind::UnknownType(TextMessage::TYPE_ID)));
+}
+
+/// Each side speaks as soon as it can; nobody names a type after that.
+#[tokio::test]
+async fn who_brings_its_hub_misses_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hub = Hub::new(TransportConfig::default());
+    let mut counters = hub.subscriber::<CounterUpdate>();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut payload = Vec::new();
+        counter(1).encode(&mut payload);
+        millpond::transport::write_frame(&mut socket, CounterUpdate::TYPE_ID, &payload).await.unwrap();
+        socket
+    });
+    let client = TcpTransport::connect_hub(address, hub).await.unwrap();
+    until(|| client.stats().received_frames == 1).await;
+    assert_eq!(counters.recv().await.unwrap().view(), counter(1));
+    drop(server.await.unwrap());
+
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::new(TransportConfig::default());
+    let mut counters = hub.subscriber::<CounterUpdate>();
+    let server = UnixTransport::bind_hub(folder.path().join("s"), hub.clone()).await.unwrap();
+    let client =
+        UnixTransport::connect_hub(server.local_addr(), Hub::new(TransportConfig::default())).await.unwrap();
+    client.publisher().publish(&counter(2)).await.unwrap();
+    until(|| server.stats().received_frames == 1).await;
+    assert_eq!(counters.recv().await.unwrap().view(), counter(2));
+    server.shutdown().await;
+    let late = TcpTransport::bind_hub("127.0.0.1:0", hub).await.unwrap();
+    assert!(late.publisher().publish(&counter(3)).await.is_err());
+    timeout(SOON, late.shutdown()).await.unwrap();
 }

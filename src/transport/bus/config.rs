@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::connection::Role;
 use crate::frame::Reading;
 use crate::frame::tlv::{DEFAULT_MAX_PAYLOAD, HEADER_LEN};
 use crate::pool::BufferPoolConfig;
@@ -33,9 +34,10 @@ pub struct TransportConfig {
     /// SHA-256 of the contracts file's text: a client sends it first, a server demands it. Default: none, and
     /// no handshake.
     pub schema_digest: Option<[u8; 32]>,
-    /// What becomes of a frame whose type nobody named. Default: the connection is closed; until the first type is
-    /// named, frames are skipped.
-    pub unknown_types: UnknownTypes,
+    /// What becomes of a frame whose type nobody named. Default: `None`, by who asked for the connection. A server
+    /// rejects: it protects itself from its clients. A client skips: it went to a server that it trusts, which may
+    /// well publish more than this client wants. A stream that a hub serves counts as one that came to a server.
+    pub unknown_types: Option<UnknownTypes>,
     /// Connections of a server at once, at most; the system's accept queue holds the next. Default: 10 000,
     /// below the 20 480 descriptors that many systems allow.
     pub max_connections: usize,
@@ -64,11 +66,10 @@ pub struct TransportConfig {
 
 /// What becomes of a frame whose type no publisher, subscriber or
 /// [`declare`](crate::transport::Hub::declare) named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownTypes {
     /// The connection is closed.
-    #[default]
     Reject,
     /// The frame is dropped, and counted.
     Skip,
@@ -108,7 +109,7 @@ impl Default for TransportConfig {
             channel_capacity: 1024,
             channel_bytes: None,
             schema_digest: None,
-            unknown_types: UnknownTypes::Reject,
+            unknown_types: None,
             max_connections: 10_000,
             connect_timeout: Duration::from_secs(10),
             first_byte_timeout: None,
@@ -128,6 +129,14 @@ impl Default for TransportConfig {
 }
 
 impl TransportConfig {
+    /// What becomes of frames of unknown types on that side of a connection.
+    pub(super) fn unknown_types_of(&self, role: Role) -> UnknownTypes {
+        self.unknown_types.unwrap_or(match role {
+            Role::Server => UnknownTypes::Reject,
+            Role::Client => UnknownTypes::Skip,
+        })
+    }
+
     /// What a channel keeps, in bytes of storage.
     pub(super) fn channel_byte_limit(&self) -> usize {
         let of_the_pool = match self.buffer_pool.byte_limit() {

@@ -249,14 +249,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             route.deliver(frame);
             return Ok(());
         }
-        match (self.shared.topics.route(type_id), self.shared.config.unknown_types) {
+        match (self.shared.topics.route(type_id), self.shared.config.unknown_types_of(self.role)) {
             (Some(route), _) => {
                 route.deliver(frame);
                 self.route = Some((type_id, route));
-            }
-            // Who has named no type yet is about to: a client that has just connected.
-            (None, UnknownTypes::Reject) if self.shared.topics.is_empty() => {
-                self.shared.counters.skipped_frames.add(1);
             }
             (None, UnknownTypes::Reject) => return Err(ConnectionError(Cause::UnknownType(type_id))),
             (None, UnknownTypes::Skip) => self.shared.counters.skipped_frames.add(1),

@@ -136,7 +136,19 @@ impl Transport<Tcp> {
     ///
     /// As [`bind`](Self::bind).
     pub async fn bind_with(address: impl fmt::Display, config: TransportConfig) -> Result<Self, Error> {
-        Self::listen(Endpoint::Tcp(address.to_string()), config).await
+        Self::bind_hub(address, Hub::new(config)).await
+    }
+
+    /// Listens with a hub, which is asked for its subscribers before: they get all from the first frame on.
+    ///
+    /// The hub ends with this transport, and with it whatever else it serves. A hub that is shut down already has
+    /// nobody connect.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_hub(address: impl fmt::Display, hub: Hub) -> Result<Self, Error> {
+        Self::listen(Endpoint::Tcp(address.to_string()), hub).await
     }
 
     /// Connects to `host:port`, with the defaults, and again whenever the connection breaks.
@@ -155,7 +167,19 @@ impl Transport<Tcp> {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(address: impl fmt::Display, config: TransportConfig) -> Result<Self, Error> {
-        Self::reach(Endpoint::Tcp(address.to_string()), config).await
+        Self::connect_hub(address, Hub::new(config)).await
+    }
+
+    /// Connects with a hub, which is asked for its subscribers before: they get all from the first frame on.
+    ///
+    /// The hub ends with this transport, and with it whatever else it serves. Of a hub that is shut down already the
+    /// connection ends at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_hub(address: impl fmt::Display, hub: Hub) -> Result<Self, Error> {
+        Self::reach(Endpoint::Tcp(address.to_string()), hub).await
     }
 
     /// Where it listens; of a client, its end of the first connection.
@@ -198,7 +222,19 @@ impl Transport<Unix> {
     ///
     /// As [`bind`](Self::bind).
     pub async fn bind_with(path: impl AsRef<Path>, config: TransportConfig) -> Result<Self, Error> {
-        Self::listen(Endpoint::Unix(path.as_ref().to_owned()), config).await
+        Self::bind_hub(path, Hub::new(config)).await
+    }
+
+    /// Listens with a hub, which is asked for its subscribers before: they get all from the first frame on.
+    ///
+    /// The hub ends with this transport, and with it whatever else it serves. A hub that is shut down already has
+    /// nobody connect.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_hub(path: impl AsRef<Path>, hub: Hub) -> Result<Self, Error> {
+        Self::listen(Endpoint::Unix(path.as_ref().to_owned()), hub).await
     }
 
     /// Connects to a path, with the defaults, and again whenever the connection breaks.
@@ -217,7 +253,19 @@ impl Transport<Unix> {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(path: impl AsRef<Path>, config: TransportConfig) -> Result<Self, Error> {
-        Self::reach(Endpoint::Unix(path.as_ref().to_owned()), config).await
+        Self::connect_hub(path, Hub::new(config)).await
+    }
+
+    /// Connects with a hub, which is asked for its subscribers before: they get all from the first frame on.
+    ///
+    /// The hub ends with this transport, and with it whatever else it serves. Of a hub that is shut down already the
+    /// connection ends at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_hub(path: impl AsRef<Path>, hub: Hub) -> Result<Self, Error> {
+        Self::reach(Endpoint::Unix(path.as_ref().to_owned()), hub).await
     }
 
     /// The path of the socket file.
@@ -231,9 +279,8 @@ impl Transport<Unix> {
 }
 
 impl<K> Transport<K> {
-    async fn listen(endpoint: Endpoint, config: TransportConfig) -> Result<Self, Error> {
+    async fn listen(endpoint: Endpoint, hub: Hub) -> Result<Self, Error> {
         let listener = Listener::bind(&endpoint).await?;
-        let hub = Hub::new(config);
         let endpoint = listener.local_endpoint().clone();
         let local = match &endpoint {
             Endpoint::Tcp(address) => address.parse().ok(),
@@ -243,13 +290,12 @@ impl<K> Transport<K> {
         Ok(Self::new(hub, endpoint, local, serving))
     }
 
-    async fn reach(endpoint: Endpoint, config: TransportConfig) -> Result<Self, Error> {
-        let stream = Stream::connect(&endpoint, config.connect_timeout).await?;
+    async fn reach(endpoint: Endpoint, hub: Hub) -> Result<Self, Error> {
+        let stream = Stream::connect(&endpoint, hub.shared.config.connect_timeout).await?;
         let local = match &stream {
             Stream::Tcp(stream) => stream.local_addr().ok(),
             Stream::Unix(_) => None,
         };
-        let hub = Hub::new(config);
         let client = Client::new(hub.clone(), endpoint.clone());
         let serving = async move {
             if let Some(client) = client {

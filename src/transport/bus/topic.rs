@@ -116,11 +116,6 @@ impl Topics {
         self.known.lock().by_type.get(&type_id).map(|(_, route)| route.clone())
     }
 
-    /// Whether no type was named yet.
-    pub(super) fn is_empty(&self) -> bool {
-        self.known.lock().by_type.is_empty()
-    }
-
     pub(super) fn deliver_opaque(&self, frame: Frame) {
         self.opaque.send(frame, |frame| frame);
     }
@@ -507,6 +502,26 @@ mod tests {
         assert_eq!(take(&mut subscriber), Some(Err(RecvError::Lagged(2))));
         assert_eq!(take(&mut subscriber), Some(Ok(2)));
         assert_eq!(take(&mut subscriber), Some(Err(RecvError::Closed)));
+    }
+
+    /// Whoever comes, goes, or is behind: nothing is left, and nothing is counted that is gone.
+    #[test]
+    fn subscribers_come_and_go() {
+        let (channel, pool) = (channel(8, 2000), pool(300));
+        std::thread::scope(|threads| {
+            for _ in 0..2 {
+                threads.spawn(|| (0..20_000).for_each(|id| send(&channel, &pool, id)));
+                threads.spawn(|| {
+                    for round in 0..2000 {
+                        let mut subscriber = FrameSubscriber::new(Arc::clone(&channel));
+                        (0..round % 20).for_each(|_| drop(take(&mut subscriber)));
+                    }
+                });
+            }
+        });
+        let ring = channel.ring.lock();
+        assert_eq!((ring.bytes, ring.kept.len(), ring.subscribers), (0, 0, 0));
+        assert_eq!(pool.stats().currently_in_use, 0);
     }
 
     #[test]
