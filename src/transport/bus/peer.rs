@@ -232,3 +232,52 @@ impl fmt::Display for ConnectionInfo {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use super::{BATCH, Peer, Stop};
+    use crate::frame::tlv::Frame;
+    use crate::pool::{BufferPool, BufferPoolConfig};
+    use crate::sync::Count;
+
+    #[derive(Default)]
+    struct Wakes(Count);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.add(1);
+        }
+    }
+
+    #[test]
+    fn a_connection_is_woken_for_what_it_waits_for() {
+        let pool = BufferPool::new(BufferPoolConfig::messages());
+        let peer = Peer::new(1, "peer".to_owned(), 2 * BATCH);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let take = |room| {
+            let mut taken = 0;
+            let stop = peer.poll_take(&mut Context::from_waker(&waker), room, |_| 1, |_| taken += 1);
+            (stop, taken)
+        };
+        let offer = || peer.offer(&Frame { type_id: 1, payload: pool.acquire(1).into_shared() });
+        assert_eq!((take(BATCH + 2), wakes.0.get()), ((Poll::Pending, 0), 0));
+        assert_eq!((offer(), wakes.0.get()), (true, 1));
+        // Nobody waits for the others before all were taken.
+        assert!((1..2 * BATCH).all(|_| offer()));
+        assert!(!offer());
+        assert_eq!(take(BATCH + 2), (Poll::Ready(Stop::No), BATCH + 2));
+        assert_eq!(take(0), (Poll::Pending, 0));
+        assert_eq!((offer(), wakes.0.get()), (true, 1));
+        peer.drain();
+        assert_eq!((offer(), wakes.0.get()), (false, 2));
+        assert_eq!(take(0), (Poll::Ready(Stop::Drain), 0));
+        peer.close();
+        peer.drain();
+        assert_eq!((take(1), wakes.0.get()), ((Poll::Ready(Stop::Cut), 0), 3));
+        assert_eq!(pool.stats().currently_in_use, 0);
+    }
+}

@@ -514,7 +514,9 @@ mod tests {
                 threads.spawn(|| {
                     for round in 0..2000 {
                         let mut subscriber = FrameSubscriber::new(Arc::clone(&channel));
-                        (0..round % 20).for_each(|_| drop(take(&mut subscriber)));
+                        for _ in 0..round % 20 {
+                            let _ = take(&mut subscriber);
+                        }
                     }
                 });
             }
