@@ -214,3 +214,34 @@ async fn a_pause_beyond_the_clock_never_ends() {
     assert_eq!(client.publisher().publish(&counter(1)).await, Ok(1));
     timeout(SOON, client.shutdown()).await.unwrap();
 }
+
+/// As many of them as could keep all of the runtime's threads busy.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_publishes_without_end_is_told_of_it() {
+    let config = TransportConfig { channel_capacity: 16, ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    let config = TransportConfig { reconnect: None, ..TransportConfig::default() };
+    let client = TcpTransport::connect_with(server.local_addr(), config).await.unwrap();
+    while server.stats().open == 0 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    let mut publishing = Vec::new();
+    for _ in 0..3 {
+        let publisher = server.publisher::<Blob>();
+        publishing.push(tokio::spawn(async move {
+            loop {
+                if let Err(error) = publisher.publish(&Blob).await {
+                    return error;
+                }
+            }
+        }));
+    }
+    while client.stats().received_frames < 100 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    let report = server.shutdown().await;
+    assert_eq!((report.drained, report.cut), (1, 0));
+    for publisher in publishing {
+        assert_eq!(publisher.await.unwrap(), PublishError::Closed);
+    }
+}

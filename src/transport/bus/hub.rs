@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::{Notify, broadcast};
+use tokio::task::coop::consume_budget;
 use tokio::time::{Instant, timeout};
 
 use super::config::TransportConfig;
@@ -64,9 +65,9 @@ struct Peers {
 enum Phase {
     #[default]
     Open,
-    /// No connection begins, and those that are there end.
+    /// No connection begins, and those that are there end. Publishers are told that it is over.
     Draining,
-    /// Publishers and subscribers are told that it is over.
+    /// Subscribers are told that it is over.
     Closed,
 }
 
@@ -171,6 +172,8 @@ impl Hub {
     ///
     /// As [`Publisher::publish`].
     pub async fn forward(&self, frame: Frame) -> Result<usize, PublishError> {
+        // Who is held up by nobody, as nobody is there, lets other tasks have their turn all the same.
+        consume_budget().await;
         // Most often there is one at most: then nothing is allocated.
         let (mut first, mut others) = (None, Vec::new());
         let mut reached = self.shared.offer(&frame, |peer| match first {
@@ -207,8 +210,8 @@ impl Hub {
 
     /// Lets every connection send what waits for it and receive what its peer still sends, and tells the peer; cuts
     /// those that have not ended by [`drain_timeout`](TransportConfig::drain_timeout), with
-    /// [`ConnectionErrorKind::Cut`]. From its beginning no connection begins, and a transport of this hub neither listens
-    /// nor connects again; at its end publishers and subscribers are told that the hub is closed, when they have
+    /// [`ConnectionErrorKind::Cut`]. From its beginning no connection begins, a transport of this hub neither listens
+    /// nor connects again, and publishers are told that the hub is closed; at its end subscribers are, when they have
     /// received what is there.
     ///
     /// # Cancel safety
@@ -267,7 +270,7 @@ impl Shared {
         }
         let peers = {
             let peers = self.peers.lock();
-            if peers.phase == Phase::Closed {
+            if peers.phase != Phase::Open {
                 return Err(PublishError::Closed);
             }
             Arc::clone(&peers.all)
