@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use millpond::frame::{Message, Reading, tlv};
+use millpond::frame::{Message, MessageError, Reading, tlv};
 use millpond::transport::{
     ConnectionErrorKind, ConnectionEvent, Hub, RecvError, TcpTransport, TransportConfig, UnixTransport,
     UnknownTypes,
@@ -24,6 +24,28 @@ fn counter(value: i32) -> CounterUpdate {
 
 fn text(content: &str) -> TextMessage {
     TextMessage { sender: "someone".to_owned(), content: content.to_owned(), timestamp: 5 }
+}
+
+/// Bytes of any length.
+struct Large(Vec<u8>);
+
+impl Message for Large {
+    const TYPE_ID: u16 = 1;
+    const TOPIC: &'static str = "large";
+    const MAX_SIZE: usize = 8 << 20;
+    type View<'a> = &'a [u8];
+
+    fn encoded_len(&self) -> usize {
+        self.0.len()
+    }
+
+    fn encode(&self, out: &mut impl bytes::BufMut) {
+        out.put_slice(&self.0);
+    }
+
+    fn view(payload: &[u8]) -> Result<&[u8], MessageError> {
+        Ok(payload)
+    }
 }
 
 /// Until the condition holds.
@@ -137,7 +159,7 @@ async fn topics_carry_all_their_types() {
 #[tokio::test]
 async fn frames_of_unknown_types_are_refused_skipped_or_passed() {
     for policy in [UnknownTypes::Reject, UnknownTypes::Skip, UnknownTypes::PassThrough] {
-        let config = TransportConfig { unknown_types: policy, ..TransportConfig::default() };
+        let config = TransportConfig { unknown_types: Some(policy), ..TransportConfig::default() };
         let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
         let (mut counters, mut opaque, mut events) =
             (server.subscriber::<CounterUpdate>(), server.opaque_subscriber(), server.events());
@@ -291,22 +313,6 @@ async fn any_stream_can_be_served() {
 
 #[tokio::test]
 async fn a_large_message_goes_both_ways() {
-    struct Large(Vec<u8>);
-    impl Message for Large {
-        const TYPE_ID: u16 = 1;
-        const TOPIC: &'static str = "large";
-        const MAX_SIZE: usize = 8 << 20;
-        type View<'a> = &'a [u8];
-        fn encoded_len(&self) -> usize {
-            self.0.len()
-        }
-        fn encode(&self, out: &mut impl bytes::BufMut) {
-            out.put_slice(&self.0);
-        }
-        fn view(payload: &[u8]) -> Result<&[u8], millpond::frame::MessageError> {
-            Ok(payload)
-        }
-    }
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let mut down = server.subscriber::<Large>();
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
@@ -372,4 +378,216 @@ async fn a_client_without_its_server_can_be_shut_down() {
     while !matches!(events.recv().await.unwrap(), ConnectionEvent::Ended { .. }) {}
     let report = timeout(SOON, client.shutdown()).await.unwrap();
     assert_eq!((report.drained, report.cut), (0, 0));
+}
+
+/// A pool of 1 MiB, with classes up to 16 KiB and a header.
+fn small_pool() -> BufferPoolConfig {
+    let classes = BufferPoolConfig::powers_of_two_and(tlv::HEADER_LEN, 128..=16 * 1024).unwrap();
+    classes.to_builder().thread_cache_bytes(0).byte_limit(1 << 20).build().unwrap()
+}
+
+#[tokio::test]
+async fn who_never_receives_starves_nobody() {
+    let config = TransportConfig { buffer_pool: small_pool(), ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    let (mut stuck, mut topic) = (server.subscriber::<Large>(), server.topic_subscriber::<Large>());
+    let (mut works, mut counters) = (server.subscriber::<Large>(), server.subscriber::<CounterUpdate>());
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    for n in 0..200_u8 {
+        client.publisher().publish(&Large(vec![n; 16 * 1024])).await.unwrap();
+        let received = timeout(SOON, works.recv()).await.expect("the pool is used up").unwrap();
+        assert_eq!(received.first(), Some(&n));
+        drop(received);
+        let kept = server.buffer_pool_stats().currently_in_use;
+        assert!(kept <= 8, "{kept} buffers are in use");
+    }
+    let other = TcpTransport::connect(server.local_addr()).await.unwrap();
+    other.publisher().publish(&counter(1)).await.unwrap();
+    assert_eq!(timeout(SOON, counters.recv()).await.unwrap().unwrap().view(), counter(1));
+
+    // A sixteenth of 1 MiB is three of 16 KiB and a header.
+    assert_eq!(stuck.recv().await.unwrap_err(), RecvError::Lagged(197));
+    assert_eq!(topic.recv().await.unwrap_err(), RecvError::Lagged(197));
+    for n in 197..200 {
+        assert_eq!(stuck.recv().await.unwrap().first(), Some(&n));
+    }
+    until(|| server.buffer_pool_stats().currently_in_use == 3).await;
+    drop(topic);
+    until(|| server.buffer_pool_stats().currently_in_use == 0).await;
+    assert_eq!(server.stats().failed(), 0);
+}
+
+#[tokio::test]
+async fn who_goes_releases_what_only_it_had_not_received() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let (stuck, mut half, mut quick) = (
+        server.subscriber::<TextMessage>(),
+        server.subscriber::<TextMessage>(),
+        server.subscriber::<TextMessage>(),
+    );
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    for n in 0..8 {
+        client.publisher().publish(&text(&n.to_string())).await.unwrap();
+        quick.recv().await.unwrap();
+    }
+    for _ in 0..5 {
+        half.recv().await.unwrap();
+    }
+    until(|| server.buffer_pool_stats().currently_in_use == 8).await;
+    drop(stuck);
+    assert_eq!(server.buffer_pool_stats().currently_in_use, 3);
+    let mut late = server.subscriber::<TextMessage>();
+    drop(half);
+    assert_eq!(server.buffer_pool_stats().currently_in_use, 0);
+    client.publisher().publish(&text("later")).await.unwrap();
+    assert_eq!(late.recv().await.unwrap().view().content, "later");
+}
+
+/// Whoever is behind, what it received and what it was told that it missed is all there was.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_received_and_what_is_missed_is_all() {
+    const CLIENTS: u64 = 4;
+    const MESSAGES: u64 = 3000;
+    let config = TransportConfig { channel_capacity: 16, ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    let mut receiving = Vec::new();
+    for pause in [0, 1, 7, 50] {
+        let mut counters = server.subscriber::<CounterUpdate>();
+        receiving.push(tokio::spawn(async move {
+            let (mut received, mut missed) = (0, 0);
+            loop {
+                match counters.recv().await {
+                    Ok(_) => received += 1,
+                    Err(RecvError::Lagged(frames)) => missed += frames,
+                    Err(error) => break assert_eq!(error, RecvError::Closed),
+                }
+                for _ in 0..pause {
+                    tokio::task::yield_now().await;
+                }
+            }
+            (received, missed)
+        }));
+    }
+    let address = server.local_addr();
+    let sending: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            tokio::spawn(async move {
+                let client = TcpTransport::connect(address).await.unwrap();
+                for value in 0..MESSAGES as i32 {
+                    client.publisher().publish(&counter(value)).await.unwrap();
+                }
+                client.shutdown().await
+            })
+        })
+        .collect();
+    for client in sending {
+        client.await.unwrap();
+    }
+    let hub = (*server).clone();
+    server.shutdown().await;
+    for subscriber in receiving {
+        let (received, missed) = timeout(SOON, subscriber).await.unwrap().unwrap();
+        assert_eq!(received + missed, CLIENTS * MESSAGES, "{received} and {missed}");
+    }
+    assert_eq!(hub.buffer_pool_stats().currently_in_use, 0);
+}
+
+/// The same id as [`CounterUpdate`], and whatever else.
+struct Twin<const SIZE: usize, const ELSEWHERE: bool>;
+
+impl<const SIZE: usize, const ELSEWHERE: bool> Message for Twin<SIZE, ELSEWHERE> {
+    const TYPE_ID: u16 = CounterUpdate::TYPE_ID;
+    const TOPIC: &'static str = if ELSEWHERE { "elsewhere" } else { CounterUpdate::TOPIC };
+    const MAX_SIZE: usize = SIZE;
+    type View<'a> = ();
+
+    fn encode(&self, _: &mut impl bytes::BufMut) {}
+
+    fn view(_: &[u8]) -> Result<(), MessageError> {
+        Ok(())
+    }
+}
+
+#[test]
+#[should_panic(expected = "message type 1002 is in the topic \"examples\"")]
+fn one_id_in_two_topics_is_a_mistake() {
+    let hub = Hub::new(TransportConfig::default());
+    hub.declare::<CounterUpdate>();
+    hub.declare::<Twin<16, true>>();
+}
+
+#[test]
+#[should_panic(expected = "with 16 bytes at most")]
+fn one_id_of_two_sizes_is_a_mistake() {
+    let hub = Hub::new(TransportConfig::default());
+    hub.declare::<CounterUpdate>();
+    let _ = hub.publisher::<Twin<17, false>>();
+}
+
+#[tokio::test]
+async fn one_type_may_be_looked_at_in_two_ways() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let (mut counters, mut others) =
+        (server.subscriber::<CounterUpdate>(), server.subscriber::<Twin<16, false>>());
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    client.publisher().publish(&counter(1)).await.unwrap();
+    assert_eq!(counters.recv().await.unwrap().view(), counter(1));
+    others.recv().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_takes_more_than_it_asked_for() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    let mut counters = client.subscriber::<CounterUpdate>();
+    until(|| server.stats().open == 1).await;
+    server.publisher().publish(&text("not asked for")).await.unwrap();
+    server.publisher().publish(&counter(1)).await.unwrap();
+    assert_eq!(timeout(SOON, counters.recv()).await.expect("it was lost").unwrap().view(), counter(1));
+    assert_eq!((client.stats().skipped_frames, client.stats().opened), (1, 1));
+}
+
+#[tokio::test]
+async fn a_server_takes_no_more_than_it_named() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let mut events = server.events();
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    client.publisher().publish(&text("nothing is named")).await.unwrap();
+    events.recv().await.unwrap();
+    let ConnectionEvent::Ended { error, .. } = events.recv().await.unwrap() else { panic!("not its end") };
+    assert_eq!(error, Some(ConnectionErrorKind::UnknownType(TextMessage::TYPE_ID)));
+}
+
+/// Each side speaks as soon as it can; nobody names a type after that.
+#[tokio::test]
+async fn who_brings_its_hub_misses_nothing() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hub = Hub::new(TransportConfig::default());
+    let mut counters = hub.subscriber::<CounterUpdate>();
+    let address = listener.local_addr().unwrap();
+    let server = tokio::spawn(async move {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        let mut payload = Vec::new();
+        counter(1).encode(&mut payload);
+        millpond::transport::write_frame(&mut socket, CounterUpdate::TYPE_ID, &payload).await.unwrap();
+        socket
+    });
+    let client = TcpTransport::connect_hub(address, hub).await.unwrap();
+    until(|| client.stats().received_frames == 1).await;
+    assert_eq!(counters.recv().await.unwrap().view(), counter(1));
+    drop(server.await.unwrap());
+
+    let folder = tempfile::tempdir().unwrap();
+    let hub = Hub::new(TransportConfig::default());
+    let mut counters = hub.subscriber::<CounterUpdate>();
+    let server = UnixTransport::bind_hub(folder.path().join("s"), hub.clone()).await.unwrap();
+    let client =
+        UnixTransport::connect_hub(server.local_addr(), Hub::new(TransportConfig::default())).await.unwrap();
+    client.publisher().publish(&counter(2)).await.unwrap();
+    until(|| server.stats().received_frames == 1).await;
+    assert_eq!(counters.recv().await.unwrap().view(), counter(2));
+    server.shutdown().await;
+    let late = TcpTransport::bind_hub("127.0.0.1:0", hub).await.unwrap();
+    assert!(late.publisher().publish(&counter(3)).await.is_err());
+    timeout(SOON, late.shutdown()).await.unwrap();
 }

@@ -3,7 +3,9 @@
 //!
 //! `the_disk_is_full` needs `unshare` and `mount` (util-linux) and user namespaces.
 
+use std::io;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millpond::BufferPoolConfig;
@@ -556,7 +558,7 @@ async fn what_a_peer_sent_before_it_went_is_received() {
         sleep(Duration::from_millis(2)).await;
     }
     for _ in 0..10 {
-        std::io::Write::write_all(&mut socket, &frame(CounterUpdate::TYPE_ID, &[0; 16])).unwrap();
+        io::Write::write_all(&mut socket, &frame(CounterUpdate::TYPE_ID, &[0; 16])).unwrap();
     }
     drop(socket);
     // Nobody is there to write this to.
@@ -583,4 +585,54 @@ async fn a_timeout_beyond_the_clock_never_comes() {
     sleep(SHORT).await;
     socket.write_all(&wire[10..]).await.unwrap();
     timeout(SOON, stage.counters.recv()).await.unwrap().unwrap();
+}
+
+/// Lines of a log, as they are written.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Each of many that the memory fails for at once would say the same.
+#[tokio::test]
+async fn the_log_names_the_greediest_once_a_second() {
+    const WAITING: usize = 100;
+    let log = Log::default();
+    let lines = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || lines.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let classes = BufferPoolConfig::builder().class(8192, 8).thread_cache_bytes(0).byte_limit(4 * 8192);
+    let config = TransportConfig {
+        buffer_pool: classes.build().unwrap(),
+        frame_timeout: SHORT,
+        ..TransportConfig::default()
+    };
+    let mut stage = Stage::new(config).await;
+    let pool = stage.server.buffer_pool().clone();
+    let kept: Vec<_> = std::iter::from_fn(|| pool.try_acquire(8192).ok()).collect();
+    let mut sockets = Vec::new();
+    for _ in 0..WAITING {
+        let mut socket = stage.socket().await;
+        socket.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
+        sockets.push(socket);
+    }
+    let start = Instant::now();
+    for _ in 0..WAITING {
+        assert_eq!(stage.end().await, Some(ConnectionErrorKind::MemoryTimeout));
+    }
+    let seconds = start.elapsed().as_secs() as usize;
+    drop(kept);
+    stage.is_unharmed().await;
+    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let warned = log.lines().filter(|line| line.contains("the pool's limit is used up")).count();
+    assert!((1..=2 + seconds).contains(&warned), "{warned} in {seconds} s\n{log}");
 }

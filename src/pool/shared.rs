@@ -65,6 +65,12 @@ impl PooledBytes {
         slot.storage.capacity().max(slot.core.class_size(slot.class()))
     }
 
+    /// Whether both keep the same storage from the pool.
+    #[cfg(feature = "transport")]
+    pub(crate) fn shares_storage_with(&self, other: &Self) -> bool {
+        self.slot.as_ref().zip(other.slot.as_ref()).is_some_and(|(one, two)| Shared::ptr_eq(one, two))
+    }
+
     /// A handle to a part of the bytes, without a copy. It keeps the whole buffer from its pool: see
     /// [`detach`](Self::detach).
     ///

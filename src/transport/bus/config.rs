@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use super::connection::Role;
 use crate::frame::Reading;
 use crate::frame::tlv::{DEFAULT_MAX_PAYLOAD, HEADER_LEN};
 use crate::pool::BufferPoolConfig;
@@ -25,12 +26,18 @@ pub struct TransportConfig {
     /// Messages a subscriber may be behind before it misses some and is told how many, and messages that wait
     /// for one peer. Default: 1024.
     pub channel_capacity: usize,
+    /// Bytes of storage that a topic, or a type, keeps for subscribers that are behind, before the oldest frames go and
+    /// those who miss them are told how many; the newest frame is kept in any case. A slice counts as the whole buffer
+    /// that it keeps from the pool, and slices of one buffer that follow on each other as one. Default: `None`, a sixteenth of the pool's byte limit, so that who never receives
+    /// does not use it up for all others; 16 MiB where the pool has none.
+    pub channel_bytes: Option<usize>,
     /// SHA-256 of the contracts file's text: a client sends it first, a server demands it. Default: none, and
     /// no handshake.
     pub schema_digest: Option<[u8; 32]>,
-    /// What becomes of a frame whose type nobody named. Default: the connection is closed; until the first type is
-    /// named, frames are skipped.
-    pub unknown_types: UnknownTypes,
+    /// What becomes of a frame whose type nobody named. Default: `None`, by who asked for the connection. A server
+    /// rejects: it protects itself from its clients. A client skips: it went to a server that it trusts, which may
+    /// well publish more than this client wants. A stream that a hub serves counts as one that came to a server.
+    pub unknown_types: Option<UnknownTypes>,
     /// Connections of a server at once, at most; the system's accept queue holds the next. Default: 10 000,
     /// below the 20 480 descriptors that many systems allow.
     pub max_connections: usize,
@@ -59,11 +66,10 @@ pub struct TransportConfig {
 
 /// What becomes of a frame whose type no publisher, subscriber or
 /// [`declare`](crate::transport::Hub::declare) named.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownTypes {
     /// The connection is closed.
-    #[default]
     Reject,
     /// The frame is dropped, and counted.
     Skip,
@@ -101,8 +107,9 @@ impl Default for TransportConfig {
             reading: Reading::OneBufferAFrame,
             max_payload: DEFAULT_MAX_PAYLOAD,
             channel_capacity: 1024,
+            channel_bytes: None,
             schema_digest: None,
-            unknown_types: UnknownTypes::Reject,
+            unknown_types: None,
             max_connections: 10_000,
             connect_timeout: Duration::from_secs(10),
             first_byte_timeout: None,
@@ -118,6 +125,25 @@ impl Default for TransportConfig {
                 user_timeout: Duration::from_secs(24),
             }),
         }
+    }
+}
+
+impl TransportConfig {
+    /// What becomes of frames of unknown types on that side of a connection.
+    pub(super) fn unknown_types_of(&self, role: Role) -> UnknownTypes {
+        self.unknown_types.unwrap_or(match role {
+            Role::Server => UnknownTypes::Reject,
+            Role::Client => UnknownTypes::Skip,
+        })
+    }
+
+    /// What a channel keeps, in bytes of storage.
+    pub(super) fn channel_byte_limit(&self) -> usize {
+        let of_the_pool = match self.buffer_pool.byte_limit() {
+            usize::MAX => 16 << 20,
+            limit => limit / 16,
+        };
+        self.channel_bytes.unwrap_or(of_the_pool)
     }
 }
 

@@ -136,6 +136,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             let (stops, writes) = self.write_or_break(cx);
             (stop, wrote) = (stops, wrote || writes);
         }
+        if stop == Stop::Cut {
+            return Poll::Ready(Err(ConnectionError(Cause::Cut)));
+        }
         if let Some(error) = self.broken.take_if(|_| !self.reads) {
             return Poll::Ready(Err(ConnectionError(Cause::Write(error))));
         }
@@ -174,22 +177,23 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         loop {
             let (mut frames, mut bytes) = (0, 0);
             let (writes, ended) = (&mut self.writes, self.ended);
-            let room = writes.len() < WRITE_AHEAD;
+            let room = WRITE_AHEAD.saturating_sub(writes.len());
             // What waits for a server that ends is for the next connection.
             let goes_on = self.broken.is_none() && (self.reads || self.role == Role::Server);
-            let taken = if !goes_on {
-                Poll::Pending
-            } else {
-                self.peer.poll_take(cx, room, |frame: Frame| {
-                    // After the end nobody can be told any more.
-                    if !ended && let Ok(header) = Header::new(frame.type_id, frame.payload.len()) {
-                        frames += 1;
-                        bytes += HEADER_LEN + frame.payload.len();
-                        writes.push(&header.encode(), frame.payload);
-                    }
-                    writes.len() < WRITE_AHEAD
-                })
+            let wanted = match goes_on {
+                true if ended => usize::MAX,
+                true => room,
+                false => 0,
             };
+            let size = |frame: &Frame| HEADER_LEN + frame.payload.len();
+            let taken = self.peer.poll_take(cx, wanted, size, |frame| {
+                // After the end nobody can be told any more.
+                if !ended && let Ok(header) = Header::new(frame.type_id, frame.payload.len()) {
+                    frames += 1;
+                    bytes += size(&frame);
+                    writes.push(&header.encode(), frame.payload);
+                }
+            });
             if frames > 0 {
                 self.shared.counters.sent_frames.add(frames);
                 self.shared.counters.sent_bytes.add(bytes as u64);
@@ -198,6 +202,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 Poll::Ready(stop) => stop,
                 Poll::Pending => Stop::No,
             };
+            if stop == Stop::Cut {
+                return Ok((stop, progress));
+            }
             let before = self.writes.len();
             self.dirty |= before > 0;
             let mut socket = Pin::new(self.reader.get_mut());
@@ -210,7 +217,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             if self.dirty && socket.poll_flush(cx)?.is_ready() {
                 self.dirty = false;
             }
-            if frames == 0 && room {
+            if frames == 0 && room > 0 {
                 return Ok((stop, progress));
             }
         }
@@ -253,14 +260,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             route.deliver(frame);
             return Ok(());
         }
-        match (self.shared.topics.route(type_id), self.shared.config.unknown_types) {
+        match (self.shared.topics.route(type_id), self.shared.config.unknown_types_of(self.role)) {
             (Some(route), _) => {
                 route.deliver(frame);
                 self.route = Some((type_id, route));
-            }
-            // Who has named no type yet is about to: a client that has just connected.
-            (None, UnknownTypes::Reject) if self.shared.topics.is_empty() => {
-                self.shared.counters.skipped_frames.add(1);
             }
             (None, UnknownTypes::Reject) => return Err(ConnectionError(Cause::UnknownType(type_id))),
             (None, UnknownTypes::Skip) => self.shared.counters.skipped_frames.add(1),

@@ -16,6 +16,8 @@ pub(super) enum Cause {
     Write(io::Error),
     UnknownType(u16),
     Timeout { kind: ConnectionErrorKind, after: Duration },
+    Cut,
+    Closed,
 }
 
 /// The outcomes that call for different answers.
@@ -40,8 +42,10 @@ pub enum ConnectionErrorKind {
     Reset,
     /// Another I/O error.
     Io(io::ErrorKind),
-    /// It was cut at the deadline of a shutdown.
+    /// It was cut: at the deadline of a shutdown, or since its transport was dropped.
     Cut,
+    /// It was not begun: its hub is shut down.
+    Closed,
 }
 
 impl ConnectionError {
@@ -69,6 +73,8 @@ impl ConnectionError {
             Cause::Write(error) => io(error.kind()),
             Cause::UnknownType(type_id) => ConnectionErrorKind::UnknownType(*type_id),
             Cause::Timeout { kind, .. } => *kind,
+            Cause::Cut => ConnectionErrorKind::Cut,
+            Cause::Closed => ConnectionErrorKind::Closed,
         }
     }
 
@@ -103,6 +109,8 @@ impl fmt::Display for ConnectionError {
                 let (what, setting) = what;
                 write!(f, "{what} for {after:?}; if that is right for this peer, raise {setting}")
             }
+            Cause::Cut => f.write_str("it was cut by a shutdown; to leave it more time, raise drain_timeout"),
+            Cause::Closed => f.write_str("the hub is shut down"),
         }
     }
 }
@@ -171,7 +179,8 @@ impl fmt::Display for RecvError {
         match self {
             Self::Lagged(missed) => write!(
                 f,
-                "the subscriber fell behind and missed {missed} frames; receive faster or raise channel_capacity"
+                "the subscriber fell behind and missed {missed} frames; receive faster or raise channel_capacity or \
+                 channel_bytes"
             ),
             Self::Malformed(error) => write!(f, "a payload that is no message of its type: {error}"),
             Self::Closed => f.write_str("the transport is closed"),

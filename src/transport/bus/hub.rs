@@ -1,28 +1,38 @@
 use std::fmt;
 use std::marker::PhantomData;
+use std::mem;
 use std::ops::Deref;
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::sync::broadcast;
+use tokio::sync::{Notify, broadcast};
+use tokio::task::coop::consume_budget;
+use tokio::time::{Instant, timeout};
 
 use super::config::TransportConfig;
 use super::connection::{Connection, Role};
-use super::error::{ConnectionError, ConnectionErrorKind, PublishError};
+use super::error::{Cause, ConnectionError, ConnectionErrorKind, PublishError};
 use super::peer::{ConnectionInfo, Peer};
 use super::stats::{Counters, TransportStats};
 use super::topic::{FrameSubscriber, Subscriber, Topics};
 use crate::frame::Message;
 use crate::frame::tlv::Frame;
 use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats};
-use crate::sync::{Arc, Count, Mutex};
+use crate::sync::statistic::Ordering;
+use crate::sync::{Arc, Mutex};
+use crate::transport::DrainReport;
 
 /// Events that an observer may be behind.
 const EVENTS: usize = 256;
+/// Between two lines of the log about memory that is used up: it fails for many at once.
+const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// Topics, a pool and any number of connections: what every transport is, without its listener.
 ///
 /// What one side publishes, the other side's subscribers get. A hub does not pass on what it receives: to the
 /// peers of a server goes what the server publishes. Cheap to clone; clones are one hub.
+///
+/// It ends by its [`shutdown`](Self::shutdown), or with the transport that it is of, and does not begin again.
 #[derive(Clone)]
 pub struct Hub {
     pub(super) shared: Arc<Shared>,
@@ -33,11 +43,32 @@ pub(super) struct Shared {
     pub(super) pool: BufferPool,
     pub(super) topics: Topics,
     pub(super) counters: Counters,
-    /// `None` after the close.
-    peers: Mutex<Option<Vec<Arc<Peer>>>>,
-    /// Of the connections; written under the lock of `peers`.
-    last_id: Count,
+    peers: Mutex<Peers>,
+    /// Another phase has begun, or the last peer has gone.
+    changed: Notify,
     events: broadcast::Sender<ConnectionEvent>,
+    /// When the log was last told that memory is used up.
+    warned: Mutex<Option<Instant>>,
+}
+
+#[derive(Default)]
+struct Peers {
+    phase: Phase,
+    /// Who is published to. Copied when it changes while somebody goes through it, so that nobody who publishes holds
+    /// the lock meanwhile.
+    all: Arc<Vec<Arc<Peer>>>,
+    /// Of the connections.
+    last_id: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Phase {
+    #[default]
+    Open,
+    /// No connection begins, and those that are there end. Publishers are told that it is over.
+    Draining,
+    /// Subscribers are told that it is over.
+    Closed,
 }
 
 /// A connection's beginning or end.
@@ -70,17 +101,22 @@ impl Hub {
         let classes = if config.buffer_pool_enabled { config.buffer_pool.clone() } else { no_pool() };
         let shared = Shared {
             pool: BufferPool::new(classes),
-            topics: Topics::new(config.channel_capacity),
+            topics: Topics::new(&config),
             counters: Counters::default(),
-            peers: Mutex::new(Some(Vec::new())),
-            last_id: Count::default(),
+            peers: Mutex::default(),
+            changed: Notify::new(),
             events: broadcast::Sender::new(EVENTS),
+            warned: Mutex::default(),
             config,
         };
         Self { shared: Arc::new(shared) }
     }
 
     /// Sends messages of the type to every peer.
+    ///
+    /// # Panics
+    ///
+    /// As [`declare`](Self::declare).
     #[must_use]
     pub fn publisher<M: Message>(&self) -> Publisher<M> {
         self.declare::<M>();
@@ -88,12 +124,20 @@ impl Hub {
     }
 
     /// Gets messages of the type from every peer, from now on.
+    ///
+    /// # Panics
+    ///
+    /// As [`declare`](Self::declare).
     #[must_use]
     pub fn subscriber<M: Message>(&self) -> Subscriber<M> {
         self.shared.topics.subscribe()
     }
 
     /// Gets all frames of the message's topic, of whatever type, from now on.
+    ///
+    /// # Panics
+    ///
+    /// As [`declare`](Self::declare).
     #[must_use]
     pub fn topic_subscriber<M: Message>(&self) -> FrameSubscriber {
         self.shared.topics.subscribe_to_topic::<M>()
@@ -107,6 +151,12 @@ impl Hub {
     }
 
     /// From now on frames of the type are no unknown ones, even if nobody subscribes to them.
+    ///
+    /// # Panics
+    ///
+    /// If the hub knows the [`TYPE_ID`](Message::TYPE_ID) with another [`TOPIC`](Message::TOPIC) or
+    /// [`MAX_SIZE`](Message::MAX_SIZE): two types with one id, which is a mistake in the program. Two that agree in both
+    /// are views of the same messages.
     pub fn declare<M: Message>(&self) {
         self.shared.topics.declare::<M>();
     }
@@ -122,6 +172,8 @@ impl Hub {
     ///
     /// As [`Publisher::publish`].
     pub async fn forward(&self, frame: Frame) -> Result<usize, PublishError> {
+        // Who is held up by nobody, as nobody is there, lets other tasks have their turn all the same.
+        consume_budget().await;
         // Most often there is one at most: then nothing is allocated.
         let (mut first, mut others) = (None, Vec::new());
         let mut reached = self.shared.offer(&frame, |peer| match first {
@@ -140,6 +192,7 @@ impl Hub {
     /// # Errors
     ///
     /// [`ConnectionError`]. The stream is closed then, no buffer of it is held, and no other connection is concerned.
+    /// At once, with [`ConnectionErrorKind::Closed`], if the hub is shut down.
     ///
     /// # Cancel safety
     ///
@@ -149,9 +202,23 @@ impl Hub {
         S: AsyncRead + AsyncWrite + Unpin,
     {
         let peer = Admitted::new(&self.shared, |id| format!("stream #{id}"));
+        let peer = peer.ok_or(ConnectionError(Cause::Closed))?;
         let guest = Guest::of(&self.shared, &peer);
         let outcome = Connection::new(&self.shared, &peer, stream, Role::Server).run().await;
         guest.end(outcome)
+    }
+
+    /// Lets every connection send what waits for it and receive what its peer still sends, and tells the peer; cuts
+    /// those that have not ended by [`drain_timeout`](TransportConfig::drain_timeout), with
+    /// [`ConnectionErrorKind::Cut`]. From its beginning no connection begins, a transport of this hub neither listens
+    /// nor connects again, and publishers are told that the hub is closed; at its end subscribers are, when they have
+    /// received what is there.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it leaves the hub draining, with nothing cut; another call goes on, with a drain timeout of its own.
+    pub async fn shutdown(&self) -> DrainReport {
+        self.shared.shutdown().await
     }
 
     /// The pool that frames are read into.
@@ -175,7 +242,7 @@ impl Hub {
     /// The connections, those first that hold most.
     #[must_use]
     pub fn connections(&self) -> Vec<ConnectionInfo> {
-        let peers: Vec<_> = self.shared.peers.lock().iter().flatten().cloned().collect();
+        let peers = self.shared.all();
         let mut infos: Vec<_> = peers.iter().map(|peer| peer.info()).collect();
         infos.sort_by_key(|info| std::cmp::Reverse(info.held_bytes + info.waiting_bytes));
         infos
@@ -201,9 +268,15 @@ impl Shared {
         if size > max {
             return Err(PublishError::MessageTooLarge { size, max });
         }
-        let peers = self.peers.lock();
+        let peers = {
+            let peers = self.peers.lock();
+            if peers.phase != Phase::Open {
+                return Err(PublishError::Closed);
+            }
+            Arc::clone(&peers.all)
+        };
         let mut reached = 0;
-        for peer in peers.as_ref().ok_or(PublishError::Closed)? {
+        for peer in peers.iter() {
             if peer.offer(frame) { reached += 1 } else { full(peer) }
         }
         Ok(reached)
@@ -220,17 +293,74 @@ impl Shared {
         let _ = self.events.send(ConnectionEvent::Ended { id: peer.id, peer: peer.name.clone(), error });
     }
 
-    /// Asks every connection to end well.
-    pub(super) fn drain(&self) {
-        self.peers.lock().iter().flatten().for_each(|peer| peer.drain());
+    /// The peers by now.
+    fn all(&self) -> Arc<Vec<Arc<Peer>>> {
+        Arc::clone(&self.peers.lock().all)
     }
 
-    /// Publishers and subscribers are told that it is over.
-    pub(super) fn close(&self) {
-        for peer in self.peers.lock().take().into_iter().flatten() {
-            peer.close();
+    async fn until(&self, holds: impl Fn(&Peers) -> bool) {
+        loop {
+            // Before the look, so that what changes behind it wakes this.
+            let changed = self.changed.notified();
+            if holds(&self.peers.lock()) {
+                return;
+            }
+            changed.await;
         }
+    }
+
+    /// Until connections are to end.
+    pub(super) async fn drains(&self) {
+        self.until(|peers| peers.phase != Phase::Open).await;
+    }
+
+    /// Lets the connections end well until the deadline, and closes.
+    async fn shutdown(&self) -> DrainReport {
+        let before = self.counters.snapshot().ended();
+        let peers = self.begin(Phase::Draining);
+        peers.iter().for_each(|peer| peer.drain());
+        drop(peers);
+        let all_gone = self.until(|peers| peers.all.is_empty());
+        let _ = timeout(self.config.drain_timeout, all_gone).await;
+        let stats = self.counters.snapshot();
+        self.close();
+        DrainReport { drained: stats.ended().saturating_sub(before), cut: stats.open }
+    }
+
+    /// Publishers and subscribers are told that it is over; connections that go on are cut.
+    pub(super) fn close(&self) {
+        self.begin(Phase::Closed).iter().for_each(|peer| peer.close());
         self.topics.close();
+    }
+
+    /// Returns the peers that there are then, of which a closed hub keeps none.
+    fn begin(&self, phase: Phase) -> Arc<Vec<Arc<Peer>>> {
+        let peers = {
+            let mut peers = self.peers.lock();
+            peers.phase = peers.phase.max(phase);
+            match phase {
+                Phase::Closed => mem::take(&mut peers.all),
+                _ => Arc::clone(&peers.all),
+            }
+        };
+        self.changed.notify_waiters();
+        peers
+    }
+
+    /// Names in the log who holds most of the pool.
+    fn memory_failed(&self) {
+        let now = Instant::now();
+        {
+            let mut warned = self.warned.lock();
+            if warned.is_some_and(|before| now.duration_since(before) < WARN_EVERY) {
+                return;
+            }
+            *warned = Some(now);
+        }
+        let peers = self.all();
+        if let Some(greediest) = peers.iter().max_by_key(|peer| peer.held.load(Ordering::Relaxed)) {
+            tracing::warn!(greediest = %greediest.info(), "the pool's limit is used up");
+        }
     }
 }
 
@@ -241,16 +371,17 @@ pub(super) struct Admitted {
 }
 
 impl Admitted {
-    pub(super) fn new(shared: &Arc<Shared>, name: impl FnOnce(u64) -> String) -> Self {
+    /// `None` if connections are to end.
+    pub(super) fn new(shared: &Arc<Shared>, name: impl FnOnce(u64) -> String) -> Option<Self> {
         let mut peers = shared.peers.lock();
-        shared.last_id.bump();
-        let id = shared.last_id.get();
-        let peer = Peer::new(id, name(id), shared.config.channel_capacity);
-        match peers.as_mut() {
-            Some(peers) => peers.push(Arc::clone(&peer)),
-            None => peer.close(),
+        if peers.phase != Phase::Open {
+            return None;
         }
-        Self { shared: Arc::clone(shared), peer }
+        peers.last_id += 1;
+        let id = peers.last_id;
+        let peer = Peer::new(id, name(id), shared.config.channel_capacity);
+        Arc::make_mut(&mut peers.all).push(Arc::clone(&peer));
+        Some(Self { shared: Arc::clone(shared), peer })
     }
 }
 
@@ -265,10 +396,16 @@ impl Deref for Admitted {
 impl Drop for Admitted {
     fn drop(&mut self) {
         self.peer.close();
-        if let Some(peers) = self.shared.peers.lock().as_mut()
-            && let Some(place) = peers.iter().position(|peer| Arc::ptr_eq(peer, &self.peer))
-        {
-            peers.swap_remove(place);
+        let gone = {
+            let mut peers = self.shared.peers.lock();
+            // A closed hub has none.
+            if let Some(place) = peers.all.iter().position(|peer| Arc::ptr_eq(peer, &self.peer)) {
+                Arc::make_mut(&mut peers.all).swap_remove(place);
+            }
+            peers.all.is_empty()
+        };
+        if gone {
+            self.shared.changed.notify_waiters();
         }
     }
 }
@@ -290,17 +427,7 @@ impl<'a> Guest<'a> {
         if let Err(error) = &outcome {
             tracing::debug!(peer = %self.peer.name, %error, "connection failed");
             if error.kind() == ConnectionErrorKind::MemoryTimeout {
-                let greediest = self
-                    .shared
-                    .peers
-                    .lock()
-                    .iter()
-                    .flatten()
-                    .map(|peer| peer.info())
-                    .max_by_key(|info| info.held_bytes);
-                if let Some(greediest) = greediest {
-                    tracing::warn!(%greediest, "the pool's limit is used up");
-                }
+                self.shared.memory_failed();
             }
         }
         self.outcome = Some(outcome.as_ref().err().map(ConnectionError::kind));

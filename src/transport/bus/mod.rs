@@ -28,8 +28,8 @@ use std::marker::PhantomData;
 use std::net::SocketAddr;
 use std::ops::Deref;
 use std::path::Path;
+use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
 pub use self::config::{Keepalive, Reconnect, TransportConfig, UnknownTypes};
@@ -40,6 +40,7 @@ pub use self::peer::ConnectionInfo;
 pub use self::stats::TransportStats;
 pub use self::topic::{FrameSubscriber, Received, Subscriber};
 
+use self::client::Client;
 use self::connection::{Connection, Role};
 use self::hub::{Admitted, Guest};
 use super::serve::DrainReport;
@@ -101,8 +102,7 @@ pub struct Transport<K> {
     hub: Hub,
     endpoint: Endpoint,
     local: Option<SocketAddr>,
-    stop: Arc<Notify>,
-    task: JoinHandle<DrainReport>,
+    task: JoinHandle<()>,
     decay: JoinHandle<()>,
     kind: PhantomData<K>,
 }
@@ -136,7 +136,19 @@ impl Transport<Tcp> {
     ///
     /// As [`bind`](Self::bind).
     pub async fn bind_with(address: impl fmt::Display, config: TransportConfig) -> Result<Self, Error> {
-        Self::listen(Endpoint::Tcp(address.to_string()), config).await
+        Self::bind_hub(address, Hub::new(config)).await
+    }
+
+    /// Listens with a hub, which is asked for its subscribers before: they get all from the first frame on.
+    ///
+    /// The hub ends with this transport, and with it whatever else it serves. A hub that is shut down already has
+    /// nobody connect.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_hub(address: impl fmt::Display, hub: Hub) -> Result<Self, Error> {
+        Self::listen(Endpoint::Tcp(address.to_string()), hub).await
     }
 
     /// Connects to `host:port`, with the defaults, and again whenever the connection breaks.
@@ -155,7 +167,19 @@ impl Transport<Tcp> {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(address: impl fmt::Display, config: TransportConfig) -> Result<Self, Error> {
-        Self::reach(Endpoint::Tcp(address.to_string()), config).await
+        Self::connect_hub(address, Hub::new(config)).await
+    }
+
+    /// Connects with a hub, which is asked for its subscribers before: they get all from the first frame on.
+    ///
+    /// The hub ends with this transport, and with it whatever else it serves. Of a hub that is shut down already the
+    /// connection ends at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_hub(address: impl fmt::Display, hub: Hub) -> Result<Self, Error> {
+        Self::reach(Endpoint::Tcp(address.to_string()), hub).await
     }
 
     /// Where it listens; of a client, its end of the first connection.
@@ -198,7 +222,19 @@ impl Transport<Unix> {
     ///
     /// As [`bind`](Self::bind).
     pub async fn bind_with(path: impl AsRef<Path>, config: TransportConfig) -> Result<Self, Error> {
-        Self::listen(Endpoint::Unix(path.as_ref().to_owned()), config).await
+        Self::bind_hub(path, Hub::new(config)).await
+    }
+
+    /// Listens with a hub, which is asked for its subscribers before: they get all from the first frame on.
+    ///
+    /// The hub ends with this transport, and with it whatever else it serves. A hub that is shut down already has
+    /// nobody connect.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind).
+    pub async fn bind_hub(path: impl AsRef<Path>, hub: Hub) -> Result<Self, Error> {
+        Self::listen(Endpoint::Unix(path.as_ref().to_owned()), hub).await
     }
 
     /// Connects to a path, with the defaults, and again whenever the connection breaks.
@@ -217,7 +253,19 @@ impl Transport<Unix> {
     ///
     /// As [`connect`](Self::connect).
     pub async fn connect_with(path: impl AsRef<Path>, config: TransportConfig) -> Result<Self, Error> {
-        Self::reach(Endpoint::Unix(path.as_ref().to_owned()), config).await
+        Self::connect_hub(path, Hub::new(config)).await
+    }
+
+    /// Connects with a hub, which is asked for its subscribers before: they get all from the first frame on.
+    ///
+    /// The hub ends with this transport, and with it whatever else it serves. Of a hub that is shut down already the
+    /// connection ends at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_hub(path: impl AsRef<Path>, hub: Hub) -> Result<Self, Error> {
+        Self::reach(Endpoint::Unix(path.as_ref().to_owned()), hub).await
     }
 
     /// The path of the socket file.
@@ -231,39 +279,45 @@ impl Transport<Unix> {
 }
 
 impl<K> Transport<K> {
-    async fn listen(endpoint: Endpoint, config: TransportConfig) -> Result<Self, Error> {
+    async fn listen(endpoint: Endpoint, hub: Hub) -> Result<Self, Error> {
         let listener = Listener::bind(&endpoint).await?;
-        let (hub, stop) = (Hub::new(config), Arc::new(Notify::new()));
         let endpoint = listener.local_endpoint().clone();
         let local = match &endpoint {
             Endpoint::Tcp(address) => address.parse().ok(),
             Endpoint::Unix(_) => None,
         };
-        let task = tokio::spawn(serve(listener, hub.clone(), Arc::clone(&stop)));
-        Ok(Self::new(hub, endpoint, local, stop, task))
+        let serving = serve(listener, hub.clone());
+        Ok(Self::new(hub, endpoint, local, serving))
     }
 
-    async fn reach(endpoint: Endpoint, config: TransportConfig) -> Result<Self, Error> {
-        let stream = Stream::connect(&endpoint, config.connect_timeout).await?;
+    async fn reach(endpoint: Endpoint, hub: Hub) -> Result<Self, Error> {
+        let stream = Stream::connect(&endpoint, hub.shared.config.connect_timeout).await?;
         let local = match &stream {
             Stream::Tcp(stream) => stream.local_addr().ok(),
             Stream::Unix(_) => None,
         };
-        let (hub, stop) = (Hub::new(config), Arc::new(Notify::new()));
-        let client = client::Client::new(hub.clone(), endpoint.clone(), Arc::clone(&stop));
-        let task = tokio::spawn(client.run(stream));
-        Ok(Self::new(hub, endpoint, local, stop, task))
+        let client = Client::new(hub.clone(), endpoint.clone());
+        let serving = async move {
+            if let Some(client) = client {
+                client.run(stream).await;
+            }
+        };
+        Ok(Self::new(hub, endpoint, local, serving))
     }
 
     fn new(
         hub: Hub,
         endpoint: Endpoint,
         local: Option<SocketAddr>,
-        stop: Arc<Notify>,
-        task: JoinHandle<DrainReport>,
+        serving: impl Future<Output = ()> + Send + 'static,
     ) -> Self {
         let decay = hub.buffer_pool().spawn_decay();
-        Self { hub, endpoint, local, stop, task, decay, kind: PhantomData }
+        let closing = Closing(hub.clone());
+        let task = tokio::spawn(async move {
+            let _closing = closing;
+            serving.await;
+        });
+        Self { hub, endpoint, local, task, decay, kind: PhantomData }
     }
 
     /// Stops to listen, or to connect again; lets every connection send what waits for it and receive what its
@@ -274,12 +328,10 @@ impl<K> Transport<K> {
     ///
     /// Cancelled, it cuts the connections that are left.
     pub async fn shutdown(mut self) -> DrainReport {
-        self.stop.notify_one();
-        match (&mut self.task).await {
-            Ok(report) => report,
-            // The task has ended: nobody else aborts it, and it has no panic of its own.
-            Err(_) => DrainReport { drained: 0, cut: 0 },
-        }
+        let report = self.hub.shutdown().await;
+        // All have ended or are cut, so it ends by itself, and then the address is free.
+        let _ = (&mut self.task).await;
+        report
     }
 }
 
@@ -308,27 +360,34 @@ impl<K> fmt::Debug for Transport<K> {
     }
 }
 
-async fn serve(listener: Listener, hub: Hub, stop: Arc<Notify>) -> DrainReport {
-    let config = &hub.shared.config;
-    let shutdown = async {
-        stop.notified().await;
-        hub.shared.drain();
-    };
-    listener
-        .serve(config.max_connections, config.drain_timeout, shutdown, |stream| {
-            let shared = Arc::clone(&hub.shared);
-            let peer = Admitted::new(&shared, |id| match &stream {
-                Stream::Tcp(stream) => {
-                    stream.peer_addr().map_or_else(|_| "gone".to_owned(), |peer| peer.to_string())
-                }
-                Stream::Unix(_) => format!("unix #{id}"),
-            });
-            async move {
+/// However a transport's task ends, even with its runtime, nobody waits for it any more.
+struct Closing(Hub);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        self.0.shared.close();
+    }
+}
+
+async fn serve(listener: Listener, hub: Hub) {
+    let shared = &hub.shared;
+    let connection = |stream| {
+        let shared = Arc::clone(shared);
+        let peer = Admitted::new(&shared, |id| match &stream {
+            Stream::Tcp(stream) => {
+                stream.peer_addr().map_or_else(|_| "gone".to_owned(), |peer| peer.to_string())
+            }
+            Stream::Unix(_) => format!("unix #{id}"),
+        });
+        async move {
+            if let Some(peer) = peer {
                 // Who wants to know was told by an event.
                 let _ = Guest::of(&shared, &peer).serve(stream, Role::Server).await;
             }
-        })
-        .await
+        }
+    };
+    // The hub cuts those that do not end.
+    listener.serve(shared.config.max_connections, Duration::MAX, shared.drains(), connection).await;
 }
 
 impl Guest<'_> {

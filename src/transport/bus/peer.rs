@@ -1,5 +1,6 @@
 use std::collections::VecDeque;
 use std::fmt;
+use std::mem;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -26,20 +27,27 @@ pub(super) struct Peer {
     pub(super) missed_frames: Count,
 }
 
+/// Frames that are taken from the queue at once.
+const BATCH: usize = 16;
+
 #[derive(Default)]
 struct Waiting {
     frames: VecDeque<Frame>,
     connection: Option<Waker>,
+    /// The connection has taken all there was, and is woken for the next.
+    hungry: bool,
     stop: Stop,
 }
 
 /// Whether the connection is to end.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stop {
     #[default]
     No,
     /// After the frame that is under way, and with everything written that waits.
     Drain,
+    /// At once.
+    Cut,
 }
 
 impl Peer {
@@ -80,40 +88,60 @@ impl Peer {
         let connection = {
             let mut waiting = self.waiting.lock();
             waiting.frames.push_back(frame);
-            waiting.connection.take()
+            match mem::take(&mut waiting.hungry) {
+                true => waiting.connection.take(),
+                false => None,
+            }
         };
         if let Some(connection) = connection {
             connection.wake();
         }
     }
 
-    /// Passes frames on while `take` wants more, which it may from the beginning not; when none is left, the task is
-    /// woken for the next, or for a stop.
+    /// Passes frames on, each of a size in bytes, until they fill `room`; when none is left, the task is woken for the
+    /// next, and in any case for a stop.
     pub(super) fn poll_take(
         &self,
         cx: &mut Context<'_>,
-        mut more: bool,
-        mut take: impl FnMut(Frame) -> bool,
+        mut room: usize,
+        size: impl Fn(&Frame) -> usize,
+        mut take: impl FnMut(Frame),
     ) -> Poll<Stop> {
-        let mut waiting = self.waiting.lock();
         let mut taken = 0;
-        while more && let Some(frame) = waiting.frames.pop_front() {
-            taken += 1;
-            more = take(frame);
+        loop {
+            // Copied and dropped outside of the lock, which publishers wait for.
+            let mut batch = [const { None }; BATCH];
+            let mut waiting = self.waiting.lock();
+            let mut places = batch.iter_mut();
+            while room > 0
+                && let Some(place) = places.next()
+                && let Some(frame) = waiting.frames.pop_front()
+            {
+                room = room.saturating_sub(size(&frame));
+                *place = Some(frame);
+            }
+            let more = room > 0 && !waiting.frames.is_empty();
+            if !more {
+                waiting.hungry = waiting.frames.is_empty();
+                if !waiting.connection.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                    waiting.connection = Some(cx.waker().clone());
+                }
+            }
+            let stop = waiting.stop;
+            drop(waiting);
+            for frame in batch.into_iter().flatten() {
+                taken += 1;
+                take(frame);
+            }
+            if more {
+                continue;
+            }
+            if taken == 0 && stop == Stop::No {
+                return Poll::Pending;
+            }
+            self.places.add_permits(taken);
+            return Poll::Ready(stop);
         }
-        if waiting.frames.is_empty()
-            && waiting.stop == Stop::No
-            && !waiting.connection.as_ref().is_some_and(|known| known.will_wake(cx.waker()))
-        {
-            waiting.connection = Some(cx.waker().clone());
-        }
-        let stop = waiting.stop;
-        drop(waiting);
-        if taken == 0 && stop == Stop::No {
-            return Poll::Pending;
-        }
-        self.places.add_permits(taken);
-        Poll::Ready(stop)
     }
 
     /// From now on nothing is queued.
@@ -123,21 +151,26 @@ impl Peer {
 
     /// Asks the connection to end well, with everything written that is queued by now.
     pub(super) fn drain(&self) {
+        self.stop(Stop::Drain);
+    }
+
+    /// Nobody writes what is queued any more; a connection that goes on is cut.
+    pub(super) fn close(&self) {
+        self.stop(Stop::Cut);
+        // Dropped behind the lock.
+        let _frames = mem::take(&mut self.waiting.lock().frames);
+    }
+
+    fn stop(&self, stop: Stop) {
         self.refuse_more();
         let connection = {
             let mut waiting = self.waiting.lock();
-            waiting.stop = Stop::Drain;
+            waiting.stop = waiting.stop.max(stop);
             waiting.connection.take()
         };
         if let Some(connection) = connection {
             connection.wake();
         }
-    }
-
-    /// Nobody writes what is queued any more.
-    pub(super) fn close(&self) {
-        self.refuse_more();
-        self.waiting.lock().frames = VecDeque::new();
     }
 
     /// Gives back the places of a long queue, if nothing waits.
@@ -197,5 +230,54 @@ impl fmt::Display for ConnectionInfo {
             self.received_bytes,
             self.open_for,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use super::{BATCH, Peer, Stop};
+    use crate::frame::tlv::Frame;
+    use crate::pool::{BufferPool, BufferPoolConfig};
+    use crate::sync::Count;
+
+    #[derive(Default)]
+    struct Wakes(Count);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.add(1);
+        }
+    }
+
+    #[test]
+    fn a_connection_is_woken_for_what_it_waits_for() {
+        let pool = BufferPool::new(BufferPoolConfig::messages());
+        let peer = Peer::new(1, "peer".to_owned(), 2 * BATCH);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let take = |room| {
+            let mut taken = 0;
+            let stop = peer.poll_take(&mut Context::from_waker(&waker), room, |_| 1, |_| taken += 1);
+            (stop, taken)
+        };
+        let offer = || peer.offer(&Frame { type_id: 1, payload: pool.acquire(1).into_shared() });
+        assert_eq!((take(BATCH + 2), wakes.0.get()), ((Poll::Pending, 0), 0));
+        assert_eq!((offer(), wakes.0.get()), (true, 1));
+        // Nobody waits for the others before all were taken.
+        assert!((1..2 * BATCH).all(|_| offer()));
+        assert!(!offer());
+        assert_eq!(take(BATCH + 2), (Poll::Ready(Stop::No), BATCH + 2));
+        assert_eq!(take(0), (Poll::Pending, 0));
+        assert_eq!((offer(), wakes.0.get()), (true, 1));
+        peer.drain();
+        assert_eq!((offer(), wakes.0.get()), (false, 2));
+        assert_eq!(take(0), (Poll::Ready(Stop::Drain), 0));
+        peer.close();
+        peer.drain();
+        assert_eq!((take(1), wakes.0.get()), ((Poll::Ready(Stop::Cut), 0), 3));
+        assert_eq!(pool.stats().currently_in_use, 0);
     }
 }

@@ -35,7 +35,7 @@ impl Counters {
             Some(ConnectionErrorKind::UnknownType(_)) => &self.unknown_type,
             Some(ConnectionErrorKind::Reset) => &self.reset,
             Some(ConnectionErrorKind::Io(_)) => &self.io_failed,
-            Some(ConnectionErrorKind::Cut) => &self.cut,
+            Some(ConnectionErrorKind::Cut | ConnectionErrorKind::Closed) => &self.cut,
             Some(
                 ConnectionErrorKind::FirstByteTimeout
                 | ConnectionErrorKind::IdleTimeout
@@ -67,7 +67,7 @@ impl Counters {
             ..TransportStats::default()
         };
         stats.opened = get(&self.opened);
-        stats.open = stats.opened.saturating_sub(stats.ended_well + stats.failed());
+        stats.open = stats.opened.saturating_sub(stats.ended());
         stats
     }
 }
@@ -109,6 +109,11 @@ pub struct TransportStats {
 }
 
 impl TransportStats {
+    /// Connections that ended, however they did.
+    pub(super) fn ended(&self) -> u64 {
+        self.ended_well + self.failed()
+    }
+
     /// Connections that did not end well.
     #[must_use]
     pub fn failed(&self) -> u64 {
