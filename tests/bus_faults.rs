@@ -335,6 +335,42 @@ async fn the_pool_is_used_up() {
     stage.is_unharmed().await;
 }
 
+/// Also of frames far larger than a read: those that do not fit wait, and then time out.
+#[tokio::test]
+async fn many_large_frames_stay_within_the_limit() {
+    const LIMIT: usize = 32 << 20;
+    let config = TransportConfig::default();
+    let config = TransportConfig {
+        buffer_pool: config.buffer_pool.to_builder().byte_limit(LIMIT).build().unwrap(),
+        frame_timeout: Duration::from_secs(2),
+        ..config
+    };
+    let mut stage = Stage::new(config).await;
+    let mut peers = JoinSet::new();
+    for _ in 0..16 {
+        let mut socket = stage.socket().await;
+        peers.spawn(async move {
+            let mut part = frame(TextMessage::TYPE_ID, &[0; 12 << 20]);
+            part.truncate(6 << 20);
+            // Until it is closed.
+            let _ = socket.write_all(&part).await;
+            let _ = socket.read(&mut [0]).await;
+        });
+    }
+    let mut ended = 1;
+    while stage.end().await != Some(ConnectionErrorKind::MemoryTimeout) {
+        ended += 1;
+    }
+    peers.shutdown().await;
+    for _ in ended..16 {
+        stage.end().await;
+    }
+    let stats = stage.server.buffer_pool_stats();
+    assert_eq!((stats.heap_fallbacks, stats.overruns), (0, 0), "{stats}");
+    assert!(stats.high_water_bytes <= LIMIT as u64, "{stats}");
+    stage.is_unharmed().await;
+}
+
 #[tokio::test]
 async fn more_connections_than_allowed_wait() {
     let stage = Stage::new(TransportConfig { max_connections: 2, ..TransportConfig::default() }).await;

@@ -11,9 +11,9 @@ use crate::pool::BufferPoolConfig;
 /// Fields may be added: end a literal with `..TransportConfig::default()`.
 #[derive(Clone, Debug)]
 pub struct TransportConfig {
-    /// Classes and limits of the pool. Default: powers of two of 128 B to 256 KiB and a header's 6 bytes, so that a
-    /// payload of a power of two is read in one piece with its header; at most 256 MiB, a hundredth of which
-    /// a thousand busy connections use.
+    /// Classes and limits of the pool. Default: powers of two of 128 B to 16 MiB and a header's 6 bytes, so that a
+    /// payload of a power of two is read in one piece with its header, and none that is allowed is beside the limit;
+    /// at most 256 MiB, a hundredth of which a thousand busy connections use.
     pub buffer_pool: BufferPoolConfig,
     /// Whether buffers are pooled. Default: true; false takes the same way with every buffer from the heap, to
     /// see what the pool is worth.
@@ -27,9 +27,10 @@ pub struct TransportConfig {
     /// for one peer. Default: 1024.
     pub channel_capacity: usize,
     /// Bytes of storage that a topic, or a type, keeps for subscribers that are behind, before the oldest frames go and
-    /// those who miss them are told how many; the newest frame is kept in any case. A slice counts as the whole buffer
-    /// that it keeps from the pool, and slices of one buffer that follow on each other as one. Default: `None`, a sixteenth of the pool's byte limit, so that who never receives
-    /// does not use it up for all others; 16 MiB where the pool has none.
+    /// those who miss them are told how many; and that wait for one peer. One frame is kept in any case. A slice
+    /// counts as the whole buffer that it keeps from the pool; for subscribers, slices of one buffer that follow on each
+    /// other count as one. Default: `None`, a sixteenth of the pool's byte limit, so that who never receives does not
+    /// use it up for all others; 16 MiB where the pool has none.
     pub channel_bytes: Option<usize>,
     /// SHA-256 of the contracts file's text: a client sends it first, a server demands it. Default: none, and
     /// no handshake.
@@ -149,7 +150,10 @@ impl TransportConfig {
 
 fn default_pool() -> BufferPoolConfig {
     let classes = BufferPoolConfig::powers_of_two_and(HEADER_LEN, 128..=256 * 1024);
-    match classes.and_then(|classes| classes.to_builder().byte_limit(256 << 20).build()) {
+    // Of each of the large ones one is kept while it lies idle: 31.5 MiB in all, until they decay.
+    let large = (19..=24).map(|exponent| ((1 << exponent) + HEADER_LEN, 1));
+    let classes = classes.map(|classes| classes.to_builder().classes(large).byte_limit(256 << 20));
+    match classes.and_then(|classes| classes.build()) {
         Ok(config) => config,
         Err(error) => unreachable!("{error}"),
     }

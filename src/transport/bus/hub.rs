@@ -379,7 +379,8 @@ impl Admitted {
         }
         peers.last_id += 1;
         let id = peers.last_id;
-        let peer = Peer::new(id, name(id), shared.config.channel_capacity);
+        let peer =
+            Peer::new(id, name(id), shared.config.channel_capacity, shared.config.channel_byte_limit());
         Arc::make_mut(&mut peers.all).push(Arc::clone(&peer));
         Some(Self { shared: Arc::clone(shared), peer })
     }

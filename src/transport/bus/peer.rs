@@ -20,6 +20,9 @@ pub(super) struct Peer {
     waiting: Mutex<Waiting>,
     /// A permit for each place that is free. tokio's semaphore, since it is fair to those who wait.
     places: Semaphore,
+    capacity: usize,
+    /// Bytes of storage that one place stands for; who keeps more takes several.
+    place: usize,
     /// Bytes of storage that the connection holds, as of its last turn.
     pub(super) held: AtomicUsize,
     pub(super) received_frames: Count,
@@ -51,13 +54,17 @@ pub(super) enum Stop {
 }
 
 impl Peer {
-    pub(super) fn new(id: u64, name: String, capacity: usize) -> Arc<Self> {
+    /// For so many frames that wait, which keep so many bytes of storage, or for one.
+    pub(super) fn new(id: u64, name: String, capacity: usize, bytes: usize) -> Arc<Self> {
+        let capacity = capacity.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
         Arc::new(Self {
             id,
             name,
             since: Instant::now(),
             waiting: Mutex::default(),
-            places: Semaphore::new(capacity.clamp(1, Semaphore::MAX_PERMITS)),
+            places: Semaphore::new(capacity),
+            capacity,
+            place: (bytes / capacity).max(1),
             held: AtomicUsize::new(0),
             received_frames: Count::default(),
             received_bytes: Count::default(),
@@ -65,11 +72,16 @@ impl Peer {
         })
     }
 
+    /// How many places the frame takes.
+    fn size(&self, frame: &Frame) -> usize {
+        frame.payload.storage_len().div_ceil(self.place).clamp(1, self.capacity)
+    }
+
     /// Queues the frame if there is a place.
     pub(super) fn offer(&self, frame: &Frame) -> bool {
-        match self.places.try_acquire() {
-            Ok(place) => {
-                place.forget();
+        match self.places.try_acquire_many(self.size(frame) as u32) {
+            Ok(places) => {
+                places.forget();
                 self.push(frame.clone());
                 true
             }
@@ -79,7 +91,8 @@ impl Peer {
 
     /// Queues the frame as soon as there is a place.
     pub(super) async fn send(&self, frame: Frame) -> Result<(), PublishError> {
-        self.places.acquire().await.map_err(|_| PublishError::Closed)?.forget();
+        let places = self.places.acquire_many(self.size(&frame) as u32).await;
+        places.map_err(|_| PublishError::Closed)?.forget();
         self.push(frame);
         Ok(())
     }
@@ -107,14 +120,14 @@ impl Peer {
         size: impl Fn(&Frame) -> usize,
         mut take: impl FnMut(Frame),
     ) -> Poll<Stop> {
-        let mut taken = 0;
+        let mut places = 0;
         loop {
             // Copied and dropped outside of the lock, which publishers wait for.
             let mut batch = [const { None }; BATCH];
             let mut waiting = self.waiting.lock();
-            let mut places = batch.iter_mut();
+            let mut free = batch.iter_mut();
             while room > 0
-                && let Some(place) = places.next()
+                && let Some(place) = free.next()
                 && let Some(frame) = waiting.frames.pop_front()
             {
                 room = room.saturating_sub(size(&frame));
@@ -130,16 +143,16 @@ impl Peer {
             let stop = waiting.stop;
             drop(waiting);
             for frame in batch.into_iter().flatten() {
-                taken += 1;
+                places += self.size(&frame);
                 take(frame);
             }
             if more {
                 continue;
             }
-            if taken == 0 && stop == Stop::No {
+            if places == 0 && stop == Stop::No {
                 return Poll::Pending;
             }
-            self.places.add_permits(taken);
+            self.places.add_permits(places);
             return Poll::Ready(stop);
         }
     }
@@ -255,7 +268,7 @@ mod tests {
     #[test]
     fn a_connection_is_woken_for_what_it_waits_for() {
         let pool = BufferPool::new(BufferPoolConfig::messages());
-        let peer = Peer::new(1, "peer".to_owned(), 2 * BATCH);
+        let peer = Peer::new(1, "peer".to_owned(), 2 * BATCH, 2 * BATCH * 128);
         let wakes = Arc::new(Wakes::default());
         let waker = Waker::from(Arc::clone(&wakes));
         let take = |room| {
@@ -279,5 +292,31 @@ mod tests {
         peer.drain();
         assert_eq!((take(1), wakes.0.get()), ((Poll::Ready(Stop::Cut), 0), 3));
         assert_eq!(pool.stats().currently_in_use, 0);
+    }
+
+    /// Of storage, not of payload: 1 byte keeps 128, or 4096 where it is a slice.
+    #[test]
+    fn what_waits_is_bounded_by_bytes() {
+        let pool = BufferPool::new(BufferPoolConfig::messages());
+        let frame = |size| {
+            let mut payload = pool.acquire(size);
+            payload.resize(1, 0);
+            Frame { type_id: 1, payload: payload.into_shared() }
+        };
+        let peer = Peer::new(1, "peer".to_owned(), 64, 64 * 128);
+        let offered =
+            |size| std::iter::repeat_with(|| peer.offer(&frame(size))).take_while(|taken| *taken).count();
+        let take = || {
+            let mut taken = 0;
+            let _ =
+                peer.poll_take(&mut Context::from_waker(Waker::noop()), usize::MAX, |_| 1, |_| taken += 1);
+            taken
+        };
+        assert_eq!((offered(1), take()), (64, 64));
+        assert_eq!((offered(4096), take()), (2, 2));
+        // One in any case, and nothing beside it.
+        assert_eq!((offered(65_536), offered(1), take()), (1, 0, 1));
+        assert_eq!((offered(4096), offered(129), take()), (2, 0, 2));
+        assert_eq!((offered(1), take()), (64, 64));
     }
 }
