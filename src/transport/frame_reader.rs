@@ -75,7 +75,19 @@ impl<R: AsyncRead + Unpin, D: Decode> FrameReader<R, D> {
     /// # Errors
     ///
     /// As [`next_frame`](Self::next_frame).
+    #[inline]
     pub fn poll_next_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<D::Frame>, ReadFrameError>> {
+        match self.frames.next_small() {
+            Some(frame) => Poll::Ready(Ok(Some(frame))),
+            None => self.poll_next_frame_slowly(cx),
+        }
+    }
+
+    #[inline(never)]
+    fn poll_next_frame_slowly(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<D::Frame>, ReadFrameError>> {
