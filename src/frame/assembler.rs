@@ -145,8 +145,9 @@ impl<D: Decode> Assembler<D> {
         Some(frame)
     }
 
+    /// The next frame, whatever it takes.
     #[inline(never)]
-    fn next_frame_slowly(&mut self) -> Result<Option<D::Frame>, FrameError> {
+    pub(crate) fn next_frame_slowly(&mut self) -> Result<Option<D::Frame>, FrameError> {
         let mut reader = Reader::of_held(&mut self.held, &self.pool);
         match self.decoder.decode(&mut reader) {
             Ok(Some(frame)) => {

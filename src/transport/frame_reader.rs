@@ -92,7 +92,7 @@ impl<R: AsyncRead + Unpin, D: Decode> FrameReader<R, D> {
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<D::Frame>, ReadFrameError>> {
         loop {
-            if let Some(frame) = self.frames.next_frame()? {
+            if let Some(frame) = self.frames.next_frame_slowly()? {
                 return Poll::Ready(Ok(Some(frame)));
             }
             if let Some(size) = self.frames.wants() {
