@@ -14,17 +14,20 @@ use std::alloc::System;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::hint::black_box;
-use std::pin::pin;
+use std::io;
+use std::pin::{Pin, pin};
 use std::process::{Command, ExitCode};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
 use contestants::{KIB, acquire as by, pool, route};
+use futures_util::StreamExt;
 use millpond::frame::{Assembler, Reading, Tlv, tlv};
-use millpond::transport::WriteQueue;
+use millpond::transport::{FrameReader, WriteQueue};
 use mimalloc::MiMalloc;
 use tikv_jemallocator::Jemalloc;
-use tokio_util::codec::{Decoder, Encoder, LengthDelimitedCodec};
+use tokio::io::{AsyncRead, ReadBuf};
+use tokio_util::codec::{Decoder, Encoder, FramedRead, LengthDelimitedCodec};
 
 /// An operation that repeats itself so many times.
 type Operation = (&'static str, Box<dyn Fn(u64)>);
@@ -72,6 +75,12 @@ fn operations() -> Vec<Operation> {
             frames_read(Reading::Batched { detach_below: 0 }),
         ),
         operation("a frame of 16 B read, LengthDelimitedCodec", frames_decoded()),
+        (
+            "a frame of 16 B received, a buffer a frame, FrameReader",
+            frames_received(Reading::OneBufferAFrame),
+        ),
+        ("a frame of 16 B received, batched, FrameReader", frames_received(Reading::batched())),
+        ("a frame of 16 B received, FramedRead", frames_received_framed()),
         operation("a frame of 16 B written, WriteQueue", frames_queued()),
         operation("a frame of 16 B written, LengthDelimitedCodec", frames_encoded()),
         ("64 out at once, 16 KiB, each, millpond", many_out(16 * KIB)),
@@ -190,6 +199,64 @@ fn frames_read(reading: Reading) -> impl Fn() {
             frames.push(&mut &wire[..]);
         }
     }
+}
+
+/// A stream of the same bytes over and over, that is always ready.
+struct Endless {
+    wire: Vec<u8>,
+    at: usize,
+}
+
+impl AsyncRead for Endless {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let rest = &self.wire[self.at..];
+        let piece = &rest[..rest.len().min(out.remaining())];
+        out.put_slice(piece);
+        let end = self.at + piece.len();
+        self.at = if end == self.wire.len() { 0 } else { end };
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// The whole way of a receiver, all but the socket.
+fn frames_received(reading: Reading) -> Box<dyn Fn(u64)> {
+    let mut wire = Vec::new();
+    (0..FRAMES).for_each(|_| tlv::encode(1, &FRAME, &mut wire).expect("a vector grows"));
+    let frames = Assembler::new(Tlv::default(), pool(), reading);
+    let reader = RefCell::new(FrameReader::new(Endless { wire, at: 0 }, frames));
+    Box::new(move |times| {
+        let mut reader = reader.borrow_mut();
+        at_once(async {
+            for _ in 0..times {
+                black_box(reader.next_frame().await.expect("they are frames").expect("it never ends"));
+            }
+        });
+    })
+}
+
+fn frames_received_framed() -> Box<dyn Fn(u64)> {
+    let mut wire = BytesMut::new();
+    let mut codec = LengthDelimitedCodec::new();
+    (0..FRAMES).for_each(|_| codec.encode(Bytes::from_static(&FRAME), &mut wire).expect("it is short"));
+    let endless = Endless { wire: wire.to_vec(), at: 0 };
+    let reader = RefCell::new(FramedRead::with_capacity(endless, codec, 64 * KIB));
+    Box::new(move |times| {
+        let mut reader = reader.borrow_mut();
+        at_once(async {
+            for _ in 0..times {
+                black_box(reader.next().await.expect("it never ends").expect("they are frames"));
+            }
+        });
+    })
+}
+
+/// Of a future that never waits.
+fn at_once(future: impl Future<Output = ()>) {
+    assert!(pin!(future).poll(&mut Context::from_waker(Waker::noop())).is_ready());
 }
 
 fn frames_decoded() -> impl Fn() {

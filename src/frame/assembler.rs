@@ -68,8 +68,6 @@ pub struct Assembler<D> {
     read_ahead: bool,
     held: Held,
     appetite: Appetite,
-    /// Bytes of the stream in front of what is unread.
-    offset: u64,
     /// Where the frame under way begins.
     frame_start: u64,
     /// What the frame before took, if it was kept where it was read and its class had room for all of it.
@@ -87,7 +85,6 @@ impl<D: Decode> Assembler<D> {
             read_ahead: true,
             held: Held::default(),
             appetite: Appetite::default(),
-            offset: 0,
             frame_start: 0,
             expected: 0,
         }
@@ -129,33 +126,61 @@ impl<D: Decode> Assembler<D> {
     /// [`FrameError`]; call again after one that is not fatal.
     #[inline]
     pub fn next_frame(&mut self) -> Result<Option<D::Frame>, FrameError> {
-        let keep_from = match (self.reading, &self.held.storage) {
-            (_, Storage::None) => return Ok(None),
-            (Reading::Batched { detach_below }, _) => detach_below,
-            (Reading::OneBufferAFrame, Storage::Own(buffer)) => buffer.capacity() / 2,
-            (Reading::OneBufferAFrame, Storage::Shared(_)) => usize::MAX,
-        };
-        let mut reader = Reader::of_held(&mut self.held, keep_from, &self.pool, self.offset);
-        let decoded = self.decoder.decode(&mut reader);
-        self.offset = reader.offset();
-        match &decoded {
-            Ok(Some(_)) => {
-                let kept = !matches!(self.held.storage, Storage::Own(_));
-                let size = (self.offset - self.frame_start) as usize;
-                self.expected = if kept && self.fits_well(size) { size } else { 0 };
-                self.frame_start = self.offset;
-            }
-            _ if !self.decoder.is_partial() => self.frame_start = self.offset,
-            _ => {}
+        match self.next_small() {
+            Some(frame) => Ok(Some(frame)),
+            None => self.next_frame_slowly(),
         }
-        if let Err(error) = &decoded {
-            if error.is_fatal() {
-                self.held = Held::default();
+    }
+
+    /// The next frame, if it takes no more than a copy: without a decoder that looks at the storage through a
+    /// [`Reader`], and in one piece, so that the frame is made where it is wanted.
+    #[inline(always)]
+    pub(crate) fn next_small(&mut self) -> Option<D::Frame> {
+        let Storage::Own(buffer) = &self.held.storage else { return None };
+        let unread = buffer.get(self.held.start..)?;
+        let (frame, len) = self.decoder.decode_small(unread, self.held.keep_from, &self.pool)?;
+        self.held.start += len;
+        self.frame_start = self.held.offset();
+        self.expected = 0;
+        Some(frame)
+    }
+
+    /// The next frame, whatever it takes.
+    #[inline(never)]
+    pub(crate) fn next_frame_slowly(&mut self) -> Result<Option<D::Frame>, FrameError> {
+        let mut reader = Reader::of_held(&mut self.held, &self.pool);
+        match self.decoder.decode(&mut reader) {
+            Ok(Some(frame)) => {
+                let end = self.held.offset();
+                self.expected = match self.held.storage {
+                    // Most frames are copied out of what was read.
+                    Storage::Own(_) => 0,
+                    _ => self.fitting((end - self.frame_start) as usize),
+                };
+                self.frame_start = end;
+                Ok(Some(frame))
             }
-            // What a refused frame grew to is not what skipping the rest of it takes.
-            self.release();
+            Ok(None) => {
+                self.note_no_frame();
+                Ok(None)
+            }
+            Err(error) => {
+                self.note_no_frame();
+                if error.is_fatal() {
+                    self.held.clear();
+                }
+                // What a refused frame grew to is not what skipping the rest of it takes.
+                self.release();
+                Err(error)
+            }
         }
-        decoded
+    }
+
+    #[inline(never)]
+    fn note_no_frame(&mut self) {
+        if !self.decoder.is_partial() {
+            self.frame_start = self.held.offset();
+        }
     }
 
     /// To be called when the stream ends: did it end between two frames?
@@ -164,9 +189,9 @@ impl<D: Decode> Assembler<D> {
     ///
     /// [`FrameErrorKind::Truncated`](super::FrameErrorKind::Truncated) if not.
     pub fn finish(&mut self) -> Result<(), FrameError> {
-        let mut reader = Reader::of_held(&mut self.held, 0, &self.pool, self.offset);
+        let mut reader = Reader::of_held(&mut self.held, &self.pool);
         let finished = self.decoder.finish(&mut reader);
-        self.held = Held::default();
+        self.held.clear();
         finished
     }
 
@@ -179,7 +204,7 @@ impl<D: Decode> Assembler<D> {
     /// Bytes of the stream that have arrived.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.offset + self.held.unread().len() as u64
+        self.held.offset() + self.held.unread().len() as u64
     }
 
     /// Bytes of the stream in front of the frame that is under way.
@@ -197,13 +222,13 @@ impl<D: Decode> Assembler<D> {
     /// Gives the buffer back if nothing of a frame is in it: for when there is nothing to read.
     pub fn release(&mut self) {
         if self.held.unread().is_empty() {
-            self.held = Held::default();
+            self.held.clear();
         }
     }
 
     /// Forgets what has arrived: for when nothing more will.
     pub fn abandon(&mut self) {
-        self.held = Held::default();
+        self.held.clear();
     }
 
     /// Moves a part of a frame that takes little of its buffer into a smaller one: for when the rest does not come.
@@ -211,7 +236,7 @@ impl<D: Decode> Assembler<D> {
         let unread = self.held.unread().len();
         let enough = self.pool.class_of(unread * 2).unwrap_or(unread * 2);
         if unread == 0 {
-            self.held = Held::default();
+            self.held.clear();
         } else if enough * 2 <= self.held.bytes() {
             self.lend(self.pool.acquire(enough));
         }
@@ -242,7 +267,11 @@ impl<D: Decode> Assembler<D> {
     pub fn lend(&mut self, mut buffer: PooledBuffer) {
         buffer.clear();
         buffer.extend_from_slice(self.held.unread());
-        self.held = Held { storage: Storage::Own(buffer), start: 0 };
+        let keep_from = match self.reading {
+            Reading::Batched { detach_below } => detach_below,
+            Reading::OneBufferAFrame => buffer.capacity() / 2,
+        };
+        self.held.replace(Storage::Own(buffer), keep_from);
     }
 
     /// Where the next bytes of the stream go: never empty.
@@ -252,14 +281,11 @@ impl<D: Decode> Assembler<D> {
         }
         let unread = self.held.unread().len();
         let most = self.plan(unread).most;
+        if unread == 0 {
+            self.held.rewind();
+        }
         match &mut self.held.storage {
-            Storage::Own(buffer) => {
-                if unread == 0 {
-                    buffer.clear();
-                    self.held.start = 0;
-                }
-                buffer.as_buf_mut().limit(most)
-            }
+            Storage::Own(buffer) => buffer.as_buf_mut().limit(most),
             _ => unreachable!("a buffer was lent"),
         }
     }
@@ -294,9 +320,11 @@ impl<D: Decode> Assembler<D> {
         Plan { needs: size, size: size.max(ahead), most: usize::MAX }
     }
 
-    /// Whether a buffer for so many bytes is at most twice as large.
-    fn fits_well(&self, size: usize) -> bool {
-        self.pool.class_of(size).is_some_and(|class| class < size.saturating_mul(2))
+    /// So many bytes, if a buffer for them is at most twice as large; else 0.
+    #[inline(never)]
+    fn fitting(&self, size: usize) -> usize {
+        let fits = self.pool.class_of(size).is_some_and(|class| class < size.saturating_mul(2));
+        if fits { size } else { 0 }
     }
 }
 

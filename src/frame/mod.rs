@@ -49,6 +49,8 @@ pub use tlv::Tlv;
 
 use bytes::BufMut;
 
+use crate::pool::BufferPool;
+
 /// Takes frames out of a stream of bytes, as they arrive.
 pub trait Decode {
     /// What it takes out.
@@ -64,6 +66,16 @@ pub trait Decode {
     ///
     /// [`FrameError`]. After one that is not fatal, the next call goes on behind what was wrong.
     fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<Self::Frame>, FrameError>;
+
+    /// The shortcut of [`decode`](Self::decode) for a small frame that lies whole at the start of `unread`, with a
+    /// payload of less than `below` bytes, which is copied into the pool: the frame, and its length. `None`: ask
+    /// [`decode`](Self::decode), as if this had not been called. A framing may do without it.
+    #[doc(hidden)]
+    #[inline]
+    fn decode_small(&self, unread: &[u8], below: usize, pool: &BufferPool) -> Option<(Self::Frame, usize)> {
+        let _ = (unread, below, pool);
+        None
+    }
 
     /// Bytes that have to lie before it in one piece, from where it stopped to take, for it to get any further: all of
     /// the payload, once its length is known; at least 1.

@@ -4,7 +4,7 @@ use core::mem;
 
 use bytes::Buf;
 
-use crate::pool::{BufferPool, PooledBuffer, PooledBytes};
+use crate::pool::{AcquireError, BufferPool, PooledBuffer, PooledBytes};
 
 /// What has arrived and was not taken yet, for a [`Decode`](super::Decode).
 ///
@@ -14,21 +14,21 @@ use crate::pool::{BufferPool, PooledBuffer, PooledBytes};
 pub struct Reader<'a> {
     input: Input<'a>,
     pool: &'a BufferPool,
-    offset: u64,
 }
 
 #[derive(Debug)]
 enum Input<'a> {
-    /// Pooled storage; payloads of `keep_from` bytes and more stay in it.
-    Held { held: &'a mut Held, keep_from: usize },
-    /// Somebody else's, and how much of it was taken: every payload is copied.
+    /// Pooled storage.
+    Held(&'a mut Held),
+    /// Somebody else's, from this offset of the stream on, and how much of it was taken: every payload is copied.
     #[cfg_attr(not(feature = "transport"), expect(dead_code, reason = "for the codec"))]
-    Foreign { bytes: &'a [u8], taken: &'a mut usize },
+    Foreign { bytes: &'a [u8], taken: &'a mut usize, before: u64 },
 }
 
 impl<'a> Reader<'a> {
-    pub(super) fn of_held(held: &'a mut Held, keep_from: usize, pool: &'a BufferPool, offset: u64) -> Self {
-        Self { input: Input::Held { held, keep_from }, pool, offset }
+    #[inline]
+    pub(super) fn of_held(held: &'a mut Held, pool: &'a BufferPool) -> Self {
+        Self { input: Input::Held(held), pool }
     }
 
     #[cfg(feature = "transport")]
@@ -36,15 +36,19 @@ impl<'a> Reader<'a> {
         bytes: &'a [u8],
         taken: &'a mut usize,
         pool: &'a BufferPool,
-        offset: u64,
+        before: u64,
     ) -> Self {
-        Self { input: Input::Foreign { bytes, taken }, pool, offset }
+        Self { input: Input::Foreign { bytes, taken, before }, pool }
     }
 
     /// Bytes of the stream in front of the next one.
     #[must_use]
+    #[inline]
     pub fn offset(&self) -> u64 {
-        self.offset
+        match &self.input {
+            Input::Held(held) => held.offset(),
+            Input::Foreign { taken, before, .. } => before + **taken as u64,
+        }
     }
 
     /// Bytes that are there.
@@ -69,7 +73,10 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let bytes = *self.unread().first_chunk()?;
-        self.advance(N);
+        match &mut self.input {
+            Input::Held(held) => held.start += N,
+            Input::Foreign { taken, .. } => **taken += N,
+        }
         Some(bytes)
     }
 
@@ -103,9 +110,8 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn skip(&mut self, count: usize) {
         let count = count.min(self.remaining());
-        self.offset += count as u64;
         match &mut self.input {
-            Input::Held { held, .. } => held.skip(count),
+            Input::Held(held) => held.skip(count),
             Input::Foreign { taken, .. } => **taken += count,
         }
     }
@@ -119,33 +125,21 @@ impl<'a> Reader<'a> {
     /// Takes the next `len` bytes as a payload.
     #[inline(always)]
     pub fn take(&mut self, len: usize) -> Option<PooledBytes> {
-        let payload = match &mut self.input {
-            Input::Held { held, keep_from } => held.take(len, *keep_from, self.pool)?,
-            Input::Foreign { bytes, taken } => {
+        match &mut self.input {
+            Input::Held(held) => held.take(len, self.pool),
+            Input::Foreign { bytes, taken, .. } => {
                 let payload = copied(bytes.get(**taken..)?.get(..len)?, self.pool);
                 **taken += len;
-                payload
+                Some(payload)
             }
-        };
-        self.offset += len as u64;
-        Some(payload)
-    }
-
-    /// Lets go of the next `count` bytes, which are there.
-    #[inline]
-    fn advance(&mut self, count: usize) {
-        self.offset += count as u64;
-        match &mut self.input {
-            Input::Held { held, .. } => held.start += count,
-            Input::Foreign { taken, .. } => **taken += count,
         }
     }
 
     #[inline]
     fn unread(&self) -> &[u8] {
         match &self.input {
-            Input::Held { held, .. } => held.unread(),
-            Input::Foreign { bytes, taken } => bytes.get(**taken..).unwrap_or_default(),
+            Input::Held(held) => held.unread(),
+            Input::Foreign { bytes, taken, .. } => bytes.get(**taken..).unwrap_or_default(),
         }
     }
 }
@@ -156,6 +150,10 @@ pub(super) struct Held {
     pub(super) storage: Storage,
     /// Bytes of it that were taken.
     pub(super) start: usize,
+    /// Payloads of so many bytes and more stay in it.
+    pub(super) keep_from: usize,
+    /// Bytes of the stream in front of it: so that what is taken is counted once.
+    before: u64,
 }
 
 #[derive(Debug, Default)]
@@ -169,6 +167,30 @@ pub(super) enum Storage {
 }
 
 impl Held {
+    /// Bytes of the stream in front of what is unread.
+    #[inline]
+    pub(super) fn offset(&self) -> u64 {
+        self.before + self.start as u64
+    }
+
+    /// Goes on in other storage, of which nothing is taken.
+    pub(super) fn replace(&mut self, storage: Storage, keep_from: usize) {
+        *self = Self { storage, start: 0, keep_from, before: self.offset() };
+    }
+
+    /// Writes over what was taken, which is all of it.
+    pub(super) fn rewind(&mut self) {
+        if let Storage::Own(buffer) = &mut self.storage {
+            buffer.clear();
+        }
+        self.before += mem::take(&mut self.start) as u64;
+    }
+
+    /// Lets go of all of it.
+    pub(super) fn clear(&mut self) {
+        self.replace(Storage::None, 0);
+    }
+
     #[inline]
     pub(super) fn unread(&self) -> &[u8] {
         let bytes: &[u8] = match &self.storage {
@@ -184,7 +206,7 @@ impl Held {
         self.start += count;
         if matches!(self.storage, Storage::Shared(_)) && self.unread().is_empty() {
             // All that is left of it are frames: the last of them is the only holder.
-            *self = Self::default();
+            self.clear();
         }
     }
 
@@ -198,45 +220,51 @@ impl Held {
     }
 
     #[inline(always)]
-    fn take(&mut self, len: usize, keep_from: usize, pool: &BufferPool) -> Option<PooledBytes> {
+    fn take(&mut self, len: usize, pool: &BufferPool) -> Option<PooledBytes> {
         let payload = self.unread().get(..len)?;
-        if len < keep_from
-            && let Ok(mut buffer) = pool.try_acquire(len)
+        if len < self.keep_from
+            && let Some(copy) = pool.copied_at_hand(payload)
         {
-            buffer.extend_from_slice(payload);
             self.start += len;
-            return Some(buffer.into_shared());
+            return Some(copy);
         }
-        Some(self.take_large(len, keep_from, pool))
+        Some(self.take_slowly(len, pool))
     }
 
-    /// The next `len` bytes, which are there and stay there, or for which the pool has no buffer.
+    /// The next `len` bytes, which are there, and stay there or take a buffer from somewhere else.
     #[inline(never)]
-    fn take_large(&mut self, len: usize, keep_from: usize, pool: &BufferPool) -> PooledBytes {
-        if len < keep_from && pool.class_of(len).is_none() {
-            let payload = copied(self.unread().get(..len).unwrap_or_default(), pool);
-            self.start += len;
-            return payload;
+    fn take_slowly(&mut self, len: usize, pool: &BufferPool) -> PooledBytes {
+        if len < self.keep_from {
+            let buffer = match pool.try_acquire(len) {
+                Err(AcquireError::TooLarge { .. }) => Ok(pool.acquire(len)),
+                buffer => buffer,
+            };
+            // If memory is short: a slice of what is there takes no more of it.
+            if let Ok(mut buffer) = buffer {
+                buffer.extend_from_slice(self.unread().get(..len).unwrap_or_default());
+                self.start += len;
+                return buffer.into_shared();
+            }
         }
-        // If memory is short: a slice of what is there takes no more of it.
         self.keep(len, pool)
     }
 
     /// The next `len` bytes, which are there, in the storage where they lie.
     fn keep(&mut self, len: usize, pool: &BufferPool) -> PooledBytes {
         let start = self.start;
+        self.start += len;
         let mut bytes = match mem::take(&mut self.storage) {
             Storage::Own(buffer) => buffer.into_shared(),
             Storage::Shared(bytes) => bytes,
             Storage::None => pool.acquire(0).into_shared(),
         };
-        if start + len == bytes.len() {
-            self.start = 0;
+        if self.start == bytes.len() {
+            self.clear();
             bytes.advance(start);
             return bytes;
         }
-        let payload = bytes.slice(start..start + len);
-        *self = Self { storage: Storage::Shared(bytes), start: start + len };
+        let payload = bytes.slice(start..self.start);
+        self.storage = Storage::Shared(bytes);
         payload
     }
 }

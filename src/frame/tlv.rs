@@ -32,7 +32,7 @@ mod tests;
 use bytes::BufMut;
 
 use super::{Decode, Encode, EncodeError, FrameError, FrameErrorKind, Reader};
-use crate::pool::PooledBytes;
+use crate::pool::{BufferPool, PooledBytes};
 
 /// Bytes of a frame's header: a `u16` type id and a `u32` payload length.
 pub const HEADER_LEN: usize = 6;
@@ -127,24 +127,40 @@ impl Header {
 #[derive(Debug)]
 pub struct Tlv {
     max_payload: usize,
-    /// The digest that has to come before the first frame.
-    expected: Option<[u8; DIGEST_LEN]>,
-    /// Of the frame whose payload is under way.
-    header: Result<Option<Header>, FrameError>,
+    next: Next,
+}
+
+/// What a [`Tlv`] waits for.
+#[derive(Debug)]
+enum Next {
+    /// The [handshake] with this digest.
+    Handshake([u8; DIGEST_LEN]),
+    Header,
+    /// What this header announced.
+    Payload(Header),
+    /// Nothing more.
+    Failed(FrameError),
 }
 
 impl Tlv {
     /// At the start of a frame; refuses payloads longer than `max_payload` bytes.
     #[must_use]
     pub fn new(max_payload: usize) -> Self {
-        Self { max_payload, expected: None, header: Ok(None) }
+        Self { max_payload, next: Next::Header }
     }
 
     /// Demands the [handshake] with this digest before the first frame; another one is
     /// [`FrameErrorKind::DigestMismatch`], fatal.
     #[must_use]
     pub fn expecting(self, digest: [u8; DIGEST_LEN]) -> Self {
-        Self { expected: Some(digest), ..self }
+        Self { next: Next::Handshake(digest), ..self }
+    }
+
+    #[cold]
+    fn fail(&mut self, kind: FrameErrorKind, offset: u64) -> FrameError {
+        let error = FrameError::fatal(kind, offset);
+        self.next = Next::Failed(error);
+        error
     }
 }
 
@@ -161,65 +177,77 @@ impl Decode for Tlv {
     /// # Errors
     ///
     /// [`FrameErrorKind::MessageTooLarge`], fatal, with the offset of the header that announces too much.
-    #[inline]
     fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<Frame>, FrameError> {
-        let (header, begun) = match &self.header {
-            Ok(Some(header)) => (*header, true),
-            Err(error) => return Err(*error),
-            Ok(None) => {
-                if let Some(expected) = self.expected {
-                    let wanted = handshake(expected);
-                    let received = input.remaining().min(HANDSHAKE_LEN);
-                    // The first wrong byte tells: who speaks another protocol need not send the rest.
-                    if !input.look(received).is_some_and(|received| wanted.starts_with(received)) {
-                        self.header = Err(FrameError::fatal(FrameErrorKind::DigestMismatch, 0));
-                        return self.header.map(|_| None);
-                    }
-                    if received < HANDSHAKE_LEN {
-                        return Ok(None);
-                    }
-                    input.skip(HANDSHAKE_LEN);
-                    self.expected = None;
-                }
+        if let Next::Handshake(digest) = self.next {
+            let received = input.remaining().min(HANDSHAKE_LEN);
+            // The first wrong byte tells: who speaks another protocol need not send the rest.
+            if !input.look(received).is_some_and(|received| handshake(digest).starts_with(received)) {
+                return Err(self.fail(FrameErrorKind::DigestMismatch, 0));
+            }
+            if received < HANDSHAKE_LEN {
+                return Ok(None);
+            }
+            input.skip(HANDSHAKE_LEN);
+            self.next = Next::Header;
+        }
+        let (header, begun) = match self.next {
+            Next::Payload(header) => (header, true),
+            Next::Failed(error) => return Err(error),
+            _ => {
                 let offset = input.offset();
                 let Some(bytes) = input.array() else { return Ok(None) };
                 let header = Header::decode(bytes);
                 let (size, max) = (header.payload_len as usize, self.max_payload);
                 if size > max {
-                    let kind = FrameErrorKind::MessageTooLarge { size, max };
-                    self.header = Err(FrameError::fatal(kind, offset));
-                    return self.header.map(|_| None);
+                    return Err(self.fail(FrameErrorKind::MessageTooLarge { size, max }, offset));
                 }
                 (header, false)
             }
         };
-        let payload = input.take(header.payload_len as usize);
-        // Most frames come whole, and leave nothing to remember.
-        if payload.is_some() == begun {
-            self.header = Ok(if begun { None } else { Some(header) });
+        let Some(payload) = input.take(header.payload_len as usize) else {
+            self.next = Next::Payload(header);
+            return Ok(None);
+        };
+        if begun {
+            self.next = Next::Header;
         }
-        Ok(payload.map(|payload| Frame { type_id: header.type_id, payload }))
+        Ok(Some(Frame { type_id: header.type_id, payload }))
+    }
+
+    #[inline(always)]
+    fn decode_small(&self, unread: &[u8], below: usize, pool: &BufferPool) -> Option<(Frame, usize)> {
+        let Next::Header = self.next else { return None };
+        let (type_id, behind) = unread.split_first_chunk()?;
+        let (len, behind) = behind.split_first_chunk()?;
+        let len = u32::from_le_bytes(*len) as usize;
+        if len >= below || len > self.max_payload {
+            return None;
+        }
+        let payload = pool.copied_at_hand(behind.get(..len)?)?;
+        Some((Frame { type_id: u16::from_le_bytes(*type_id), payload }, HEADER_LEN + len))
     }
 
     fn needs(&self) -> usize {
-        match self.header {
-            Ok(Some(header)) => header.payload_len as usize,
-            _ if self.expected.is_some() => HANDSHAKE_LEN,
-            _ => HEADER_LEN,
+        match self.next {
+            Next::Handshake(_) => HANDSHAKE_LEN,
+            Next::Header | Next::Failed(_) => HEADER_LEN,
+            Next::Payload(header) => header.payload_len as usize,
         }
     }
 
     fn is_partial(&self) -> bool {
-        matches!(self.header, Ok(Some(_)))
+        matches!(self.next, Next::Payload(_))
     }
 
     fn finish(&mut self, input: &mut Reader<'_>) -> Result<(), FrameError> {
-        let (received, expected) = match self.header? {
-            Some(header) => (HEADER_LEN + input.remaining(), HEADER_LEN + header.payload_len as usize),
-            None if input.remaining() == 0 => return Ok(()),
-            None => (input.remaining(), self.needs()),
+        let left = input.remaining();
+        let (received, expected) = match self.next {
+            Next::Failed(error) => return Err(error),
+            Next::Payload(header) => (HEADER_LEN + left, HEADER_LEN + header.payload_len as usize),
+            _ if left == 0 => return Ok(()),
+            _ => (left, self.needs()),
         };
-        let end = input.offset() + input.remaining() as u64;
+        let end = input.offset() + left as u64;
         Err(FrameError::fatal(FrameErrorKind::Truncated { received, expected }, end))
     }
 }

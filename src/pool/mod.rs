@@ -209,6 +209,15 @@ impl BufferPool {
         handle.is_of(Of(&self.core))
     }
 
+    /// A copy of `bytes`, if this thread has a buffer for it at hand: what is taken by every small frame that is read, so
+    /// all of it is one piece, without a buffer handed from hand to hand.
+    #[inline(always)]
+    pub(crate) fn copied_at_hand(&self, bytes: &[u8]) -> Option<PooledBytes> {
+        let mut slot = thread::pop(&self.core, self.core.sizes.index_for(bytes.len()))?;
+        slot.storage.extend_from_slice(bytes);
+        Some(PooledBytes::of(slot.shareable()))
+    }
+
     /// Size of the class that a request falls in, in bytes; `None` if it is the heap's.
     pub(crate) fn class_of(&self, min_capacity: usize) -> Option<usize> {
         let class = self.core.sizes.index_for(min_capacity);

@@ -47,7 +47,7 @@ impl Drop for Exit {
 }
 
 /// The fast path of [`acquire`]: the slot of the class that came back last in this thread.
-#[inline]
+#[inline(always)]
 pub(super) fn pop(core: &Arc<Core>, class: usize) -> Option<Unique<Slot>> {
     let hit = CACHES.try_with(move |caches| caches.try_borrow_mut().ok()?.current_of(core)?.pop(class));
     hit.ok().flatten()

@@ -77,12 +77,24 @@ impl<R: AsyncRead + Unpin, D: Decode> FrameReader<R, D> {
     /// # Errors
     ///
     /// As [`next_frame`](Self::next_frame).
+    #[inline]
     pub fn poll_next_frame(
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<Option<D::Frame>, ReadFrameError>> {
+        match self.frames.next_small() {
+            Some(frame) => Poll::Ready(Ok(Some(frame))),
+            None => self.poll_next_frame_slowly(cx),
+        }
+    }
+
+    #[inline(never)]
+    fn poll_next_frame_slowly(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<D::Frame>, ReadFrameError>> {
         loop {
-            if let Some(frame) = self.frames.next_frame()? {
+            if let Some(frame) = self.frames.next_frame_slowly()? {
                 return Poll::Ready(Ok(Some(frame)));
             }
             if let Some(size) = self.frames.wants()
