@@ -217,6 +217,28 @@ async fn a_payload_of_another_type_is_told_and_the_next_is_received() {
     assert_eq!(texts.recv().await.unwrap().view().content, "good");
 }
 
+/// However much arrives at once, who receives as fast as it can misses nothing.
+#[tokio::test]
+async fn a_burst_longer_than_a_channel_is_received() {
+    let config = TransportConfig { channel_capacity: 64, ..TransportConfig::default() };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    let mut counters = server.subscriber::<CounterUpdate>();
+    let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
+    let receive = tokio::spawn(async move {
+        for n in 0..2000 {
+            assert_eq!(counters.recv().await.unwrap().view(), counter(n));
+        }
+    });
+    let mut wire = Vec::new();
+    for n in 0..2000 {
+        let mut payload = Vec::new();
+        counter(n).encode(&mut payload);
+        tlv::encode(CounterUpdate::TYPE_ID, &payload, &mut wire).unwrap();
+    }
+    socket.write_all(&wire).await.unwrap();
+    timeout(SOON, receive).await.unwrap().unwrap();
+}
+
 #[tokio::test]
 async fn the_handshake_lets_in_who_speaks_the_schema() {
     let config = |digest| TransportConfig { schema_digest: digest, ..TransportConfig::default() };
@@ -388,7 +410,8 @@ fn small_pool() -> BufferPoolConfig {
 
 #[tokio::test]
 async fn who_never_receives_starves_nobody() {
-    let config = TransportConfig { buffer_pool: small_pool(), ..TransportConfig::default() };
+    let config =
+        TransportConfig { buffer_pool: small_pool(), max_payload: 16 * 1024, ..TransportConfig::default() };
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let (mut stuck, mut topic) = (server.subscriber::<Large>(), server.topic_subscriber::<Large>());
     let (mut works, mut counters) = (server.subscriber::<Large>(), server.subscriber::<CounterUpdate>());

@@ -11,8 +11,8 @@ use std::time::Duration;
 use millpond::BufferPoolConfig;
 use millpond::frame::{FrameErrorKind, Message, Reading, tlv};
 use millpond::transport::{
-    ConnectionErrorKind, ConnectionEvent, ErrorKind, PublishError, RecvError, Subscriber, TcpTransport,
-    TransportConfig, UnixTransport,
+    ConnectionErrorKind, ConnectionEvent, Endpoint, ErrorKind, Listener, PublishError, RecvError, Subscriber,
+    TcpTransport, TransportConfig, UnixTransport,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -151,6 +151,33 @@ async fn a_byte_a_moment() {
         stage.is_unharmed().await;
         drip.await.unwrap();
     }
+}
+
+/// However much of it came before, and however fast.
+#[tokio::test]
+async fn who_stops_before_the_end_of_a_large_frame() {
+    let mut stage = Stage::new(TransportConfig { frame_timeout: SHORT, ..TransportConfig::default() }).await;
+    let mut socket = stage.socket().await;
+    let wire = frame(TextMessage::TYPE_ID, &[0; 4 << 20]);
+    socket.write_all(&wire[..wire.len() - 1]).await.unwrap();
+    // In much less than the minute that 4 MiB would have earned.
+    assert_eq!(stage.end().await, Some(ConnectionErrorKind::FrameTimeout));
+    stage.is_unharmed().await;
+}
+
+/// Who is slow but goes on has its time.
+#[tokio::test]
+async fn a_large_frame_that_takes_longer_than_the_timeout() {
+    let config = TransportConfig { frame_timeout: Duration::from_secs(2), ..TransportConfig::default() };
+    let mut stage = Stage::new(config).await;
+    let mut socket = stage.socket().await;
+    for piece in frame(TextMessage::TYPE_ID, &[0; 2 << 20]).chunks(1 << 18) {
+        socket.write_all(piece).await.unwrap();
+        sleep(SHORT).await;
+    }
+    drop(socket);
+    assert_eq!(stage.end().await, None);
+    stage.is_unharmed().await;
 }
 
 /// However much is announced, a part that does not go on is held in a buffer of its size.
@@ -424,32 +451,38 @@ async fn of_servers_that_come_at_once_one_gets_the_path() {
     UnixTransport::connect(&path).await.unwrap();
 }
 
-/// The same where a server that was killed has left its file. Each is a thread with a runtime, as several processes
-/// would be.
+/// Also where a server that was killed has left its file, and where none is. Each is a thread with a runtime, as several
+/// processes would be; many rounds, as what they must not do to each other takes microseconds.
 #[test]
-fn of_servers_that_find_a_stale_file_one_gets_the_path() {
+fn of_servers_that_want_one_path_one_gets_it() {
     let folder = tempfile::tempdir().unwrap();
-    for round in 0..50 {
-        let path = folder.path().join(format!("{round}.sock"));
-        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-        let (together, ended) = (std::sync::Barrier::new(4), std::sync::Barrier::new(4));
-        let bind = || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let (together, ended) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
+    let bind = |leaves_a_file: bool| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let round = |round| {
+            let path = folder.path().join(format!("{round}.sock"));
+            if leaves_a_file && round % 2 == 0 {
+                drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+            }
             together.wait();
-            let bound = runtime.block_on(UnixTransport::bind(&path));
-            // Whoever has it keeps it until all have tried.
+            let bound = runtime.block_on(Listener::bind(&Endpoint::Unix(path.clone())));
+            // Whoever has it keeps it until both have tried; then its file is there.
+            ended.wait();
+            assert!(bound.is_err() || path.exists(), "the file of round {round} is gone");
             ended.wait();
             bound.map(drop).map_err(|error| error.kind())
         };
-        let outcomes: Vec<_> = std::thread::scope(|scope| {
-            let servers: Vec<_> = (0..4).map(|_| scope.spawn(bind)).collect();
-            servers.into_iter().map(|server| server.join().unwrap()).collect()
-        });
-        let refused = outcomes.iter().filter(|outcome| **outcome == Err(ErrorKind::AddressInUse)).count();
-        assert_eq!(
-            (outcomes.iter().filter(|outcome| outcome.is_ok()).count(), refused),
-            (1, 3),
-            "{outcomes:?}"
+        (0..10_000).map(round).collect::<Vec<_>>()
+    };
+    let (one, other) = std::thread::scope(|scope| {
+        let one = scope.spawn(|| bind(true));
+        (bind(false), one.join().unwrap())
+    });
+    for (round, outcomes) in one.into_iter().zip(other).enumerate() {
+        let refused = Err(ErrorKind::AddressInUse);
+        assert!(
+            outcomes == (Ok(()), refused) || outcomes == (refused, Ok(())),
+            "round {round}: {outcomes:?}"
         );
     }
 }

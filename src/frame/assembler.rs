@@ -255,10 +255,11 @@ impl<D: Decode> Assembler<D> {
             buffer.capacity() >= plan.size
         } else {
             let room = buffer.capacity() - buffer.len();
-            // To the end of the frame, or so much that the read is worth it.
+            // To the end of the frame, or so much that the read is worth it; or another buffer has hardly more room.
             let most = plan.most.min(room);
+            let another = plan.size.saturating_sub(unread);
             self.held.start + plan.needs <= buffer.capacity()
-                && (most == plan.most || room * 4 >= buffer.capacity())
+                && (most == plan.most || room * 4 >= buffer.capacity() || room * 2 >= another)
         };
         (!enough).then_some(plan.size)
     }
@@ -292,7 +293,8 @@ impl<D: Decode> Assembler<D> {
 
     /// A read brought `count` bytes where `room` would have fitted.
     pub fn learn(&mut self, count: usize, room: usize) {
-        if self.expected == 0 {
+        // A read that was made for one frame tells of the frame.
+        if self.expected == 0 || self.reading != Reading::OneBufferAFrame {
             self.appetite.learn(count, room);
         }
     }

@@ -68,7 +68,13 @@ impl PooledBytes {
     /// Whether both keep the same storage from the pool.
     #[cfg(feature = "transport")]
     pub(crate) fn shares_storage_with(&self, other: &Self) -> bool {
-        self.slot.as_ref().zip(other.slot.as_ref()).is_some_and(|(one, two)| Shared::ptr_eq(one, two))
+        self.storage_id() == other.storage_id()
+    }
+
+    /// The same for all that keep the same storage, and for nobody else while they do.
+    #[cfg(feature = "transport")]
+    pub(crate) fn storage_id(&self) -> usize {
+        core::ptr::from_ref::<Slot>(self.slot()).addr()
     }
 
     /// A handle to a part of the bytes, without a copy. It keeps the whole buffer from its pool: see

@@ -190,8 +190,11 @@ impl<R: AsyncRead + Unpin, D: Decode> FrameReader<R, D> {
     }
 
     /// Moves a part of a frame to a buffer of its size: see [`Assembler::shrink`].
-    pub fn shrink(&mut self) {
+    ///
+    /// Says whether it has left the line for memory, which it does not need any more: then it is to be polled again.
+    pub fn shrink(&mut self) -> bool {
         self.frames.shrink();
+        self.frames.wants().is_none() && self.line.take().is_some()
     }
 
     /// Whether it waits for the pool's memory and not for its peer.
@@ -272,5 +275,43 @@ impl From<FrameError> for ReadFrameError {
 impl From<io::Error> for ReadFrameError {
     fn from(error: io::Error) -> Self {
         Self(Cause::Io(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::frame::{Reading, Tlv, tlv};
+    use crate::pool::{BufferPool, BufferPoolConfig};
+
+    /// Out of the line for the large buffer, it reads on in the small one.
+    #[tokio::test]
+    async fn who_shrinks_leaves_the_line() {
+        let classes = BufferPoolConfig::builder().class(512, 64).class(8198, 8).thread_cache_bytes(0);
+        let pool = BufferPool::new(classes.byte_limit(2 * 8198 + 1024).build().unwrap());
+        let (mut here, there) = duplex(100_000);
+        let frames = Assembler::new(Tlv::default(), pool.clone(), Reading::batched());
+        let mut reader = FrameReader::new(there, frames);
+        let mut wire = Vec::new();
+        tlv::encode(1, &[1; 4000], &mut wire).unwrap();
+        tlv::encode(2, &[2; 200], &mut wire).unwrap();
+        let (part, rest) = wire.split_at(4006 + 16);
+        here.write_all(part).await.unwrap();
+        let first = reader.next_frame().await.unwrap().unwrap();
+        let _other = pool.acquire(8000);
+        let mut next = |cx: &mut Context<'_>| match reader.poll_next_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(frame.unwrap().unwrap()),
+            Poll::Pending if reader.is_in_line() && reader.shrink() => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        };
+        here.write_all(rest).await.unwrap();
+        let second = poll_fn(&mut next).await;
+        assert_eq!((first.payload.len(), second.payload.len()), (4000, 200));
+        assert_eq!(pool.stats().waiting, 0);
     }
 }

@@ -11,8 +11,8 @@ use super::endpoint::Endpoint;
 use super::error::{Error, ErrorKind};
 use super::stream::Stream;
 
-/// For another server that replaces a stale file in the same folder: five seconds, where it needs microseconds.
-const LOCK_TRIES: u32 = 1000;
+/// For another server that binds in the same folder: two seconds, where it needs microseconds.
+const LOCK_TRIES: u32 = 400;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Accepts [`Stream`]s at an [`Endpoint`]. A Unix listener removes its socket file when dropped.
@@ -90,34 +90,31 @@ async fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
+    let _alone = alone_in(path.parent().filter(|parent| !parent.as_os_str().is_empty())).await;
     let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse => replace_stale(path).await,
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path).await => {
+            fs::remove_file(path)?;
+            UnixListener::bind(path)
+        }
         bound => bound,
     }?;
     let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
     Ok((listener, file))
 }
 
-/// Of several servers that find one stale file, each looks and replaces alone, or the second would remove what the
-/// first has just made. The lock is the folder's: it ends with the process, and leaves no file behind.
-async fn replace_stale(path: &Path) -> io::Result<UnixListener> {
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let folder = File::open(folder)?;
-    let mut tries = 0;
-    while let Err(TryLockError::WouldBlock) = folder.try_lock() {
-        tries += 1;
-        if tries == LOCK_TRIES {
-            return Err(io::ErrorKind::AddrInUse.into());
+/// Of several servers that want one path each looks, and takes it or leaves it, alone: or one would remove as stale what
+/// another has bound, but does not listen on yet. The lock is the folder's: it ends with the process, and leaves no
+/// file behind. Where there is none to be had, or somebody else does not let it go, it goes without.
+async fn alone_in(folder: Option<&Path>) -> Option<File> {
+    let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
+    for _ in 0..LOCK_TRIES {
+        match folder.try_lock() {
+            Err(TryLockError::WouldBlock) => sleep(LOCK_PAUSE).await,
+            Err(TryLockError::Error(_)) => return None,
+            Ok(()) => return Some(folder),
         }
-        sleep(LOCK_PAUSE).await;
     }
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path).await => {
-            fs::remove_file(path)?;
-            UnixListener::bind(path)
-        }
-        bound => bound,
-    }
+    None
 }
 
 /// Whether it is a socket file that nobody listens on. A listener too busy to take the connection is one

@@ -71,10 +71,14 @@ impl Stream {
     pub(super) fn set_keepalive(&self, keepalive: &Keepalive) -> io::Result<()> {
         let Self::Tcp(stream) = self else { return Ok(()) };
         let socket = SockRef::from(stream);
-        let probes = TcpKeepalive::new().with_time(keepalive.idle).with_interval(keepalive.interval);
-        socket.set_tcp_keepalive(&probes.with_retries(keepalive.probes))?;
+        // What Linux takes: whole seconds in 15 bits, probes in 7, milliseconds in 31.
+        let seconds = |time: Duration| time.clamp(Duration::from_secs(1), Duration::from_secs(32_767));
+        let probes = TcpKeepalive::new().with_time(seconds(keepalive.idle));
+        let probes = probes.with_interval(seconds(keepalive.interval));
+        socket.set_tcp_keepalive(&probes.with_retries(keepalive.probes.clamp(1, 127)))?;
         #[cfg(target_os = "linux")]
-        socket.set_tcp_user_timeout(Some(keepalive.user_timeout))?;
+        socket
+            .set_tcp_user_timeout(Some(keepalive.user_timeout.min(Duration::from_millis(i32::MAX as u64))))?;
         Ok(())
     }
 

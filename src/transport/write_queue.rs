@@ -13,7 +13,7 @@ use crate::size::Appetite;
 
 /// Payloads up to here are copied behind each other: a copy of 1 KiB takes less than a slice of its own does in
 /// a gathering write, and in the socket.
-const COPY_UP_TO: usize = 1024;
+pub(super) const COPY_UP_TO: usize = 1024;
 /// Slices of one write: half of what a kernel takes at least (`_XOPEN_IOV_MAX` is 16, Linux has 1024), and what
 /// fits a stack.
 const SLICES: usize = 64;
@@ -109,12 +109,17 @@ impl WriteQueue {
 
     fn end_tail(&mut self) {
         if let Some(tail) = self.tail.take() {
-            self.push_part(tail.into_shared());
+            let mut tail = tail.into_shared();
+            // One small frame between large payloads does not keep 8 KiB.
+            tail.detach(8);
+            self.push_part(tail);
         }
     }
 
     fn push_part(&mut self, part: PooledBytes) {
-        self.held += part.storage_len();
+        if !shares_storage(&part, self.parts.iter().rev()) {
+            self.held += part.storage_len();
+        }
         self.parts.push_back(part);
     }
 
@@ -164,8 +169,11 @@ impl WriteQueue {
                 break;
             }
             count -= part.len();
-            self.held -= part.storage_len();
-            self.parts.pop_front();
+            if let Some(part) = self.parts.pop_front()
+                && !shares_storage(&part, self.parts.iter())
+            {
+                self.held -= part.storage_len();
+            }
         }
     }
 
@@ -183,8 +191,18 @@ impl WriteQueue {
     }
 }
 
+/// Whether it is of the storage of one of the two next to it: slices of one read follow on each other, with a header in
+/// between.
+#[expect(single_use_lifetimes, reason = "an anonymous one cannot stand in `impl Iterator`")]
+fn shares_storage<'a>(part: &PooledBytes, next: impl Iterator<Item = &'a PooledBytes>) -> bool {
+    next.take(2).any(|other| other.shares_storage_with(part))
+}
+
 #[cfg(test)]
 mod tests {
+    use std::pin::pin;
+    use std::task::{Context, Waker};
+
     use super::WriteQueue;
     use crate::pool::{BufferPool, BufferPoolConfig};
 
@@ -198,6 +216,27 @@ mod tests {
         for _ in 0..10 {
             queue.push(&[0; 6], payload.clone());
         }
-        assert_eq!((queue.len(), queue.held_bytes()), (10 * 4102, 10 * (4096 + 128)));
+        // One payload, ten times.
+        assert_eq!((queue.len(), queue.held_bytes()), (10 * 4102, 4096 + 10 * 128));
+        drain(&mut queue);
+    }
+
+    fn drain(queue: &mut WriteQueue) {
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(queue.poll_write(&mut cx, pin!(tokio::io::sink())).is_ready());
+        assert_eq!((queue.len(), queue.held_bytes()), (0, 0));
+    }
+
+    #[test]
+    fn a_small_frame_between_large_ones_keeps_little() {
+        let pool = BufferPool::new(BufferPoolConfig::messages());
+        let mut queue = WriteQueue::new(pool.clone());
+        for size in [16, 1025].repeat(100) {
+            let mut payload = pool.acquire(size);
+            payload.resize(size, 7);
+            queue.push(&[0; 6], payload.into_shared());
+        }
+        assert!(queue.held_bytes() <= 100 * (4096 + 128), "{} B are held", queue.held_bytes());
+        drain(&mut queue);
     }
 }

@@ -220,6 +220,48 @@ fn a_handshake_is_refused_at_its_first_wrong_byte() {
     }
 }
 
+/// However small the pieces of a long frame, the buffers it takes are those that it grows through, and not one a piece.
+#[test]
+fn a_long_frame_moves_few_times() {
+    for reading in [Reading::OneBufferAFrame, Reading::batched()] {
+        let pool = BufferPool::new(BufferPoolConfig::powers_of_two_and(HEADER_LEN, 128..=1 << 20).unwrap());
+        let mut frames = Assembler::new(Tlv::default(), pool.clone(), reading);
+        let wire = [&header(1, 1_000_000)[..], &[5; 1_000_000]].concat();
+        for mut piece in wire.chunks(1460) {
+            while !piece.is_empty() {
+                frames.push(&mut piece);
+            }
+            if let Some(frame) = frames.next_frame().unwrap() {
+                assert_eq!(frame.payload.len(), 1_000_000);
+            }
+        }
+        assert!(!frames.is_partial());
+        assert!(pool.stats().total_acquires <= 16, "{reading:?}: {}", pool.stats());
+    }
+}
+
+/// Also where every read brings frames.
+#[test]
+fn the_size_of_reads_follows_the_stream() {
+    let pool = BufferPool::new(BufferPoolConfig::powers_of_two_and(HEADER_LEN, 128..=65_536).unwrap());
+    let mut frames = Assembler::new(Tlv::default(), pool, Reading::batched());
+    let one = [&header(1, 2048)[..], &[5; 2048]].concat();
+    let mut sizes = |burst: usize| {
+        let wire = one.repeat(burst);
+        for _ in 0..20 {
+            let mut rest = wire.as_slice();
+            while !rest.is_empty() {
+                frames.push(&mut rest);
+                while frames.next_frame().unwrap().is_some() {}
+            }
+        }
+        frames.wants()
+    };
+    assert_eq!(sizes(1), Some(8192));
+    assert_eq!(sizes(64), Some(65_536));
+    assert_eq!(sizes(1), Some(8192));
+}
+
 #[test]
 fn dropped_in_the_middle_it_gives_its_buffer_back() {
     let pool = pool();

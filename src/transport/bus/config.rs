@@ -29,8 +29,8 @@ pub struct TransportConfig {
     /// Bytes of storage that a topic, or a type, keeps for subscribers that are behind, before the oldest frames go and
     /// those who miss them are told how many; and that wait for one peer. One frame is kept in any case. A slice
     /// counts as the whole buffer that it keeps from the pool; for subscribers, slices of one buffer that follow on each
-    /// other count as one. Default: `None`, a sixteenth of the pool's byte limit, so that who never receives does not
-    /// use it up for all others; 16 MiB where the pool has none.
+    /// other count as one. Default: `None`, room for two of the longest payloads, but at most a quarter of the pool's
+    /// byte limit, so that who never receives does not use it up for all others, and at least a sixteenth.
     pub channel_bytes: Option<usize>,
     /// SHA-256 of the contracts file's text: a client sends it first, a server demands it. Default: none, and
     /// no handshake.
@@ -140,9 +140,10 @@ impl TransportConfig {
 
     /// What a channel keeps, in bytes of storage.
     pub(super) fn channel_byte_limit(&self) -> usize {
+        let two_frames = self.max_payload.saturating_add(HEADER_LEN).saturating_mul(2);
         let of_the_pool = match self.buffer_pool.byte_limit() {
-            usize::MAX => 16 << 20,
-            limit => limit / 16,
+            usize::MAX => two_frames.max(16 << 20),
+            limit => two_frames.min(limit / 4).max(limit / 16),
         };
         self.channel_bytes.unwrap_or(of_the_pool)
     }

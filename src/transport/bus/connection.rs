@@ -1,3 +1,4 @@
+use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -15,11 +16,12 @@ use super::topic::Route;
 use crate::frame::Assembler;
 use crate::frame::tlv::{Frame, HEADER_LEN, Header, Tlv, handshake};
 use crate::sync::statistic::Ordering;
+use crate::transport::write_queue::COPY_UP_TO;
 use crate::transport::{FrameReader, WriteQueue};
 
 /// Frames delivered before other tasks have their turn.
 const FRAMES_A_TURN: usize = 256;
-/// Bytes taken from the peer's queue before some are written.
+/// Bytes, and bytes of storage, taken from the peer's queue before some are written.
 const WRITE_AHEAD: usize = 256 * 1024;
 /// After so long without a byte, what is held beyond need is given back; and so long after a frame began, what it
 /// holds beyond what has arrived: a byte now and then is not to keep what was meant for many.
@@ -27,7 +29,9 @@ const SETTLE_AFTER: Duration = Duration::from_secs(1);
 /// For the first byte where a handshake has to come.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a frame that are granted a second more.
-const SLOWEST_RATE: u64 = 64 * 1024;
+const SLOWEST_RATE: u32 = 64 * 1024;
+/// Types whose channels are remembered: of a stream of few types no frame takes the lock of all connections.
+const ROUTES: usize = 8;
 
 /// Which side of the handshake it is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,8 +47,8 @@ pub(super) struct Connection<'a, S> {
     role: Role,
     reader: FrameReader<S, Tlv>,
     writes: WriteQueue,
-    /// Where the frame before went: the next is most often of the same type.
-    route: Option<(u16, Route)>,
+    /// Where frames of the first types went: the next is most often of one of them.
+    routes: Vec<(u16, Route)>,
     /// The peer has not ended.
     reads: bool,
     /// Something was written since the last flush.
@@ -73,6 +77,8 @@ struct Times {
 #[derive(Clone, Copy)]
 struct UnderWay {
     since: Instant,
+    /// When it is given up; `None`: never.
+    ends: Option<Instant>,
     /// Where it begins in the stream.
     start: u64,
     /// Waits for memory: the time is not the peer's.
@@ -98,7 +104,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             role,
             reader: FrameReader::new(stream, Assembler::new(framing, shared.pool.clone(), config.reading)),
             writes,
-            route: None,
+            routes: Vec::new(),
             reads: true,
             dirty: false,
             ending: false,
@@ -177,7 +183,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         loop {
             let (mut frames, mut bytes) = (0, 0);
             let (writes, ended) = (&mut self.writes, self.ended);
-            let room = WRITE_AHEAD.saturating_sub(writes.len());
+            let room = WRITE_AHEAD.saturating_sub(writes.len().max(writes.held_bytes()));
             // What waits for a server that ends is for the next connection.
             let goes_on = self.broken.is_none() && (self.reads || self.role == Role::Server);
             let wanted = match goes_on {
@@ -185,12 +191,17 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 true => room,
                 false => 0,
             };
-            let size = |frame: &Frame| HEADER_LEN + frame.payload.len();
+            let before = Cell::new(0);
+            let size = |frame: &Frame| {
+                let (len, storage) = (frame.payload.len(), frame.payload.storage_id());
+                let costs_storage = len > COPY_UP_TO && before.replace(storage) != storage;
+                HEADER_LEN + if costs_storage { len.max(frame.payload.storage_len()) } else { len }
+            };
             let taken = self.peer.poll_take(cx, wanted, size, |frame| {
                 // After the end nobody can be told any more.
                 if !ended && let Ok(header) = Header::new(frame.type_id, frame.payload.len()) {
                     frames += 1;
-                    bytes += size(&frame);
+                    bytes += HEADER_LEN + frame.payload.len();
                     writes.push(&header.encode(), frame.payload);
                 }
             });
@@ -224,14 +235,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
-        let mut frames = 0;
+        // Half of a channel, so that subscribers who are prompt have their turn before it is full.
+        let config = &self.shared.config;
+        let most_frames = FRAMES_A_TURN.min(config.channel_capacity / 2).max(1);
+        let most_bytes = config.channel_byte_limit() / 2;
+        let (mut frames, mut bytes) = (0, 0);
         let outcome = loop {
-            if !self.reads || frames == FRAMES_A_TURN {
+            if !self.reads || frames == most_frames || bytes > most_bytes {
                 break Ok(());
             }
             match self.reader.poll_next_frame(cx) {
                 Poll::Ready(Ok(Some(frame))) => {
                     frames += 1;
+                    bytes += frame.payload.len();
                     if let Err(error) = self.deliver(frame) {
                         break Err(error);
                     }
@@ -245,7 +261,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             self.peer.received_frames.add(frames as u64);
             self.shared.counters.received_frames.add(frames as u64);
         }
-        if frames == FRAMES_A_TURN {
+        if frames == most_frames || bytes > most_bytes {
             cx.waker().wake_by_ref();
         }
         outcome
@@ -254,16 +270,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     #[inline]
     fn deliver(&mut self, frame: Frame) -> Result<(), ConnectionError> {
         let type_id = frame.type_id;
-        if let Some((known, route)) = &self.route
-            && *known == type_id
-        {
+        if let Some((_, route)) = self.routes.iter().find(|(known, _)| *known == type_id) {
             route.deliver(frame);
             return Ok(());
         }
         match (self.shared.topics.route(type_id), self.shared.config.unknown_types_of(self.role)) {
             (Some(route), _) => {
                 route.deliver(frame);
-                self.route = Some((type_id, route));
+                if self.routes.len() < ROUTES {
+                    self.routes.push((type_id, route));
+                }
             }
             (None, UnknownTypes::Reject) => return Err(ConnectionError(Cause::UnknownType(type_id))),
             (None, UnknownTypes::Skip) => self.shared.counters.skipped_frames.add(1),
@@ -299,8 +315,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         // Another frame than before has a time of its own, and so has the wait for memory.
         let start = self.reader.frames().frame_start();
         let same = self.times.frame.filter(|frame| frame.start == start && frame.in_line == in_line);
-        self.times.frame =
-            partial.then(|| same.unwrap_or(UnderWay { since: now, start, in_line, settled: false }));
+        let ends = now.checked_add(self.shared.config.frame_timeout);
+        // What arrives earns time, but never more than there was at first: who stops, however much came before, ends.
+        let earned = Duration::from_secs(news) / SLOWEST_RATE;
+        let same = same.map(|frame| UnderWay {
+            ends: frame.ends.map(|at| at.checked_add(earned).into_iter().chain(ends).min().unwrap_or(at)),
+            ..frame
+        });
+        let new = UnderWay { since: now, ends, start, in_line, settled: false };
+        self.times.frame = partial.then(|| same.unwrap_or(new));
         self.times.write = match self.times.write {
             Some(since) if waits && !wrote => Some(since),
             _ => waits.then_some(now),
@@ -317,14 +340,11 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let idle = config.idle_timeout;
         let idle = idle.and_then(|after| due(self.times.last_byte, ConnectionErrorKind::IdleTimeout, after));
         let frame = self.times.frame.and_then(|frame| {
-            let (kind, more) = match frame.in_line {
-                true => (ConnectionErrorKind::MemoryTimeout, 0),
-                false => (
-                    ConnectionErrorKind::FrameTimeout,
-                    self.received.saturating_sub(frame.start) / SLOWEST_RATE,
-                ),
+            let kind = match frame.in_line {
+                true => ConnectionErrorKind::MemoryTimeout,
+                false => ConnectionErrorKind::FrameTimeout,
             };
-            due(frame.since, kind, config.frame_timeout.saturating_add(Duration::from_secs(more)))
+            Some((frame.ends?, kind, config.frame_timeout))
         });
         let write = self.times.write;
         let write =
@@ -363,16 +383,22 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 return Poll::Ready(ConnectionError::timeout(kind, after));
             }
             if slow.is_some_and(|at| at <= now) {
-                self.reader.shrink();
+                self.shrink(cx);
                 self.times.frame.iter_mut().for_each(|frame| frame.settled = true);
             }
             if quiet.is_some_and(|at| at <= now) {
-                self.reader.shrink();
+                self.shrink(cx);
                 self.writes.shrink();
                 self.peer.shrink();
-                self.route = None;
+                self.routes = Vec::new();
                 self.unsettled = false;
             }
+        }
+    }
+    /// Holds no more for the frame under way than what has arrived of it takes.
+    fn shrink(&mut self, cx: &Context<'_>) {
+        if self.reader.shrink() {
+            cx.waker().wake_by_ref();
         }
     }
 }

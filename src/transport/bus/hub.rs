@@ -18,7 +18,6 @@ use super::topic::{FrameSubscriber, Subscriber, Topics};
 use crate::frame::Message;
 use crate::frame::tlv::Frame;
 use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats};
-use crate::sync::statistic::Ordering;
 use crate::sync::{Arc, Mutex};
 use crate::transport::DrainReport;
 
@@ -244,7 +243,7 @@ impl Hub {
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         let peers = self.shared.all();
         let mut infos: Vec<_> = peers.iter().map(|peer| peer.info()).collect();
-        infos.sort_by_key(|info| std::cmp::Reverse(info.held_bytes + info.waiting_bytes));
+        infos.sort_by_key(|info| std::cmp::Reverse(info.bytes()));
         infos
     }
 
@@ -358,8 +357,9 @@ impl Shared {
             *warned = Some(now);
         }
         let peers = self.all();
-        if let Some(greediest) = peers.iter().max_by_key(|peer| peer.held.load(Ordering::Relaxed)) {
-            tracing::warn!(greediest = %greediest.info(), "the pool's limit is used up");
+        let infos = peers.iter().map(|peer| peer.info());
+        if let Some(greediest) = infos.max_by_key(ConnectionInfo::bytes) {
+            tracing::warn!(%greediest, "the pool's limit is used up");
         }
     }
 }

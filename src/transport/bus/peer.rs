@@ -56,7 +56,8 @@ pub(super) enum Stop {
 impl Peer {
     /// For so many frames that wait, which keep so many bytes of storage, or for one.
     pub(super) fn new(id: u64, name: String, capacity: usize, bytes: usize) -> Arc<Self> {
-        let capacity = capacity.clamp(1, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
+        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize).min(bytes.max(1));
+        let capacity = capacity.clamp(1, most);
         Arc::new(Self {
             id,
             name,
@@ -227,8 +228,15 @@ pub struct ConnectionInfo {
     pub received_frames: u64,
     /// Bytes that came from it.
     pub received_bytes: u64,
-    /// Frames published while its queue was full.
+    /// Frames published while its queue was full, or while it was about to end.
     pub missed_frames: u64,
+}
+
+impl ConnectionInfo {
+    /// All that is kept for it.
+    pub(super) fn bytes(&self) -> usize {
+        self.held_bytes + self.waiting_bytes
+    }
 }
 
 impl fmt::Display for ConnectionInfo {
@@ -318,5 +326,10 @@ mod tests {
         assert_eq!((offered(65_536), offered(1), take()), (1, 0, 1));
         assert_eq!((offered(4096), offered(129), take()), (2, 0, 2));
         assert_eq!((offered(1), take()), (64, 64));
+
+        for (capacity, bytes) in [(usize::MAX, 1), (64, 0), (0, usize::MAX)] {
+            let peer = Peer::new(1, "peer".to_owned(), capacity, bytes);
+            assert_eq!((peer.offer(&frame(1)), peer.offer(&frame(1))), (true, false));
+        }
     }
 }
