@@ -153,8 +153,8 @@ fn default_pool() -> BufferPoolConfig {
     let classes = BufferPoolConfig::powers_of_two_and(HEADER_LEN, 128..=256 * 1024);
     // Of each of the large ones one is kept while it lies idle: 31.5 MiB in all, until they decay.
     let large = (19..=24).map(|exponent| ((1 << exponent) + HEADER_LEN, 1));
-    let classes = classes.map(|classes| classes.to_builder().classes(large).byte_limit(256 << 20));
-    match classes.and_then(|classes| classes.build()) {
+    let all = classes.and_then(|classes| classes.to_builder().classes(large).byte_limit(256 << 20).build());
+    match all {
         Ok(config) => config,
         Err(error) => unreachable!("{error}"),
     }
