@@ -1,8 +1,9 @@
-//! Layer 4: contract files: which messages there are, and how they lie in a payload. Free of I/O.
+//! Layer 4: contract files: which messages there are, how they lie in a payload, and the pool that fits them. Free
+//! of I/O.
 //!
 //! ```text
 //!  contracts.yaml ─ yaml ─▶ tree with places ─ read (map | list) ─▶ Schema ─ layout ─▶ sizes, offsets
-//!                     │                          │
+//!                     │                          │                     └───── plan ──▶ BufferPoolConfig
 //!                     └────────── report ────────┴─▶ Diagnostics
 //! ```
 //!
@@ -12,6 +13,7 @@
 //! | `report`, `diagnostics` | what is wrong: collected, then shown with its lines |
 //! | `read`, `types`, `names` | both dialects, and every check |
 //! | `model`, `layout` | what is left: messages, valid because they exist |
+//! | `plan` | classes and capacities |
 //!
 //! The two dialects are two shapes of one content; types of both are understood in both.
 //!
@@ -39,6 +41,7 @@ mod diagnostics;
 mod layout;
 mod model;
 mod names;
+mod plan;
 mod read;
 mod report;
 mod types;
@@ -47,3 +50,4 @@ mod yaml;
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
 pub use layout::{FieldLayout, Layout, LayoutError, MAX_MESSAGE_SIZE, MessageLayout, SLOTS_OFFSET};
 pub use model::{Bound, Dialect, FieldDef, MessageDef, Schema, Type, Validation};
+pub use plan::{Plan, PlanError, PlannedClass, PlannedMessage};

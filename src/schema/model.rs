@@ -21,7 +21,7 @@ pub enum Dialect {
 /// # Examples
 ///
 /// ```
-/// use millpond::schema::{Layout, Schema};
+/// use millpond::schema::{Layout, Plan, Schema};
 ///
 /// let schema = Schema::parse("contracts.yaml", "
 /// messages:
@@ -35,6 +35,7 @@ pub enum Dialect {
 /// let counter = &schema.messages()[0];
 /// assert_eq!((counter.type_id, counter.topic.as_str()), (1002, "examples"));
 /// assert_eq!((counter.layout(Layout::Packed).size, counter.layout(Layout::ReprC).size), (12, 16));
+/// assert_eq!(Plan::of_schema(&schema, Layout::ReprC)?.config().classes(), [(128, 512)]);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
