@@ -11,6 +11,9 @@ mod kiss_model;
 mod lines_model;
 #[path = "../fuzz/fuzz_targets/pool_model/mod.rs"]
 mod pool_model;
+#[cfg(feature = "schema")]
+#[path = "../fuzz/fuzz_targets/schema_model.rs"]
+mod schema_model;
 #[path = "../fuzz/fuzz_targets/sse_model.rs"]
 mod sse_model;
 #[path = "../fuzz/fuzz_targets/stream.rs"]
@@ -48,6 +51,12 @@ fn sse() {
 #[test]
 fn pool() {
     replay("pool", |input| pool_model::Case::parse(input).check());
+}
+
+#[cfg(feature = "schema")]
+#[test]
+fn schema() {
+    replay("schema", schema_model::check);
 }
 
 fn replay(target: &str, check: impl Fn(&[u8])) {
