@@ -362,10 +362,13 @@ fn field_type(
     None
 }
 
+/// It may be empty, unlike other texts.
 fn description(report: &mut Report<'_>, body: &Mapping<'_>, who: &str) -> String {
-    let described = body.get("description");
-    let described = described.and_then(|node| text(report, node, &format!("{who}: `description`")));
-    described.unwrap_or_default().to_owned()
+    match body.get("description") {
+        Some(node) if node.is_empty() => String::new(),
+        Some(node) => text(report, node, &format!("{who}: `description`")).unwrap_or_default().to_owned(),
+        None => String::new(),
+    }
 }
 
 fn check_name(report: &mut Report<'_>, name: &str, span: Span) {

@@ -139,16 +139,16 @@ pub(super) fn named(name: &str) -> Cow<'_, str> {
 /// The candidate that the word is a misspelling of, if one is near: at most one letter in three is wrong,
 /// and one of two.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// Longer words are no misspellings of any of ours; the distance takes the product of both lengths.
+    /// Longer words are no misspellings of any of ours.
     const MAX: usize = 32;
     let letters = word.chars().count();
     if letters > MAX {
         return None;
     }
-    let distance =
-        |candidate: &str| strsim::damerau_levenshtein(&word.to_lowercase(), &candidate.to_lowercase());
-    let near = candidates.into_iter().map(|candidate| (distance(candidate), candidate));
     let most = if letters == 2 { 1 } else { letters / 3 };
+    let word = word.to_lowercase();
+    let near = candidates.into_iter().filter(|candidate| candidate.len().abs_diff(letters) <= most);
+    let near = near.map(|candidate| (strsim::osa_distance(&word, &candidate.to_lowercase()), candidate));
     let (_, candidate) = near.filter(|&(wrong, _)| wrong <= most).min_by_key(|&(wrong, _)| wrong)?;
     Some(candidate)
 }

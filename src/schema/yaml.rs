@@ -41,6 +41,11 @@ pub(super) enum Value<'a> {
 }
 
 impl Node<'_> {
+    /// Nothing, or no text in quotes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kind() == "nothing" || matches!(&self.value, Value::Scalar { text, .. } if text.is_empty())
+    }
+
     /// With its article.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {

@@ -399,6 +399,19 @@ fn a_message_has_what_its_file_says() {
 }
 
 #[test]
+fn a_description_may_be_empty_or_of_many_lines() {
+    let described = |description: &str| {
+        let text = format!(
+            "messages:\n  M:\n    tlv_type: 1\n    domain: D\n    fields: {{}}\n    description:{description}\n"
+        );
+        Schema::parse("contracts.yaml", text).unwrap().messages()[0].description.clone()
+    };
+    assert_eq!(["", " ''", " ~"].map(described), ["", "", ""]);
+    assert_eq!(described(" |\n      a\n      b"), "a\nb\n");
+    assert_eq!(described(" 7"), "7");
+}
+
+#[test]
 fn lists_and_text_without_a_bound_have_one() {
     let bound = |ty: &str| {
         let schema = Schema::parse("contracts.yaml", field(ty, "")).unwrap();
@@ -444,9 +457,7 @@ fn a_file_of_500_messages_is_read_whole() {
                 .unwrap();
         }
     }
-    let start = std::time::Instant::now();
     let schema = Schema::parse("large.yaml", &text).unwrap();
-    println!("{} bytes in {:?}", text.len(), start.elapsed());
     assert_eq!(schema.messages().len(), 500);
     for (index, message) in schema.messages().iter().enumerate() {
         assert_eq!(message.name, format!("Message{index}"));

@@ -36,7 +36,7 @@ pub(super) fn sequence<'n, 'a>(
 /// A scalar that says something.
 pub(super) fn text<'n>(report: &mut Report<'_>, node: &'n Node<'_>, what: &str) -> Option<&'n str> {
     match &node.value {
-        Value::Scalar { text, .. } if !text.is_empty() && node.kind() != "nothing" => Some(text),
+        Value::Scalar { text, .. } if !node.is_empty() => Some(text),
         _ => {
             let draft = match &node.value {
                 Value::Scalar { text, plain: false } if text.is_empty() => {
