@@ -116,10 +116,23 @@ async fn without_a_pool_it_goes_the_same_way() {
 }
 
 #[tokio::test]
-async fn the_pool_is_the_one_asked_for() {
-    let classes = BufferPoolConfig::builder().class(512, 4).build().unwrap();
-    let server = TcpTransport::bind_with_buffer_pool("127.0.0.1:0", classes).await.unwrap();
-    assert_eq!(server.buffer_pool_stats().classes.len(), 1);
+async fn the_pool_is_the_one_asked_for_and_what_reads_need() {
+    for (asked, classes) in [
+        (&[(512, 4)][..], &[512, 8192, 65536][..]),
+        (&[(512, 4), (10_000, 4)], &[512, 10_000, 65536]),
+        (&[(100_000, 4)], &[100_000]),
+    ] {
+        assert_eq!(sizes(asked, usize::MAX).await, classes);
+    }
+    // A limit without room for them.
+    assert_eq!(sizes(&[(512, 4)], 128 * 1024).await, [512, 8192]);
+    assert_eq!(sizes(&[(512, 4)], 16 * 1024).await, [512]);
+
+    async fn sizes(asked: &[(usize, usize)], limit: usize) -> Vec<usize> {
+        let pool = BufferPoolConfig::builder().classes(asked.iter().copied()).byte_limit(limit).build();
+        let server = TcpTransport::bind_with_buffer_pool("127.0.0.1:0", pool.unwrap()).await.unwrap();
+        server.buffer_pool_stats().classes.iter().map(|class| class.size).collect()
+    }
 }
 
 #[tokio::test]

@@ -14,10 +14,14 @@ use super::topic::{FrameSubscriber, Subscriber, Topics};
 use crate::frame::Message;
 use crate::frame::tlv::Frame;
 use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats};
+use crate::size::Appetite;
 use crate::sync::{Arc, Count, Mutex};
 
 /// Events that an observer may be behind.
 const EVENTS: usize = 256;
+
+/// Bytes that a class for batches keeps, as [`BufferPoolConfig::powers_of_two`] has it.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Topics, a pool and any number of connections: what every transport is, without its listener.
 ///
@@ -67,7 +71,7 @@ impl Hub {
     #[must_use]
     pub fn new(mut config: TransportConfig) -> Self {
         config.max_payload = config.max_payload.min(u32::MAX as usize);
-        let classes = if config.buffer_pool_enabled { config.buffer_pool.clone() } else { no_pool() };
+        let classes = if config.buffer_pool_enabled { with_batches(&config.buffer_pool) } else { no_pool() };
         let shared = Shared {
             pool: BufferPool::new(classes),
             topics: Topics::new(config.channel_capacity),
@@ -312,6 +316,17 @@ impl Drop for Guest<'_> {
     fn drop(&mut self) {
         self.shared.ended(self.peer, self.outcome.unwrap_or(Some(ConnectionErrorKind::Cut)));
     }
+}
+
+/// What is read ahead, and small frames that are written together, have classes, too: in a pool of classes for
+/// messages alone each would come from the heap.
+fn with_batches(config: &BufferPoolConfig) -> BufferPoolConfig {
+    let largest = config.classes().last().map_or(0, |&(size, _)| size);
+    let missing = [Appetite::SMALL, Appetite::LARGE]
+        .into_iter()
+        .filter(|&size| size > largest && size <= config.byte_limit() / 4);
+    let missing = missing.map(|size| (size, BATCH_BYTES / size));
+    config.to_builder().classes(missing).build().unwrap_or_else(|_| config.clone())
 }
 
 /// Every buffer from the heap: one class, for what needs no storage to speak of.
