@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use millpond::frame::{Message, Reading, tlv};
+use millpond::frame::{Message, MessageError, Reading, Rule, tlv};
 use millpond::transport::{
-    ConnectionErrorKind, ConnectionEvent, Hub, RecvError, TcpTransport, TransportConfig, UnixTransport,
-    UnknownTypes,
+    ConnectionErrorKind, ConnectionEvent, Hub, PublishError, RecvError, TcpTransport, TransportConfig,
+    UnixTransport, UnknownTypes,
 };
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -316,7 +316,7 @@ async fn a_large_message_goes_both_ways() {
         fn encode(&self, out: &mut impl bytes::BufMut) {
             out.put_slice(&self.0);
         }
-        fn view(payload: &[u8]) -> Result<&[u8], millpond::frame::MessageError> {
+        fn view(payload: &[u8]) -> Result<&[u8], MessageError> {
             Ok(payload)
         }
     }
@@ -334,6 +334,35 @@ async fn a_large_message_goes_both_ways() {
     }
     let too_large = Large(vec![0; (16 << 20) + 1]);
     assert!(client.publisher().publish(&too_large).await.is_err());
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_valid_is_not_published() {
+    struct Even(u8);
+    impl Message for Even {
+        const TYPE_ID: u16 = 1;
+        const TOPIC: &'static str = "even";
+        const MAX_SIZE: usize = 1;
+        type View<'a> = u8;
+        fn validate(&self) -> Result<(), MessageError> {
+            if self.0.is_multiple_of(2) { Ok(()) } else { Err(ODD) }
+        }
+        fn encode(&self, out: &mut impl bytes::BufMut) {
+            out.put_u8(self.0);
+        }
+        fn view(payload: &[u8]) -> Result<u8, MessageError> {
+            payload.first().copied().ok_or(ODD)
+        }
+    }
+    const ODD: MessageError = MessageError::Rule { field: "number", rule: Rule::Max };
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let mut numbers = server.subscriber::<Even>();
+    let publisher = TcpTransport::connect(server.local_addr()).await.unwrap();
+    let publisher = publisher.publisher::<Even>();
+    assert_eq!(publisher.publish(&Even(3)).await, Err(PublishError::Invalid(ODD)));
+    assert_eq!(publisher.try_publish(&Even(5)), Err(PublishError::Invalid(ODD)));
+    publisher.publish(&Even(4)).await.unwrap();
+    assert_eq!(numbers.recv().await.unwrap().view(), 4);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+#[cfg(feature = "messages")]
+mod generated;
 #[path = "../fuzz/fuzz_targets/hdlc_model.rs"]
 mod hdlc_model;
 #[path = "../fuzz/fuzz_targets/kiss_model.rs"]
@@ -22,6 +24,9 @@ mod stream;
 mod stuffing_model;
 #[path = "../fuzz/fuzz_targets/tlv_model.rs"]
 mod tlv_model;
+#[cfg(feature = "messages")]
+#[path = "../fuzz/fuzz_targets/view_model.rs"]
+mod view_model;
 
 #[test]
 fn tlv() {
@@ -57,6 +62,12 @@ fn pool() {
 #[test]
 fn schema() {
     replay("schema", schema_model::check);
+}
+
+#[cfg(feature = "messages")]
+#[test]
+fn view() {
+    replay("view", view_model::check);
 }
 
 fn replay(target: &str, check: impl Fn(&[u8])) {

@@ -1,9 +1,10 @@
-//! Layer 4: contract files: which messages there are, how they lie in a payload, and the pool that fits them. Free
-//! of I/O.
+//! Layer 4: contract files: which messages there are, how they lie in a payload, the pool that fits them, and
+//! their Rust code. Free of I/O.
 //!
 //! ```text
+//!                                                                      ┌───── generate ─▶ Rust
 //!  contracts.yaml ─ yaml ─▶ tree with places ─ read (map | list) ─▶ Schema ─ layout ─▶ sizes, offsets
-//!                     │                          │                     └───── plan ──▶ BufferPoolConfig
+//!                     │                          │                     ├───── plan ──▶ BufferPoolConfig
 //!                     └────────── report ────────┴─▶ Diagnostics
 //! ```
 //!
@@ -14,6 +15,7 @@
 //! | `read`, `types`, `names` | both dialects, and every check |
 //! | `model`, `layout` | what is left: messages, valid because they exist |
 //! | `plan` | classes and capacities |
+//! | `generate` | Rust code |
 //!
 //! The two dialects are two shapes of one content; types of both are understood in both.
 //!
@@ -35,9 +37,11 @@
 //! - every error has its place, and as many as can be told are told at once;
 //! - no type counts as 0 bytes because it is not known.
 //!
-//! Absent on purpose: reading files (the caller has the text), and encoding values (that is the generated code's).
+//! Absent on purpose: reading files (the caller has the text), and encoding values (that is the generated
+//! code's).
 
 mod diagnostics;
+mod generate;
 mod layout;
 mod model;
 mod names;
@@ -48,6 +52,7 @@ mod types;
 mod yaml;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use generate::{Options, generate};
 pub use layout::{FieldLayout, Layout, LayoutError, MAX_MESSAGE_SIZE, MessageLayout, SLOTS_OFFSET};
 pub use model::{Bound, Dialect, FieldDef, MessageDef, Schema, Type, Validation};
 pub use plan::{Plan, PlanError, PlannedClass, PlannedMessage};

@@ -381,6 +381,7 @@ impl<M: Message> Publisher<M> {
         if size > max {
             return Err(PublishError::MessageTooLarge { size, max });
         }
+        message.validate().map_err(PublishError::Invalid)?;
         let mut payload = self.hub.shared.pool.acquire(size);
         message.encode(&mut payload.as_buf_mut());
         Ok(Frame { type_id: M::TYPE_ID, payload: payload.into_shared() })
