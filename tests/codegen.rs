@@ -196,7 +196,7 @@ fn a_file_that_cannot_be_read_or_written_is_named() {
     for (contracts, advice) in [
         ("nowhere.yaml", "cannot read nowhere.yaml: No such file"),
         (".", "cannot read .: Is a directory"),
-        ("/dev/zero", "bytes: contracts have at most"),
+        ("/dev/zero", "/dev/zero has 2 MiB and more: contracts have at most 1"),
     ] {
         folder.run_on(contracts, &["--explain"]).assert(1, advice);
     }
@@ -310,8 +310,10 @@ fn only_a_file_that_changes_is_written_and_it_keeps_its_place_and_mode() {
     fs::write(folder.path("generated.rs"), "old").unwrap();
     fs::set_permissions(folder.path("generated.rs"), fs::Permissions::from_mode(0o600)).unwrap();
     symlink("generated.rs", folder.path("link.rs")).unwrap();
-    run().assert(0, "wrote link.rs");
     let metadata = || fs::metadata(folder.path("generated.rs")).unwrap();
+    let old = metadata().ino();
+    run().assert(0, "wrote link.rs");
+    assert_ne!(metadata().ino(), old, "written in place, so that a reader may see half of it");
     let (written, inode) = (metadata().modified().unwrap(), metadata().ino());
     assert!(folder.path("link.rs").is_symlink());
     assert_eq!((metadata().mode() & 0o777, folder.read("generated.rs").starts_with("//")), (0o600, true));
@@ -324,4 +326,26 @@ fn only_a_file_that_changes_is_written_and_it_keeps_its_place_and_mode() {
     fs::write(folder.path("contracts.yaml"), BROKEN).unwrap();
     run().assert(1, "contracts.yaml:6:23");
     assert_eq!(metadata().ino(), inode);
+}
+
+#[test]
+fn the_example_is_fresh() {
+    let command = "codegen examples/contract/contracts.yaml -o examples/contract/generated.rs --check";
+    let check = Command::new(env!("CARGO_BIN_EXE_millpond"))
+        .args(command.split(' '))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output();
+    Outcome::of(check.unwrap()).assert(0, "");
+}
+
+#[test]
+fn the_guide_shows_the_example_and_what_is_printed() {
+    let read = |path| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let (contracts, main) = (read("examples/contract/contracts.yaml"), read("examples/contract/main.rs"));
+    let explained = Folder::with(&contracts).run(&["--explain"]).assert(0, "").stdout;
+    let (_, main) = main.split_once("#[tokio::main]").unwrap();
+    let guide = read("src/schema/guide.md");
+    for part in [&contracts, main, &explained] {
+        assert!(guide.contains(part), "not in the guide: {part}");
+    }
 }

@@ -1,5 +1,5 @@
 //! Layer 4: contract files: which messages there are, how they lie in a payload, the pool that fits them, and
-//! their Rust code. Free of I/O.
+//! their Rust code. Free of I/O. To begin with: [`guide`].
 //!
 //! ```text
 //!                                                                      ┌───── generate ─▶ Rust
@@ -39,6 +39,9 @@
 //!
 //! Absent on purpose: reading files (the caller has the text), and encoding values (that is the generated
 //! code's).
+
+#[doc = include_str!("guide.md")]
+pub mod guide {}
 
 mod diagnostics;
 mod generate;

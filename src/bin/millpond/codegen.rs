@@ -15,7 +15,7 @@ use millpond::schema::{Diagnostics, Dialect, Layout, Options, Plan, Schema, gene
 
 use crate::cli::{CodegenArgs, DialectArg, LayoutArg};
 
-/// More than a contract file may have: what is beyond need not be read to be refused.
+/// More than a contract file may have: so much need not be read to be refused.
 const MAX_READ: u64 = 2 * 1024 * 1024;
 /// Characters of a line of a stale file.
 const MAX_SHOWN: usize = 100;
@@ -90,6 +90,9 @@ fn read(args: &CodegenArgs) -> Result<Result<Schema, Diagnostics>, String> {
     File::open(&args.contracts)
         .and_then(|file| file.take(MAX_READ).read_to_end(&mut text))
         .map_err(|error| format!("cannot read {}: {error}", args.contracts.display()))?;
+    if text.len() as u64 == MAX_READ {
+        return Err(format!("{} has 2 MiB and more: contracts have at most 1", args.contracts.display()));
+    }
     let file = args.contracts.to_string_lossy();
     Ok(match args.dialect {
         DialectArg::Auto => Schema::parse(&file, text),
