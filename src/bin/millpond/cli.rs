@@ -41,8 +41,8 @@ Examples:
   millpond codegen contracts.yaml -o src/generated.rs --check        # in CI
   millpond codegen contracts.yaml --plot classes.svg
 
-The head of the code names the command, so run it from the same folder each time. The crate that takes the code
-in needs `millpond` with the feature `messages`.
+The head of the code names the command, so run it from the same folder each time. The crate that takes the \
+code in needs `millpond` with the feature `messages`.
 
 Exit codes: 0 all is well; 1 the contracts are wrong, a file cannot be read or written, or is stale; 2 wrong usage.";
 
