@@ -8,6 +8,7 @@
 //!  relay      bytes between any two sockets            (feature `relay`)
 //!    │
 //!  transport  sockets, frames, publish and subscribe    (feature `transport`)
+//!    │  ├──── schema  contract files, layouts and plans     (feature `schema`)
 //!    │  └──── frame   messages in a stream of bytes, free of I/O
 //!  pool       classes, caches, handles, stats
 //!    │  └──── size    class arithmetic
@@ -33,6 +34,8 @@ pub mod frame;
 pub mod pool;
 #[cfg(feature = "relay")]
 pub mod relay;
+#[cfg(feature = "schema")]
+pub mod schema;
 #[cfg(feature = "transport")]
 pub mod transport;
 

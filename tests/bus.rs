@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use millpond::frame::{Message, MessageError, Reading, tlv};
+use millpond::frame::{Message, MessageError, Reading, Rule, tlv};
 use millpond::transport::{
-    ConnectionErrorKind, ConnectionEvent, Hub, RecvError, TcpTransport, TransportConfig, UnixTransport,
-    UnknownTypes,
+    ConnectionErrorKind, ConnectionEvent, Hub, PublishError, RecvError, TcpTransport, TransportConfig,
+    UnixTransport, UnknownTypes,
 };
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -138,10 +138,23 @@ async fn without_a_pool_it_goes_the_same_way() {
 }
 
 #[tokio::test]
-async fn the_pool_is_the_one_asked_for() {
-    let classes = BufferPoolConfig::builder().class(512, 4).build().unwrap();
-    let server = TcpTransport::bind_with_buffer_pool("127.0.0.1:0", classes).await.unwrap();
-    assert_eq!(server.buffer_pool_stats().classes.len(), 1);
+async fn the_pool_is_the_one_asked_for_and_what_reads_need() {
+    for (asked, classes) in [
+        (&[(512, 4)][..], &[512, 8192, 65536][..]),
+        (&[(512, 4), (10_000, 4)], &[512, 10_000, 65536]),
+        (&[(100_000, 4)], &[100_000]),
+    ] {
+        assert_eq!(sizes(asked, usize::MAX).await, classes);
+    }
+    // A limit without room for them.
+    assert_eq!(sizes(&[(512, 4)], 128 * 1024).await, [512, 8192]);
+    assert_eq!(sizes(&[(512, 4)], 16 * 1024).await, [512]);
+
+    async fn sizes(asked: &[(usize, usize)], limit: usize) -> Vec<usize> {
+        let pool = BufferPoolConfig::builder().classes(asked.iter().copied()).byte_limit(limit).build();
+        let server = TcpTransport::bind_with_buffer_pool("127.0.0.1:0", pool.unwrap()).await.unwrap();
+        server.buffer_pool_stats().classes.iter().map(|class| class.size).collect()
+    }
 }
 
 #[tokio::test]
@@ -349,6 +362,35 @@ async fn a_large_message_goes_both_ways() {
     }
     let too_large = Large(vec![0; (16 << 20) + 1]);
     assert!(client.publisher().publish(&too_large).await.is_err());
+}
+
+#[tokio::test]
+async fn a_message_that_is_not_valid_is_not_published() {
+    struct Even(u8);
+    impl Message for Even {
+        const TYPE_ID: u16 = 1;
+        const TOPIC: &'static str = "even";
+        const MAX_SIZE: usize = 1;
+        type View<'a> = u8;
+        fn validate(&self) -> Result<(), MessageError> {
+            if self.0.is_multiple_of(2) { Ok(()) } else { Err(ODD) }
+        }
+        fn encode(&self, out: &mut impl bytes::BufMut) {
+            out.put_u8(self.0);
+        }
+        fn view(payload: &[u8]) -> Result<u8, MessageError> {
+            payload.first().copied().ok_or(ODD)
+        }
+    }
+    const ODD: MessageError = MessageError::Rule { field: "number", rule: Rule::Max };
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let mut numbers = server.subscriber::<Even>();
+    let publisher = TcpTransport::connect(server.local_addr()).await.unwrap();
+    let publisher = publisher.publisher::<Even>();
+    assert_eq!(publisher.publish(&Even(3)).await, Err(PublishError::Invalid(ODD)));
+    assert_eq!(publisher.try_publish(&Even(5)), Err(PublishError::Invalid(ODD)));
+    publisher.publish(&Even(4)).await.unwrap();
+    assert_eq!(numbers.recv().await.unwrap().view(), 4);
 }
 
 #[tokio::test]

@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::Path;
 
+#[cfg(feature = "messages")]
+mod generated;
 #[path = "../fuzz/fuzz_targets/hdlc_model.rs"]
 mod hdlc_model;
 #[path = "../fuzz/fuzz_targets/kiss_model.rs"]
@@ -11,6 +13,9 @@ mod kiss_model;
 mod lines_model;
 #[path = "../fuzz/fuzz_targets/pool_model/mod.rs"]
 mod pool_model;
+#[cfg(feature = "schema")]
+#[path = "../fuzz/fuzz_targets/schema_model.rs"]
+mod schema_model;
 #[path = "../fuzz/fuzz_targets/sse_model.rs"]
 mod sse_model;
 #[path = "../fuzz/fuzz_targets/stream.rs"]
@@ -19,6 +24,9 @@ mod stream;
 mod stuffing_model;
 #[path = "../fuzz/fuzz_targets/tlv_model.rs"]
 mod tlv_model;
+#[cfg(feature = "messages")]
+#[path = "../fuzz/fuzz_targets/view_model.rs"]
+mod view_model;
 
 #[test]
 fn tlv() {
@@ -48,6 +56,18 @@ fn sse() {
 #[test]
 fn pool() {
     replay("pool", |input| pool_model::Case::parse(input).check());
+}
+
+#[cfg(feature = "schema")]
+#[test]
+fn schema() {
+    replay("schema", schema_model::check);
+}
+
+#[cfg(feature = "messages")]
+#[test]
+fn view() {
+    replay("view", view_model::check);
 }
 
 fn replay(target: &str, check: impl Fn(&[u8])) {

@@ -16,7 +16,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("size", &[]),
     ("pool", &["size"]),
     ("frame", &["size", "pool"]),
-    ("schema", &["size", "frame"]),
+    ("schema", &["size", "pool", "frame"]),
     ("transport", &["size", "pool", "frame"]),
     ("connection", &["pool", "transport"]),
     ("relay", &["size", "transport", "connection", "pool"]),

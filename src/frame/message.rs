@@ -50,6 +50,16 @@ pub trait Message {
         Self::MAX_SIZE
     }
 
+    /// Whether the fields hold what the type asks of them beside their encoding, such as a length; a publisher asks
+    /// before it encodes. Everything is valid unless said otherwise.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError::Rule`], if not: [`view`](Self::view) would refuse what is encoded.
+    fn validate(&self) -> Result<(), MessageError> {
+        Ok(())
+    }
+
     /// Writes the payload: exactly [`encoded_len`](Self::encoded_len) bytes, for which `out` has room.
     fn encode(&self, out: &mut impl BufMut);
 
@@ -79,6 +89,36 @@ pub enum MessageError {
         /// Where it begins in the payload, in bytes.
         offset: usize,
     },
+    /// Bytes between two fields, or behind the last, are not zero.
+    Padding {
+        /// Where they begin in the payload, in bytes.
+        offset: usize,
+    },
+    /// A field holds a value of its type that its rules forbid.
+    Rule {
+        /// Its name.
+        field: &'static str,
+        /// The rule.
+        rule: Rule,
+    },
+}
+
+/// What the value of a field must hold beside its type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rule {
+    /// Text or a list is not empty.
+    NotEmpty,
+    /// Not every byte is zero.
+    NotZero,
+    /// Text or a list has at least so many bytes or elements.
+    MinLength,
+    /// Text or a list has at most so many bytes or elements.
+    MaxLength,
+    /// A number is at least so large.
+    Min,
+    /// A number is at most so large.
+    Max,
 }
 
 impl MessageError {
@@ -102,7 +142,23 @@ impl fmt::Display for MessageError {
                 write!(f, "a payload of {received} bytes where the type has {expected}")
             }
             Self::Field { field, offset } => write!(f, "the field {field} at byte {offset} is not valid"),
+            Self::Padding { offset } => write!(f, "the padding at byte {offset} is not zero"),
+            Self::Rule { field, rule } => write!(f, "the field {field} breaks its rule {rule}"),
         }
+    }
+}
+
+/// As contract files spell it.
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NotEmpty => "not_empty",
+            Self::NotZero => "not_zero",
+            Self::MinLength => "min_length",
+            Self::MaxLength => "max_length",
+            Self::Min => "min",
+            Self::Max => "max",
+        })
     }
 }
 

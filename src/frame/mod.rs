@@ -20,9 +20,12 @@
 //! - between frames, and after a fatal error, no buffer is held, but for the last id of an SSE stream;
 //! - of a frame that is over its limit nothing is held: it is skipped as it arrives.
 //!
-//! Deliberately absent: what a payload means (that is the schema's), and waiting for bytes (that is the
+//! What is inside a frame is a [`Message`], whose [`fields`] are read and written in their order.
+//!
+//! Deliberately absent: which messages there are (that is the schema's), and waiting for bytes (that is the
 //! transport's).
 
+pub mod fields;
 pub mod hdlc;
 pub mod kiss;
 pub mod lines;
@@ -42,7 +45,7 @@ pub use error::{EncodeError, FrameError, FrameErrorKind};
 pub use hdlc::Hdlc;
 pub use kiss::Kiss;
 pub use lines::Lines;
-pub use message::{Message, MessageError};
+pub use message::{Message, MessageError, Rule};
 pub use reader::Reader;
 pub use sse::Sse;
 pub use tlv::Tlv;

@@ -1,9 +1,11 @@
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use millpond::schema::Layout;
 use millpond::transport::Endpoint;
 
 /// The pools of a high-throughput proxy, at work.
@@ -32,6 +34,18 @@ Examples:
 
 RUST_LOG=millpond=debug tells why a connection failed.";
 
+const CODEGEN_EXAMPLES: &str = "\
+Examples:
+  millpond codegen contracts.yaml --explain
+  millpond codegen contracts.yaml -o src/generated.rs
+  millpond codegen contracts.yaml -o src/generated.rs --check        # in CI
+  millpond codegen contracts.yaml --plot classes.svg
+
+The head of the code names the command, so run it from the same folder each time. The crate that takes the \
+code in needs `millpond` with the feature `messages`.
+
+Exit codes: 0 all is well; 1 the contracts are wrong, a file cannot be read or written, or is stale; 2 wrong usage.";
+
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Runs the demo, as the command alone does
@@ -40,6 +54,9 @@ pub(crate) enum Command {
     /// Relays every connection to an upstream, until Ctrl-C; then drains
     #[command(after_help = PROXY_EXAMPLES)]
     Proxy(ProxyArgs),
+    /// Writes Rust for a contract file: a type per message, and the pool that fits them
+    #[command(after_help = CODEGEN_EXAMPLES)]
+    Codegen(CodegenArgs),
 }
 
 #[derive(Args, Debug)]
@@ -108,6 +125,73 @@ pub(crate) struct ProxyArgs {
     /// Prints a line of statistics to stderr so often; 0: only at the end
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub(crate) stats_every: Duration,
+}
+
+#[derive(Args, Debug)]
+#[command(group(ArgGroup::new("files").args(["output", "plot"]).multiple(true)))]
+pub(crate) struct CodegenArgs {
+    /// The messages: YAML, at most 1 MiB
+    #[arg(value_name = "CONTRACTS")]
+    pub(crate) contracts: PathBuf,
+
+    /// Where the code goes; `-`: stdout, as without --output, --explain and --plot. A file that would not change is
+    /// not touched
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Writes nothing, and fails if a file is missing, or not what would be written
+    #[arg(long, requires = "files")]
+    pub(crate) check: bool,
+
+    /// Where padding is in a payload
+    #[arg(long, value_enum, default_value_t = LayoutArg::ReprC)]
+    pub(crate) layout: LayoutArg,
+
+    /// How the contracts are written; another dialect than this is an error
+    #[arg(long, value_enum, default_value_t = DialectArg::Auto)]
+    pub(crate) dialect: DialectArg,
+
+    /// Derives serde's traits where the crate that takes the code in has a feature `serde`
+    #[arg(long)]
+    pub(crate) serde: bool,
+
+    /// Prints sizes, classes, and what they leave unused
+    #[arg(long)]
+    pub(crate) explain: bool,
+
+    /// Draws the same as SVG; `-`: to stdout
+    #[arg(long, value_name = "FILE")]
+    pub(crate) plot: Option<PathBuf>,
+
+    #[command(flatten)]
+    pub(crate) color: colorchoice_clap::Color,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum LayoutArg {
+    /// None anywhere
+    Packed,
+    /// As in a Rust struct with #[repr(C)]
+    ReprC,
+}
+
+impl From<LayoutArg> for Layout {
+    fn from(layout: LayoutArg) -> Self {
+        match layout {
+            LayoutArg::Packed => Self::Packed,
+            LayoutArg::ReprC => Self::ReprC,
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum DialectArg {
+    /// Either
+    Auto,
+    /// `messages:` is a map, by name
+    Map,
+    /// `messages:` is a list
+    List,
 }
 
 impl Cli {

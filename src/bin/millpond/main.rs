@@ -1,6 +1,7 @@
-//! The `millpond` command: the demo, and the proxy.
+//! The `millpond` command: the demo, the proxy, and code for contract files.
 
 mod cli;
+mod codegen;
 mod demo;
 mod proxy;
 mod pubsub;
@@ -8,6 +9,7 @@ mod report;
 mod traffic;
 
 use std::alloc::System;
+use std::error::Error;
 use std::process::ExitCode;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -18,29 +20,32 @@ use self::cli::{Cli, Command};
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
+/// What a command comes to.
+type Outcome = Result<ExitCode, Box<dyn Error>>;
+
 fn main() -> ExitCode {
     let cli = match Cli::from_command_line() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    raise_descriptor_limit();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => return fail(&error),
+    let outcome = match cli.command.unwrap_or(Command::Demo(cli.demo)) {
+        Command::Codegen(args) => codegen::run(&args),
+        Command::Demo(args) => block_on(demo::run(args)),
+        Command::Proxy(args) => block_on(async { proxy::run(args).await.map(|()| ExitCode::SUCCESS) }),
     };
-    let outcome = runtime.block_on(async {
-        match cli.command {
-            Some(Command::Proxy(args)) => proxy::run(args).await.map(|()| ExitCode::SUCCESS),
-            Some(Command::Demo(args)) => demo::run(args).await,
-            None => demo::run(cli.demo).await,
-        }
-    });
-    // What still sits in a blocking call, a name look-up for one, must not hold the exit.
-    runtime.shutdown_background();
     outcome.unwrap_or_else(|error| fail(&*error))
 }
 
-fn fail(error: &dyn std::error::Error) -> ExitCode {
+fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
+    raise_descriptor_limit();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let outcome = runtime.block_on(command);
+    // What still sits in a blocking call, a name look-up for one, must not hold the exit.
+    runtime.shutdown_background();
+    outcome
+}
+
+fn fail(error: &dyn Error) -> ExitCode {
     eprintln!("millpond: {error}");
     ExitCode::FAILURE
 }

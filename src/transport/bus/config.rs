@@ -13,7 +13,9 @@ use crate::pool::BufferPoolConfig;
 pub struct TransportConfig {
     /// Classes and limits of the pool. Default: powers of two of 128 B to 16 MiB and a header's 6 bytes, so that a
     /// payload of a power of two is read in one piece with its header, and none that is allowed is beside the limit;
-    /// at most 256 MiB, a hundredth of which a thousand busy connections use.
+    /// at most 256 MiB, a hundredth of which a thousand busy connections use. Where no class holds them, and
+    /// the limit has room, classes of 8 and 64 KiB are added, which each keep 1 MiB: for what is read ahead, and
+    /// what is written together.
     pub buffer_pool: BufferPoolConfig,
     /// Whether buffers are pooled. Default: true; false takes the same way with every buffer from the heap, to
     /// see what the pool is worth.

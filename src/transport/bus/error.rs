@@ -142,6 +142,8 @@ pub enum PublishError {
         /// The limit in bytes.
         max: usize,
     },
+    /// A field breaks its rules, so that no subscriber would take the message.
+    Invalid(MessageError),
     /// The transport is shut down, or its connection ended and it does not connect again.
     Closed,
 }
@@ -155,12 +157,20 @@ impl fmt::Display for PublishError {
                     "a message of {size} bytes is over the transport's limit of {max}; raise max_payload"
                 )
             }
+            Self::Invalid(error) => write!(f, "a message that its type does not allow: {error}"),
             Self::Closed => f.write_str("the transport is closed"),
         }
     }
 }
 
-impl Error for PublishError {}
+impl Error for PublishError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Invalid(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 /// Why a subscriber got no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,7 @@ use super::topic::{FrameSubscriber, Subscriber, Topics};
 use crate::frame::Message;
 use crate::frame::tlv::Frame;
 use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats};
+use crate::size::Appetite;
 use crate::sync::{Arc, Mutex};
 use crate::transport::DrainReport;
 
@@ -25,6 +26,9 @@ use crate::transport::DrainReport;
 const EVENTS: usize = 256;
 /// Between two lines of the log about memory that is used up: it fails for many at once.
 const WARN_EVERY: Duration = Duration::from_secs(1);
+
+/// Bytes that a class for batches keeps, as [`BufferPoolConfig::powers_of_two`] has it.
+const BATCH_BYTES: usize = 1 << 20;
 
 /// Topics, a pool and any number of connections: what every transport is, without its listener.
 ///
@@ -97,7 +101,7 @@ impl Hub {
     #[must_use]
     pub fn new(mut config: TransportConfig) -> Self {
         config.max_payload = config.max_payload.min(u32::MAX as usize);
-        let classes = if config.buffer_pool_enabled { config.buffer_pool.clone() } else { no_pool() };
+        let classes = if config.buffer_pool_enabled { with_batches(&config.buffer_pool) } else { no_pool() };
         let shared = Shared {
             pool: BufferPool::new(classes),
             topics: Topics::new(&config),
@@ -442,6 +446,17 @@ impl Drop for Guest<'_> {
     }
 }
 
+/// What is read ahead, and small frames that are written together, have classes, too: in a pool of classes for
+/// messages alone each would come from the heap.
+fn with_batches(config: &BufferPoolConfig) -> BufferPoolConfig {
+    let largest = config.classes().last().map_or(0, |&(size, _)| size);
+    let missing = [Appetite::SMALL, Appetite::LARGE]
+        .into_iter()
+        .filter(|&size| size > largest && size <= config.byte_limit() / 4);
+    let missing = missing.map(|size| (size, BATCH_BYTES / size));
+    config.to_builder().classes(missing).build().unwrap_or_else(|_| config.clone())
+}
+
 /// Every buffer from the heap: one class, for what needs no storage to speak of.
 fn no_pool() -> BufferPoolConfig {
     match BufferPoolConfig::builder().class(1, 1).build() {
@@ -494,6 +509,7 @@ impl<M: Message> Publisher<M> {
         if size > max {
             return Err(PublishError::MessageTooLarge { size, max });
         }
+        message.validate().map_err(PublishError::Invalid)?;
         let mut payload = self.hub.shared.pool.acquire(size);
         message.encode(&mut payload.as_buf_mut());
         Ok(Frame { type_id: M::TYPE_ID, payload: payload.into_shared() })

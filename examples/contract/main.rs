@@ -1,0 +1,28 @@
+//! From a contract file to a publisher and a subscriber, over TCP and in the pool that fits the messages:
+//! `cargo run --features messages,transport --example contract`
+
+use messages::{Reading, SCHEMA_DIGEST, create_buffer_pool_config};
+use millpond::transport::{TcpTransport, TransportConfig};
+
+#[expect(dead_code, unreachable_pub, reason = "all of the contracts is generated; this takes what it needs")]
+mod messages {
+    include!("generated.rs"); // by `millpond codegen`; the file names the command
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let config = TransportConfig {
+        buffer_pool: create_buffer_pool_config(),
+        schema_digest: Some(SCHEMA_DIGEST), // who has other contracts is refused
+        ..TransportConfig::default()
+    };
+    let server = TcpTransport::bind_with("127.0.0.1:0", config.clone()).await?;
+    let mut readings = server.subscriber::<Reading>();
+
+    let client = TcpTransport::connect_with(server.local_addr(), config).await?;
+    let room = "kitchen".parse()?; // fits the field, or is an error
+    client.publisher().publish(&Reading { sensor: 7, celsius: 21.5, room }).await?;
+
+    println!("{:?}", readings.recv().await?.view()); // in the storage it was read into
+    Ok(())
+}

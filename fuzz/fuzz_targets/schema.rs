@@ -1,0 +1,5 @@
+#![no_main]
+
+mod schema_model;
+
+libfuzzer_sys::fuzz_target!(|input: &[u8]| schema_model::check(input));

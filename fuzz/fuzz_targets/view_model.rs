@@ -1,0 +1,29 @@
+//! Views of all generated messages: bytes are an error, or a message that is encoded as the same bytes. The fuzzer and the
+//! replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`].
+
+use millpond::frame::MessageError;
+
+use super::generated::ENTRIES;
+
+/// The first byte chooses the message, and the rest is its payload. The bytes that a payload lacks are zeros, so that
+/// a short input gets beyond the length; and a whole payload goes to the others, too.
+pub(crate) fn check(input: &[u8]) {
+    let Some((&chosen, rest)) = input.split_first() else { return };
+    let chosen = usize::from(chosen) % ENTRIES.len();
+    for (index, entry) in ENTRIES.iter().enumerate() {
+        let mut payload = rest.to_vec();
+        if index == chosen {
+            payload.resize(entry.max_size, 0);
+        }
+        match (entry.recode)(&payload) {
+            Ok(encoded) => assert!(encoded == payload, "{}", entry.name),
+            Err(MessageError::Length { received, expected }) => {
+                assert!((received, expected) == (payload.len(), entry.max_size) && received != expected);
+            }
+            Err(MessageError::Field { offset, .. } | MessageError::Padding { offset }) => {
+                assert!(offset < entry.max_size);
+            }
+            Err(_) => assert_eq!(payload.len(), entry.max_size),
+        }
+    }
+}

@@ -1,0 +1,263 @@
+//! `millpond codegen`: what follows from a contract file: as Rust, as a table, and as a picture.
+
+mod plot;
+
+use std::collections::BTreeMap;
+use std::error::Error;
+use std::fs::{self, File, Permissions};
+use std::io::{self, ErrorKind, Read, Write};
+use std::iter;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+
+use millpond::schema::{Diagnostics, Dialect, Layout, Options, Plan, Schema, generate};
+
+use crate::cli::{CodegenArgs, DialectArg, LayoutArg};
+
+/// More than a contract file may have: so much need not be read to be refused.
+const MAX_READ: u64 = 2 * 1024 * 1024;
+/// Characters of a line of a stale file.
+const MAX_SHOWN: usize = 100;
+/// Characters of a column; what is longer sticks out.
+const MAX_WIDTH: usize = 40;
+
+pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
+    args.color.write_global();
+    if let Some(misuse) = misuse(args) {
+        eprintln!("millpond: {misuse} (see millpond codegen --help)");
+        return Ok(ExitCode::from(2));
+    }
+    let schema = match read(args)? {
+        Ok(schema) => schema,
+        Err(diagnostics) => {
+            show(&diagnostics);
+            return Ok(ExitCode::FAILURE);
+        }
+    };
+    show(schema.warnings());
+    let layout = args.layout.into();
+    let plan = Plan::of_schema(&schema, layout)?;
+
+    if args.explain {
+        to_stdout(&explanation(args, &schema, layout, &plan))?;
+    }
+    let mut fresh = true;
+    let output = match &args.output {
+        None if args.explain || args.plot.is_some() => None,
+        None => Some(Path::new("-")),
+        output => output.as_deref(),
+    };
+    if let Some(path) = output {
+        let command = Some(command(args, false));
+        let options = Options { layout, serde: args.serde, command, ..Options::default() };
+        fresh &= deliver(args, path, &generate(&schema, &options))?;
+    }
+    if let Some(path) = &args.plot {
+        let title = format!("{} ({})", printable(&args.contracts.to_string_lossy()), name_of(layout));
+        fresh &= deliver(args, path, &plot::svg(&title, &plan)?)?;
+    }
+    Ok(if fresh { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+/// What clap cannot tell of arguments that are wrong together.
+fn misuse(args: &CodegenArgs) -> Option<&'static str> {
+    let files = || [&args.output, &args.plot].into_iter().flatten();
+    let to_stdout = files().filter(|path| is_stdout(path)).count() + usize::from(args.explain);
+    let is_contracts = |path: &Path| {
+        fs::canonicalize(path)
+            .is_ok_and(|path| fs::canonicalize(&args.contracts).is_ok_and(|contracts| path == contracts))
+    };
+    if to_stdout > 1 {
+        Some("only one of the code, the picture and the explanation can go to stdout")
+    } else if args.check && files().any(|path| is_stdout(path)) {
+        Some("--check compares files, and stdout is none")
+    } else if files().any(|path| is_contracts(path)) {
+        Some("this would overwrite the contract file")
+    } else if args.output.is_some() && args.output == args.plot {
+        Some("the code and the picture would be one file")
+    } else {
+        None
+    }
+}
+
+fn is_stdout(path: &Path) -> bool {
+    path == "-"
+}
+
+fn read(args: &CodegenArgs) -> Result<Result<Schema, Diagnostics>, String> {
+    let mut text = Vec::new();
+    File::open(&args.contracts)
+        .and_then(|file| file.take(MAX_READ).read_to_end(&mut text))
+        .map_err(|error| format!("cannot read {}: {error}", args.contracts.display()))?;
+    if text.len() as u64 == MAX_READ {
+        return Err(format!("{} has 2 MiB and more: contracts have at most 1", args.contracts.display()));
+    }
+    let file = args.contracts.to_string_lossy();
+    Ok(match args.dialect {
+        DialectArg::Auto => Schema::parse(&file, text),
+        DialectArg::Map => Schema::parse_as(Dialect::Map, &file, text),
+        DialectArg::List => Schema::parse_as(Dialect::List, &file, text),
+    })
+}
+
+/// In colours where stderr is a terminal, or --color wants it.
+fn show(diagnostics: &Diagnostics) {
+    if !diagnostics.is_empty() {
+        anstream::eprintln!("{}\n", diagnostics.to_string_colored());
+    }
+}
+
+fn name_of(layout: Layout) -> &'static str {
+    match layout {
+        Layout::Packed => "packed",
+        Layout::ReprC => "repr(C)",
+    }
+}
+
+/// Which message is what, and the plan.
+fn explanation(args: &CodegenArgs, schema: &Schema, layout: Layout, plan: &Plan) -> String {
+    let dialect = match schema.dialect() {
+        Dialect::Map => "map",
+        Dialect::List => "list",
+    };
+    let messages = schema.messages();
+    // Topics are any text.
+    let topics: Vec<_> = messages.iter().map(|message| printable(&message.topic)).collect();
+    let width = |texts: &mut dyn Iterator<Item = &str>| {
+        texts.map(|text| text.chars().count()).max().unwrap_or_default().clamp(7, MAX_WIDTH)
+    };
+    let topic_width = width(&mut topics.iter().map(String::as_str));
+    let name_width = width(&mut messages.iter().map(|message| message.name.as_str()));
+    let classes = plan.classes().iter();
+    let classes: BTreeMap<&str, usize> =
+        classes.flat_map(|class| class.messages.iter().map(|message| (&*message.name, class.size))).collect();
+
+    let plural = if messages.len() == 1 { "" } else { "s" };
+    let mut lines = vec![
+        format!(
+            "{}: {} message{plural}, {dialect} dialect, {} layout",
+            printable(&args.contracts.to_string_lossy()),
+            messages.len(),
+            name_of(layout)
+        ),
+        format!("SHA-256 {}", schema.digest().iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
+        String::new(),
+        format!(
+            "{:>7}  {:<topic_width$}  {:<name_width$}  {:>8}  {:>8}  {:>8}  {:>6}",
+            "type id", "topic", "message", "packed", "repr(C)", "class", "unused"
+        ),
+    ];
+    for (message, topic) in messages.iter().zip(&topics) {
+        let [packed, repr_c, size] =
+            [Layout::Packed, Layout::ReprC, layout].map(|layout| message.layout(layout).size);
+        let class = classes.get(&*message.name).copied().unwrap_or(size);
+        let unused = 100.0 * (class - size) as f64 / class.max(1) as f64;
+        lines.push(format!(
+            "{:>7}  {topic:<topic_width$}  {:<name_width$}  {packed:>8}  {repr_c:>8}  {class:>8}  {unused:>5.1}%",
+            message.type_id, message.name
+        ));
+    }
+    lines.push(format!("\n{plan}\n"));
+    lines.join("\n")
+}
+
+/// Without what a terminal takes for commands, and XML does not take.
+fn printable(text: &str) -> String {
+    text.replace(char::is_control, "\u{fffd}")
+}
+
+fn to_stdout(text: &str) -> io::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        // Who reads it has seen enough.
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        outcome => outcome,
+    }
+}
+
+/// Writes a file, if it changes; or only compares it, with --check. Whether all is well.
+fn deliver(args: &CodegenArgs, path: &Path, text: &str) -> Result<bool, Box<dyn Error>> {
+    let shown = path.display();
+    if is_stdout(path) {
+        to_stdout(text)?;
+        return Ok(true);
+    }
+    // A terminal for one, which would not end.
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(format!("cannot write {shown}: it is there, and is no file").into());
+    }
+    let before = match fs::read(path) {
+        Ok(before) if before == text.as_bytes() => return Ok(true),
+        Ok(before) => Some(before),
+        Err(error) if error.kind() == ErrorKind::NotFound => None,
+        Err(error) => return Err(format!("cannot read {shown}: {error}").into()),
+    };
+    if args.check {
+        let what = before.map_or_else(|| "missing".to_owned(), |before| difference(&before, text));
+        eprintln!("millpond: {shown} is {what}\nwrite it anew: {}", command(args, true));
+        return Ok(false);
+    }
+    write(path, text).map_err(|error| format!("cannot write {shown}: {error}"))?;
+    eprintln!("wrote {shown}");
+    Ok(true)
+}
+
+/// The first line that is not as it should be.
+fn difference(before: &[u8], text: &str) -> String {
+    let before = String::from_utf8_lossy(before);
+    // An end of either is an empty line in the other's place.
+    let lines = before.split('\n').map(Some).chain(iter::repeat(None));
+    let wanted = text.split('\n').map(Some).chain(iter::repeat(None));
+    let first = (1..).zip(lines.zip(wanted)).find(|(_, (line, wanted))| line != wanted);
+    let (number, (line, wanted)) = first.unwrap_or_default();
+    let shown = |line: Option<&str>| -> String {
+        printable(line.unwrap_or("(the end)")).chars().take(MAX_SHOWN).collect()
+    };
+    format!("stale, from line {number} on:\n- {}\n+ {}", shown(line), shown(wanted))
+}
+
+/// What writes the same files again; of the code alone, as its head names it, without the picture.
+fn command(args: &CodegenArgs, with_plot: bool) -> String {
+    let mut words = vec!["millpond".to_owned(), "codegen".to_owned(), lossy(&args.contracts)];
+    let mut option = |name: &str, value: Option<String>| {
+        words.push(name.to_owned());
+        words.extend(value);
+    };
+    if let Some(output) = &args.output {
+        option("-o", Some(lossy(output)));
+    }
+    if let LayoutArg::Packed = args.layout {
+        option("--layout", Some("packed".to_owned()));
+    }
+    match args.dialect {
+        DialectArg::Auto => {}
+        DialectArg::Map => option("--dialect", Some("map".to_owned())),
+        DialectArg::List => option("--dialect", Some("list".to_owned())),
+    }
+    if args.serde {
+        option("--serde", None);
+    }
+    if let Some(plot) = args.plot.as_ref().filter(|_| with_plot) {
+        option("--plot", Some(lossy(plot)));
+    }
+    // Arguments have no NUL, which is all that it refuses.
+    shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default()
+}
+
+fn lossy(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// In one step, so that nobody reads half a file; to where a link leads.
+fn write(path: &Path, text: &str) -> io::Result<()> {
+    let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    // As of any new file, less the umask.
+    let permissions =
+        fs::metadata(&path).map_or(Permissions::from_mode(0o666), |metadata| metadata.permissions());
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file =
+        tempfile::Builder::new().prefix(".millpond-").permissions(permissions).tempfile_in(folder)?;
+    file.write_all(text.as_bytes())?;
+    file.persist(path)?;
+    Ok(())
+}

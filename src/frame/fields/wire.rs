@@ -1,0 +1,171 @@
+//! The values of fields: numbers, truths, and arrays of them.
+
+use bytes::BufMut;
+
+/// A value of fixed size, little-endian: a number, a `bool`, or an array of them.
+pub trait Wire: Copy {
+    /// Its bytes, at least 1.
+    const SIZE: usize;
+    /// All of its bytes zero.
+    const ZERO: Self;
+
+    /// From exactly [`SIZE`](Self::SIZE) bytes; `None` if they are none of its values.
+    fn read(bytes: &[u8]) -> Option<Self>;
+
+    /// Writes values one after the other.
+    fn put_all(values: &[Self], out: &mut impl BufMut);
+
+    /// Whether all of its bytes are zero.
+    fn is_zero(&self) -> bool;
+}
+
+/// Bytes, and arrays of them: what can be looked at where it lies.
+pub trait Bytes: Wire {
+    /// So many of them as these bytes are; `None` if the last is not whole.
+    fn of(bytes: &[u8]) -> Option<&[Self]>;
+}
+
+/// Whether all of a value's bytes are zero.
+#[inline]
+#[must_use]
+pub fn is_zero<T: Wire>(value: &T) -> bool {
+    value.is_zero()
+}
+
+/// A 256-bit number, little-endian, or the largest of 128 bits if it is above that.
+#[must_use]
+pub fn saturating_u128(value: &[u8; 32]) -> u128 {
+    match value.as_chunks() {
+        ([low, high], []) if *high == [0; 16] => u128::from_le_bytes(*low),
+        _ => u128::MAX,
+    }
+}
+
+macro_rules! numbers {
+    ($($number:ty, $put:ident;)*) => {$(
+        impl Wire for $number {
+            const SIZE: usize = size_of::<Self>();
+            const ZERO: Self = 0 as Self;
+
+            #[inline]
+            fn read(bytes: &[u8]) -> Option<Self> {
+                bytes.try_into().ok().map(Self::from_le_bytes)
+            }
+
+            #[inline]
+            fn put_all(values: &[Self], out: &mut impl BufMut) {
+                values.iter().for_each(|value| out.$put(*value));
+            }
+
+            #[inline]
+            fn is_zero(&self) -> bool {
+                self.to_le_bytes() == [0; Self::SIZE]
+            }
+        }
+    )*};
+}
+
+numbers! {
+    u16, put_u16_le;
+    u32, put_u32_le;
+    u64, put_u64_le;
+    u128, put_u128_le;
+    i8, put_i8;
+    i16, put_i16_le;
+    i32, put_i32_le;
+    i64, put_i64_le;
+    i128, put_i128_le;
+    f32, put_f32_le;
+    f64, put_f64_le;
+}
+
+impl Wire for u8 {
+    const SIZE: usize = 1;
+    const ZERO: Self = 0;
+
+    #[inline]
+    fn read(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [byte] => Some(*byte),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn put_all(values: &[Self], out: &mut impl BufMut) {
+        out.put_slice(values);
+    }
+
+    #[inline]
+    fn is_zero(&self) -> bool {
+        *self == 0
+    }
+}
+
+impl Wire for bool {
+    const SIZE: usize = 1;
+    const ZERO: Self = false;
+
+    #[inline]
+    fn read(bytes: &[u8]) -> Option<Self> {
+        match bytes {
+            [0] => Some(false),
+            [1] => Some(true),
+            _ => None,
+        }
+    }
+
+    #[inline]
+    fn put_all(values: &[Self], out: &mut impl BufMut) {
+        values.iter().for_each(|value| out.put_u8((*value).into()));
+    }
+
+    #[inline]
+    fn is_zero(&self) -> bool {
+        !*self
+    }
+}
+
+impl<T: Wire, const N: usize> Wire for [T; N] {
+    const SIZE: usize = {
+        assert!(N > 0, "an array of no elements is no field");
+        N * T::SIZE
+    };
+    const ZERO: Self = [T::ZERO; N];
+
+    #[inline]
+    fn read(bytes: &[u8]) -> Option<Self> {
+        let mut values = Self::ZERO;
+        let chunks = bytes.chunks_exact(T::SIZE);
+        (chunks.len() == N && chunks.remainder().is_empty()).then_some(())?;
+        for (value, bytes) in values.iter_mut().zip(chunks) {
+            *value = T::read(bytes)?;
+        }
+        Some(values)
+    }
+
+    #[inline]
+    fn put_all(values: &[Self], out: &mut impl BufMut) {
+        T::put_all(values.as_flattened(), out);
+    }
+
+    #[inline]
+    fn is_zero(&self) -> bool {
+        self.iter().all(T::is_zero)
+    }
+}
+
+impl Bytes for u8 {
+    #[inline]
+    fn of(bytes: &[u8]) -> Option<&[Self]> {
+        Some(bytes)
+    }
+}
+
+impl<T: Bytes, const N: usize> Bytes for [T; N] {
+    #[inline]
+    fn of(bytes: &[u8]) -> Option<&[Self]> {
+        let (whole, rest) = T::of(bytes)?.as_chunks();
+        rest.is_empty().then_some(whole)
+    }
+}

@@ -1,0 +1,411 @@
+//! One message: its constants, its owned form, its view, and the way between them and a payload.
+
+use super::super::layout::MessageLayout;
+use super::super::model::{Bound, FieldDef, MessageDef, Type, Validation};
+use super::form::{self, Form, MAX_IN_PLACE};
+use super::text::Code;
+use super::{Names, Options};
+
+pub(super) struct Writer<'s> {
+    message: &'s MessageDef,
+    layout: &'s MessageLayout,
+    class: usize,
+    view: &'s str,
+    names: &'s Names<'s>,
+    options: &'s Options,
+    forms: Vec<Form>,
+    on_heap: bool,
+    /// Whether the view is another type than the owned form.
+    borrows: bool,
+}
+
+impl<'s> Writer<'s> {
+    pub(super) fn new(
+        message: &'s MessageDef,
+        class: usize,
+        view: &'s str,
+        names: &'s Names<'s>,
+        options: &'s Options,
+    ) -> Self {
+        let layout = message.layout(options.layout);
+        let on_heap = layout.size > MAX_IN_PLACE;
+        let forms: Vec<_> = message.fields.iter().map(|field| Form::of(field, on_heap)).collect();
+        let borrows = forms.iter().any(|form| *form != Form::Value);
+        Self { message, layout, class, view, names, options, forms, on_heap, borrows }
+    }
+
+    pub(super) fn write(&self, code: &mut Code) {
+        self.constants(code);
+        self.owned(code);
+        self.view(code);
+        self.message(code);
+        if self.borrows {
+            self.conversion(code);
+        }
+    }
+
+    fn fields(&self) -> impl Iterator<Item = (&'s FieldDef, Form)> {
+        self.message.fields.iter().zip(self.forms.iter().copied())
+    }
+
+    fn constants(&self, code: &mut Code) {
+        let (name, constant) = (&self.message.name, self.message.constant_name());
+        let usize = self.names.primitive("usize");
+        code.line(0, "");
+        code.line(0, &format!("/// Bytes of a `{name}`'s payload."));
+        let size = format!("{};", self.layout.size);
+        code.broken(0, &format!("pub const {constant}_MAX_SIZE: {usize} ="), &size);
+        code.line(0, "");
+        code.line(0, &format!("/// Bytes of the buffers that a `{name}` takes."));
+        code.broken(0, &format!("pub const {constant}_BUFFER_CLASS: {usize} ="), &format!("{};", self.class));
+    }
+
+    fn owned(&self, code: &mut Code) {
+        let MessageDef { name, description, .. } = self.message;
+        code.line(0, "");
+        code.doc(0, description);
+        if self.on_heap {
+            if !description.trim().is_empty() {
+                code.line(0, "///");
+            }
+            code.line(0, "/// Text, lists and long arrays are on the heap, and are what is encoded as far as they fit.");
+        }
+        if description.trim().is_empty() && !self.on_heap {
+            code.line(0, &format!("/// A message of type {}.", self.message.type_id));
+        }
+        let copy = if self.borrows { "" } else { "Copy, " };
+        code.line(0, &format!("#[derive(Debug, Clone, {copy}PartialEq)]"));
+        if self.options.serde {
+            if self.message.fields.iter().any(|field| form::has_long_array(&field.ty)) {
+                code.line(0, "// No serde: an array of more than 32 elements.");
+            } else if self.names.hide_primitives() {
+                code.line(0, "// No serde: a message is called like a type of the language.");
+            } else {
+                let derive = "derive(::serde::Serialize, ::serde::Deserialize)";
+                code.line(0, &format!("#[cfg_attr(feature = \"serde\", {derive})]"));
+            }
+        }
+        self.allow(code, true);
+        if self.message.fields.is_empty() {
+            return code.line(0, &format!("pub struct {name} {{}}"));
+        }
+        code.line(0, &format!("pub struct {name} {{"));
+        for ((field, form), place) in self.fields().zip(&self.layout.fields) {
+            code.doc(4, &field.description);
+            if !field.description.trim().is_empty() {
+                code.line(4, "///");
+            }
+            let optional = if field.optional { ", optional" } else { "" };
+            let rules = rules(&field.validation);
+            code.line(4, &format!("/// `{}` at byte {}{optional}{rules}.", field.ty, place.offset));
+            let ty = form::owned(&field.ty, form, self.on_heap, self.names);
+            code.broken(4, &format!("pub {}:", field.name), &format!("{ty},"));
+        }
+        code.line(0, "}");
+    }
+
+    fn view(&self, code: &mut Code) {
+        let (name, view) = (&self.message.name, self.view);
+        code.line(0, "");
+        if !self.borrows {
+            code.line(0, &format!("/// A `{name}` borrows nothing of its payload."));
+            self.allow(code, false);
+            code.broken(0, &format!("pub type {view}<'a> ="), &format!("{name};"));
+            return;
+        }
+        code.line(0, &format!("/// A `{name}` in its payload."));
+        code.line(0, "#[derive(Debug, Clone, Copy, PartialEq)]");
+        self.allow(code, true);
+        code.line(0, &format!("pub struct {view}<'a> {{"));
+        for (field, form) in self.fields() {
+            match field.description.trim() {
+                "" => code.line(4, &format!("/// `{}`.", field.ty)),
+                description => code.doc(4, description),
+            }
+            let ty = form::viewed(&field.ty, form, self.names);
+            code.broken(4, &format!("pub {}:", field.name), &format!("{ty},"));
+        }
+        code.line(0, "}");
+    }
+
+    /// Names are the contract's, whatever their case.
+    fn allow(&self, code: &mut Code, with_fields: bool) {
+        let name = self.message.name.trim_matches('_');
+        let is_snake = |name: &str| !name.contains("__") && !name.contains(|c: char| c.is_ascii_uppercase());
+        let mut lints = Vec::new();
+        if name.starts_with(|c: char| c.is_ascii_lowercase()) || name.contains('_') {
+            lints.push("non_camel_case_types");
+        }
+        if with_fields && self.message.fields.iter().any(|field| !is_snake(field.name.trim_matches('_'))) {
+            lints.push("non_snake_case");
+        }
+        for lint in lints {
+            code.line(0, &format!("#[allow({lint}, reason = \"the contract's name\")]"));
+        }
+    }
+
+    fn message(&self, code: &mut Code) {
+        let Self { message, names: Names { frame, fields, .. }, .. } = self;
+        code.line(0, "");
+        code.implement(&format!("{frame}::Message"), &message.name);
+        let [u16, usize, str, u8] = ["u16", "usize", "str", "u8"].map(|name| self.names.primitive(name));
+        code.line(4, &format!("const TYPE_ID: {u16} = {};", message.type_id));
+        code.broken(4, &format!("const TOPIC: &'static {str} ="), &format!("{:?};", message.topic));
+        code.broken(
+            4,
+            &format!("const MAX_SIZE: {usize} ="),
+            &format!("{}_MAX_SIZE;", message.constant_name()),
+        );
+        let lifetime = if self.borrows { "<'a>" } else { "" };
+        let view = if self.borrows { self.view } else { "Self" };
+        code.broken(4, "type View<'a> =", &format!("{view}{lifetime};"));
+
+        let mut checks = Code::default();
+        self.checks(&mut checks, "self", self.on_heap);
+        if !checks.text.is_empty() {
+            code.line(0, "");
+            code.line(4, &format!("fn validate(&self) -> {fields}::Result<()> {{"));
+            code.text.push_str(&checks.text);
+            code.line(8, "Ok(())");
+            code.line(4, "}");
+        }
+
+        code.line(0, "");
+        if message.fields.is_empty() {
+            code.line(4, &format!("fn encode(&self, _: &mut impl {fields}::BufMut) {{}}"));
+        } else {
+            code.line(4, &format!("fn encode(&self, out: &mut impl {fields}::BufMut) {{"));
+            self.puts(code);
+            code.line(4, "}");
+        }
+
+        code.line(0, "");
+        code.line(4, &format!("fn view(payload: &[{u8}]) -> {fields}::Result<Self::View<'_>> {{"));
+        if message.fields.is_empty() {
+            code.line(8, &format!("{frame}::MessageError::check_len(payload, Self::MAX_SIZE)?;"));
+            code.line(8, "Ok(Self {})");
+        } else {
+            self.takes(code, view);
+        }
+        code.line(4, "}");
+        code.line(0, "}");
+    }
+
+    fn puts(&self, code: &mut Code) {
+        let fields = &self.names.fields;
+        for ((field, form), place) in self.fields().zip(&self.layout.fields) {
+            if place.padding > 0 {
+                code.line(8, &format!("out.put_bytes(0, {});", place.padding));
+            }
+            let put = match (&field.ty, form) {
+                (Type::FixedStr { slots }, _) => format!("put_text::<{slots}>"),
+                (Type::FixedVec { slots, .. }, _) => format!("put_list::<_, {slots}>"),
+                (Type::Array(_, count), Form::HeapBytes | Form::HeapArray) => {
+                    format!("put_array::<_, {count}>")
+                }
+                _ => "put".to_owned(),
+            };
+            code.call(8, &format!("{fields}::{put}"), &["out", &format!("&self.{}", field.name)], ";");
+        }
+        if self.layout.tail_padding > 0 {
+            code.line(8, &format!("out.put_bytes(0, {});", self.layout.tail_padding));
+        }
+    }
+
+    fn takes(&self, code: &mut Code, view: &str) {
+        let fields = &self.names.fields;
+        let mut checks = Code::default();
+        self.checks(&mut checks, "view", false);
+        let is_last = checks.text.is_empty() && self.layout.tail_padding == 0;
+        code.line(8, &format!("let mut cursor = {fields}::Fields::of(payload, Self::MAX_SIZE)?;"));
+        code.line(8, &if is_last { format!("Ok({view} {{") } else { format!("let view = {view} {{") });
+        for ((field, form), place) in self.fields().zip(&self.layout.fields) {
+            let take = match (&field.ty, form) {
+                (Type::FixedStr { slots }, _) => format!("text::<{slots}>"),
+                (Type::FixedVec { slots, .. }, Form::BytesList) => format!("bytes_list::<_, {slots}>"),
+                (Type::FixedVec { slots, .. }, _) => format!("list::<_, {slots}>"),
+                (Type::Array(_, count), Form::HeapArray) => format!("array::<_, {count}>"),
+                (_, Form::Value) => "value".to_owned(),
+                _ => "bytes".to_owned(),
+            };
+            let take = format!(".{take}(\"{}\")?", field.name);
+            if place.padding > 0 {
+                let padding = format!(".padding({})?", place.padding);
+                code.chain(12, &field.name, "cursor", &[&padding, &take]);
+            } else {
+                code.chain(12, &field.name, "cursor", &[&take]);
+            }
+        }
+        if is_last {
+            return code.line(8, "})");
+        }
+        code.line(8, "};");
+        if self.layout.tail_padding > 0 {
+            code.line(8, &format!("cursor.padding({})?;", self.layout.tail_padding));
+        }
+        code.text.push_str(&checks.text);
+        code.line(8, "Ok(view)");
+    }
+
+    /// What the fields of `value`, which is `self` or `view`, must hold.
+    fn checks(&self, code: &mut Code, value: &str, on_heap: bool) {
+        for (field, form) in self.fields() {
+            let mut checks = self.checks_of(field, form, value, on_heap);
+            let mut indent = 8;
+            // What a type cannot hold is wrong even where nothing is set.
+            if field.optional && checks.iter().any(|check| !check.is_bound) {
+                let place = format!("{value}.{}", field.name);
+                let is_set = match form {
+                    Form::Value => format!("!{}::is_zero(&{place})", self.names.fields),
+                    Form::Bytes => format!("!{}::is_zero({}{place})", self.names.fields, reference(value)),
+                    _ => format!("!{place}.is_empty()"),
+                };
+                let (bounds, rules): (Vec<_>, Vec<_>) = checks.into_iter().partition(|check| check.is_bound);
+                bounds.iter().for_each(|check| check.write(code, indent, self.names));
+                code.line(8, &format!("if {is_set} {{"));
+                checks = rules;
+                indent = 12;
+            }
+            checks.iter().for_each(|check| check.write(code, indent, self.names));
+            if indent == 12 {
+                code.line(8, "}");
+            }
+        }
+    }
+
+    fn checks_of(&self, field: &FieldDef, form: Form, value: &str, on_heap: bool) -> Vec<Check> {
+        let Validation { not_empty, not_zero, min_length, max_length, min, max, .. } = &field.validation;
+        let place = format!("{value}.{}", field.name);
+        let len = format!("{place}.len()");
+        let mut checks = Vec::new();
+        let mut check = |rule: &'static str, value: &str, bound: String, is_bound: bool| {
+            checks.push(Check { rule, field: field.name.clone(), value: value.to_owned(), bound, is_bound });
+        };
+        match &field.ty {
+            Type::FixedStr { slots } | Type::FixedVec { slots, .. } => {
+                let most = max_length.unwrap_or(*slots);
+                if on_heap || most < *slots {
+                    check("max_length", &len, most.to_string(), on_heap);
+                }
+            }
+            Type::Array(_, count) if on_heap && matches!(form, Form::HeapBytes | Form::HeapArray) => {
+                check("min_length", &len, count.to_string(), true);
+                check("max_length", &len, count.to_string(), true);
+            }
+            _ => {}
+        }
+        if *not_empty && !field.optional {
+            check("not_empty", &len, String::new(), false);
+        }
+        if let Some(least) = min_length {
+            check("min_length", &len, least.to_string(), false);
+        }
+        if *not_zero && !field.optional {
+            let (rule, values) = match form {
+                Form::Value => ("not_zero", format!("&{place}")),
+                Form::Bytes => ("not_zero", format!("{}{place}", reference(value))),
+                Form::HeapArray if value == "view" => ("any_not_zero", place.clone()),
+                _ => ("any_not_zero", format!("{place}.iter().copied()")),
+            };
+            check(rule, &values, String::new(), false);
+        }
+        let number = match field.ty {
+            Type::U256 => {
+                format!("{}::saturating_u128({}{place})", self.names.fields, reference(value))
+            }
+            _ => place.clone(),
+        };
+        for (rule, bound) in [("min", min), ("max", max)] {
+            if let Some(bound) = bound {
+                check(rule, &number, literal(*bound, &field.ty), false);
+            }
+        }
+        checks
+    }
+
+    fn conversion(&self, code: &mut Code) {
+        let Self { message, view, names: Names { fields, .. }, .. } = self;
+        let assigned: Vec<_> = self
+            .fields()
+            .map(|(field, form)| {
+                let place = format!("view.{}", field.name);
+                let value = match (form, self.on_heap) {
+                    (Form::Value, _) => place,
+                    (Form::Bytes, _) => format!("*{place}"),
+                    (Form::Text, false) => format!("{fields}::text({place})"),
+                    (Form::Text, true) => format!("{fields}::HeapString::from({place})"),
+                    (Form::BytesList, false) => format!("{fields}::list({place}.iter().copied())"),
+                    (Form::List, false) => format!("{fields}::list({place})"),
+                    (Form::BytesList | Form::HeapBytes, _) => format!("{place}.to_vec()"),
+                    (Form::List | Form::HeapArray, _) => format!("{place}.iter().collect()"),
+                };
+                format!("{}: {value}", field.name)
+            })
+            .collect();
+        code.line(0, "");
+        code.implement(&format!("::core::convert::From<{view}<'_>>"), &message.name);
+        let from = format!("fn from(view: {view}<'_>) -> Self {{");
+        if from.len() + 4 <= 100 {
+            code.line(4, &from);
+        } else {
+            code.call(4, "fn from", &[&format!("view: {view}<'_>")], " -> Self {");
+        }
+        code.literal(8, "Self", &assigned);
+        code.line(4, "}");
+        code.line(0, "}");
+    }
+}
+
+/// One rule of one field, as it is checked.
+struct Check {
+    rule: &'static str,
+    field: String,
+    value: String,
+    /// Empty: the rule has none.
+    bound: String,
+    /// The type's own, which a value on the heap can break.
+    is_bound: bool,
+}
+
+impl Check {
+    fn write(&self, code: &mut Code, indent: usize, names: &Names<'_>) {
+        let field = format!("\"{}\"", self.field);
+        let mut arguments = vec![field.as_str(), self.value.as_str()];
+        if !self.bound.is_empty() {
+            arguments.push(&self.bound);
+        }
+        code.call(indent, &format!("{}::{}", names.fields, self.rule), &arguments, "?;");
+    }
+}
+
+/// Bytes are borrowed in the view already.
+fn reference(value: &str) -> &'static str {
+    if value == "view" { "" } else { "&" }
+}
+
+/// A bound as a literal of the field's type.
+fn literal(bound: Bound, ty: &Type) -> String {
+    match (bound, ty) {
+        (Bound::Float(value), Type::F32) => format!("{:?}", (value as f32).clamp(f32::MIN, f32::MAX)),
+        (Bound::Float(value), _) => format!("{value:?}"),
+        (Bound::Integer(value), _) => value.to_string(),
+    }
+}
+
+/// As the file has them.
+fn rules(validation: &Validation) -> String {
+    let Validation { not_empty, not_zero, min_length, max_length, min, max, .. } = validation;
+    let mut rules = Vec::new();
+    for (rule, holds) in [("not_empty", *not_empty), ("not_zero", *not_zero)] {
+        if holds {
+            rules.push(format!("`{rule}`"));
+        }
+    }
+    for (rule, length) in [("min_length", min_length), ("max_length", max_length)] {
+        rules.extend(length.map(|length| format!("`{rule}: {length}`")));
+    }
+    for (rule, bound) in [("min", min), ("max", max)] {
+        rules.extend(bound.map(|bound| format!("`{rule}: {bound}`")));
+    }
+    if rules.is_empty() { String::new() } else { format!("; {}", rules.join(", ")) }
+}

@@ -1,0 +1,123 @@
+use super::super::{Layout, Plan, PlanError, PlannedClass, Schema};
+use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats};
+
+fn schema(file: &str) -> Schema {
+    let text = match file {
+        "examples" => include_str!("../../../tests/contracts/examples.yaml"),
+        "defi" => include_str!("../../../tests/contracts/defi.yaml"),
+        _ => include_str!("../../../tests/contracts/game.yaml"),
+    };
+    Schema::parse(file, text).unwrap()
+}
+
+fn of_sizes(sizes: &[usize]) -> Schema {
+    let message = |(index, size): (usize, &usize)| {
+        format!("{{name: M{index}, fields: [{{name: f, type: '[u8; {size}]'}}]}}")
+    };
+    let messages: Vec<_> = sizes.iter().enumerate().map(message).collect();
+    Schema::parse("sizes", format!("messages: [{}]", messages.join(",\n"))).unwrap()
+}
+
+#[test]
+fn messages_fall_in_the_classes_of_the_table() {
+    for (file, name, class) in [
+        ("examples", "TextMessage", 512),
+        ("examples", "CounterUpdate", 128),
+        ("examples", "BatchOperation", 256),
+        ("defi", "InstrumentMeta", 128),
+        ("defi", "PoolStateUpdate", 256),
+        ("defi", "ArbitrageSignal", 256),
+        ("game", "PlayerLogin", 128),
+        ("game", "PlayerPosition", 128),
+        ("game", "GameState", 128),
+        ("game", "ChatMessage", 128),
+        ("game", "ItemTransaction", 128),
+    ] {
+        let plan = Plan::of_schema(&schema(file), Layout::ReprC).unwrap();
+        assert_eq!(plan.class_of(name).map(|class| class.size), Some(class), "{name}");
+    }
+    let plan = Plan::of_schema(&schema("examples"), Layout::ReprC).unwrap();
+    assert_eq!(plan.config().classes(), [(128, 512), (256, 256), (512, 128)]);
+}
+
+/// From 4 KiB on a class holds the header, too, and the capacity is never 0.
+#[test]
+fn large_classes_count_the_header_and_keep_a_buffer() {
+    let sizes = [128, 129, 1024, 2048, 2049, 4096, 4097, 65_536, 65_537, 16 << 20];
+    let plan = Plan::of_schema(&of_sizes(&sizes), Layout::Packed).unwrap();
+    let classes = [
+        (128, 512),
+        (256, 256),
+        (1024, 64),
+        (2048, 32),
+        (4096 + 6, 16),
+        (8192 + 6, 8),
+        (65_536 + 6, 1),
+        (131_072 + 6, 1),
+        ((16 << 20) + 6, 1),
+    ];
+    assert_eq!(plan.config().classes(), classes);
+    let names = |class: &PlannedClass| {
+        class.messages.iter().map(|message| message.name.clone()).collect::<Vec<_>>().join(" ")
+    };
+    let messages: Vec<_> = plan.classes().iter().map(names).collect();
+    assert_eq!(messages, ["M0", "M1", "M2", "M3", "M4 M5", "M6", "M7", "M8", "M9"]);
+}
+
+#[test]
+fn a_plan_displays_as_a_table() {
+    let plan = Plan::of_schema(&schema("defi"), Layout::ReprC).unwrap();
+    let table = "
+     class  capacity    idle bytes  unused  messages
+       128       512         65536   46.9%  InstrumentMeta 68
+       256       256         65536   39.1%  PoolStateUpdate 168
+                                              ArbitrageSignal 144
+                            131072  in all";
+    assert_eq!(format!("\n{plan}"), table);
+}
+
+#[test]
+fn traffic_decides_on_sizes_and_shares() {
+    let count = |name: &str| match name {
+        "TextMessage" => 10,
+        "CounterUpdate" => 1000,
+        _ => 0,
+    };
+    let plan = Plan::of_traffic(&schema("examples"), Layout::ReprC, 100_000, |message| count(&message.name))
+        .unwrap();
+    // Three sizes are three classes that waste nothing; one buffer each is set aside, 552 bytes, and the rest
+    // is 99448 / (16 x 1000 + 224 + 312 x 10) = 5.14 buffers a message.
+    assert_eq!(plan.config().classes(), [(16, 4096), (224, 6), (312, 52)]);
+    assert_eq!(plan.config().byte_limit(), 100_000);
+    assert!(plan.config().max_idle_bytes() <= 100_000);
+    assert!(plan.classes().iter().all(|class| class.waste().abs() < 1e-9));
+    assert!(plan.to_string().contains("CounterUpdate 16 x 1000"));
+}
+
+#[test]
+fn what_does_not_fit_the_budget_is_an_error() {
+    let plan = |budget| Plan::of_traffic(&schema("examples"), Layout::ReprC, budget, |_| 1);
+    assert_eq!(plan(551), Err(PlanError::BudgetTooSmall { byte_limit: 551, needed: 552 }));
+    assert_eq!(plan(552).unwrap().config().classes(), [(16, 1), (224, 1), (312, 1)]);
+}
+
+/// The pool's own suggestion, with a class for what it never saw.
+#[test]
+fn a_pool_that_ran_tells_what_it_needs() {
+    let config = BufferPoolConfig::builder().class(1024, 64).record_sizes(true).build().unwrap();
+    let pool = BufferPool::new(config);
+    let held: Vec<_> = (0..20).map(|_| pool.acquire(312)).collect();
+    drop(held);
+    drop((0..500).map(|_| pool.acquire(700)).collect::<Vec<_>>());
+    let stats = pool.stats();
+    let plan = |budget| Plan::of_stats(&schema("examples"), Layout::ReprC, budget, &stats);
+    let suggested = stats.suggest().unwrap().classes;
+    assert_eq!(suggested, [(312, 20), (700, 481)]);
+    assert_eq!(plan(1 << 20).unwrap().config().classes(), [(16, 1), (224, 1), (312, 20), (700, 479)]);
+    let tight = plan(100_000).unwrap();
+    assert_eq!(tight.config().classes(), [(16, 1), (224, 1), (312, 6), (700, 139)]);
+    assert!(tight.config().max_idle_bytes() <= 100_000);
+    assert_eq!(tight.class_of("TextMessage").map(|class| class.size), Some(312));
+    let silent = BufferPoolStats::default();
+    assert_eq!(Plan::of_stats(&schema("game"), Layout::Packed, 1 << 20, &silent), Err(PlanError::NoSizes));
+}

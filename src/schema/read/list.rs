@@ -1,0 +1,40 @@
+//! The list dialect: names are values.
+//!
+//! A type id may be given as `type_id`, `tlv_type` or `id`. A message without one has the number of its place in the
+//! list, counted from the first id of the range `app`, or from 1000.
+
+use super::super::report::{Report, named};
+use super::super::yaml::{Mapping, Node};
+use super::values::{mapping, required, sequence, text, warn_of_misspelt};
+use super::{MESSAGE_KEYS, RawField, RawMessage};
+
+pub(super) fn messages<'n, 'a>(report: &mut Report<'_>, items: &'n [Node<'a>]) -> Vec<RawMessage<'n, 'a>> {
+    let mut messages = Vec::new();
+    for item in items {
+        let Some((name, name_node, body)) = with_name(report, item, "a message") else { continue };
+        let who = named(name);
+        warn_of_misspelt(report, body, MESSAGE_KEYS);
+        let id = ["type_id", "tlv_type", "id"].iter().find_map(|key| body.get(key));
+        let fields = required(report, body, name_node.span, "fields", &who)
+            .and_then(|node| sequence(report, node, &format!("{who}: `fields`")));
+        let mut raw = Vec::new();
+        for field in fields.unwrap_or_default() {
+            if let Some((name, node, body)) = with_name(report, field, &format!("a field of {who}")) {
+                raw.push(RawField { name, name_span: node.span, body });
+            }
+        }
+        messages.push(RawMessage { name, name_span: name_node.span, body, id, fields: raw });
+    }
+    messages
+}
+
+fn with_name<'n, 'a>(
+    report: &mut Report<'_>,
+    item: &'n Node<'a>,
+    what: &str,
+) -> Option<(&'n str, &'n Node<'a>, &'n Mapping<'a>)> {
+    let body = mapping(report, item, what)?;
+    let node = required(report, body, item.span, "name", what)?;
+    let name = text(report, node, &format!("the name of {what}"))?;
+    Some((name, node, body))
+}

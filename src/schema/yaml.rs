@@ -1,0 +1,219 @@
+//! A YAML file as a tree that knows its places.
+//!
+//! The parser gives events and builds nothing, so that what is built is bounded here. Contracts need
+//! no anchors, aliases, tags, directives or second documents: they are refused, and with them every bomb that is
+//! made of aliases.
+
+#[cfg(test)]
+mod tests;
+
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+
+use granit_parser::{Event, Marker, Options, Parser, ScalarStyle};
+
+use super::report::{Draft, Report, Span, shown};
+
+/// The most nodes of a file: scalars, keys, lists and mappings. Real contracts take 20 bytes for one, so that this is
+/// what a file of the largest size holds.
+pub(super) const MAX_NODES: usize = 50_000;
+
+/// The deepest nesting of lists and mappings, of each of YAML's two ways to write them. A validation, the deepest
+/// thing of a contract, is 8 deep.
+const MAX_DEPTH: usize = 24;
+
+/// A value, and where it stands.
+#[derive(Debug)]
+pub(super) struct Node<'a> {
+    pub(super) span: Span,
+    pub(super) value: Value<'a>,
+}
+
+#[derive(Debug)]
+pub(super) enum Value<'a> {
+    Scalar {
+        text: Cow<'a, str>,
+        /// Written without quotes: only such a scalar can be a number, a truth or nothing.
+        plain: bool,
+    },
+    Sequence(Vec<Node<'a>>),
+    Mapping(Mapping<'a>),
+}
+
+impl Node<'_> {
+    /// Nothing, or no text in quotes.
+    pub(super) fn is_empty(&self) -> bool {
+        self.kind() == "nothing" || matches!(&self.value, Value::Scalar { text, .. } if text.is_empty())
+    }
+
+    /// With its article.
+    pub(super) fn kind(&self) -> &'static str {
+        match &self.value {
+            Value::Scalar { text, plain: true } if is_null(text) => "nothing",
+            Value::Scalar { plain: true, .. } => "a value",
+            Value::Scalar { plain: false, .. } => "text in quotes",
+            Value::Sequence(_) => "a list",
+            Value::Mapping(_) => "a mapping",
+        }
+    }
+}
+
+/// Entries in the order of the file, keys unique.
+#[derive(Debug, Default)]
+pub(super) struct Mapping<'a>(pub(super) Vec<Entry<'a>>);
+
+#[derive(Debug)]
+pub(super) struct Entry<'a> {
+    pub(super) key: Cow<'a, str>,
+    pub(super) key_span: Span,
+    pub(super) value: Node<'a>,
+}
+
+impl<'a> Mapping<'a> {
+    pub(super) fn entry(&self, key: &str) -> Option<&Entry<'a>> {
+        self.0.iter().find(|entry| entry.key == key)
+    }
+
+    pub(super) fn get(&self, key: &str) -> Option<&Node<'a>> {
+        self.entry(key).map(|entry| &entry.value)
+    }
+}
+
+fn is_null(text: &str) -> bool {
+    matches!(text, "" | "~" | "null" | "Null" | "NULL")
+}
+
+/// The tree of the one document, or `None` where the report says why not.
+pub(super) fn read<'a>(report: &mut Report<'a>) -> Option<Node<'a>> {
+    let mut options = Options::default();
+    options.disallow_directives = true;
+    options.flow_nesting_limit = MAX_DEPTH;
+    options.block_nesting_limit = MAX_DEPTH;
+    options.set_emit_comments(false);
+    let mut tree = Tree { open: Vec::new(), root: None, nodes: 0 };
+    for event in Parser::new_from_str_with_options(report.text(), options) {
+        let step = match event {
+            Ok((event, span)) => {
+                let span = Span { start: byte(&span.start), end: byte(&span.end) };
+                tree.take(event, span, report)
+            }
+            Err(error) => {
+                let at = byte(error.marker());
+                Err(Draft::new(Span { start: at, end: at }, format!("not YAML: {}", error.kind())))
+            }
+        };
+        if let Err(draft) = step {
+            report.error(draft);
+            return None;
+        }
+    }
+    if tree.root.is_none() {
+        report.error(Draft::new(Span { start: 0, end: 0 }, "an empty file"));
+    }
+    tree.root
+}
+
+fn byte(marker: &Marker) -> usize {
+    marker.byte_offset().unwrap_or(0)
+}
+
+/// What is built so far.
+struct Tree<'a> {
+    open: Vec<Open<'a>>,
+    root: Option<Node<'a>>,
+    nodes: usize,
+}
+
+/// A list or mapping whose end has not come.
+struct Open<'a> {
+    start: usize,
+    value: Value<'a>,
+    /// Of a mapping, if the next node is its value.
+    key: Option<(Cow<'a, str>, Span)>,
+}
+
+impl<'a> Tree<'a> {
+    fn take(&mut self, event: Event<'a>, span: Span, report: &mut Report<'a>) -> Result<(), Draft> {
+        match event {
+            Event::DocumentStart(..) if self.root.is_some() => {
+                Err(Draft::new(span, "a second document: contracts are one"))
+            }
+            Event::Scalar(text, style, anchor, tag) => {
+                self.admit(span, anchor, tag.is_some())?;
+                let plain = style == ScalarStyle::Plain;
+                self.put(Node { span, value: Value::Scalar { text, plain } })
+            }
+            Event::SequenceStart(_, anchor, tag) => {
+                self.admit(span, anchor, tag.is_some())?;
+                self.open(span, Value::Sequence(Vec::new()))
+            }
+            Event::MappingStart(_, anchor, tag) => {
+                self.admit(span, anchor, tag.is_some())?;
+                self.open(span, Value::Mapping(Mapping::default()))
+            }
+            Event::SequenceEnd | Event::MappingEnd => {
+                let Some(mut closed) = self.open.pop() else { return Ok(()) };
+                if let Value::Mapping(mapping) = &mut closed.value {
+                    without_duplicates(mapping, report);
+                }
+                self.put(Node { span: Span { start: closed.start, end: span.end }, value: closed.value })
+            }
+            Event::Alias(_) => Err(Draft::new(span, "an alias: contracts are written out")),
+            _ => Ok(()),
+        }
+    }
+
+    fn admit(&mut self, span: Span, anchor: usize, tagged: bool) -> Result<(), Draft> {
+        self.nodes += 1;
+        if self.nodes > MAX_NODES {
+            return Err(Draft::new(span, format!("more than {MAX_NODES} values")));
+        }
+        if anchor > 0 {
+            return Err(Draft::new(span, "an anchor: contracts are written out"));
+        }
+        if tagged {
+            return Err(Draft::new(span, "a YAML tag: contracts have none"));
+        }
+        Ok(())
+    }
+
+    fn open(&mut self, span: Span, value: Value<'a>) -> Result<(), Draft> {
+        if self.open.last().is_some_and(|open| matches!(open.value, Value::Mapping(_)) && open.key.is_none())
+        {
+            return Err(Draft::new(span, "a key must be a name"));
+        }
+        self.open.push(Open { start: span.start, value, key: None });
+        Ok(())
+    }
+
+    /// A whole node: into what is open.
+    fn put(&mut self, node: Node<'a>) -> Result<(), Draft> {
+        let Some(open) = self.open.last_mut() else {
+            self.root = Some(node);
+            return Ok(());
+        };
+        match (&mut open.value, open.key.take(), node) {
+            (Value::Sequence(items), _, node) => items.push(node),
+            (Value::Mapping(mapping), Some((key, key_span)), value) => {
+                mapping.0.push(Entry { key, key_span, value });
+            }
+            (_, None, Node { span, value: Value::Scalar { text, .. } }) => open.key = Some((text, span)),
+            (_, _, node) => return Err(Draft::new(node.span, "a key must be a name")),
+        }
+        Ok(())
+    }
+}
+
+/// The first of a key stays.
+fn without_duplicates<'a>(mapping: &mut Mapping<'a>, report: &mut Report<'a>) {
+    let mut first: BTreeMap<Cow<'a, str>, Span> = BTreeMap::new();
+    mapping.0.retain(|entry| {
+        let Some(&before) = first.get(&entry.key) else {
+            first.insert(entry.key.clone(), entry.key_span);
+            return true;
+        };
+        let draft = Draft::new(entry.key_span, format!("{} is there twice", shown(&entry.key)));
+        report.error(draft.label("again here").related(before, "first here"));
+        false
+    });
+}

@@ -1,0 +1,450 @@
+//! Generated messages do what their contracts say. That they are fresh is a test of `src/schema/generate`, which can
+//! refresh them even if they do not compile.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use millpond::BufferPool;
+use millpond::frame::{Message, MessageError, Rule};
+use millpond::schema::{FieldLayout, Layout, MessageDef, Options, Schema, Type, generate};
+use proptest::prelude::*;
+
+mod generated;
+mod messages;
+mod payloads;
+
+use generated::{ENTRIES, Entry, corners, defi, examples, examples_packed, game, ledger_list};
+use payloads::payload;
+
+const CONTRACTS: &[&str] =
+    &["corners", "defi", "examples", "examples-list", "game", "ledger-list", "primitives"];
+
+fn read(name: &str) -> Schema {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/contracts/{name}.yaml"));
+    Schema::parse(&format!("{name}.yaml"), fs::read(path).unwrap()).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Each generated message with its definition.
+fn all() -> Vec<(&'static Entry, MessageDef, Layout)> {
+    let mut all = Vec::new();
+    for contract in CONTRACTS {
+        let schema = read(contract);
+        for message in schema.messages() {
+            for layout in [Layout::ReprC, Layout::Packed] {
+                let is_it = |entry: &&Entry| {
+                    entry.contract == contract.replace('-', "_")
+                        && entry.name == message.name
+                        && entry.packed == (layout == Layout::Packed)
+                };
+                all.push((ENTRIES.iter().find(is_it).unwrap(), message.clone(), layout));
+            }
+        }
+    }
+    assert_eq!(all.len(), ENTRIES.len());
+    all
+}
+
+#[test]
+fn sizes_are_those_of_the_protocol() {
+    assert_eq!((examples::TEXT_MESSAGE_MAX_SIZE, examples::TEXT_MESSAGE_BUFFER_CLASS), (312, 512));
+    assert_eq!((examples::COUNTER_UPDATE_MAX_SIZE, examples::COUNTER_UPDATE_BUFFER_CLASS), (16, 128));
+    assert_eq!((examples::BATCH_OPERATION_MAX_SIZE, examples::BATCH_OPERATION_BUFFER_CLASS), (224, 256));
+    assert_eq!(examples_packed::BATCH_OPERATION_MAX_SIZE, 220);
+    assert_eq!((defi::INSTRUMENT_META_MAX_SIZE, generated::defi_packed::INSTRUMENT_META_MAX_SIZE), (68, 65));
+    assert_eq!(
+        (defi::POOL_STATE_UPDATE_MAX_SIZE, generated::defi_packed::POOL_STATE_UPDATE_MAX_SIZE),
+        (168, 162)
+    );
+    assert_eq!((defi::ARBITRAGE_SIGNAL_MAX_SIZE, defi::ARBITRAGE_SIGNAL_BUFFER_CLASS), (144, 256));
+    let sizes = [
+        game::PLAYER_LOGIN_MAX_SIZE,
+        game::PLAYER_POSITION_MAX_SIZE,
+        game::GAME_STATE_MAX_SIZE,
+        game::CHAT_MESSAGE_MAX_SIZE,
+        game::ITEM_TRANSACTION_MAX_SIZE,
+    ];
+    assert_eq!(sizes, [24, 40, 24, 32, 32]);
+    let classes = [(128, 512), (256, 256), (512, 128)];
+    assert_eq!(examples::create_buffer_pool_config().classes(), classes);
+    assert_eq!(examples::SCHEMA_DIGEST, read("examples").digest());
+    for (entry, message, layout) in all() {
+        assert_eq!((entry.max_size, entry.type_id), (message.layout(layout).size, message.type_id));
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
+
+    #[test]
+    fn any_payload_is_the_same_after_view_and_owned_form(
+        seed in proptest::collection::vec(any::<u8>(), 1..400)
+    ) {
+        for (entry, message, layout) in all() {
+            let payload = payload(&message, layout, &seed);
+            let encoded = (entry.recode)(&payload);
+            prop_assert!(encoded.as_ref() == Ok(&payload), "{}: {payload:?} {encoded:?}", entry.name);
+        }
+    }
+
+    #[test]
+    fn any_bytes_are_a_message_or_an_error(
+        seed in proptest::collection::vec(any::<u8>(), 1..400), at in any::<prop::sample::Index>(), with: u8
+    ) {
+        for (entry, message, layout) in all() {
+            let mut payload = payload(&message, layout, &seed);
+            if !payload.is_empty() {
+                let at = at.index(payload.len());
+                payload[at] = with;
+            }
+            if let Ok(encoded) = (entry.recode)(&payload) {
+                prop_assert_eq!(encoded, payload);
+            }
+        }
+    }
+}
+
+#[test]
+fn another_length_is_an_error() {
+    for (entry, message, layout) in all() {
+        let mut payload = payload(&message, layout, &[1]);
+        let expected = payload.len();
+        payload.push(0);
+        for received in (0..=expected + 1).filter(|len| *len != expected && *len < 4096) {
+            let cut = payload.get(..received).unwrap();
+            assert_eq!((entry.recode)(cut), Err(MessageError::Length { received, expected }));
+        }
+    }
+}
+
+/// Every byte that has one right value, with every other bit.
+#[test]
+fn a_wrong_byte_is_an_error_at_its_place() {
+    let mut tried = [0; 5];
+    for (entry, message, layout) in all() {
+        let laid_out = message.layout(layout);
+        let good = payload(&message, layout, &[3, 0, 5]);
+        assert!((entry.recode)(&good).is_ok());
+        let mut wrong = |kind: usize, at: usize, byte: u8, error: MessageError| {
+            let mut payload = good.clone();
+            payload[at] = byte;
+            assert_eq!((entry.recode)(&payload), Err(error), "{}, byte {at}", entry.name);
+            tried[kind] += 1;
+        };
+        let tail = (laid_out.size - laid_out.tail_padding, laid_out.tail_padding);
+        let gaps = laid_out.fields.iter().map(|place| (place.offset - place.padding, place.padding));
+        for (offset, padding) in gaps.chain([tail]) {
+            (offset..offset + padding).for_each(|at| wrong(0, at, 1, MessageError::Padding { offset }));
+        }
+        for (field, place) in message.fields.iter().zip(&laid_out.fields) {
+            let FieldLayout { offset, size, .. } = *place;
+            // Names of generated errors are static; these are leaked, in a test.
+            let name: &'static str = Box::leak(field.name.clone().into_boxed_str());
+            let error = MessageError::Field { field: name, offset };
+            match &field.ty {
+                Type::Bool => (2..=255).for_each(|byte| wrong(1, offset, byte, error)),
+                Type::FixedStr { slots } | Type::FixedVec { slots, .. } => {
+                    let element = (size - 8) / usize::from(*slots);
+                    let count = usize::from(u16::from_le_bytes([good[offset], good[offset + 1]]));
+                    (offset + 2..offset + 8).for_each(|at| wrong(2, at, 1, error));
+                    let unused = offset + 8 + count * element..offset + size;
+                    unused.take(300).for_each(|at| wrong(2, at, 0x80, error));
+                    if *slots < 0xFF00 {
+                        wrong(3, offset + 1, 0xFF, error);
+                    }
+                    if let (Type::FixedStr { .. }, 1..) = (&field.ty, count) {
+                        wrong(4, offset + 8, 0xFF, error);
+                    }
+                }
+                _ => {}
+            }
+        }
+    }
+    assert!(tried.iter().all(|&times| times > 10), "{tried:?}");
+}
+
+#[test]
+fn golden_frames_are_these_messages() {
+    let file: serde_json::Value = serde_json::from_str(include_str!("data/tlv_frames.json")).unwrap();
+    let mut seen = 0;
+    for frame in file["frames"].as_array().unwrap() {
+        let hex = frame["frame_hex"].as_str().unwrap();
+        let bytes: Vec<u8> =
+            (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
+        let (payload, fields) = (&bytes[6..], &frame["fields"]);
+        let entries = ENTRIES.iter().filter(|entry| frame["message"] == entry.name);
+        for entry in entries {
+            assert_eq!(entry.type_id.to_le_bytes(), bytes[..2]);
+            assert_eq!((entry.recode)(payload).as_deref(), Ok(payload));
+            seen += 1;
+        }
+        if frame["message"] == "CounterUpdate" {
+            let view = examples::CounterUpdate::view(payload).unwrap();
+            let hand = messages::CounterUpdate::view(payload).unwrap();
+            assert_eq!(fields["counter_id"], view.counter_id);
+            assert_eq!(
+                (fields["value"].as_i64(), fields["delta"].as_i64()),
+                (Some(view.value.into()), Some(view.delta.into()))
+            );
+            assert_eq!((view.counter_id, view.value, view.delta), (hand.counter_id, hand.value, hand.delta));
+            assert_eq!(encoded(&view), encoded(&hand));
+        } else {
+            let view = examples::TextMessage::view(payload).unwrap();
+            let hand = messages::TextMessage::view(payload).unwrap();
+            assert_eq!(
+                (view.sender, view.content, view.timestamp),
+                (hand.sender, hand.content, hand.timestamp)
+            );
+            assert_eq!(fields["timestamp"], view.timestamp);
+            let hand = messages::TextMessage {
+                sender: hand.sender.to_owned(),
+                content: hand.content.to_owned(),
+                timestamp: hand.timestamp,
+            };
+            assert_eq!(encoded(&examples::TextMessage::from(view)), encoded(&hand));
+        }
+    }
+    assert_eq!(seen, 4 * 4);
+}
+
+fn encoded(message: &impl Message) -> Vec<u8> {
+    let mut payload = Vec::new();
+    message.encode(&mut payload);
+    payload
+}
+
+#[test]
+fn fields_lie_where_the_layout_says() {
+    let address = |byte| [byte; 20];
+    let update = defi::PoolStateUpdate {
+        pool_address: address(1),
+        venue_id: 0x0302,
+        reserve0: [4; 32],
+        reserve1: [5; 32],
+        liquidity: [6; 32],
+        sqrt_price_x96: [7; 32],
+        tick: -2,
+        block_number: 9,
+    };
+    let mut expected =
+        [[1; 20].as_slice(), &[2, 3], &[4; 32], &[5; 32], &[6; 32], &[7; 32], &[0; 2]].concat();
+    expected.extend([0xFE, 0xFF, 0xFF, 0xFF]);
+    expected.extend([[0; 4].as_slice(), &9_u64.to_le_bytes()].concat());
+    assert_eq!(encoded(&update), expected);
+    let view = defi::PoolStateUpdate::view(&expected).unwrap();
+    assert_eq!((view.pool_address, view.reserve1, view.tick), (&address(1), &[5; 32], -2));
+    assert!(std::ptr::eq(view.reserve0.as_slice(), &expected[22..54]), "borrowed from the payload");
+
+    let block = ledger_list::Block {
+        number: 1,
+        version: 2,
+        signers: [address(3), address(4)].into_iter().collect(),
+        weights: [5, 6].into_iter().collect(),
+    };
+    let payload = encoded(&block);
+    let view = ledger_list::Block::view(&payload).unwrap();
+    assert_eq!(view.signers, [address(3), address(4)]);
+    assert_eq!((view.weights.len(), view.weights.get(1), view.weights.get(2)), (2, Some(6), None));
+    assert_eq!(format!("{view:?}"), format!("{block:?}").replace("Block {", "BlockView {"));
+    assert_eq!(encoded(&ledger_list::Heartbeat {}).len(), 0);
+}
+
+#[test]
+fn rules_hold_for_views_and_before_encoding() {
+    let valid = || corners::Rules {
+        text: "ab".try_into().unwrap(),
+        short: "".try_into().unwrap(),
+        list: [1].into_iter().collect(),
+        level: -3,
+        ratio: 0.1,
+        amount: u256(5),
+        owner: [1; 20],
+        point: [0.0, 1.0],
+        maybe_text: "".try_into().unwrap(),
+        maybe_level: 0,
+        maybe_amount: u256(0),
+    };
+    type Change = fn(&mut corners::Rules);
+    let good: &[Change] = &[
+        |_| {},
+        |rules| rules.text = "abcde".try_into().unwrap(),
+        |rules| rules.short = "abc".try_into().unwrap(),
+        |rules| rules.list = [1, 2, 3].into_iter().collect(),
+        |rules| rules.level = 7,
+        |rules| rules.ratio = 0.9,
+        |rules| rules.amount = u256(1000),
+        |rules| rules.owner = std::array::from_fn(|at| u8::from(at == 19)),
+        |rules| rules.point = [-0.0, 0.0],
+        |rules| rules.maybe_text = "ab".try_into().unwrap(),
+        |rules| rules.maybe_level = 20,
+        |rules| rules.maybe_amount = [9; 32],
+    ];
+    for change in good {
+        let mut rules = valid();
+        change(&mut rules);
+        assert_eq!(rules.validate(), Ok(()));
+        let payload = encoded(&rules);
+        assert_eq!(corners::Rules::view(&payload).map(corners::Rules::from), Ok(rules));
+    }
+    let bad: &[(&str, Rule, Change)] = &[
+        ("text", Rule::NotEmpty, |rules| rules.text.clear()),
+        ("text", Rule::MinLength, |rules| rules.text = "a".try_into().unwrap()),
+        ("short", Rule::MaxLength, |rules| rules.short = "abcd".try_into().unwrap()),
+        ("list", Rule::MinLength, |rules| rules.list.clear()),
+        ("list", Rule::MaxLength, |rules| rules.list = [1, 2, 3, 4].into_iter().collect()),
+        ("level", Rule::NotZero, |rules| rules.level = 0),
+        ("level", Rule::Min, |rules| rules.level = -4),
+        ("level", Rule::Max, |rules| rules.level = 8),
+        ("ratio", Rule::Min, |rules| rules.ratio = 0.09),
+        ("ratio", Rule::Min, |rules| rules.ratio = f32::NAN),
+        ("ratio", Rule::Max, |rules| rules.ratio = f32::INFINITY),
+        ("amount", Rule::Min, |rules| rules.amount = u256(4)),
+        ("amount", Rule::Max, |rules| rules.amount = u256(1001)),
+        ("amount", Rule::Max, |rules| rules.amount[31] = 1),
+        ("owner", Rule::NotZero, |rules| rules.owner = [0; 20]),
+        ("point", Rule::NotZero, |rules| rules.point = [0.0; 2]),
+        ("maybe_text", Rule::MinLength, |rules| rules.maybe_text = "a".try_into().unwrap()),
+        ("maybe_level", Rule::Min, |rules| rules.maybe_level = 9),
+        ("maybe_level", Rule::Max, |rules| rules.maybe_level = 21),
+        ("maybe_amount", Rule::Min, |rules| rules.maybe_amount = u256(9)),
+    ];
+    for &(field, rule, change) in bad {
+        let mut rules = valid();
+        change(&mut rules);
+        let error = MessageError::Rule { field, rule };
+        assert_eq!(rules.validate(), Err(error));
+        assert_eq!(corners::Rules::view(&encoded(&rules)).err(), Some(error));
+    }
+}
+
+fn u256(value: u128) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes[..16].copy_from_slice(&value.to_le_bytes());
+    bytes
+}
+
+/// What is on the heap can be too long: it is invalid, and what fits is encoded.
+#[test]
+fn a_large_message_is_bounded_when_it_is_encoded() {
+    let valid = || corners::Large {
+        id: [1; 20],
+        text: "text".to_owned(),
+        keys: vec![[2; 32]],
+        values: vec![3],
+        image: vec![[4; 128]; 64],
+        samples: vec![5.0; 100],
+        flags: vec![],
+        short: [6; 3],
+    };
+    type Change = fn(&mut corners::Large);
+    let bad: &[(&str, Rule, Change)] = &[
+        ("text", Rule::MaxLength, |large| large.text = "é".repeat(32768)),
+        ("text", Rule::NotEmpty, |large| large.text.clear()),
+        ("keys", Rule::MaxLength, |large| large.keys = vec![[1; 32]; 91]),
+        ("keys", Rule::MaxLength, |large| large.keys = vec![[1; 32]; 70_000]),
+        ("values", Rule::MaxLength, |large| large.values = vec![1; 21]),
+        ("image", Rule::MinLength, |large| large.image.clear()),
+        ("image", Rule::MaxLength, |large| large.image.push([1; 128])),
+        ("image", Rule::NotZero, |large| large.image.fill([0; 128])),
+        ("samples", Rule::NotZero, |large| large.samples.fill(0.0)),
+        ("flags", Rule::MaxLength, |large| large.flags = vec![true; 4]),
+        ("flags", Rule::MinLength, |large| large.flags = vec![true]),
+    ];
+    for &(field, rule, change) in bad {
+        let mut large = valid();
+        assert_eq!(large.validate(), Ok(()));
+        change(&mut large);
+        assert_eq!(large.validate(), Err(MessageError::Rule { field, rule }));
+        assert_eq!(encoded(&large).len(), corners::LARGE_MAX_SIZE);
+    }
+    assert!(size_of::<corners::Large>() < 512);
+}
+
+#[test]
+fn a_file_of_500_messages_is_generated_and_compiles() {
+    let mut text = "messages:\n".to_owned();
+    for id in 0..500 {
+        writeln!(
+            text,
+            "  Message{id}:\n    tlv_type: {id}\n    domain: Many\n    description: \"Number {id}\""
+        )
+        .unwrap();
+        text.push_str(
+            "    fields:\n      id: {type: u64}\n      name: {type: String, validation: [not_empty: true]}\n",
+        );
+        writeln!(text, "      keys: {{type: \"FixedVec<[u8; 20], {}>\"}}", id % 50 + 1).unwrap();
+        text.push_str("      price: {type: f64, validation: [min: 0.0]}\n      open: {type: bool}\n");
+    }
+    let start = Instant::now();
+    let schema = Schema::parse("many.yaml", text).unwrap_or_else(|error| panic!("{error}"));
+    let read = start.elapsed();
+    let start = Instant::now();
+    let code = generate(&schema, &Options::default());
+    let took = start.elapsed();
+    println!("500 messages read in {read:?}, and {} lines written in {took:?}", code.lines().count());
+    assert!(took.as_secs_f64() < 1.0, "{took:?}");
+    assert_eq!(code.matches("impl frame::Message for").count(), 500);
+
+    // The library that this test is linked with lies beside it; of those of other features, some are too small.
+    let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
+    let libraries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| {
+        let name = path.file_name().unwrap().to_str().unwrap();
+        name.starts_with("libmillpond-") && name.ends_with(".rlib")
+    });
+    let mut libraries: Vec<_> = libraries.collect();
+    libraries.sort_by_key(|path| std::cmp::Reverse(fs::metadata(path).unwrap().modified().unwrap()));
+    let temporary = tempfile::tempdir().unwrap();
+    let source = temporary.path().join("many.rs");
+    fs::write(&source, format!("//! Many.\n#![deny(warnings, missing_docs)]\n{code}")).unwrap();
+    let mut errors = String::from("no library");
+    for library in libraries {
+        let mut millpond = std::ffi::OsString::from("millpond=");
+        millpond.push(library);
+        let output = Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
+            .args(["--edition", "2024", "--crate-type", "lib", "--emit", "metadata", "-o"])
+            .arg(temporary.path().join("libmany.rmeta"))
+            .arg("--extern")
+            .arg(millpond)
+            .arg("-L")
+            .arg(&folder)
+            .arg(&source)
+            .output()
+            .unwrap();
+        if output.status.success() {
+            return;
+        }
+        errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    }
+    panic!("{errors}");
+}
+
+#[test]
+fn a_message_is_encoded_into_a_pooled_buffer_of_its_class() {
+    let pool = BufferPool::new(examples::create_buffer_pool_config());
+    let message = examples::CounterUpdate { counter_id: 42, value: 100, delta: 5 };
+    let mut buffer = pool.acquire(examples::COUNTER_UPDATE_MAX_SIZE);
+    message.encode(&mut buffer.as_buf_mut());
+    assert_eq!(examples::CounterUpdate::view(&buffer.into_shared()), Ok(message));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn an_owned_form_has_serde_where_it_was_asked_for() {
+    let signal = defi::ArbitrageSignal {
+        opportunity_id: 1,
+        path: [[2; 20], [3; 20]].into_iter().collect(),
+        estimated_profit_usd: 0.5,
+        gas_estimate_wei: [4; 32],
+        deadline_block: 5,
+    };
+    let json = serde_json::to_string(&signal).unwrap();
+    assert_eq!(serde_json::from_str::<defi::ArbitrageSignal>(&json).unwrap(), signal);
+    let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let path = value["path"].as_array_mut().unwrap();
+    path.extend_from_within(..);
+    path.extend_from_within(..1);
+    let too_long = value.to_string();
+    assert!(serde_json::from_str::<defi::ArbitrageSignal>(&too_long).is_err());
+}

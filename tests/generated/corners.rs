@@ -1,0 +1,1190 @@
+// Generated from corners.yaml, layout repr(C). Do not edit: changes are lost.
+//
+//     MILLPOND_BLESS=1 cargo test --features schema --lib schema::generate
+
+use ::millpond::frame as frame_;
+use ::millpond::frame::fields as fields_;
+
+/// SHA-256 of the contract file's text: what the two ends of a handshake must have in common.
+pub const SCHEMA_DIGEST: [u8; 32] = [
+    0xcd, 0xed, 0xd1, 0xfd, 0x84, 0x29, 0x93, 0x99, 0x85, 0x8e, 0x72, 0x02, 0x06, 0xc0, 0x2b, 0xe7,
+    0xb7, 0x92, 0x62, 0x5d, 0x7d, 0x8d, 0xfa, 0xa9, 0x76, 0xad, 0x70, 0xf9, 0x79, 0x33, 0x83, 0x3c,
+];
+
+/// The pool of these messages; sizes are in bytes.
+///
+/// ```text
+///      class  capacity    idle bytes  unused  messages
+///        128       512         65536   71.7%  Numbers 112
+///                                               Option 104
+///                                               OptionView 1
+///                                               Message 42
+///                                               Result 40
+///                                               frame 4
+///                                               fields 28
+///                                               Ok 8
+///                                               From 20
+///                                               core 20
+///                                               snake_case 20
+///        256       256         65536   31.2%  Rules 176
+///        512       128         65536   29.7%  Lists 360
+///      32774         2         65548    8.2%  AMessageWhoseNameIsAsLongAsAnyIs 30088
+///     131078         1        131078   40.5%  Large 77960
+///                             393234  in all
+/// ```
+#[must_use]
+pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
+    let classes = [(128, 512), (256, 256), (512, 128), (32774, 2), (131078, 1)];
+    match ::millpond::BufferPoolConfig::from_map(classes) {
+        Ok(config) => config,
+        Err(error) => unreachable!("{error}"),
+    }
+}
+
+/// Bytes of a `Numbers`'s payload.
+pub const NUMBERS_MAX_SIZE: usize = 112;
+
+/// Bytes of the buffers that a `Numbers` takes.
+pub const NUMBERS_BUFFER_CLASS: usize = 128;
+
+/// All widths; unaligned on purpose: naïve, 数, é, 👩🔬
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+pub struct Numbers {
+    /// `u8` at byte 0.
+    pub a: u8,
+    /// `u16` at byte 2.
+    pub b: u16,
+    /// `i8` at byte 4.
+    pub c: i8,
+    /// `u32` at byte 8.
+    pub d: u32,
+    /// `bool` at byte 12.
+    pub e: bool,
+    /// `u64` at byte 16.
+    pub f: u64,
+    /// `u8` at byte 24.
+    pub g: u8,
+    /// `u128` at byte 32.
+    pub h: u128,
+    /// `i16` at byte 48.
+    pub i: i16,
+    /// `i32` at byte 52.
+    pub j: i32,
+    /// `i64` at byte 56.
+    pub k: i64,
+    /// `i128` at byte 64.
+    pub l: i128,
+    /// `f32` at byte 80.
+    pub m: f32,
+    /// `f64` at byte 88.
+    pub n: f64,
+    /// `[u16; 3]` at byte 96.
+    pub o: [u16; 3],
+    /// `[[bool; 2]; 3]` at byte 102.
+    pub p: [[bool; 2]; 3],
+    /// `u8` at byte 108.
+    pub q: u8,
+}
+
+/// A `Numbers` borrows nothing of its payload.
+pub type NumbersView<'a> = Numbers;
+
+impl frame_::Message for Numbers {
+    const TYPE_ID: u16 = 1;
+    const TOPIC: &'static str = "ecken \"quoted\" \\ börse";
+    const MAX_SIZE: usize = NUMBERS_MAX_SIZE;
+    type View<'a> = Self;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.a);
+        out.put_bytes(0, 1);
+        fields_::put(out, &self.b);
+        fields_::put(out, &self.c);
+        out.put_bytes(0, 3);
+        fields_::put(out, &self.d);
+        fields_::put(out, &self.e);
+        out.put_bytes(0, 3);
+        fields_::put(out, &self.f);
+        fields_::put(out, &self.g);
+        out.put_bytes(0, 7);
+        fields_::put(out, &self.h);
+        fields_::put(out, &self.i);
+        out.put_bytes(0, 2);
+        fields_::put(out, &self.j);
+        fields_::put(out, &self.k);
+        fields_::put(out, &self.l);
+        fields_::put(out, &self.m);
+        out.put_bytes(0, 4);
+        fields_::put(out, &self.n);
+        fields_::put(out, &self.o);
+        fields_::put(out, &self.p);
+        fields_::put(out, &self.q);
+        out.put_bytes(0, 3);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        let view = Self {
+            a: cursor.value("a")?,
+            b: cursor.padding(1)?.value("b")?,
+            c: cursor.value("c")?,
+            d: cursor.padding(3)?.value("d")?,
+            e: cursor.value("e")?,
+            f: cursor.padding(3)?.value("f")?,
+            g: cursor.value("g")?,
+            h: cursor.padding(7)?.value("h")?,
+            i: cursor.value("i")?,
+            j: cursor.padding(2)?.value("j")?,
+            k: cursor.value("k")?,
+            l: cursor.value("l")?,
+            m: cursor.value("m")?,
+            n: cursor.padding(4)?.value("n")?,
+            o: cursor.value("o")?,
+            p: cursor.value("p")?,
+            q: cursor.value("q")?,
+        };
+        cursor.padding(3)?;
+        Ok(view)
+    }
+}
+
+/// Bytes of a `Lists`'s payload.
+pub const LISTS_MAX_SIZE: usize = 360;
+
+/// Bytes of the buffers that a `Lists` takes.
+pub const LISTS_BUFFER_CLASS: usize = 512;
+
+/// A message of type 2.
+#[derive(Debug, Clone, PartialEq)]
+// No serde: an array of more than 32 elements.
+pub struct Lists {
+    /// `FixedVec<u8, 16>` at byte 0.
+    pub bytes: fields_::ArrayVec<u8, 16>,
+    /// `FixedVec<U256, 3>` at byte 24.
+    pub keys: fields_::ArrayVec<[u8; 32], 3>,
+    /// `FixedVec<[[u8; 2]; 3], 2>` at byte 128.
+    pub grids: fields_::ArrayVec<[[u8; 2]; 3], 2>,
+    /// `FixedVec<bool, 5>` at byte 148.
+    pub flags: fields_::ArrayVec<bool, 5>,
+    /// `FixedVec<u128, 2>` at byte 168.
+    pub wide: fields_::ArrayVec<u128, 2>,
+    /// `FixedVec<[f32; 3], 4>` at byte 208.
+    pub points: fields_::ArrayVec<[f32; 3], 4>,
+    /// `[[[u8; 2]; 3]; 4]` at byte 264.
+    pub grid: [[[u8; 2]; 3]; 4],
+    /// `[u8; 64]` at byte 288.
+    pub signature: [u8; 64],
+    /// `u8` at byte 352.
+    pub last: u8,
+}
+
+/// A `Lists` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ListsView<'a> {
+    /// `FixedVec<u8, 16>`.
+    pub bytes: &'a [u8],
+    /// `FixedVec<U256, 3>`.
+    pub keys: &'a [[u8; 32]],
+    /// `FixedVec<[[u8; 2]; 3], 2>`.
+    pub grids: &'a [[[u8; 2]; 3]],
+    /// `FixedVec<bool, 5>`.
+    pub flags: fields_::List<'a, bool>,
+    /// `FixedVec<u128, 2>`.
+    pub wide: fields_::List<'a, u128>,
+    /// `FixedVec<[f32; 3], 4>`.
+    pub points: fields_::List<'a, [f32; 3]>,
+    /// `[[[u8; 2]; 3]; 4]`.
+    pub grid: &'a [[[u8; 2]; 3]; 4],
+    /// `[u8; 64]`.
+    pub signature: &'a [u8; 64],
+    /// `u8`.
+    pub last: u8,
+}
+
+impl frame_::Message for Lists {
+    const TYPE_ID: u16 = 2;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = LISTS_MAX_SIZE;
+    type View<'a> = ListsView<'a>;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put_list::<_, 16>(out, &self.bytes);
+        fields_::put_list::<_, 3>(out, &self.keys);
+        fields_::put_list::<_, 2>(out, &self.grids);
+        fields_::put_list::<_, 5>(out, &self.flags);
+        out.put_bytes(0, 7);
+        fields_::put_list::<_, 2>(out, &self.wide);
+        fields_::put_list::<_, 4>(out, &self.points);
+        fields_::put(out, &self.grid);
+        fields_::put(out, &self.signature);
+        fields_::put(out, &self.last);
+        out.put_bytes(0, 7);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        let view = ListsView {
+            bytes: cursor.bytes_list::<_, 16>("bytes")?,
+            keys: cursor.bytes_list::<_, 3>("keys")?,
+            grids: cursor.bytes_list::<_, 2>("grids")?,
+            flags: cursor.list::<_, 5>("flags")?,
+            wide: cursor.padding(7)?.list::<_, 2>("wide")?,
+            points: cursor.list::<_, 4>("points")?,
+            grid: cursor.bytes("grid")?,
+            signature: cursor.bytes("signature")?,
+            last: cursor.value("last")?,
+        };
+        cursor.padding(7)?;
+        Ok(view)
+    }
+}
+
+impl ::core::convert::From<ListsView<'_>> for Lists {
+    fn from(view: ListsView<'_>) -> Self {
+        Self {
+            bytes: fields_::list(view.bytes.iter().copied()),
+            keys: fields_::list(view.keys.iter().copied()),
+            grids: fields_::list(view.grids.iter().copied()),
+            flags: fields_::list(view.flags),
+            wide: fields_::list(view.wide),
+            points: fields_::list(view.points),
+            grid: *view.grid,
+            signature: *view.signature,
+            last: view.last,
+        }
+    }
+}
+
+/// Bytes of a `Rules`'s payload.
+pub const RULES_MAX_SIZE: usize = 176;
+
+/// Bytes of the buffers that a `Rules` takes.
+pub const RULES_BUFFER_CLASS: usize = 256;
+
+/// A message of type 3.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+pub struct Rules {
+    /// `FixedStr<5>` at byte 0; `not_empty`, `min_length: 2`, `max_length: 5`.
+    pub text: fields_::ArrayString<5>,
+    /// `FixedStr<9>` at byte 14; `max_length: 3`.
+    pub short: fields_::ArrayString<9>,
+    /// `FixedVec<u16, 4>` at byte 32; `min_length: 1`, `max_length: 3`.
+    pub list: fields_::ArrayVec<u16, 4>,
+    /// `i16` at byte 48; `not_zero`, `min: -3`, `max: 7`.
+    pub level: i16,
+    /// `f32` at byte 52; `min: 0.1`, `max: 0.9`.
+    pub ratio: f32,
+    /// `U256` at byte 56; `min: 5`, `max: 1000`.
+    pub amount: [u8; 32],
+    /// `Address` at byte 88; `not_zero`.
+    pub owner: [u8; 20],
+    /// `[f64; 2]` at byte 112; `not_zero`.
+    pub point: [f64; 2],
+    /// `FixedStr<4>` at byte 128, optional; `not_empty`, `min_length: 2`.
+    pub maybe_text: fields_::ArrayString<4>,
+    /// `u32` at byte 140, optional; `min: 10`, `max: 20`.
+    pub maybe_level: u32,
+    /// `U256` at byte 144, optional; `not_zero`, `min: 10`.
+    pub maybe_amount: [u8; 32],
+}
+
+/// A `Rules` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct RulesView<'a> {
+    /// `FixedStr<5>`.
+    pub text: &'a str,
+    /// `FixedStr<9>`.
+    pub short: &'a str,
+    /// `FixedVec<u16, 4>`.
+    pub list: fields_::List<'a, u16>,
+    /// `i16`.
+    pub level: i16,
+    /// `f32`.
+    pub ratio: f32,
+    /// `U256`.
+    pub amount: &'a [u8; 32],
+    /// `Address`.
+    pub owner: &'a [u8; 20],
+    /// `[f64; 2]`.
+    pub point: [f64; 2],
+    /// `FixedStr<4>`.
+    pub maybe_text: &'a str,
+    /// `u32`.
+    pub maybe_level: u32,
+    /// `U256`.
+    pub maybe_amount: &'a [u8; 32],
+}
+
+impl frame_::Message for Rules {
+    const TYPE_ID: u16 = 3;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = RULES_MAX_SIZE;
+    type View<'a> = RulesView<'a>;
+
+    fn validate(&self) -> fields_::Result<()> {
+        fields_::not_empty("text", self.text.len())?;
+        fields_::min_length("text", self.text.len(), 2)?;
+        fields_::max_length("short", self.short.len(), 3)?;
+        fields_::max_length("list", self.list.len(), 3)?;
+        fields_::min_length("list", self.list.len(), 1)?;
+        fields_::not_zero("level", &self.level)?;
+        fields_::min("level", self.level, -3)?;
+        fields_::max("level", self.level, 7)?;
+        fields_::min("ratio", self.ratio, 0.1)?;
+        fields_::max("ratio", self.ratio, 0.9)?;
+        fields_::min("amount", fields_::saturating_u128(&self.amount), 5)?;
+        fields_::max("amount", fields_::saturating_u128(&self.amount), 1000)?;
+        fields_::not_zero("owner", &self.owner)?;
+        fields_::not_zero("point", &self.point)?;
+        if !self.maybe_text.is_empty() {
+            fields_::min_length("maybe_text", self.maybe_text.len(), 2)?;
+        }
+        if !fields_::is_zero(&self.maybe_level) {
+            fields_::min("maybe_level", self.maybe_level, 10)?;
+            fields_::max("maybe_level", self.maybe_level, 20)?;
+        }
+        if !fields_::is_zero(&self.maybe_amount) {
+            fields_::min(
+                "maybe_amount",
+                fields_::saturating_u128(&self.maybe_amount),
+                10,
+            )?;
+        }
+        Ok(())
+    }
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put_text::<5>(out, &self.text);
+        out.put_bytes(0, 1);
+        fields_::put_text::<9>(out, &self.short);
+        out.put_bytes(0, 1);
+        fields_::put_list::<_, 4>(out, &self.list);
+        fields_::put(out, &self.level);
+        out.put_bytes(0, 2);
+        fields_::put(out, &self.ratio);
+        fields_::put(out, &self.amount);
+        fields_::put(out, &self.owner);
+        out.put_bytes(0, 4);
+        fields_::put(out, &self.point);
+        fields_::put_text::<4>(out, &self.maybe_text);
+        fields_::put(out, &self.maybe_level);
+        fields_::put(out, &self.maybe_amount);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        let view = RulesView {
+            text: cursor.text::<5>("text")?,
+            short: cursor.padding(1)?.text::<9>("short")?,
+            list: cursor.padding(1)?.list::<_, 4>("list")?,
+            level: cursor.value("level")?,
+            ratio: cursor.padding(2)?.value("ratio")?,
+            amount: cursor.bytes("amount")?,
+            owner: cursor.bytes("owner")?,
+            point: cursor.padding(4)?.value("point")?,
+            maybe_text: cursor.text::<4>("maybe_text")?,
+            maybe_level: cursor.value("maybe_level")?,
+            maybe_amount: cursor.bytes("maybe_amount")?,
+        };
+        fields_::not_empty("text", view.text.len())?;
+        fields_::min_length("text", view.text.len(), 2)?;
+        fields_::max_length("short", view.short.len(), 3)?;
+        fields_::max_length("list", view.list.len(), 3)?;
+        fields_::min_length("list", view.list.len(), 1)?;
+        fields_::not_zero("level", &view.level)?;
+        fields_::min("level", view.level, -3)?;
+        fields_::max("level", view.level, 7)?;
+        fields_::min("ratio", view.ratio, 0.1)?;
+        fields_::max("ratio", view.ratio, 0.9)?;
+        fields_::min("amount", fields_::saturating_u128(view.amount), 5)?;
+        fields_::max("amount", fields_::saturating_u128(view.amount), 1000)?;
+        fields_::not_zero("owner", view.owner)?;
+        fields_::not_zero("point", &view.point)?;
+        if !view.maybe_text.is_empty() {
+            fields_::min_length("maybe_text", view.maybe_text.len(), 2)?;
+        }
+        if !fields_::is_zero(&view.maybe_level) {
+            fields_::min("maybe_level", view.maybe_level, 10)?;
+            fields_::max("maybe_level", view.maybe_level, 20)?;
+        }
+        if !fields_::is_zero(view.maybe_amount) {
+            fields_::min(
+                "maybe_amount",
+                fields_::saturating_u128(view.maybe_amount),
+                10,
+            )?;
+        }
+        Ok(view)
+    }
+}
+
+impl ::core::convert::From<RulesView<'_>> for Rules {
+    fn from(view: RulesView<'_>) -> Self {
+        Self {
+            text: fields_::text(view.text),
+            short: fields_::text(view.short),
+            list: fields_::list(view.list),
+            level: view.level,
+            ratio: view.ratio,
+            amount: *view.amount,
+            owner: *view.owner,
+            point: view.point,
+            maybe_text: fields_::text(view.maybe_text),
+            maybe_level: view.maybe_level,
+            maybe_amount: *view.maybe_amount,
+        }
+    }
+}
+
+/// Bytes of a `Option`'s payload.
+pub const OPTION_MAX_SIZE: usize = 104;
+
+/// Bytes of the buffers that a `Option` takes.
+pub const OPTION_BUFFER_CLASS: usize = 128;
+
+/// Ends /// nothing \*/ " here: \<b\>bold \[link\](x) \`tick \`\`\` \~\~\~ \# http\://example.com/
+/// \*x\* C:\\path \&amp; � turned + no list 1. \#\[x\] fn main() {}
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+#[allow(non_snake_case, reason = "the contract's name")]
+pub struct Option {
+    /// \`\`\`
+    ///
+    /// `u32` at byte 0.
+    pub cursor: u32,
+    /// indented code
+    ///
+    /// `FixedStr<32>` at byte 4.
+    pub out: fields_::ArrayString<32>,
+    /// \- a - b
+    ///
+    /// `FixedVec<u8, 16>` at byte 44.
+    pub view: fields_::ArrayVec<u8, 16>,
+    /// � �
+    ///
+    /// `[u8; 3]` at byte 68.
+    pub payload: [u8; 3],
+    /// `bool` at byte 71.
+    pub fields: bool,
+    /// `u64` at byte 72.
+    pub clone: u64,
+    /// `FixedVec<u32, 2>` at byte 80.
+    pub into: fields_::ArrayVec<u32, 2>,
+    /// `u8` at byte 96.
+    pub SCHEMA_DIGEST: u8,
+}
+
+/// A `Option` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(non_snake_case, reason = "the contract's name")]
+pub struct OptionView_<'a> {
+    /// \`\`\`
+    pub cursor: u32,
+    /// indented code
+    pub out: &'a str,
+    /// \- a - b
+    pub view: &'a [u8],
+    /// � �
+    pub payload: &'a [u8; 3],
+    /// `bool`.
+    pub fields: bool,
+    /// `u64`.
+    pub clone: u64,
+    /// `FixedVec<u32, 2>`.
+    pub into: fields_::List<'a, u32>,
+    /// `u8`.
+    pub SCHEMA_DIGEST: u8,
+}
+
+impl frame_::Message for Option {
+    const TYPE_ID: u16 = 4;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = OPTION_MAX_SIZE;
+    type View<'a> = OptionView_<'a>;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.cursor);
+        fields_::put_text::<32>(out, &self.out);
+        fields_::put_list::<_, 16>(out, &self.view);
+        fields_::put(out, &self.payload);
+        fields_::put(out, &self.fields);
+        fields_::put(out, &self.clone);
+        fields_::put_list::<_, 2>(out, &self.into);
+        fields_::put(out, &self.SCHEMA_DIGEST);
+        out.put_bytes(0, 7);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        let view = OptionView_ {
+            cursor: cursor.value("cursor")?,
+            out: cursor.text::<32>("out")?,
+            view: cursor.bytes_list::<_, 16>("view")?,
+            payload: cursor.bytes("payload")?,
+            fields: cursor.value("fields")?,
+            clone: cursor.value("clone")?,
+            into: cursor.list::<_, 2>("into")?,
+            SCHEMA_DIGEST: cursor.value("SCHEMA_DIGEST")?,
+        };
+        cursor.padding(7)?;
+        Ok(view)
+    }
+}
+
+impl ::core::convert::From<OptionView_<'_>> for Option {
+    fn from(view: OptionView_<'_>) -> Self {
+        Self {
+            cursor: view.cursor,
+            out: fields_::text(view.out),
+            view: fields_::list(view.view.iter().copied()),
+            payload: *view.payload,
+            fields: view.fields,
+            clone: view.clone,
+            into: fields_::list(view.into),
+            SCHEMA_DIGEST: view.SCHEMA_DIGEST,
+        }
+    }
+}
+
+/// Bytes of a `OptionView`'s payload.
+pub const OPTION_VIEW_MAX_SIZE: usize = 1;
+
+/// Bytes of the buffers that a `OptionView` takes.
+pub const OPTION_VIEW_BUFFER_CLASS: usize = 128;
+
+/// A message of type 5.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+pub struct OptionView {
+    /// `u8` at byte 0.
+    pub view: u8,
+}
+
+/// A `OptionView` borrows nothing of its payload.
+pub type OptionViewView<'a> = OptionView;
+
+impl frame_::Message for OptionView {
+    const TYPE_ID: u16 = 5;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = OPTION_VIEW_MAX_SIZE;
+    type View<'a> = Self;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.view);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(Self {
+            view: cursor.value("view")?,
+        })
+    }
+}
+
+/// Bytes of a `Message`'s payload.
+pub const MESSAGE_MAX_SIZE: usize = 42;
+
+/// Bytes of the buffers that a `Message` takes.
+pub const MESSAGE_BUFFER_CLASS: usize = 128;
+
+/// A message of type 6.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+#[allow(non_snake_case, reason = "the contract's name")]
+pub struct Message {
+    /// `u8` at byte 0.
+    pub TYPE_ID: u8,
+    /// `FixedStr<32>` at byte 2.
+    pub encode: fields_::ArrayString<32>,
+}
+
+/// A `Message` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(non_snake_case, reason = "the contract's name")]
+pub struct MessageView<'a> {
+    /// `u8`.
+    pub TYPE_ID: u8,
+    /// `FixedStr<32>`.
+    pub encode: &'a str,
+}
+
+impl frame_::Message for Message {
+    const TYPE_ID: u16 = 6;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = MESSAGE_MAX_SIZE;
+    type View<'a> = MessageView<'a>;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.TYPE_ID);
+        out.put_bytes(0, 1);
+        fields_::put_text::<32>(out, &self.encode);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(MessageView {
+            TYPE_ID: cursor.value("TYPE_ID")?,
+            encode: cursor.padding(1)?.text::<32>("encode")?,
+        })
+    }
+}
+
+impl ::core::convert::From<MessageView<'_>> for Message {
+    fn from(view: MessageView<'_>) -> Self {
+        Self {
+            TYPE_ID: view.TYPE_ID,
+            encode: fields_::text(view.encode),
+        }
+    }
+}
+
+/// Bytes of a `Result`'s payload.
+pub const RESULT_MAX_SIZE: usize = 40;
+
+/// Bytes of the buffers that a `Result` takes.
+pub const RESULT_BUFFER_CLASS: usize = 128;
+
+/// A message of type 7.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+pub struct Result {
+    /// `FixedStr<32>` at byte 0.
+    pub len: fields_::ArrayString<32>,
+}
+
+/// A `Result` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ResultView<'a> {
+    /// `FixedStr<32>`.
+    pub len: &'a str,
+}
+
+impl frame_::Message for Result {
+    const TYPE_ID: u16 = 7;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = RESULT_MAX_SIZE;
+    type View<'a> = ResultView<'a>;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put_text::<32>(out, &self.len);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(ResultView {
+            len: cursor.text::<32>("len")?,
+        })
+    }
+}
+
+impl ::core::convert::From<ResultView<'_>> for Result {
+    fn from(view: ResultView<'_>) -> Self {
+        Self {
+            len: fields_::text(view.len),
+        }
+    }
+}
+
+/// Bytes of a `frame`'s payload.
+pub const FRAME_MAX_SIZE: usize = 4;
+
+/// Bytes of the buffers that a `frame` takes.
+pub const FRAME_BUFFER_CLASS: usize = 128;
+
+/// A message of type 11.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+#[allow(non_camel_case_types, reason = "the contract's name")]
+pub struct frame {
+    /// `u32` at byte 0.
+    pub fields: u32,
+}
+
+/// A `frame` borrows nothing of its payload.
+#[allow(non_camel_case_types, reason = "the contract's name")]
+pub type frameView<'a> = frame;
+
+impl frame_::Message for frame {
+    const TYPE_ID: u16 = 11;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = FRAME_MAX_SIZE;
+    type View<'a> = Self;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.fields);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(Self {
+            fields: cursor.value("fields")?,
+        })
+    }
+}
+
+/// Bytes of a `fields`'s payload.
+pub const FIELDS_MAX_SIZE: usize = 28;
+
+/// Bytes of the buffers that a `fields` takes.
+pub const FIELDS_BUFFER_CLASS: usize = 128;
+
+/// A message of type 12.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+#[allow(non_camel_case_types, reason = "the contract's name")]
+pub struct fields {
+    /// `u32` at byte 0.
+    pub frame: u32,
+    /// `FixedVec<u8, 16>` at byte 4.
+    pub list: fields_::ArrayVec<u8, 16>,
+}
+
+/// A `fields` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(non_camel_case_types, reason = "the contract's name")]
+pub struct fieldsView<'a> {
+    /// `u32`.
+    pub frame: u32,
+    /// `FixedVec<u8, 16>`.
+    pub list: &'a [u8],
+}
+
+impl frame_::Message for fields {
+    const TYPE_ID: u16 = 12;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = FIELDS_MAX_SIZE;
+    type View<'a> = fieldsView<'a>;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.frame);
+        fields_::put_list::<_, 16>(out, &self.list);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(fieldsView {
+            frame: cursor.value("frame")?,
+            list: cursor.bytes_list::<_, 16>("list")?,
+        })
+    }
+}
+
+impl ::core::convert::From<fieldsView<'_>> for fields {
+    fn from(view: fieldsView<'_>) -> Self {
+        Self {
+            frame: view.frame,
+            list: fields_::list(view.list.iter().copied()),
+        }
+    }
+}
+
+/// Bytes of a `Ok`'s payload.
+pub const OK_MAX_SIZE: usize = 8;
+
+/// Bytes of the buffers that a `Ok` takes.
+pub const OK_BUFFER_CLASS: usize = 128;
+
+/// A message of type 13.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+#[allow(non_snake_case, reason = "the contract's name")]
+pub struct Ok {
+    /// `f64` at byte 0.
+    pub Some: f64,
+}
+
+/// A `Ok` borrows nothing of its payload.
+pub type OkView<'a> = Ok;
+
+impl frame_::Message for Ok {
+    const TYPE_ID: u16 = 13;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = OK_MAX_SIZE;
+    type View<'a> = Self;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.Some);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(Self {
+            Some: cursor.value("Some")?,
+        })
+    }
+}
+
+/// Bytes of a `From`'s payload.
+pub const FROM_MAX_SIZE: usize = 20;
+
+/// Bytes of the buffers that a `From` takes.
+pub const FROM_BUFFER_CLASS: usize = 128;
+
+/// A message of type 14.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+pub struct From {
+    /// `Address` at byte 0.
+    pub from: [u8; 20],
+}
+
+/// A `From` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct FromView<'a> {
+    /// `Address`.
+    pub from: &'a [u8; 20],
+}
+
+impl frame_::Message for From {
+    const TYPE_ID: u16 = 14;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = FROM_MAX_SIZE;
+    type View<'a> = FromView<'a>;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.from);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(FromView {
+            from: cursor.bytes("from")?,
+        })
+    }
+}
+
+impl ::core::convert::From<FromView<'_>> for From {
+    fn from(view: FromView<'_>) -> Self {
+        Self { from: *view.from }
+    }
+}
+
+/// Bytes of a `core`'s payload.
+pub const CORE_MAX_SIZE: usize = 20;
+
+/// Bytes of the buffers that a `core` takes.
+pub const CORE_BUFFER_CLASS: usize = 128;
+
+/// A message of type 15.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+#[allow(non_camel_case_types, reason = "the contract's name")]
+pub struct core {
+    /// `Address` at byte 0.
+    pub std: [u8; 20],
+}
+
+/// A `core` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(non_camel_case_types, reason = "the contract's name")]
+pub struct coreView<'a> {
+    /// `Address`.
+    pub std: &'a [u8; 20],
+}
+
+impl frame_::Message for core {
+    const TYPE_ID: u16 = 15;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = CORE_MAX_SIZE;
+    type View<'a> = coreView<'a>;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.std);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(coreView {
+            std: cursor.bytes("std")?,
+        })
+    }
+}
+
+impl ::core::convert::From<coreView<'_>> for core {
+    fn from(view: coreView<'_>) -> Self {
+        Self { std: *view.std }
+    }
+}
+
+/// Bytes of a `snake_case`'s payload.
+pub const SNAKE_CASE_MAX_SIZE: usize = 20;
+
+/// Bytes of the buffers that a `snake_case` takes.
+pub const SNAKE_CASE_BUFFER_CLASS: usize = 128;
+
+/// A message of type 16.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+#[allow(non_camel_case_types, reason = "the contract's name")]
+#[allow(non_snake_case, reason = "the contract's name")]
+pub struct snake_case {
+    /// `Address` at byte 0.
+    pub camelCase: [u8; 20],
+}
+
+/// A `snake_case` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(non_camel_case_types, reason = "the contract's name")]
+#[allow(non_snake_case, reason = "the contract's name")]
+pub struct snake_caseView<'a> {
+    /// `Address`.
+    pub camelCase: &'a [u8; 20],
+}
+
+impl frame_::Message for snake_case {
+    const TYPE_ID: u16 = 16;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = SNAKE_CASE_MAX_SIZE;
+    type View<'a> = snake_caseView<'a>;
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.camelCase);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(snake_caseView {
+            camelCase: cursor.bytes("camelCase")?,
+        })
+    }
+}
+
+impl ::core::convert::From<snake_caseView<'_>> for snake_case {
+    fn from(view: snake_caseView<'_>) -> Self {
+        Self {
+            camelCase: *view.camelCase,
+        }
+    }
+}
+
+/// Bytes of a `Large`'s payload.
+pub const LARGE_MAX_SIZE: usize = 77960;
+
+/// Bytes of the buffers that a `Large` takes.
+pub const LARGE_BUFFER_CLASS: usize = 131078;
+
+/// More than a page of a stack
+///
+/// Text, lists and long arrays are on the heap, and are what is encoded as far as they fit.
+#[derive(Debug, Clone, PartialEq)]
+// No serde: an array of more than 32 elements.
+pub struct Large {
+    /// `Address` at byte 0.
+    pub id: [u8; 20],
+    /// `FixedStr<65535>` at byte 20; `not_empty`.
+    pub text: fields_::HeapString,
+    /// `FixedVec<[u8; 32], 100>` at byte 65564; `max_length: 90`.
+    pub keys: fields_::HeapVec<[u8; 32]>,
+    /// `FixedVec<u64, 20>` at byte 68776.
+    pub values: fields_::HeapVec<u64>,
+    /// `[[u8; 128]; 64]` at byte 68944; `not_zero`.
+    pub image: fields_::HeapVec<[u8; 128]>,
+    /// `[f64; 100]` at byte 77136; `not_zero`.
+    pub samples: fields_::HeapVec<f64>,
+    /// `FixedVec<bool, 3>` at byte 77936, optional; `min_length: 2`.
+    pub flags: fields_::HeapVec<bool>,
+    /// `[u16; 3]` at byte 77948.
+    pub short: [u16; 3],
+}
+
+/// A `Large` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LargeView<'a> {
+    /// `Address`.
+    pub id: &'a [u8; 20],
+    /// `FixedStr<65535>`.
+    pub text: &'a str,
+    /// `FixedVec<[u8; 32], 100>`.
+    pub keys: &'a [[u8; 32]],
+    /// `FixedVec<u64, 20>`.
+    pub values: fields_::List<'a, u64>,
+    /// `[[u8; 128]; 64]`.
+    pub image: &'a [[u8; 128]; 64],
+    /// `[f64; 100]`.
+    pub samples: fields_::List<'a, f64>,
+    /// `FixedVec<bool, 3>`.
+    pub flags: fields_::List<'a, bool>,
+    /// `[u16; 3]`.
+    pub short: [u16; 3],
+}
+
+impl frame_::Message for Large {
+    const TYPE_ID: u16 = 17;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = LARGE_MAX_SIZE;
+    type View<'a> = LargeView<'a>;
+
+    fn validate(&self) -> fields_::Result<()> {
+        fields_::max_length("text", self.text.len(), 65535)?;
+        fields_::not_empty("text", self.text.len())?;
+        fields_::max_length("keys", self.keys.len(), 90)?;
+        fields_::max_length("values", self.values.len(), 20)?;
+        fields_::min_length("image", self.image.len(), 64)?;
+        fields_::max_length("image", self.image.len(), 64)?;
+        fields_::any_not_zero("image", self.image.iter().copied())?;
+        fields_::min_length("samples", self.samples.len(), 100)?;
+        fields_::max_length("samples", self.samples.len(), 100)?;
+        fields_::any_not_zero("samples", self.samples.iter().copied())?;
+        fields_::max_length("flags", self.flags.len(), 3)?;
+        if !self.flags.is_empty() {
+            fields_::min_length("flags", self.flags.len(), 2)?;
+        }
+        Ok(())
+    }
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.id);
+        fields_::put_text::<65535>(out, &self.text);
+        out.put_bytes(0, 1);
+        fields_::put_list::<_, 100>(out, &self.keys);
+        out.put_bytes(0, 4);
+        fields_::put_list::<_, 20>(out, &self.values);
+        fields_::put_array::<_, 64>(out, &self.image);
+        fields_::put_array::<_, 100>(out, &self.samples);
+        fields_::put_list::<_, 3>(out, &self.flags);
+        out.put_bytes(0, 1);
+        fields_::put(out, &self.short);
+        out.put_bytes(0, 6);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        let view = LargeView {
+            id: cursor.bytes("id")?,
+            text: cursor.text::<65535>("text")?,
+            keys: cursor.padding(1)?.bytes_list::<_, 100>("keys")?,
+            values: cursor.padding(4)?.list::<_, 20>("values")?,
+            image: cursor.bytes("image")?,
+            samples: cursor.array::<_, 100>("samples")?,
+            flags: cursor.list::<_, 3>("flags")?,
+            short: cursor.padding(1)?.value("short")?,
+        };
+        cursor.padding(6)?;
+        fields_::not_empty("text", view.text.len())?;
+        fields_::max_length("keys", view.keys.len(), 90)?;
+        fields_::any_not_zero("image", view.image.iter().copied())?;
+        fields_::any_not_zero("samples", view.samples)?;
+        if !view.flags.is_empty() {
+            fields_::min_length("flags", view.flags.len(), 2)?;
+        }
+        Ok(view)
+    }
+}
+
+impl ::core::convert::From<LargeView<'_>> for Large {
+    fn from(view: LargeView<'_>) -> Self {
+        Self {
+            id: *view.id,
+            text: fields_::HeapString::from(view.text),
+            keys: view.keys.to_vec(),
+            values: view.values.iter().collect(),
+            image: view.image.to_vec(),
+            samples: view.samples.iter().collect(),
+            flags: view.flags.iter().collect(),
+            short: view.short,
+        }
+    }
+}
+
+/// Bytes of a `AMessageWhoseNameIsAsLongAsAnyIs`'s payload.
+pub const A_MESSAGE_WHOSE_NAME_IS_AS_LONG_AS_ANY_IS_MAX_SIZE: usize = 30088;
+
+/// Bytes of the buffers that a `AMessageWhoseNameIsAsLongAsAnyIs` takes.
+pub const A_MESSAGE_WHOSE_NAME_IS_AS_LONG_AS_ANY_IS_BUFFER_CLASS: usize = 32774;
+
+/// A message of type 18.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+pub struct AMessageWhoseNameIsAsLongAsAnyIs {
+    /// `FixedStr<17>` at byte 0; `min_length: 3`, `max_length: 17`.
+    pub a_field_whose_name_is_as_long_as_any: fields_::ArrayString<17>,
+    /// `u8` at byte 25.
+    pub another_field_whose_name_is_as_long: u8,
+    /// `FixedVec<u64, 3>` at byte 32.
+    pub one_more_whose_name_is_as_long: fields_::ArrayVec<u64, 3>,
+    /// `FixedVec<u16, 3>` at byte 64.
+    pub a_list_of_medium_name: fields_::ArrayVec<u16, 3>,
+    /// `FixedStr<30000>` at byte 78.
+    pub a_text_of_medium_name: fields_::ArrayString<30000>,
+}
+
+/// A `AMessageWhoseNameIsAsLongAsAnyIs` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AMessageWhoseNameIsAsLongAsAnyIsView<'a> {
+    /// `FixedStr<17>`.
+    pub a_field_whose_name_is_as_long_as_any: &'a str,
+    /// `u8`.
+    pub another_field_whose_name_is_as_long: u8,
+    /// `FixedVec<u64, 3>`.
+    pub one_more_whose_name_is_as_long: fields_::List<'a, u64>,
+    /// `FixedVec<u16, 3>`.
+    pub a_list_of_medium_name: fields_::List<'a, u16>,
+    /// `FixedStr<30000>`.
+    pub a_text_of_medium_name: &'a str,
+}
+
+impl frame_::Message for AMessageWhoseNameIsAsLongAsAnyIs {
+    const TYPE_ID: u16 = 18;
+    const TOPIC: &'static str = "a domain with a name that is so long that the constant for it needs a line of its own, and much more";
+    const MAX_SIZE: usize = A_MESSAGE_WHOSE_NAME_IS_AS_LONG_AS_ANY_IS_MAX_SIZE;
+    type View<'a> = AMessageWhoseNameIsAsLongAsAnyIsView<'a>;
+
+    fn validate(&self) -> fields_::Result<()> {
+        fields_::min_length(
+            "a_field_whose_name_is_as_long_as_any",
+            self.a_field_whose_name_is_as_long_as_any.len(),
+            3,
+        )?;
+        Ok(())
+    }
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put_text::<17>(out, &self.a_field_whose_name_is_as_long_as_any);
+        fields_::put(out, &self.another_field_whose_name_is_as_long);
+        out.put_bytes(0, 6);
+        fields_::put_list::<_, 3>(out, &self.one_more_whose_name_is_as_long);
+        fields_::put_list::<_, 3>(out, &self.a_list_of_medium_name);
+        fields_::put_text::<30000>(out, &self.a_text_of_medium_name);
+        out.put_bytes(0, 2);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        let view = AMessageWhoseNameIsAsLongAsAnyIsView {
+            a_field_whose_name_is_as_long_as_any: cursor
+                .text::<17>("a_field_whose_name_is_as_long_as_any")?,
+            another_field_whose_name_is_as_long: cursor
+                .value("another_field_whose_name_is_as_long")?,
+            one_more_whose_name_is_as_long: cursor
+                .padding(6)?
+                .list::<_, 3>("one_more_whose_name_is_as_long")?,
+            a_list_of_medium_name: cursor.list::<_, 3>("a_list_of_medium_name")?,
+            a_text_of_medium_name: cursor.text::<30000>("a_text_of_medium_name")?,
+        };
+        cursor.padding(2)?;
+        fields_::min_length(
+            "a_field_whose_name_is_as_long_as_any",
+            view.a_field_whose_name_is_as_long_as_any.len(),
+            3,
+        )?;
+        Ok(view)
+    }
+}
+
+impl ::core::convert::From<AMessageWhoseNameIsAsLongAsAnyIsView<'_>>
+    for AMessageWhoseNameIsAsLongAsAnyIs
+{
+    fn from(view: AMessageWhoseNameIsAsLongAsAnyIsView<'_>) -> Self {
+        Self {
+            a_field_whose_name_is_as_long_as_any: fields_::text(
+                view.a_field_whose_name_is_as_long_as_any,
+            ),
+            another_field_whose_name_is_as_long: view.another_field_whose_name_is_as_long,
+            one_more_whose_name_is_as_long: fields_::list(view.one_more_whose_name_is_as_long),
+            a_list_of_medium_name: fields_::list(view.a_list_of_medium_name),
+            a_text_of_medium_name: fields_::text(view.a_text_of_medium_name),
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! Heap allocations of a generated message, encoded into a pooled buffer, looked at and owned, in steady state: none.
+//!
+//! Without the test harness, whose own thread allocates when it likes.
+
+use std::alloc::System;
+
+use millpond::BufferPool;
+use millpond::frame::Message;
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+mod generated;
+
+use generated::defi::{ArbitrageSignal, PoolStateUpdate};
+use generated::examples::{self, TextMessage};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const TIMES: usize = 1000;
+
+fn main() {
+    let pool = BufferPool::new(examples::create_buffer_pool_config());
+    let text = TextMessage {
+        sender: "alice".try_into().unwrap(),
+        content: "Hello, World!".try_into().unwrap(),
+        timestamp: 1,
+    };
+    let update = PoolStateUpdate {
+        pool_address: [1; 20],
+        venue_id: 2,
+        reserve0: [3; 32],
+        reserve1: [4; 32],
+        liquidity: [5; 32],
+        sqrt_price_x96: [6; 32],
+        tick: -7,
+        block_number: 8,
+    };
+    let signal = ArbitrageSignal {
+        opportunity_id: 1,
+        path: [[2; 20]; 4].into(),
+        estimated_profit_usd: 3.5,
+        gas_estimate_wei: [4; 32],
+        deadline_block: 5,
+    };
+    let round = || {
+        there_and_back(&pool, &text);
+        there_and_back(&pool, &update);
+        there_and_back(&pool, &signal);
+    };
+    round();
+    let before = ALLOCATOR.stats();
+    (0..TIMES).for_each(|_| round());
+    let spent = ALLOCATOR.stats() - before;
+    assert_eq!((spent.allocations, spent.reallocations), (0, 0));
+    println!("test result: ok. {} messages", 3 * TIMES);
+}
+
+fn there_and_back<M>(pool: &BufferPool, message: &M)
+where
+    M: Message + PartialEq + for<'a> From<<M as Message>::View<'a>>,
+{
+    message.validate().unwrap();
+    let mut buffer = pool.acquire(message.encoded_len());
+    message.encode(&mut buffer.as_buf_mut());
+    let payload = buffer.into_shared();
+    assert!(M::view(&payload).map(M::from).as_ref() == Ok(message));
+}

@@ -1,0 +1,78 @@
+//! Payloads of any message, made from its definition and not from its code.
+
+use millpond::schema::{Bound, FieldDef, Layout, MessageDef, Type};
+
+/// A payload that is valid, with values that follow from the seed, which is repeated.
+pub(crate) fn payload(message: &MessageDef, layout: Layout, seed: &[u8]) -> Vec<u8> {
+    let mut random = seed.iter().copied().cycle();
+    let laid_out = message.layout(layout);
+    let mut payload = vec![0; laid_out.size];
+    for (field, place) in message.fields.iter().zip(&laid_out.fields) {
+        fill(field, &mut payload[place.offset..][..place.size], &mut random);
+    }
+    payload
+}
+
+fn fill(field: &FieldDef, bytes: &mut [u8], random: &mut impl Iterator<Item = u8>) {
+    let rules = &field.validation;
+    match &field.ty {
+        Type::FixedStr { slots } => {
+            let len = length(field, *slots, random);
+            let mut text = String::new();
+            while text.len() < len {
+                let c = char::from_u32(random.next().unwrap().into()).unwrap();
+                let fits = text.len() + c.len_utf8() <= len;
+                text.push(if fits { c } else { 'x' });
+            }
+            bytes[..2].copy_from_slice(&(len as u16).to_le_bytes());
+            bytes[8..][..len].copy_from_slice(text.as_bytes());
+        }
+        Type::FixedVec { element, slots } => {
+            let len = length(field, *slots, random);
+            bytes[..2].copy_from_slice(&(len as u16).to_le_bytes());
+            values(element, &mut bytes[8..][..len * element.size().unwrap()], random);
+        }
+        ty => {
+            values(ty, bytes, random);
+            if let (Some(Bound::Integer(least)), most) = (rules.min, rules.max) {
+                let most = if let Some(Bound::Integer(most)) = most { most } else { least };
+                let value = least + i128::from(bytes[0]) % (most - least + 1);
+                let value = if value == 0 { most } else { value }.to_le_bytes();
+                bytes.fill(0);
+                let len = bytes.len().min(16);
+                bytes[..len].copy_from_slice(&value[..len]);
+            }
+            if let Some(Bound::Float(least)) = rules.min {
+                let value = least + f64::from(bytes[0]) / 1024.0;
+                match ty {
+                    Type::F32 => bytes.copy_from_slice(&(value as f32).to_le_bytes()),
+                    _ => bytes.copy_from_slice(&value.to_le_bytes()),
+                }
+            }
+            if rules.not_zero && bytes.iter().all(|&byte| byte == 0) {
+                bytes[0] = 1;
+            }
+        }
+    }
+}
+
+fn length(field: &FieldDef, slots: u16, random: &mut impl Iterator<Item = u8>) -> usize {
+    let rules = &field.validation;
+    let least = rules.min_length.unwrap_or(0).max(rules.not_empty.into());
+    let most = rules.max_length.unwrap_or(slots);
+    let any = u16::from_le_bytes([random.next().unwrap(), random.next().unwrap()]);
+    (least + any % (most - least).saturating_add(1).max(1)).into()
+}
+
+fn values(ty: &Type, bytes: &mut [u8], random: &mut impl Iterator<Item = u8>) {
+    for byte in bytes {
+        *byte = random.next().unwrap() & if is_bool(ty) { 1 } else { 0xFF };
+    }
+}
+
+fn is_bool(ty: &Type) -> bool {
+    match ty {
+        Type::Array(element, _) => is_bool(element),
+        ty => *ty == Type::Bool,
+    }
+}
