@@ -79,7 +79,7 @@ impl Default for Options {
 ///
 /// and in the crate, where `messages::create_buffer_pool_config()` is then:
 ///
-/// ```ignore
+/// ```text
 /// mod messages {
 ///     include!(concat!(env!("OUT_DIR"), "/messages.rs"));
 /// }
