@@ -26,8 +26,8 @@ fn formatted(code: &str) -> Option<String> {
     Some(String::from_utf8(output.stdout).unwrap())
 }
 
-/// Fields of all types, and names of all lengths.
-fn of_all_lengths(lengths: std::ops::RangeInclusive<usize>) -> Schema {
+/// Fields of all types, and names of all lengths; `large`: in messages that have them on the heap, of many sizes.
+fn of_all_lengths(lengths: std::ops::RangeInclusive<usize>, large: bool) -> Schema {
     let types = [
         "u8",
         "u64",
@@ -55,6 +55,9 @@ fn of_all_lengths(lengths: std::ops::RangeInclusive<usize>) -> Schema {
             };
             if place == 0 {
                 writeln!(text, "  {name}:\n    tlv_type: {id}\n    domain: D\n    fields:").unwrap();
+                if large {
+                    writeln!(text, "      p: {{type: \"[u8; {}]\"}}", 70_000 << (id % 7)).unwrap();
+                }
             }
             let field = format!("{:f<width$}{tail}", "f", width = length.saturating_sub(1).max(1));
             let optional = place % 2 == 1 && length % 2 == 1;
@@ -69,7 +72,7 @@ fn of_all_lengths(lengths: std::ops::RangeInclusive<usize>) -> Schema {
 fn is_formatted_as_rustfmt_would() {
     let corners = include_str!("../../../tests/contracts/corners.yaml");
     let corners = Schema::parse("corners.yaml", corners).unwrap_or_else(|errors| panic!("{errors}"));
-    for schema in [of_all_lengths(1..=38), corners] {
+    for schema in [of_all_lengths(1..=38, false), of_all_lengths(1..=38, true), corners] {
         for layout in [Layout::ReprC, Layout::Packed] {
             let code = generate(&schema, &Options { layout, serde: true, ..Options::default() });
             let Some(formatted) = formatted(&code) else { return };

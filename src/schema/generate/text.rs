@@ -84,13 +84,27 @@ impl Code {
         } else {
             self.line(indent, &format!("{name} {{"));
             for field in fields {
-                match field.strip_suffix(')').and_then(|field| field.split_once('(')) {
-                    Some((call, argument)) if indent + 4 + field.len() >= MAX_WIDTH => {
+                if indent + 4 + field.len() < MAX_WIDTH {
+                    self.line(indent + 4, &format!("{field},"));
+                    continue;
+                }
+                let call = field.strip_suffix(')').and_then(|field| field.split_once('('));
+                match call.filter(|(function, _)| !function.contains('.')) {
+                    Some((call, argument)) => {
                         self.line(indent + 4, &format!("{call}("));
                         self.line(indent + 8, &format!("{argument},"));
                         self.line(indent + 4, "),");
                     }
-                    _ => self.line(indent + 4, &format!("{field},")),
+                    // Calls without arguments: a link a line.
+                    None => {
+                        let mut links = field.split('.');
+                        self.line(indent + 4, links.next().unwrap_or_default());
+                        let links: Vec<_> = links.collect();
+                        for (index, link) in links.iter().enumerate() {
+                            let end = if index + 1 == links.len() { "," } else { "" };
+                            self.line(indent + 8, &format!(".{link}{end}"));
+                        }
+                    }
                 }
             }
             self.line(indent, "}");
@@ -125,7 +139,7 @@ pub(super) fn array(code: &mut Code, indent: usize, before: &str, elements: &[St
         return code.line(indent, &format!("{before}[{joined}];"));
     }
     code.line(indent, &format!("{before}["));
-    let short = elements.iter().all(|element| element.len() <= SHORT_ELEMENT);
+    let short = elements.iter().all(|element| element.len() <= SHORT_ELEMENT && !element.starts_with('('));
     let mut line = String::new();
     for element in elements {
         if !line.is_empty() && (!short || indent + 4 + line.len() + 2 + element.len() > MAX_WIDTH) {
