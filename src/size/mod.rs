@@ -77,7 +77,8 @@ impl Appetite {
 
     /// A read brought `count` bytes where `room` would have fitted.
     pub(crate) fn learn(&mut self, count: usize, room: usize) {
-        if count >= room {
+        // What fills the end of a small buffer tells nothing.
+        if count >= room && count >= Self::SMALL / 4 {
             self.large = true;
         }
         self.small_reads = if count >= Self::SMALL { 0 } else { self.small_reads.saturating_add(1) };
