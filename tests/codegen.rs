@@ -104,6 +104,9 @@ fn the_explanation_shows_sizes_classes_and_waste() {
     let folder = Folder::with_example("examples.yaml");
     let explained = folder.run(&["--explain"]).assert(0, "");
     assert_eq!((explained.stdout.as_str(), explained.stderr.as_str()), (CLASSES, ""));
+    let unchecked = Folder::with_example("defi.yaml").run(&["--explain"]).assert(0, "").stdout;
+    let rules = "application can check:\n  InstrumentMeta.symbol no_0x_prefix: true\n  InstrumentMeta.chain";
+    assert!(unchecked.contains(rules), "{unchecked}");
     let packed = folder.run(&["--explain", "--layout", "packed"]).assert(0, "").stdout;
     assert!(packed.contains("packed layout"), "{packed}");
     assert!(packed.contains("14.1%  BatchOperation 220"), "{packed}");
@@ -181,6 +184,7 @@ fn wrong_usage_is_told_in_a_line() {
         (&["-o", "./contracts.yaml"], "overwrite the contract file"),
         (&["--plot", "contracts.yaml"], "overwrite the contract file"),
         (&["-o", "messages", "--plot", "messages"], "one file"),
+        (&["-o", "messages", "--plot", "./messages"], "one file"),
     ] {
         let outcome = folder.run(arguments).assert(2, advice);
         assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
@@ -197,6 +201,7 @@ fn a_file_that_cannot_be_read_or_written_is_named() {
         ("nowhere.yaml", "cannot read nowhere.yaml: No such file"),
         (".", "cannot read .: Is a directory"),
         ("/dev/zero", "/dev/zero has 2 MiB and more: contracts have at most 1"),
+        ("\u{1b}[31m", "cannot read \u{fffd}[31m: No such file"),
     ] {
         folder.run_on(contracts, &["--explain"]).assert(1, advice);
     }
@@ -205,10 +210,59 @@ fn a_file_that_cannot_be_read_or_written_is_named() {
         ("/proc/classes.svg", "cannot write /proc/classes.svg: "),
         (".", "cannot write .: "),
         ("/dev/stdout", "cannot write /dev/stdout: "),
+        ("dangling", "cannot write dangling: a link to what is not there"),
     ] {
+        symlink("nowhere", folder.path("dangling")).unwrap();
         folder.run(&["--plot", plot]).assert(1, advice);
+        assert!(folder.path("dangling").is_symlink());
+        fs::remove_file(folder.path("dangling")).unwrap();
     }
     assert_eq!(folder.files(), ["contracts.yaml"]);
+}
+
+#[test]
+fn contracts_may_come_from_stdin() {
+    let folder = Folder::with_example("examples.yaml");
+    let shell = |options: &str| {
+        let line = format!("{} codegen - {options} < contracts.yaml", env!("CARGO_BIN_EXE_millpond"));
+        Outcome::of(Command::new("sh").args(["-c", &line]).current_dir(&folder.0).output().unwrap())
+    };
+    let explained = shell("--explain").assert(0, "").stdout;
+    assert_eq!(explained, CLASSES.replace("contracts.yaml:", "-:"));
+    shell("-o generated.rs").assert(0, "wrote generated.rs");
+    assert!(shell("-o -").assert(0, "").stdout.contains("pub struct TextMessage"));
+    fs::write(folder.path("contracts.yaml"), BROKEN).unwrap();
+    shell("-o generated.rs").assert(1, "-:6:23");
+}
+
+/// 10 MB, and as much as is looked at, of what takes parsers long, with 100 MB; and the processor
+/// for 10 s, as nothing here is optimised.
+#[test]
+fn hostile_contracts_end_within_their_bounds() {
+    let bomb = |levels: usize| {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..levels {
+            bomb += &format!("a{level}: &a{level} [{}]\n", vec![format!("*a{}", level - 1); 9].join(", "));
+        }
+        bomb
+    };
+    let fill = |piece: &str, bytes: usize| piece.repeat(bytes / piece.len());
+    for (hostile, said) in [
+        (fill("messages: {M: {tlv_type: 1}}\n", 10_000_000), "2 MiB and more"),
+        (fill("[", 10_000_000), "2 MiB and more"),
+        (fill("a: &a [*a, *a]\n", 1_500_000), "contracts have at most 1048576"),
+        (bomb(1000), "an anchor"),
+        (fill("- a\n", 1_000_000), "more than 200000 values"),
+        (fill("[\n", 1_000_000), "recursion limit exceeded"),
+        (fill("{a: \n", 1_000_000), "recursion limit exceeded"),
+        (format!("messages: {{{}}}", fill("a: b,\n", 500_000)), "is there twice"),
+    ] {
+        let folder = Folder::with(&hostile);
+        let limits = "ulimit -v 100000; ulimit -t 10; exec \"$0\" codegen contracts.yaml --explain";
+        let mut run = Command::new("sh");
+        run.args(["-c", limits, env!("CARGO_BIN_EXE_millpond")]).current_dir(&folder.0);
+        Outcome::of(run.output().unwrap()).assert(1, said);
+    }
 }
 
 #[test]
@@ -272,6 +326,10 @@ fn the_head_of_the_code_is_the_command_that_writes_it() {
     assert!(code.lines().any(|line| line == format!("//     {command}")), "{code}");
     let arguments = ["-o", "my code.rs", "--layout", "packed", "--serde", "--check"];
     folder.run(&arguments).assert(0, "");
+
+    folder.run(&["-o=-x.rs"]).assert(0, "wrote -x.rs");
+    let command = "//     millpond codegen contracts.yaml -o ./-x.rs";
+    assert!(folder.read("-x.rs").lines().any(|line| line == command));
 }
 
 #[test]

@@ -202,7 +202,7 @@ pub struct List<'a, T> {
 
 impl<'a, T: Wire> List<'a, T> {
     fn of(bytes: &'a [u8]) -> Option<Self> {
-        bytes.chunks_exact(T::SIZE).all(|bytes| T::read(bytes).is_some()).then_some(())?;
+        bytes.chunks_exact(T::SIZE).all(T::is_valid).then_some(())?;
         Some(Self { bytes, values: PhantomData })
     }
 

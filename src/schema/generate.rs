@@ -124,7 +124,11 @@ impl<'s> Names<'s> {
             name
         };
         let (frame, fields) = (free("frame".to_owned()), free("fields".to_owned()));
-        let views = schema.messages().iter().map(|message| free(format!("{}View", message.name))).collect();
+        let views = schema
+            .messages()
+            .iter()
+            .map(|message| free(format!("{}View", message.name.trim_end_matches('_'))))
+            .collect();
         Self { messages, views, frame, fields }
     }
 

@@ -111,6 +111,10 @@ impl Type {
     /// Addresses and 256-bit numbers are arrays of bytes: 1. A list has that of its `u16` count or of its elements; but
     /// 8 at most, as its slots begin 8 bytes behind its start, whatever they are. 128-bit integers have 16, as in Rust on
     /// every 64-bit machine.
+    ///
+    /// The [size](Self::size) of text and lists is no multiple of it where their slots are not: the protocol counts
+    /// 8 bytes and the slots. A compiler rounds such a struct up, so that `#[repr(C)] struct { count: u16, zeros: [u8; 6],
+    /// slots: [u8; 7] }` takes 16 bytes there, and 15 here.
     #[must_use]
     pub fn align(&self) -> usize {
         match self {

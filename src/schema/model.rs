@@ -52,7 +52,7 @@ pub struct Schema {
 impl Schema {
     /// Reads a contract file in the dialect that it is written in. `file` is the name that errors give.
     ///
-    /// The text is UTF-8, at most 1 MiB of it with lines of at most 16 KiB and 50 000 values, so that any input ends
+    /// The text is UTF-8, at most 1 MiB of it with lines of at most 16 KiB and 200 000 values, so that any input ends
     /// within bounded time and memory.
     ///
     /// # Errors
@@ -118,7 +118,7 @@ impl Schema {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MessageDef {
-    /// A Rust identifier, and none that differs from another message's in case or underscores alone.
+    /// A Rust identifier, whose [`constant_name`](Self::constant_name) no other message has.
     pub name: String,
     /// What stands in the header of its frames.
     pub type_id: u16,
@@ -278,7 +278,7 @@ pub struct Validation {
 pub enum Bound {
     /// Of an integer, and one of its type. Of a `u128` or `U256` only up to `i128::MAX`.
     Integer(i128),
-    /// Of an `f32` or `f64`: finite.
+    /// Of an `f32` or `f64`: finite. An `f32` is compared with the nearest that it can be.
     Float(f64),
 }
 
@@ -286,7 +286,8 @@ impl fmt::Display for Bound {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Integer(value) => value.fmt(f),
-            Self::Float(value) => value.fmt(f),
+            // Not 300 digits.
+            Self::Float(value) => write!(f, "{value:?}"),
         }
     }
 }

@@ -74,8 +74,8 @@ impl Plan {
         Ok(Self::new(schema, layout, config, |_| 1))
     }
 
-    /// The rule for when it is known how many there are of each message in some time: at most 8 classes that waste
-    /// least on them, [as a running pool suggests them](BufferPoolStats::suggest), which share `byte_limit` by their
+    /// The rule for when it is known how many there are of each message in some time: at most 8 classes of at least 128
+    /// bytes that waste least on them, [as a running pool suggests them](BufferPoolStats::suggest), which share `byte_limit` by their
     /// traffic. It is the pool's limit as well.
     ///
     /// A message of which there is none counts as one, so that it has a class. Takes time in the square of the number
@@ -107,7 +107,7 @@ impl Plan {
             below = size;
             (size, weight)
         });
-        let config = within(byte_limit, &weighted.collect::<Vec<_>>(), f64::INFINITY)?;
+        let config = within(byte_limit, weighted, f64::INFINITY)?;
         Ok(Self::new(schema, layout, config, count))
     }
 
@@ -136,9 +136,8 @@ impl Plan {
         }
         let stats = BufferPoolStats { requested: requested.into_iter().collect(), ..stats.clone() };
         let suggested = stats.suggest().ok_or(PlanError::NoSizes)?.classes;
-        let weighted: Vec<_> =
-            suggested.into_iter().map(|(size, capacity)| (size, capacity as f64)).collect();
-        let config = within(byte_limit, &weighted, 1.0)?;
+        let weighted = suggested.into_iter().map(|(size, capacity)| (size, capacity as f64));
+        let config = within(byte_limit, weighted, 1.0)?;
         Ok(Self::new(schema, layout, config, |_| 1))
     }
 
@@ -209,7 +208,19 @@ fn with_header(payload: usize) -> usize {
 }
 
 /// Classes whose capacities are as their weights, times `most` at most, with one buffer each at least.
-fn within(byte_limit: usize, weighted: &[(usize, f64)], most: f64) -> Result<BufferPoolConfig, PlanError> {
+fn within(
+    byte_limit: usize,
+    suggested: impl Iterator<Item = (usize, f64)>,
+    most: f64,
+) -> Result<BufferPoolConfig, PlanError> {
+    let mut weighted: Vec<(usize, f64)> = Vec::new();
+    for (size, weight) in suggested {
+        let size = size.max(MIN_CLASS);
+        match weighted.last_mut().filter(|(last, _)| *last == size) {
+            Some((_, sum)) => *sum += weight,
+            None => weighted.push((size, weight)),
+        }
+    }
     let needed = weighted.iter().fold(0, |sum: usize, &(size, _)| sum.saturating_add(size));
     if needed > byte_limit {
         return Err(PlanError::BudgetTooSmall { byte_limit, needed });

@@ -1,6 +1,8 @@
 //! A YAML file as a tree that knows its places.
 //!
-//! The parser gives events and builds nothing, so that what is built is bounded here. Contracts need
+//! Of the parsers with a place for every event, `granit-parser` is the one that is kept up, borrows from the text, knows
+//! YAML 1.2, has limits of its own and no unsafe code; serde's YAML crates are archived or know places of errors only.
+//! It gives events and builds nothing, so that what is built is bounded here. Contracts need
 //! no anchors, aliases, tags, directives or second documents: they are refused, and with them every bomb that is
 //! made of aliases.
 
@@ -14,9 +16,9 @@ use granit_parser::{Event, Marker, Options, Parser, ScalarStyle};
 
 use super::report::{Draft, Report, Span, shown};
 
-/// The most nodes of a file: scalars, keys, lists and mappings. Real contracts take 20 bytes for one, so that this is
-/// what a file of the largest size holds.
-pub(super) const MAX_NODES: usize = 50_000;
+/// The most nodes of a file: scalars, keys, lists and mappings. Contracts that are written as tightly as they can be take
+/// 8 bytes for one, so that a file of the largest size has fewer.
+pub(super) const MAX_NODES: usize = 200_000;
 
 /// The deepest nesting of lists and mappings, of each of YAML's two ways to write them. A validation, the deepest
 /// thing of a contract, is 8 deep.
@@ -41,9 +43,10 @@ pub(super) enum Value<'a> {
 }
 
 impl Node<'_> {
-    /// Nothing, or no text in quotes.
+    /// Nothing, or quotes around none but spaces.
     pub(super) fn is_empty(&self) -> bool {
-        self.kind() == "nothing" || matches!(&self.value, Value::Scalar { text, .. } if text.is_empty())
+        self.kind() == "nothing"
+            || matches!(&self.value, Value::Scalar { text, .. } if text.trim().is_empty())
     }
 
     /// With its article.

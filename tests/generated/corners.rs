@@ -7,15 +7,15 @@ use ::millpond::frame::fields as fields_;
 
 /// SHA-256 of the contract file's text: what the two ends of a handshake must have in common.
 pub const SCHEMA_DIGEST: [u8; 32] = [
-    0xcd, 0xed, 0xd1, 0xfd, 0x84, 0x29, 0x93, 0x99, 0x85, 0x8e, 0x72, 0x02, 0x06, 0xc0, 0x2b, 0xe7,
-    0xb7, 0x92, 0x62, 0x5d, 0x7d, 0x8d, 0xfa, 0xa9, 0x76, 0xad, 0x70, 0xf9, 0x79, 0x33, 0x83, 0x3c,
+    0x6b, 0xd8, 0x7d, 0x67, 0x96, 0x8a, 0xf6, 0x07, 0xfd, 0xfd, 0x25, 0x5b, 0x77, 0xa0, 0xb7, 0xe3,
+    0xe1, 0x4c, 0x07, 0x6f, 0xf6, 0x34, 0x9d, 0x18, 0xae, 0xb9, 0x19, 0xf1, 0x7b, 0xb0, 0x65, 0xb5,
 ];
 
 /// The pool of these messages; sizes are in bytes.
 ///
 /// ```text
 ///      class  capacity    idle bytes  unused  messages
-///        128       512         65536   71.7%  Numbers 112
+///        128       512         65536   70.9%  Numbers 112
 ///                                               Option 104
 ///                                               OptionView 1
 ///                                               Message 42
@@ -26,10 +26,11 @@ pub const SCHEMA_DIGEST: [u8; 32] = [
 ///                                               From 20
 ///                                               core 20
 ///                                               snake_case 20
+///                                               Self_ 48
 ///        256       256         65536   31.2%  Rules 176
 ///        512       128         65536   29.7%  Lists 360
 ///      32774         2         65548    8.2%  AMessageWhoseNameIsAsLongAsAnyIs 30088
-///     131078         1        131078   40.5%  Large 77960
+///     131078         1        131078   40.2%  Large 78360
 ///                             393234  in all
 /// ```
 #[must_use]
@@ -317,6 +318,7 @@ pub struct RulesView<'a> {
     pub maybe_amount: &'a [u8; 32],
 }
 
+#[allow(clippy::approx_constant, reason = "the contract's number")]
 impl frame_::Message for Rules {
     const TYPE_ID: u16 = 3;
     const TOPIC: &'static str = "corners";
@@ -960,7 +962,7 @@ impl ::core::convert::From<snake_caseView<'_>> for snake_case {
 }
 
 /// Bytes of a `Large`'s payload.
-pub const LARGE_MAX_SIZE: usize = 77960;
+pub const LARGE_MAX_SIZE: usize = 78360;
 
 /// Bytes of the buffers that a `Large` takes.
 pub const LARGE_BUFFER_CLASS: usize = 131078;
@@ -987,6 +989,8 @@ pub struct Large {
     pub flags: fields_::HeapVec<bool>,
     /// `[u16; 3]` at byte 77948.
     pub short: [u16; 3],
+    /// `[u32; 100]` at byte 77956, optional.
+    pub spare: fields_::HeapVec<u32>,
 }
 
 /// A `Large` in its payload.
@@ -1008,6 +1012,8 @@ pub struct LargeView<'a> {
     pub flags: fields_::List<'a, bool>,
     /// `[u16; 3]`.
     pub short: [u16; 3],
+    /// `[u32; 100]`.
+    pub spare: fields_::List<'a, u32>,
 }
 
 impl frame_::Message for Large {
@@ -1031,6 +1037,10 @@ impl frame_::Message for Large {
         if !self.flags.is_empty() {
             fields_::min_length("flags", self.flags.len(), 2)?;
         }
+        fields_::max_length("spare", self.spare.len(), 100)?;
+        if !self.spare.is_empty() {
+            fields_::min_length("spare", self.spare.len(), 100)?;
+        }
         Ok(())
     }
 
@@ -1046,7 +1056,9 @@ impl frame_::Message for Large {
         fields_::put_list::<_, 3>(out, &self.flags);
         out.put_bytes(0, 1);
         fields_::put(out, &self.short);
-        out.put_bytes(0, 6);
+        out.put_bytes(0, 2);
+        fields_::put_array::<_, 100>(out, &self.spare);
+        out.put_bytes(0, 4);
     }
 
     fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
@@ -1060,8 +1072,9 @@ impl frame_::Message for Large {
             samples: cursor.array::<_, 100>("samples")?,
             flags: cursor.list::<_, 3>("flags")?,
             short: cursor.padding(1)?.value("short")?,
+            spare: cursor.padding(2)?.array::<_, 100>("spare")?,
         };
-        cursor.padding(6)?;
+        cursor.padding(4)?;
         fields_::not_empty("text", view.text.len())?;
         fields_::max_length("keys", view.keys.len(), 90)?;
         fields_::any_not_zero("image", view.image.iter().copied())?;
@@ -1084,6 +1097,7 @@ impl ::core::convert::From<LargeView<'_>> for Large {
             samples: view.samples.iter().collect(),
             flags: view.flags.iter().collect(),
             short: view.short,
+            spare: view.spare.iter().collect(),
         }
     }
 }
@@ -1185,6 +1199,68 @@ impl ::core::convert::From<AMessageWhoseNameIsAsLongAsAnyIsView<'_>>
             one_more_whose_name_is_as_long: fields_::list(view.one_more_whose_name_is_as_long),
             a_list_of_medium_name: fields_::list(view.a_list_of_medium_name),
             a_text_of_medium_name: fields_::text(view.a_text_of_medium_name),
+        }
+    }
+}
+
+/// Bytes of a `Self_`'s payload.
+pub const SELF__MAX_SIZE: usize = 48;
+
+/// Bytes of the buffers that a `Self_` takes.
+pub const SELF__BUFFER_CLASS: usize = 128;
+
+/// A message of type 19.
+#[derive(Debug, Clone, PartialEq)]
+#[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
+pub struct Self_ {
+    /// `f64` at byte 0; `min: 3.14`.
+    pub ratio: f64,
+    /// `FixedStr<32>` at byte 8.
+    pub name: fields_::ArrayString<32>,
+}
+
+/// A `Self_` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SelfView<'a> {
+    /// `f64`.
+    pub ratio: f64,
+    /// `FixedStr<32>`.
+    pub name: &'a str,
+}
+
+#[allow(clippy::approx_constant, reason = "the contract's number")]
+impl frame_::Message for Self_ {
+    const TYPE_ID: u16 = 19;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = SELF__MAX_SIZE;
+    type View<'a> = SelfView<'a>;
+
+    fn validate(&self) -> fields_::Result<()> {
+        fields_::min("ratio", self.ratio, 3.14)?;
+        Ok(())
+    }
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put(out, &self.ratio);
+        fields_::put_text::<32>(out, &self.name);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        let view = SelfView {
+            ratio: cursor.value("ratio")?,
+            name: cursor.text::<32>("name")?,
+        };
+        fields_::min("ratio", view.ratio, 3.14)?;
+        Ok(view)
+    }
+}
+
+impl ::core::convert::From<SelfView<'_>> for Self_ {
+    fn from(view: SelfView<'_>) -> Self {
+        Self {
+            ratio: view.ratio,
+            name: fields_::text(view.name),
         }
     }
 }

@@ -256,7 +256,7 @@ pub struct ArbitrageSignal {
     pub path: fields::ArrayVec<[u8; 20], 4>,
     /// Estimated profit in USD
     ///
-    /// `f64` at byte 96; `min: 0`.
+    /// `f64` at byte 96; `min: 0.0`.
     pub estimated_profit_usd: f64,
     /// Estimated gas cost in wei
     ///

@@ -130,7 +130,7 @@ pub(crate) struct ProxyArgs {
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("files").args(["output", "plot"]).multiple(true)))]
 pub(crate) struct CodegenArgs {
-    /// The messages: YAML, at most 1 MiB
+    /// The messages: YAML, at most 1 MiB; `-`: stdin
     #[arg(value_name = "CONTRACTS")]
     pub(crate) contracts: PathBuf,
 

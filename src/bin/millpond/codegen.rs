@@ -8,7 +8,7 @@ use std::fs::{self, File, Permissions};
 use std::io::{self, ErrorKind, Read, Write};
 use std::iter;
 use std::os::unix::fs::PermissionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use millpond::schema::{Diagnostics, Dialect, Layout, Options, Plan, Schema, generate};
@@ -63,37 +63,50 @@ pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
 /// What clap cannot tell of arguments that are wrong together.
 fn misuse(args: &CodegenArgs) -> Option<&'static str> {
     let files = || [&args.output, &args.plot].into_iter().flatten();
-    let to_stdout = files().filter(|path| is_stdout(path)).count() + usize::from(args.explain);
-    let is_contracts = |path: &Path| {
-        fs::canonicalize(path)
-            .is_ok_and(|path| fs::canonicalize(&args.contracts).is_ok_and(|contracts| path == contracts))
-    };
+    let to_stdout = files().filter(|path| is_std(path)).count() + usize::from(args.explain);
+    let contracts = absolute(&args.contracts).filter(|_| !is_std(&args.contracts));
+    let is_contracts = |path: &Path| contracts.is_some() && absolute(path) == contracts;
+    let one_file = || args.output.as_deref().map(absolute) == args.plot.as_deref().map(absolute);
     if to_stdout > 1 {
         Some("only one of the code, the picture and the explanation can go to stdout")
-    } else if args.check && files().any(|path| is_stdout(path)) {
+    } else if args.check && files().any(|path| is_std(path)) {
         Some("--check compares files, and stdout is none")
     } else if files().any(|path| is_contracts(path)) {
         Some("this would overwrite the contract file")
-    } else if args.output.is_some() && args.output == args.plot {
+    } else if args.output.is_some() && one_file() {
         Some("the code and the picture would be one file")
     } else {
         None
     }
 }
 
-fn is_stdout(path: &Path) -> bool {
+/// Where a path leads, whether there is a file already or not.
+fn absolute(path: &Path) -> Option<PathBuf> {
+    let there = fs::canonicalize(path).ok();
+    there.or_else(|| Some(fs::canonicalize(folder_of(path)).ok()?.join(path.file_name()?)))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Stdin or stdout.
+fn is_std(path: &Path) -> bool {
     path == "-"
 }
 
 fn read(args: &CodegenArgs) -> Result<Result<Schema, Diagnostics>, String> {
     let mut text = Vec::new();
-    File::open(&args.contracts)
-        .and_then(|file| file.take(MAX_READ).read_to_end(&mut text))
-        .map_err(|error| format!("cannot read {}: {error}", args.contracts.display()))?;
+    let file = lossy(&args.contracts);
+    let shown = printable(&file);
+    let read = match &*args.contracts {
+        path if is_std(path) => io::stdin().lock().take(MAX_READ).read_to_end(&mut text),
+        path => File::open(path).and_then(|file| file.take(MAX_READ).read_to_end(&mut text)),
+    };
+    read.map_err(|error| format!("cannot read {shown}: {error}"))?;
     if text.len() as u64 == MAX_READ {
-        return Err(format!("{} has 2 MiB and more: contracts have at most 1", args.contracts.display()));
+        return Err(format!("{shown} has 2 MiB and more: contracts have at most 1"));
     }
-    let file = args.contracts.to_string_lossy();
     Ok(match args.dialect {
         DialectArg::Auto => Schema::parse(&file, text),
         DialectArg::Map => Schema::parse_as(Dialect::Map, &file, text),
@@ -159,12 +172,23 @@ fn explanation(args: &CodegenArgs, schema: &Schema, layout: Layout, plan: &Plan)
         ));
     }
     lines.push(format!("\n{plan}\n"));
+    let fields = messages.iter().flat_map(|message| message.fields.iter().map(move |field| (message, field)));
+    let unchecked: Vec<_> = fields
+        .flat_map(|(message, field)| {
+            let rules = field.validation.other.iter();
+            rules
+                .map(|(rule, value)| printable(&format!("  {}.{} {rule}: {value}", message.name, field.name)))
+        })
+        .collect();
+    if !unchecked.is_empty() {
+        lines.push(format!("rules that only the application can check:\n{}\n", unchecked.join("\n")));
+    }
     lines.join("\n")
 }
 
 /// Without what a terminal takes for commands, and XML does not take.
 fn printable(text: &str) -> String {
-    text.replace(char::is_control, "\u{fffd}")
+    text.replace(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'), "\u{fffd}")
 }
 
 fn to_stdout(text: &str) -> io::Result<()> {
@@ -177,14 +201,17 @@ fn to_stdout(text: &str) -> io::Result<()> {
 
 /// Writes a file, if it changes; or only compares it, with --check. Whether all is well.
 fn deliver(args: &CodegenArgs, path: &Path, text: &str) -> Result<bool, Box<dyn Error>> {
-    let shown = path.display();
-    if is_stdout(path) {
+    let shown = printable(&lossy(path));
+    if is_std(path) {
         to_stdout(text)?;
         return Ok(true);
     }
     // A terminal for one, which would not end.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
         return Err(format!("cannot write {shown}: it is there, and is no file").into());
+    }
+    if path.is_symlink() && !path.exists() {
+        return Err(format!("cannot write {shown}: a link to what is not there").into());
     }
     let before = match fs::read(path) {
         Ok(before) if before == text.as_bytes() => return Ok(true),
@@ -218,13 +245,13 @@ fn difference(before: &[u8], text: &str) -> String {
 
 /// What writes the same files again; of the code alone, as its head names it, without the picture.
 fn command(args: &CodegenArgs, with_plot: bool) -> String {
-    let mut words = vec!["millpond".to_owned(), "codegen".to_owned(), lossy(&args.contracts)];
+    let mut words = vec!["millpond".to_owned(), "codegen".to_owned(), argument(&args.contracts)];
     let mut option = |name: &str, value: Option<String>| {
         words.push(name.to_owned());
         words.extend(value);
     };
     if let Some(output) = &args.output {
-        option("-o", Some(lossy(output)));
+        option("-o", Some(argument(output)));
     }
     if let LayoutArg::Packed = args.layout {
         option("--layout", Some("packed".to_owned()));
@@ -238,7 +265,7 @@ fn command(args: &CodegenArgs, with_plot: bool) -> String {
         option("--serde", None);
     }
     if let Some(plot) = args.plot.as_ref().filter(|_| with_plot) {
-        option("--plot", Some(lossy(plot)));
+        option("--plot", Some(argument(plot)));
     }
     // Arguments have no NUL, which is all that it refuses.
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default()
@@ -248,15 +275,22 @@ fn lossy(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
+/// As an argument that is no option.
+fn argument(path: &Path) -> String {
+    let path = lossy(path);
+    if path.starts_with('-') && path != "-" { format!("./{path}") } else { path }
+}
+
 /// In one step, so that nobody reads half a file; to where a link leads.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     // As of any new file, less the umask.
     let permissions =
         fs::metadata(&path).map_or(Permissions::from_mode(0o666), |metadata| metadata.permissions());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file =
-        tempfile::Builder::new().prefix(".millpond-").permissions(permissions).tempfile_in(folder)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(".millpond-")
+        .permissions(permissions)
+        .tempfile_in(folder_of(&path))?;
     file.write_all(text.as_bytes())?;
     file.persist(path)?;
     Ok(())

@@ -47,6 +47,7 @@ fn values_are_read_as_they_are_written() {
         assert_eq!(bytes.len(), T::SIZE);
         assert_eq!(T::read(&bytes), Some(value));
         assert_eq!(T::read(&bytes[1..]), None);
+        assert!(T::is_valid(&bytes) && !T::is_valid(&bytes[1..]));
         assert_eq!(T::read(&vec![0; T::SIZE]), Some(T::ZERO));
         assert!(T::ZERO.is_zero() && !value.is_zero());
     }

@@ -12,6 +12,9 @@ pub trait Wire: Copy {
     /// From exactly [`SIZE`](Self::SIZE) bytes; `None` if they are none of its values.
     fn read(bytes: &[u8]) -> Option<Self>;
 
+    /// Whether [`read`](Self::read) gives a value, without one on the stack, which a large array would take up.
+    fn is_valid(bytes: &[u8]) -> bool;
+
     /// Writes values one after the other.
     fn put_all(values: &[Self], out: &mut impl BufMut);
 
@@ -50,6 +53,11 @@ macro_rules! numbers {
             #[inline]
             fn read(bytes: &[u8]) -> Option<Self> {
                 bytes.try_into().ok().map(Self::from_le_bytes)
+            }
+
+            #[inline]
+            fn is_valid(bytes: &[u8]) -> bool {
+                bytes.len() == Self::SIZE
             }
 
             #[inline]
@@ -92,6 +100,11 @@ impl Wire for u8 {
     }
 
     #[inline]
+    fn is_valid(bytes: &[u8]) -> bool {
+        bytes.len() == Self::SIZE
+    }
+
+    #[inline]
     fn put_all(values: &[Self], out: &mut impl BufMut) {
         out.put_slice(values);
     }
@@ -113,6 +126,11 @@ impl Wire for bool {
             [1] => Some(true),
             _ => None,
         }
+    }
+
+    #[inline]
+    fn is_valid(bytes: &[u8]) -> bool {
+        matches!(bytes, [0 | 1])
     }
 
     #[inline]
@@ -142,6 +160,11 @@ impl<T: Wire, const N: usize> Wire for [T; N] {
             *value = T::read(bytes)?;
         }
         Some(values)
+    }
+
+    #[inline]
+    fn is_valid(bytes: &[u8]) -> bool {
+        bytes.len() == Self::SIZE && bytes.chunks_exact(T::SIZE).all(T::is_valid)
     }
 
     #[inline]

@@ -147,6 +147,10 @@ impl<'s> Writer<'s> {
     fn message(&self, code: &mut Code) {
         let Self { message, names: Names { frame, fields, .. }, .. } = self;
         code.line(0, "");
+        let bounds = message.fields.iter().flat_map(|field| [field.validation.min, field.validation.max]);
+        if bounds.flatten().any(|bound| matches!(bound, Bound::Float(value) if value.fract() != 0.0)) {
+            code.line(0, "#[allow(clippy::approx_constant, reason = \"the contract's number\")]");
+        }
         code.implement(&format!("{frame}::Message"), &message.name);
         let [u16, usize, str, u8] = ["u16", "usize", "str", "u8"].map(|name| self.names.primitive(name));
         code.line(4, &format!("const TYPE_ID: {u16} = {};", message.type_id));
@@ -289,7 +293,8 @@ impl<'s> Writer<'s> {
                 }
             }
             Type::Array(_, count) if on_heap && matches!(form, Form::HeapBytes | Form::HeapArray) => {
-                check("min_length", &len, count.to_string(), true);
+                // Not set, it is empty.
+                check("min_length", &len, count.to_string(), !field.optional);
                 check("max_length", &len, count.to_string(), true);
             }
             _ => {}
@@ -386,7 +391,7 @@ fn reference(value: &str) -> &'static str {
 /// A bound as a literal of the field's type.
 fn literal(bound: Bound, ty: &Type) -> String {
     match (bound, ty) {
-        (Bound::Float(value), Type::F32) => format!("{:?}", (value as f32).clamp(f32::MIN, f32::MAX)),
+        (Bound::Float(value), Type::F32) => format!("{:?}", value as f32),
         (Bound::Float(value), _) => format!("{value:?}"),
         (Bound::Integer(value), _) => value.to_string(),
     }

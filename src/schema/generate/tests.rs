@@ -7,8 +7,11 @@ use std::process::{Command, Stdio};
 use super::{Options, generate};
 use crate::schema::{Layout, Schema};
 
-/// As rustfmt has it with its default settings; `None` where there is no rustfmt.
-fn formatted(code: &str) -> Option<String> {
+#[path = "../../../tests/random_contract/mod.rs"]
+mod random_contract;
+
+/// As rustfmt has it with its default settings, which has to be there: `rustup component add rustfmt`.
+fn formatted(code: &str) -> String {
     // Its defaults, whatever settings lie around.
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("rustfmt.toml"), "").unwrap();
@@ -19,11 +22,11 @@ fn formatted(code: &str) -> Option<String> {
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .ok()?;
+        .expect("rustfmt runs");
     rustfmt.stdin.take().unwrap().write_all(code.as_bytes()).unwrap();
     let output = rustfmt.wait_with_output().unwrap();
     assert!(output.status.success());
-    Some(String::from_utf8(output.stdout).unwrap())
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// Fields of all types, and names of all lengths; `large`: in messages that have them on the heap, of many sizes.
@@ -72,10 +75,15 @@ fn of_all_lengths(lengths: std::ops::RangeInclusive<usize>, large: bool) -> Sche
 fn is_formatted_as_rustfmt_would() {
     let corners = include_str!("../../../tests/contracts/corners.yaml");
     let corners = Schema::parse("corners.yaml", corners).unwrap_or_else(|errors| panic!("{errors}"));
-    for schema in [of_all_lengths(1..=38, false), of_all_lengths(1..=38, true), corners] {
+    let random = (0..20).map(|seed| {
+        let text = random_contract::of(seed);
+        Schema::parse("random.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"))
+    });
+    let chosen = [of_all_lengths(1..=38, false), of_all_lengths(1..=38, true), corners];
+    for schema in chosen.into_iter().chain(random) {
         for layout in [Layout::ReprC, Layout::Packed] {
             let code = generate(&schema, &Options { layout, serde: true, ..Options::default() });
-            let Some(formatted) = formatted(&code) else { return };
+            let formatted = formatted(&code);
             for (ours, theirs) in code.lines().zip(formatted.lines()) {
                 assert_eq!(ours, theirs);
             }
@@ -123,6 +131,7 @@ fn a_description_stays_a_comment_and_means_itself() {
     assert_eq!(shown("``` ~~~ <b> [x](y) #[z]"), "/// \\`\\`\\` \\~\\~\\~ \\<b\\> \\[x\\](y) \\#\\[z\\]\n");
     assert_eq!(shown("- a: b http://c"), "/// \\- a: b http\\://c\n");
     assert_eq!(shown("1. a"), "/// 1\\. a\n");
+    assert_eq!(shown("_a_ b_c __d"), "/// \\_a\\_ b_c \\_\\_d\n");
     assert_eq!(shown(" \n "), "");
     let long = shown(&"word ".repeat(50));
     assert!(long.lines().count() == 3 && long.lines().all(|line| line.len() <= 100), "{long}");

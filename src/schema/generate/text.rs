@@ -160,11 +160,15 @@ pub(super) fn array(code: &mut Code, indent: usize, before: &str, elements: &[St
 /// wants in angle brackets.
 fn escaped(word: &str) -> String {
     let mut escaped = String::new();
-    for c in word.chars() {
-        let c = visible(c);
-        // A colon is markup in an address only.
+    let mut before = ' ';
+    let mut rest = word.chars().map(visible).peekable();
+    while let Some(c) = rest.next() {
+        let within_word = before.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric());
+        before = c;
+        // A colon is markup in an address only, and an underscore around words.
         if matches!(c, '\\' | '`' | '~' | '[' | ']' | '<' | '>' | '*' | '#' | '|' | '&')
             || (c == ':' && word.contains("://"))
+            || (c == '_' && !within_word)
         {
             escaped.push('\\');
         }

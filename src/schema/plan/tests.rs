@@ -85,20 +85,20 @@ fn traffic_decides_on_sizes_and_shares() {
     };
     let plan = Plan::of_traffic(&schema("examples"), Layout::ReprC, 100_000, |message| count(&message.name))
         .unwrap();
-    // Three sizes are three classes that waste nothing; one buffer each is set aside, 552 bytes, and the rest
-    // is 99448 / (16 x 1000 + 224 + 312 x 10) = 5.14 buffers a message.
-    assert_eq!(plan.config().classes(), [(16, 4096), (224, 6), (312, 52)]);
+    // Three sizes are three classes, none below 128 bytes; one buffer each is set aside, 664 bytes, and the rest
+    // is 99336 / (128 x 1000 + 224 + 312 x 10) = 0.756 buffers a message.
+    assert_eq!(plan.config().classes(), [(128, 757), (224, 1), (312, 8)]);
     assert_eq!(plan.config().byte_limit(), 100_000);
     assert!(plan.config().max_idle_bytes() <= 100_000);
-    assert!(plan.classes().iter().all(|class| class.waste().abs() < 1e-9));
+    assert!(plan.classes()[1..].iter().all(|class| class.waste().abs() < 1e-9));
     assert!(plan.to_string().contains("CounterUpdate 16 x 1000"));
 }
 
 #[test]
 fn what_does_not_fit_the_budget_is_an_error() {
     let plan = |budget| Plan::of_traffic(&schema("examples"), Layout::ReprC, budget, |_| 1);
-    assert_eq!(plan(551), Err(PlanError::BudgetTooSmall { byte_limit: 551, needed: 552 }));
-    assert_eq!(plan(552).unwrap().config().classes(), [(16, 1), (224, 1), (312, 1)]);
+    assert_eq!(plan(663), Err(PlanError::BudgetTooSmall { byte_limit: 663, needed: 664 }));
+    assert_eq!(plan(664).unwrap().config().classes(), [(128, 1), (224, 1), (312, 1)]);
 }
 
 /// The pool's own suggestion, with a class for what it never saw.
@@ -113,9 +113,9 @@ fn a_pool_that_ran_tells_what_it_needs() {
     let plan = |budget| Plan::of_stats(&schema("examples"), Layout::ReprC, budget, &stats);
     let suggested = stats.suggest().unwrap().classes;
     assert_eq!(suggested, [(312, 20), (700, 481)]);
-    assert_eq!(plan(1 << 20).unwrap().config().classes(), [(16, 1), (224, 1), (312, 20), (700, 479)]);
+    assert_eq!(plan(1 << 20).unwrap().config().classes(), [(128, 1), (224, 1), (312, 20), (700, 479)]);
     let tight = plan(100_000).unwrap();
-    assert_eq!(tight.config().classes(), [(16, 1), (224, 1), (312, 6), (700, 139)]);
+    assert_eq!(tight.config().classes(), [(128, 1), (224, 1), (312, 6), (700, 139)]);
     assert!(tight.config().max_idle_bytes() <= 100_000);
     assert_eq!(tight.class_of("TextMessage").map(|class| class.size), Some(312));
     let silent = BufferPoolStats::default();

@@ -3,7 +3,7 @@
 //! A type id may be given as `type_id`, `tlv_type` or `id`. A message without one has the number of its place in the
 //! list, counted from the first id of the range `app`, or from 1000.
 
-use super::super::report::{Report, named};
+use super::super::report::{Draft, Report, named};
 use super::super::yaml::{Mapping, Node};
 use super::values::{mapping, required, sequence, text, warn_of_misspelt};
 use super::{MESSAGE_KEYS, RawField, RawMessage};
@@ -14,7 +14,12 @@ pub(super) fn messages<'n, 'a>(report: &mut Report<'_>, items: &'n [Node<'a>]) -
         let Some((name, name_node, body)) = with_name(report, item, "a message") else { continue };
         let who = named(name);
         warn_of_misspelt(report, body, MESSAGE_KEYS);
-        let id = ["type_id", "tlv_type", "id"].iter().find_map(|key| body.get(key));
+        let mut ids = ["type_id", "tlv_type", "id"].iter().filter_map(|key| body.entry(key));
+        let id = ids.next();
+        if let (Some(first), Some(second)) = (id, ids.next()) {
+            let draft = Draft::new(second.key_span, format!("{who}: a second type id"));
+            report.error(draft.related(first.key_span, "the first"));
+        }
         let fields = required(report, body, name_node.span, "fields", &who)
             .and_then(|node| sequence(report, node, &format!("{who}: `fields`")));
         let mut raw = Vec::new();
@@ -23,7 +28,13 @@ pub(super) fn messages<'n, 'a>(report: &mut Report<'_>, items: &'n [Node<'a>]) -
                 raw.push(RawField { name, name_span: node.span, body });
             }
         }
-        messages.push(RawMessage { name, name_span: name_node.span, body, id, fields: raw });
+        messages.push(RawMessage {
+            name,
+            name_span: name_node.span,
+            body,
+            id: id.map(|id| &id.value),
+            fields: raw,
+        });
     }
     messages
 }

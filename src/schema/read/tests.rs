@@ -103,6 +103,7 @@ const WRONG: &[(&str, &str)] = &[
         "tag_ranges: {app: 65535-65535}⏎messages: [{name: M, fields: []}, {name: N, fields: []}]",
         "2:42 N: no type id is left for it⏎",
     ),
+    ("messages: [{name: M, id: 1, type_id: 2, fields: []}]", "1:22 M: a second type id⏎"),
     // Names.
     (
         "messages: {struct: {tlv_type: 1, domain: D, fields: {type: {type: u8}, 2x: {type: u8}, é: {type: u8}, _: {type: u8}}}}",
@@ -129,6 +130,8 @@ const WRONG: &[(&str, &str)] = &[
         "messages: {M: {tlv_type: 1, domain: D, fields: {f: {type: '[[[[u8; 16777216]; 16777216]; 16777216]; 2]'}}}}",
         "1:49 M.f ends beyond 16777216 bytes⏎",
     ),
+    ("messages: {M: {tlv_type: 1, domain: ' ', fields: {}}}", "1:37 M: `domain` is empty⏎"),
+    ("messages:\r  M: {tlv_type: 1}", "1:10 a carriage return alone (end lines with LF, or with CR and LF)⏎"),
     // What YAML has and contracts do not.
     ("messages: {M: &m {tlv_type: 1}}", "1:18 an anchor: contracts are written out⏎"),
     ("messages: {M: *m}", "1:15 not YAML: while parsing node, found unknown anchor⏎"),
@@ -215,7 +218,11 @@ const WRONG_FIELDS: &[(&str, &str, &str)] = &[
     ("f64", "min: .inf", "6:25 M.f: `min` must be a finite number, not `.inf`⏎"),
     ("f64", "max: nan", "6:25 M.f: `max` must be a finite number, not `nan`⏎"),
     ("f64", "max: 'x'", "6:25 M.f: `max` must be a finite number, not text in quotes (without quotes)⏎"),
-    ("f64", "min: 1.5, max: 1e0", "6:25 M.f: `min` 1.5 is above `max` 1⏎"),
+    ("f64", "min: 1.5, max: 1e0", "6:25 M.f: `min` 1.5 is above `max` 1.0⏎"),
+    ("f64", "min: 1e300, max: 1", "6:25 M.f: `min` 1e300 is above `max` 1.0⏎"),
+    ("f32", "max: 1e300", "6:25 M.f: `max` must be a number of the range of f32, not `1e300`⏎"),
+    ("u8", "not_zero: true, max: 0", "5:14 M.f: no value is within `min` and `max` and not zero⏎"),
+    ("i8", "not_zero: true, min: 0, max: 0", "5:14 M.f: no value is within `min` and `max` and not zero⏎"),
     ("u8", "7", "6:20 M.f: a validation must be a mapping, not `7`⏎"),
 ];
 
@@ -420,6 +427,7 @@ fn lists_and_text_without_a_bound_have_one() {
     assert_eq!(bound("String"), "FixedStr<32>");
     assert_eq!(bound("Vec<u8>"), "FixedVec<u8, 16>");
     assert_eq!(bound("'Vec<[u8; 7]>'"), "FixedVec<[u8; 7], 4>");
+    assert_eq!(bound("Vec<U256>"), "FixedVec<U256, 4>");
 }
 
 #[test]
@@ -444,7 +452,46 @@ messages:
     assert_eq!((message.domain.as_str(), message.topic.as_str()), ("Default", "default"));
 }
 
+#[test]
+fn a_rule_by_the_name_that_others_give_it_is_told() {
+    for (key, meant) in [
+        ("max_len", "max_length"),
+        ("maxItems", "max_length"),
+        ("minimum", "min"),
+        ("MAX", "max"),
+        ("not-empty", "not_empty"),
+        ("nonzero", "not_zero"),
+    ] {
+        let schema = Schema::parse("contracts.yaml", field("u8", &format!("{key}: 1"))).unwrap();
+        let told = told(schema.warnings());
+        assert_eq!(told, format!("6:20 warning: M.f: `{key}` is not checked (did you mean `{meant}`?)\n"));
+    }
+    let schema = Schema::parse("contracts.yaml", field("u8", "known_chain: true")).unwrap();
+    assert!(schema.warnings().is_empty());
+}
+
+#[test]
+fn lines_may_end_with_a_carriage_return_and_a_line_feed() {
+    let text = include_str!("../../../tests/contracts/examples.yaml");
+    let schema = Schema::parse("crlf", text.replace('\n', "\r\n")).unwrap();
+    assert_eq!(schema.messages(), Schema::parse("lf", text).unwrap().messages());
+}
+
 /// As large as contracts get: all that was written comes out, in its order.
+#[test]
+fn a_file_of_the_largest_size_is_read_whole() {
+    let mut text = "messages:\n".to_owned();
+    let mut messages = 0;
+    while text.len() + 4000 < super::MAX_FILE {
+        writeln!(text, "  M{messages}:\n    tlv_type: {messages}\n    domain: D\n    fields:").unwrap();
+        for field in 0..100 {
+            writeln!(text, "      f{field}: {{type: u8}}").unwrap();
+        }
+        messages += 1;
+    }
+    assert_eq!(Schema::parse("large.yaml", &text).unwrap().messages().len(), messages);
+}
+
 #[test]
 fn a_file_of_500_messages_is_read_whole() {
     const TYPES: [&str; 8] = ["u64", "'[u8; 20]'", "String", "U256", "Vec<u8>", "bool", "f64", "i32"];

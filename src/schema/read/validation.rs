@@ -9,6 +9,21 @@ use super::{RawField, default_slots};
 
 const KEYS: &[&str] = &["not_empty", "not_zero", "min_length", "max_length", "min", "max"];
 
+/// What others call ours, beyond what a misspelling is.
+const OTHERS: &[(&str, &str)] = &[
+    ("length", "max_length"),
+    ("max_items", "max_length"),
+    ("max_len", "max_length"),
+    ("max_size", "max_length"),
+    ("max_value", "max"),
+    ("maximum", "max"),
+    ("min_items", "min_length"),
+    ("min_len", "min_length"),
+    ("min_size", "min_length"),
+    ("min_value", "min"),
+    ("minimum", "min"),
+];
+
 /// The type with its bound, and what its values must hold; `None` if something of it is wrong.
 pub(super) fn read(
     report: &mut Report<'_>,
@@ -58,6 +73,11 @@ pub(super) fn read(
         && least > largest
     {
         report.error(Draft::new(min, format!("{who}: `min` {least} is above `max` {largest}")));
+        return None;
+    }
+    if validation.not_zero && only_zero(&spelled, &validation) {
+        let message = format!("{who}: no value is within `min` and `max` and not zero");
+        report.error(Draft::new(field.name_span, message));
         return None;
     }
     let ty = match spelled {
@@ -120,7 +140,7 @@ impl Checks<'_> {
             "min" => self.validation.min = Some(self.bound(report, key_span, value, &what)?),
             "max" => self.validation.max = Some(self.bound(report, key_span, value, &what)?),
             _ => {
-                if let Some(meant) = nearest(key, KEYS.iter().copied()) {
+                if let Some(meant) = meant(key) {
                     let draft = Draft::new(key_span, format!("{}: {} is not checked", self.who, shown(key)));
                     report.warning(draft.help(Some(format!("did you mean `{meant}`?"))));
                 }
@@ -146,31 +166,63 @@ impl Checks<'_> {
 
     /// A value that the field can have.
     fn bound(&self, report: &mut Report<'_>, key_span: Span, value: &Node<'_>, what: &str) -> Option<Bound> {
-        let (least, largest) = match self.spelled {
-            Spelled::Whole(Type::F32 | Type::F64) => {
-                let bound = float(value).map(Bound::Float);
-                if bound.is_none() {
-                    report.error(fitting(value, what, "a finite number"));
-                }
-                return bound;
+        if let Some((least, largest)) = range(self.spelled) {
+            return integer(report, value, what, least, largest).map(Bound::Integer);
+        }
+        let (bound, expected) = match self.spelled {
+            Spelled::Whole(Type::F32) => {
+                (float(value).filter(|bound| (*bound as f32).is_finite()), "a number of the range of f32")
             }
-            Spelled::Whole(Type::U8) => (0, u8::MAX.into()),
-            Spelled::Whole(Type::U16) => (0, u16::MAX.into()),
-            Spelled::Whole(Type::U32) => (0, u32::MAX.into()),
-            Spelled::Whole(Type::U64) => (0, u64::MAX.into()),
-            Spelled::Whole(Type::U128 | Type::U256) => (0, i128::MAX),
-            Spelled::Whole(Type::I8) => (i8::MIN.into(), i8::MAX.into()),
-            Spelled::Whole(Type::I16) => (i16::MIN.into(), i16::MAX.into()),
-            Spelled::Whole(Type::I32) => (i32::MIN.into(), i32::MAX.into()),
-            Spelled::Whole(Type::I64) => (i64::MIN.into(), i64::MAX.into()),
-            Spelled::Whole(Type::I128) => (i128::MIN, i128::MAX),
+            Spelled::Whole(Type::F64) => (float(value), "a finite number"),
             _ => {
                 report.error(Draft::new(key_span, format!("{what} is of numbers only")));
                 return None;
             }
         };
-        integer(report, value, what, least, largest).map(Bound::Integer)
+        if bound.is_none() {
+            report.error(fitting(value, what, expected));
+        }
+        bound.map(Bound::Float)
     }
+}
+
+/// The least and the largest value of an integer that may be a bound.
+fn range(spelled: &Spelled) -> Option<(i128, i128)> {
+    let Spelled::Whole(ty) = spelled else { return None };
+    Some(match ty {
+        Type::U8 => (0, u8::MAX.into()),
+        Type::U16 => (0, u16::MAX.into()),
+        Type::U32 => (0, u32::MAX.into()),
+        Type::U64 => (0, u64::MAX.into()),
+        Type::U128 | Type::U256 => (0, i128::MAX),
+        Type::I8 => (i8::MIN.into(), i8::MAX.into()),
+        Type::I16 => (i16::MIN.into(), i16::MAX.into()),
+        Type::I32 => (i32::MIN.into(), i32::MAX.into()),
+        Type::I64 => (i64::MIN.into(), i64::MAX.into()),
+        Type::I128 => (i128::MIN, i128::MAX),
+        _ => return None,
+    })
+}
+
+/// Whether the bounds leave nothing but 0.
+fn only_zero(spelled: &Spelled, validation: &Validation) -> bool {
+    let Some((least, _)) = range(spelled) else { return false };
+    validation.max == Some(Bound::Integer(0))
+        && validation.min.unwrap_or(Bound::Integer(least)) == Bound::Integer(0)
+}
+
+/// Which of ours a key was to be: `maxItems`, for one.
+fn meant(key: &str) -> Option<&'static str> {
+    let letters = |key: &'_ str| -> Vec<u8> {
+        key.bytes()
+            .filter(|byte| !matches!(byte, b'_' | b'-'))
+            .map(|byte| byte.to_ascii_lowercase())
+            .collect()
+    };
+    let wanted = letters(key);
+    let mut ours = KEYS.iter().map(|&ours| (ours, ours)).chain(OTHERS.iter().copied());
+    let other = ours.find(|(other, _)| other.len() >= wanted.len() && letters(other) == wanted);
+    other.map(|(_, ours)| ours).or_else(|| nearest(key, KEYS.iter().copied()))
 }
 
 fn float(node: &Node<'_>) -> Option<f64> {

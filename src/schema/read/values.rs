@@ -39,7 +39,7 @@ pub(super) fn text<'n>(report: &mut Report<'_>, node: &'n Node<'_>, what: &str) 
         Value::Scalar { text, .. } if !node.is_empty() => Some(text),
         _ => {
             let draft = match &node.value {
-                Value::Scalar { text, plain: false } if text.is_empty() => {
+                Value::Scalar { plain: false, .. } if node.is_empty() => {
                     Draft::new(node.span, format!("{what} is empty"))
                 }
                 _ => fitting(node, what, "a text"),
