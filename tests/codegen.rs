@@ -318,6 +318,37 @@ fn code_goes_to_a_file_or_to_stdout() {
 }
 
 #[test]
+fn the_pool_may_be_planned_by_traffic() {
+    let folder = Folder::with_example("examples.yaml");
+    let traffic = ["--traffic", "TextMessage=10,CounterUpdate=1000", "--byte-limit", "100kB"];
+    let explained = folder.run(&[&traffic[..], &["--explain", "-o", "generated.rs"]].concat()).assert(0, "");
+    assert!(
+        explained.stdout.contains("128       757         96896   87.5%  CounterUpdate 16 x 1000"),
+        "{explained:?}"
+    );
+    let code = folder.read("generated.rs");
+    for part in [
+        "--traffic 'TextMessage=10,CounterUpdate=1000' --byte-limit 100000\n",
+        "let classes = [(128, 757), (224, 1), (312, 8)];\n",
+        "builder.classes(classes).byte_limit(100000);\n",
+        "pub const TEXT_MESSAGE_BUFFER_CLASS: usize = 312;\n",
+    ] {
+        assert!(code.contains(part), "{part:?} is not in: {code}");
+    }
+    for (arguments, advice) in [
+        (&["--traffic", "TextMessage=10"][..], "--byte-limit"),
+        (&["--byte-limit", "1MiB"], "--traffic"),
+        (&["--traffic", "Text=1", "--byte-limit", "1MiB"], "there is no message Text"),
+        (&["--traffic", "TextMessage", "--byte-limit", "1MiB"], "as in Ping=1000"),
+        (&["--traffic", "TextMessage=x", "--byte-limit", "1MiB"], "write a number, not x"),
+        (&["--traffic", "TextMessage=1,TextMessage=2", "--byte-limit", "1MiB"], "is there twice"),
+        (&["--traffic", "TextMessage=1", "--byte-limit", "9"], "takes 664 bytes, more than the 9 given"),
+    ] {
+        folder.run(&[arguments, &["--explain"]].concat()).assert(2, advice);
+    }
+}
+
+#[test]
 fn the_head_of_the_code_is_the_command_that_writes_it() {
     let folder = Folder::with_example("game.yaml");
     folder.run(&["--serde", "-o", "my code.rs", "--layout=packed", "--explain"]).assert(0, "");
@@ -387,13 +418,18 @@ fn only_a_file_that_changes_is_written_and_it_keeps_its_place_and_mode() {
 }
 
 #[test]
-fn the_example_is_fresh() {
-    let command = "codegen examples/contract/contracts.yaml -o examples/contract/generated.rs --check";
-    let check = Command::new(env!("CARGO_BIN_EXE_millpond"))
-        .args(command.split(' '))
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
-        .output();
-    Outcome::of(check.unwrap()).assert(0, "");
+fn the_example_and_the_demo_are_fresh() {
+    for command in [
+        "codegen examples/contract/contracts.yaml -o examples/contract/generated.rs --check",
+        "codegen src/bin/millpond/contracts.yaml -o src/bin/millpond/messages.rs --check \
+         --traffic Tick=3,Trade=2,Order=1,Book=1,Snapshot=1 --byte-limit 16MiB",
+    ] {
+        let check = Command::new(env!("CARGO_BIN_EXE_millpond"))
+            .args(command.split_whitespace())
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .output();
+        Outcome::of(check.unwrap()).assert(0, "");
+    }
 }
 
 #[test]

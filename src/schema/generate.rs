@@ -18,10 +18,12 @@ use super::model::Schema;
 use super::plan::Plan;
 
 /// How [`generate`] writes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Where padding is; the default is `repr(C)`.
     pub layout: Layout,
+    /// The pool, planned for the same messages and layout; the default is [`Plan::of_schema`].
+    pub plan: Option<Plan>,
     /// Derives serde's traits for the owned forms where the crate that the code becomes part of has a feature `serde`;
     /// it depends on `serde` then, and on this crate with its feature `serde`. Not of messages with arrays of more than 32
     /// elements, which serde has no form for, nor where a message is called like a type of the language. The default is
@@ -35,7 +37,13 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { layout: Layout::default(), serde: false, crate_path: "::millpond".to_owned(), command: None }
+        Self {
+            layout: Layout::default(),
+            plan: None,
+            serde: false,
+            crate_path: "::millpond".to_owned(),
+            command: None,
+        }
     }
 }
 
@@ -44,7 +52,7 @@ impl Default for Options {
 /// It has
 ///
 /// - `SCHEMA_DIGEST`, as the [handshake](crate::frame::tlv::handshake) sends it;
-/// - `create_buffer_pool_config()`, the pool that [`Plan::of_schema`] plans;
+/// - `create_buffer_pool_config()`, the pool that was planned;
 /// - for each message `<NAME>_MAX_SIZE`, the bytes of its payload, and `<NAME>_BUFFER_CLASS`, the bytes of the buffers
 ///   that it takes;
 /// - for each message its owned form, a struct that implements [`Message`](crate::frame::Message), and its view
@@ -86,7 +94,8 @@ impl Default for Options {
 /// ```
 #[must_use]
 pub fn generate(schema: &Schema, options: &Options) -> String {
-    let plan = match Plan::of_schema(schema, options.layout) {
+    let plan = options.plan.clone().map_or_else(|| Plan::of_schema(schema, options.layout), Ok);
+    let plan = match plan {
         Ok(plan) => plan,
         Err(error) => unreachable!("every schema has a plan: {error}"),
     };
@@ -95,7 +104,9 @@ pub fn generate(schema: &Schema, options: &Options) -> String {
     head(&mut code, schema, options, &names);
     pool(&mut code, &plan, options);
     for (message, view) in schema.messages().iter().zip(&names.views) {
-        let class = plan.class_of(&message.name).map_or(0, |class| class.size);
+        // What no class is for, the heap gives as it is asked for.
+        let size = message.layout(options.layout).size;
+        let class = plan.class_of(&message.name).map_or(size, |class| class.size);
         message::Writer::new(message, class, view, &names, options).write(&mut code);
     }
     code.text
@@ -194,7 +205,14 @@ fn pool(code: &mut Code, plan: &Plan, options: &Options) {
     let classes = plan.classes().iter().map(|class| format!("({}, {})", class.size, class.capacity));
     let classes: Vec<_> = classes.collect();
     array(code, 4, "let classes = ", &classes);
-    code.line(4, &format!("match {path}::BufferPoolConfig::from_map(classes) {{"));
+    match plan.config().byte_limit() {
+        usize::MAX => code.line(4, &format!("match {path}::BufferPoolConfig::from_map(classes) {{")),
+        limit => {
+            code.line(4, &format!("let builder = {path}::BufferPoolConfig::builder();"));
+            code.line(4, &format!("let builder = builder.classes(classes).byte_limit({limit});"));
+            code.line(4, "match builder.build() {");
+        }
+    }
     code.line(8, "Ok(config) => config,");
     code.line(8, "Err(error) => unreachable!(\"{error}\"),");
     code.line(4, "}");

@@ -40,6 +40,7 @@ Examples:
   millpond codegen contracts.yaml -o src/generated.rs
   millpond codegen contracts.yaml -o src/generated.rs --check        # in CI
   millpond codegen contracts.yaml --plot classes.svg
+  millpond codegen contracts.yaml --explain --traffic Ping=1000,Page=20 --byte-limit 8MiB
 
 The head of the code names the command, so run it from the same folder each time. The crate that takes the \
 code in needs `millpond` with the feature `messages`.
@@ -151,6 +152,15 @@ pub(crate) struct CodegenArgs {
     #[arg(long, value_enum, default_value_t = DialectArg::Auto)]
     pub(crate) dialect: DialectArg,
 
+    /// Plans the pool for so many of each message in some time, instead of 64 KiB for each class; those that are not
+    /// named are rare
+    #[arg(long, value_name = "NAME=COUNT,...", value_delimiter = ',', value_parser = count, requires = "byte_limit")]
+    pub(crate) traffic: Vec<(String, u64)>,
+
+    /// All that the planned pool may hold at once
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "traffic")]
+    pub(crate) byte_limit: Option<ByteSize>,
+
     /// Derives serde's traits where the crate that takes the code in has a feature `serde`
     #[arg(long)]
     pub(crate) serde: bool,
@@ -230,6 +240,13 @@ fn positive_seconds(text: &str) -> Result<Duration, String> {
 
 fn size(text: &str) -> Result<ByteSize, String> {
     text.parse().map_err(|_| "write a size, as in 64MiB or 65536".to_owned())
+}
+
+fn count(text: &str) -> Result<(String, u64), String> {
+    let (name, count) =
+        text.split_once('=').ok_or("write the name of a message and a number, as in Ping=1000")?;
+    let count = count.parse().map_err(|_| format!("{name}: write a number, not {count}"))?;
+    Ok((name.to_owned(), count))
 }
 
 fn positive(text: &str) -> Result<usize, String> {

@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use millpond::schema::{Diagnostics, Dialect, Layout, Options, Plan, Schema, generate};
+use millpond::schema::{Diagnostics, Dialect, Layout, MessageDef, Options, Plan, Schema, generate};
 
 use crate::cli::{CodegenArgs, DialectArg, LayoutArg};
 
@@ -37,7 +37,13 @@ pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
     };
     show(schema.warnings());
     let layout = args.layout.into();
-    let plan = Plan::of_schema(&schema, layout)?;
+    let plan = match plan(args, &schema, layout) {
+        Ok(plan) => plan,
+        Err(misuse) => {
+            eprintln!("millpond: {misuse}");
+            return Ok(ExitCode::from(2));
+        }
+    };
 
     if args.explain {
         to_stdout(&explanation(args, &schema, layout, &plan))?;
@@ -50,7 +56,8 @@ pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
     };
     if let Some(path) = output {
         let command = Some(command(args, false));
-        let options = Options { layout, serde: args.serde, command, ..Options::default() };
+        let plan = Some(plan.clone());
+        let options = Options { layout, plan, serde: args.serde, command, ..Options::default() };
         fresh &= deliver(args, path, &generate(&schema, &options))?;
     }
     if let Some(path) = &args.plot {
@@ -112,6 +119,25 @@ fn read(args: &CodegenArgs) -> Result<Result<Schema, Diagnostics>, String> {
         DialectArg::Map => Schema::parse_as(Dialect::Map, &file, text),
         DialectArg::List => Schema::parse_as(Dialect::List, &file, text),
     })
+}
+
+/// By the messages alone, or by their traffic.
+fn plan(args: &CodegenArgs, schema: &Schema, layout: Layout) -> Result<Plan, String> {
+    let Some(byte_limit) = args.byte_limit else {
+        return Plan::of_schema(schema, layout).map_err(|error| error.to_string());
+    };
+    let mut counts = BTreeMap::new();
+    for (name, count) in &args.traffic {
+        if !schema.messages().iter().any(|message| message.name == *name) {
+            return Err(format!("--traffic: there is no message {}", printable(name)));
+        }
+        if counts.insert(name.as_str(), *count).is_some() {
+            return Err(format!("--traffic: {name} is there twice"));
+        }
+    }
+    let byte_limit = usize::try_from(byte_limit.as_u64()).unwrap_or(usize::MAX);
+    let count = |message: &MessageDef| counts.get(message.name.as_str()).copied().unwrap_or(1);
+    Plan::of_traffic(schema, layout, byte_limit, count).map_err(|error| format!("--byte-limit: {error}"))
 }
 
 /// In colours where stderr is a terminal, or --color wants it.
@@ -260,6 +286,11 @@ fn command(args: &CodegenArgs, with_plot: bool) -> String {
         DialectArg::Auto => {}
         DialectArg::Map => option("--dialect", Some("map".to_owned())),
         DialectArg::List => option("--dialect", Some("list".to_owned())),
+    }
+    if let Some(limit) = args.byte_limit {
+        let counts: Vec<_> = args.traffic.iter().map(|(name, count)| format!("{name}={count}")).collect();
+        option("--traffic", Some(counts.join(",")));
+        option("--byte-limit", Some(limit.as_u64().to_string()));
     }
     if args.serde {
         option("--serde", None);

@@ -56,20 +56,20 @@ pub(crate) async fn run(args: DemoArgs) -> Result<ExitCode, Box<dyn Error>> {
     let Scene { clients, pools, end, route } = match args.over {
         Over::Proxy => through_the_proxy(&args, &run).await?,
         Over::Tcp => {
-            let server = TcpTransport::bind("127.0.0.1:0").await?;
+            let server = TcpTransport::bind_with("127.0.0.1:0", pubsub::config()).await?;
             let address = server.local_addr();
             let mut publishers = Vec::new();
             for _ in 0..args.connections {
-                publishers.push(TcpTransport::connect(address).await?);
+                publishers.push(TcpTransport::connect_with(address, pubsub::config()).await?);
             }
             pubsub::scene(server, publishers, args.subscribers, &run)
         }
         Over::Unix => {
             let path = env::temp_dir().join(format!("millpond-demo-{}.sock", process::id()));
-            let server = UnixTransport::bind(&path).await?;
+            let server = UnixTransport::bind_with(&path, pubsub::config()).await?;
             let mut publishers = Vec::new();
             for _ in 0..args.connections {
-                publishers.push(UnixTransport::connect(&path).await?);
+                publishers.push(UnixTransport::connect_with(&path, pubsub::config()).await?);
             }
             pubsub::scene(server, publishers, args.subscribers, &run)
         }

@@ -3,6 +3,9 @@
 mod cli;
 mod codegen;
 mod demo;
+#[expect(dead_code, unreachable_pub, reason = "generated, and not all of it is used")]
+#[rustfmt::skip]
+mod messages;
 mod proxy;
 mod pubsub;
 mod report;

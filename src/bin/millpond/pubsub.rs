@@ -4,20 +4,24 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use bytes::{Buf, BufMut};
 use hdrhistogram::Histogram;
+use millpond::frame::tlv::Frame;
 use millpond::frame::{Message, MessageError};
-use millpond::transport::{Publisher, RecvError, Subscriber, Transport};
+use millpond::transport::{
+    FrameSubscriber, Hub, PublishError, Publisher, RecvError, Transport, TransportConfig,
+};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use crate::demo::{ClientOutcome, GRACE, Run, Scene};
+use crate::messages::{
+    BOOK_MAX_SIZE, Book, ORDER_MAX_SIZE, Order, SCHEMA_DIGEST, SNAPSHOT_MAX_SIZE, Snapshot, TICK_MAX_SIZE,
+    TRADE_MAX_SIZE, Tick, Trade, create_buffer_pool_config,
+};
 use crate::traffic::{Progress, SIZES, WINDOW, latencies, pattern};
 
-const HEAD: usize = 24;
-
-/// `u64` publisher | `u64` number | `u64` ns since the start | filling.
+/// What all messages of the demo are.
 struct Numbered<'a> {
     publisher: u64,
     number: u64,
@@ -25,29 +29,59 @@ struct Numbered<'a> {
     filling: &'a [u8],
 }
 
-impl Message for Numbered<'_> {
-    const TYPE_ID: u16 = 1;
-    const TOPIC: &'static str = "demo";
-    const MAX_SIZE: usize = 64 * 1024;
-    type View<'a> = Numbered<'a>;
-
-    fn encoded_len(&self) -> usize {
-        HEAD + self.filling.len()
-    }
-
-    fn encode(&self, out: &mut impl BufMut) {
-        out.put_u64_le(self.publisher);
-        out.put_u64_le(self.number);
-        out.put_u64_le(self.sent_ns);
-        out.put_slice(self.filling);
-    }
-
-    fn view(mut payload: &[u8]) -> Result<Numbered<'_>, MessageError> {
-        if payload.len() < HEAD {
-            return Err(MessageError::Length { received: payload.len(), expected: HEAD });
+/// The messages of contracts.yaml, each by its size.
+macro_rules! messages {
+    ($($name:ident: $message:ident $size:ident,)*) => {
+        /// Of each type.
+        struct Publishers {
+            $($name: Publisher<$message>,)*
         }
-        let (publisher, number, sent_ns) = (payload.get_u64_le(), payload.get_u64_le(), payload.get_u64_le());
-        Ok(Numbered { publisher, number, sent_ns, filling: payload })
+
+        impl Publishers {
+            fn of(hub: &Hub) -> Self {
+                Self { $($name: hub.publisher(),)* }
+            }
+
+            async fn publish(&self, head: (u64, u64, u64), pattern: &[u8]) -> Result<usize, PublishError> {
+                let (publisher, number, sent_ns) = head;
+                match SIZES[number as usize % SIZES.len()] {
+                    $($size => {
+                        let filling = *filling(number, pattern);
+                        self.$name.publish(&$message { publisher, number, sent_ns, filling }).await
+                    })*
+                    size => unreachable!("a message of {size} bytes is in the contracts"),
+                }
+            }
+        }
+
+        fn view(frame: &Frame) -> Result<Numbered<'_>, MessageError> {
+            let Frame { payload, .. } = frame;
+            match frame.type_id {
+                $($message::TYPE_ID => {
+                    let view = $message::view(payload)?;
+                    let (publisher, number, sent_ns) = (view.publisher, view.number, view.sent_ns);
+                    Ok(Numbered { publisher, number, sent_ns, filling: view.filling })
+                })*
+                other => unreachable!("type {other} is not of the topic"),
+            }
+        }
+    };
+}
+
+messages! {
+    tick: Tick TICK_MAX_SIZE,
+    trade: Trade TRADE_MAX_SIZE,
+    order: Order ORDER_MAX_SIZE,
+    book: Book BOOK_MAX_SIZE,
+    snapshot: Snapshot SNAPSHOT_MAX_SIZE,
+}
+
+/// The pool is planned for the contracts, which both ends must have.
+pub(crate) fn config() -> TransportConfig {
+    TransportConfig {
+        buffer_pool: create_buffer_pool_config(),
+        schema_digest: Some(SCHEMA_DIGEST),
+        ..TransportConfig::default()
     }
 }
 
@@ -68,8 +102,11 @@ pub(crate) fn scene<K: Send + Sync + 'static>(
     let mut clients: JoinSet<ClientOutcome> = JoinSet::new();
     let pools = publishers.iter().map(|client| client.buffer_pool().clone());
     let pools = pools.chain([server.buffer_pool().clone()]).collect();
+    // What it publishes to nobody is what it takes.
+    Publishers::of(&server);
     for (index, windows) in windows.iter().enumerate() {
-        let (subscriber, windows, pattern) = (server.subscriber(), Arc::clone(windows), Arc::clone(&pattern));
+        let (subscriber, windows, pattern) =
+            (server.topic_subscriber::<Tick>(), Arc::clone(windows), Arc::clone(&pattern));
         let (progress, measure_from) = (Arc::clone(&run.progress), run.measure_from);
         clients.spawn(async move {
             let progress = (index == 0).then_some(&*progress);
@@ -82,7 +119,7 @@ pub(crate) fn scene<K: Send + Sync + 'static>(
             let (windows, pattern) = (Arc::clone(&windows), Arc::clone(&pattern));
             let (progress, until) = (Arc::clone(&run.progress), run.until);
             tokio::spawn(async move {
-                publish(client.publisher(), index, &windows, start, until, &pattern, &progress).await;
+                publish(Publishers::of(&client), index, &windows, start, until, &pattern, &progress).await;
                 // All that was sent has been seen, or never will be.
                 let all_seen = async {
                     for window in windows.iter() {
@@ -106,7 +143,7 @@ pub(crate) fn scene<K: Send + Sync + 'static>(
 }
 
 async fn publish(
-    publisher: Publisher<Numbered<'_>>,
+    publishers: Publishers,
     index: u64,
     windows: &[Windows],
     start: Instant,
@@ -123,9 +160,8 @@ async fn publish(
             place.forget();
         }
         let sent_ns = start.elapsed().as_nanos() as u64;
-        let message = Numbered { publisher: index, number, sent_ns, filling: filling(number, pattern) };
         progress.sent.fetch_add(1, Ordering::Relaxed);
-        if publisher.publish(&message).await.is_err() {
+        if publishers.publish((index, number, sent_ns), pattern).await.is_err() {
             return;
         }
     }
@@ -133,7 +169,7 @@ async fn publish(
 
 /// Until the transport is shut down.
 async fn subscribe(
-    mut subscriber: Subscriber<Numbered<'_>>,
+    mut subscriber: FrameSubscriber,
     start: Instant,
     measure_from: Instant,
     pattern: &[u8],
@@ -148,14 +184,15 @@ async fn subscribe(
             Err(RecvError::Closed) => return Ok(latencies),
             Err(error) => return Err(error.into()),
         };
-        let Numbered { publisher, number, sent_ns, filling: seen } = received.view();
+        let Numbered { publisher, number, sent_ns, filling: seen } = view(&received)?;
         if sent_ns >= measure_from_ns {
             latencies.saturating_record(start.elapsed().as_nanos() as u64 - sent_ns);
         }
-        let intact = seen == filling(number, pattern);
+        let intact = pattern[start_of(number, seen.len(), pattern)..].starts_with(seen)
+            && received.payload.len() == SIZES[number as usize % SIZES.len()];
         if let Some(progress) = progress {
             progress.received.fetch_add(1, Ordering::Relaxed);
-            progress.bytes.fetch_add(received.len() as u64, Ordering::Relaxed);
+            progress.bytes.fetch_add(received.payload.len() as u64, Ordering::Relaxed);
             progress.altered.fetch_add(u64::from(!intact), Ordering::Relaxed);
         } else if !intact {
             return Err("a subscriber got other bytes than were sent".into());
@@ -165,9 +202,11 @@ async fn subscribe(
 }
 
 /// Another part of the pattern for each message.
-fn filling(number: u64, pattern: &[u8]) -> &[u8] {
-    let number = number as usize;
-    let len = SIZES[number % SIZES.len()] - HEAD;
-    let start = number % (pattern.len() - len);
-    &pattern[start..start + len]
+fn filling<const N: usize>(number: u64, pattern: &[u8]) -> &[u8; N] {
+    let filling = pattern[start_of(number, N, pattern)..].first_chunk();
+    filling.expect("the pattern is longer than any message")
+}
+
+fn start_of(number: u64, len: usize, pattern: &[u8]) -> usize {
+    number as usize % (pattern.len() - len)
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use super::{Options, generate};
-use crate::schema::{Layout, Schema};
+use crate::schema::{Layout, Plan, Schema};
 
 #[path = "../../../tests/random_contract/mod.rs"]
 mod random_contract;
@@ -82,7 +82,9 @@ fn is_formatted_as_rustfmt_would() {
     let chosen = [of_all_lengths(1..=38, false), of_all_lengths(1..=38, true), corners];
     for schema in chosen.into_iter().chain(random) {
         for layout in [Layout::ReprC, Layout::Packed] {
-            let code = generate(&schema, &Options { layout, serde: true, ..Options::default() });
+            let traffic = Plan::of_traffic(&schema, layout, 1 << 34, |_| 1).unwrap();
+            let plan = (layout == Layout::Packed).then_some(traffic);
+            let code = generate(&schema, &Options { layout, plan, serde: true, ..Options::default() });
             let formatted = formatted(&code);
             for (ours, theirs) in code.lines().zip(formatted.lines()) {
                 assert_eq!(ours, theirs);

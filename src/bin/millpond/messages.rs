@@ -1,0 +1,382 @@
+// Generated from src/bin/millpond/contracts.yaml, layout repr(C). Do not edit: changes are lost.
+//
+//     millpond codegen src/bin/millpond/contracts.yaml -o src/bin/millpond/messages.rs --traffic 'Tick=3,Trade=2,Order=1,Book=1,Snapshot=1' --byte-limit 16777216
+
+use ::millpond::frame::{self, fields};
+
+/// SHA-256 of the contract file's text: what the two ends of a handshake must have in common.
+pub const SCHEMA_DIGEST: [u8; 32] = [
+    0xc9, 0xcd, 0x7d, 0x1c, 0x06, 0xc3, 0x69, 0x41, 0xac, 0xed, 0xbb, 0x30, 0xc6, 0x88, 0x5b, 0x03,
+    0xec, 0x08, 0x58, 0x91, 0x86, 0x46, 0xe4, 0xba, 0xa2, 0x20, 0x38, 0x8d, 0xa9, 0x21, 0xc6, 0xd8,
+];
+
+/// The pool of these messages; sizes are in bytes.
+///
+/// ```text
+///      class  capacity    idle bytes  unused  messages
+///        128      2243        287104   50.0%  Tick 64 x 3
+///        256      1496        382976    0.0%  Trade 256 x 2
+///       1024       748        765952    0.0%  Order 1024
+///       4102       748       3068296    0.1%  Book 4096
+///      16390       748      12259720    0.0%  Snapshot 16384
+///                           16764048  in all
+/// ```
+#[must_use]
+pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
+    let classes = [
+        (128, 2243),
+        (256, 1496),
+        (1024, 748),
+        (4102, 748),
+        (16390, 748),
+    ];
+    let builder = ::millpond::BufferPoolConfig::builder();
+    let builder = builder.classes(classes).byte_limit(16777216);
+    match builder.build() {
+        Ok(config) => config,
+        Err(error) => unreachable!("{error}"),
+    }
+}
+
+/// Bytes of a `Tick`'s payload.
+pub const TICK_MAX_SIZE: usize = 64;
+
+/// Bytes of the buffers that a `Tick` takes.
+pub const TICK_BUFFER_CLASS: usize = 128;
+
+/// 64 bytes, three of eight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tick {
+    /// Which of them, from 0.
+    ///
+    /// `u64` at byte 0.
+    pub publisher: u64,
+    /// Counted by the publisher, over all types.
+    ///
+    /// `u64` at byte 8.
+    pub number: u64,
+    /// Nanoseconds since the start.
+    ///
+    /// `u64` at byte 16.
+    pub sent_ns: u64,
+    /// A part of the pattern that follows from the number.
+    ///
+    /// `[u8; 40]` at byte 24.
+    pub filling: [u8; 40],
+}
+
+/// A `Tick` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TickView<'a> {
+    /// Which of them, from 0.
+    pub publisher: u64,
+    /// Counted by the publisher, over all types.
+    pub number: u64,
+    /// Nanoseconds since the start.
+    pub sent_ns: u64,
+    /// A part of the pattern that follows from the number.
+    pub filling: &'a [u8; 40],
+}
+
+impl frame::Message for Tick {
+    const TYPE_ID: u16 = 1000;
+    const TOPIC: &'static str = "demo";
+    const MAX_SIZE: usize = TICK_MAX_SIZE;
+    type View<'a> = TickView<'a>;
+
+    fn encode(&self, out: &mut impl fields::BufMut) {
+        fields::put(out, &self.publisher);
+        fields::put(out, &self.number);
+        fields::put(out, &self.sent_ns);
+        fields::put(out, &self.filling);
+    }
+
+    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
+        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(TickView {
+            publisher: cursor.value("publisher")?,
+            number: cursor.value("number")?,
+            sent_ns: cursor.value("sent_ns")?,
+            filling: cursor.bytes("filling")?,
+        })
+    }
+}
+
+impl ::core::convert::From<TickView<'_>> for Tick {
+    fn from(view: TickView<'_>) -> Self {
+        Self {
+            publisher: view.publisher,
+            number: view.number,
+            sent_ns: view.sent_ns,
+            filling: *view.filling,
+        }
+    }
+}
+
+/// Bytes of a `Trade`'s payload.
+pub const TRADE_MAX_SIZE: usize = 256;
+
+/// Bytes of the buffers that a `Trade` takes.
+pub const TRADE_BUFFER_CLASS: usize = 256;
+
+/// 256 bytes, two of eight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Trade {
+    /// `u64` at byte 0.
+    pub publisher: u64,
+    /// `u64` at byte 8.
+    pub number: u64,
+    /// `u64` at byte 16.
+    pub sent_ns: u64,
+    /// `[u8; 232]` at byte 24.
+    pub filling: [u8; 232],
+}
+
+/// A `Trade` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct TradeView<'a> {
+    /// `u64`.
+    pub publisher: u64,
+    /// `u64`.
+    pub number: u64,
+    /// `u64`.
+    pub sent_ns: u64,
+    /// `[u8; 232]`.
+    pub filling: &'a [u8; 232],
+}
+
+impl frame::Message for Trade {
+    const TYPE_ID: u16 = 1001;
+    const TOPIC: &'static str = "demo";
+    const MAX_SIZE: usize = TRADE_MAX_SIZE;
+    type View<'a> = TradeView<'a>;
+
+    fn encode(&self, out: &mut impl fields::BufMut) {
+        fields::put(out, &self.publisher);
+        fields::put(out, &self.number);
+        fields::put(out, &self.sent_ns);
+        fields::put(out, &self.filling);
+    }
+
+    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
+        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(TradeView {
+            publisher: cursor.value("publisher")?,
+            number: cursor.value("number")?,
+            sent_ns: cursor.value("sent_ns")?,
+            filling: cursor.bytes("filling")?,
+        })
+    }
+}
+
+impl ::core::convert::From<TradeView<'_>> for Trade {
+    fn from(view: TradeView<'_>) -> Self {
+        Self {
+            publisher: view.publisher,
+            number: view.number,
+            sent_ns: view.sent_ns,
+            filling: *view.filling,
+        }
+    }
+}
+
+/// Bytes of a `Order`'s payload.
+pub const ORDER_MAX_SIZE: usize = 1024;
+
+/// Bytes of the buffers that a `Order` takes.
+pub const ORDER_BUFFER_CLASS: usize = 1024;
+
+/// 1 KiB, one of eight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Order {
+    /// `u64` at byte 0.
+    pub publisher: u64,
+    /// `u64` at byte 8.
+    pub number: u64,
+    /// `u64` at byte 16.
+    pub sent_ns: u64,
+    /// `[u8; 1000]` at byte 24.
+    pub filling: [u8; 1000],
+}
+
+/// A `Order` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct OrderView<'a> {
+    /// `u64`.
+    pub publisher: u64,
+    /// `u64`.
+    pub number: u64,
+    /// `u64`.
+    pub sent_ns: u64,
+    /// `[u8; 1000]`.
+    pub filling: &'a [u8; 1000],
+}
+
+impl frame::Message for Order {
+    const TYPE_ID: u16 = 1002;
+    const TOPIC: &'static str = "demo";
+    const MAX_SIZE: usize = ORDER_MAX_SIZE;
+    type View<'a> = OrderView<'a>;
+
+    fn encode(&self, out: &mut impl fields::BufMut) {
+        fields::put(out, &self.publisher);
+        fields::put(out, &self.number);
+        fields::put(out, &self.sent_ns);
+        fields::put(out, &self.filling);
+    }
+
+    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
+        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(OrderView {
+            publisher: cursor.value("publisher")?,
+            number: cursor.value("number")?,
+            sent_ns: cursor.value("sent_ns")?,
+            filling: cursor.bytes("filling")?,
+        })
+    }
+}
+
+impl ::core::convert::From<OrderView<'_>> for Order {
+    fn from(view: OrderView<'_>) -> Self {
+        Self {
+            publisher: view.publisher,
+            number: view.number,
+            sent_ns: view.sent_ns,
+            filling: *view.filling,
+        }
+    }
+}
+
+/// Bytes of a `Book`'s payload.
+pub const BOOK_MAX_SIZE: usize = 4096;
+
+/// Bytes of the buffers that a `Book` takes.
+pub const BOOK_BUFFER_CLASS: usize = 4102;
+
+/// 4 KiB, one of eight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Book {
+    /// `u64` at byte 0.
+    pub publisher: u64,
+    /// `u64` at byte 8.
+    pub number: u64,
+    /// `u64` at byte 16.
+    pub sent_ns: u64,
+    /// `[u8; 4072]` at byte 24.
+    pub filling: [u8; 4072],
+}
+
+/// A `Book` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct BookView<'a> {
+    /// `u64`.
+    pub publisher: u64,
+    /// `u64`.
+    pub number: u64,
+    /// `u64`.
+    pub sent_ns: u64,
+    /// `[u8; 4072]`.
+    pub filling: &'a [u8; 4072],
+}
+
+impl frame::Message for Book {
+    const TYPE_ID: u16 = 1003;
+    const TOPIC: &'static str = "demo";
+    const MAX_SIZE: usize = BOOK_MAX_SIZE;
+    type View<'a> = BookView<'a>;
+
+    fn encode(&self, out: &mut impl fields::BufMut) {
+        fields::put(out, &self.publisher);
+        fields::put(out, &self.number);
+        fields::put(out, &self.sent_ns);
+        fields::put(out, &self.filling);
+    }
+
+    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
+        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(BookView {
+            publisher: cursor.value("publisher")?,
+            number: cursor.value("number")?,
+            sent_ns: cursor.value("sent_ns")?,
+            filling: cursor.bytes("filling")?,
+        })
+    }
+}
+
+impl ::core::convert::From<BookView<'_>> for Book {
+    fn from(view: BookView<'_>) -> Self {
+        Self {
+            publisher: view.publisher,
+            number: view.number,
+            sent_ns: view.sent_ns,
+            filling: *view.filling,
+        }
+    }
+}
+
+/// Bytes of a `Snapshot`'s payload.
+pub const SNAPSHOT_MAX_SIZE: usize = 16384;
+
+/// Bytes of the buffers that a `Snapshot` takes.
+pub const SNAPSHOT_BUFFER_CLASS: usize = 16390;
+
+/// 16 KiB, one of eight.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Snapshot {
+    /// `u64` at byte 0.
+    pub publisher: u64,
+    /// `u64` at byte 8.
+    pub number: u64,
+    /// `u64` at byte 16.
+    pub sent_ns: u64,
+    /// `[u8; 16360]` at byte 24.
+    pub filling: [u8; 16360],
+}
+
+/// A `Snapshot` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SnapshotView<'a> {
+    /// `u64`.
+    pub publisher: u64,
+    /// `u64`.
+    pub number: u64,
+    /// `u64`.
+    pub sent_ns: u64,
+    /// `[u8; 16360]`.
+    pub filling: &'a [u8; 16360],
+}
+
+impl frame::Message for Snapshot {
+    const TYPE_ID: u16 = 1004;
+    const TOPIC: &'static str = "demo";
+    const MAX_SIZE: usize = SNAPSHOT_MAX_SIZE;
+    type View<'a> = SnapshotView<'a>;
+
+    fn encode(&self, out: &mut impl fields::BufMut) {
+        fields::put(out, &self.publisher);
+        fields::put(out, &self.number);
+        fields::put(out, &self.sent_ns);
+        fields::put(out, &self.filling);
+    }
+
+    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
+        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(SnapshotView {
+            publisher: cursor.value("publisher")?,
+            number: cursor.value("number")?,
+            sent_ns: cursor.value("sent_ns")?,
+            filling: cursor.bytes("filling")?,
+        })
+    }
+}
+
+impl ::core::convert::From<SnapshotView<'_>> for Snapshot {
+    fn from(view: SnapshotView<'_>) -> Self {
+        Self {
+            publisher: view.publisher,
+            number: view.number,
+            sent_ns: view.sent_ns,
+            filling: *view.filling,
+        }
+    }
+}
