@@ -8,7 +8,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `contest`, `../outcome` | rounds, turns, medians: how anything here is measured |
+//! | `../contest`, `../outcome` | rounds, turns, medians: how anything here is measured |
 //! | `../contestants` | what each contestant does, with its best documented settings |
 //! | `drop`, `freeze`, `across`, `threads`, `tiers` | the groups of rows |
 //! | `verdict` | the bars, and who beats us where |
@@ -18,6 +18,7 @@ mod across;
 #[path = "../bars.rs"]
 mod bars;
 mod chart;
+#[path = "../contest.rs"]
 mod contest;
 #[path = "../contestants/mod.rs"]
 mod contestants;

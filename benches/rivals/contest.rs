@@ -39,7 +39,7 @@ impl Contestant {
         }
     }
 
-    fn time(&mut self, times: u64) -> Duration {
+    pub(crate) fn time(&mut self, times: u64) -> Duration {
         let start = Instant::now();
         (self.run)(times);
         start.elapsed()

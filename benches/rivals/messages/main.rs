@@ -1,0 +1,106 @@
+//! Generated messages against bincode, postcard, rkyv and zerocopy: written and read.
+//!
+//! `cargo bench -p rivals --bench messages [-- --write]`
+//!
+//! All contestants of a row take turns in many short rounds, as in `showdown`, with warm caches. The allocator counts for
+//! all of them alike; before anybody is timed, what it wrote has to come back as it was.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `subject` | the messages, and what the rivals have in their place |
+//! | `forms` | who writes and reads them, and how |
+//! | `race` | all forms of a message, in turn |
+//! | `report`, `../contest`, `../outcome`, `../bars`, `../section` | rounds, Markdown and SVG |
+
+#[path = "../bars.rs"]
+mod bars;
+#[path = "../contest.rs"]
+mod contest;
+mod forms;
+#[expect(dead_code, reason = "nothing here is a limit")]
+#[path = "../outcome.rs"]
+mod outcome;
+mod race;
+mod report;
+#[path = "../section.rs"]
+mod section;
+mod subject;
+
+use std::alloc::System;
+use std::process::ExitCode;
+
+use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
+
+use defi::PoolStateUpdate;
+use examples::TextMessage;
+
+#[expect(dead_code, unreachable_pub, reason = "all of the contracts is generated; this takes what it needs")]
+mod defi {
+    include!("../../../tests/generated/defi.rs");
+}
+#[expect(dead_code, unreachable_pub, reason = "all of the contracts is generated; this takes what it needs")]
+mod examples {
+    include!("../../../tests/generated/examples.rs");
+}
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const USAGE: &str = "\
+usage: cargo bench -p rivals --bench messages [-- --write]
+
+  --write   draw benches/charts/messages-*.svg and replace the section of BENCHMARKS.md";
+
+fn main() -> ExitCode {
+    let mut write = false;
+    for argument in std::env::args().skip(1) {
+        match argument.as_str() {
+            // Cargo's own, for harnesses that also have tests.
+            "--bench" => {}
+            "--write" => write = true,
+            _ => {
+                println!("{USAGE}");
+                return ExitCode::from(2);
+            }
+        }
+    }
+    let messages = [
+        race::run("TextMessage, 18 B of text", text("alice", "Hello, World!")),
+        race::run(
+            "TextMessage, 288 B of text",
+            text(&"alice in london ".repeat(2), &"Hello, World! 12".repeat(16)),
+        ),
+        race::run("PoolStateUpdate", update()),
+    ];
+    for work in 0..race::WORK.len() {
+        println!("{}", report::tables(work, &messages));
+    }
+    println!("{}", report::wins(&messages));
+    if write && let Err(error) = report::write(&messages) {
+        eprintln!("messages: {error}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn text(sender: &str, content: &str) -> TextMessage {
+    let fits = "it fits its slots";
+    TextMessage {
+        sender: sender.try_into().expect(fits),
+        content: content.try_into().expect(fits),
+        timestamp: 1_762_128_000,
+    }
+}
+
+fn update() -> PoolStateUpdate {
+    PoolStateUpdate {
+        pool_address: [0x45; 20],
+        venue_id: 2,
+        reserve0: [3; 32],
+        reserve1: [4; 32],
+        liquidity: [5; 32],
+        sqrt_price_x96: [6; 32],
+        tick: -200_123,
+        block_number: 78_500_000,
+    }
+}
