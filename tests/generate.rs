@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use millpond::BufferPool;
-use millpond::frame::fields::Fields;
+use millpond::frame::fields::{BufMut, Fields};
 use millpond::frame::{Message, MessageError, Rule};
 use millpond::schema::{FieldLayout, Layout, MessageDef, Options, Schema, Type, generate};
 use proptest::prelude::*;
@@ -468,9 +468,41 @@ fn error_of_rustc(code: &str) -> Option<String> {
 fn a_message_is_encoded_into_a_pooled_buffer_of_its_class() {
     let pool = BufferPool::new(examples::create_buffer_pool_config());
     let message = examples::CounterUpdate { counter_id: 42, value: 100, delta: 5 };
-    let mut buffer = pool.acquire(examples::COUNTER_UPDATE_MAX_SIZE);
-    message.encode(&mut buffer.as_buf_mut());
+    let buffer = message.encode_pooled(&pool);
+    assert_eq!(buffer.capacity(), examples::COUNTER_UPDATE_BUFFER_CLASS);
     assert_eq!(examples::CounterUpdate::view(&buffer.into_shared()), Ok(message));
+    // One that grows while it is encoded, not a slice.
+    let pool = BufferPool::new(corners::create_buffer_pool_config());
+    let corners = read("corners");
+    let large = corners.messages().iter().find(|message| message.name == "Large").unwrap();
+    let payload = payload(large, Layout::ReprC, &[3, 0, 5]);
+    let large = corners::Large::view(&payload).map(corners::Large::from).unwrap();
+    let buffer = large.encode_pooled(&pool);
+    assert_eq!((buffer.capacity(), buffer[..] == payload), (corners::LARGE_BUFFER_CLASS, true));
+}
+
+/// What says that it is shorter or longer than it is: the message has what was written, or its author a panic.
+#[test]
+fn a_message_of_another_length_than_it_says_is_as_it_is_written_or_a_panic() {
+    struct Liar(usize);
+    impl Message for Liar {
+        const TYPE_ID: u16 = 1;
+        const TOPIC: &'static str = "lies";
+        const MAX_SIZE: usize = 8;
+        type View<'a> = ();
+
+        fn encode(&self, out: &mut impl BufMut) {
+            out.put_slice(&[7; 100][..self.0]);
+        }
+
+        fn view(_: &[u8]) -> Result<(), MessageError> {
+            Ok(())
+        }
+    }
+    let pool = BufferPool::new(examples::create_buffer_pool_config());
+    assert_eq!(Liar(3).encode_pooled(&pool)[..], [7; 3]);
+    let panicked = std::panic::catch_unwind(|| Liar(9).encode_pooled(&pool)).is_err();
+    assert_eq!((panicked, pool.stats().currently_in_use), (true, 0));
 }
 
 #[cfg(feature = "serde")]

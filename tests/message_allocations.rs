@@ -60,8 +60,6 @@ where
     M: Message + PartialEq + for<'a> From<<M as Message>::View<'a>>,
 {
     message.validate().unwrap();
-    let mut buffer = pool.acquire(message.encoded_len());
-    message.encode(&mut buffer.as_buf_mut());
-    let payload = buffer.into_shared();
+    let payload = message.encode_pooled(pool).into_shared();
     assert!(M::view(&payload).map(M::from).as_ref() == Ok(message));
 }

@@ -170,12 +170,12 @@ impl<'a> Fields<'a> {
     ) -> Result<T> {
         let len = slots.saturating_mul(size).saturating_add(SLOTS_OFFSET);
         self.field(field, len, |bytes| {
-            let (&count, bytes) = bytes.split_first_chunk()?;
-            let (zeros, bytes) = bytes.split_at_checked(SLOTS_OFFSET - count.len())?;
+            let (&count, bytes) = bytes.split_first_chunk::<SLOTS_OFFSET>()?;
+            // The 6 zero bytes are the upper ones of a larger number.
+            let count = u16::try_from(u64::from_le_bytes(count)).ok()?;
             // A count above the slots is beyond the field.
-            let used = usize::from(u16::from_le_bytes(count)).saturating_mul(size);
-            let (used, unused) = bytes.split_at_checked(used)?;
-            (are_zero(zeros) && are_zero(unused)).then(|| read(used))?
+            let (used, unused) = bytes.split_at_checked(usize::from(count).saturating_mul(size))?;
+            are_zero(unused).then(|| read(used))?
         })
     }
 
@@ -188,8 +188,15 @@ impl<'a> Fields<'a> {
     }
 }
 
+/// Most of a short text's message is this: in words, not in bytes.
 fn are_zero(bytes: &[u8]) -> bool {
-    bytes.iter().fold(0, |any, byte| any | byte) == 0
+    let (words, rest) = bytes.as_chunks();
+    // The last word of all covers what the words leave.
+    let last = match bytes.last_chunk() {
+        Some(last) => u64::from_ne_bytes(*last),
+        None => rest.iter().fold(0, |any, byte| any | byte).into(),
+    };
+    words.iter().fold(last, |any, word| any | u64::from_ne_bytes(*word)) == 0
 }
 
 /// Values in a payload, decoded when they are looked at.

@@ -3,6 +3,8 @@ use core::fmt;
 
 use bytes::BufMut;
 
+use crate::pool::{BufferPool, PooledBuffer};
+
 /// A message with a type: what its frames' payloads look like.
 ///
 /// The type that implements it owns its fields and encodes itself; [`View`](Self::View) is what a payload is looked at
@@ -62,6 +64,29 @@ pub trait Message {
 
     /// Writes the payload: exactly [`encoded_len`](Self::encoded_len) bytes, for which `out` has room.
     fn encode(&self, out: &mut impl BufMut);
+
+    /// The payload in a buffer of the pool.
+    ///
+    /// # Panics
+    ///
+    /// If [`encode`](Self::encode) writes more than it should, and the buffer has no room for it.
+    fn encode_pooled(&self, pool: &BufferPool) -> PooledBuffer {
+        /// Fields go into a slice two or three times as fast as into what grows; but the slice has to be there first,
+        /// as zeros, which take longer than that saves from about here on.
+        const MAX_SLICE: usize = 2048;
+        let len = self.encoded_len();
+        let mut payload = pool.acquire(len);
+        if len > MAX_SLICE {
+            self.encode(&mut payload.as_buf_mut());
+            return payload;
+        }
+        payload.resize(len, 0);
+        let mut room = &mut payload[..];
+        self.encode(&mut room);
+        let left = room.len();
+        payload.truncate(len - left);
+        payload
+    }
 
     /// Looks at a payload.
     ///

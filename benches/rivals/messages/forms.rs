@@ -1,7 +1,7 @@
 //! Who writes a message and reads it, each as its documentation does it best.
 
 use bincode::config::Config;
-use millpond::PooledBuffer;
+use millpond::{BufferPool, PooledBuffer};
 use rkyv::api::low::{self, LowSerializer, LowValidator};
 use rkyv::bytecheck::CheckBytes;
 use rkyv::rancor::Failure;
@@ -12,19 +12,18 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::subject::Subject;
 
-/// More than any form takes.
-pub(crate) const ROOM: usize = 320;
-
 /// A message in a form.
 pub(crate) trait Form<M: Subject>: 'static {
     /// Writes it to the front of `out`, and says how many bytes it took.
     fn write(&self, out: &mut [u8]) -> usize;
 
-    /// Writes it into an empty pooled buffer.
-    fn write_pooled(&self, out: &mut PooledBuffer) {
-        out.resize(ROOM, 0);
-        let bytes = self.write(out);
+    /// Writes it into a buffer of the pool: a slice of it, as ours is the form that takes most bytes.
+    fn write_pooled(&self, pool: &BufferPool) -> PooledBuffer {
+        let mut out = pool.acquire(M::MAX_SIZE);
+        out.resize(M::MAX_SIZE, 0);
+        let bytes = self.write(&mut out);
         out.truncate(bytes);
+        out
     }
 
     /// Looks at a payload, which is one.
@@ -35,6 +34,10 @@ impl<M: Subject> Form<M> for &'static M {
     fn write(&self, mut out: &mut [u8]) -> usize {
         self.encode(&mut out);
         self.encoded_len()
+    }
+
+    fn write_pooled(&self, pool: &BufferPool) -> PooledBuffer {
+        self.encode_pooled(pool)
     }
 
     fn look<T>(&self, payload: &[u8], at: impl FnOnce(M::View<'_>) -> T) -> T {
@@ -94,8 +97,10 @@ impl<M: Subject> Form<M> for Zerocopy<M::Fixed> {
         size_of::<M::Fixed>()
     }
 
-    fn write_pooled(&self, out: &mut PooledBuffer) {
+    fn write_pooled(&self, pool: &BufferPool) -> PooledBuffer {
+        let mut out = pool.acquire(size_of::<M::Fixed>());
         out.extend_from_slice(self.0.as_bytes());
+        out
     }
 
     fn look<T>(&self, payload: &[u8], at: impl FnOnce(M::View<'_>) -> T) -> T {

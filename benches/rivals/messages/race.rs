@@ -10,7 +10,7 @@ use rkyv::util::AlignedVec;
 use crate::ALLOCATOR;
 use crate::contest::{Contestant, SLICE, contest};
 use crate::examples::create_buffer_pool_config;
-use crate::forms::{Bincode, Form, Postcard, ROOM, Rkyv, Zerocopy};
+use crate::forms::{Bincode, Form, Postcard, Rkyv, Zerocopy};
 use crate::outcome::{Role, Row};
 use crate::subject::Subject;
 
@@ -41,16 +41,6 @@ where
     let message: &'static M = Box::leak(Box::new(message));
     let mut races = LineUp { message, works: Default::default() };
     races.enter(Role::Ours, "millpond", message);
-    let pool = pool();
-    races.add(
-        1,
-        M::MAX_SIZE,
-        Contestant::new(Role::Ours, "millpond, as_buf_mut", move || {
-            let mut buffer = pool.acquire(ROOM);
-            black_box(message).encode(&mut buffer.as_buf_mut());
-            black_box(buffer.into_shared());
-        }),
-    );
     races.enter(Role::Rival, "bincode", Bincode(message.plain(), config::standard()));
     let fixed = config::standard().with_fixed_int_encoding();
     races.enter(Role::Rival, "bincode, fixed ints", Bincode(message.plain(), fixed));
@@ -70,13 +60,11 @@ impl<M: Subject> LineUp<M> {
         let (form, pool) = (Rc::new(form), pool());
         // What rkyv reads has to be aligned.
         let mut slice = AlignedVec::<16>::new();
-        slice.resize(ROOM, 0);
+        slice.resize(M::MAX_SIZE, 0);
         let bytes = form.write(&mut slice);
         let mut payload = AlignedVec::<16>::new();
         payload.extend_from_slice(&slice[..bytes]);
-        let mut pooled = pool.acquire(ROOM);
-        form.write_pooled(&mut pooled);
-        assert_eq!(pooled[..], payload[..], "{name}");
+        assert_eq!(form.write_pooled(&pool)[..], payload[..], "{name}");
         assert!(form.look(&payload, |view| M::from(view) == *self.message), "{name} alters the message");
 
         let (to_slice, to_pool) = (Rc::clone(&form), Rc::clone(&form));
@@ -85,9 +73,7 @@ impl<M: Subject> LineUp<M> {
             black_box(&slice[..bytes]);
         };
         let pooled = move || {
-            let mut buffer = pool.acquire(ROOM);
-            black_box(&*to_pool).write_pooled(&mut buffer);
-            black_box(buffer.into_shared());
+            black_box(black_box(&*to_pool).write_pooled(&pool).into_shared());
         };
         self.add(0, bytes, Contestant::new(role, name, reused));
         self.add(1, bytes, Contestant::new(role, name, pooled));

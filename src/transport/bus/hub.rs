@@ -510,9 +510,8 @@ impl<M: Message> Publisher<M> {
             return Err(PublishError::MessageTooLarge { size, max });
         }
         message.validate().map_err(PublishError::Invalid)?;
-        let mut payload = self.hub.shared.pool.acquire(size);
-        message.encode(&mut payload.as_buf_mut());
-        Ok(Frame { type_id: M::TYPE_ID, payload: payload.into_shared() })
+        let payload = message.encode_pooled(&self.hub.shared.pool).into_shared();
+        Ok(Frame { type_id: M::TYPE_ID, payload })
     }
 }
 
