@@ -247,6 +247,12 @@ fn hostile_contracts_end_within_their_bounds() {
         bomb
     };
     let fill = |piece: &str, bytes: usize| piece.repeat(bytes / piece.len());
+    let of_fields = |field: &str| {
+        let head = "messages:\n  M:\n    tlv_type: 1\n    fields:\n";
+        let fields: Vec<_> =
+            (0..1_000_000 / (field.len() + 14)).map(|n| format!("      f{n:x}: {field}\n")).collect();
+        format!("{head}{}      last: u8", fields.concat())
+    };
     for (hostile, said) in [
         (fill("messages: {M: {tlv_type: 1}}\n", 10_000_000), "2 MiB and more"),
         (fill("[", 10_000_000), "2 MiB and more"),
@@ -256,6 +262,8 @@ fn hostile_contracts_end_within_their_bounds() {
         (fill("[\n", 1_000_000), "recursion limit exceeded"),
         (fill("{a: \n", 1_000_000), "recursion limit exceeded"),
         (format!("messages: {{{}}}", fill("a: b,\n", 500_000)), "is there twice"),
+        (of_fields("{type: FixedVx}"), " more\n"),
+        (of_fields("{type: u8, validation: [max_aaaa: 1]}"), "contracts.yaml"),
     ] {
         let folder = Folder::with(&hostile);
         let limits = "ulimit -v 100000; ulimit -t 10; exec \"$0\" codegen contracts.yaml --explain";
@@ -267,12 +275,14 @@ fn hostile_contracts_end_within_their_bounds() {
 
 #[test]
 fn names_from_outside_reach_neither_the_terminal_nor_the_picture_as_they_are() {
-    let hostile = "messages: {M: {tlv_type: 1, domain: \"a\\e[31m\\x07</text><script>\", fields: {}}}";
+    let hostile =
+        "messages: {M: {tlv_type: 1, domain: \"a\\e[31m\\x07\u{202e}</text><script>\", fields: {}}}";
     let folder = Folder::with(hostile);
     let name = "\u{1b}[2J<&\"';$(x) \n.yaml";
     fs::rename(folder.path("contracts.yaml"), folder.path(name)).unwrap();
     let outcome = folder.run_on(name, &["--explain", "--plot", "classes.svg"]).assert(0, "");
-    assert!(!outcome.stdout.contains('\u{1b}') && !outcome.stdout.contains('\u{7}'), "{:?}", outcome.stdout);
+    let hidden = outcome.stdout.contains(['\u{1b}', '\u{7}', '\u{202e}']);
+    assert!(!hidden, "{:?}", outcome.stdout);
     let texts = texts_of(&folder.read("classes.svg"));
     assert!(texts[0].contains("<&\"';$(x)"), "{texts:?}");
 
@@ -397,7 +407,7 @@ fn only_a_file_that_changes_is_written_and_it_keeps_its_place_and_mode() {
     let folder = Folder::with_example("examples.yaml");
     let run = || folder.run(&["-o", "link.rs"]);
     fs::write(folder.path("generated.rs"), "old").unwrap();
-    fs::set_permissions(folder.path("generated.rs"), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(folder.path("generated.rs"), fs::Permissions::from_mode(0o664)).unwrap();
     symlink("generated.rs", folder.path("link.rs")).unwrap();
     let metadata = || fs::metadata(folder.path("generated.rs")).unwrap();
     let old = metadata().ino();
@@ -405,7 +415,7 @@ fn only_a_file_that_changes_is_written_and_it_keeps_its_place_and_mode() {
     assert_ne!(metadata().ino(), old, "written in place, so that a reader may see half of it");
     let (written, inode) = (metadata().modified().unwrap(), metadata().ino());
     assert!(folder.path("link.rs").is_symlink());
-    assert_eq!((metadata().mode() & 0o777, folder.read("generated.rs").starts_with("//")), (0o600, true));
+    assert_eq!((metadata().mode() & 0o777, folder.read("generated.rs").starts_with("//")), (0o664, true));
 
     assert_eq!(run().assert(0, "").stderr, "");
     assert_eq!((metadata().modified().unwrap(), metadata().ino()), (written, inode));

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::time::Instant;
 
 use millpond::BufferPool;
-use millpond::frame::fields::{BufMut, Fields};
+use millpond::frame::fields::{BufMut, Fields, any_not_zero};
 use millpond::frame::{Message, MessageError, Rule};
 use millpond::schema::{FieldLayout, Layout, MessageDef, Options, Schema, Type, generate};
 use proptest::prelude::*;
@@ -377,6 +377,7 @@ fn a_list_of_large_elements_is_looked_at_where_it_lies() {
         let error = MessageError::Field { field: "array", offset: 0 };
         let array = Fields::of(&payload, payload.len())?.array::<[[bool; 1000]; 2000], 2>("array");
         assert!(array.is_err_and(|it| it == error), "2 is no bool");
+        assert_eq!(any_not_zero("list", &list), Ok(()));
         Ok::<(), MessageError>(())
     };
     std::thread::Builder::new().stack_size(65_536).spawn(look).unwrap().join().unwrap().unwrap();

@@ -1,7 +1,9 @@
 //! Contract files: whatever is read has consistent layouts and plans, and whatever is not is told why. The fuzzer and the
 //! replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`].
 
-use millpond::schema::{Diagnostics, Layout, MAX_MESSAGE_SIZE, MessageDef, Plan, Schema, Severity};
+use millpond::schema::{
+    Diagnostics, Layout, MAX_MESSAGE_SIZE, MessageDef, Options, Plan, Schema, Severity, generate,
+};
 
 /// Planning from traffic takes time in the square of the sizes.
 const MAX_PLANNED: usize = 64;
@@ -82,6 +84,11 @@ fn check_plans(schema: &Schema) {
             }
             assert!(plan.classes().iter().all(|class| (-1e-9..=1.0).contains(&class.waste())));
             assert!(plan.to_string().lines().count() > plan.classes().len());
+            if schema.messages().len() <= MAX_PLANNED {
+                let options = Options { layout, plan: Some(plan), ..Options::default() };
+                let code = generate(schema, &options);
+                assert_eq!(code.matches("::Message for ").count(), schema.messages().len());
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ use super::message::MessageError;
 
 #[cfg(feature = "messages")]
 pub use owned::{ArrayString, ArrayVec, list, text};
-pub use rules::{any_not_zero, max, max_length, min, min_length, not_empty, not_zero};
+pub use rules::{AllZero, any_not_zero, max, max_length, min, min_length, not_empty, not_zero};
 pub use wire::{Bytes, Wire, is_zero, saturating_u128};
 
 /// What looking at a message comes to.

@@ -9,7 +9,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet,
 /// Errors and warnings of one contract file, in its order; at most 50 of each.
 ///
 /// It displays as text, with [`to_string_colored`](Self::to_string_colored) in colours, in the manner of rustc.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     pub(super) file: String,
     pub(super) list: Vec<Diagnostic>,
@@ -47,7 +47,7 @@ impl Diagnostics {
         self.list.iter()
     }
 
-    /// How many there were beyond those that are shown.
+    /// How many there were beyond those that are shown. Misspelt keys are not looked for any more then.
     #[must_use]
     pub fn left_out(&self) -> usize {
         self.left_out
@@ -72,6 +72,13 @@ impl Diagnostics {
 impl fmt::Display for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.render(&Renderer::plain()))
+    }
+}
+
+/// As it displays: a `main` that returns it, a build script's for one, shows an error so.
+impl fmt::Debug for Diagnostics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

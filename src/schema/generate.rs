@@ -10,7 +10,7 @@ mod message;
 mod tests;
 mod text;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use self::text::{Code, array, comment};
 use super::layout::Layout;
@@ -79,6 +79,9 @@ impl Default for Options {
 ///
 /// println!("cargo::rerun-if-changed=contracts.yaml");
 /// let schema = Schema::parse("contracts.yaml", std::fs::read("contracts.yaml")?)?;
+/// for warning in schema.warnings().iter() {
+///     println!("cargo::warning={}", warning.message());
+/// }
 /// let code = generate(&schema, &Options::default());
 /// std::fs::write(format!("{}/messages.rs", std::env::var("OUT_DIR")?), code)?;
 /// # Ok(())
@@ -103,10 +106,13 @@ pub fn generate(schema: &Schema, options: &Options) -> String {
     let mut code = Code::default();
     head(&mut code, schema, options, &names);
     pool(&mut code, &plan, options);
+    let planned = plan.classes().iter();
+    let planned = planned.flat_map(|class| class.messages.iter().map(|message| (&*message.name, class.size)));
+    let classes: BTreeMap<&str, usize> = planned.collect();
     for (message, view) in schema.messages().iter().zip(&names.views) {
-        // What no class is for, the heap gives as it is asked for.
         let size = message.layout(options.layout).size;
-        let class = plan.class_of(&message.name).map_or(size, |class| class.size);
+        // What no class is for, the heap gives as it is asked for.
+        let class = classes.get(&*message.name).copied().filter(|&class| class >= size).unwrap_or(size);
         message::Writer::new(message, class, view, &names, options).write(&mut code);
     }
     code.text

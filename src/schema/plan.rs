@@ -76,7 +76,7 @@ impl Plan {
 
     /// The rule for when it is known how many there are of each message in some time: at most 8 classes of at least 128
     /// bytes that waste least on them, [as a running pool suggests them](BufferPoolStats::suggest), which share `byte_limit` by their
-    /// traffic. It is the pool's limit as well.
+    /// traffic, with 4096 buffers each at most. It is the pool's limit as well.
     ///
     /// A message of which there is none counts as one, so that it has a class. Takes time in the square of the number
     /// of different sizes.
@@ -225,16 +225,37 @@ fn within(
     if needed > byte_limit {
         return Err(PlanError::BudgetTooSmall { byte_limit, needed });
     }
-    // One buffer of each is set aside; what is left goes by weight.
-    let sum: f64 = weighted.iter().map(|&(size, weight)| size as f64 * weight).sum();
-    let factor = ((byte_limit - needed) as f64 / sum.max(1.0)).min(most);
-    let capacity = |weight: f64| {
-        let share = (weight * factor) as usize;
-        // The one that is set aside is within what was asked for.
-        let share = if most < f64::INFINITY { share.min((weight as usize).saturating_sub(1)) } else { share };
-        share.saturating_add(1).min(MAX_CAPACITY)
-    };
-    let classes = weighted.iter().map(|&(size, weight)| (size, capacity(weight)));
+    // One buffer of each is set aside, and what is left goes by weight. What a class cannot take goes to the others.
+    let mut capacities = vec![1_usize; weighted.len()];
+    let mut left = byte_limit - needed;
+    let mut open: Vec<usize> = (0..weighted.len()).collect();
+    while !open.is_empty() {
+        let of = |&index: &usize| weighted.get(index).copied().unwrap_or_default();
+        let sum: f64 = open.iter().map(of).map(|(size, weight)| size as f64 * weight).sum();
+        let factor = (left as f64 / sum.max(1.0)).min(most);
+        let share = |(_, weight): (usize, f64)| (weight * factor) as usize;
+        // Beside the one that is set aside; where there is a most, within the weight.
+        let room = |(_, weight): (usize, f64)| match most {
+            f64::INFINITY => MAX_CAPACITY - 1,
+            _ => (weight as usize).saturating_sub(1).min(MAX_CAPACITY - 1),
+        };
+        let (full, rest): (Vec<_>, Vec<_>) =
+            open.iter().partition(|index| share(of(index)) >= room(of(index)));
+        let (settled, is_last) = if full.is_empty() { (&rest, true) } else { (&full, false) };
+        for index in settled {
+            let class = of(index);
+            let share = share(class).min(room(class));
+            left = left.saturating_sub(share.saturating_mul(class.0));
+            if let Some(capacity) = capacities.get_mut(*index) {
+                *capacity += share;
+            }
+        }
+        if is_last {
+            break;
+        }
+        open = rest;
+    }
+    let classes = weighted.iter().map(|&(size, _)| size).zip(capacities);
     Ok(BufferPoolConfig::builder().classes(classes).byte_limit(byte_limit).build()?)
 }
 

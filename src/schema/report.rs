@@ -85,6 +85,16 @@ impl<'a> Report<'a> {
         }
     }
 
+    /// Whether another error will be shown: it need not be helpful if not.
+    pub(super) fn shows_errors(&self) -> bool {
+        self.errors.len() < MAX_SHOWN
+    }
+
+    /// Whether another warning will be shown: it need not be looked for if not.
+    pub(super) fn shows_warnings(&self) -> bool {
+        self.warnings.len() < MAX_SHOWN
+    }
+
     pub(super) fn has_errors(&self) -> bool {
         !self.errors.is_empty()
     }

@@ -37,7 +37,6 @@ pub(super) enum Spelled {
 pub(super) struct TypeError<'a> {
     pub(super) message: String,
     pub(super) range: Range<usize>,
-    pub(super) help: Option<String>,
     /// The word that is no type.
     pub(super) unknown: Option<&'a str>,
 }
@@ -50,6 +49,28 @@ pub(super) fn read(text: &str) -> Result<Spelled, TypeError<'_>> {
         None => Ok(spelled),
         Some(_) => Err(cursor.wrong("nothing more")),
     }
+}
+
+/// What a word that is no type may have been meant to be.
+pub(super) fn suggestion(word: &str) -> Option<String> {
+    let meant = match word {
+        "usize" => return Some("its width is the machine's; `u64` has one".to_owned()),
+        "isize" => return Some("its width is the machine's; `i64` has one".to_owned()),
+        "int8" => "i8",
+        "int16" => "i16",
+        "int32" | "int" => "i32",
+        "int64" | "long" => "i64",
+        "int128" => "i128",
+        "uint" => "u32",
+        "float" | "float32" => "f32",
+        "double" | "float64" => "f64",
+        "boolean" => "bool",
+        "byte" => "u8",
+        "bytes" => "Vec<u8>",
+        "str" | "text" => "String",
+        _ => nearest(word, NAMES.iter().copied())?,
+    };
+    Some(format!("did you mean `{meant}`?"))
 }
 
 struct Cursor<'a> {
@@ -83,7 +104,7 @@ impl<'a> Cursor<'a> {
     }
 
     fn error(&self, range: Range<usize>, message: String) -> TypeError<'a> {
-        TypeError { message, range, help: None, unknown: None }
+        TypeError { message, range, unknown: None }
     }
 
     fn word(&mut self) -> (&'a str, Range<usize>) {
@@ -177,13 +198,8 @@ impl<'a> Cursor<'a> {
             }
             "" => return Err(self.wrong("a name")),
             _ => {
-                let help = match word {
-                    "usize" => Some("its width is the machine's; `u64` has one".to_owned()),
-                    "isize" => Some("its width is the machine's; `i64` has one".to_owned()),
-                    _ => nearest(word, NAMES.iter().copied()).map(|name| format!("did you mean `{name}`?")),
-                };
                 let message = format!("unknown type {}", shown(word));
-                return Err(TypeError { message, range, help, unknown: Some(word) });
+                return Err(TypeError { message, range, unknown: Some(word) });
             }
         }))
     }

@@ -7,8 +7,8 @@ use ::millpond::frame::fields as fields_;
 
 /// SHA-256 of the contract file's text: what the two ends of a handshake must have in common.
 pub const SCHEMA_DIGEST: [u8; 32] = [
-    0x6b, 0xd8, 0x7d, 0x67, 0x96, 0x8a, 0xf6, 0x07, 0xfd, 0xfd, 0x25, 0x5b, 0x77, 0xa0, 0xb7, 0xe3,
-    0xe1, 0x4c, 0x07, 0x6f, 0xf6, 0x34, 0x9d, 0x18, 0xae, 0xb9, 0x19, 0xf1, 0x7b, 0xb0, 0x65, 0xb5,
+    0x5e, 0xf4, 0x99, 0xff, 0x62, 0x94, 0x91, 0xfd, 0x92, 0xa4, 0x96, 0x23, 0x0c, 0xed, 0xe2, 0x90,
+    0x27, 0x45, 0x1f, 0x80, 0x85, 0x67, 0xa3, 0x9b, 0x78, 0xe3, 0xea, 0x2a, 0x6d, 0xbe, 0x43, 0x1e,
 ];
 
 /// The pool of these messages; sizes are in bytes.
@@ -30,7 +30,8 @@ pub const SCHEMA_DIGEST: [u8; 32] = [
 ///        256       256         65536   34.4%  Rules 168
 ///        512       128         65536   32.4%  Lists 346
 ///      32774         2         65548    8.2%  AMessageWhoseNameIsAsLongAsAnyIs 30080
-///     131078         1        131078   40.2%  Large 78348
+///     131078         1        131078   42.6%  Large 78348
+///                                               GPS 72000
 ///                             393234  in all
 /// ```
 #[must_use]
@@ -1008,10 +1009,10 @@ impl frame_::Message for Large {
         fields_::max_length("values", self.values.len(), 20)?;
         fields_::min_length("image", self.image.len(), 64)?;
         fields_::max_length("image", self.image.len(), 64)?;
-        fields_::any_not_zero("image", self.image.iter().copied())?;
+        fields_::any_not_zero("image", &self.image[..])?;
         fields_::min_length("samples", self.samples.len(), 100)?;
         fields_::max_length("samples", self.samples.len(), 100)?;
-        fields_::any_not_zero("samples", self.samples.iter().copied())?;
+        fields_::any_not_zero("samples", &self.samples[..])?;
         fields_::max_length("flags", self.flags.len(), 3)?;
         if !self.flags.is_empty() {
             fields_::min_length("flags", self.flags.len(), 2)?;
@@ -1050,8 +1051,8 @@ impl frame_::Message for Large {
         };
         fields_::not_empty("text", view.text.len())?;
         fields_::max_length("keys", view.keys.len(), 90)?;
-        fields_::any_not_zero("image", view.image.iter().copied())?;
-        fields_::any_not_zero("samples", view.samples)?;
+        fields_::any_not_zero("image", &view.image[..])?;
+        fields_::any_not_zero("samples", &view.samples)?;
         if !view.flags.is_empty() {
             fields_::min_length("flags", view.flags.len(), 2)?;
         }
@@ -1168,6 +1169,64 @@ impl ::core::convert::From<AMessageWhoseNameIsAsLongAsAnyIsView<'_>>
             one_more_whose_name_is_as_long: fields_::list(view.one_more_whose_name_is_as_long),
             a_list_of_medium_name: fields_::list(view.a_list_of_medium_name),
             a_text_of_medium_name: fields_::text(view.a_text_of_medium_name),
+        }
+    }
+}
+
+/// Bytes of a `GPS`'s payload.
+pub const GPS_MAX_SIZE: usize = 72000;
+
+/// Bytes of the buffers that a `GPS` takes.
+pub const GPS_BUFFER_CLASS: usize = 131078;
+
+/// Text, lists and long arrays are on the heap, and are what is encoded as far as they fit.
+#[derive(Debug, Clone, PartialEq)]
+// No serde: an array of more than 32 elements.
+#[allow(clippy::upper_case_acronyms, reason = "the contract's name")]
+pub struct GPS {
+    /// `[[u64; 3000]; 3]` at byte 0; `not_zero`.
+    pub grid: fields_::HeapVec<[u64; 3000]>,
+}
+
+/// A `GPS` in its payload.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[allow(clippy::upper_case_acronyms, reason = "the contract's name")]
+pub struct GPSView<'a> {
+    /// `[[u64; 3000]; 3]`.
+    pub grid: fields_::List<'a, [u64; 3000]>,
+}
+
+impl frame_::Message for GPS {
+    const TYPE_ID: u16 = 20;
+    const TOPIC: &'static str = "corners";
+    const MAX_SIZE: usize = GPS_MAX_SIZE;
+    type View<'a> = GPSView<'a>;
+
+    fn validate(&self) -> fields_::Result<()> {
+        fields_::min_length("grid", self.grid.len(), 3)?;
+        fields_::max_length("grid", self.grid.len(), 3)?;
+        fields_::any_not_zero("grid", &self.grid[..])?;
+        Ok(())
+    }
+
+    fn encode(&self, out: &mut impl fields_::BufMut) {
+        fields_::put_array::<_, 3>(out, &self.grid);
+    }
+
+    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
+        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+        let view = GPSView {
+            grid: cursor.array::<_, 3>("grid")?,
+        };
+        fields_::any_not_zero("grid", &view.grid)?;
+        Ok(view)
+    }
+}
+
+impl ::core::convert::From<GPSView<'_>> for GPS {
+    fn from(view: GPSView<'_>) -> Self {
+        Self {
+            grid: view.grid.iter().collect(),
         }
     }
 }

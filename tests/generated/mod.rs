@@ -67,7 +67,7 @@ macro_rules! generated {
 generated! {
     corners corners_packed "corners.rs" "corners_packed.rs":
         Numbers Lists Rules Option OptionView Message Result frame fields Ok From core snake_case Large
-        AMessageWhoseNameIsAsLongAsAnyIs Self_;
+        AMessageWhoseNameIsAsLongAsAnyIs GPS Self_;
     defi defi_packed "defi.rs" "defi_packed.rs": InstrumentMeta PoolStateUpdate ArbitrageSignal;
     examples examples_packed "examples.rs" "examples_packed.rs": TextMessage CounterUpdate BatchOperation;
     examples_list examples_list_packed "examples_list.rs" "examples_list_packed.rs":

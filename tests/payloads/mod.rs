@@ -20,7 +20,15 @@ fn fill(field: &FieldDef, bytes: &mut [u8], random: &mut impl Iterator<Item = u8
             let len = length(field, *slots, random);
             let mut text = String::new();
             while text.len() < len {
-                let c = char::from_u32(random.next().unwrap().into()).unwrap();
+                // Of one to four bytes.
+                let byte = u32::from(random.next().unwrap());
+                let c = match byte {
+                    0..0x80 => byte,
+                    0x80..0xC0 => byte << 3,
+                    0xC0..0xE0 => byte << 7,
+                    _ => 0x1F600 + byte,
+                };
+                let c = char::from_u32(c).unwrap();
                 let fits = text.len() + c.len_utf8() <= len;
                 text.push(if fits { c } else { 'x' });
             }
@@ -34,16 +42,20 @@ fn fill(field: &FieldDef, bytes: &mut [u8], random: &mut impl Iterator<Item = u8
         }
         ty => {
             values(ty, bytes, random);
-            if let (Some(Bound::Integer(least)), most) = (rules.min, rules.max) {
-                let most = if let Some(Bound::Integer(most)) = most { most } else { least };
+            let integer = |bound| if let Some(Bound::Integer(bound)) = bound { Some(bound) } else { None };
+            if let Some(one) = integer(rules.min).or(integer(rules.max)) {
+                let least = integer(rules.min).unwrap_or(one.min(0));
+                let most = integer(rules.max).unwrap_or(one);
                 let value = least + i128::from(bytes[0]) % (most - least + 1);
                 let value = if value == 0 { most } else { value }.to_le_bytes();
                 bytes.fill(0);
                 let len = bytes.len().min(16);
                 bytes[..len].copy_from_slice(&value[..len]);
             }
-            if let Some(Bound::Float(least)) = rules.min {
-                let value = least + f64::from(bytes[0]) / 1024.0;
+            let float = |bound| if let Some(Bound::Float(bound)) = bound { Some(bound) } else { None };
+            if let Some(one) = float(rules.min).or(float(rules.max)) {
+                let least = float(rules.min).unwrap_or(one - 1.0);
+                let value = (least + f64::from(bytes[0]) / 1024.0).min(float(rules.max).unwrap_or(f64::MAX));
                 match ty {
                     Type::F32 => bytes.copy_from_slice(&(value as f32).to_le_bytes()),
                     _ => bytes.copy_from_slice(&value.to_le_bytes()),

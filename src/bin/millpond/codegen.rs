@@ -212,9 +212,14 @@ fn explanation(args: &CodegenArgs, schema: &Schema, layout: Layout, plan: &Plan)
     lines.join("\n")
 }
 
-/// Without what a terminal takes for commands, and XML does not take.
+/// Without what a terminal takes for commands, what turns the direction of text, and what XML does not take.
 fn printable(text: &str) -> String {
-    text.replace(|c: char| c.is_control() || matches!(c, '\u{fffe}' | '\u{ffff}'), "\u{fffd}")
+    let hidden = |c: char| {
+        c.is_control()
+            || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+            || matches!(c, '\u{fffe}' | '\u{ffff}')
+    };
+    text.replace(hidden, "\u{fffd}")
 }
 
 fn to_stdout(text: &str) -> io::Result<()> {
@@ -315,13 +320,14 @@ fn argument(path: &Path) -> String {
 /// In one step, so that nobody reads half a file; to where a link leads.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
-    // As of any new file, less the umask.
-    let permissions =
-        fs::metadata(&path).map_or(Permissions::from_mode(0o666), |metadata| metadata.permissions());
+    let before = fs::metadata(&path).map(|metadata| metadata.permissions());
     let mut file = tempfile::Builder::new()
         .prefix(".millpond-")
-        .permissions(permissions)
+        .permissions(Permissions::from_mode(0o666)) // of any new file, less the umask
         .tempfile_in(folder_of(&path))?;
+    if let Ok(permissions) = before {
+        file.as_file().set_permissions(permissions)?;
+    }
     file.write_all(text.as_bytes())?;
     file.persist(path)?;
     Ok(())

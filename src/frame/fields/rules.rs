@@ -1,6 +1,6 @@
 //! What contracts ask of values, by the contracts' names. Each is [`MessageError::Rule`] if it does not hold.
 
-use super::{Result, Wire};
+use super::{List, Result, Wire, are_zero};
 use crate::frame::message::{MessageError, Rule};
 
 /// Text or a list of `len` bytes or elements is not empty.
@@ -28,8 +28,26 @@ pub fn not_zero<T: Wire>(field: &'static str, value: &T) -> Result<()> {
 /// # Errors
 ///
 /// [`Rule::NotZero`].
-pub fn any_not_zero<T: Wire>(field: &'static str, values: impl IntoIterator<Item = T>) -> Result<()> {
-    check(field, Rule::NotZero, values.into_iter().any(|value| !value.is_zero()))
+pub fn any_not_zero<V: AllZero + ?Sized>(field: &'static str, values: &V) -> Result<()> {
+    check(field, Rule::NotZero, !values.all_zero())
+}
+
+/// Values where they lie, however large one is.
+pub trait AllZero {
+    /// Whether all of their bytes are zero.
+    fn all_zero(&self) -> bool;
+}
+
+impl<T: Wire> AllZero for [T] {
+    fn all_zero(&self) -> bool {
+        self.iter().all(T::is_zero)
+    }
+}
+
+impl<T: Wire> AllZero for List<'_, T> {
+    fn all_zero(&self) -> bool {
+        are_zero(self.bytes)
+    }
 }
 
 /// Text or a list of `len` bytes or elements has at least so many.

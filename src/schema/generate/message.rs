@@ -139,6 +139,9 @@ impl<'s> Writer<'s> {
         if with_fields && self.message.fields.iter().any(|field| !is_snake(field.name.trim_matches('_'))) {
             lints.push("non_snake_case");
         }
+        if name.len() > 2 && name.chars().all(|c| c.is_ascii_uppercase()) {
+            lints.push("clippy::upper_case_acronyms");
+        }
         for lint in lints {
             code.line(0, &format!("#[allow({lint}, reason = \"the contract's name\")]"));
         }
@@ -309,8 +312,8 @@ impl<'s> Writer<'s> {
             let (rule, values) = match form {
                 Form::Value => ("not_zero", format!("&{place}")),
                 Form::Bytes => ("not_zero", format!("{}{place}", reference(value))),
-                Form::HeapArray if value == "view" => ("any_not_zero", place.clone()),
-                _ => ("any_not_zero", format!("{place}.iter().copied()")),
+                Form::HeapArray if value == "view" => ("any_not_zero", format!("&{place}")),
+                _ => ("any_not_zero", format!("&{place}[..]")),
             };
             check(rule, &values, String::new(), false);
         }

@@ -94,6 +94,26 @@ fn traffic_decides_on_sizes_and_shares() {
     assert!(plan.to_string().contains("CounterUpdate 16 x 1000"));
 }
 
+/// A class that is full leaves its share to the others.
+#[test]
+fn no_budget_is_left_while_a_class_has_room() {
+    let contracts = of_sizes(&[64, 16_384, 1024]);
+    let count = |name: &str| if name == "M0" { 1_000_000 } else { 100 };
+    let plan = |limit| {
+        let plan = Plan::of_traffic(&contracts, Layout::Packed, limit, |message| count(&message.name));
+        plan.unwrap().config().clone()
+    };
+    for limit in [8 << 20, 64 << 20] {
+        let planned = plan(limit);
+        assert_eq!(planned.classes()[0], (128, 4096));
+        assert!(
+            planned.max_idle_bytes() > limit - 17_414 && planned.max_idle_bytes() <= limit,
+            "{planned:?}"
+        );
+    }
+    assert_eq!(plan(1 << 30).classes(), [(128, 4096), (1024, 4096), (16_390, 4096)]);
+}
+
 #[test]
 fn what_does_not_fit_the_budget_is_an_error() {
     let plan = |budget| Plan::of_traffic(&schema("examples"), Layout::ReprC, budget, |_| 1);

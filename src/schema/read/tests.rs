@@ -152,6 +152,7 @@ const WRONG_FIELDS: &[(&str, &str, &str)] = &[
     ("string", "", "5:24 M.f: unknown type `string` (did you mean `String`?)⏎"),
     ("usize", "", "5:24 M.f: unknown type `usize` (its width is the machine's; `u64` has one)⏎"),
     ("Strnig", "", "5:24 M.f: unknown type `Strnig` (did you mean `String`?)⏎"),
+    ("int32", "", "5:24 M.f: unknown type `int32` (did you mean `i32`?)⏎"),
     ("complex", "", "5:24 M.f: unknown type `complex`⏎"),
     ("M", "", "5:24 M.f: unknown type `M` (a message cannot contain itself)⏎"),
     ("''", "", "5:24 M.f: `type` is empty⏎"),
@@ -296,6 +297,7 @@ warning: Logout.reason: `max_lenght` is not checked
    |
    = help: did you mean `max_length`?";
     assert_eq!(bad(text).to_string(), expected);
+    assert_eq!(format!("{:?}", bad(text)), expected, "what a main shows that returns it");
     let colored = bad(text).to_string_colored();
     assert!(colored.contains("\u{1b}[") && colored.contains("player_id"), "{colored}");
 }

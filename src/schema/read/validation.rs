@@ -9,19 +9,25 @@ use super::{RawField, default_slots};
 
 const KEYS: &[&str] = &["not_empty", "not_zero", "min_length", "max_length", "min", "max"];
 
-/// What others call ours, beyond what a misspelling is.
+/// Ours, and what others call them beyond a misspelling, without underscores.
 const OTHERS: &[(&str, &str)] = &[
     ("length", "max_length"),
-    ("max_items", "max_length"),
-    ("max_len", "max_length"),
-    ("max_size", "max_length"),
-    ("max_value", "max"),
+    ("max", "max"),
     ("maximum", "max"),
-    ("min_items", "min_length"),
-    ("min_len", "min_length"),
-    ("min_size", "min_length"),
-    ("min_value", "min"),
+    ("maxitems", "max_length"),
+    ("maxlen", "max_length"),
+    ("maxlength", "max_length"),
+    ("maxsize", "max_length"),
+    ("maxvalue", "max"),
+    ("min", "min"),
     ("minimum", "min"),
+    ("minitems", "min_length"),
+    ("minlen", "min_length"),
+    ("minlength", "min_length"),
+    ("minsize", "min_length"),
+    ("minvalue", "min"),
+    ("notempty", "not_empty"),
+    ("notzero", "not_zero"),
 ];
 
 /// The type with its bound, and what its values must hold; `None` if something of it is wrong.
@@ -140,7 +146,9 @@ impl Checks<'_> {
             "min" => self.validation.min = Some(self.bound(report, key_span, value, &what)?),
             "max" => self.validation.max = Some(self.bound(report, key_span, value, &what)?),
             _ => {
-                if let Some(meant) = meant(key) {
+                if report.shows_warnings()
+                    && let Some(meant) = meant(key)
+                {
                     let draft = Draft::new(key_span, format!("{}: {} is not checked", self.who, shown(key)));
                     report.warning(draft.help(Some(format!("did you mean `{meant}`?"))));
                 }
@@ -213,16 +221,10 @@ fn only_zero(spelled: &Spelled, validation: &Validation) -> bool {
 
 /// Which of ours a key was to be: `maxItems`, for one.
 fn meant(key: &str) -> Option<&'static str> {
-    let letters = |key: &'_ str| -> Vec<u8> {
-        key.bytes()
-            .filter(|byte| !matches!(byte, b'_' | b'-'))
-            .map(|byte| byte.to_ascii_lowercase())
-            .collect()
-    };
-    let wanted = letters(key);
-    let mut ours = KEYS.iter().map(|&ours| (ours, ours)).chain(OTHERS.iter().copied());
-    let other = ours.find(|(other, _)| other.len() >= wanted.len() && letters(other) == wanted);
-    other.map(|(_, ours)| ours).or_else(|| nearest(key, KEYS.iter().copied()))
+    let letters = key.bytes().filter(|byte| !matches!(byte, b'_' | b'-'));
+    let letters: Vec<u8> = letters.map(|byte| byte.to_ascii_lowercase()).collect();
+    let other = OTHERS.iter().find(|(other, _)| other.as_bytes() == letters);
+    other.map(|&(_, ours)| ours).or_else(|| nearest(key, KEYS.iter().copied()))
 }
 
 fn float(node: &Node<'_>) -> Option<f64> {
