@@ -339,7 +339,7 @@ fn the_pool_may_be_planned_by_traffic() {
     let code = folder.read("generated.rs");
     for part in [
         "--traffic 'TextMessage=10,CounterUpdate=1000' --byte-limit 100000\n",
-        "let classes = [(128, 757), (224, 1), (312, 8)];\n",
+        "let classes = [(128, 757), (224, 2), (312, 8)];\n",
         "builder.classes(classes).byte_limit(100000);\n",
         "pub const TEXT_MESSAGE_BUFFER_CLASS: usize = 312;\n",
     ] {

@@ -225,37 +225,21 @@ fn within(
     if needed > byte_limit {
         return Err(PlanError::BudgetTooSmall { byte_limit, needed });
     }
-    // One buffer of each is set aside, and what is left goes by weight. What a class cannot take goes to the others.
-    let mut capacities = vec![1_usize; weighted.len()];
+    // One buffer of each is set aside, and what is left goes by weight: the heaviest first, so that what it has no
+    // room for is the others'.
     let mut left = byte_limit - needed;
-    let mut open: Vec<usize> = (0..weighted.len()).collect();
-    while !open.is_empty() {
-        let of = |&index: &usize| weighted.get(index).copied().unwrap_or_default();
-        let sum: f64 = open.iter().map(of).map(|(size, weight)| size as f64 * weight).sum();
-        let factor = (left as f64 / sum.max(1.0)).min(most);
-        let share = |(_, weight): (usize, f64)| (weight * factor) as usize;
-        // Beside the one that is set aside; where there is a most, within the weight.
-        let room = |(_, weight): (usize, f64)| match most {
-            f64::INFINITY => MAX_CAPACITY - 1,
-            _ => (weight as usize).saturating_sub(1).min(MAX_CAPACITY - 1),
-        };
-        let (full, rest): (Vec<_>, Vec<_>) =
-            open.iter().partition(|index| share(of(index)) >= room(of(index)));
-        let (settled, is_last) = if full.is_empty() { (&rest, true) } else { (&full, false) };
-        for index in settled {
-            let class = of(index);
-            let share = share(class).min(room(class));
-            left = left.saturating_sub(share.saturating_mul(class.0));
-            if let Some(capacity) = capacities.get_mut(*index) {
-                *capacity += share;
-            }
-        }
-        if is_last {
-            break;
-        }
-        open = rest;
-    }
-    let classes = weighted.iter().map(|&(size, _)| size).zip(capacities);
+    let mut open: f64 = weighted.iter().map(|&(size, weight)| size as f64 * weight).sum();
+    weighted.sort_by(|(_, one), (_, other)| other.total_cmp(one));
+    let classes = weighted.into_iter().map(|(size, weight)| {
+        let factor = (left as f64 / open.max(1.0)).min(most);
+        // The one that is set aside is within what was asked for.
+        let asked = if most < f64::INFINITY { weight as usize } else { MAX_CAPACITY };
+        let room = asked.min(MAX_CAPACITY).saturating_sub(1);
+        let share = ((weight * factor) as usize).min(room).min(left / size);
+        left -= share * size;
+        open -= size as f64 * weight;
+        (size, share + 1)
+    });
     Ok(BufferPoolConfig::builder().classes(classes).byte_limit(byte_limit).build()?)
 }
 

@@ -86,8 +86,8 @@ fn traffic_decides_on_sizes_and_shares() {
     let plan = Plan::of_traffic(&schema("examples"), Layout::ReprC, 100_000, |message| count(&message.name))
         .unwrap();
     // Three sizes are three classes, none below 128 bytes; one buffer each is set aside, 664 bytes, and the rest
-    // is 99336 / (128 x 1000 + 224 + 312 x 10) = 0.756 buffers a message.
-    assert_eq!(plan.config().classes(), [(128, 757), (224, 1), (312, 8)]);
+    // is 99336 / (128 x 1000 + 224 + 312 x 10) = 0.756 buffers a message, and one that rounding has left.
+    assert_eq!(plan.config().classes(), [(128, 757), (224, 2), (312, 8)]);
     assert_eq!(plan.config().byte_limit(), 100_000);
     assert!(plan.config().max_idle_bytes() <= 100_000);
     assert!(plan.classes()[1..].iter().all(|class| class.waste().abs() < 1e-9));
@@ -135,7 +135,7 @@ fn a_pool_that_ran_tells_what_it_needs() {
     assert_eq!(suggested, [(312, 20), (700, 481)]);
     assert_eq!(plan(1 << 20).unwrap().config().classes(), [(128, 1), (224, 1), (312, 20), (700, 479)]);
     let tight = plan(100_000).unwrap();
-    assert_eq!(tight.config().classes(), [(128, 1), (224, 1), (312, 6), (700, 139)]);
+    assert_eq!(tight.config().classes(), [(128, 1), (224, 1), (312, 7), (700, 139)]);
     assert!(tight.config().max_idle_bytes() <= 100_000);
     assert_eq!(tight.class_of("TextMessage").map(|class| class.size), Some(312));
     let silent = BufferPoolStats::default();
