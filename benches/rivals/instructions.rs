@@ -9,6 +9,8 @@
 //! Instructions are not time: a locked one counts as any other, and so does one that waits for memory.
 
 mod contestants;
+#[path = "messages/samples.rs"]
+mod samples;
 
 use std::alloc::System;
 use std::cell::RefCell;
@@ -22,9 +24,12 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use contestants::{KIB, acquire as by, pool, route};
 use futures_util::StreamExt;
-use millpond::frame::{Assembler, Reading, Tlv, tlv};
+use millpond::frame::{Assembler, Message, Reading, Tlv, tlv};
 use millpond::transport::{FrameReader, WriteQueue};
+use millpond::{BufferPool, PooledBuffer};
 use mimalloc::MiMalloc;
+use samples::defi::PoolStateUpdate;
+use samples::examples::TextMessage;
 use tikv_jemallocator::Jemalloc;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::codec::{Decoder, Encoder, FramedRead, LengthDelimitedCodec};
@@ -68,6 +73,12 @@ fn operations() -> Vec<Operation> {
         ("200 frozen in flight, 16 KiB, each, millpond", in_flight(route::freeze(16 * KIB))),
         ("200 frozen in flight, 16 KiB, each, BytesMut", in_flight(route::bytes_mut(16 * KIB))),
         ("64 out at once, 1 KiB, each, millpond", many_out(KIB)),
+        operation(
+            "PoolStateUpdate encoded + into_shared + drop, encode_pooled",
+            encoded(Message::encode_pooled),
+        ),
+        operation("PoolStateUpdate encoded + into_shared + drop, as_buf_mut", encoded(by_as_buf_mut)),
+        operation("TextMessage of 18 B of text viewed", viewed()),
         operation("a frame of 16 B read, a buffer a frame", frames_read(Reading::OneBufferAFrame)),
         operation("a frame of 16 B read, batched", frames_read(Reading::batched())),
         operation(
@@ -178,6 +189,26 @@ fn growing() -> impl Fn() {
     }
 }
 
+fn encoded(encode: fn(&PoolStateUpdate, &BufferPool) -> PooledBuffer) -> impl Fn() {
+    let (pool, message) = (pool(), samples::update());
+    move || {
+        black_box(&mut encode(black_box(&message), &pool).into_shared());
+    }
+}
+
+fn by_as_buf_mut(message: &PoolStateUpdate, pool: &BufferPool) -> PooledBuffer {
+    let mut payload = pool.acquire(PoolStateUpdate::MAX_SIZE);
+    message.encode(&mut payload.as_buf_mut());
+    payload
+}
+
+fn viewed() -> impl Fn() {
+    let payload = samples::text("alice", "Hello, World!").encode_pooled(&pool());
+    move || {
+        let _ = black_box(TextMessage::view(black_box(&payload)));
+    }
+}
+
 const FRAME: [u8; 16] = [7; 16];
 /// That fill 64 KiB, all but a little.
 const FRAMES: usize = 2900;
@@ -188,7 +219,7 @@ fn frames_read(reading: Reading) -> impl Fn() {
     let mut wire = Vec::new();
     (0..FRAMES).for_each(|_| tlv::encode(1, &FRAME, &mut wire).expect("a vector grows"));
     // As a reader that is filled learns it.
-    frames.borrow_mut().learn(1, 1);
+    frames.borrow_mut().learn(64 * KIB, 64 * KIB);
     move || {
         let mut frames = frames.borrow_mut();
         loop {

@@ -71,8 +71,9 @@ pub trait Message {
     ///
     /// If [`encode`](Self::encode) writes more than it should, and the buffer has no room for it.
     fn encode_pooled(&self, pool: &BufferPool) -> PooledBuffer {
-        /// Fields go into a slice two or three times as fast as into what grows; but the slice has to be there first,
-        /// as zeros, which take longer than that saves from about here on.
+        /// Into a slice fields go in a quarter of the instructions of what grows (`cargo bench -p rivals
+        /// --bench instructions`); but it has to be there first, as zeros:
+        /// in front of a long payload a pass over all of it.
         const MAX_SLICE: usize = 2048;
         let len = self.encoded_len();
         let mut payload = pool.acquire(len);

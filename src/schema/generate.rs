@@ -10,6 +10,7 @@ mod message;
 mod tests;
 mod text;
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use self::text::{Code, array, comment};
@@ -97,11 +98,11 @@ impl Default for Options {
 /// ```
 #[must_use]
 pub fn generate(schema: &Schema, options: &Options) -> String {
-    let plan = options.plan.clone().map_or_else(|| Plan::of_schema(schema, options.layout), Ok);
-    let plan = match plan {
-        Ok(plan) => plan,
+    let by_messages = || match Plan::of_schema(schema, options.layout) {
+        Ok(plan) => Cow::Owned(plan),
         Err(error) => unreachable!("every schema has a plan: {error}"),
     };
+    let plan = options.plan.as_ref().map_or_else(by_messages, Cow::Borrowed);
     let names = Names::of(schema);
     let mut code = Code::default();
     head(&mut code, schema, options, &names);

@@ -2,15 +2,15 @@
 
 use std::fmt::Write as _;
 
-/// The numbers of a file, one after the other: splitmix64.
-struct Numbers(u64);
+use proptest::prelude::RngExt;
+use proptest::test_runner::{RngAlgorithm, TestRng};
+
+/// The numbers of a file, one after the other.
+struct Numbers(TestRng);
 
 impl Numbers {
     fn below(&mut self, end: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        (mixed ^ (mixed >> 31)) % end
+        self.0.random_range(0..end)
     }
 
     fn one_in(&mut self, chances: u64) -> bool {
@@ -140,7 +140,8 @@ fn field(numbers: &mut Numbers) -> (String, Vec<String>) {
 }
 
 pub(crate) fn of(seed: u64) -> String {
-    let mut numbers = Numbers(seed);
+    let seed = [seed.to_le_bytes(), [7; 8]].concat();
+    let mut numbers = Numbers(TestRng::from_seed(RngAlgorithm::XorShift, &seed));
     let mut text = "messages:\n".to_owned();
     let mut messages = Vec::new();
     for id in 0..=numbers.below(40) {

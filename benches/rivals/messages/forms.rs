@@ -17,12 +17,11 @@ pub(crate) trait Form<M: Subject>: 'static {
     /// Writes it to the front of `out`, and says how many bytes it took.
     fn write(&self, out: &mut [u8]) -> usize;
 
-    /// Writes it into a buffer of the pool: a slice of it, as ours is the form that takes most bytes.
-    fn write_pooled(&self, pool: &BufferPool) -> PooledBuffer {
-        let mut out = pool.acquire(M::MAX_SIZE);
-        out.resize(M::MAX_SIZE, 0);
-        let bytes = self.write(&mut out);
-        out.truncate(bytes);
+    /// Writes it into a buffer of the pool: as much of it as the message takes, which a slice that is used again tells.
+    fn write_pooled(&self, pool: &BufferPool, scratch: &mut [u8]) -> PooledBuffer {
+        let bytes = self.write(scratch);
+        let mut out = pool.acquire(bytes);
+        out.extend_from_slice(&scratch[..bytes]);
         out
     }
 
@@ -36,7 +35,7 @@ impl<M: Subject> Form<M> for &'static M {
         self.encoded_len()
     }
 
-    fn write_pooled(&self, pool: &BufferPool) -> PooledBuffer {
+    fn write_pooled(&self, pool: &BufferPool, _: &mut [u8]) -> PooledBuffer {
         self.encode_pooled(pool)
     }
 
@@ -97,7 +96,7 @@ impl<M: Subject> Form<M> for Zerocopy<M::Fixed> {
         size_of::<M::Fixed>()
     }
 
-    fn write_pooled(&self, pool: &BufferPool) -> PooledBuffer {
+    fn write_pooled(&self, pool: &BufferPool, _: &mut [u8]) -> PooledBuffer {
         let mut out = pool.acquire(size_of::<M::Fixed>());
         out.extend_from_slice(self.0.as_bytes());
         out

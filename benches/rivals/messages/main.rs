@@ -7,7 +7,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `subject` | the messages, and what the rivals have in their place |
+//! | `samples`, `subject` | the messages, and what the rivals have in their place |
 //! | `forms` | who writes and reads them, and how |
 //! | `race` | all forms of a message, in turn |
 //! | `report`, `../contest`, `../outcome`, `../bars`, `../section` | rounds, Markdown and SVG |
@@ -22,6 +22,7 @@ mod forms;
 mod outcome;
 mod race;
 mod report;
+mod samples;
 #[path = "../section.rs"]
 mod section;
 mod subject;
@@ -31,17 +32,7 @@ use std::process::ExitCode;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
-use defi::PoolStateUpdate;
-use examples::TextMessage;
-
-#[expect(dead_code, unreachable_pub, reason = "all of the contracts is generated; this takes what it needs")]
-mod defi {
-    include!("../../../tests/generated/defi.rs");
-}
-#[expect(dead_code, unreachable_pub, reason = "all of the contracts is generated; this takes what it needs")]
-mod examples {
-    include!("../../../tests/generated/examples.rs");
-}
+use samples::{text, update};
 
 #[global_allocator]
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
@@ -81,26 +72,4 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
-}
-
-fn text(sender: &str, content: &str) -> TextMessage {
-    let fits = "it fits its slots";
-    TextMessage {
-        sender: sender.try_into().expect(fits),
-        content: content.try_into().expect(fits),
-        timestamp: 1_762_128_000,
-    }
-}
-
-fn update() -> PoolStateUpdate {
-    PoolStateUpdate {
-        pool_address: [0x45; 20],
-        venue_id: 2,
-        reserve0: [3; 32],
-        reserve1: [4; 32],
-        liquidity: [5; 32],
-        sqrt_price_x96: [6; 32],
-        tick: -200_123,
-        block_number: 78_500_000,
-    }
 }

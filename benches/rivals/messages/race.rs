@@ -9,9 +9,9 @@ use rkyv::util::AlignedVec;
 
 use crate::ALLOCATOR;
 use crate::contest::{Contestant, SLICE, contest};
-use crate::examples::create_buffer_pool_config;
 use crate::forms::{Bincode, Form, Postcard, Rkyv, Zerocopy};
 use crate::outcome::{Role, Row};
+use crate::samples::examples::create_buffer_pool_config;
 use crate::subject::Subject;
 
 /// What is measured of a message.
@@ -64,7 +64,8 @@ impl<M: Subject> LineUp<M> {
         let bytes = form.write(&mut slice);
         let mut payload = AlignedVec::<16>::new();
         payload.extend_from_slice(&slice[..bytes]);
-        assert_eq!(form.write_pooled(&pool)[..], payload[..], "{name}");
+        let mut scratch = slice.clone();
+        assert_eq!(form.write_pooled(&pool, &mut scratch)[..], payload[..], "{name}");
         assert!(form.look(&payload, |view| M::from(view) == *self.message), "{name} alters the message");
 
         let (to_slice, to_pool) = (Rc::clone(&form), Rc::clone(&form));
@@ -73,7 +74,7 @@ impl<M: Subject> LineUp<M> {
             black_box(&slice[..bytes]);
         };
         let pooled = move || {
-            black_box(black_box(&*to_pool).write_pooled(&pool).into_shared());
+            black_box(black_box(&*to_pool).write_pooled(&pool, &mut scratch).into_shared());
         };
         self.add(0, bytes, Contestant::new(role, name, reused));
         self.add(1, bytes, Contestant::new(role, name, pooled));

@@ -17,8 +17,8 @@ use rkyv::with::{Inline, InlineAsBox};
 use zerocopy::little_endian::{I32, U16, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-use crate::defi::{PoolStateUpdate, PoolStateUpdateView};
-use crate::examples::{TextMessage, TextMessageView};
+use crate::samples::defi::{PoolStateUpdate, PoolStateUpdateView};
+use crate::samples::examples::{TextMessage, TextMessageView};
 
 pub(crate) trait Subject:
     Message + Debug + PartialEq + for<'a> From<Self::View<'a>> + 'static
