@@ -217,6 +217,7 @@ fn a_file_that_cannot_be_read_or_written_is_named() {
         assert!(folder.path("dangling").is_symlink());
         fs::remove_file(folder.path("dangling")).unwrap();
     }
+    folder.run(&["-o", "no/x.rs", "--plot", "nor/y.svg"]).assert(1, "cannot write no/x.rs: No such file");
     assert_eq!(folder.files(), ["contracts.yaml"]);
 }
 
@@ -333,13 +334,13 @@ fn the_pool_may_be_planned_by_traffic() {
     let traffic = ["--traffic", "TextMessage=10,CounterUpdate=1000", "--byte-limit", "100kB"];
     let explained = folder.run(&[&traffic[..], &["--explain", "-o", "generated.rs"]].concat()).assert(0, "");
     assert!(
-        explained.stdout.contains("128       757         96896   87.5%  CounterUpdate 16 x 1000"),
+        explained.stdout.contains("128       760         97280   87.5%  CounterUpdate 16 x 1000"),
         "{explained:?}"
     );
     let code = folder.read("generated.rs");
     for part in [
         "--traffic 'TextMessage=10,CounterUpdate=1000' --byte-limit 100000\n",
-        "let classes = [(128, 757), (224, 2), (312, 8)];\n",
+        "let classes = [(128, 760), (224, 1), (312, 8)];\n",
         "builder.classes(classes).byte_limit(100000);\n",
         "pub const TEXT_MESSAGE_BUFFER_CLASS: usize = 312;\n",
     ] {

@@ -355,6 +355,7 @@ fn a_large_message_is_bounded_when_it_is_encoded() {
         ("flags", Rule::MaxLength, |large| large.flags = vec![true; 4]),
         ("flags", Rule::MinLength, |large| large.flags = vec![true]),
         ("spare", Rule::MaxLength, |large| large.spare = vec![1; 101]),
+        ("spare", Rule::MinLength, |large| large.spare = vec![1; 99]),
     ];
     for &(field, rule, change) in bad {
         let mut large = valid();
@@ -485,15 +486,19 @@ fn a_message_is_encoded_into_a_pooled_buffer_of_its_class() {
 /// What says that it is shorter or longer than it is: the message has what was written, or its author a panic.
 #[test]
 fn a_message_of_another_length_than_it_says_is_as_it_is_written_or_a_panic() {
-    struct Liar(usize);
+    struct Liar(usize, usize);
     impl Message for Liar {
         const TYPE_ID: u16 = 1;
         const TOPIC: &'static str = "lies";
-        const MAX_SIZE: usize = 8;
+        const MAX_SIZE: usize = 3000;
         type View<'a> = ();
 
+        fn encoded_len(&self) -> usize {
+            self.0
+        }
+
         fn encode(&self, out: &mut impl BufMut) {
-            out.put_slice(&[7; 100][..self.0]);
+            out.put_slice(&[7; 3001][..self.1]);
         }
 
         fn view(_: &[u8]) -> Result<(), MessageError> {
@@ -501,9 +506,11 @@ fn a_message_of_another_length_than_it_says_is_as_it_is_written_or_a_panic() {
         }
     }
     let pool = BufferPool::new(examples::create_buffer_pool_config());
-    assert_eq!(Liar(3).encode_pooled(&pool)[..], [7; 3]);
-    let panicked = std::panic::catch_unwind(|| Liar(9).encode_pooled(&pool)).is_err();
-    assert_eq!((panicked, pool.stats().currently_in_use), (true, 0));
+    for len in [8, 3000] {
+        assert_eq!(Liar(len, 3).encode_pooled(&pool)[..], [7; 3]);
+        let panicked = std::panic::catch_unwind(|| Liar(len, len + 1).encode_pooled(&pool)).is_err();
+        assert_eq!((panicked, pool.stats().currently_in_use), (true, 0), "{len}");
+    }
 }
 
 #[cfg(feature = "serde")]

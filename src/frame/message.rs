@@ -69,7 +69,7 @@ pub trait Message {
     ///
     /// # Panics
     ///
-    /// If [`encode`](Self::encode) writes more than it should, and the buffer has no room for it.
+    /// If [`encode`](Self::encode) writes more than [`encoded_len`](Self::encoded_len) bytes.
     fn encode_pooled(&self, pool: &BufferPool) -> PooledBuffer {
         /// Into a slice fields go in a quarter of the instructions of what grows (`cargo bench -p rivals
         /// --bench instructions`); but it has to be there first, as zeros:
@@ -78,7 +78,7 @@ pub trait Message {
         let len = self.encoded_len();
         let mut payload = pool.acquire(len);
         if len > MAX_SLICE {
-            self.encode(&mut payload.as_buf_mut());
+            self.encode(&mut payload.as_buf_mut().limit(len));
             return payload;
         }
         payload.resize(len, 0);

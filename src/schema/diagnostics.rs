@@ -47,7 +47,8 @@ impl Diagnostics {
         self.list.iter()
     }
 
-    /// How many there were beyond those that are shown. Misspelt keys are not looked for any more then.
+    /// How many there were beyond those that are shown, at least: misspelt keys are not looked for behind the first
+    /// of them.
     #[must_use]
     pub fn left_out(&self) -> usize {
         self.left_out
@@ -63,7 +64,7 @@ impl Diagnostics {
         let mut texts: Vec<_> =
             self.list.iter().map(|diagnostic| diagnostic.render(&self.file, renderer)).collect();
         if self.left_out > 0 {
-            texts.push(format!("... and {} more", self.left_out));
+            texts.push(format!("... and at least {} more", self.left_out));
         }
         texts.join("\n\n")
     }

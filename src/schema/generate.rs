@@ -68,7 +68,7 @@ impl Default for Options {
 /// than 64 KiB passes the stack all the same.
 ///
 /// What a message must hold beside its types is checked by `view` and `validate`, and not by `encode`. A field that is
-/// optional and not set, zero or empty, is valid.
+/// optional and not set, zero or empty, is valid; an array on the heap that was not set is received as zeros.
 ///
 /// # Examples
 ///

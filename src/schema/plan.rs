@@ -94,7 +94,7 @@ impl Plan {
         let mut requested = BTreeMap::new();
         for message in schema.messages() {
             let requests: &mut u64 =
-                requested.entry(with_header(message.layout(layout).size).max(1)).or_default();
+                requested.entry(with_header(message.layout(layout).size).max(MIN_CLASS)).or_default();
             *requests = requests.saturating_add(count(message));
         }
         let stats =
@@ -130,13 +130,19 @@ impl Plan {
         if stats.requested.is_empty() {
             return Err(PlanError::NoSizes);
         }
-        let mut requested: BTreeMap<usize, u64> = stats.requested.iter().copied().collect();
-        for message in schema.messages() {
-            requested.entry(with_header(message.layout(layout).size).max(1)).or_insert(1);
+        let mut requested: BTreeMap<usize, u64> = BTreeMap::new();
+        for &(size, acquires) in &stats.requested {
+            let requests = requested.entry(size.max(MIN_CLASS)).or_default();
+            *requests = requests.saturating_add(acquires);
         }
-        let stats = BufferPoolStats { requested: requested.into_iter().collect(), ..stats.clone() };
+        for message in schema.messages() {
+            requested.entry(with_header(message.layout(layout).size).max(MIN_CLASS)).or_insert(1);
+        }
+        let mut stats = BufferPoolStats { requested: requested.into_iter().collect(), ..stats.clone() };
+        stats.classes.iter_mut().for_each(|class| class.size = class.size.max(MIN_CLASS));
         let suggested = stats.suggest().ok_or(PlanError::NoSizes)?.classes;
-        let weighted = suggested.into_iter().map(|(size, capacity)| (size, capacity as f64));
+        // Beside the one that is set aside.
+        let weighted = suggested.into_iter().map(|(size, capacity)| (size, (capacity - 1) as f64));
         let config = within(byte_limit, weighted, 1.0)?;
         Ok(Self::new(schema, layout, config, |_| 1))
     }
@@ -210,17 +216,10 @@ fn with_header(payload: usize) -> usize {
 /// Classes whose capacities are as their weights, times `most` at most, with one buffer each at least.
 fn within(
     byte_limit: usize,
-    suggested: impl Iterator<Item = (usize, f64)>,
+    weighted: impl Iterator<Item = (usize, f64)>,
     most: f64,
 ) -> Result<BufferPoolConfig, PlanError> {
-    let mut weighted: Vec<(usize, f64)> = Vec::new();
-    for (size, weight) in suggested {
-        let size = size.max(MIN_CLASS);
-        match weighted.last_mut().filter(|(last, _)| *last == size) {
-            Some((_, sum)) => *sum += weight,
-            None => weighted.push((size, weight)),
-        }
-    }
+    let mut weighted: Vec<_> = weighted.collect();
     let needed = weighted.iter().fold(0, |sum: usize, &(size, _)| sum.saturating_add(size));
     if needed > byte_limit {
         return Err(PlanError::BudgetTooSmall { byte_limit, needed });
@@ -228,18 +227,26 @@ fn within(
     // One buffer of each is set aside, and what is left goes by weight: the heaviest first, so that what it has no
     // room for is the others'.
     let mut left = byte_limit - needed;
-    let mut open: f64 = weighted.iter().map(|&(size, weight)| size as f64 * weight).sum();
+    let mut budget = left as f64;
     weighted.sort_by(|(_, one), (_, other)| other.total_cmp(one));
-    let classes = weighted.into_iter().map(|(size, weight)| {
-        let factor = (left as f64 / open.max(1.0)).min(most);
-        // The one that is set aside is within what was asked for.
-        let asked = if most < f64::INFINITY { weight as usize } else { MAX_CAPACITY };
-        let room = asked.min(MAX_CAPACITY).saturating_sub(1);
-        let share = ((weight * factor) as usize).min(room).min(left / size);
+    let mut classes = Vec::new();
+    for (index, &(size, weight)) in weighted.iter().enumerate() {
+        let open = weighted.iter().skip(index).map(|&(size, weight)| size as f64 * weight);
+        let factor = (budget / open.sum::<f64>().max(1.0)).min(most);
+        let ideal = (weight * factor).min((MAX_CAPACITY - 1) as f64);
+        let share = (ideal as usize).min(left / size);
+        budget -= ideal * size as f64;
         left -= share * size;
-        open -= size as f64 * weight;
-        (size, share + 1)
-    });
+        classes.push((size, share + 1));
+    }
+    if most == f64::INFINITY {
+        // What rounding has left.
+        for (size, capacity) in &mut classes {
+            let more = (left / *size).min(MAX_CAPACITY - *capacity);
+            left -= more * *size;
+            *capacity += more;
+        }
+    }
     Ok(BufferPoolConfig::builder().classes(classes).byte_limit(byte_limit).build()?)
 }
 

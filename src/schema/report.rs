@@ -90,9 +90,9 @@ impl<'a> Report<'a> {
         self.errors.len() < MAX_SHOWN
     }
 
-    /// Whether another warning will be shown: it need not be looked for if not.
-    pub(super) fn shows_warnings(&self) -> bool {
-        self.warnings.len() < MAX_SHOWN
+    /// Whether another warning will be shown, or be the first that is not: it need not be looked for if not.
+    pub(super) fn wants_warnings(&self) -> bool {
+        self.warnings.len() < MAX_SHOWN || self.left_out == 0
     }
 
     pub(super) fn has_errors(&self) -> bool {

@@ -157,7 +157,7 @@ pub(crate) struct CodegenArgs {
     #[arg(long, value_name = "NAME=COUNT,...", value_delimiter = ',', value_parser = count, requires = "byte_limit")]
     pub(crate) traffic: Vec<(String, u64)>,
 
-    /// All that the planned pool may hold at once
+    /// All that the planned pool may hold at once; from 4 GiB on the code is for machines of 64 bits
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "traffic")]
     pub(crate) byte_limit: Option<ByteSize>,
 

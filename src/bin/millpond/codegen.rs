@@ -71,16 +71,17 @@ pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
 fn misuse(args: &CodegenArgs) -> Option<&'static str> {
     let files = || [&args.output, &args.plot].into_iter().flatten();
     let to_stdout = files().filter(|path| is_std(path)).count() + usize::from(args.explain);
-    let contracts = absolute(&args.contracts).filter(|_| !is_std(&args.contracts));
-    let is_contracts = |path: &Path| contracts.is_some() && absolute(path) == contracts;
-    let one_file = || args.output.as_deref().map(absolute) == args.plot.as_deref().map(absolute);
+    let place = |path: &Path| if is_std(path) { None } else { absolute(path) };
+    let [contracts, output, plot] =
+        [Some(&args.contracts), args.output.as_ref(), args.plot.as_ref()].map(|path| place(path?));
+    let are_one = |one: &Option<PathBuf>, other: &Option<PathBuf>| one.is_some() && one == other;
     if to_stdout > 1 {
         Some("only one of the code, the picture and the explanation can go to stdout")
     } else if args.check && files().any(|path| is_std(path)) {
         Some("--check compares files, and stdout is none")
-    } else if files().any(|path| is_contracts(path)) {
+    } else if are_one(&contracts, &output) || are_one(&contracts, &plot) {
         Some("this would overwrite the contract file")
-    } else if args.output.is_some() && one_file() {
+    } else if are_one(&output, &plot) {
         Some("the code and the picture would be one file")
     } else {
         None

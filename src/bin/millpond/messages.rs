@@ -14,17 +14,17 @@ pub const SCHEMA_DIGEST: [u8; 32] = [
 ///
 /// ```text
 ///      class  capacity    idle bytes  unused  messages
-///        128      2243        287104   50.0%  Tick 64 x 3
+///        128      2345        300160   50.0%  Tick 64 x 3
 ///        256      1496        382976    0.0%  Trade 256 x 2
 ///       1024       748        765952    0.0%  Order 1024
 ///       4102       748       3068296    0.1%  Book 4096
 ///      16390       748      12259720    0.0%  Snapshot 16384
-///                           16764048  in all
+///                           16777104  in all
 /// ```
 #[must_use]
 pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
     let classes = [
-        (128, 2243),
+        (128, 2345),
         (256, 1496),
         (1024, 748),
         (4102, 748),

@@ -54,6 +54,10 @@ macro_rules! messages {
             }
         }
 
+        fn declare(hub: &Hub) {
+            $(hub.declare::<$message>();)*
+        }
+
         fn view(frame: &Frame) -> Result<Numbered<'_>, MessageError> {
             let Frame { payload, .. } = frame;
             match frame.type_id {
@@ -102,8 +106,7 @@ pub(crate) fn scene<K: Send + Sync + 'static>(
     let mut clients: JoinSet<ClientOutcome> = JoinSet::new();
     let pools = publishers.iter().map(|client| client.buffer_pool().clone());
     let pools = pools.chain([server.buffer_pool().clone()]).collect();
-    // What it publishes to nobody is what it takes.
-    Publishers::of(&server);
+    declare(&server);
     for (index, windows) in windows.iter().enumerate() {
         let (subscriber, windows, pattern) =
             (server.topic_subscriber::<Tick>(), Arc::clone(windows), Arc::clone(&pattern));

@@ -86,8 +86,8 @@ fn traffic_decides_on_sizes_and_shares() {
     let plan = Plan::of_traffic(&schema("examples"), Layout::ReprC, 100_000, |message| count(&message.name))
         .unwrap();
     // Three sizes are three classes, none below 128 bytes; one buffer each is set aside, 664 bytes, and the rest
-    // is 99336 / (128 x 1000 + 224 + 312 x 10) = 0.756 buffers a message, and one that rounding has left.
-    assert_eq!(plan.config().classes(), [(128, 757), (224, 2), (312, 8)]);
+    // is 99336 / (128 x 1000 + 224 + 312 x 10) = 0.756 buffers a message, and what rounding leaves of them.
+    assert_eq!(plan.config().classes(), [(128, 760), (224, 1), (312, 8)]);
     assert_eq!(plan.config().byte_limit(), 100_000);
     assert!(plan.config().max_idle_bytes() <= 100_000);
     assert!(plan.classes()[1..].iter().all(|class| class.waste().abs() < 1e-9));
@@ -114,6 +114,24 @@ fn no_budget_is_left_while_a_class_has_room() {
     assert_eq!(plan(1 << 30).classes(), [(128, 4096), (1024, 4096), (16_390, 4096)]);
 }
 
+/// What is a fraction of a buffer is nobody's share.
+#[test]
+fn a_rare_message_gets_nothing_of_what_a_large_one_cannot_use() {
+    let count =
+        |name: &str| [("M0", 1000), ("M1", 1), ("M2", 10)].into_iter().find(|it| it.0 == name).unwrap().1;
+    let contracts = of_sizes(&[64, 200, 1 << 20]);
+    let plan = Plan::of_traffic(&contracts, Layout::Packed, 1_300_000, |message| count(&message.name));
+    assert_eq!(plan.unwrap().config().classes(), [(128, 1962), (200, 1), ((1 << 20) + 6, 1)]);
+}
+
+#[test]
+fn small_messages_share_a_class_and_leave_the_others_to_large_ones() {
+    let contracts = of_sizes(&[8, 16, 24, 32, 40, 48, 56, 64, 1500, 3000, 4000]);
+    let plan = Plan::of_traffic(&contracts, Layout::Packed, 1 << 20, |_| 100).unwrap();
+    let sizes: Vec<_> = plan.config().classes().iter().map(|&(size, _)| size).collect();
+    assert_eq!(sizes, [128, 1500, 3000, 4000]);
+}
+
 #[test]
 fn what_does_not_fit_the_budget_is_an_error() {
     let plan = |budget| Plan::of_traffic(&schema("examples"), Layout::ReprC, budget, |_| 1);
@@ -135,9 +153,12 @@ fn a_pool_that_ran_tells_what_it_needs() {
     assert_eq!(suggested, [(312, 20), (700, 481)]);
     assert_eq!(plan(1 << 20).unwrap().config().classes(), [(128, 1), (224, 1), (312, 20), (700, 479)]);
     let tight = plan(100_000).unwrap();
-    assert_eq!(tight.config().classes(), [(128, 1), (224, 1), (312, 7), (700, 139)]);
+    assert_eq!(tight.config().classes(), [(128, 1), (224, 1), (312, 6), (700, 139)]);
     assert!(tight.config().max_idle_bytes() <= 100_000);
     assert_eq!(tight.class_of("TextMessage").map(|class| class.size), Some(312));
+    // What was asked for fits.
+    let enough = 128 + 224 + 312 * 20 + 700 * 479;
+    assert_eq!(plan(enough).unwrap().config().classes(), plan(1 << 20).unwrap().config().classes());
     let silent = BufferPoolStats::default();
     assert_eq!(Plan::of_stats(&schema("game"), Layout::Packed, 1 << 20, &silent), Err(PlanError::NoSizes));
 }

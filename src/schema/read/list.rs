@@ -14,7 +14,7 @@ pub(super) fn messages<'n, 'a>(report: &mut Report<'_>, items: &'n [Node<'a>]) -
         let Some((name, name_node, body)) = with_name(report, item, "a message") else { continue };
         let who = named(name);
         warn_of_misspelt(report, body, MESSAGE_KEYS);
-        let mut ids = ["type_id", "tlv_type", "id"].iter().filter_map(|key| body.entry(key));
+        let mut ids = body.0.iter().filter(|entry| ["type_id", "tlv_type", "id"].contains(&&*entry.key));
         let id = ids.next();
         if let (Some(first), Some(second)) = (id, ids.next()) {
             let draft = Draft::new(second.key_span, format!("{who}: a second type id"));

@@ -146,7 +146,7 @@ impl Checks<'_> {
             "min" => self.validation.min = Some(self.bound(report, key_span, value, &what)?),
             "max" => self.validation.max = Some(self.bound(report, key_span, value, &what)?),
             _ => {
-                if report.shows_warnings()
+                if report.wants_warnings()
                     && let Some(meant) = meant(key)
                 {
                     let draft = Draft::new(key_span, format!("{}: {} is not checked", self.who, shown(key)));

@@ -126,7 +126,7 @@ pub(super) fn required<'n, 'a>(
 
 /// Keys that mean nothing here are left to others, but for those that are nearly one of ours.
 pub(super) fn warn_of_misspelt(report: &mut Report<'_>, mapping: &Mapping<'_>, known: &[&str]) {
-    if !report.shows_warnings() {
+    if !report.wants_warnings() {
         return;
     }
     let absent: Vec<&str> = known.iter().copied().filter(|key| mapping.get(key).is_none()).collect();
