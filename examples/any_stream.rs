@@ -1,6 +1,6 @@
-//! The bus over any reader and writer, here a pipe in memory: `cargo run --features transport --example any_stream`
+//! The bus over any reader and writer, here a pipe in memory: `cargo run --features bus --example any_stream`
 
-use millpond::transport::{Hub, TransportConfig};
+use millpond::bus::{Hub, TransportConfig};
 
 mod counter;
 use counter::CounterUpdate;

@@ -2,8 +2,8 @@
 //!
 //! Without arguments it relays one line to a server of its own and back, which is how CI runs it.
 
+use millpond::net::{Endpoint, Listener, Stream};
 use millpond::relay::{Relay, RelayConfig};
-use millpond::transport::{Endpoint, Listener, Stream};
 use millpond::{BufferPool, BufferPoolConfig};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

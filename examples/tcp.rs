@@ -1,6 +1,6 @@
-//! Publish and subscribe over TCP: `cargo run --features transport --example tcp`
+//! Publish and subscribe over TCP: `cargo run --features bus --example tcp`
 
-use millpond::transport::TcpTransport;
+use millpond::bus::TcpTransport;
 
 mod counter;
 use counter::CounterUpdate;

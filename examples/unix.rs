@@ -1,6 +1,6 @@
-//! A server that tells all its clients, over a Unix socket: `cargo run --features transport --example unix`
+//! A server that tells all its clients, over a Unix socket: `cargo run --features bus --example unix`
 
-use millpond::transport::{ConnectionEvent, UnixTransport};
+use millpond::bus::{ConnectionEvent, UnixTransport};
 
 mod counter;
 use counter::CounterUpdate;

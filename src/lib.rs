@@ -7,7 +7,7 @@
 //! ```text
 //!  relay      bytes between any two sockets            (feature `relay`)
 //!    │
-//!  transport  sockets, frames, publish and subscribe    (feature `transport`)
+//!  transport  sockets, frames, publish and subscribe    (feature `net`)
 //!    │  ├──── schema  contract files, layouts and plans     (feature `schema`)
 //!    │  └──── frame   messages in a stream of bytes, free of I/O
 //!  pool       classes, caches, handles, stats
@@ -29,15 +29,17 @@ extern crate alloc;
 #[cfg(not(any(feature = "std", feature = "spin")))]
 compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where there is no std");
 
+#[cfg(feature = "bus")]
+pub mod bus;
 pub mod frame;
+#[cfg(feature = "net")]
+pub mod net;
 #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "what only thread caches and clocks use"))]
 pub mod pool;
 #[cfg(feature = "relay")]
 pub mod relay;
 #[cfg(feature = "schema")]
 pub mod schema;
-#[cfg(feature = "transport")]
-pub mod transport;
 
 mod size;
 mod sync;
@@ -47,5 +49,5 @@ mod sync;
 pub use pool::model;
 pub use pool::{
     Acquire, AcquireError, BufferPool, BufferPoolConfig, BufferPoolConfigBuilder, BufferPoolStats,
-    ClassStats, ConfigError, Holder, HolderReport, Pooled, PooledBuffer, PooledBytes, Suggestion,
+    ClassStats, ConfigError, Holder, HolderReport, PooledBuffer, PooledBytes, Suggestion,
 };

@@ -34,7 +34,7 @@ fn no_route_allocates_in_steady_state() {
     for (size, limit) in [(64, usize::MAX), (1024, usize::MAX), (60_000, usize::MAX), (1024, 4 << 20)] {
         // On a slow machine a step of decay would fall between two operations: it frees what lay idle, and
         // what the next operations then make anew is decay's price, not theirs.
-        let config = BufferPoolConfig::messages().to_builder().byte_limit(limit).decay_interval(None);
+        let config = BufferPoolConfig::messages().to_builder().memory_limit(limit).decay_interval(None);
         let pool = BufferPool::new(config.build().unwrap());
         let other = BufferPool::new(BufferPoolConfig::messages());
         let filled = || {

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use millpond::frame::{Message, MessageError, Reading, tlv};
-use millpond::transport::{
+use millpond::bus::{
     ConnectionErrorKind, ConnectionEvent, Hub, RecvError, TcpTransport, TransportConfig, UnixTransport,
     UnknownTypes,
 };
+use millpond::frame::{Message, MessageError, ReadMode, tlv};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -60,8 +60,8 @@ async fn until(condition: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn what_a_client_publishes_the_server_gets() {
-    for reading in [Reading::OneBufferAFrame, Reading::batched(), Reading::Batched { detach_below: 0 }] {
-        let config = TransportConfig { reading, ..TransportConfig::default() };
+    for reading in [ReadMode::PerFrame, ReadMode::batched(), ReadMode::Batched { detach_below: 0 }] {
+        let config = TransportConfig::default().read_mode(reading);
         let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
         let (mut counters, mut texts) =
             (server.subscriber::<CounterUpdate>(), server.subscriber::<TextMessage>());
@@ -106,7 +106,7 @@ async fn what_a_server_publishes_every_client_gets() {
     }
     drop(clients);
     until(|| server.stats().open == 0).await;
-    assert_eq!(server.stats().ended_well, 5);
+    assert_eq!(server.stats().closed, 5);
 }
 
 #[tokio::test]
@@ -127,7 +127,7 @@ async fn subscribers_share_the_storage() {
 
 #[tokio::test]
 async fn without_a_pool_it_goes_the_same_way() {
-    let config = TransportConfig { buffer_pool_enabled: false, ..TransportConfig::default() };
+    let config = TransportConfig::default().buffer_pool_enabled(false);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let mut texts = server.subscriber::<TextMessage>();
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
@@ -151,7 +151,7 @@ async fn the_pool_is_the_one_asked_for_and_what_reads_need() {
     assert_eq!(sizes(&[(512, 4)], 16 * 1024).await, [512]);
 
     async fn sizes(asked: &[(usize, usize)], limit: usize) -> Vec<usize> {
-        let pool = BufferPoolConfig::builder().classes(asked.iter().copied()).byte_limit(limit).build();
+        let pool = BufferPoolConfig::builder().classes(asked.iter().copied()).memory_limit(limit).build();
         let server = TcpTransport::bind_with_buffer_pool("127.0.0.1:0", pool.unwrap()).await.unwrap();
         server.buffer_pool_stats().classes.iter().map(|class| class.size).collect()
     }
@@ -172,7 +172,7 @@ async fn topics_carry_all_their_types() {
 #[tokio::test]
 async fn frames_of_unknown_types_are_refused_skipped_or_passed() {
     for policy in [UnknownTypes::Reject, UnknownTypes::Skip, UnknownTypes::PassThrough] {
-        let config = TransportConfig { unknown_types: Some(policy), ..TransportConfig::default() };
+        let config = TransportConfig::default().unknown_types(Some(policy));
         let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
         let (mut counters, mut opaque, mut events) =
             (server.subscriber::<CounterUpdate>(), server.opaque_subscriber(), server.events());
@@ -181,7 +181,7 @@ async fn frames_of_unknown_types_are_refused_skipped_or_passed() {
         client.publisher().publish(&counter(1)).await.unwrap();
         if policy == UnknownTypes::Reject {
             events.recv().await.unwrap();
-            let ConnectionEvent::Ended { error, .. } = events.recv().await.unwrap() else {
+            let ConnectionEvent::Closed { error, .. } = events.recv().await.unwrap() else {
                 panic!("not its end")
             };
             assert_eq!(error, Some(ConnectionErrorKind::UnknownType(1001)));
@@ -199,7 +199,7 @@ async fn frames_of_unknown_types_are_refused_skipped_or_passed() {
 
 #[tokio::test]
 async fn who_is_behind_is_told_by_how_much() {
-    let config = TransportConfig { channel_capacity: 8, ..TransportConfig::default() };
+    let config = TransportConfig::default().channel_capacity(8);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let (mut slow, mut quick) = (server.subscriber::<CounterUpdate>(), server.subscriber::<CounterUpdate>());
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
@@ -233,7 +233,7 @@ async fn a_payload_of_another_type_is_told_and_the_next_is_received() {
 /// However much arrives at once, who receives as fast as it can misses nothing.
 #[tokio::test]
 async fn a_burst_longer_than_a_channel_is_received() {
-    let config = TransportConfig { channel_capacity: 64, ..TransportConfig::default() };
+    let config = TransportConfig::default().channel_capacity(64);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let mut counters = server.subscriber::<CounterUpdate>();
     let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
@@ -254,7 +254,7 @@ async fn a_burst_longer_than_a_channel_is_received() {
 
 #[tokio::test]
 async fn the_handshake_lets_in_who_speaks_the_schema() {
-    let config = |digest| TransportConfig { schema_digest: digest, ..TransportConfig::default() };
+    let config = |digest| TransportConfig::default().schema_digest(digest);
     let server = TcpTransport::bind_with("127.0.0.1:0", config(Some([7; 32]))).await.unwrap();
     let (mut counters, mut events) = (server.subscriber::<CounterUpdate>(), server.events());
     let client = TcpTransport::connect_with(server.local_addr(), config(Some([7; 32]))).await.unwrap();
@@ -267,7 +267,7 @@ async fn the_handshake_lets_in_who_speaks_the_schema() {
         let publisher = stranger.publisher::<TextMessage>();
         publisher.publish(&text("let me in")).await.unwrap();
         let error = loop {
-            if let ConnectionEvent::Ended { error: Some(error), .. } = events.recv().await.unwrap() {
+            if let ConnectionEvent::Closed { error: Some(error), .. } = events.recv().await.unwrap() {
                 break error;
             }
         };
@@ -282,7 +282,7 @@ async fn a_client_comes_back_when_its_server_does() {
     let client = TcpTransport::connect(address).await.unwrap();
     let mut events = client.events();
     server.shutdown().await;
-    while !matches!(events.recv().await.unwrap(), ConnectionEvent::Ended { .. }) {}
+    while !matches!(events.recv().await.unwrap(), ConnectionEvent::Closed { .. }) {}
 
     let publisher = client.publisher::<CounterUpdate>();
     publisher.publish(&counter(3)).await.unwrap();
@@ -296,7 +296,7 @@ async fn a_client_comes_back_when_its_server_does() {
 #[tokio::test]
 async fn a_client_that_does_not_come_back_says_so() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
-    let config = TransportConfig { reconnect: None, ..TransportConfig::default() };
+    let config = TransportConfig::default().reconnect(None);
     let client = TcpTransport::connect_with(server.local_addr(), config).await.unwrap();
     let mut counters = client.subscriber::<CounterUpdate>();
     until(|| server.stats().open == 1).await;
@@ -314,9 +314,9 @@ async fn a_shutdown_loses_nothing_that_was_published() {
         client.publisher().publish(&counter(value)).await.unwrap();
     }
     let report = client.shutdown().await;
-    assert_eq!((report.drained, report.cut), (1, 0));
+    assert_eq!((report.drained, report.aborted), (1, 0));
     let report = server.shutdown().await;
-    assert_eq!(report.cut, 0);
+    assert_eq!(report.aborted, 0);
     for value in 0..500 {
         assert_eq!(counters.recv().await.unwrap().view(), counter(value));
     }
@@ -334,16 +334,16 @@ async fn any_stream_can_be_served() {
     });
     let mut payload = Vec::new();
     counter(9).encode(&mut payload);
-    millpond::transport::write_frame(&mut here, CounterUpdate::TYPE_ID, &payload).await.unwrap();
+    millpond::net::write_frame(&mut here, CounterUpdate::TYPE_ID, &payload).await.unwrap();
     assert_eq!(counters.recv().await.unwrap().view(), counter(9));
     hub.publisher().publish(&text("back")).await.unwrap();
     let pool = BufferPool::new(BufferPoolConfig::messages());
-    let frame = millpond::transport::read_frame_pooled(&mut here, &pool).await.unwrap().unwrap();
+    let frame = millpond::net::read_frame_pooled(&mut here, &pool).await.unwrap().unwrap();
     assert_eq!(TextMessage::view(&frame.payload).unwrap().content, "back");
     here.shutdown().await.unwrap();
     drop(here);
     serving.await.unwrap().unwrap();
-    assert_eq!((hub.stats().ended_well, hub.connections().len()), (1, 0));
+    assert_eq!((hub.stats().closed, hub.connections().len()), (1, 0));
 }
 
 #[tokio::test]
@@ -370,7 +370,7 @@ async fn no_server_is_an_error() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let error = TcpTransport::connect(address).await.unwrap_err();
-    assert_eq!(error.kind(), millpond::transport::ErrorKind::Unreachable);
+    assert_eq!(error.kind(), millpond::net::ErrorKind::Connect);
     let folder = tempfile::tempdir().unwrap();
     assert!(UnixTransport::connect(folder.path().join("none.sock")).await.is_err());
 }
@@ -384,18 +384,18 @@ async fn a_half_closed_client_still_receives() {
     let mut payload = Vec::new();
     counter(1).encode(&mut payload);
     server.publisher().publish(&text("before the end")).await.unwrap();
-    millpond::transport::write_frame(&mut socket, CounterUpdate::TYPE_ID, &payload).await.unwrap();
+    millpond::net::write_frame(&mut socket, CounterUpdate::TYPE_ID, &payload).await.unwrap();
     socket.shutdown().await.unwrap();
     assert_eq!(counters.recv().await.unwrap().view(), counter(1));
     let mut all = Vec::new();
     socket.read_to_end(&mut all).await.unwrap();
     assert_eq!(all.len(), 6 + 312);
-    until(|| server.stats().ended_well == 1).await;
+    until(|| server.stats().closed == 1).await;
 }
 
 #[tokio::test]
 async fn who_does_not_wait_is_told_what_its_peers_missed() {
-    let config = TransportConfig { channel_capacity: 4, ..TransportConfig::default() };
+    let config = TransportConfig::default().channel_capacity(4);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let _silent = TcpStream::connect(server.local_addr()).await.unwrap();
     until(|| server.stats().open == 1).await;
@@ -410,21 +410,20 @@ async fn a_client_without_its_server_can_be_shut_down() {
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
     let mut events = client.events();
     server.shutdown().await;
-    while !matches!(events.recv().await.unwrap(), ConnectionEvent::Ended { .. }) {}
+    while !matches!(events.recv().await.unwrap(), ConnectionEvent::Closed { .. }) {}
     let report = timeout(SOON, client.shutdown()).await.unwrap();
-    assert_eq!((report.drained, report.cut), (0, 0));
+    assert_eq!((report.drained, report.aborted), (0, 0));
 }
 
 /// A pool of 1 MiB, with classes up to 16 KiB and a header.
 fn small_pool() -> BufferPoolConfig {
     let classes = BufferPoolConfig::powers_of_two_and(tlv::HEADER_LEN, 128..=16 * 1024).unwrap();
-    classes.to_builder().thread_cache_bytes(0).byte_limit(1 << 20).build().unwrap()
+    classes.to_builder().thread_cache_bytes(0).memory_limit(1 << 20).build().unwrap()
 }
 
 #[tokio::test]
 async fn who_never_receives_starves_nobody() {
-    let config =
-        TransportConfig { buffer_pool: small_pool(), max_payload: 16 * 1024, ..TransportConfig::default() };
+    let config = TransportConfig::default().buffer_pool(small_pool()).max_payload(16 * 1024);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let (mut stuck, mut topic) = (server.subscriber::<Large>(), server.topic_subscriber::<Large>());
     let (mut works, mut counters) = (server.subscriber::<Large>(), server.subscriber::<CounterUpdate>());
@@ -484,7 +483,7 @@ async fn who_goes_releases_what_only_it_had_not_received() {
 async fn what_is_received_and_what_is_missed_is_all() {
     const CLIENTS: u64 = 4;
     const MESSAGES: u64 = 3000;
-    let config = TransportConfig { channel_capacity: 16, ..TransportConfig::default() };
+    let config = TransportConfig::default().channel_capacity(16);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let mut receiving = Vec::new();
     for pause in [0, 1, 7, 50] {
@@ -547,7 +546,7 @@ async fn a_server_takes_no_more_than_it_named() {
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
     client.publisher().publish(&text("nothing is named")).await.unwrap();
     events.recv().await.unwrap();
-    let ConnectionEvent::Ended { error, .. } = events.recv().await.unwrap() else { panic!("not its end") };
+    let ConnectionEvent::Closed { error, .. } = events.recv().await.unwrap() else { panic!("not its end") };
     assert_eq!(error, Some(ConnectionErrorKind::UnknownType(TextMessage::TYPE_ID)));
 }
 
@@ -562,7 +561,7 @@ async fn who_brings_its_hub_misses_nothing() {
         let (mut socket, _) = listener.accept().await.unwrap();
         let mut payload = Vec::new();
         counter(1).encode(&mut payload);
-        millpond::transport::write_frame(&mut socket, CounterUpdate::TYPE_ID, &payload).await.unwrap();
+        millpond::net::write_frame(&mut socket, CounterUpdate::TYPE_ID, &payload).await.unwrap();
         socket
     });
     let client = TcpTransport::connect_hub(address, hub).await.unwrap();

@@ -5,8 +5,8 @@
 use std::alloc::System;
 
 use millpond::BufferPoolConfig;
-use millpond::frame::Reading;
-use millpond::transport::{TcpTransport, TransportConfig, UnixTransport};
+use millpond::bus::{TcpTransport, TransportConfig, UnixTransport};
+use millpond::frame::ReadMode;
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 mod messages;
@@ -24,7 +24,7 @@ fn main() {
     // As contracts plan it, without classes for what is read and written in one go.
     let planned = BufferPoolConfig::from_map([(128, 512), (256, 256), (512, 128)]).unwrap();
     for subscribers in [1, 8] {
-        for reading in [Reading::OneBufferAFrame, Reading::batched(), Reading::Batched { detach_below: 0 }] {
+        for reading in [ReadMode::PerFrame, ReadMode::batched(), ReadMode::Batched { detach_below: 0 }] {
             runtime.block_on(measure(subscribers, reading, &TransportConfig::default().buffer_pool));
             runtime.block_on(measure(subscribers, reading, &planned));
         }
@@ -32,10 +32,10 @@ fn main() {
     println!("test result: ok. {} frames in each of 24 ways", WINDOW * WINDOWS);
 }
 
-async fn measure(subscribers: usize, reading: Reading, pool: &BufferPoolConfig) {
+async fn measure(subscribers: usize, reading: ReadMode, pool: &BufferPoolConfig) {
     // A step of decay between two windows would free what the next one makes anew.
     let pool = pool.to_builder().decay_interval(None).build().unwrap();
-    let config = TransportConfig { reading, buffer_pool: pool, ..TransportConfig::default() };
+    let config = TransportConfig::default().read_mode(reading).buffer_pool(pool);
 
     let server = TcpTransport::bind_with("127.0.0.1:0", config.clone()).await.unwrap();
     let receiving = (0..subscribers).map(|_| server.subscriber::<TextMessage>()).collect();
@@ -53,8 +53,8 @@ async fn measure(subscribers: usize, reading: Reading, pool: &BufferPoolConfig) 
 
 /// Allocations over the windows, after as many to warm up.
 async fn allocations(
-    publisher: millpond::transport::Publisher<TextMessage>,
-    mut subscribers: Vec<millpond::transport::Subscriber<TextMessage>>,
+    publisher: millpond::bus::Publisher<TextMessage>,
+    mut subscribers: Vec<millpond::bus::Subscriber<TextMessage>>,
 ) -> usize {
     let text = TextMessage { sender: "s".to_owned(), content: "c".repeat(256), timestamp: 0 };
     let mut before = ALLOCATOR.stats();

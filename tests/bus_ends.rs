@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use millpond::frame::{Message, MessageError, tlv};
-use millpond::transport::{
-    ConnectionErrorKind, ConnectionEvent, Hub, PublishError, Reconnect, RecvError, TcpTransport,
-    TransportConfig,
+use millpond::bus::{
+    ConnectionErrorKind, ConnectionEvent, Hub, PublishError, RecvError, TcpTransport, TransportConfig,
 };
+use millpond::frame::{Message, MessageError, tlv};
+use millpond::net::Backoff;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::JoinHandle;
@@ -19,7 +19,7 @@ use messages::CounterUpdate;
 const SOON: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 
-type Serving = JoinHandle<Result<(), millpond::transport::ConnectionError>>;
+type Serving = JoinHandle<Result<(), millpond::bus::ConnectionError>>;
 
 fn counter(value: i32) -> CounterUpdate {
     CounterUpdate { counter_id: 7, value, delta: -1 }
@@ -94,7 +94,7 @@ async fn a_hub_ends_well() {
     drop(here);
     assert_eq!(outcome(serving).await, Ok(()));
     let (report, again) = timeout(SOON, ending).await.unwrap().unwrap();
-    assert_eq!((report.drained, report.cut, again), (1, 0, report));
+    assert_eq!((report.drained, report.aborted, again), (1, 0, report));
     assert_eq!(counters.recv().await.unwrap().view(), counter(2));
     assert_eq!(counters.recv().await.unwrap_err(), RecvError::Closed);
     is_closed(&hub).await;
@@ -102,7 +102,7 @@ async fn a_hub_ends_well() {
 
 #[tokio::test]
 async fn a_hub_cuts_who_does_not_go() {
-    let config = TransportConfig { drain_timeout: SHORT, channel_capacity: 4, ..TransportConfig::default() };
+    let config = TransportConfig::default().drain_timeout(SHORT).channel_capacity(4);
     let hub = Hub::new(config);
     // One in the middle of a frame, one that takes nothing, and one that nothing can be written to any more.
     let (mut slow, there) = tokio::io::duplex(1000);
@@ -120,11 +120,11 @@ async fn a_hub_cuts_who_does_not_go() {
         sleep(Duration::from_millis(2)).await;
     }
     let report = timeout(SOON, hub.shutdown()).await.unwrap();
-    assert_eq!((report.drained, report.cut), (0, 3));
+    assert_eq!((report.drained, report.aborted), (0, 3));
     for serving in [slow_serving, full_serving, deaf_serving] {
-        assert_eq!(outcome(serving).await, Err(ConnectionErrorKind::Cut));
+        assert_eq!(outcome(serving).await, Err(ConnectionErrorKind::Aborted));
     }
-    assert_eq!((hub.stats().cut, hub.buffer_pool_stats().currently_in_use), (3, 0));
+    assert_eq!((hub.stats().aborted, hub.buffer_pool_stats().currently_in_use), (3, 0));
     is_closed(&hub).await;
 }
 
@@ -151,7 +151,7 @@ async fn a_transport_ends_with_its_hub() {
     drop(here);
     assert_eq!(outcome(serving).await, Ok(()));
     let report = timeout(SOON, ending).await.unwrap().unwrap();
-    assert_eq!((report.drained, report.cut), (2, 0));
+    assert_eq!((report.drained, report.aborted), (2, 0));
     is_closed(&hub).await;
     let address = server.local_addr();
     assert_eq!(timeout(SOON, server.shutdown()).await.unwrap().drained, 0);
@@ -173,7 +173,7 @@ async fn a_dropped_transport_ends_the_streams_of_its_hub() {
     let (_here, there) = tokio::io::duplex(1000);
     let serving = serve(&hub, there).await;
     drop(server);
-    assert_eq!(outcome(serving).await, Err(ConnectionErrorKind::Cut));
+    assert_eq!(outcome(serving).await, Err(ConnectionErrorKind::Aborted));
     is_closed(&hub).await;
 }
 
@@ -203,12 +203,12 @@ fn who_subscribed_is_told_that_the_runtime_is_gone() {
 #[tokio::test]
 async fn a_pause_beyond_the_clock_never_ends() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
-    let reconnect = Some(Reconnect { first: Duration::MAX, longest: Duration::MAX });
-    let config = TransportConfig { reconnect, ..TransportConfig::default() };
+    let reconnect = Some(Backoff::default().initial(Duration::MAX).max(Duration::MAX));
+    let config = TransportConfig::default().reconnect(reconnect);
     let client = TcpTransport::connect_with(server.local_addr(), config).await.unwrap();
     let (mut events, mut counters) = (client.events(), client.subscriber::<CounterUpdate>());
     server.shutdown().await;
-    while !matches!(events.recv().await.unwrap(), ConnectionEvent::Ended { .. }) {}
+    while !matches!(events.recv().await.unwrap(), ConnectionEvent::Closed { .. }) {}
     // A task that panics says that it is closed.
     assert!(timeout(SHORT, counters.recv()).await.is_err());
     assert_eq!(client.publisher().publish(&counter(1)).await, Ok(1));
@@ -218,9 +218,9 @@ async fn a_pause_beyond_the_clock_never_ends() {
 /// As many of them as could keep all of the runtime's threads busy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_publishes_without_end_is_told_of_it() {
-    let config = TransportConfig { channel_capacity: 16, ..TransportConfig::default() };
+    let config = TransportConfig::default().channel_capacity(16);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
-    let config = TransportConfig { reconnect: None, ..TransportConfig::default() };
+    let config = TransportConfig::default().reconnect(None);
     let client = TcpTransport::connect_with(server.local_addr(), config).await.unwrap();
     while server.stats().open == 0 {
         sleep(Duration::from_millis(2)).await;
@@ -240,7 +240,7 @@ async fn who_publishes_without_end_is_told_of_it() {
         sleep(Duration::from_millis(2)).await;
     }
     let report = server.shutdown().await;
-    assert_eq!((report.drained, report.cut), (1, 0));
+    assert_eq!((report.drained, report.aborted), (1, 0));
     for publisher in publishing {
         assert_eq!(publisher.await.unwrap(), PublishError::Closed);
     }

@@ -9,11 +9,12 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millpond::BufferPoolConfig;
-use millpond::frame::{FrameErrorKind, Message, Reading, tlv};
-use millpond::transport::{
-    ConnectionErrorKind, ConnectionEvent, Endpoint, ErrorKind, Listener, PublishError, RecvError, Subscriber,
-    TcpTransport, TransportConfig, UnixTransport,
+use millpond::bus::{
+    ConnectionErrorKind, ConnectionEvent, PublishError, RecvError, Subscriber, TcpTransport, TransportConfig,
+    UnixTransport,
 };
+use millpond::frame::{FrameErrorKind, Message, ReadMode, tlv};
+use millpond::net::{Endpoint, ErrorKind, Listener};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::broadcast;
@@ -57,7 +58,7 @@ impl Stage {
     async fn end(&mut self) -> Option<ConnectionErrorKind> {
         loop {
             let event = timeout(SOON, self.events.recv()).await.expect("no connection ends");
-            if let ConnectionEvent::Ended { error, .. } = event.unwrap() {
+            if let ConnectionEvent::Closed { error, .. } = event.unwrap() {
                 return error;
             }
         }
@@ -84,7 +85,7 @@ fn frame(type_id: u16, payload: &[u8]) -> Vec<u8> {
 
 #[tokio::test]
 async fn a_length_over_the_limit() {
-    let mut stage = Stage::new(TransportConfig { max_payload: 1000, ..TransportConfig::default() }).await;
+    let mut stage = Stage::new(TransportConfig::default().max_payload(1000)).await;
     let mut socket = stage.socket().await;
     socket.write_all(&frame(TextMessage::TYPE_ID, &[0; 1001])).await.unwrap();
     let kind = FrameErrorKind::MessageTooLarge { size: 1001, max: 1000 };
@@ -134,8 +135,8 @@ async fn a_reset_in_the_middle_of_a_frame() {
 
 #[tokio::test]
 async fn a_byte_a_moment() {
-    for reading in [Reading::OneBufferAFrame, Reading::batched()] {
-        let config = TransportConfig { frame_timeout: SHORT, reading, ..TransportConfig::default() };
+    for reading in [ReadMode::PerFrame, ReadMode::batched()] {
+        let config = TransportConfig::default().frame_timeout(SHORT).read_mode(reading);
         let mut stage = Stage::new(config).await;
         let mut socket = stage.socket().await;
         let drip = tokio::spawn(async move {
@@ -156,7 +157,7 @@ async fn a_byte_a_moment() {
 /// However much of it came before, and however fast.
 #[tokio::test]
 async fn who_stops_before_the_end_of_a_large_frame() {
-    let mut stage = Stage::new(TransportConfig { frame_timeout: SHORT, ..TransportConfig::default() }).await;
+    let mut stage = Stage::new(TransportConfig::default().frame_timeout(SHORT)).await;
     let mut socket = stage.socket().await;
     let wire = frame(TextMessage::TYPE_ID, &[0; 4 << 20]);
     socket.write_all(&wire[..wire.len() - 1]).await.unwrap();
@@ -168,7 +169,7 @@ async fn who_stops_before_the_end_of_a_large_frame() {
 /// Who is slow but goes on has its time.
 #[tokio::test]
 async fn a_large_frame_that_takes_longer_than_the_timeout() {
-    let config = TransportConfig { frame_timeout: Duration::from_secs(2), ..TransportConfig::default() };
+    let config = TransportConfig::default().frame_timeout(Duration::from_secs(2));
     let mut stage = Stage::new(config).await;
     let mut socket = stage.socket().await;
     for piece in frame(TextMessage::TYPE_ID, &[0; 2 << 20]).chunks(1 << 18) {
@@ -183,7 +184,7 @@ async fn a_large_frame_that_takes_longer_than_the_timeout() {
 /// However much is announced, a part that does not go on is held in a buffer of its size.
 #[tokio::test]
 async fn many_that_announce_much_and_send_little() {
-    let mut stage = Stage::new(TransportConfig { frame_timeout: SOON, ..TransportConfig::default() }).await;
+    let mut stage = Stage::new(TransportConfig::default().frame_timeout(SOON)).await;
     let wire = frame(TextMessage::TYPE_ID, &[0; 200_000]);
     let mut sockets = Vec::new();
     for _ in 0..100 {
@@ -217,8 +218,7 @@ async fn many_that_announce_much_and_send_little() {
 /// Nor does a byte now and then keep the buffer of the large frame before.
 #[tokio::test]
 async fn who_drips_keeps_no_large_buffer() {
-    let mut stage =
-        Stage::new(TransportConfig { frame_timeout: 3 * SOON, ..TransportConfig::default() }).await;
+    let mut stage = Stage::new(TransportConfig::default().frame_timeout(3 * SOON)).await;
     let wire = frame(TextMessage::TYPE_ID, &[0; 200_000]);
     let mut socket = stage.socket().await;
     socket.write_all(&wire).await.unwrap();
@@ -239,7 +239,7 @@ async fn who_drips_keeps_no_large_buffer() {
 
 #[tokio::test]
 async fn a_peer_that_never_reads() {
-    let config = TransportConfig { write_timeout: SHORT, ..TransportConfig::default() };
+    let config = TransportConfig::default().write_timeout(SHORT);
     let mut stage = Stage::new(config).await;
     let socket = stage.socket().await;
     while stage.server.stats().open < 2 {
@@ -264,14 +264,16 @@ async fn a_peer_that_never_reads() {
 
 #[tokio::test]
 async fn a_thousand_that_say_nothing() {
-    let config = TransportConfig { first_byte_timeout: Some(SHORT), ..TransportConfig::default() };
+    let config = TransportConfig::default().first_byte_timeout(Some(SHORT));
     let mut stage = Stage::new(config).await;
     let mut events = stage.server.events();
     let ends = tokio::spawn(async move {
         let mut ends = 0;
         while ends < 1000 {
             match events.recv().await {
-                Ok(ConnectionEvent::Ended { error: Some(ConnectionErrorKind::FirstByteTimeout), .. }) => {
+                Ok(ConnectionEvent::Closed {
+                    error: Some(ConnectionErrorKind::FirstByteTimeout), ..
+                }) => {
                     ends += 1;
                 }
                 Ok(ConnectionEvent::Opened { .. }) => {}
@@ -294,7 +296,7 @@ async fn a_thousand_that_say_nothing() {
 
 #[tokio::test]
 async fn a_silent_connection() {
-    let config = TransportConfig { idle_timeout: Some(SHORT), ..TransportConfig::default() };
+    let config = TransportConfig::default().idle_timeout(Some(SHORT));
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let mut events = server.events();
     let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
@@ -302,7 +304,7 @@ async fn a_silent_connection() {
     socket.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
     counters.recv().await.unwrap();
     loop {
-        if let ConnectionEvent::Ended { error, .. } = timeout(SOON, events.recv()).await.unwrap().unwrap() {
+        if let ConnectionEvent::Closed { error, .. } = timeout(SOON, events.recv()).await.unwrap().unwrap() {
             assert_eq!(error, Some(ConnectionErrorKind::IdleTimeout));
             return;
         }
@@ -331,13 +333,11 @@ async fn a_subscriber_that_goes_in_the_middle_of_a_message() {
 /// out.
 #[tokio::test]
 async fn the_pool_is_used_up() {
-    let classes = BufferPoolConfig::builder().class(8192, 8).thread_cache_bytes(0).byte_limit(4 * 8192);
-    let config = TransportConfig {
-        buffer_pool: classes.build().unwrap(),
-        frame_timeout: Duration::from_secs(2),
-        reading: Reading::Batched { detach_below: 0 },
-        ..TransportConfig::default()
-    };
+    let classes = BufferPoolConfig::builder().class(8192, 8).thread_cache_bytes(0).memory_limit(4 * 8192);
+    let config = TransportConfig::default()
+        .buffer_pool(classes.build().unwrap())
+        .frame_timeout(Duration::from_secs(2))
+        .read_mode(ReadMode::Batched { detach_below: 0 });
     let mut stage = Stage::new(config).await;
     let pool = stage.server.buffer_pool().clone();
     let mut kept: Vec<_> = std::iter::from_fn(|| pool.try_acquire(8192).ok()).collect();
@@ -367,11 +367,8 @@ async fn the_pool_is_used_up() {
 async fn many_large_frames_stay_within_the_limit() {
     const LIMIT: usize = 32 << 20;
     let config = TransportConfig::default();
-    let config = TransportConfig {
-        buffer_pool: config.buffer_pool.to_builder().byte_limit(LIMIT).build().unwrap(),
-        frame_timeout: Duration::from_secs(2),
-        ..config
-    };
+    let buffer_pool = config.buffer_pool.to_builder().memory_limit(LIMIT).build().unwrap();
+    let config = config.buffer_pool(buffer_pool).frame_timeout(Duration::from_secs(2));
     let mut stage = Stage::new(config).await;
     let mut peers = JoinSet::new();
     for _ in 0..16 {
@@ -400,7 +397,7 @@ async fn many_large_frames_stay_within_the_limit() {
 
 #[tokio::test]
 async fn more_connections_than_allowed_wait() {
-    let stage = Stage::new(TransportConfig { max_connections: 2, ..TransportConfig::default() }).await;
+    let stage = Stage::new(TransportConfig::default().max_connections(2)).await;
     let second = stage.socket().await;
     let mut third = stage.socket().await;
     third.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
@@ -513,14 +510,14 @@ fn the_disk_is_full() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_shutdown_under_load() {
     // What the sockets hold by then is received, however slow this is.
-    let config = TransportConfig { drain_timeout: SOON, ..TransportConfig::default() };
+    let config = TransportConfig::default().drain_timeout(SOON);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let mut texts = server.subscriber::<TextMessage>();
     let address = server.local_addr();
     let mut clients = JoinSet::new();
     for _ in 0..8 {
         clients.spawn(async move {
-            let config = TransportConfig { reconnect: None, ..TransportConfig::default() };
+            let config = TransportConfig::default().reconnect(None);
             let client = TcpTransport::connect_with(address, config).await.unwrap();
             let publisher = client.publisher::<TextMessage>();
             let text = TextMessage { sender: "s".to_owned(), content: "c".repeat(256), timestamp: 0 };
@@ -540,7 +537,7 @@ async fn a_shutdown_under_load() {
     }
     let hub = (*server).clone();
     let report = server.shutdown().await;
-    assert_eq!((report.drained, report.cut), (8, 0));
+    assert_eq!((report.drained, report.aborted), (8, 0));
     for error in timeout(SOON, clients.join_all()).await.unwrap() {
         assert_eq!(error, PublishError::Closed);
     }
@@ -558,7 +555,7 @@ async fn a_shutdown_under_load() {
 
 #[tokio::test]
 async fn who_does_not_go_is_cut() {
-    let mut stage = Stage::new(TransportConfig { drain_timeout: SHORT, ..TransportConfig::default() }).await;
+    let mut stage = Stage::new(TransportConfig::default().drain_timeout(SHORT)).await;
     let mut silent = stage.socket().await;
     silent.write_all(&frame(TextMessage::TYPE_ID, &[0; 312])[..100]).await.unwrap();
     while stage.server.stats().open < 2 {
@@ -566,10 +563,10 @@ async fn who_does_not_go_is_cut() {
     }
     let hub = (*stage.server).clone();
     let report = stage.server.shutdown().await;
-    assert_eq!((report.drained, report.cut), (1, 1));
+    assert_eq!((report.drained, report.aborted), (1, 1));
     let ends = [stage.events.recv().await, stage.events.recv().await, stage.events.recv().await];
     let cut = |event: &ConnectionEvent| {
-        matches!(event, ConnectionEvent::Ended { error: Some(ConnectionErrorKind::Cut), .. })
+        matches!(event, ConnectionEvent::Closed { error: Some(ConnectionErrorKind::Aborted), .. })
     };
     assert!(ends.iter().flatten().any(cut), "{ends:?}");
     assert_eq!((hub.buffer_pool_stats().currently_in_use, hub.stats().open), (0, 0));
@@ -599,7 +596,7 @@ impl Message for Blob {
 
 #[tokio::test]
 async fn what_waits_for_a_peer_that_never_reads_is_bounded() {
-    let stage = Stage::new(TransportConfig { channel_capacity: 4, ..TransportConfig::default() }).await;
+    let stage = Stage::new(TransportConfig::default().channel_capacity(4)).await;
     let _silent = stage.socket().await;
     while stage.server.stats().open < 2 {
         sleep(Duration::from_millis(2)).await;
@@ -636,17 +633,13 @@ async fn what_a_peer_sent_before_it_went_is_received() {
         timeout(SOON, counters.recv()).await.unwrap().unwrap();
     }
     events.recv().await.unwrap();
-    let ConnectionEvent::Ended { error, .. } = events.recv().await.unwrap() else { panic!("not its end") };
+    let ConnectionEvent::Closed { error, .. } = events.recv().await.unwrap() else { panic!("not its end") };
     assert_eq!(error, Some(ConnectionErrorKind::Reset));
 }
 
 #[tokio::test]
 async fn a_timeout_beyond_the_clock_never_comes() {
-    let config = TransportConfig {
-        frame_timeout: Duration::MAX,
-        write_timeout: Duration::MAX,
-        ..TransportConfig::default()
-    };
+    let config = TransportConfig::default().frame_timeout(Duration::MAX).write_timeout(Duration::MAX);
     let mut stage = Stage::new(config).await;
     let mut socket = stage.socket().await;
     let wire = frame(CounterUpdate::TYPE_ID, &[0; 16]);
@@ -679,12 +672,8 @@ async fn the_log_names_the_greediest_once_a_second() {
     let lines = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || lines.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
-    let classes = BufferPoolConfig::builder().class(8192, 8).thread_cache_bytes(0).byte_limit(4 * 8192);
-    let config = TransportConfig {
-        buffer_pool: classes.build().unwrap(),
-        frame_timeout: SHORT,
-        ..TransportConfig::default()
-    };
+    let classes = BufferPoolConfig::builder().class(8192, 8).thread_cache_bytes(0).memory_limit(4 * 8192);
+    let config = TransportConfig::default().buffer_pool(classes.build().unwrap()).frame_timeout(SHORT);
     let mut stage = Stage::new(config).await;
     let pool = stage.server.buffer_pool().clone();
     let kept: Vec<_> = std::iter::from_fn(|| pool.try_acquire(8192).ok()).collect();

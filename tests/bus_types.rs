@@ -1,7 +1,7 @@
 //! Publish and subscribe: what a type may be, and what a message of it must hold.
 
+use millpond::bus::{Hub, PublishError, TcpTransport, TransportConfig};
 use millpond::frame::{Message, MessageError, Rule};
-use millpond::transport::{Hub, PublishError, TcpTransport, TransportConfig};
 
 mod messages;
 

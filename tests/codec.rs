@@ -6,9 +6,9 @@ use std::time::Duration;
 use futures_util::{SinkExt, StreamExt};
 use millpond::frame::sse::{self, EventRef};
 use millpond::frame::{
-    Decode, Encode, EncodeError, FrameError, FrameErrorKind, Hdlc, Kiss, Lines, Sse, Tlv, tlv,
+    Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, Hdlc, Kiss, Lines, Sse, Tlv, tlv,
 };
-use millpond::transport::{Codec, CodecError};
+use millpond::net::{Codec, CodecError};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncWriteExt, duplex};
 use tokio::time::timeout;
@@ -25,7 +25,7 @@ fn pool() -> BufferPool {
 /// the stream ends well, and that no buffer is out behind it.
 async fn exchange<F, M, T>(framing: impl Fn() -> F, messages: Vec<(M, T)>, plain: impl Fn(F::Frame) -> T)
 where
-    F: Decode + Encode<M>,
+    F: Decoder + Encoder<M>,
     T: PartialEq + Debug,
 {
     let pool = pool();
@@ -104,7 +104,7 @@ fn own(event: EventRef<'_>) -> Owned {
 }
 
 /// What comes of a stream.
-async fn outcomes<F: Decode>(framing: F, wire: &'static [u8]) -> Vec<Result<F::Frame, FrameError>> {
+async fn outcomes<F: Decoder>(framing: F, wire: &'static [u8]) -> Vec<Result<F::Frame, FrameError>> {
     let (mut here, there) = duplex(7);
     let frames = FramedRead::new(there, Codec::new(framing, pool()));
     let send = async move { here.write_all(wire).await.unwrap() };
@@ -155,7 +155,7 @@ async fn a_message_that_is_none_of_the_framing_is_not_sent() {
     let (here, there) = duplex(64);
     let mut sender = Framed::new(here, Codec::new(Lines::default(), pool()));
     let refused = sender.send("two\nlines").await.unwrap_err();
-    assert!(matches!(refused, CodecError::Encode(EncodeError::Delimiter { at: 3 })), "{refused}");
+    assert!(matches!(refused, CodecError::Encoder(EncodeError::Delimiter { at: 3 })), "{refused}");
     sender.send("one").await.unwrap();
     drop(sender);
     let mut receiver = FramedRead::new(there, Codec::new(Lines::default(), pool()));

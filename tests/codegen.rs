@@ -331,7 +331,7 @@ fn code_goes_to_a_file_or_to_stdout() {
 #[test]
 fn the_pool_may_be_planned_by_traffic() {
     let folder = Folder::with_example("examples.yaml");
-    let traffic = ["--traffic", "TextMessage=10,CounterUpdate=1000", "--byte-limit", "100kB"];
+    let traffic = ["--traffic", "TextMessage=10,CounterUpdate=1000", "--memory-limit", "100kB"];
     let explained = folder.run(&[&traffic[..], &["--explain", "-o", "generated.rs"]].concat()).assert(0, "");
     assert!(
         explained.stdout.contains("128       760         97280   87.5%  CounterUpdate 16 x 1000"),
@@ -339,21 +339,21 @@ fn the_pool_may_be_planned_by_traffic() {
     );
     let code = folder.read("generated.rs");
     for part in [
-        "--traffic 'TextMessage=10,CounterUpdate=1000' --byte-limit 100000\n",
+        "--traffic 'TextMessage=10,CounterUpdate=1000' --memory-limit 100000\n",
         "let classes = [(128, 760), (224, 1), (312, 8)];\n",
-        "builder.classes(classes).byte_limit(100000);\n",
+        "builder.classes(classes).memory_limit(100000);\n",
         "pub const TEXT_MESSAGE_BUFFER_CLASS: usize = 312;\n",
     ] {
         assert!(code.contains(part), "{part:?} is not in: {code}");
     }
     for (arguments, advice) in [
-        (&["--traffic", "TextMessage=10"][..], "--byte-limit"),
-        (&["--byte-limit", "1MiB"], "--traffic"),
-        (&["--traffic", "Text=1", "--byte-limit", "1MiB"], "there is no message Text"),
-        (&["--traffic", "TextMessage", "--byte-limit", "1MiB"], "as in Ping=1000"),
-        (&["--traffic", "TextMessage=x", "--byte-limit", "1MiB"], "write a number, not x"),
-        (&["--traffic", "TextMessage=1,TextMessage=2", "--byte-limit", "1MiB"], "is there twice"),
-        (&["--traffic", "TextMessage=1", "--byte-limit", "9"], "takes 664 bytes, more than the 9 given"),
+        (&["--traffic", "TextMessage=10"][..], "--memory-limit"),
+        (&["--memory-limit", "1MiB"], "--traffic"),
+        (&["--traffic", "Text=1", "--memory-limit", "1MiB"], "there is no message Text"),
+        (&["--traffic", "TextMessage", "--memory-limit", "1MiB"], "as in Ping=1000"),
+        (&["--traffic", "TextMessage=x", "--memory-limit", "1MiB"], "write a number, not x"),
+        (&["--traffic", "TextMessage=1,TextMessage=2", "--memory-limit", "1MiB"], "is there twice"),
+        (&["--traffic", "TextMessage=1", "--memory-limit", "9"], "takes 664 bytes, more than the 9 given"),
     ] {
         folder.run(&[arguments, &["--explain"]].concat()).assert(2, advice);
     }
@@ -433,7 +433,7 @@ fn the_example_and_the_demo_are_fresh() {
     for command in [
         "codegen examples/contract/contracts.yaml -o examples/contract/generated.rs --check",
         "codegen src/bin/millpond/contracts.yaml -o src/bin/millpond/messages.rs --check \
-         --traffic Tick=3,Trade=2,Order=1,Book=1,Snapshot=1 --byte-limit 16MiB",
+         --traffic Tick=3,Trade=2,Order=1,Book=1,Snapshot=1 --memory-limit 16MiB",
     ] {
         let check = Command::new(env!("CARGO_BIN_EXE_millpond"))
             .args(command.split_whitespace())

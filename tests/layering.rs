@@ -4,7 +4,7 @@
 //! The sources are read as tokens, so comments, strings and doc text never count, and a path counts wherever
 //! it stands: in a nested `use`, in the middle of an expression, in a macro.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
@@ -17,10 +17,9 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("pool", &["size"]),
     ("frame", &["size", "pool"]),
     ("schema", &["size", "pool", "frame"]),
-    ("transport", &["size", "pool", "frame"]),
-    ("connection", &["pool", "transport"]),
-    ("relay", &["size", "transport", "connection", "pool"]),
-    ("observe", &["pool", "transport", "connection", "relay"]),
+    ("net", &["size", "pool", "frame"]),
+    ("bus", &["size", "pool", "frame", "net"]),
+    ("relay", &["size", "pool", "net"]),
     ("bin", &[]),
 ];
 
@@ -41,6 +40,9 @@ const TOP_LEVEL: &[&str] = &[
     "target",
     "tests",
 ];
+
+/// What still has to be opened with a line that says what it is.
+const UNOPENED: &[&str] = &["bin/", "frame/fields/", "frame/message.rs", "schema/"];
 
 const MAX_LINES: usize = 600;
 const NAMELESS: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc"];
@@ -89,6 +91,10 @@ fn violations(tree: &Tree) -> Vec<String> {
             found.push(format!("{path}: the name says nothing; name the thing"));
         }
         let Some(inner) = path.strip_prefix("src/") else { continue };
+        let opens = ["//!", "#![doc"].iter().any(|opening| text.starts_with(opening));
+        if !opens && !UNOPENED.iter().any(|start| inner.starts_with(start)) {
+            found.push(format!("{path}: the first line does not say what the file is; open it with `//!`"));
+        }
         if text.lines().count() > MAX_LINES {
             found.push(format!("{path}: more than {MAX_LINES} lines"));
         }
@@ -114,6 +120,50 @@ fn violations(tree: &Tree) -> Vec<String> {
             }));
         } else if compact(tokens).contains("#[path=") {
             found.push(format!("{path}: #[path] in the command would go round the public API"));
+        }
+    }
+    found.extend(circles(tree));
+    found
+}
+
+/// The files and folders of a layer are its rooms. Says which of them import each other, directly or around.
+///
+/// The layer's `mod.rs` is its door and no room; neither are tests, which look at everything. The files of one room
+/// may know each other: a slot points to its pool, whose queues hold slots.
+fn circles(tree: &Tree) -> Vec<String> {
+    let mut rooms: BTreeMap<String, BTreeMap<String, BTreeSet<String>>> = BTreeMap::new();
+    for (path, text) in tree {
+        let Some(inner) = path.strip_prefix("src/") else { continue };
+        let file = module_of(inner);
+        if file.is_empty() || file[0] == "bin" || file.iter().any(|part| part == "tests") {
+            continue;
+        }
+        let imported = Names::read(text.parse().unwrap_or_default(), file.clone()).paths;
+        for name in imported.iter().filter(|name| name.path[0] == "crate" && !name.in_tests) {
+            let (Some(from), [_, layer, to, ..]) = (file.get(1), &name.path[..]) else { continue };
+            let is_room = [format!("src/{layer}/{to}.rs"), format!("src/{layer}/{to}/mod.rs")];
+            if *layer == file[0]
+                && layer != "schema"
+                && from != to
+                && is_room.iter().any(|room| tree.contains_key(room))
+            {
+                rooms.entry(layer.clone()).or_default().entry(from.clone()).or_default().insert(to.clone());
+            }
+        }
+    }
+    let mut found = Vec::new();
+    for (layer, mut imports) in rooms {
+        // What imports nothing that is left is no part of a circle.
+        while let Some(free) = imports
+            .iter()
+            .find(|(_, to)| to.iter().all(|to| !imports.contains_key(to)))
+            .map(|(room, _)| room.clone())
+        {
+            imports.remove(&free);
+        }
+        if !imports.is_empty() {
+            let rooms: Vec<_> = imports.keys().map(String::as_str).collect();
+            found.push(format!("src/{layer}: {} import each other in a circle", rooms.join(", ")));
         }
     }
     found
@@ -330,6 +380,8 @@ fn house_with(path: &str, text: &str) -> Tree {
         .map(|(path, text)| (path.to_owned(), text.to_owned())),
     );
     tree.insert(path.to_owned(), text.replace('⏎', "\n"));
+    // On the same line, so that the lines keep their numbers.
+    tree.values_mut().for_each(|text| *text = format!("#![doc = \"\"] {text}"));
     tree
 }
 
@@ -343,10 +395,10 @@ src/pool/x.rs  | fn f() { vec![crate::frame::F] }           |1: crate::frame::F 
 src/pool/x.rs  | mod m { use super::super::super::frame; }  |1: crate::frame goes against the order; pool may import sync, size
 src/pool/x.rs  | macro_rules! m { () => { $crate::frame }}  |1: crate::frame goes against the order; pool may import sync, size
 src/pool/x.rs  | impl X<<crate::frame::F as Y>::Z> for W {} |1: crate::frame::F goes against the order; pool may import sync, size
-src/pool/x.rs  | use crate::observe::Name;                  |1: crate::observe::Name goes against the order; pool may import sync, size
+src/pool/x.rs  | use crate::bus::Name;                      |1: crate::bus::Name goes against the order; pool may import sync, size
 src/size/x.rs  | use crate::pool;                           |1: crate::pool goes against the order; size may import sync
 src/sync/x.rs  | use crate::size::Size;                     |1: crate::size::Size goes against the order; sync may import sync
-src/relay/x.rs | use crate::frame::F;                       |1: crate::frame::F goes against the order; relay may import sync, size, transport, connection, pool
+src/relay/x.rs | use crate::frame::F;                       |1: crate::frame::F goes against the order; relay may import sync, size, pool, net
 src/pool/x.rs  | use super::super::*;                       |1: crate::* goes through the crate's root; name the layer
 src/pool/x.rs  | use crate::BufferPool;                     |1: crate::BufferPool goes through the crate's root; name the layer
 src/frame/x.rs | use crate::pool::slot::Slot;               |1: crate::pool::slot::Slot reaches past the door, src/pool/mod.rs
@@ -373,8 +425,8 @@ src/pool/x.rs     | pub(crate) fn f() {} pub(super) fn g() {} pub(in crate::pool
 src/pool/tests.rs | use std::sync::mpsc; thread_local!(static A: u8 = 0);
 src/pool/x.rs     | mod tests { use super::*; use std::sync::Arc; }
 src/frame/x.rs    | use crate::pool::{self, Class}; fn f() { pool::Class::new(); } use tokio::sync::mpsc;
-src/relay/x.rs    | use crate::transport; use crate::sync::atomic::AtomicU64;
-src/transport/x.rs| use crate::frame::tlv::Decoder; use crate::frame::Class;
+src/relay/x.rs    | use crate::net; use crate::sync::atomic::AtomicU64;
+src/net/x.rs      | use crate::frame::tlv::Decoder; use crate::frame::Class;
 src/bin/x.rs      | use crate::pool::class; use std::sync::Arc; use millpond::pool;
 src/lib.rs        | #![forbid(unsafe_code)] pub mod frame; pub use pool::Class; pub use frame::tlv;
 "#;
@@ -386,6 +438,13 @@ fn a_wrong_house_is_told_why() {
         let path = path.trim();
         assert_eq!(violations(&house_with(path, text)), [format!("{path}:{why}")], "{text}");
     }
+    let silent = Tree::from([("src/pool/x.rs".to_owned(), "use core::fmt;".to_owned())]);
+    assert!(
+        violations(&silent)[0].starts_with("src/pool/x.rs: the first line does not say what the file is")
+    );
+    let mut circle = house_with("src/pool/class.rs", "use super::slot::Slot;");
+    circle.insert("src/pool/slot.rs".to_owned(), "//! ⏎ use crate::pool::class::Class;".replace('⏎', "\n"));
+    assert_eq!(violations(&circle), ["src/pool: class, slot import each other in a circle"]);
     let long = "⏎".repeat(MAX_LINES + 1);
     assert_eq!(violations(&house_with("src/pool/x.rs", &long)), ["src/pool/x.rs: more than 600 lines"]);
     let top_level = ["src", ".git", "notes.txt"].map(str::to_owned).into_iter();

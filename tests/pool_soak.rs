@@ -47,7 +47,7 @@ fn config(round: u64) -> BufferPoolConfig {
     let builder =
         BufferPoolConfig::builder().classes(CLASSES).decay_interval(Some(Duration::from_millis(50)));
     let builder = builder.thread_cache_bytes([0, 64 << 10, 1 << 20][round as usize % 3]);
-    let builder = if round % 4 == 3 { builder } else { builder.byte_limit(LIMIT) };
+    let builder = if round % 4 == 3 { builder } else { builder.memory_limit(LIMIT) };
     let builder = if round % 5 == 4 { builder.sample_one_in(NonZeroU32::new(7).unwrap()) } else { builder };
     builder.wipe_on_return(round % 7 == 6).serve_from_next_class(round % 2 == 1).build().unwrap()
 }
@@ -65,7 +65,7 @@ struct World {
 
 fn round(round: u64, end: Instant) -> [u64; 4] {
     let config = config(round);
-    let limit = config.byte_limit() as u64;
+    let limit = config.memory_limit() as u64;
     let world = Arc::new(World {
         pool: BufferPool::new(config),
         mailboxes: (0..THREADS).map(|_| Mutex::default()).collect(),
@@ -94,7 +94,7 @@ fn round(round: u64, end: Instant) -> [u64; 4] {
     world.pool.trim();
     let stats = world.pool.stats();
     assert_eq!((stats.live_bytes, stats.idle_buffers, stats.waiting), (0, 0, 0), "round {round}: {stats:#}");
-    assert_eq!((stats.currently_in_use, stats.currently_parked), (0, 0), "round {round}: {stats:#}");
+    assert_eq!((stats.currently_in_use, stats.currently_frozen), (0, 0), "round {round}: {stats:#}");
     assert_eq!(stats.total_acquires, stats.total_returns, "round {round}: {stats:#}");
     assert!(stats.high_water_bytes <= limit, "round {round}: {stats:#}");
     assert!(world.pool.holders().is_none_or(|report| report.holders.is_empty()), "round {round}");

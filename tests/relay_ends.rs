@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind as Io};
 use std::time::Duration;
 
+use millpond::net::{Listener, Stream};
 use millpond::relay::{Relay, RelayConfig, RelayError, RelayErrorKind, Side, Transferred};
-use millpond::transport::{Listener, Stream};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;

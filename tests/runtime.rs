@@ -9,7 +9,7 @@ use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, timeout};
 
 fn pool(limit: usize) -> BufferPool {
-    let config = BufferPoolConfig::builder().classes([(64, 16), (1024, 64)]).byte_limit(limit);
+    let config = BufferPoolConfig::builder().classes([(64, 16), (1024, 64)]).memory_limit(limit);
     BufferPool::new(config.decay_interval(Some(Duration::from_millis(20))).build().unwrap())
 }
 

@@ -1,12 +1,12 @@
 //! Peers that break the framing, over real sockets: a typed error each, and every buffer back in the pool.
-#![cfg(feature = "transport")]
+#![cfg(feature = "net")]
 
 use std::error::Error;
 use std::io;
 
 use millpond::frame::tlv::{DEFAULT_MAX_PAYLOAD, Frame, HEADER_LEN, Header};
 use millpond::frame::{FrameError, FrameErrorKind};
-use millpond::transport::{ReadFrameError, ReadFrameErrorKind, read_frame_pooled};
+use millpond::net::{ReadFrameError, ReadFrameErrorKind, read_frame_pooled};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};

@@ -1,7 +1,7 @@
 //! Frames that an independent implementation of the protocol encoded, in both directions.
 
 use millpond::frame::tlv::{self, Frame};
-use millpond::frame::{Assembler, Message, MessageError, Reading, Tlv};
+use millpond::frame::{Assembler, Message, MessageError, ReadMode, Tlv};
 use millpond::{BufferPool, BufferPoolConfig};
 use serde_json::Value;
 
@@ -27,7 +27,7 @@ fn their_frames_are_ours() {
     let pool = BufferPool::new(BufferPoolConfig::messages());
     let (messages, wires): (Vec<_>, Vec<_>) = golden_frames().into_iter().unzip();
     let stream = wires.concat();
-    for reading in [Reading::OneBufferAFrame, Reading::batched()] {
+    for reading in [ReadMode::PerFrame, ReadMode::batched()] {
         let mut frames = Assembler::new(Tlv::default(), pool.clone(), reading);
         frames.push(&mut stream.as_slice());
         for message in &messages {

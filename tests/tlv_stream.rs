@@ -1,11 +1,11 @@
 //! Frames over tokio readers and writers that give and take as little as they like.
-#![cfg(feature = "transport")]
+#![cfg(feature = "net")]
 
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
-use millpond::transport::{read_frame_pooled, read_frame_pooled_with, write_frame};
+use millpond::net::{read_frame_pooled, read_frame_pooled_with, write_frame};
 use millpond::{BufferPool, BufferPoolConfig};
 use proptest::collection::vec;
 use proptest::prelude::*;

@@ -24,8 +24,8 @@ use std::task::{Context, Poll, Waker};
 use bytes::{Bytes, BytesMut};
 use contestants::{KIB, acquire as by, pool, route};
 use futures_util::StreamExt;
-use millpond::frame::{Assembler, Message, Reading, Tlv, tlv};
-use millpond::transport::{FrameReader, WriteQueue};
+use millpond::frame::{Assembler, Message, ReadMode, Tlv, tlv};
+use millpond::net::{FrameReader, WriteQueue};
 use millpond::{BufferPool, PooledBuffer};
 use mimalloc::MiMalloc;
 use samples::defi::PoolStateUpdate;
@@ -79,18 +79,15 @@ fn operations() -> Vec<Operation> {
         ),
         operation("PoolStateUpdate encoded + into_shared + drop, as_buf_mut", encoded(by_as_buf_mut)),
         operation("TextMessage of 18 B of text viewed", viewed()),
-        operation("a frame of 16 B read, a buffer a frame", frames_read(Reading::OneBufferAFrame)),
-        operation("a frame of 16 B read, batched", frames_read(Reading::batched())),
+        operation("a frame of 16 B read, a buffer a frame", frames_read(ReadMode::PerFrame)),
+        operation("a frame of 16 B read, batched", frames_read(ReadMode::batched())),
         operation(
             "a frame of 16 B read, batched, none detached",
-            frames_read(Reading::Batched { detach_below: 0 }),
+            frames_read(ReadMode::Batched { detach_below: 0 }),
         ),
         operation("a frame of 16 B read, LengthDelimitedCodec", frames_decoded()),
-        (
-            "a frame of 16 B received, a buffer a frame, FrameReader",
-            frames_received(Reading::OneBufferAFrame),
-        ),
-        ("a frame of 16 B received, batched, FrameReader", frames_received(Reading::batched())),
+        ("a frame of 16 B received, a buffer a frame, FrameReader", frames_received(ReadMode::PerFrame)),
+        ("a frame of 16 B received, batched, FrameReader", frames_received(ReadMode::batched())),
         ("a frame of 16 B received, FramedRead", frames_received_framed()),
         operation("a frame of 16 B written, WriteQueue", frames_queued()),
         operation("a frame of 16 B written, LengthDelimitedCodec", frames_encoded()),
@@ -214,7 +211,7 @@ const FRAME: [u8; 16] = [7; 16];
 const FRAMES: usize = 2900;
 
 /// Out of reads of 64 KiB.
-fn frames_read(reading: Reading) -> impl Fn() {
+fn frames_read(reading: ReadMode) -> impl Fn() {
     let frames = RefCell::new(Assembler::new(Tlv::default(), pool(), reading));
     let mut wire = Vec::new();
     (0..FRAMES).for_each(|_| tlv::encode(1, &FRAME, &mut wire).expect("a vector grows"));
@@ -254,7 +251,7 @@ impl AsyncRead for Endless {
 }
 
 /// The whole way of a receiver, all but the socket.
-fn frames_received(reading: Reading) -> Box<dyn Fn(u64)> {
+fn frames_received(reading: ReadMode) -> Box<dyn Fn(u64)> {
     let mut wire = Vec::new();
     (0..FRAMES).for_each(|_| tlv::encode(1, &FRAME, &mut wire).expect("a vector grows"));
     let frames = Assembler::new(Tlv::default(), pool(), reading);

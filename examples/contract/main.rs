@@ -1,8 +1,8 @@
 //! From a contract file to a publisher and a subscriber, over TCP and in the pool that fits the messages:
-//! `cargo run --features messages,transport --example contract`
+//! `cargo run --features messages,bus --example contract`
 
 use messages::{Reading, SCHEMA_DIGEST, create_buffer_pool_config};
-use millpond::transport::{TcpTransport, TransportConfig};
+use millpond::bus::{TcpTransport, TransportConfig};
 
 #[expect(dead_code, unreachable_pub, reason = "all of the contracts is generated; this takes what it needs")]
 mod messages {
@@ -11,11 +11,9 @@ mod messages {
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let config = TransportConfig {
-        buffer_pool: create_buffer_pool_config(),
-        schema_digest: Some(SCHEMA_DIGEST), // who has other contracts is refused
-        ..TransportConfig::default()
-    };
+    let config = TransportConfig::default()
+        .buffer_pool(create_buffer_pool_config())
+        .schema_digest(Some(SCHEMA_DIGEST)); // a peer with other contracts is refused
     let server = TcpTransport::bind_with("127.0.0.1:0", config.clone()).await?;
     let mut readings = server.subscriber::<Reading>();
 

@@ -1,7 +1,7 @@
 //! The decoder of lines against one that sees the whole stream at once. The fuzzer and the replay of the
 //! checked-in corpus both run [`check`]. The limit is the line's; no option.
 
-use millpond::frame::{Encode, EncodeError, FrameErrorKind, Lines};
+use millpond::frame::{EncodeError, Encoder, FrameErrorKind, Lines};
 
 use super::stream::{Case, Outcome};
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use millpond::PooledBytes;
 use millpond::frame::sse::{Event, EventRef};
-use millpond::frame::{Encode, FrameErrorKind, Sse};
+use millpond::frame::{Encoder, FrameErrorKind, Sse};
 
 use super::stream::{Case, Outcome};
 

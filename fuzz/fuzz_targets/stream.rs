@@ -6,7 +6,7 @@
 //! a run has time for; the rest is one.
 
 use bytes::Buf;
-use millpond::frame::{Assembler, Decode, FrameError, FrameErrorKind, Reading};
+use millpond::frame::{Assembler, Decoder, FrameError, FrameErrorKind, ReadMode};
 use millpond::{BufferPool, BufferPoolConfig};
 
 const MAX_PIECES: usize = 600;
@@ -49,13 +49,13 @@ impl Case {
 
     /// What comes of the stream in each mode of reading is handed to `check`. `longest`: bytes that the longest
     /// frame can have as it arrives, before it is refused.
-    pub(crate) fn decode<D: Decode>(
+    pub(crate) fn decode<D: Decoder>(
         &self,
         decoder: impl Fn() -> D,
         longest: usize,
         check: impl Fn(Outcome<D::Frame>, &D),
     ) {
-        for reading in [Reading::OneBufferAFrame, Reading::Batched { detach_below: 100 }] {
+        for reading in [ReadMode::PerFrame, ReadMode::Batched { detach_below: 100 }] {
             let config = BufferPoolConfig::builder().class(16, 4).class(64, 4).class(1024, 2).class(8192, 2);
             let pool = BufferPool::new(config.build().unwrap());
             let mut assembler = Assembler::new(decoder(), pool.clone(), reading);
@@ -69,7 +69,7 @@ impl Case {
     }
 }
 
-fn decode_in_pieces<D: Decode>(
+fn decode_in_pieces<D: Decoder>(
     assembler: &mut Assembler<D>,
     case: &Case,
     longest: usize,
@@ -98,7 +98,7 @@ fn decode_in_pieces<D: Decode>(
     (outcomes, assembler.finish().map_err(wrong))
 }
 
-fn assert_stopped<D: Decode>(assembler: &mut Assembler<D>, error: FrameError) {
+fn assert_stopped<D: Decoder>(assembler: &mut Assembler<D>, error: FrameError) {
     assert_eq!(assembler.held_bytes(), 0);
     assembler.push(&mut [0; 6].as_slice());
     assert_eq!(assembler.next_frame().err(), Some(error));

@@ -2,11 +2,11 @@
 //! The limit is the payload's, and the option its least length (low 5 bits).
 
 use millpond::PooledBytes;
-use millpond::frame::{Decode, Encode, FrameErrorKind};
+use millpond::frame::{Decoder, Encoder, FrameErrorKind};
 
 use super::stream::{Case, Outcome, Wrong};
 
-pub(crate) fn check<D: Decode<Frame = PooledBytes> + Encode<Vec<u8>>>(
+pub(crate) fn check<D: Decoder<Frame = PooledBytes> + Encoder<Vec<u8>>>(
     input: &[u8],
     rules: impl Fn(usize, usize) -> Rules,
     framing: impl Fn(usize, usize) -> D,

@@ -60,7 +60,7 @@ pub fn written(mut buffer: PooledBuffer, byte: u8) -> PooledBuffer {
 #[track_caller]
 pub fn assert_books(pool: &BufferPool) {
     let stats = pool.stats();
-    assert_eq!((stats.currently_in_use, stats.currently_parked, stats.waiting), (0, 0, 0), "{stats}");
+    assert_eq!((stats.currently_in_use, stats.currently_frozen, stats.waiting), (0, 0, 0), "{stats}");
     assert_eq!(stats.total_acquires, stats.total_returns, "{stats}");
     assert_eq!(pool.trim() as u64, stats.idle_bytes, "what the books call idle is there: {stats}");
     assert_eq!(pool.stats().live_bytes, 0, "{stats}");

@@ -121,7 +121,7 @@ fn found_while_another_thread_leaves_more_than_the_queue_holds() {
         cache.give_back(third);
         drop(cache);
         exits.join().unwrap();
-        assert_eq!((made(&pool), pool.stats().currently_parked), (2, 1));
+        assert_eq!((made(&pool), pool.stats().currently_frozen), (2, 1));
         read(bytes, 1);
         pool.trim();
         assert_books(&pool);

@@ -9,7 +9,7 @@ use millpond::{BufferPool, BufferPoolConfig, BufferPoolStats};
 /// Buffers move in twos, and a thread keeps one or two: who leases first gets more.
 fn pool_of_batches() -> BufferPool {
     let config = BufferPoolConfig::builder().class(SIZE, 16).thread_cache_bytes(8 * SIZE);
-    BufferPool::new(config.byte_limit(16 * SIZE).decay_interval(None).build().unwrap())
+    BufferPool::new(config.memory_limit(16 * SIZE).decay_interval(None).build().unwrap())
 }
 
 /// Two buffers in the shared queue, none in a cache.

@@ -3,17 +3,17 @@
 use bytes::{Buf, BufMut};
 
 use super::reader::{Held, Reader, Storage};
-use super::{Decode, FrameError};
+use super::{Decoder, FrameError};
 use crate::pool::{BufferPool, PooledBuffer};
-use crate::size::Appetite;
+use crate::size::ReadSize;
 
 /// How frames lie in the pool's storage.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reading {
+pub enum ReadMode {
     /// Every frame has a buffer of its own class, so that what a slow reader keeps is one frame. Small frames
     /// arrive many at a time and are copied out of what was read ahead; one that fills at least half of its
     /// buffer stays in it.
-    OneBufferAFrame,
+    PerFrame,
     /// Frames are slices of what one large read brought: nothing is copied but a frame that the read cut in two,
     /// and what a slow reader keeps is the whole read.
     Batched {
@@ -23,7 +23,7 @@ pub enum Reading {
     },
 }
 
-impl Reading {
+impl ReadMode {
     /// [`Batched`](Self::Batched), with payloads below 1 KiB detached.
     #[must_use]
     pub const fn batched() -> Self {
@@ -42,11 +42,11 @@ impl Reading {
 /// # Examples
 ///
 /// ```
-/// use millpond::frame::{Assembler, Lines, Reading};
+/// use millpond::frame::{Assembler, Lines, ReadMode};
 /// use millpond::{BufferPool, BufferPoolConfig};
 ///
 /// let pool = BufferPool::new(BufferPoolConfig::messages());
-/// let mut frames = Assembler::new(Lines::new(1024), pool, Reading::OneBufferAFrame);
+/// let mut frames = Assembler::new(Lines::new(1024), pool, ReadMode::PerFrame);
 /// let mut seen = Vec::new();
 /// for mut piece in [&b"{\"id\":1}\n{\"i"[..], b"d\":2}\n"] {
 ///     while !piece.is_empty() {
@@ -64,27 +64,27 @@ impl Reading {
 pub struct Assembler<D> {
     decoder: D,
     pool: BufferPool,
-    reading: Reading,
+    reading: ReadMode,
     read_ahead: bool,
     held: Held,
-    appetite: Appetite,
+    read_size: ReadSize,
     /// Where the frame under way begins.
     frame_start: u64,
     /// What the frame before took, if it was kept where it was read and its class had room for all of it.
     expected: usize,
 }
 
-impl<D: Decode> Assembler<D> {
+impl<D: Decoder> Assembler<D> {
     /// At the start of a stream.
     #[must_use]
-    pub fn new(decoder: D, pool: BufferPool, reading: Reading) -> Self {
+    pub fn new(decoder: D, pool: BufferPool, reading: ReadMode) -> Self {
         Self {
             decoder,
             pool,
             reading,
             read_ahead: true,
             held: Held::default(),
-            appetite: Appetite::default(),
+            read_size: ReadSize::default(),
             frame_start: 0,
             expected: 0,
         }
@@ -93,7 +93,7 @@ impl<D: Decode> Assembler<D> {
     /// Never has room for more than what the decoder is sure to need: for a stream that somebody else reads on from.
     #[must_use]
     pub fn without_read_ahead(self) -> Self {
-        Self { read_ahead: false, reading: Reading::OneBufferAFrame, ..self }
+        Self { read_ahead: false, reading: ReadMode::PerFrame, ..self }
     }
 
     /// The pool its buffers are of.
@@ -241,7 +241,7 @@ impl<D: Decode> Assembler<D> {
             self.lend(self.pool.acquire(enough));
         }
         self.expected = 0;
-        self.appetite = Appetite::default();
+        self.read_size = ReadSize::default();
     }
 
     /// Size of the buffer that the next [`room`](Self::room) acquires, if it does. Who keeps a budget
@@ -269,8 +269,8 @@ impl<D: Decode> Assembler<D> {
         buffer.clear();
         buffer.extend_from_slice(self.held.unread());
         let keep_from = match self.reading {
-            Reading::Batched { detach_below } => detach_below,
-            Reading::OneBufferAFrame => buffer.capacity() / 2,
+            ReadMode::Batched { detach_below } => detach_below,
+            ReadMode::PerFrame => buffer.capacity() / 2,
         };
         self.held.replace(Storage::Own(buffer), keep_from);
     }
@@ -294,18 +294,18 @@ impl<D: Decode> Assembler<D> {
     /// A read brought `count` bytes where `room` would have fitted.
     pub fn learn(&mut self, count: usize, room: usize) {
         // A read that was made for one frame tells of the frame.
-        if self.expected == 0 || self.reading != Reading::OneBufferAFrame {
-            self.appetite.learn(count, room);
+        if self.expected == 0 || self.reading != ReadMode::PerFrame {
+            self.read_size.learn(count, room);
         }
     }
 
     fn plan(&self, unread: usize) -> Plan {
         let known = self.decoder.needs();
         let needs = known.max(unread + 1);
-        let affordable = Appetite::SMALL.max(unread.saturating_mul(4)).max(self.expected);
+        let affordable = ReadSize::SMALL.max(unread.saturating_mul(4)).max(self.expected);
         let size = needs.min(affordable);
-        let alone = self.reading == Reading::OneBufferAFrame;
-        if !self.read_ahead || (alone && known > Appetite::SMALL / 2) {
+        let alone = self.reading == ReadMode::PerFrame;
+        if !self.read_ahead || (alone && known > ReadSize::SMALL / 2) {
             return Plan { needs: size, size, most: needs - unread };
         }
         if alone && unread == 0 && self.expected > 0 {
@@ -318,7 +318,7 @@ impl<D: Decode> Assembler<D> {
             // Without a known length room doubles, so that a long frame moves a few times and not at every read.
             _ => unread * 2,
         };
-        let ahead = ahead.max(self.appetite.size());
+        let ahead = ahead.max(self.read_size.size());
         Plan { needs: size, size: size.max(ahead), most: usize::MAX }
     }
 

@@ -1,3 +1,5 @@
+//! Why bytes are not a frame, and why a message cannot be one.
+
 use core::error::Error;
 use core::fmt;
 

@@ -10,7 +10,7 @@
 //! # Examples
 //!
 //! ```
-//! use millpond::frame::{Assembler, Encode, Hdlc, Reading};
+//! use millpond::frame::{Assembler, Encoder, Hdlc, ReadMode};
 //! use millpond::{BufferPool, BufferPoolConfig};
 //!
 //! let mut wire = Vec::new();
@@ -19,7 +19,7 @@
 //! assert_eq!(wire, [0x7E, 0x01, 0x7D, 0x5E, 0x02, 0x7D, 0x5D, 0x03, 0x7E]);
 //!
 //! let pool = BufferPool::new(BufferPoolConfig::embedded());
-//! let mut frames = Assembler::new(framing, pool, Reading::OneBufferAFrame);
+//! let mut frames = Assembler::new(framing, pool, ReadMode::PerFrame);
 //! frames.push(&mut wire.as_slice());
 //! assert_eq!(frames.next_frame()?.unwrap(), [0x01, 0x7E, 0x02, 0x7D, 0x03]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -31,7 +31,7 @@ mod tests;
 use bytes::BufMut;
 
 use super::stuffing::{Alphabet, Unstuffing};
-use super::{Decode, Encode, EncodeError, FrameError, Reader};
+use super::{Decoder, EncodeError, Encoder, FrameError, Reader};
 use crate::pool::PooledBytes;
 
 /// The longest payload accepted unless configured otherwise, in bytes: the hardware MTU of Reticulum's TCP
@@ -51,7 +51,7 @@ static ALPHABET: Alphabet =
 /// After an error it goes on at the next flag, and holds nothing of what it skips; that the stream ends in a frame that
 /// was refused already is no further error.
 ///
-/// A payload without an escape stays where it was read, if the [`Reading`](super::Reading) lets it; one with escapes is
+/// A payload without an escape stays where it was read, if the [`ReadMode`](super::ReadMode) lets it; one with escapes is
 /// put together in a buffer of its own class.
 #[derive(Debug)]
 pub struct Hdlc(Unstuffing);
@@ -85,7 +85,7 @@ impl Default for Hdlc {
     }
 }
 
-impl Decode for Hdlc {
+impl Decoder for Hdlc {
     /// The payload.
     type Frame = PooledBytes;
 
@@ -113,7 +113,7 @@ impl Decode for Hdlc {
 }
 
 /// A payload. One that is empty is skipped by whoever reads it, and one below [`MIN_FRAME`] dropped by Reticulum.
-impl<P: AsRef<[u8]>> Encode<P> for Hdlc {
+impl<P: AsRef<[u8]>> Encoder<P> for Hdlc {
     fn encoded_len(&self, payload: &P) -> usize {
         ALPHABET.encoded_len(payload.as_ref())
     }

@@ -10,7 +10,7 @@
 //! # Examples
 //!
 //! ```
-//! use millpond::frame::{Assembler, Encode, Kiss, Reading};
+//! use millpond::frame::{Assembler, Encoder, Kiss, ReadMode};
 //! use millpond::{BufferPool, BufferPoolConfig};
 //!
 //! let mut wire = Vec::new();
@@ -18,7 +18,7 @@
 //! assert_eq!(wire, [0xC0, 0x00, 0x01, 0xDB, 0xDC, 0x02, 0xDB, 0xDD, 0x03, 0xC0]);
 //!
 //! let pool = BufferPool::new(BufferPoolConfig::embedded());
-//! let mut frames = Assembler::new(Kiss::default(), pool, Reading::OneBufferAFrame);
+//! let mut frames = Assembler::new(Kiss::default(), pool, ReadMode::PerFrame);
 //! frames.push(&mut wire.as_slice());
 //! assert_eq!(frames.next_frame()?.unwrap(), [0x01, 0xC0, 0x02, 0xDB, 0x03]);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -30,7 +30,7 @@ mod tests;
 use bytes::BufMut;
 
 use super::stuffing::{Alphabet, Unstuffing};
-use super::{Decode, Encode, EncodeError, FrameError, Reader};
+use super::{Decoder, EncodeError, Encoder, FrameError, Reader};
 use crate::pool::PooledBytes;
 
 /// The longest payload accepted unless configured otherwise, in bytes: as for [`hdlc`](super::hdlc), so that what
@@ -46,7 +46,7 @@ static ALPHABET: Alphabet =
 /// an error it goes on at the next flag, and holds nothing of what it skips; that the stream ends in a frame that was
 /// refused already is no further error.
 ///
-/// A payload without an escape stays where it was read, if the [`Reading`](super::Reading) lets it; one with escapes is
+/// A payload without an escape stays where it was read, if the [`ReadMode`](super::ReadMode) lets it; one with escapes is
 /// put together in a buffer of its own class.
 #[derive(Debug)]
 pub struct Kiss(Unstuffing);
@@ -79,7 +79,7 @@ impl Default for Kiss {
     }
 }
 
-impl Decode for Kiss {
+impl Decoder for Kiss {
     /// The payload, without the command.
     type Frame = PooledBytes;
 
@@ -107,7 +107,7 @@ impl Decode for Kiss {
 }
 
 /// A payload, as data for port 0. One that is empty is skipped by whoever reads it.
-impl<P: AsRef<[u8]>> Encode<P> for Kiss {
+impl<P: AsRef<[u8]>> Encoder<P> for Kiss {
     fn encoded_len(&self, payload: &P) -> usize {
         ALPHABET.encoded_len(payload.as_ref())
     }

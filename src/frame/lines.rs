@@ -10,7 +10,7 @@ mod tests;
 
 use bytes::BufMut;
 
-use super::{Decode, Encode, EncodeError, FrameError, FrameErrorKind, Reader};
+use super::{Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, Reader};
 use crate::pool::PooledBytes;
 
 /// The longest line accepted unless configured otherwise, in bytes, its end not counted: 1 MiB, far above the messages of
@@ -46,7 +46,7 @@ impl Default for Lines {
     }
 }
 
-impl Decode for Lines {
+impl Decoder for Lines {
     /// The line without its end.
     type Frame = PooledBytes;
 
@@ -113,7 +113,7 @@ fn line_len(len: usize, last: Option<u8>) -> usize {
 }
 
 /// A line without its end.
-impl<P: AsRef<[u8]>> Encode<P> for Lines {
+impl<P: AsRef<[u8]>> Encoder<P> for Lines {
     fn encoded_len(&self, line: &P) -> usize {
         line.as_ref().len() + 1
     }

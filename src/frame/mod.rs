@@ -1,6 +1,6 @@
-//! Layer 3: framings: where one message ends and the next begins, free of I/O.
+//! Framings: where one message ends and the next begins, free of I/O.
 //!
-//! A framing is a [`Decode`]: it is shown what has arrived through a [`Reader`] and takes frames out of it. The
+//! A framing is a [`Decoder`]: it is shown what has arrived through a [`Reader`] and takes frames out of it. The
 //! [`Assembler`] brings the bytes together, in buffers of a pool, for any of them. It never reads, writes, waits or
 //! looks at a clock, so that sockets, property tests and the fuzzer drive the same code.
 //!
@@ -40,7 +40,7 @@ mod pieces;
 mod reader;
 mod stuffing;
 
-pub use assembler::{Assembler, Reading};
+pub use assembler::{Assembler, ReadMode};
 pub use error::{EncodeError, FrameError, FrameErrorKind};
 pub use hdlc::Hdlc;
 pub use kiss::Kiss;
@@ -55,7 +55,7 @@ use bytes::BufMut;
 use crate::pool::BufferPool;
 
 /// Takes frames out of a stream of bytes, as they arrive.
-pub trait Decode {
+pub trait Decoder {
     /// What it takes out.
     type Frame;
 
@@ -96,7 +96,7 @@ pub trait Decode {
 }
 
 /// Makes frames of messages.
-pub trait Encode<M> {
+pub trait Encoder<M> {
     /// Length in bytes of the message's frame.
     fn encoded_len(&self, message: &M) -> usize;
 

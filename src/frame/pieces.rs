@@ -5,7 +5,7 @@ use core::fmt::Debug;
 
 use proptest::prelude::*;
 
-use super::{Assembler, Decode, FrameError, Reading};
+use super::{Assembler, Decoder, FrameError, ReadMode};
 use crate::pool::{BufferPool, BufferPoolConfig, PooledBytes};
 
 /// Frames and errors in their order, and how the stream ended.
@@ -16,7 +16,7 @@ pub(super) fn pool() -> BufferPool {
 }
 
 /// All of `wire`, in pieces of these lengths in turn.
-pub(super) fn decode<D: Decode>(
+pub(super) fn decode<D: Decoder>(
     frames: &mut Assembler<D>,
     mut wire: &[u8],
     cuts: &[usize],
@@ -39,13 +39,13 @@ pub(super) fn decode<D: Decode>(
 }
 
 /// What comes of all of `wire`, in `plain` values: the same for every way to read it and to cut it.
-pub(super) fn decode_all_ways<D: Decode, T: PartialEq + Debug>(
+pub(super) fn decode_all_ways<D: Decoder, T: PartialEq + Debug>(
     decoder: impl Fn() -> D,
     wire: &[u8],
     plain: impl Fn(D::Frame) -> T,
 ) -> Outcome<T> {
     let mut first: Option<Outcome<T>> = None;
-    for reading in [Reading::OneBufferAFrame, Reading::Batched { detach_below: 0 }, Reading::batched()] {
+    for reading in [ReadMode::PerFrame, ReadMode::Batched { detach_below: 0 }, ReadMode::batched()] {
         for cut in [usize::MAX, 1, 2, 3, 7] {
             let pool = pool();
             let mut frames = Assembler::new(decoder(), pool.clone(), reading);
@@ -64,7 +64,7 @@ pub(super) fn decode_all_ways<D: Decode, T: PartialEq + Debug>(
 }
 
 /// All of `wire`, and the stream goes on; frames of bytes.
-pub(super) fn feed<D: Decode<Frame = PooledBytes>>(
+pub(super) fn feed<D: Decoder<Frame = PooledBytes>>(
     frames: &mut Assembler<D>,
     mut wire: &[u8],
 ) -> Vec<Result<Vec<u8>, FrameError>> {
@@ -79,7 +79,7 @@ pub(super) fn feed<D: Decode<Frame = PooledBytes>>(
 }
 
 /// Pushes `piece` many times, of which no frame may come; what the pool has lent meanwhile must stay as little.
-pub(super) fn push_in_vain<D: Decode>(frames: &mut Assembler<D>, piece: &[u8], times: usize, most: usize) {
+pub(super) fn push_in_vain<D: Decoder>(frames: &mut Assembler<D>, piece: &[u8], times: usize, most: usize) {
     for _ in 0..times {
         let mut piece = piece;
         while !piece.is_empty() {
@@ -91,9 +91,9 @@ pub(super) fn push_in_vain<D: Decode>(frames: &mut Assembler<D>, piece: &[u8], t
     }
 }
 
-pub(super) fn readings() -> impl Strategy<Value = Reading> {
+pub(super) fn readings() -> impl Strategy<Value = ReadMode> {
     prop_oneof![
-        Just(Reading::OneBufferAFrame),
-        (0_usize..2000).prop_map(|detach_below| Reading::Batched { detach_below })
+        Just(ReadMode::PerFrame),
+        (0_usize..2000).prop_map(|detach_below| ReadMode::Batched { detach_below })
     ]
 }

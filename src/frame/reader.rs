@@ -6,7 +6,7 @@ use bytes::Buf;
 
 use crate::pool::{AcquireError, BufferPool, PooledBuffer, PooledBytes};
 
-/// What has arrived and was not taken yet, for a [`Decode`](super::Decode).
+/// What has arrived and was not taken yet, for a [`Decoder`](super::Decoder).
 ///
 /// Nothing here panics or reads past the end: what is not there yet is `None`, and then nothing was taken.
 /// Payloads are taken as [`PooledBytes`], without a copy where they may stay in the storage they were read into.
@@ -21,7 +21,7 @@ enum Input<'a> {
     /// Pooled storage.
     Held(&'a mut Held),
     /// Somebody else's, from this offset of the stream on, and how much of it was taken: every payload is copied.
-    #[cfg_attr(not(feature = "transport"), expect(dead_code, reason = "for the codec"))]
+    #[cfg_attr(not(feature = "net"), expect(dead_code, reason = "for the codec"))]
     Foreign { bytes: &'a [u8], taken: &'a mut usize, before: u64 },
 }
 
@@ -31,7 +31,7 @@ impl<'a> Reader<'a> {
         Self { input: Input::Held(held), pool }
     }
 
-    #[cfg(feature = "transport")]
+    #[cfg(feature = "net")]
     pub(crate) fn of_foreign(
         bytes: &'a [u8],
         taken: &'a mut usize,

@@ -16,11 +16,11 @@
 //! # Examples
 //!
 //! ```
-//! use millpond::frame::{Assembler, Reading, Sse};
+//! use millpond::frame::{Assembler, ReadMode, Sse};
 //! use millpond::{BufferPool, BufferPoolConfig};
 //!
 //! let pool = BufferPool::new(BufferPoolConfig::messages());
-//! let mut events = Assembler::new(Sse::default(), pool, Reading::OneBufferAFrame);
+//! let mut events = Assembler::new(Sse::default(), pool, ReadMode::PerFrame);
 //! events.push(&mut &b"event: endpoint\ndata: /messages?session=7\n\n: still here\n"[..]);
 //! let event = events.next_frame()?.unwrap();
 //! assert_eq!(event.event.unwrap(), b"endpoint");
@@ -41,7 +41,7 @@ pub use encode::EventRef;
 
 use self::block::Block;
 use self::line_ends::LineEnds;
-use super::{Decode, FrameError, FrameErrorKind, Reader};
+use super::{Decoder, FrameError, FrameErrorKind, Reader};
 use crate::pool::{BufferPool, PooledBuffer, PooledBytes};
 
 /// The largest event accepted unless configured otherwise, in bytes as it arrives, from its first line to the blank one:
@@ -57,7 +57,7 @@ pub struct Event {
     /// Its type; `None`, or an empty one on the wire, means `message`.
     pub event: Option<PooledBytes>,
     /// Its data, the lines joined with line feeds. That of a single line is not copied, if the
-    /// [`Reading`](super::Reading) lets it stay where it was read.
+    /// [`ReadMode`](super::ReadMode) lets it stay where it was read.
     pub data: PooledBytes,
     /// The last id that the stream has set, with this event or before it; `None` if there is none or it is empty.
     pub id: Option<PooledBytes>,
@@ -203,7 +203,7 @@ impl Default for Sse {
     }
 }
 
-impl Decode for Sse {
+impl Decoder for Sse {
     type Frame = Event;
 
     /// # Errors

@@ -12,14 +12,14 @@
 //! # Examples
 //!
 //! ```
-//! use millpond::frame::{Assembler, Reading, Tlv, tlv};
+//! use millpond::frame::{Assembler, ReadMode, Tlv, tlv};
 //! use millpond::{BufferPool, BufferPoolConfig};
 //!
 //! let pool = BufferPool::new(BufferPoolConfig::messages());
 //! let mut buffer = pool.acquire(tlv::HEADER_LEN + 16);
 //! tlv::encode(1002, b"sixteen bytes!!!", &mut buffer.as_buf_mut())?;
 //!
-//! let mut frames = Assembler::new(Tlv::default(), pool, Reading::OneBufferAFrame);
+//! let mut frames = Assembler::new(Tlv::default(), pool, ReadMode::PerFrame);
 //! frames.push(&mut &buffer[..]);
 //! let frame = frames.next_frame()?.expect("the whole frame was there");
 //! assert_eq!((frame.type_id, frame.payload.as_ref()), (1002, b"sixteen bytes!!!".as_slice()));
@@ -31,7 +31,7 @@ mod tests;
 
 use bytes::BufMut;
 
-use super::{Decode, Encode, EncodeError, FrameError, FrameErrorKind, Reader};
+use super::{Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, Reader};
 use crate::pool::{BufferPool, PooledBytes};
 
 /// Bytes of a frame's header: a `u16` type id and a `u32` payload length.
@@ -49,7 +49,7 @@ pub const DEFAULT_MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 
 /// Appends one frame to `out`.
 ///
-/// To send a frame without a copy of the payload, use `transport::write_frame`.
+/// To send a frame without a copy of the payload, use `net::write_frame`.
 ///
 /// # Errors
 ///
@@ -171,7 +171,7 @@ impl Default for Tlv {
     }
 }
 
-impl Decode for Tlv {
+impl Decoder for Tlv {
     type Frame = Frame;
 
     /// # Errors
@@ -253,7 +253,7 @@ impl Decode for Tlv {
 }
 
 /// A type id and a payload.
-impl<P: AsRef<[u8]>> Encode<(u16, P)> for Tlv {
+impl<P: AsRef<[u8]>> Encoder<(u16, P)> for Tlv {
     fn encoded_len(&self, (_, payload): &(u16, P)) -> usize {
         HEADER_LEN + payload.as_ref().len()
     }

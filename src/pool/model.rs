@@ -3,13 +3,15 @@
 //! Loom wakes a `join` before a thread's locals are destroyed, so a model of thread exit needs the cache
 //! as a value: a thread owns a [`Cache`] and drops it as its last step.
 
+use core::panic::Location;
+
 use bytes::Bytes;
 
-use super::buffer::PooledBuffer;
-use super::core::Ask;
-use super::local::LocalCache;
-use super::slot::Parked;
-use super::{Arc, BufferPool, Core, Location};
+use super::handle::{BufferPool, PooledBuffer};
+use super::hooks::Request;
+use super::shared::{Core, Frozen};
+use super::thread::LocalCache;
+use crate::sync::Arc;
 
 /// A thread's cache of one pool.
 pub struct Cache {
@@ -28,9 +30,9 @@ impl Cache {
     /// What `BufferPool::acquire` does with the thread's cache.
     pub fn acquire(&mut self, min_capacity: usize) -> PooledBuffer {
         let class = self.core.sizes.index_for(min_capacity);
-        let ask = Ask { class, bytes: min_capacity, caller: Location::caller() };
-        let slot = self.cache.acquire(ask);
-        PooledBuffer::of(slot.unwrap_or_else(|| Core::overrun(&self.core, ask)))
+        let request = Request { class, bytes: min_capacity, caller: Location::caller() };
+        let slot = self.cache.acquire(request);
+        PooledBuffer::of(slot.unwrap_or_else(|| Core::overrun(&self.core, request)))
     }
 
     /// What the drop of a buffer does.
@@ -44,10 +46,10 @@ impl Cache {
 
     /// What `PooledBuffer::freeze` does.
     pub fn freeze(&mut self, buffer: PooledBuffer) -> Bytes {
-        let (parked, bytes) = Parked::freeze(buffer.into_slot());
-        match self.cache.park(parked).map_or(Ok(()), |parked| self.cache.park_slowly(parked)) {
+        let (frozen, bytes) = Frozen::freeze(buffer.into_slot());
+        match self.cache.follow(frozen).map_or(Ok(()), |frozen| self.cache.follow_slowly(frozen)) {
             Ok(()) => bytes,
-            Err(parked) => PooledBuffer::of(parked.unfreeze(bytes)).freeze_tracked(),
+            Err(frozen) => PooledBuffer::of(frozen.unfreeze(bytes)).freeze_tracked(),
         }
     }
 }

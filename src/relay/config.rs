@@ -1,4 +1,8 @@
+//! The limits of a relay.
+
 use std::time::Duration;
+
+use crate::net::setters;
 
 /// The limits of a [`Relay`](super::Relay); the [module's page](super) says why the defaults are what they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,38 +33,11 @@ impl Default for RelayConfig {
 }
 
 impl RelayConfig {
-    /// Sets [`buffer_budget`](Self::buffer_budget).
-    #[must_use]
-    pub fn buffer_budget(mut self, bytes: usize) -> Self {
-        self.buffer_budget = bytes;
-        self
-    }
-
-    /// Sets [`max_connections`](Self::max_connections).
-    #[must_use]
-    pub fn max_connections(mut self, connections: usize) -> Self {
-        self.max_connections = connections;
-        self
-    }
-
-    /// Sets [`idle_timeout`](Self::idle_timeout).
-    #[must_use]
-    pub fn idle_timeout(mut self, after: Option<Duration>) -> Self {
-        self.idle_timeout = after;
-        self
-    }
-
-    /// Sets [`connect_timeout`](Self::connect_timeout).
-    #[must_use]
-    pub fn connect_timeout(mut self, after: Duration) -> Self {
-        self.connect_timeout = after;
-        self
-    }
-
-    /// Sets [`drain_timeout`](Self::drain_timeout).
-    #[must_use]
-    pub fn drain_timeout(mut self, after: Duration) -> Self {
-        self.drain_timeout = after;
-        self
+    setters! {
+        buffer_budget: usize,
+        max_connections: usize,
+        idle_timeout: Option<Duration>,
+        connect_timeout: Duration,
+        drain_timeout: Duration,
     }
 }

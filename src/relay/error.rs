@@ -1,9 +1,11 @@
+//! Why a relayed connection did not end well.
+
 use std::error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::transport;
+use crate::net;
 
 /// Why a connection did not end well.
 #[derive(Debug)]
@@ -11,7 +13,7 @@ pub struct RelayError(pub(super) Cause);
 
 #[derive(Debug)]
 pub(super) enum Cause {
-    Connect(transport::Error),
+    Connect(net::Error),
     Read { side: Side, source: io::Error },
     Write { side: Side, source: io::Error },
     Idle { after: Duration },

@@ -1,4 +1,4 @@
-//! Layer 7: bytes between any two of TCP and Unix sockets.
+//! Bytes between any two of TCP and Unix sockets.
 //!
 //! ```text
 //!  client ── readable? borrow ─▶ read ─▶ write ─▶ upstream      one Pump a direction,
@@ -41,11 +41,11 @@ mod pump;
 mod serve;
 mod stats;
 
+use crate::net::Stream;
 use crate::pool::BufferPool;
 use crate::sync::Arc;
-use crate::transport::Stream;
 
-pub use crate::transport::DrainReport;
+pub use crate::net::DrainReport;
 
 use self::pair::Pair;
 use self::pump::Lender;
@@ -61,7 +61,7 @@ pub use self::stats::RelayStats;
 ///
 /// ```no_run
 /// use millpond::relay::{Relay, RelayConfig};
-/// use millpond::transport::Listener;
+/// use millpond::net::Listener;
 /// use millpond::{BufferPool, BufferPoolConfig};
 ///
 /// # async fn run() -> Result<(), Box<dyn std::error::Error>> {

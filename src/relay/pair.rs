@@ -1,3 +1,5 @@
+//! One relayed connection: two streams, two pumps, one timer.
+
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -8,7 +10,7 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::error::{Cause, RelayError, Side};
 use super::pump::{Pump, PumpError};
 use super::{Shared, Transferred};
-use crate::transport::Stream;
+use crate::net::Stream;
 
 /// One connection: two sockets, two pumps, one timer.
 pub(super) struct Pair<'a> {
@@ -45,9 +47,9 @@ impl<'a> Pair<'a> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Transferred, RelayError>> {
         let mut moved = false;
         let up = self.up.poll(cx, &mut self.client, &mut self.upstream, &mut moved);
-        let up = self.settle(up, Side::Client)?;
+        let up = self.conclude(up, Side::Client)?;
         let down = self.down.poll(cx, &mut self.upstream, &mut self.client, &mut moved);
-        let down = self.settle(down, Side::Upstream)?;
+        let down = self.conclude(down, Side::Upstream)?;
         if moved {
             self.last_byte = Instant::now();
         }
@@ -61,7 +63,7 @@ impl<'a> Pair<'a> {
     }
 
     /// What the outcome of the pump that reads from `side` means for the connection.
-    fn settle(&mut self, outcome: Poll<Result<(), PumpError>>, side: Side) -> Result<Poll<()>, RelayError> {
+    fn conclude(&mut self, outcome: Poll<Result<(), PumpError>>, side: Side) -> Result<Poll<()>, RelayError> {
         match outcome {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),

@@ -1,3 +1,5 @@
+//! One direction of a relayed connection.
+
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -6,11 +8,11 @@ use tokio::io::{AsyncReadExt, AsyncWrite};
 use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
 
 use super::stats::Flow;
+use crate::net::Stream;
 use crate::pool::{BufferPool, PooledBuffer};
-use crate::size::Appetite;
-use crate::transport::Stream;
+use crate::size::ReadSize;
 
-const SMALL: usize = Appetite::SMALL;
+const SMALL: usize = ReadSize::SMALL;
 
 /// What one permit of the budget stands for: all loans are multiples, and a semaphore counts to 2^29 at least.
 const PERMIT: usize = 1024;
@@ -71,7 +73,7 @@ pub(super) struct Pump<'a> {
     lender: &'a Lender,
     flow: &'a Flow,
     state: State<'a>,
-    appetite: Appetite,
+    read_size: ReadSize,
     /// The side it reads from is known to be gone; an end read from it now is none.
     source_broken: bool,
     pub(super) written: u64,
@@ -81,7 +83,7 @@ enum State<'a> {
     /// Nothing to say, nothing held.
     Idle,
     /// There is something to read, and the budget is used up. The box is made only here.
-    InLine(Pin<Box<dyn Future<Output = io::Result<Loan<'a>>> + Send + 'a>>),
+    Queued(Pin<Box<dyn Future<Output = io::Result<Loan<'a>>> + Send + 'a>>),
     /// Read, and written up to the offset.
     Writing(Loan<'a>, usize),
     /// The reader's side has ended, the writer's side is being told.
@@ -101,7 +103,7 @@ impl<'a> Pump<'a> {
             lender,
             flow,
             state: State::Idle,
-            appetite: Appetite::default(),
+            read_size: ReadSize::default(),
             source_broken: false,
             written: 0,
         }
@@ -119,12 +121,12 @@ impl<'a> Pump<'a> {
             match &mut self.state {
                 State::Idle => {
                     ready!(from.poll_read_ready(cx)).map_err(PumpError::Read)?;
-                    match self.lender.lend(self.appetite.size()) {
+                    match self.lender.lend(self.read_size.size()) {
                         Some(loan) => ready!(self.poll_fill(cx, from, loan))?,
-                        None => self.state = State::InLine(Box::pin(self.lender.wait())),
+                        None => self.state = State::Queued(Box::pin(self.lender.wait())),
                     }
                 }
-                State::InLine(wait) => {
+                State::Queued(wait) => {
                     let loan = ready!(wait.as_mut().poll(cx)).map_err(PumpError::Read)?;
                     self.state = State::Idle;
                     ready!(self.poll_fill(cx, from, loan))?;
@@ -170,7 +172,7 @@ impl<'a> Pump<'a> {
 
     /// Whether bytes are under way: taken from one side or waiting there, and not yet written to the other.
     pub(super) fn owes(&self) -> bool {
-        matches!(self.state, State::InLine(_) | State::Writing(..))
+        matches!(self.state, State::Queued(_) | State::Writing(..))
     }
 
     /// One read into the loan. Pending: there was nothing after all, and the loan goes back.
@@ -193,7 +195,7 @@ impl<'a> Pump<'a> {
             return Poll::Ready(Err(PumpError::Read(io::ErrorKind::ConnectionReset.into())));
         }
         self.state = if count == 0 { State::Ending } else { State::Writing(loan, 0) };
-        self.appetite.learn(count, capacity);
+        self.read_size.learn(count, capacity);
         Poll::Ready(Ok(()))
     }
 }

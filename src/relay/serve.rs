@@ -1,3 +1,5 @@
+//! Relaying every connection that a listener accepts.
+
 use std::convert::Infallible;
 use std::time::Duration;
 
@@ -6,8 +8,8 @@ use tracing::debug;
 
 use super::error::{Cause, RelayError};
 use super::{Relay, Transferred};
+use crate::net::{DrainReport, Endpoint, Listener, Stream};
 use crate::sync::Arc;
-use crate::transport::{DrainReport, Endpoint, Listener, Stream};
 
 /// How often idle buffers are weighed against what was borrowed since: often enough that a burst's memory
 /// is gone within 10 s.
@@ -37,7 +39,7 @@ impl Relay {
             report = serve => report,
             never = self.trim_between_bursts() => match never {},
         };
-        self.shared.counters.cut(report.cut);
+        self.shared.counters.aborted(report.aborted);
         report
     }
 

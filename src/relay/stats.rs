@@ -1,3 +1,5 @@
+//! What a relay did and holds.
+
 use std::fmt;
 
 use super::error::RelayErrorKind;
@@ -7,12 +9,12 @@ use crate::sync::Count;
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     accepted: Count,
-    completed: Count,
-    unreachable: Count,
+    closed: Count,
+    connect_errors: Count,
     reset: Count,
     io_failed: Count,
     idle_timeouts: Count,
-    cut: Count,
+    aborted: Count,
     pub(super) to_upstream: Flow,
     pub(super) to_client: Flow,
 }
@@ -32,15 +34,15 @@ impl Counters {
         self.accepted.add(1);
     }
 
-    pub(super) fn cut(&self, connections: u64) {
-        self.cut.add(connections);
+    pub(super) fn aborted(&self, connections: u64) {
+        self.aborted.add(connections);
     }
 
     /// A connection ended by itself; `None`: well.
     pub(super) fn ended(&self, error: Option<RelayErrorKind>) {
         let counter = match error {
-            None => &self.completed,
-            Some(RelayErrorKind::Connect) => &self.unreachable,
+            None => &self.closed,
+            Some(RelayErrorKind::Connect) => &self.connect_errors,
             Some(RelayErrorKind::Reset(_)) => &self.reset,
             Some(RelayErrorKind::Io(_)) => &self.io_failed,
             Some(RelayErrorKind::IdleTimeout) => &self.idle_timeouts,
@@ -54,17 +56,17 @@ impl Counters {
         let mut stats = RelayStats {
             accepted: get(&self.accepted),
             active: 0,
-            completed: get(&self.completed),
-            unreachable: get(&self.unreachable),
+            closed: get(&self.closed),
+            connect_errors: get(&self.connect_errors),
             reset: get(&self.reset),
             io_failed: get(&self.io_failed),
             idle_timeouts: get(&self.idle_timeouts),
-            cut: get(&self.cut),
+            aborted: get(&self.aborted),
             bytes_to_upstream: get(&self.to_upstream.0),
             bytes_to_client: get(&self.to_client.0),
             bytes_on_loan,
         };
-        let ended = stats.completed + stats.failed() + stats.cut;
+        let ended = stats.closed + stats.failed() + stats.aborted;
         stats.active = stats.accepted.saturating_sub(ended);
         stats
     }
@@ -79,9 +81,9 @@ pub struct RelayStats {
     /// Connections open now.
     pub active: u64,
     /// Ended by the end of both directions.
-    pub completed: u64,
+    pub closed: u64,
     /// Ended because the upstream could not be reached.
-    pub unreachable: u64,
+    pub connect_errors: u64,
     /// Ended by a reset of either side.
     pub reset: u64,
     /// Ended by another I/O error.
@@ -89,7 +91,7 @@ pub struct RelayStats {
     /// Ended by the idle timeout.
     pub idle_timeouts: u64,
     /// Ended by the deadline of a shutdown.
-    pub cut: u64,
+    pub aborted: u64,
     /// Bytes written to upstreams.
     pub bytes_to_upstream: u64,
     /// Bytes written to clients.
@@ -102,7 +104,7 @@ impl RelayStats {
     /// Connections that ended with an error.
     #[must_use]
     pub fn failed(&self) -> u64 {
-        self.unreachable + self.reset + self.io_failed + self.idle_timeouts
+        self.connect_errors + self.reset + self.io_failed + self.idle_timeouts
     }
 }
 
@@ -111,17 +113,17 @@ impl fmt::Display for RelayStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "connections {} open, {} accepted, {} completed, {} failed (unreachable {}, reset {}, io {}, idle {}), \
-             {} cut; bytes {} up, {} down; {} B on loan",
+            "connections {} open, {} accepted, {} closed, {} failed (connect_errors {}, reset {}, io {}, idle {}), \
+             {} aborted; bytes {} up, {} down; {} B on loan",
             self.active,
             self.accepted,
-            self.completed,
+            self.closed,
             self.failed(),
-            self.unreachable,
+            self.connect_errors,
             self.reset,
             self.io_failed,
             self.idle_timeouts,
-            self.cut,
+            self.aborted,
             self.bytes_to_upstream,
             self.bytes_to_client,
             self.bytes_on_loan,

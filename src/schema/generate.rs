@@ -212,11 +212,11 @@ fn pool(code: &mut Code, plan: &Plan, options: &Options) {
     let classes = plan.classes().iter().map(|class| format!("({}, {})", class.size, class.capacity));
     let classes: Vec<_> = classes.collect();
     array(code, 4, "let classes = ", &classes);
-    match plan.config().byte_limit() {
+    match plan.config().memory_limit() {
         usize::MAX => code.line(4, &format!("match {path}::BufferPoolConfig::from_map(classes) {{")),
         limit => {
             code.line(4, &format!("let builder = {path}::BufferPoolConfig::builder();"));
-            code.line(4, &format!("let builder = builder.classes(classes).byte_limit({limit});"));
+            code.line(4, &format!("let builder = builder.classes(classes).memory_limit({limit});"));
             code.line(4, "match builder.build() {");
         }
     }

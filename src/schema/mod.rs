@@ -1,4 +1,4 @@
-//! Layer 4: contract files: which messages there are, how they lie in a payload, the pool that fits them, and
+//! Contract files: which messages there are, how they lie in a payload, the pool that fits them, and
 //! their Rust code. Free of I/O. To begin with: [`guide`].
 //!
 //! ```text

@@ -247,7 +247,7 @@ fn within(
             *capacity += more;
         }
     }
-    Ok(BufferPoolConfig::builder().classes(classes).byte_limit(byte_limit).build()?)
+    Ok(BufferPoolConfig::builder().classes(classes).memory_limit(byte_limit).build()?)
 }
 
 /// The most buffers of a class, as of [`BufferPoolConfig::powers_of_two`]: the queues have a place for each from the

@@ -1,16 +1,20 @@
-//! Layer 1: size-class arithmetic, pure.
+//! Size-class arithmetic, pure.
 //!
 //! A class table is a sorted list of sizes; a request is served by the smallest class that holds it.
 //! The lookup starts at the first class that can fit a request of that bit length, so it walks only the
 //! classes within one doubling: one step for powers of two.
 //!
-//! [`Appetite`] is the other arithmetic of sizes: how much to read at once.
+//! [`ReadSize`] is the other arithmetic of sizes: how much to read at once.
 //!
 //! Absent on purpose: capacities, buffers, memory.
+
+mod read_size;
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::array;
+
+pub(crate) use self::read_size::ReadSize;
 
 /// The sizes of a pool's classes in bytes, ascending, without duplicates.
 #[derive(Clone, Debug)]
@@ -51,40 +55,6 @@ impl SizeClasses {
 
     pub(crate) fn largest(&self) -> usize {
         self.sizes.last().copied().unwrap_or(0)
-    }
-}
-
-/// How much to read at once, learned from what reads bring: little from a peer that says little, so that
-/// it costs little, and much from one that fills what it is given.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Appetite {
-    large: bool,
-    small_reads: u8,
-}
-
-impl Appetite {
-    /// Holds most requests and replies; 64 of them fit into a read of [`LARGE`](Self::LARGE).
-    pub(crate) const SMALL: usize = 8 * 1024;
-    /// From here on a larger read saves hardly a system call: the kernel's own buffers are not much larger.
-    pub(crate) const LARGE: usize = 64 * 1024;
-    /// Reads that would have fitted [`SMALL`](Self::SMALL), in a row, before the next one is small again.
-    const PATIENCE: u8 = 8;
-
-    /// Bytes of the next read.
-    pub(crate) fn size(self) -> usize {
-        if self.large { Self::LARGE } else { Self::SMALL }
-    }
-
-    /// A read brought `count` bytes where `room` would have fitted.
-    pub(crate) fn learn(&mut self, count: usize, room: usize) {
-        // What fills the end of a small buffer tells nothing.
-        if count >= room && count >= Self::SMALL / 4 {
-            self.large = true;
-        }
-        self.small_reads = if count >= Self::SMALL { 0 } else { self.small_reads.saturating_add(1) };
-        if self.small_reads >= Self::PATIENCE {
-            self.large = false;
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Layer 0: the only door to atomics, `Arc`, `Mutex`, thread locals and the class queue.
+//! The only door to atomics, `Arc`, `Mutex`, thread locals and the class queue.
 //!
 //! ```text
 //!                 ┌─ real.rs   std, crossbeam and triomphe, what users run

@@ -8,8 +8,8 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use millpond::frame::tlv::Header;
-use millpond::frame::{Assembler, Reading, Tlv};
-use millpond::transport::{FrameReader, WriteQueue};
+use millpond::frame::{Assembler, ReadMode, Tlv};
+use millpond::net::{FrameReader, WriteQueue};
 use millpond::{BufferPool, BufferPoolConfig, PooledBytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -96,8 +96,8 @@ where
         )
     };
     vec![
-        ours("a buffer a frame", Reading::OneBufferAFrame),
-        ours("batched", Reading::batched()),
+        ours("a buffer a frame", ReadMode::PerFrame),
+        ours("batched", ReadMode::batched()),
         rival("tokio_util, 64 KiB", BOUNDARY),
         rival("tokio_util, 8 KiB", DEFAULT_CAPACITY),
         limit(),

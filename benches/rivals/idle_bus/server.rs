@@ -5,8 +5,8 @@ use std::io::BufRead;
 use std::time::Duration;
 
 use bytes::BufMut;
+use millpond::bus::{RecvError, TcpTransport, TransportConfig};
 use millpond::frame::{Message, MessageError};
-use millpond::transport::{RecvError, TcpTransport, TransportConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::time::sleep;
 
@@ -22,7 +22,7 @@ pub(crate) fn run() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
     let runtime = runtime.expect("two threads and an epoll are there");
     let server = runtime.block_on(async {
-        let config = TransportConfig { max_connections: 100_000, ..TransportConfig::default() };
+        let config = TransportConfig::default().max_connections(100_000);
         let server = TcpTransport::bind_with("127.0.0.1:0", config).await.expect("a port is free");
         let mut blocks = server.subscriber::<Block>();
         tokio::spawn(async move { while !matches!(blocks.recv().await, Err(RecvError::Closed)) {} });

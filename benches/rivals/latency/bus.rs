@@ -1,8 +1,8 @@
 //! A server that subscribes, a client that publishes, and what goes between them.
 
 use bytes::{Buf, BufMut};
+use millpond::bus::{Publisher, TcpTransport, TransportConfig};
 use millpond::frame::{Message, MessageError};
-use millpond::transport::{Publisher, TcpTransport, TransportConfig};
 use tokio::runtime::Runtime;
 
 use crate::outcome::Role;
@@ -21,7 +21,7 @@ pub(crate) struct Bus<const SIZE: usize> {
 impl<const SIZE: usize> Bus<SIZE> {
     pub(crate) fn start(runtime: &Runtime, pooled: bool) -> Self {
         runtime.block_on(async {
-            let config = TransportConfig { buffer_pool_enabled: pooled, ..TransportConfig::default() };
+            let config = TransportConfig::default().buffer_pool_enabled(pooled);
             let server =
                 TcpTransport::bind_with("127.0.0.1:0", config.clone()).await.expect("a port is free");
             server.declare::<Stamp<SIZE>>();

@@ -68,7 +68,7 @@ impl<const SIZE: usize> Lane<SIZE> {
                 loop {
                     match subscriber.recv().await {
                         Ok(message) => drop(message),
-                        Err(millpond::transport::RecvError::Closed) => return,
+                        Err(millpond::bus::RecvError::Closed) => return,
                         Err(error) => panic!("the window is smaller than the channel: {error}"),
                     }
                     received += 1;

@@ -26,7 +26,7 @@ pub(super) struct Storage {
     /// Bytes of its class; 0 for the heap.
     pub(super) class: usize,
     /// Frozen, and followed by the pool.
-    pub(super) parked: bool,
+    pub(super) frozen: bool,
 }
 
 impl Held {

@@ -117,7 +117,7 @@ impl Setup {
         let mut builder = BufferPoolConfig::builder()
             .classes(CLASSES)
             .thread_cache_bytes(self.cache)
-            .byte_limit(self.limit)
+            .memory_limit(self.limit)
             .decay_interval(None)
             .wipe_on_return(self.wipe)
             .serve_from_next_class(self.next_class)

@@ -19,8 +19,8 @@ pub(super) struct World {
     waiting: Vec<Waiting>,
     storages: Vec<Weak<Storage>>,
     acquires: u64,
-    /// The most that may be parked: what was, and what was frozen since.
-    parked: u64,
+    /// The most that may be frozen: what was, and what was frozen since.
+    frozen: u64,
 }
 
 impl World {
@@ -33,7 +33,7 @@ impl World {
             waiting: Vec::new(),
             storages: Vec::new(),
             acquires: 0,
-            parked: 0,
+            frozen: 0,
         }
     }
 
@@ -259,7 +259,7 @@ impl World {
         bytes: Vec<u8>,
         storage: Option<Rc<Storage>>,
     ) -> Held {
-        // Not of those parked: to freeze one may find that others are free.
+        // Not of those frozen: to freeze one may find that others are free.
         let used_now = |world: &Self| world.pool.as_ref().map(|pool| pool.stats().currently_in_use);
         let before = used_now(self);
         let handle = Handle::Plain(freeze());
@@ -272,10 +272,10 @@ impl World {
             assert_eq!(loss.unwrap_or(0), 0);
             return Held { handle, bytes, storage };
         };
-        self.parked += 1;
+        self.frozen += 1;
         let class = storage.map_or(0, |storage| storage.class);
         assert_ne!(class, 0, "the heap's is not followed");
-        let storage = Rc::new(Storage { class, parked: true });
+        let storage = Rc::new(Storage { class, frozen: true });
         self.storages.push(Rc::downgrade(&storage));
         Held { handle, bytes, storage: Some(storage) }
     }
@@ -364,10 +364,10 @@ impl World {
         let Some(pool) = &self.pool else { return };
         pool.trim();
         let stats = pool.stats();
-        // What a waiter was granted and has not fetched lies idle, or counts as parked.
+        // What a waiter was granted and has not fetched lies idle, or counts as frozen.
         if self.waiting.is_empty() {
-            self.parked = self.count(|storage| storage.parked);
-            assert_eq!((stats.idle_bytes, stats.currently_parked), (0, self.parked), "{stats:#}");
+            self.frozen = self.count(|storage| storage.frozen);
+            assert_eq!((stats.idle_bytes, stats.currently_frozen), (0, self.frozen), "{stats:#}");
         }
     }
 
@@ -385,7 +385,7 @@ impl World {
     }
 
     fn made_shared(&mut self, size: usize, shared: &PooledBytes) -> Rc<Storage> {
-        let owned = self.pool.as_ref().is_some_and(|pool| pool.owns(shared));
+        let owned = self.pool.as_ref().is_some_and(|pool| pool.owns_bytes(shared));
         self.made_of(size, if owned { shared.storage_len() } else { 0 })
     }
 
@@ -401,7 +401,7 @@ impl World {
     }
 
     fn remember(&mut self, class: usize) -> Rc<Storage> {
-        let storage = Rc::new(Storage { class, parked: false });
+        let storage = Rc::new(Storage { class, frozen: false });
         self.storages.push(Rc::downgrade(&storage));
         storage
     }
@@ -452,23 +452,23 @@ impl World {
         self.storages.retain(|storage| storage.strong_count() > 0);
         let Some(pool) = &self.pool else { return };
         let stats = pool.stats();
-        let in_use = self.count(|storage| !storage.parked);
-        let parked = self.count(|storage| storage.parked);
+        let in_use = self.count(|storage| !storage.frozen);
+        let frozen = self.count(|storage| storage.frozen);
         assert_eq!(stats.currently_in_use, in_use, "{stats:#}");
-        assert!((parked..=self.parked).contains(&stats.currently_parked), "{parked}: {stats:#}");
-        self.parked = stats.currently_parked;
+        assert!((frozen..=self.frozen).contains(&stats.currently_frozen), "{frozen}: {stats:#}");
+        self.frozen = stats.currently_frozen;
         assert_eq!(stats.total_acquires, self.acquires, "{stats:#}");
-        assert_eq!(stats.total_acquires, stats.total_returns + in_use + stats.currently_parked, "{stats:#}");
+        assert_eq!(stats.total_acquires, stats.total_returns + in_use + stats.currently_frozen, "{stats:#}");
 
         let mut accounted = 0;
         for (class, (size, capacity)) in stats.classes.iter().zip(CLASSES) {
             assert_eq!((class.size, class.capacity), (size, capacity));
             assert_eq!(
                 class.in_use,
-                self.count(|storage| storage.class == size && !storage.parked),
+                self.count(|storage| storage.class == size && !storage.frozen),
                 "{stats:#}"
             );
-            accounted += (class.in_use + class.parked + class.idle) * size as u64;
+            accounted += (class.in_use + class.frozen + class.idle) * size as u64;
         }
         assert!(stats.live_bytes <= self.setup.limit as u64, "{stats:#}");
         assert!(stats.high_water_bytes <= self.setup.limit as u64, "{stats:#}");
@@ -483,7 +483,7 @@ impl World {
             };
             let granted: usize = self.waiting.iter().filter(|waiting| waiting.woken()).map(granted).sum();
             let used: u64 =
-                stats.classes.iter().map(|class| (class.in_use + class.parked) * class.size as u64).sum();
+                stats.classes.iter().map(|class| (class.in_use + class.frozen) * class.size as u64).sum();
             assert!(
                 used as usize + granted + sizes(head) > self.setup.limit,
                 "{} waits: {stats:#}",
@@ -496,7 +496,7 @@ impl World {
             assert!(stats.idle_bytes <= (queues + self.setup.cache.min(queues)) as u64, "{stats:#}");
             if self.setup.sample {
                 let followed: u64 = pool.holders().unwrap().holders.iter().map(|site| site.samples).sum();
-                assert_eq!(followed, in_use + stats.currently_parked, "{stats:#}");
+                assert_eq!(followed, in_use + stats.currently_frozen, "{stats:#}");
             }
         }
         if self.setup.record {
@@ -517,7 +517,7 @@ impl World {
             pool.trim();
             let stats = pool.stats();
             assert_eq!((stats.live_bytes, stats.idle_bytes, stats.waiting), (0, 0, 0), "{stats:#}");
-            assert_eq!((stats.currently_in_use, stats.currently_parked), (0, 0), "{stats:#}");
+            assert_eq!((stats.currently_in_use, stats.currently_frozen), (0, 0), "{stats:#}");
             assert_eq!(stats.total_acquires, stats.total_returns, "{stats:#}");
         }
     }

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use millpond::net::Endpoint;
 use millpond::schema::Layout;
-use millpond::transport::Endpoint;
 
 /// The pools of a high-throughput proxy, at work.
 ///
@@ -40,7 +40,7 @@ Examples:
   millpond codegen contracts.yaml -o src/generated.rs
   millpond codegen contracts.yaml -o src/generated.rs --check        # in CI
   millpond codegen contracts.yaml --plot classes.svg
-  millpond codegen contracts.yaml --explain --traffic Ping=1000,Page=20 --byte-limit 8MiB
+  millpond codegen contracts.yaml --explain --traffic Ping=1000,Page=20 --memory-limit 8MiB
 
 The head of the code names the command, so run it from the same folder each time. The crate that takes the \
 code in needs `millpond` with the feature `messages`.
@@ -154,12 +154,12 @@ pub(crate) struct CodegenArgs {
 
     /// Plans the pool for so many of each message in some time, instead of 64 KiB for each class; those that are not
     /// named are rare
-    #[arg(long, value_name = "NAME=COUNT,...", value_delimiter = ',', value_parser = count, requires = "byte_limit")]
+    #[arg(long, value_name = "NAME=COUNT,...", value_delimiter = ',', value_parser = count, requires = "memory_limit")]
     pub(crate) traffic: Vec<(String, u64)>,
 
     /// All that the planned pool may hold at once; from 4 GiB on the code is for machines of 64 bits
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "traffic")]
-    pub(crate) byte_limit: Option<ByteSize>,
+    pub(crate) memory_limit: Option<ByteSize>,
 
     /// Derives serde's traits where the crate that takes the code in has a feature `serde`
     #[arg(long)]

@@ -124,7 +124,7 @@ fn read(args: &CodegenArgs) -> Result<Result<Schema, Diagnostics>, String> {
 
 /// By the messages alone, or by their traffic.
 fn plan(args: &CodegenArgs, schema: &Schema, layout: Layout) -> Result<Plan, String> {
-    let Some(byte_limit) = args.byte_limit else {
+    let Some(byte_limit) = args.memory_limit else {
         return Plan::of_schema(schema, layout).map_err(|error| error.to_string());
     };
     let mut counts = BTreeMap::new();
@@ -138,7 +138,7 @@ fn plan(args: &CodegenArgs, schema: &Schema, layout: Layout) -> Result<Plan, Str
     }
     let byte_limit = usize::try_from(byte_limit.as_u64()).unwrap_or(usize::MAX);
     let count = |message: &MessageDef| counts.get(message.name.as_str()).copied().unwrap_or(1);
-    Plan::of_traffic(schema, layout, byte_limit, count).map_err(|error| format!("--byte-limit: {error}"))
+    Plan::of_traffic(schema, layout, byte_limit, count).map_err(|error| format!("--memory-limit: {error}"))
 }
 
 /// In colours where stderr is a terminal, or --color wants it.
@@ -293,10 +293,10 @@ fn command(args: &CodegenArgs, with_plot: bool) -> String {
         DialectArg::Map => option("--dialect", Some("map".to_owned())),
         DialectArg::List => option("--dialect", Some("list".to_owned())),
     }
-    if let Some(limit) = args.byte_limit {
+    if let Some(limit) = args.memory_limit {
         let counts: Vec<_> = args.traffic.iter().map(|(name, count)| format!("{name}={count}")).collect();
         option("--traffic", Some(counts.join(",")));
-        option("--byte-limit", Some(limit.as_u64().to_string()));
+        option("--memory-limit", Some(limit.as_u64().to_string()));
     }
     if args.serde {
         option("--serde", None);

@@ -10,8 +10,9 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use indicatif::{ProgressBar, ProgressStyle};
+use millpond::bus::{TcpTransport, UnixTransport};
+use millpond::net::{Endpoint, Listener};
 use millpond::relay::{Relay, RelayConfig};
-use millpond::transport::{Endpoint, Listener, TcpTransport, UnixTransport};
 use millpond::{BufferPool, BufferPoolConfig};
 use nix::sys::resource::{UsageWho, getrusage};
 use tokio::task::JoinSet;

@@ -1,6 +1,6 @@
 // Generated from src/bin/millpond/contracts.yaml, layout repr(C). Do not edit: changes are lost.
 //
-//     millpond codegen src/bin/millpond/contracts.yaml -o src/bin/millpond/messages.rs --traffic 'Tick=3,Trade=2,Order=1,Book=1,Snapshot=1' --byte-limit 16777216
+//     millpond codegen src/bin/millpond/contracts.yaml -o src/bin/millpond/messages.rs --traffic 'Tick=3,Trade=2,Order=1,Book=1,Snapshot=1' --memory-limit 16777216
 
 use ::millpond::frame::{self, fields};
 
@@ -31,7 +31,7 @@ pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
         (16390, 748),
     ];
     let builder = ::millpond::BufferPoolConfig::builder();
-    let builder = builder.classes(classes).byte_limit(16777216);
+    let builder = builder.classes(classes).memory_limit(16777216);
     match builder.build() {
         Ok(config) => config,
         Err(error) => unreachable!("{error}"),

@@ -1,8 +1,8 @@
 use std::error::Error;
 use std::io::{self, Write};
 
+use millpond::net::Listener;
 use millpond::relay::{Relay, RelayConfig};
-use millpond::transport::Listener;
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Duration, sleep};

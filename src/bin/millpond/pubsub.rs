@@ -5,11 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use hdrhistogram::Histogram;
+use millpond::bus::{FrameSubscriber, Hub, PublishError, Publisher, RecvError, Transport, TransportConfig};
 use millpond::frame::tlv::Frame;
 use millpond::frame::{Message, MessageError};
-use millpond::transport::{
-    FrameSubscriber, Hub, PublishError, Publisher, RecvError, Transport, TransportConfig,
-};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -82,11 +80,7 @@ messages! {
 
 /// The pool is planned for the contracts, which both ends must have.
 pub(crate) fn config() -> TransportConfig {
-    TransportConfig {
-        buffer_pool: create_buffer_pool_config(),
-        schema_digest: Some(SCHEMA_DIGEST),
-        ..TransportConfig::default()
-    }
+    TransportConfig::default().buffer_pool(create_buffer_pool_config()).schema_digest(Some(SCHEMA_DIGEST))
 }
 
 /// What one subscriber grants each publisher: a window of messages that it has not seen.

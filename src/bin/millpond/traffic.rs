@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use millpond::frame::tlv::Frame;
-use millpond::transport::{Endpoint, Listener, Stream, read_frame_pooled, write_frame};
+use millpond::net::{Endpoint, Listener, Stream, read_frame_pooled, write_frame};
 use millpond::{BufferPool, PooledBuffer};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::time::Duration;

@@ -1,9 +1,11 @@
+//! The HDLC framing against golden frames, in any chunking.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, readings};
-use crate::frame::{Assembler, FrameErrorKind, Reading};
+use crate::frame::{Assembler, FrameErrorKind, ReadMode};
 
 /// A payload that no frame is too short for.
 const PACKET: &[u8; 20] = b"twenty bytes are one";
@@ -50,7 +52,7 @@ fn flags_are_shared_or_doubled_and_garbage_before_the_first_is_skipped() {
 fn frames_shorter_than_a_packet_are_dropped_and_counted() {
     let wire = [b"\x7E\x7E", &PACKET[1..], b"\x7E", PACKET, b"\x7E\x7D\x5D\x7E"].concat();
     assert_eq!(read(Hdlc::default, &wire), (vec![Ok(PACKET.to_vec())], Ok(())));
-    let mut frames = Assembler::new(Hdlc::default(), pool(), Reading::OneBufferAFrame);
+    let mut frames = Assembler::new(Hdlc::default(), pool(), ReadMode::PerFrame);
     decode(&mut frames, &wire, &[5]).1.unwrap();
     assert_eq!(frames.decoder().dropped(), 2);
 }
@@ -89,7 +91,7 @@ fn finish_tells_where_the_stream_broke() {
 fn a_payload_without_an_escape_stays_where_it_was_read() {
     for (payload, class) in [([7; 600], 8192), ([0x7D; 600], 1024)] {
         let pool = pool();
-        let mut frames = Assembler::new(Hdlc::default(), pool.clone(), Reading::Batched { detach_below: 0 });
+        let mut frames = Assembler::new(Hdlc::default(), pool.clone(), ReadMode::Batched { detach_below: 0 });
         let mut wire = Vec::new();
         Hdlc::default().encode(payload, &mut wire).unwrap();
         frames.push(&mut wire.as_slice());
@@ -103,7 +105,7 @@ fn a_payload_without_an_escape_stays_where_it_was_read() {
 
 #[test]
 fn the_last_frame_of_a_read_is_the_only_holder_of_its_storage() {
-    let mut frames = Assembler::new(short(9), pool(), Reading::Batched { detach_below: 0 });
+    let mut frames = Assembler::new(short(9), pool(), ReadMode::Batched { detach_below: 0 });
     frames.push(&mut &b"\x7Eone\x7Etwo\x7E"[..]);
     let one = frames.next_frame().unwrap().unwrap();
     let two = frames.next_frame().unwrap().unwrap();
@@ -115,7 +117,7 @@ fn the_last_frame_of_a_read_is_the_only_holder_of_its_storage() {
 
 #[test]
 fn nothing_is_held_of_what_is_skipped() {
-    let mut frames = Assembler::new(Hdlc::new(100_000), pool(), Reading::OneBufferAFrame);
+    let mut frames = Assembler::new(Hdlc::new(100_000), pool(), ReadMode::PerFrame);
     push_in_vain(&mut frames, &[b'g'; 30_000], 10, 65_536);
     let wire = [&[0x7E][..], &[0x7D, 0x5E].repeat(100_001)].concat();
     assert_eq!(feed(&mut frames, &wire), [Err(too_large(100_000, 300_001))]);
@@ -126,7 +128,7 @@ fn nothing_is_held_of_what_is_skipped() {
 
 #[test]
 fn a_long_frame_takes_few_pushes() {
-    let mut frames = Assembler::new(Hdlc::default(), pool(), Reading::OneBufferAFrame);
+    let mut frames = Assembler::new(Hdlc::default(), pool(), ReadMode::PerFrame);
     let mut wire = Vec::new();
     Hdlc::default().encode([7; 200_000], &mut wire).unwrap();
     let (mut rest, mut pushes) = (wire.as_slice(), 0);
@@ -143,7 +145,7 @@ fn a_long_frame_takes_few_pushes() {
 
 #[test]
 fn no_byte_is_looked_at_twice() {
-    let mut frames = Assembler::new(short(1000), pool(), Reading::OneBufferAFrame);
+    let mut frames = Assembler::new(short(1000), pool(), ReadMode::PerFrame);
     for (piece, state) in
         [(&b"\x7Eabc"[..], "scanned: 3, escapes: 0"), (b"\x7D\x5Ede\x7D", "scanned: 7, escapes: 1")]
     {

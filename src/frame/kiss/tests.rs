@@ -1,9 +1,11 @@
+//! The KISS framing against golden frames, in any chunking.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, readings};
-use crate::frame::{Assembler, FrameErrorKind, Reading};
+use crate::frame::{Assembler, FrameErrorKind, ReadMode};
 
 /// The payloads and errors of `wire`.
 fn read(max_frame: usize, wire: &[u8]) -> Outcome<Vec<u8>> {
@@ -35,7 +37,7 @@ fn what_is_empty_is_skipped() {
 
 #[test]
 fn a_least_length_can_be_configured() {
-    let mut frames = Assembler::new(Kiss::default().with_min_frame(2), pool(), Reading::OneBufferAFrame);
+    let mut frames = Assembler::new(Kiss::default().with_min_frame(2), pool(), ReadMode::PerFrame);
     let wire = b"\xC0\x00a\xC0\x00ab\xC0\x00\xDB\xDC\xC0\x00\xC0\x01a\xC0";
     let (payloads, end) = decode(&mut frames, wire, &[1]);
     assert_eq!((payloads.len(), payloads[0].as_ref().unwrap().to_vec()), (1, b"ab".to_vec()));
@@ -65,7 +67,7 @@ fn finish_tells_where_the_stream_broke() {
 
 #[test]
 fn a_command_that_was_taken_is_part_of_a_frame() {
-    let mut frames = Assembler::new(Kiss::default(), pool(), Reading::OneBufferAFrame);
+    let mut frames = Assembler::new(Kiss::default(), pool(), ReadMode::PerFrame);
     for (byte, is_partial) in [(0xC0, false), (0x00, true), (0x07, true), (0xC0, false), (0x06, false)] {
         feed(&mut frames, &[byte]);
         assert_eq!(frames.is_partial(), is_partial, "behind {byte:#x}");
@@ -74,7 +76,7 @@ fn a_command_that_was_taken_is_part_of_a_frame() {
 
 #[test]
 fn nothing_is_held_of_another_command() {
-    let mut frames = Assembler::new(Kiss::new(100), pool(), Reading::OneBufferAFrame);
+    let mut frames = Assembler::new(Kiss::new(100), pool(), ReadMode::PerFrame);
     push_in_vain(&mut frames, b"\xC0\x06", 1, 8192);
     push_in_vain(&mut frames, &[0xDB; 30_000], 100, 65_536);
     let (payloads, end) = decode(&mut frames, b"\xC0\x00ab\xC0", &[9]);

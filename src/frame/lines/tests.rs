@@ -1,9 +1,11 @@
+//! The lines framing, in any chunking.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
 use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, readings};
-use crate::frame::{Assembler, Reading};
+use crate::frame::{Assembler, ReadMode};
 use crate::pool::{BufferPool, BufferPoolConfig};
 
 /// The lines and errors of `wire`.
@@ -59,7 +61,7 @@ fn a_line_without_its_end_is_an_error() {
 
 #[test]
 fn nothing_is_held_of_a_line_that_is_too_long() {
-    for reading in [Reading::OneBufferAFrame, Reading::batched()] {
+    for reading in [ReadMode::PerFrame, ReadMode::batched()] {
         let mut frames = Assembler::new(Lines::new(100_000), pool(), reading);
         push_in_vain(&mut frames, &[b'x'; 50_000], 2, 4 * 100_000);
         assert_eq!(feed(&mut frames, b"x"), [Err(too_large(100_000, 0))]);
@@ -72,7 +74,7 @@ fn nothing_is_held_of_a_line_that_is_too_long() {
 #[test]
 fn a_line_that_was_skipped_leaves_no_appetite() {
     let pool = BufferPool::new(BufferPoolConfig::powers_of_two(128..=1 << 20).unwrap());
-    let mut frames = Assembler::new(Lines::new(50_000), pool, Reading::OneBufferAFrame);
+    let mut frames = Assembler::new(Lines::new(50_000), pool, ReadMode::PerFrame);
     feed(&mut frames, &[&[b'x'; 1 << 19][..], b"\n"].concat());
     // Fills so much of its buffer that it stays there, and the next read is made to its measure.
     feed(&mut frames, &[&[b'x'; 50_000][..], b"\n"].concat());
@@ -82,7 +84,7 @@ fn a_line_that_was_skipped_leaves_no_appetite() {
 
 #[test]
 fn no_byte_is_looked_at_twice() {
-    let mut frames = Assembler::new(Lines::new(1000), pool(), Reading::OneBufferAFrame);
+    let mut frames = Assembler::new(Lines::new(1000), pool(), ReadMode::PerFrame);
     assert_eq!((feed(&mut frames, b"abc").len(), frames.decoder().scanned), (0, 3));
     assert_eq!(feed(&mut frames, b"de\nf"), [Ok(b"abcde".to_vec())]);
     assert_eq!(frames.decoder().scanned, 1);
@@ -90,7 +92,7 @@ fn no_byte_is_looked_at_twice() {
 
 #[test]
 fn a_long_line_takes_few_pushes() {
-    for reading in [Reading::OneBufferAFrame, Reading::batched()] {
+    for reading in [ReadMode::PerFrame, ReadMode::batched()] {
         let mut frames = Assembler::new(Lines::default(), pool(), reading);
         let wire = [&[b'x'; 1_000_000][..], b"\n"].concat();
         let (mut rest, mut pushes) = (wire.as_slice(), 0);

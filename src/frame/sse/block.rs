@@ -1,3 +1,5 @@
+//! The lines of one server-sent event, parsed.
+
 use core::iter;
 
 use crate::pool::PooledBuffer;

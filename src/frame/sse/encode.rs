@@ -1,17 +1,19 @@
+//! Server-sent events, encoded.
+
 use alloc::string::ToString;
 use core::time::Duration;
 
 use bytes::BufMut;
 
 use super::{Event, Sse};
-use crate::frame::{Encode, EncodeError};
+use crate::frame::{EncodeError, Encoder};
 
 /// An event to send.
 ///
 /// # Examples
 ///
 /// ```
-/// use millpond::frame::{Encode, Sse, sse::EventRef};
+/// use millpond::frame::{Encoder, Sse, sse::EventRef};
 ///
 /// let event = EventRef { event: Some(b"message"), data: b"one\ntwo", ..EventRef::default() };
 /// let mut wire = Vec::new();
@@ -62,7 +64,7 @@ impl EventRef<'_> {
     }
 }
 
-impl Encode<EventRef<'_>> for Sse {
+impl Encoder<EventRef<'_>> for Sse {
     fn encoded_len(&self, event: &EventRef<'_>) -> usize {
         let fields: usize = event.fields().map(|(name, value)| name.len() + value.len() + 1).sum();
         fields + event.retry_millis().map_or(0, |(_, digits)| RETRY.len() + digits + 1) + 1

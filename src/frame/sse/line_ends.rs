@@ -1,3 +1,5 @@
+//! Where the lines of a stream of events end.
+
 use crate::frame::Reader;
 
 /// Finds the ends of lines, and remembers how far it has looked: from the reader's position, which must not move

@@ -1,3 +1,5 @@
+//! Server-sent events against the examples of the standard, in any chunking.
+
 use alloc::string::String;
 
 use proptest::collection::vec;
@@ -5,7 +7,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::frame::pieces::{Outcome, decode, decode_all_ways, pool, push_in_vain, readings};
-use crate::frame::{Assembler, Encode, EncodeError, Reading};
+use crate::frame::{Assembler, EncodeError, Encoder, ReadMode};
 
 /// Type, data, id, milliseconds.
 type Plain = (Option<String>, String, Option<String>, Option<u64>);
@@ -75,7 +77,7 @@ fn lines_end_in_any_of_three_ways() {
 
 #[test]
 fn a_carriage_return_ends_the_event_at_once() {
-    let mut events = Assembler::new(Sse::default(), pool(), Reading::OneBufferAFrame);
+    let mut events = Assembler::new(Sse::default(), pool(), ReadMode::PerFrame);
     events.push(&mut &b"data: a\r\n\r"[..]);
     assert_eq!(events.next_frame().unwrap().map(plain), Some(data("a").unwrap()));
     events.push(&mut &b"\ndata: b\n\n"[..]);
@@ -121,7 +123,7 @@ fn the_id_stays_until_another_is_set() {
         .map(|(d, id)| event(None, d, id));
     assert_eq!(read(1000, wire), expected);
     // Of an event that is discarded, or refused, nothing counts.
-    let mut events = Assembler::new(Sse::new(20), pool(), Reading::OneBufferAFrame);
+    let mut events = Assembler::new(Sse::new(20), pool(), ReadMode::PerFrame);
     let (seen, _) =
         decode(&mut events, b"id: 1\n\nid: 2\ndata: 12345678901234567890\n\nid: 3\ndata: a\n", &[3]);
     assert_eq!(seen.len(), 1);
@@ -140,7 +142,7 @@ fn retry_is_digits_only() {
     {
         assert_eq!(retry(wire), None, "{}", wire.escape_ascii());
     }
-    let mut events = Assembler::new(Sse::default(), pool(), Reading::OneBufferAFrame);
+    let mut events = Assembler::new(Sse::default(), pool(), ReadMode::PerFrame);
     let (seen, _) = decode(&mut events, b"retry: 5\ndata: a\n\ndata: b\n\nretry: 7\n\n", &[100]);
     let times: Vec<_> = seen.into_iter().map(|event| event.unwrap().retry).collect();
     assert_eq!(times, [Some(Duration::from_millis(5)), None]);
@@ -160,7 +162,7 @@ fn the_limit_is_inclusive_and_counts_what_arrives_but_the_blank_line() {
 
 #[test]
 fn comments_between_events_are_not_held() {
-    let mut events = Assembler::new(Sse::new(100), pool(), Reading::OneBufferAFrame);
+    let mut events = Assembler::new(Sse::new(100), pool(), ReadMode::PerFrame);
     push_in_vain(&mut events, b": still here\r\n", 1000, 8192);
     let (seen, _) = decode(&mut events, b"data: a\n\n", &[9]);
     assert_eq!(seen.len(), 1);
@@ -169,7 +171,7 @@ fn comments_between_events_are_not_held() {
 
 #[test]
 fn nothing_is_held_of_an_event_that_is_too_large() {
-    for reading in [Reading::OneBufferAFrame, Reading::batched()] {
+    for reading in [ReadMode::PerFrame, ReadMode::batched()] {
         let mut events = Assembler::new(Sse::new(100_000), pool(), reading);
         push_in_vain(&mut events, b"data: line\n", 9000, 4 * 100_000);
         let mut refused = 0;
@@ -189,7 +191,7 @@ fn nothing_is_held_of_an_event_that_is_too_large() {
 
 #[test]
 fn a_single_line_of_data_stays_where_it_was_read() {
-    let mut events = Assembler::new(Sse::default(), pool(), Reading::Batched { detach_below: 0 });
+    let mut events = Assembler::new(Sse::default(), pool(), ReadMode::Batched { detach_below: 0 });
     events.push(&mut &b"event: e\nid: 1\ndata: one\n\ndata: one\ndata: two\n\n"[..]);
     let one = events.next_frame().unwrap().unwrap();
     let sizes =
@@ -203,7 +205,7 @@ fn a_single_line_of_data_stays_where_it_was_read() {
 #[test]
 fn between_events_only_the_id_is_held() {
     let pool = pool();
-    let mut events = Assembler::new(Sse::default(), pool.clone(), Reading::OneBufferAFrame);
+    let mut events = Assembler::new(Sse::default(), pool.clone(), ReadMode::PerFrame);
     drop(decode(&mut events, b"data: a\n\n", &[9]));
     assert_eq!(pool.stats().currently_in_use, 0);
     drop(decode(&mut events, b"id: 1\ndata: a\n\n", &[9]));
@@ -214,7 +216,7 @@ fn between_events_only_the_id_is_held() {
 
 #[test]
 fn no_byte_is_looked_at_twice() {
-    let mut events = Assembler::new(Sse::default(), pool(), Reading::OneBufferAFrame);
+    let mut events = Assembler::new(Sse::default(), pool(), ReadMode::PerFrame);
     for (piece, state) in [(&b"data: a\nda"[..], "scanned: 10, ended: 1"), (b"ta\r", "scanned: 13, ended: 2")]
     {
         events.push(&mut &piece[..]);

@@ -1,8 +1,10 @@
+//! The TLV framing against golden frames, in any chunking.
+
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::{Assembler, Reading};
+use crate::frame::{Assembler, ReadMode};
 use crate::pool::{BufferPool, BufferPoolConfig};
 
 fn pool() -> BufferPool {
@@ -14,7 +16,7 @@ fn header(type_id: u16, payload_len: u32) -> [u8; HEADER_LEN] {
 }
 
 fn frames(max_payload: usize, pool: &BufferPool) -> Assembler<Tlv> {
-    Assembler::new(Tlv::new(max_payload), pool.clone(), Reading::OneBufferAFrame)
+    Assembler::new(Tlv::new(max_payload), pool.clone(), ReadMode::PerFrame)
 }
 
 #[test]
@@ -99,7 +101,7 @@ fn a_frame_has_a_buffer_of_its_own_class() {
 #[test]
 fn batched_frames_share_the_storage_of_the_read() {
     let pool = pool();
-    let mut frames = Assembler::new(Tlv::default(), pool.clone(), Reading::Batched { detach_below: 200 });
+    let mut frames = Assembler::new(Tlv::default(), pool.clone(), ReadMode::Batched { detach_below: 200 });
     let mut wire = Vec::new();
     for payload_len in [300, 100, 300] {
         encode(1, &vec![5; payload_len], &mut wire).unwrap();
@@ -211,7 +213,7 @@ fn a_handshake_is_refused_at_its_first_wrong_byte() {
         let mut received = right;
         received[wrong_at] ^= 1;
         let mut frames =
-            Assembler::new(Tlv::default().expecting([7; DIGEST_LEN]), pool(), Reading::OneBufferAFrame);
+            Assembler::new(Tlv::default().expecting([7; DIGEST_LEN]), pool(), ReadMode::PerFrame);
         frames.push(&mut &received[..wrong_at]);
         assert_eq!(frames.next_frame(), Ok(None));
         frames.push(&mut &received[wrong_at..=wrong_at]);
@@ -223,7 +225,7 @@ fn a_handshake_is_refused_at_its_first_wrong_byte() {
 /// However small the pieces of a long frame, the buffers it takes are those that it grows through, and not one a piece.
 #[test]
 fn a_long_frame_moves_few_times() {
-    for reading in [Reading::OneBufferAFrame, Reading::batched()] {
+    for reading in [ReadMode::PerFrame, ReadMode::batched()] {
         let pool = BufferPool::new(BufferPoolConfig::powers_of_two_and(HEADER_LEN, 128..=1 << 20).unwrap());
         let mut frames = Assembler::new(Tlv::default(), pool.clone(), reading);
         let wire = [&header(1, 1_000_000)[..], &[5; 1_000_000]].concat();
@@ -244,7 +246,7 @@ fn a_long_frame_moves_few_times() {
 #[test]
 fn the_size_of_reads_follows_the_stream() {
     let pool = BufferPool::new(BufferPoolConfig::powers_of_two_and(HEADER_LEN, 128..=65_536).unwrap());
-    let mut frames = Assembler::new(Tlv::default(), pool, Reading::batched());
+    let mut frames = Assembler::new(Tlv::default(), pool, ReadMode::batched());
     let one = [&header(1, 2048)[..], &[5; 2048]].concat();
     let mut sizes = |burst: usize| {
         let wire = one.repeat(burst);
@@ -285,8 +287,8 @@ proptest! {
             encode(*type_id, payload, &mut wire).unwrap();
         }
         let reading = match detach_below {
-            None => Reading::OneBufferAFrame,
-            Some(detach_below) => Reading::Batched { detach_below },
+            None => ReadMode::PerFrame,
+            Some(detach_below) => ReadMode::Batched { detach_below },
         };
         let mut frames = Assembler::new(Tlv::new(30_000), pool.clone(), reading);
         let (mut rest, mut decoded) = (wire.as_slice(), Vec::new());

@@ -12,7 +12,7 @@ use super::*;
 
 fn limited(classes: &[(usize, usize)], limit: usize, cache: usize) -> BufferPool {
     let builder = BufferPoolConfig::builder().classes(classes.iter().copied());
-    BufferPool::new(builder.thread_cache_bytes(cache).byte_limit(limit).build().unwrap())
+    BufferPool::new(builder.thread_cache_bytes(cache).memory_limit(limit).build().unwrap())
 }
 
 fn poll_once(future: &mut Acquire) -> Poll<Result<PooledBuffer, AcquireError>> {
@@ -79,7 +79,7 @@ fn the_bound_on_frozen_buffers_of_a_thread_holds_across_flushes() {
         pool.flush_thread_cache();
     }
     // "Each thread follows up to thread_cache_bytes of such storage, and each class its capacity."
-    assert!(pool.stats().currently_parked <= 8 + 4, "{}", pool.stats());
+    assert!(pool.stats().currently_frozen <= 8 + 4, "{}", pool.stats());
 }
 
 /// `notice_step` lays down half of the ready stack, and never looks at the frozen line.
@@ -111,7 +111,7 @@ fn a_pool_that_is_used_by_the_fast_path_only_decays() {
 #[test]
 fn a_thread_that_sleeps_leaves_others_their_caches() {
     let pool =
-        BufferPool::new(BufferPoolConfig::messages().to_builder().byte_limit(1 << 20).build().unwrap());
+        BufferPool::new(BufferPoolConfig::messages().to_builder().memory_limit(1 << 20).build().unwrap());
     drop(pool.acquire(100)); // 128 bytes, of a lease of 512 KiB
     let theirs = pool.clone();
     let kept = thread::spawn(move || {
@@ -242,7 +242,7 @@ fn what_is_frozen_stays_counted_when_the_pool_closes() {
     let mut copies = shared.clone();
     copies.iter_mut().for_each(|copy| copy.make_mut()[0] = 1);
     let pooled = 2 + 2 + copies.iter().filter(|copy| copy.is_of(&core)).count();
-    assert!(pooled * 1024 <= 4096, "{pooled} buffers of a limit of 4; counted: {:?}", core.budget.live());
+    assert!(pooled * 1024 <= 4096, "{pooled} buffers of a limit of 4; counted: {:?}", core.memory.live());
     drop((frozen, shared));
 }
 
@@ -389,12 +389,12 @@ fn nothing_leaks_by_whatever_interleaving() {
     let stats = pool.stats();
     assert!(stats.high_water_bytes <= LIMIT as u64);
     assert_eq!(
-        (stats.live_bytes, stats.currently_in_use, stats.currently_parked, stats.waiting),
+        (stats.live_bytes, stats.currently_in_use, stats.currently_frozen, stats.waiting),
         (0, 0, 0, 0),
         "{stats:#}"
     );
     // Half of what is left is what one may lease at once; and half of the limit is left for leases.
-    assert_eq!(core.budget.lease(usize::MAX), LIMIT / 4);
+    assert_eq!(core.memory.lease(usize::MAX), LIMIT / 4);
 }
 
 /// `thread::acquire` looks at eight frozen buffers before it takes the ready one on top of the stack, and

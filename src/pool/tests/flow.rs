@@ -80,7 +80,7 @@ fn a_flush_that_leaves_frozen_buffers_behind_does_not_turn_the_cache_off() {
 /// With a lease that is too small for a single buffer, as the others held the rest.
 #[test]
 fn a_thread_that_came_at_a_bad_time_gets_a_cache_when_the_others_are_gone() {
-    let config = quiet(1024, 64, 1 << 20).byte_limit(64 * 1024);
+    let config = quiet(1024, 64, 1 << 20).memory_limit(64 * 1024);
     let pool = BufferPool::new(config.build().unwrap());
     let (go, wait): (Vec<_>, Vec<_>) = (0..6).map(|_| mpsc::channel::<()>()).unzip();
     let (ready, readies) = mpsc::channel::<()>();
@@ -117,7 +117,7 @@ fn eight_long_lived_orphans_do_not_hide_the_others() {
     })
     .join()
     .unwrap();
-    assert_eq!(pool.stats().currently_parked, 64);
+    assert_eq!(pool.stats().currently_frozen, 64);
     // The first four fill the queue, the last eight are the youngest orphans.
     let residents: Vec<Bytes> = frozen.drain(..4).collect();
     let last = frozen.split_off(frozen.len() - 8);
@@ -126,7 +126,7 @@ fn eight_long_lived_orphans_do_not_hide_the_others() {
         drop((0..20).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
     }
     let stats = pool.stats();
-    assert!(stats.currently_parked < 20, "52 free, 12 in use; {stats}");
+    assert!(stats.currently_frozen < 20, "52 free, 12 in use; {stats}");
     drop((residents, last));
 }
 
@@ -181,11 +181,11 @@ fn frozen_residents_of_one_class_leave_the_others_a_quota() {
     drop(residents);
 }
 
-/// With a byte limit the shared queue takes them one at a time.
+/// With a memory limit the shared queue takes them one at a time.
 #[test]
 fn residents_of_a_limited_pool_cost_no_storage_beside_their_own() {
     let live = |limit| {
-        let pool = BufferPool::new(quiet(1024, 512, 256 * 1024).byte_limit(limit).build().unwrap());
+        let pool = BufferPool::new(quiet(1024, 512, 256 * 1024).memory_limit(limit).build().unwrap());
         let residents: Vec<_> = (0..40).map(|_| filled(&pool, 1024).freeze()).collect();
         (0..10_000).for_each(|_| drop(filled(&pool, 1024).freeze()));
         drop(residents);
@@ -243,7 +243,7 @@ fn memory_that_nobody_holds_is_bounded_as_documented() {
 
 /// Places of the shared queues that are taken: as many as lie there, so none behind a trim.
 fn places(pool: &BufferPool) -> usize {
-    pool.core.classes().iter().map(|class| class.ready_len() + class.parked.len()).sum()
+    pool.core.classes().iter().map(|class| class.ready_len() + class.frozen.len()).sum()
 }
 
 #[test]

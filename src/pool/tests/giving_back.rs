@@ -65,11 +65,11 @@ fn frozen_buffers_of_a_thread_that_is_gone_are_found() {
     })
     .join()
     .unwrap();
-    assert_eq!(pool.stats().currently_parked, 10, "more than the queue has places for");
+    assert_eq!(pool.stats().currently_frozen, 10, "more than the queue has places for");
     assert!(frozen.iter().enumerate().all(|(byte, bytes)| bytes.iter().all(|&seen| seen == byte as u8)));
     drop(frozen);
     pool.decay();
-    assert_eq!((pool.stats().currently_parked, pool.stats().idle_buffers), (0, 2));
+    assert_eq!((pool.stats().currently_frozen, pool.stats().idle_buffers), (0, 2));
 }
 
 #[test]

@@ -1,3 +1,5 @@
+//! The pool as its users see it.
+
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
 use std::sync::mpsc;
@@ -6,12 +8,13 @@ use std::thread;
 use bytes::{Buf, BufMut, Bytes};
 
 use super::*;
+use crate::sync::Arc;
 
-mod budget;
-mod care;
 mod corners;
 mod flow;
 mod giving_back;
+mod hooks;
+mod memory;
 mod presets;
 mod sharing;
 
@@ -76,7 +79,7 @@ fn idle_memory_stays_within_the_capacities_and_the_thread_cache_by_every_way_hom
         // What the pool cannot follow returns at its very drop, so nothing is given up.
         let followed = (cache as u64 / 128).min(46) + 4;
         assert_eq!(
-            (stats.currently_in_use, stats.currently_parked),
+            (stats.currently_in_use, stats.currently_frozen),
             (50 - followed, followed),
             "{cache}: {stats}"
         );
@@ -84,7 +87,7 @@ fn idle_memory_stays_within_the_capacities_and_the_thread_cache_by_every_way_hom
         assert!(pool.stats().idle_bytes <= max, "{cache}: {stats}");
         pool.trim();
         let stats = pool.stats();
-        assert_eq!((stats.currently_in_use, stats.currently_parked), (0, 0), "{cache}: {stats}");
+        assert_eq!((stats.currently_in_use, stats.currently_frozen), (0, 0), "{cache}: {stats}");
         assert_eq!((stats.idle_bytes, stats.live_bytes), (0, 0), "{cache}: {stats}");
         assert_eq!(stats.total_acquires, stats.total_returns);
     }
@@ -111,7 +114,7 @@ fn a_request_that_no_class_fits_is_served_and_counted_and_never_kept() {
     drop((shared.clone(), shared, bytes));
     let stats = pool.stats();
     assert_eq!((stats.heap_fallbacks, stats.total_allocations, stats.total_returns), (2, 2, 2));
-    assert_eq!((stats.live_bytes, stats.currently_in_use, stats.currently_parked), (0, 0, 0));
+    assert_eq!((stats.live_bytes, stats.currently_in_use, stats.currently_frozen), (0, 0, 0));
 }
 
 #[test]
@@ -249,7 +252,7 @@ fn a_thread_gives_its_cache_back_when_it_exits() {
     .join()
     .unwrap();
     let stats = pool.stats();
-    assert_eq!((stats.total_allocations, stats.idle_buffers, stats.currently_parked), (10, 10, 0), "{stats}");
+    assert_eq!((stats.total_allocations, stats.idle_buffers, stats.currently_frozen), (10, 10, 0), "{stats}");
     let held: Vec<_> = (0..10).map(|_| pool.acquire(64)).collect();
     assert_eq!(pool.stats().total_allocations, 10, "{}", pool.stats());
     drop(held);
@@ -281,7 +284,7 @@ fn buffers_made_here_and_dropped_there_circulate() {
     let stats = pool.stats();
     assert!(stats.total_allocations <= 64, "{stats}");
     assert_eq!((stats.total_acquires, stats.total_returns), (20_000, 20_000), "{stats}");
-    assert_eq!((stats.currently_in_use, stats.currently_parked), (0, 0), "{stats}");
+    assert_eq!((stats.currently_in_use, stats.currently_frozen), (0, 0), "{stats}");
 }
 
 #[test]

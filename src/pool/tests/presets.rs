@@ -8,7 +8,7 @@ fn each_table_is_as_documented() {
     assert_eq!(BufferPoolConfig::messages().max_idle_bytes(), (4 * 64 + 128 + 256 + 1024) * 1024);
     let embedded = BufferPoolConfig::embedded();
     assert_eq!(embedded.classes(), [(64, 512), (256, 8), (512, 8), (1024, 8)]);
-    assert_eq!((embedded.byte_limit(), embedded.thread_cache_bytes()), (46 * 1024, 0));
+    assert_eq!((embedded.memory_limit(), embedded.thread_cache_bytes()), (46 * 1024, 0));
     assert!(embedded.serves_from_next_class());
     let powers = BufferPoolConfig::powers_of_two(100..=5000).unwrap();
     let sizes: Vec<_> = powers.classes().iter().map(|&(size, _)| size).collect();
@@ -24,7 +24,7 @@ fn each_table_is_as_documented() {
     assert_eq!(BufferPoolConfig::powers_of_two(0..=8), Err(ConfigError::ZeroSize));
     let huge = BufferPoolConfig::powers_of_two(1..=usize::MAX);
     assert!(matches!(huge, Err(ConfigError::ClassTooLarge { .. })), "{huge:?}");
-    let low = BufferPoolConfig::proxy().to_builder().byte_limit(65_535).build();
+    let low = BufferPoolConfig::proxy().to_builder().memory_limit(65_535).build();
     assert_eq!(low, Err(ConfigError::LimitBelowClass { limit: 65_535, largest: 65_536 }));
 }
 

@@ -88,7 +88,7 @@ fn traffic_decides_on_sizes_and_shares() {
     // Three sizes are three classes, none below 128 bytes; one buffer each is set aside, 664 bytes, and the rest
     // is 99336 / (128 x 1000 + 224 + 312 x 10) = 0.756 buffers a message, and what rounding leaves of them.
     assert_eq!(plan.config().classes(), [(128, 760), (224, 1), (312, 8)]);
-    assert_eq!(plan.config().byte_limit(), 100_000);
+    assert_eq!(plan.config().memory_limit(), 100_000);
     assert!(plan.config().max_idle_bytes() <= 100_000);
     assert!(plan.classes()[1..].iter().all(|class| class.waste().abs() < 1e-9));
     assert!(plan.to_string().contains("CounterUpdate 16 x 1000"));

@@ -65,7 +65,7 @@ fn schedules() -> usize {
 fn crowd() {
     let mut dice = thread_rng();
     let limit = if dice.gen_bool(0.5) { LIMIT } else { usize::MAX };
-    let config = BufferPoolConfig::builder().classes(CLASSES).byte_limit(limit).decay_interval(None);
+    let config = BufferPoolConfig::builder().classes(CLASSES).memory_limit(limit).decay_interval(None);
     let config = config.thread_cache_bytes([0, 32, 128][dice.gen_range(0..3)]);
     let config = config.serve_from_next_class(dice.gen_bool(0.3)).wipe_on_return(dice.gen_bool(0.2));
     let world = World { pool: BufferPool::new(config.build().unwrap()), table: Arc::default() };
@@ -81,7 +81,7 @@ fn crowd() {
     }
     world.pool.trim();
     let stats = world.pool.stats();
-    assert_eq!((stats.currently_in_use, stats.currently_parked, stats.waiting), (0, 0, 0), "{stats:#}");
+    assert_eq!((stats.currently_in_use, stats.currently_frozen, stats.waiting), (0, 0, 0), "{stats:#}");
     assert_eq!((stats.live_bytes, stats.idle_bytes), (0, 0), "{stats:#}");
     assert_eq!(stats.total_acquires, stats.total_returns, "{stats:#}");
     assert!(stats.high_water_bytes <= limit as u64, "{stats:#}");

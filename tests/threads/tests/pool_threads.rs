@@ -57,7 +57,7 @@ fn run(pool: &BufferPool, cache: usize, rounds: u64) {
     let stats = pool.stats();
     assert_eq!(stats.total_acquires, THREADS * rounds, "{stats}");
     assert_eq!(stats.total_acquires, stats.total_returns, "cache {cache}: {stats}");
-    assert_eq!((stats.currently_in_use, stats.currently_parked, stats.live_bytes), (0, 0, 0), "{stats}");
+    assert_eq!((stats.currently_in_use, stats.currently_frozen, stats.live_bytes), (0, 0, 0), "{stats}");
 }
 
 /// Fills a buffer with a byte of its own, shares it in one of the ways, and checks what comes from before.

@@ -1,0 +1,180 @@
+//! Models of the memory limit and of those who wait for it. A wake-up that is missed is a deadlock, which
+//! loom reports.
+#![cfg(millpond_loom)]
+
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
+
+use loom::future::block_on;
+use loom::thread;
+use loom_tests::model;
+use millpond::model::Cache;
+use millpond::{Acquire, BufferPool, BufferPoolConfig, PooledBuffer};
+
+const SMALL: usize = 8;
+const LARGE: usize = 16;
+
+/// Two classes, no thread caches, `limit` bytes.
+fn pool(limit: usize) -> BufferPool {
+    let config = BufferPoolConfig::builder().classes([(SMALL, 2), (LARGE, 2)]).thread_cache_bytes(0);
+    BufferPool::new(config.memory_limit(limit).decay_interval(None).build().unwrap())
+}
+
+fn poll_once(future: &mut Acquire) -> Poll<PooledBuffer> {
+    let mut future = pin!(future);
+    future.as_mut().poll(&mut Context::from_waker(Waker::noop())).map(Result::unwrap)
+}
+
+/// Nothing handed out, nobody waiting, and never more than the limit.
+#[track_caller]
+fn assert_books(pool: &BufferPool, limit: usize) {
+    let stats = pool.stats();
+    assert_eq!((stats.currently_in_use, stats.waiting), (0, 0), "{stats}");
+    assert_eq!(stats.total_acquires, stats.total_returns, "{stats}");
+    assert!(stats.high_water_bytes <= limit as u64, "{stats}");
+    pool.trim();
+    assert_eq!(pool.stats().live_bytes, 0, "{stats}");
+}
+
+#[test]
+fn a_return_reaches_whoever_begins_to_wait() {
+    model("return and wait", Some(3), || {
+        let pool = pool(LARGE);
+        let held = pool.acquire(LARGE);
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(LARGE)).unwrap()));
+        drop(held);
+        waiter.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn freed_memory_reaches_whoever_begins_to_wait() {
+    model("trim and wait", Some(2), || {
+        let pool = pool(LARGE);
+        drop([pool.acquire(SMALL), pool.acquire(SMALL)]); // idle, of the other class
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(LARGE)).unwrap()));
+        pool.trim();
+        waiter.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn a_buffer_granted_to_who_leaves_goes_to_the_next() {
+    model("cancel and wait", Some(2), || {
+        let pool = pool(LARGE);
+        let held = pool.acquire(LARGE);
+        let mut leaves = pool.acquire_async(LARGE);
+        assert!(poll_once(&mut leaves).is_pending());
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(LARGE)).unwrap()));
+        let returns = thread::spawn(move || drop(held));
+        drop(leaves);
+        waiter.join().unwrap();
+        returns.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn room_granted_to_who_leaves_reaches_whoever_begins_to_wait() {
+    // No queue is touched between the release and the look at the state: only the fences order the two.
+    model("room and wait", Some(4), || {
+        let pool = pool(LARGE);
+        let held = [pool.acquire(SMALL), pool.acquire(SMALL)];
+        let mut leaves = pool.acquire_async(LARGE);
+        assert!(poll_once(&mut leaves).is_pending());
+        drop(held); // both are freed for it
+        assert_eq!((pool.stats().waiting, pool.stats().idle_buffers), (0, 0));
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(LARGE)).unwrap()));
+        drop(leaves);
+        waiter.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn two_waiters_are_both_served() {
+    model("two waiters", Some(3), || {
+        let pool = pool(LARGE);
+        let held = pool.acquire(LARGE);
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(SMALL)).unwrap()));
+        let mut mine = pool.acquire_async(LARGE);
+        let at_once = poll_once(&mut mine);
+        drop(held);
+        if at_once.is_pending() {
+            drop(block_on(mine).unwrap());
+        }
+        drop(at_once);
+        waiter.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn two_threads_never_share_the_last_bytes() {
+    model("limit", None, || {
+        let pool = pool(LARGE);
+        let theirs = pool.clone();
+        let other = thread::spawn(move || theirs.try_acquire(SMALL + 1));
+        let mine = pool.try_acquire(SMALL + 1);
+        let both = [mine, other.join().unwrap()];
+        assert!(both.iter().filter(|got| got.is_ok()).count() == 1, "one of them, and only one");
+        drop(both);
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn a_step_of_decay_beside_an_acquire_and_a_return() {
+    model("decay", Some(3), || {
+        let pool = pool(LARGE);
+        drop(pool.acquire(SMALL));
+        pool.decay();
+        let theirs = pool.clone();
+        let other = thread::spawn(move || drop(theirs.acquire(SMALL)));
+        pool.decay();
+        assert!(pool.stats().live_bytes <= LARGE as u64);
+        other.join().unwrap();
+        assert_books(&pool, LARGE);
+    });
+}
+
+#[test]
+fn a_waiter_keeps_the_pool_open() {
+    model("close and wait", Some(3), || {
+        let pool = pool(LARGE);
+        let held = pool.acquire(LARGE);
+        let waiting = pool.acquire_async(LARGE);
+        let returns = thread::spawn(move || {
+            drop(pool);
+            drop(held);
+        });
+        drop(block_on(waiting).unwrap());
+        returns.join().unwrap();
+    });
+}
+
+#[test]
+fn what_a_noticed_step_lays_down_reaches_whoever_begins_to_wait() {
+    model("step and wait", Some(1), || {
+        let config = BufferPoolConfig::builder().class(SMALL, 8).memory_limit(8 * SMALL);
+        let pool = BufferPool::new(config.decay_interval(None).build().unwrap());
+        let mut cache = Cache::new(&pool);
+        let (first, second) = (cache.acquire(SMALL), cache.acquire(SMALL));
+        cache.give_back(first); // it keeps one
+        let held: Vec<_> = (0..6).map(|_| pool.try_acquire(SMALL).unwrap()).collect();
+        pool.decay();
+        let theirs = pool.clone();
+        let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(SMALL)).unwrap()));
+        cache.give_back(second); // notices the step, lays the first down and keeps this one
+        waiter.join().unwrap();
+        drop((held, cache));
+    });
+}

@@ -1,0 +1,402 @@
+//! One connection: reads, writes, and one timer.
+
+use std::cell::Cell;
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use super::config::UnknownTypes;
+use super::error::{Cause, ConnectionError, ConnectionErrorKind};
+use super::hub::Shared;
+use super::peer::{Peer, Stop};
+use super::role::Role;
+use super::topic::Route;
+use crate::frame::Assembler;
+use crate::frame::tlv::{Frame, HEADER_LEN, Header, Tlv, handshake};
+use crate::net::{COPY_UP_TO, FrameReader, WriteQueue};
+use crate::sync::statistic::Ordering;
+
+/// Frames delivered before other tasks have their turn.
+const FRAMES_A_TURN: usize = 256;
+/// Bytes, and bytes of storage, taken from the peer's queue before some are written.
+const WRITE_AHEAD: usize = 256 * 1024;
+/// After so long without a byte, what is held beyond need is given back; and so long after a frame began, what it
+/// holds beyond what has arrived: a byte now and then is not to keep what was meant for many.
+const SHRINK_AFTER: Duration = Duration::from_secs(1);
+/// For the first byte where a handshake has to come.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Bytes of a frame that are granted a second more.
+const SLOWEST_RATE: u32 = 64 * 1024;
+/// Types whose channels are remembered: of a stream of few types no frame takes the lock of all connections.
+const ROUTES: usize = 8;
+
+/// One connection: reads, writes, and one timer.
+pub(super) struct Connection<'a, S> {
+    shared: &'a Shared,
+    peer: &'a Peer,
+    role: Role,
+    reader: FrameReader<S, Tlv>,
+    writes: WriteQueue,
+    /// Where frames of the first types went: the next is most often of one of them.
+    routes: Vec<(u16, Route)>,
+    /// The peer has not ended.
+    reads: bool,
+    /// Something was written since the last flush.
+    dirty: bool,
+    /// The peer is being told of the end.
+    ending: bool,
+    /// The peer was told of the end.
+    ended: bool,
+    /// Nothing can be written any more. What the peer sent before is still received.
+    broken: Option<io::Error>,
+    first_byte_timeout: Option<Duration>,
+    times: Times,
+    received: u64,
+    shrink_due: bool,
+}
+
+struct Times {
+    began: Instant,
+    last_byte: Instant,
+    frame: Option<UnderWay>,
+    /// Since when what waits for the peer has not become less.
+    write: Option<Instant>,
+}
+
+/// A frame of which a part has arrived, or one that waits for memory.
+#[derive(Clone, Copy)]
+struct UnderWay {
+    since: Instant,
+    /// When it is given up; `None`: never.
+    ends: Option<Instant>,
+    /// Where it begins in the stream.
+    start: u64,
+    /// Waits for memory: the time is not the peer's.
+    waits_for_memory: bool,
+    shrunk: bool,
+}
+
+impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
+    pub(super) fn new(shared: &'a Shared, peer: &'a Peer, stream: S, role: Role) -> Self {
+        let config = &shared.config;
+        let (mut framing, mut writes) = (Tlv::new(config.max_payload), WriteQueue::new(shared.pool.clone()));
+        match (config.schema_digest, role) {
+            (Some(digest), Role::Server) => framing = framing.expecting(digest),
+            (Some(digest), Role::Client) => writes.push_copy(&handshake(digest)),
+            (None, _) => {}
+        }
+        let demanded = config.schema_digest.map(|_| HANDSHAKE_TIMEOUT);
+        let first_byte_timeout = config.first_byte_timeout.or(demanded).filter(|_| role == Role::Server);
+        let now = Instant::now();
+        Self {
+            shared,
+            peer,
+            role,
+            reader: FrameReader::new(stream, Assembler::new(framing, shared.pool.clone(), config.read_mode)),
+            writes,
+            routes: Vec::new(),
+            reads: true,
+            dirty: false,
+            ending: false,
+            ended: false,
+            broken: None,
+            first_byte_timeout,
+            times: Times { began: now, last_byte: now, frame: None, write: None },
+            received: 0,
+            shrink_due: false,
+        }
+    }
+
+    /// Until both sides have ended.
+    pub(super) async fn run(mut self) -> Result<(), ConnectionError> {
+        let mut timer = pin!(None::<Sleep>);
+        poll_fn(|cx| {
+            let done = match self.poll(cx) {
+                Poll::Pending => self.poll_deadline(cx, timer.as_mut()).map(Err),
+                done => done,
+            };
+            let held = self.reader.frames().held_bytes() + self.writes.held_bytes();
+            self.peer.held.store(held, Ordering::Relaxed);
+            done
+        })
+        .await
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
+        let (mut stop, mut wrote) = self.write_or_break(cx);
+        let read = self.reads;
+        self.poll_read(cx)?;
+        if read && !self.reads && self.role == Role::Server {
+            // What was published until now is still sent, and nothing more, or this would not end.
+            self.peer.refuse_more();
+            let (stops, writes) = self.write_or_break(cx);
+            (stop, wrote) = (stops, wrote || writes);
+        }
+        if stop == Stop::Abort {
+            return Poll::Ready(Err(ConnectionError(Cause::Aborted)));
+        }
+        if let Some(error) = self.broken.take_if(|_| !self.reads) {
+            return Poll::Ready(Err(ConnectionError(Cause::Write(error))));
+        }
+        let said = self.writes.is_empty() && !self.dirty && self.broken.is_none();
+        self.ending |= said && (stop == Stop::Drain || !self.reads);
+        if self.ending && !self.ended {
+            match Pin::new(self.reader.get_mut()).poll_shutdown(cx) {
+                Poll::Pending => {}
+                // The peer went first.
+                Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::NotConnected => {
+                    return Poll::Ready(Err(ConnectionError(Cause::Write(error))));
+                }
+                Poll::Ready(_) => self.ended = true,
+            }
+        }
+        self.note_progress(wrote);
+        if self.ended && !self.reads { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
+    /// [`poll_write`](Self::poll_write), after whose error only reading goes on.
+    fn write_or_break(&mut self, cx: &mut Context<'_>) -> (Stop, bool) {
+        self.poll_write(cx).unwrap_or_else(|error| {
+            self.broken = Some(error);
+            if self.role == Role::Server {
+                self.peer.refuse_more();
+            }
+            self.writes.clear();
+            self.dirty = false;
+            (Stop::No, false)
+        })
+    }
+
+    /// Takes what was published and writes it; says whether to stop, and whether a byte was written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<(Stop, bool)> {
+        let mut progress = false;
+        loop {
+            let (mut frames, mut bytes) = (0, 0);
+            let (writes, ended) = (&mut self.writes, self.ended);
+            let room = WRITE_AHEAD.saturating_sub(writes.len().max(writes.held_bytes()));
+            // What waits for a server that ends is for the next connection.
+            let goes_on = self.broken.is_none() && (self.reads || self.role == Role::Server);
+            let wanted = match goes_on {
+                true if ended => usize::MAX,
+                true => room,
+                false => 0,
+            };
+            let before = Cell::new(0);
+            let size = |frame: &Frame| {
+                let (len, storage) = (frame.payload.len(), frame.payload.storage_id());
+                let costs_storage = len > COPY_UP_TO && before.replace(storage) != storage;
+                HEADER_LEN + if costs_storage { len.max(frame.payload.storage_len()) } else { len }
+            };
+            let taken = self.peer.poll_take(cx, wanted, size, |frame| {
+                // After the end nobody can be told any more.
+                if !ended && let Ok(header) = Header::new(frame.type_id, frame.payload.len()) {
+                    frames += 1;
+                    bytes += HEADER_LEN + frame.payload.len();
+                    writes.push(&header.encode(), frame.payload);
+                }
+            });
+            if frames > 0 {
+                self.shared.counters.sent_frames.add(frames);
+                self.shared.counters.sent_bytes.add(bytes as u64);
+            }
+            let stop = match taken {
+                Poll::Ready(stop) => stop,
+                Poll::Pending => Stop::No,
+            };
+            if stop == Stop::Abort {
+                return Ok((stop, progress));
+            }
+            let before = self.writes.len();
+            self.dirty |= before > 0;
+            let mut socket = Pin::new(self.reader.get_mut());
+            let written = self.writes.poll_write(cx, socket.as_mut());
+            progress |= self.writes.len() < before;
+            match written {
+                Poll::Ready(written) => written?,
+                Poll::Pending => return Ok((stop, progress)),
+            }
+            if self.dirty && socket.poll_flush(cx)?.is_ready() {
+                self.dirty = false;
+            }
+            if frames == 0 && room > 0 {
+                return Ok((stop, progress));
+            }
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
+        // Half of a channel, so that subscribers who are prompt have their turn before it is full.
+        let config = &self.shared.config;
+        let most_frames = FRAMES_A_TURN.min(config.channel_capacity / 2).max(1);
+        let most_bytes = config.channel_byte_limit() / 2;
+        let (mut frames, mut bytes) = (0, 0);
+        let outcome = loop {
+            if !self.reads || frames == most_frames || bytes > most_bytes {
+                break Ok(());
+            }
+            match self.reader.poll_next_frame(cx) {
+                Poll::Ready(Ok(Some(frame))) => {
+                    frames += 1;
+                    bytes += frame.payload.len();
+                    if let Err(error) = self.deliver(frame) {
+                        break Err(error);
+                    }
+                }
+                Poll::Ready(Ok(None)) => self.reads = false,
+                Poll::Ready(Err(error)) => break Err(error.into()),
+                Poll::Pending => break Ok(()),
+            }
+        };
+        if frames > 0 {
+            self.peer.received_frames.add(frames as u64);
+            self.shared.counters.received_frames.add(frames as u64);
+        }
+        if frames == most_frames || bytes > most_bytes {
+            cx.waker().wake_by_ref();
+        }
+        outcome
+    }
+
+    #[inline]
+    fn deliver(&mut self, frame: Frame) -> Result<(), ConnectionError> {
+        let type_id = frame.type_id;
+        if let Some((_, route)) = self.routes.iter().find(|(known, _)| *known == type_id) {
+            route.deliver(frame);
+            return Ok(());
+        }
+        match (self.shared.topics.route(type_id), self.shared.config.unknown_types_of(self.role)) {
+            (Some(route), _) => {
+                route.deliver(frame);
+                if self.routes.len() < ROUTES {
+                    self.routes.push((type_id, route));
+                }
+            }
+            (None, UnknownTypes::Reject) => return Err(ConnectionError(Cause::UnknownType(type_id))),
+            (None, UnknownTypes::Skip) => self.shared.counters.skipped_frames.add(1),
+            (None, UnknownTypes::PassThrough) => self.shared.topics.deliver_opaque(frame),
+        }
+        Ok(())
+    }
+
+    fn note_progress(&mut self, wrote: bool) {
+        let received = self.reader.frames().received();
+        let news = received - self.received;
+        let waits_for_memory = self.reader.is_waiting_for_memory();
+        let partial = self.reader.frames().is_partial() || waits_for_memory;
+        let waits = !self.writes.is_empty() || self.dirty || (self.ending && !self.ended);
+        if news == 0
+            && !wrote
+            && waits == self.times.write.is_some()
+            && partial == self.times.frame.is_some()
+            && self.times.frame.is_none_or(|frame| frame.waits_for_memory == waits_for_memory)
+        {
+            return;
+        }
+        let now = Instant::now();
+        if news > 0 {
+            self.received = received;
+            self.peer.received_bytes.add(news);
+            self.shared.counters.received_bytes.add(news);
+        }
+        if news > 0 || wrote {
+            self.times.last_byte = now;
+            self.shrink_due = true;
+        }
+        // Another frame than before has a time of its own, and so has the wait for memory.
+        let start = self.reader.frames().frame_start();
+        let same = self
+            .times
+            .frame
+            .filter(|frame| frame.start == start && frame.waits_for_memory == waits_for_memory);
+        let ends = now.checked_add(self.shared.config.frame_timeout);
+        // What arrives earns time, but never more than there was at first: who stops, however much came before, ends.
+        let earned = Duration::from_secs(news) / SLOWEST_RATE;
+        let same = same.map(|frame| UnderWay {
+            ends: frame.ends.map(|at| at.checked_add(earned).into_iter().chain(ends).min().unwrap_or(at)),
+            ..frame
+        });
+        let new = UnderWay { since: now, ends, start, waits_for_memory, shrunk: false };
+        self.times.frame = partial.then(|| same.unwrap_or(new));
+        self.times.write = match self.times.write {
+            Some(since) if waits && !wrote => Some(since),
+            _ => waits.then_some(now),
+        };
+    }
+
+    /// What happens next if no byte comes, and when. A time beyond the clock's never comes.
+    fn deadline(&self) -> Option<(Instant, ConnectionErrorKind, Duration)> {
+        let config = &self.shared.config;
+        let due = |since: Instant, kind, after: Duration| Some((since.checked_add(after)?, kind, after));
+        let first =
+            self.first_byte_timeout.filter(|_| self.received == 0 && !self.reader.is_waiting_for_memory());
+        let first =
+            first.and_then(|after| due(self.times.began, ConnectionErrorKind::FirstByteTimeout, after));
+        let idle = config.idle_timeout;
+        let idle = idle.and_then(|after| due(self.times.last_byte, ConnectionErrorKind::IdleTimeout, after));
+        let frame = self.times.frame.and_then(|frame| {
+            let kind = match frame.waits_for_memory {
+                true => ConnectionErrorKind::MemoryTimeout,
+                false => ConnectionErrorKind::FrameTimeout,
+            };
+            Some((frame.ends?, kind, config.frame_timeout))
+        });
+        let write = self.times.write;
+        let write =
+            write.and_then(|since| due(since, ConnectionErrorKind::WriteTimeout, config.write_timeout));
+        [first, idle, frame, write].into_iter().flatten().min_by_key(|(at, ..)| *at)
+    }
+
+    fn poll_deadline(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Option<Sleep>>,
+    ) -> Poll<ConnectionError> {
+        loop {
+            let deadline = self.deadline();
+            let quiet = self.shrink_due.then(|| self.times.last_byte + SHRINK_AFTER);
+            let slow = self.times.frame.filter(|frame| !frame.shrunk).map(|frame| frame.since + SHRINK_AFTER);
+            let Some(next) = deadline.map(|(at, ..)| at).into_iter().chain(quiet).chain(slow).min() else {
+                return Poll::Pending;
+            };
+            // Set anew when it fires, or when something is due before; not whenever a byte moves.
+            match timer.as_mut().as_pin_mut() {
+                Some(sleep) if sleep.deadline() <= next => {}
+                Some(sleep) => sleep.reset(next),
+                None => timer.set(Some(sleep_until(next))),
+            }
+            let Some(sleep) = timer.as_mut().as_pin_mut() else { return Poll::Pending };
+            if sleep.poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            timer.set(None);
+            let now = Instant::now();
+            if let Some((at, kind, after)) = deadline
+                && at <= now
+            {
+                return Poll::Ready(ConnectionError::timeout(kind, after));
+            }
+            if slow.is_some_and(|at| at <= now) {
+                self.shrink(cx);
+                self.times.frame.iter_mut().for_each(|frame| frame.shrunk = true);
+            }
+            if quiet.is_some_and(|at| at <= now) {
+                self.shrink(cx);
+                self.writes.shrink();
+                self.peer.shrink();
+                self.routes = Vec::new();
+                self.shrink_due = false;
+            }
+        }
+    }
+    /// Holds no more for the frame under way than what has arrived of it takes.
+    fn shrink(&mut self, cx: &Context<'_>) {
+        if self.reader.shrink() {
+            cx.waker().wake_by_ref();
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! The queue of frames for one peer, and what the peer costs.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::mem;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, TryAcquireError};
+use tokio::time::Instant;
+
+use super::error::PublishError;
+use crate::frame::tlv::Frame;
+use crate::sync::statistic::{AtomicUsize, Ordering};
+use crate::sync::{Arc, Count, Mutex};
+
+/// What a publisher and a connection share: the frames that wait for the peer, and what the peer costs.
+pub(super) struct Peer {
+    pub(super) id: u64,
+    pub(super) name: String,
+    since: Instant,
+    waiting: Mutex<Waiting>,
+    /// A permit for each place that is free. tokio's semaphore, since it is fair to those who wait.
+    places: Semaphore,
+    capacity: usize,
+    /// Bytes of storage that one place stands for; who keeps more takes several.
+    place: usize,
+    /// Bytes of storage that the connection holds, as of its last turn.
+    pub(super) held: AtomicUsize,
+    pub(super) received_frames: Count,
+    pub(super) received_bytes: Count,
+    pub(super) missed_frames: Count,
+}
+
+/// Frames that are taken from the queue at once.
+const BATCH: usize = 16;
+
+#[derive(Default)]
+struct Waiting {
+    frames: VecDeque<Frame>,
+    connection: Option<Waker>,
+    /// The connection has taken all there was, and is woken for the next.
+    hungry: bool,
+    stop: Stop,
+}
+
+/// Whether the connection is to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stop {
+    #[default]
+    No,
+    /// After the frame that is under way, and with everything written that waits.
+    Drain,
+    /// At once.
+    Abort,
+}
+
+impl Peer {
+    /// For so many frames that wait, which keep so many bytes of storage, or for one.
+    pub(super) fn new(id: u64, name: String, capacity: usize, bytes: usize) -> Arc<Self> {
+        let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize).min(bytes.max(1));
+        let capacity = capacity.clamp(1, most);
+        Arc::new(Self {
+            id,
+            name,
+            since: Instant::now(),
+            waiting: Mutex::default(),
+            places: Semaphore::new(capacity),
+            capacity,
+            place: (bytes / capacity).max(1),
+            held: AtomicUsize::new(0),
+            received_frames: Count::default(),
+            received_bytes: Count::default(),
+            missed_frames: Count::default(),
+        })
+    }
+
+    /// How many places the frame takes.
+    fn size(&self, frame: &Frame) -> usize {
+        frame.payload.storage_len().div_ceil(self.place).clamp(1, self.capacity)
+    }
+
+    /// Queues the frame if there is a place.
+    pub(super) fn offer(&self, frame: &Frame) -> bool {
+        match self.places.try_acquire_many(self.size(frame) as u32) {
+            Ok(places) => {
+                places.forget();
+                self.push(frame.clone());
+                true
+            }
+            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => false,
+        }
+    }
+
+    /// Queues the frame as soon as there is a place.
+    pub(super) async fn send(&self, frame: Frame) -> Result<(), PublishError> {
+        let places = self.places.acquire_many(self.size(&frame) as u32).await;
+        places.map_err(|_| PublishError::Closed)?.forget();
+        self.push(frame);
+        Ok(())
+    }
+
+    fn push(&self, frame: Frame) {
+        let connection = {
+            let mut waiting = self.waiting.lock();
+            waiting.frames.push_back(frame);
+            match mem::take(&mut waiting.hungry) {
+                true => waiting.connection.take(),
+                false => None,
+            }
+        };
+        if let Some(connection) = connection {
+            connection.wake();
+        }
+    }
+
+    /// Passes frames on, each of a size in bytes, until they fill `room`; when none is left, the task is woken for the
+    /// next, and in any case for a stop.
+    pub(super) fn poll_take(
+        &self,
+        cx: &mut Context<'_>,
+        mut room: usize,
+        size: impl Fn(&Frame) -> usize,
+        mut take: impl FnMut(Frame),
+    ) -> Poll<Stop> {
+        let mut places = 0;
+        loop {
+            // Copied and dropped outside of the lock, which publishers wait for.
+            let mut batch = [const { None }; BATCH];
+            let mut waiting = self.waiting.lock();
+            let mut free = batch.iter_mut();
+            while room > 0
+                && let Some(place) = free.next()
+                && let Some(frame) = waiting.frames.pop_front()
+            {
+                room = room.saturating_sub(size(&frame));
+                *place = Some(frame);
+            }
+            let more = room > 0 && !waiting.frames.is_empty();
+            if !more {
+                waiting.hungry = waiting.frames.is_empty();
+                if !waiting.connection.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
+                    waiting.connection = Some(cx.waker().clone());
+                }
+            }
+            let stop = waiting.stop;
+            drop(waiting);
+            for frame in batch.into_iter().flatten() {
+                places += self.size(&frame);
+                take(frame);
+            }
+            if more {
+                continue;
+            }
+            if places == 0 && stop == Stop::No {
+                return Poll::Pending;
+            }
+            self.places.add_permits(places);
+            return Poll::Ready(stop);
+        }
+    }
+
+    /// From now on nothing is queued.
+    pub(super) fn refuse_more(&self) {
+        self.places.close();
+    }
+
+    /// Asks the connection to end well, with everything written that is queued by now.
+    pub(super) fn drain(&self) {
+        self.stop(Stop::Drain);
+    }
+
+    /// Nobody writes what is queued any more; a connection that goes on is cut.
+    pub(super) fn close(&self) {
+        self.stop(Stop::Abort);
+        // Dropped behind the lock.
+        let _frames = mem::take(&mut self.waiting.lock().frames);
+    }
+
+    fn stop(&self, stop: Stop) {
+        self.refuse_more();
+        let connection = {
+            let mut waiting = self.waiting.lock();
+            waiting.stop = waiting.stop.max(stop);
+            waiting.connection.take()
+        };
+        if let Some(connection) = connection {
+            connection.wake();
+        }
+    }
+
+    /// Gives back the places of a long queue, if nothing waits.
+    pub(super) fn shrink(&self) {
+        let mut waiting = self.waiting.lock();
+        if waiting.frames.is_empty() {
+            waiting.frames = VecDeque::new();
+        }
+    }
+
+    pub(super) fn info(&self) -> ConnectionInfo {
+        let waiting_bytes = self.waiting.lock().frames.iter().map(|frame| frame.payload.storage_len()).sum();
+        ConnectionInfo {
+            id: self.id,
+            peer: self.name.clone(),
+            open_for: self.since.elapsed(),
+            held_bytes: self.held.load(Ordering::Relaxed),
+            waiting_bytes,
+            received_frames: self.received_frames.get(),
+            received_bytes: self.received_bytes.get(),
+            missed_frames: self.missed_frames.get(),
+        }
+    }
+}
+
+/// What one connection costs and does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// Number of the connection within its transport.
+    pub id: u64,
+    /// Address of the peer; a Unix peer has none and is called by its number.
+    pub peer: String,
+    /// How long it has been open.
+    pub open_for: Duration,
+    /// Bytes of storage held for a frame under way and for what is being written, as of its last turn.
+    pub held_bytes: usize,
+    /// Bytes of storage of the frames that wait for it.
+    pub waiting_bytes: usize,
+    /// Frames that came from it.
+    pub received_frames: u64,
+    /// Bytes that came from it.
+    pub received_bytes: u64,
+    /// Frames published while its queue was full, or while it was about to end.
+    pub missed_frames: u64,
+}
+
+impl ConnectionInfo {
+    /// All that is kept for it.
+    pub(super) fn bytes(&self) -> usize {
+        self.held_bytes + self.waiting_bytes
+    }
+}
+
+impl fmt::Display for ConnectionInfo {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} holds {} B, {} B wait for it; {} frames, {} B received in {:.1?}",
+            self.peer,
+            self.held_bytes,
+            self.waiting_bytes,
+            self.received_frames,
+            self.received_bytes,
+            self.open_for,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::task::{Context, Poll, Wake, Waker};
+
+    use super::{BATCH, Peer, Stop};
+    use crate::frame::tlv::Frame;
+    use crate::pool::{BufferPool, BufferPoolConfig};
+    use crate::sync::Count;
+
+    #[derive(Default)]
+    struct Wakes(Count);
+
+    impl Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.add(1);
+        }
+    }
+
+    #[test]
+    fn a_connection_is_woken_for_what_it_waits_for() {
+        let pool = BufferPool::new(BufferPoolConfig::messages());
+        let peer = Peer::new(1, "peer".to_owned(), 2 * BATCH, 2 * BATCH * 128);
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(Arc::clone(&wakes));
+        let take = |room| {
+            let mut taken = 0;
+            let stop = peer.poll_take(&mut Context::from_waker(&waker), room, |_| 1, |_| taken += 1);
+            (stop, taken)
+        };
+        let offer = || peer.offer(&Frame { type_id: 1, payload: pool.acquire(1).into_shared() });
+        assert_eq!((take(BATCH + 2), wakes.0.get()), ((Poll::Pending, 0), 0));
+        assert_eq!((offer(), wakes.0.get()), (true, 1));
+        // Nobody waits for the others before all were taken.
+        assert!((1..2 * BATCH).all(|_| offer()));
+        assert!(!offer());
+        assert_eq!(take(BATCH + 2), (Poll::Ready(Stop::No), BATCH + 2));
+        assert_eq!(take(0), (Poll::Pending, 0));
+        assert_eq!((offer(), wakes.0.get()), (true, 1));
+        peer.drain();
+        assert_eq!((offer(), wakes.0.get()), (false, 2));
+        assert_eq!(take(0), (Poll::Ready(Stop::Drain), 0));
+        peer.close();
+        peer.drain();
+        assert_eq!((take(1), wakes.0.get()), ((Poll::Ready(Stop::Abort), 0), 3));
+        assert_eq!(pool.stats().currently_in_use, 0);
+    }
+
+    /// Of storage, not of payload: 1 byte keeps 128, or 4096 where it is a slice.
+    #[test]
+    fn what_waits_is_bounded_by_bytes() {
+        let pool = BufferPool::new(BufferPoolConfig::messages());
+        let frame = |size| {
+            let mut payload = pool.acquire(size);
+            payload.resize(1, 0);
+            Frame { type_id: 1, payload: payload.into_shared() }
+        };
+        let peer = Peer::new(1, "peer".to_owned(), 64, 64 * 128);
+        let offered =
+            |size| std::iter::repeat_with(|| peer.offer(&frame(size))).take_while(|taken| *taken).count();
+        let take = || {
+            let mut taken = 0;
+            let _ =
+                peer.poll_take(&mut Context::from_waker(Waker::noop()), usize::MAX, |_| 1, |_| taken += 1);
+            taken
+        };
+        assert_eq!((offered(1), take()), (64, 64));
+        assert_eq!((offered(4096), take()), (2, 2));
+        // One in any case, and nothing beside it.
+        assert_eq!((offered(65_536), offered(1), take()), (1, 0, 1));
+        assert_eq!((offered(4096), offered(129), take()), (2, 0, 2));
+        assert_eq!((offered(1), take()), (64, 64));
+
+        for (capacity, bytes) in [(usize::MAX, 1), (64, 0), (0, usize::MAX)] {
+            let peer = Peer::new(1, "peer".to_owned(), capacity, bytes);
+            assert_eq!((peer.offer(&frame(1)), peer.offer(&frame(1))), (true, false));
+        }
+    }
+}

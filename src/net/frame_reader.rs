@@ -1,0 +1,317 @@
+//! The one reader that lends.
+
+use std::error::Error;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::{fmt, io};
+
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+
+use crate::frame::{Assembler, Decoder, FrameError, FrameErrorKind};
+use crate::pool::{Acquire, AcquireError};
+
+/// Frames out of any tokio reader, through pooled buffers that are lent only while there is something to read.
+///
+/// Before it reads it borrows a buffer, and if nothing came it gives it back before it waits: whoever has nothing
+/// to say holds none. That costs two turns of the thread's cache and no system call. Of a frame under way it
+/// holds what the [`Assembler`] holds.
+///
+/// Under a [memory limit](crate::BufferPoolConfigBuilder::memory_limit) that is used up it waits in the pool's
+/// line as soon as there is something to read, and reads nothing meanwhile; the peer feels it as a full socket.
+///
+/// # Examples
+///
+/// ```
+/// use millpond::frame::{Assembler, ReadMode, Tlv};
+/// use millpond::net::{FrameReader, write_frame};
+/// use millpond::{BufferPool, BufferPoolConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = BufferPool::new(BufferPoolConfig::proxy());
+/// let (mut here, there) = tokio::io::duplex(64);
+/// let mut reader = FrameReader::new(there, Assembler::new(Tlv::default(), pool, ReadMode::batched()));
+/// write_frame(&mut here, 1001, b"hello").await?;
+/// drop(here);
+///
+/// while let Some(frame) = reader.next_frame().await? {
+///     assert_eq!((frame.type_id, frame.payload.as_ref()), (1001, b"hello".as_slice()));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct FrameReader<R, D> {
+    reader: R,
+    frames: Assembler<D>,
+    /// In line for memory. The box is made only there.
+    waiting: Option<Pin<Box<Acquire>>>,
+    /// Read without a buffer, to know that there is something to read.
+    early: Option<u8>,
+}
+
+impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
+    /// Reads frames from `reader`, as `frames` puts them together.
+    #[must_use]
+    pub fn new(reader: R, frames: Assembler<D>) -> Self {
+        Self { reader, frames, waiting: None, early: None }
+    }
+
+    /// The next frame; `None`: the stream ended between two.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadFrameError`]. A framing's error that is not fatal skips a frame: call again. After any other
+    /// the stream is of no further use. No buffer is held after one.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: what has arrived stays for the next call.
+    pub async fn next_frame(&mut self) -> Result<Option<D::Frame>, ReadFrameError> {
+        poll_fn(|cx| self.poll_next_frame(cx)).await
+    }
+
+    /// [`next_frame`](Self::next_frame) as a poll function.
+    ///
+    /// # Errors
+    ///
+    /// As [`next_frame`](Self::next_frame).
+    #[inline]
+    pub fn poll_next_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<D::Frame>, ReadFrameError>> {
+        match self.frames.next_small() {
+            Some(frame) => Poll::Ready(Ok(Some(frame))),
+            None => self.poll_next_frame_slowly(cx),
+        }
+    }
+
+    #[inline(never)]
+    fn poll_next_frame_slowly(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Option<D::Frame>, ReadFrameError>> {
+        loop {
+            if let Some(frame) = self.frames.next_frame_slowly()? {
+                return Poll::Ready(Ok(Some(frame)));
+            }
+            if let Some(size) = self.frames.wants()
+                && !ready!(self.poll_borrow(cx, size))?
+            {
+                return Poll::Ready(self.frames.finish().map(|()| None).map_err(Into::into));
+            }
+            if let Some(byte) = self.early.take() {
+                self.frames.push(&mut [byte].as_slice());
+                continue;
+            }
+            let read = {
+                let mut room = self.frames.room();
+                let size = bytes::BufMut::remaining_mut(&room);
+                let polled = pin!(self.reader.read_buf(&mut room)).poll(cx);
+                polled.map_ok(|count| (count, size))
+            };
+            match read {
+                Poll::Pending => {
+                    self.frames.release();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok((0, _))) => {
+                    return Poll::Ready(self.frames.finish().map(|()| None).map_err(Into::into));
+                }
+                Poll::Ready(Ok((count, size))) => self.frames.learn(count, size),
+                Poll::Ready(Err(error)) => {
+                    self.frames.abandon();
+                    return Poll::Ready(Err(error.into()));
+                }
+            }
+        }
+    }
+
+    /// Lends the assembler a buffer of `size` bytes, as soon as there is something to read and the pool has memory
+    /// for it; `false`: the stream has ended.
+    fn poll_borrow(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<Result<bool, ReadFrameError>> {
+        loop {
+            let pool = self.frames.pool();
+            let buffer = match &mut self.waiting {
+                Some(wait) => {
+                    let served = ready!(wait.as_mut().poll(cx));
+                    self.waiting = None;
+                    served
+                }
+                None => pool.try_acquire(size),
+            };
+            match buffer {
+                Ok(buffer) => self.frames.lend(buffer),
+                // No class is that large: what the heap gives is bounded by what has arrived.
+                Err(AcquireError::TooLarge { .. }) => self.frames.lend(pool.acquire(size)),
+                Err(AcquireError::Exhausted { .. }) => {
+                    // Whoever has nothing to say is not to take a place in the line.
+                    if self.early.is_none() && !ready!(self.poll_early(cx))? {
+                        return Poll::Ready(Ok(false));
+                    }
+                    self.waiting = Some(Box::pin(self.frames.pool().acquire_async(size)));
+                    continue;
+                }
+                Err(error) => return Poll::Ready(Err(ReadFrameError(Cause::Memory(error)))),
+            }
+            return Poll::Ready(Ok(true));
+        }
+    }
+
+    /// Reads a byte; `false`: there is none any more.
+    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        let mut byte = [0];
+        let mut room = ReadBuf::new(&mut byte);
+        if let Err(error) = ready!(Pin::new(&mut self.reader).poll_read(cx, &mut room)) {
+            self.frames.abandon();
+            return Poll::Ready(Err(error));
+        }
+        self.early = room.filled().first().copied();
+        Poll::Ready(Ok(self.early.is_some()))
+    }
+
+    /// The reader and what reads from it.
+    #[must_use]
+    pub fn get_ref(&self) -> &R {
+        &self.reader
+    }
+
+    /// The reader, to write to if it is a socket; who reads from it takes bytes away from the frames.
+    pub fn get_mut(&mut self) -> &mut R {
+        &mut self.reader
+    }
+
+    /// The assembler: what it holds, and whether a frame is under way.
+    #[must_use]
+    pub fn frames(&self) -> &Assembler<D> {
+        &self.frames
+    }
+
+    /// Moves a part of a frame to a buffer of its size: see [`Assembler::shrink`].
+    ///
+    /// Says whether it has left the line for memory, which it does not need any more: then it is to be polled again.
+    pub fn shrink(&mut self) -> bool {
+        self.frames.shrink();
+        self.frames.wants().is_none() && self.waiting.take().is_some()
+    }
+
+    /// Whether it waits for the pool's memory and not for its peer.
+    #[must_use]
+    pub fn is_waiting_for_memory(&self) -> bool {
+        self.waiting.is_some()
+    }
+}
+
+/// Why no frame could be read. [`kind`](Self::kind) tells a peer that broke the protocol from a connection
+/// that broke; the [`source`](Error::source) is the [`FrameError`], the [`AcquireError`] or the [`io::Error`] itself.
+#[derive(Debug)]
+pub struct ReadFrameError(Cause);
+
+/// What a [`ReadFrameError`] is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ReadFrameErrorKind {
+    /// The bytes are no frame.
+    Protocol(FrameErrorKind),
+    /// The pool has no memory.
+    Memory,
+    /// The reader failed.
+    Io(io::ErrorKind),
+}
+
+#[derive(Debug)]
+enum Cause {
+    Protocol(FrameError),
+    Memory(AcquireError),
+    Io(io::Error),
+}
+
+impl ReadFrameError {
+    /// What the error is about.
+    #[must_use]
+    pub fn kind(&self) -> ReadFrameErrorKind {
+        match &self.0 {
+            Cause::Protocol(error) => ReadFrameErrorKind::Protocol(error.kind()),
+            Cause::Memory(_) => ReadFrameErrorKind::Memory,
+            Cause::Io(error) => ReadFrameErrorKind::Io(error.kind()),
+        }
+    }
+
+    /// Whether the stream cannot be read any further.
+    #[must_use]
+    pub fn is_fatal(&self) -> bool {
+        !matches!(&self.0, Cause::Protocol(error) if !error.is_fatal())
+    }
+}
+
+impl fmt::Display for ReadFrameError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Cause::Protocol(error) => write!(f, "the peer broke the framing: {error}"),
+            Cause::Memory(error) => write!(f, "no memory to read into: {error}"),
+            Cause::Io(error) => write!(f, "reading failed: {error}"),
+        }
+    }
+}
+
+impl Error for ReadFrameError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            Cause::Protocol(error) => Some(error),
+            Cause::Memory(error) => Some(error),
+            Cause::Io(error) => Some(error),
+        }
+    }
+}
+
+impl From<FrameError> for ReadFrameError {
+    fn from(error: FrameError) -> Self {
+        Self(Cause::Protocol(error))
+    }
+}
+
+impl From<io::Error> for ReadFrameError {
+    fn from(error: io::Error) -> Self {
+        Self(Cause::Io(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncWriteExt, duplex};
+
+    use super::*;
+    use crate::frame::{ReadMode, Tlv, tlv};
+    use crate::pool::{BufferPool, BufferPoolConfig};
+
+    /// Out of the line for the large buffer, it reads on in the small one.
+    #[tokio::test]
+    async fn who_shrinks_leaves_the_line() {
+        let classes = BufferPoolConfig::builder().class(512, 64).class(8198, 8).thread_cache_bytes(0);
+        let pool = BufferPool::new(classes.memory_limit(2 * 8198 + 1024).build().unwrap());
+        let (mut here, there) = duplex(100_000);
+        let frames = Assembler::new(Tlv::default(), pool.clone(), ReadMode::batched());
+        let mut reader = FrameReader::new(there, frames);
+        let mut wire = Vec::new();
+        tlv::encode(1, &[1; 4000], &mut wire).unwrap();
+        tlv::encode(2, &[2; 200], &mut wire).unwrap();
+        let (part, rest) = wire.split_at(4006 + 16);
+        here.write_all(part).await.unwrap();
+        let first = reader.next_frame().await.unwrap().unwrap();
+        let _other = pool.acquire(8000);
+        let mut next = |cx: &mut Context<'_>| match reader.poll_next_frame(cx) {
+            Poll::Ready(frame) => Poll::Ready(frame.unwrap().unwrap()),
+            Poll::Pending if reader.is_waiting_for_memory() && reader.shrink() => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
+            }
+            Poll::Pending => Poll::Pending,
+        };
+        here.write_all(rest).await.unwrap();
+        let second = poll_fn(&mut next).await;
+        assert_eq!((first.payload.len(), second.payload.len()), (4000, 200));
+        assert_eq!(pool.stats().waiting, 0);
+    }
+}

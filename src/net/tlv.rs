@@ -1,0 +1,98 @@
+//! TLV frames over any tokio reader or writer, straight between the socket and the pooled buffer.
+
+use std::io;
+
+use bytes::Buf;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+
+use super::frame_reader::{FrameReader, ReadFrameError};
+use crate::frame::tlv::{DEFAULT_MAX_PAYLOAD, Frame, Header, Tlv};
+use crate::frame::{Assembler, ReadMode};
+use crate::pool::BufferPool;
+
+/// Reads one frame with a payload of at most [`DEFAULT_MAX_PAYLOAD`] bytes; see
+/// [`read_frame_pooled_with`].
+///
+/// # Errors
+///
+/// As [`read_frame_pooled_with`].
+///
+/// # Cancel safety
+///
+/// As [`read_frame_pooled_with`].
+///
+/// # Examples
+///
+/// ```
+/// use millpond::net::{read_frame_pooled, write_frame};
+/// use millpond::{BufferPool, BufferPoolConfig};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = BufferPool::new(BufferPoolConfig::proxy());
+/// let (mut here, mut there) = tokio::io::duplex(64);
+/// write_frame(&mut here, 1001, b"hello").await?;
+/// drop(here);
+///
+/// while let Some(frame) = read_frame_pooled(&mut there, &pool).await? {
+///     assert_eq!((frame.type_id, frame.payload.as_ref()), (1001, b"hello".as_slice()));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub async fn read_frame_pooled<R>(reader: &mut R, pool: &BufferPool) -> Result<Option<Frame>, ReadFrameError>
+where
+    R: AsyncRead + Unpin,
+{
+    read_frame_pooled_with(reader, pool, DEFAULT_MAX_PAYLOAD).await
+}
+
+/// Reads one frame with a payload of at most `max_payload` bytes. `None`: the stream ended between frames.
+///
+/// Never reads beyond the frame, so a socket sees one read for the header and at least one for the payload. For
+/// many frames a [`FrameReader`] reads ahead.
+///
+/// # Errors
+///
+/// [`ReadFrameError`]; the buffer is back in the pool, and the stream is of no further use.
+///
+/// # Cancel safety
+///
+/// Until the first byte of a frame has arrived, dropping the future loses nothing. From then on the bytes
+/// read so far are lost and the stream is no longer at the start of a frame, so it must be closed; the
+/// buffer goes back to the pool. Do not race this against a timer and then read on.
+pub async fn read_frame_pooled_with<R>(
+    reader: &mut R,
+    pool: &BufferPool,
+    max_payload: usize,
+) -> Result<Option<Frame>, ReadFrameError>
+where
+    R: AsyncRead + Unpin,
+{
+    let frames = Assembler::new(Tlv::new(max_payload), pool.clone(), ReadMode::PerFrame);
+    FrameReader::new(reader, frames.without_read_ahead()).next_frame().await
+}
+
+/// Writes one frame. A writer that can gather takes header and payload in one call, without a copy or an
+/// allocation; one that cannot gets them one after the other, so put a
+/// [`BufWriter`](tokio::io::BufWriter) over it. Does not flush.
+///
+/// # Errors
+///
+/// What the writer reports, with [`io::ErrorKind::WriteZero`] for one that takes no more bytes, and
+/// [`io::ErrorKind::InvalidInput`] around an [`EncodeError`](crate::frame::EncodeError) for a payload whose length is no `u32`: nothing was
+/// written then.
+///
+/// # Cancel safety
+///
+/// Not cancel safe: a dropped future may have written a part of the frame, and then the stream must be
+/// closed.
+pub async fn write_frame<W>(writer: &mut W, type_id: u16, payload: &[u8]) -> io::Result<()>
+where
+    W: AsyncWrite + Unpin,
+{
+    let header = Header::new(type_id, payload.len())
+        .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?
+        .encode();
+    writer.write_all_buf(&mut Buf::chain(header.as_slice(), payload)).await
+}

@@ -1,0 +1,23 @@
+//! What users hold: the pool, its two kinds of handles, and the ways between them.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `pool` | [`BufferPool`], whose last clone closes the pool |
+//! | `buffer`, `bytes`, `freeze` | the exclusive handle, the shared one, and the conversions upwards |
+//! | `acquire`, `error` | waiting for memory; why there is none |
+//! | `runtime` | deadlines, and decay while the pool is idle (feature `tokio`) |
+
+mod acquire;
+mod buffer;
+mod bytes;
+mod error;
+mod freeze;
+mod pool;
+#[cfg(feature = "tokio")]
+mod runtime;
+
+pub use self::acquire::Acquire;
+pub use self::buffer::PooledBuffer;
+pub use self::bytes::PooledBytes;
+pub use self::error::AcquireError;
+pub use self::pool::BufferPool;

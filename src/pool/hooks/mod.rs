@@ -1,0 +1,153 @@
+//! What a pool does with every buffer beside lending it: wiping, sampling, recording sizes.
+//!
+//! A pool that does none of it has no `Care`, and its fast paths know nothing of it. In one that has, every
+//! buffer takes the slow paths.
+
+mod request;
+mod sampling;
+#[cfg_attr(not(feature = "pool-debug"), path = "switches_off.rs")]
+mod switches;
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::hint;
+use core::num::NonZeroU32;
+
+use bytes::BytesMut;
+
+pub(in crate::pool) use self::request::Request;
+use self::sampling::Detector;
+pub use self::sampling::{Holder, HolderReport};
+pub(in crate::pool) use self::switches::Switches;
+use crate::pool::config::BufferPoolConfig;
+use crate::sync::Count;
+use crate::sync::statistic::{AtomicUsize, Ordering};
+
+pub(in crate::pool) struct Hooks {
+    switches: Option<Switches>,
+    pub(in crate::pool) wipe: bool,
+    pub(in crate::pool) detector: Option<Detector>,
+    sizes: Option<Sizes>,
+}
+
+impl Hooks {
+    pub(in crate::pool) fn new(config: &BufferPoolConfig, switches: Option<Switches>) -> Option<Self> {
+        let hooks = Self {
+            switches,
+            wipe: config.wipes_on_return(),
+            detector: config.sampled_one_in().map(Detector::new),
+            sizes: config.records_sizes().then(Sizes::new),
+        };
+        (hooks.switches.is_some() || hooks.wipe || hooks.detector.is_some() || hooks.sizes.is_some())
+            .then_some(hooks)
+    }
+
+    /// A buffer is handed out.
+    pub(in crate::pool) fn on_acquire(
+        &self,
+        storage: &mut BytesMut,
+        sample: &mut Option<NonZeroU32>,
+        request: Request,
+    ) {
+        if let Some(switches) = &self.switches {
+            switches.check(storage);
+        }
+        if let Some(sizes) = &self.sizes {
+            sizes.record(request.bytes);
+        }
+        if let Some(detector) = &self.detector {
+            *sample = detector.on_acquire(request);
+        }
+    }
+
+    /// A buffer is not handed out any more.
+    pub(in crate::pool) fn on_return(&self, storage: &mut BytesMut, sample: &mut Option<NonZeroU32>) {
+        if self.wipe {
+            storage.clear();
+            storage.resize(storage.capacity(), 0);
+            // Whatever becomes of the storage, the zeros must have been written: to the optimiser
+            // somebody looks at them here.
+            hint::black_box(&storage[..]);
+            storage.clear();
+        }
+        if let Some(switches) = &self.switches {
+            switches.fill(storage);
+        }
+        if let (Some(detector), Some(sample)) = (&self.detector, sample.take()) {
+            detector.on_return(sample);
+        }
+    }
+
+    /// Whether the shared queues are to keep nothing.
+    pub(in crate::pool) fn keeps_nothing_shared(&self) -> bool {
+        self.switches.as_ref().is_some_and(Switches::keeps_nothing_shared)
+    }
+
+    /// Whether this acquire is to be refused.
+    pub(in crate::pool) fn refuses(&self) -> bool {
+        self.switches.as_ref().is_some_and(Switches::refuses)
+    }
+
+    /// Whether the buffer that comes back to the pool at `here` is to be lost.
+    pub(in crate::pool) fn loses<T>(&self, home: *const T, here: *const T, whole: bool) -> bool {
+        self.switches.as_ref().is_some_and(|switches| {
+            switches.check_home(home, here, whole);
+            switches.loses()
+        })
+    }
+
+    /// Views of the buffer came or went: `shown` tells of the bytes that showed the bytes that do now.
+    pub(in crate::pool) fn shows(
+        &self,
+        sample: NonZeroU32,
+        shown: impl FnOnce(Option<usize>) -> Option<usize>,
+    ) {
+        if let Some(detector) = &self.detector {
+            detector.shows(sample, shown);
+        }
+    }
+
+    /// What [`BufferPoolStats::requested`](crate::pool::BufferPoolStats::requested) shows.
+    pub(in crate::pool) fn requested(&self) -> Vec<(usize, u64)> {
+        self.sizes.as_ref().map_or_else(Vec::new, Sizes::snapshot)
+    }
+}
+
+/// How often each size was asked for, in eighths of powers of two.
+struct Sizes {
+    buckets: Box<[Bucket]>,
+}
+
+#[derive(Default)]
+struct Bucket {
+    acquires: Count,
+    largest: AtomicUsize,
+}
+
+const BUCKETS: usize = 8 * usize::BITS as usize;
+
+impl Sizes {
+    fn new() -> Self {
+        Self { buckets: (0..BUCKETS).map(|_| Bucket::default()).collect() }
+    }
+
+    fn record(&self, bytes: usize) {
+        if let Some(bucket) = self.buckets.get(eighth(bytes)) {
+            bucket.acquires.add(1);
+            // Ordering: Relaxed, a number for the stats.
+            bucket.largest.fetch_max(bytes, Ordering::Relaxed);
+        }
+    }
+
+    fn snapshot(&self) -> Vec<(usize, u64)> {
+        // Ordering: Relaxed, as in `record`.
+        let load = |bucket: &Bucket| (bucket.largest.load(Ordering::Relaxed), bucket.acquires.get());
+        self.buckets.iter().map(load).filter(|&(_, acquires)| acquires > 0).collect()
+    }
+}
+
+/// The eighth of a power of two in which `bytes` lies; below 16 each size is its own.
+fn eighth(bytes: usize) -> usize {
+    let exponent = bytes.checked_ilog2().unwrap_or(0).max(3) as usize;
+    8 * (exponent - 3) + (bytes >> (exponent - 3))
+}

@@ -1,0 +1,43 @@
+//! When the next step of decay is due.
+
+use core::time::Duration;
+
+use crate::sync::Stopwatch;
+use crate::sync::atomic::{AtomicUsize, Ordering};
+
+/// Tells when the next step of decay is due.
+pub(in crate::pool) struct Clock {
+    interval_millis: usize,
+    since: Stopwatch,
+    last_millis: AtomicUsize,
+}
+
+impl Clock {
+    /// `None`: never.
+    pub(in crate::pool) fn new(interval: Option<Duration>) -> Self {
+        let millis = |interval: Duration| usize::try_from(interval.as_millis()).unwrap_or(usize::MAX).max(1);
+        Self {
+            interval_millis: interval.map_or(0, millis),
+            since: Stopwatch::start(),
+            last_millis: AtomicUsize::new(0),
+        }
+    }
+
+    #[cfg(feature = "tokio")]
+    pub(in crate::pool) fn interval_millis(&self) -> Option<u64> {
+        Some(self.interval_millis as u64).filter(|&millis| millis > 0)
+    }
+
+    /// Whether an interval has passed; true to one caller for each.
+    pub(super) fn is_due(&self) -> bool {
+        if self.interval_millis == 0 {
+            return false;
+        }
+        let now = self.since.elapsed().as_millis() as usize; // wraps
+        // Ordering: Relaxed on all. Of several threads that find the time come, the exchange lets one
+        // make the step; no memory hangs on it.
+        let last = self.last_millis.load(Ordering::Relaxed);
+        now.wrapping_sub(last) >= self.interval_millis
+            && self.last_millis.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+}

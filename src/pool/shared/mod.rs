@@ -1,0 +1,30 @@
+//! What all threads share: storage, its queues, the memory limit and those that wait for it.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `slot` | storage together with its pool, and frozen storage |
+//! | `chains`, `class` | the shared queues of one size |
+//! | `memory` | the memory limit, and leases of it |
+//! | `waiters` | the FIFO of those that wait for it |
+//! | `clock` | when a step of decay is due |
+//! | `pool_core` | all of it together: closing, evicting, trimming, decay |
+//! | `snapshot` | the numbers of all threads in one place |
+
+mod chains;
+mod class;
+mod clock;
+mod memory;
+mod pool_core;
+mod slot;
+mod snapshot;
+mod waiters;
+
+#[cfg(feature = "std")]
+pub(in crate::pool) use self::chains::MAX_CHAIN;
+#[cfg(feature = "std")]
+pub(in crate::pool) use self::class::Class;
+#[cfg(feature = "std")]
+pub(in crate::pool) use self::pool_core::CLOSED;
+pub(in crate::pool) use self::pool_core::{Core, WAITING};
+pub(in crate::pool) use self::slot::{Frozen, Slot};
+pub(in crate::pool) use self::waiters::{Place, Waiter};

@@ -1,0 +1,83 @@
+//! How the snapshot comes about: the counters of all threads, and what only the shared part knows.
+
+use alloc::vec::Vec;
+
+use super::class::Class;
+use super::pool_core::Core;
+use crate::pool::hooks::Hooks;
+use crate::pool::stats::{BufferPoolStats, ClassStats, ClassTotals, Totals};
+
+impl Core {
+    pub(in crate::pool) fn stats(&self) -> BufferPoolStats {
+        let registry = self.registry.lock();
+        let mut totals = registry.gone.clone();
+        totals.add(&self.cacheless);
+        for counters in &registry.threads {
+            totals.add(counters);
+        }
+        drop(registry);
+        self.assemble(&totals)
+    }
+
+    /// With what only the pool itself knows.
+    fn assemble(&self, totals: &Totals) -> BufferPoolStats {
+        let heap = &totals.heap;
+        let (live, most_live) = self.memory.live();
+        let (waits, wait_time, longest_wait) = self.waiters.waits();
+        let mut stats = BufferPoolStats {
+            total_acquires: heap.made,
+            total_allocations: heap.made,
+            total_returns: heap.returns(),
+            currently_in_use: heap.in_use(),
+            live_bytes: live as u64,
+            high_water_bytes: most_live as u64,
+            waiting: self.waiters.waiting() as u64,
+            waits,
+            wait_time,
+            longest_wait,
+            classes: totals
+                .classes
+                .iter()
+                .enumerate()
+                .map(|(i, totals)| self.class_stats(i, totals))
+                .collect(),
+            requested: self.hooks.as_ref().map_or_else(Vec::new, Hooks::requested),
+            ..BufferPoolStats::default()
+        };
+        for class in &stats.classes {
+            stats.total_acquires += class.acquires;
+            stats.total_allocations += class.allocations;
+            stats.total_returns += class.returns;
+            stats.currently_in_use += class.in_use;
+            stats.currently_frozen += class.frozen;
+            stats.cache_hits += class.cache_hits;
+            stats.shared_hits += class.shared_hits;
+            stats.reclaimed_hits += class.reclaimed_hits;
+            stats.overruns += class.overruns;
+            stats.idle_buffers += class.idle;
+            stats.idle_bytes += class.idle_bytes();
+        }
+        stats.heap_fallbacks = heap.made.saturating_sub(stats.overruns);
+        stats
+    }
+
+    fn class_stats(&self, index: usize, totals: &ClassTotals) -> ClassStats {
+        let class = self.class(index);
+        let (live, high_water) = class.map_or((0, 0), Class::live);
+        ClassStats {
+            size: self.class_size(index),
+            capacity: class.map_or(0, |class| class.capacity),
+            acquires: totals.acquires(),
+            cache_hits: totals.cache_hits,
+            shared_hits: totals.shared_hits,
+            reclaimed_hits: totals.reclaimed_hits,
+            allocations: totals.made,
+            overruns: totals.overruns,
+            returns: totals.returns(),
+            in_use: totals.in_use(),
+            frozen: totals.frozen_now(),
+            idle: (live as u64).saturating_sub(totals.in_use() + totals.frozen_now()),
+            high_water: high_water as u64,
+        }
+    }
+}

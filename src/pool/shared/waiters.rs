@@ -1,0 +1,116 @@
+//! The FIFO of waiters for memory.
+
+use alloc::collections::VecDeque;
+use core::mem;
+use core::task::Waker;
+use core::time::Duration;
+
+use super::pool_core::{Core, Grant};
+use crate::sync::{Arc, Count, Mutex};
+
+/// The line of those who wait, and what it was like.
+pub(in crate::pool) struct Waiters {
+    /// Locked before any `Waiter::place`, never after.
+    queue: Mutex<VecDeque<Arc<Waiter>>>,
+    waits: Count,
+    nanos: Count,
+    longest_nanos: Count,
+}
+
+pub(in crate::pool) struct Waiter {
+    class: usize,
+    pub(in crate::pool) place: Mutex<Place>,
+}
+
+pub(in crate::pool) enum Place {
+    /// In the queue. The waker is missing only before the first poll has left it.
+    Waiting(Option<Waker>),
+    /// Out of the line, with what it waited for.
+    Served(Grant),
+    Left,
+}
+
+impl Waiters {
+    pub(in crate::pool) fn new() -> Self {
+        Self {
+            queue: Mutex::new(VecDeque::new()),
+            waits: Count::default(),
+            nanos: Count::default(),
+            longest_nanos: Count::default(),
+        }
+    }
+
+    /// Waits that ended with a buffer, their time in all, and the longest.
+    pub(in crate::pool) fn waits(&self) -> (u64, Duration, Duration) {
+        (
+            self.waits.get(),
+            Duration::from_nanos(self.nanos.get()),
+            Duration::from_nanos(self.longest_nanos.get()),
+        )
+    }
+
+    pub(in crate::pool) fn waiting(&self) -> usize {
+        self.queue.lock().len()
+    }
+
+    pub(in crate::pool) fn count(&self, waited: Duration) {
+        let nanos = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        self.waits.add(1);
+        self.nanos.add(nanos);
+        self.longest_nanos.raise_to(nanos);
+    }
+}
+
+impl Core {
+    /// Serves the line from its head, as long as there is something for the head. Nobody behind it is served
+    /// before it, so a large request is not starved by small ones.
+    #[cold]
+    pub(in crate::pool) fn serve_waiters(&self) {
+        loop {
+            let mut queue = self.waiters.queue.lock();
+            let Some(head) = queue.front() else { return };
+            let Some(grant) = self.obtain(head.class) else { return };
+            let waker = match mem::replace(&mut *head.place.lock(), Place::Served(grant)) {
+                Place::Waiting(waker) => waker,
+                Place::Served(_) | Place::Left => None,
+            };
+            queue.pop_front();
+            if queue.is_empty() {
+                self.lower_waiting();
+            }
+            drop(queue);
+            // Not under a lock: a waker may run whatever its runtime likes.
+            if let Some(waker) = waker {
+                waker.wake();
+            }
+        }
+    }
+
+    pub(in crate::pool) fn join_queue(&self, class: usize) -> Arc<Waiter> {
+        let waiter = Arc::new(Waiter { class, place: Mutex::new(Place::Waiting(None)) });
+        let mut queue = self.waiters.queue.lock();
+        queue.push_back(Arc::clone(&waiter));
+        self.raise_waiting();
+        drop(queue);
+        // What was laid down before others could see the bit is found here; see `Core::settle`.
+        self.serve_waiters();
+        waiter
+    }
+
+    pub(in crate::pool) fn leave_queue(&self, waiter: &Arc<Waiter>) {
+        let mut queue = self.waiters.queue.lock();
+        let place = mem::replace(&mut *waiter.place.lock(), Place::Left);
+        if let Some(position) = queue.iter().position(|other| Arc::ptr_eq(other, waiter)) {
+            queue.remove(position);
+            if queue.is_empty() {
+                self.lower_waiting();
+            }
+        }
+        drop(queue);
+        match place {
+            Place::Served(grant) => self.refuse(waiter.class, grant),
+            // Who was behind may want less.
+            Place::Waiting(_) | Place::Left => self.settle(),
+        }
+    }
+}

@@ -1,0 +1,113 @@
+//! Counters that one thread writes, and their sums.
+
+use alloc::boxed::Box;
+use alloc::vec;
+
+use crate::sync::{Arc, Count};
+
+/// What happened to the buffers of a pool, counted by one thread.
+pub(in crate::pool) struct Counters {
+    classes: Box<[Arc<ClassCounters>]>,
+    heap: Arc<ClassCounters>,
+}
+
+impl Counters {
+    pub(in crate::pool) fn new(classes: usize) -> Self {
+        Self { classes: (0..classes).map(|_| Arc::default()).collect(), heap: Arc::default() }
+    }
+
+    /// Those of a class; of the heap for every other index.
+    #[inline]
+    pub(in crate::pool) fn of(&self, class: usize) -> &Arc<ClassCounters> {
+        self.classes.get(class).unwrap_or(&self.heap)
+    }
+}
+
+/// What happened to the buffers of one class, counted by one thread.
+///
+/// Only the owning thread writes, with `bump`; those that threads without a cache share, all with `add`. It begins a cache
+/// line, so that no other writer shares it.
+#[derive(Default)]
+#[repr(align(64))]
+pub(in crate::pool) struct ClassCounters {
+    /// Served from the thread's own cache.
+    pub(in crate::pool) cache_hits: Count,
+    /// Served from the class's shared queue.
+    pub(in crate::pool) shared_hits: Count,
+    /// Served with a frozen buffer whose last `Bytes` was found to be gone.
+    pub(in crate::pool) reclaimed_hits: Count,
+    /// Served with new storage.
+    pub(in crate::pool) made: Count,
+    /// Came back by the drop of a handle.
+    pub(in crate::pool) returned: Count,
+    /// Frozen into `Bytes` and remembered.
+    pub(in crate::pool) frozen: Count,
+    /// Frozen, found to be free, and laid down idle.
+    pub(in crate::pool) found_free: Count,
+    /// Asked for, and served from the heap, as the budget was spent.
+    pub(in crate::pool) overruns: Count,
+}
+
+/// Sums of [`Counters`] over threads.
+#[derive(Clone, Debug)]
+pub(in crate::pool) struct Totals {
+    pub(in crate::pool) classes: Box<[ClassTotals]>,
+    pub(in crate::pool) heap: ClassTotals,
+}
+
+impl Totals {
+    pub(in crate::pool) fn new(classes: usize) -> Self {
+        Self { classes: vec![ClassTotals::default(); classes].into(), heap: ClassTotals::default() }
+    }
+
+    pub(in crate::pool) fn add(&mut self, counters: &Counters) {
+        self.heap.add(&counters.heap);
+        for (total, counters) in self.classes.iter_mut().zip(&counters.classes) {
+            total.add(counters);
+        }
+    }
+}
+
+/// Sums of [`ClassCounters`] over threads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::pool) struct ClassTotals {
+    pub(in crate::pool) cache_hits: u64,
+    pub(in crate::pool) shared_hits: u64,
+    pub(in crate::pool) reclaimed_hits: u64,
+    pub(in crate::pool) made: u64,
+    returned: u64,
+    frozen: u64,
+    found_free: u64,
+    pub(in crate::pool) overruns: u64,
+}
+
+impl ClassTotals {
+    fn add(&mut self, counters: &ClassCounters) {
+        self.cache_hits += counters.cache_hits.get();
+        self.shared_hits += counters.shared_hits.get();
+        self.reclaimed_hits += counters.reclaimed_hits.get();
+        self.made += counters.made.get();
+        self.returned += counters.returned.get();
+        self.frozen += counters.frozen.get();
+        self.found_free += counters.found_free.get();
+        self.overruns += counters.overruns.get();
+    }
+
+    pub(in crate::pool) fn acquires(&self) -> u64 {
+        self.cache_hits + self.shared_hits + self.reclaimed_hits + self.made
+    }
+
+    /// Handed out now. Threads count in their own time, so while they run a return may be seen before
+    /// its acquire: then this is 0, not a wrap.
+    pub(in crate::pool) fn in_use(&self) -> u64 {
+        self.acquires().saturating_sub(self.returned + self.frozen)
+    }
+
+    pub(in crate::pool) fn returns(&self) -> u64 {
+        self.returned + self.frozen.saturating_sub(self.frozen_now())
+    }
+
+    pub(in crate::pool) fn frozen_now(&self) -> u64 {
+        self.frozen.saturating_sub(self.reclaimed_hits + self.found_free)
+    }
+}

@@ -1,0 +1,11 @@
+//! What happened: counters of each thread, the snapshot that users read, and what follows from it.
+
+mod counters;
+mod snapshot;
+mod suggest;
+
+#[cfg(feature = "std")]
+pub(in crate::pool) use self::counters::ClassCounters;
+pub(in crate::pool) use self::counters::{ClassTotals, Counters, Totals};
+pub use self::snapshot::{BufferPoolStats, ClassStats};
+pub use self::suggest::Suggestion;

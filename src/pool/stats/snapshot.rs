@@ -1,0 +1,177 @@
+//! The snapshot that users read.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+
+/// A snapshot of what a [`BufferPool`](crate::pool::BufferPool) did and holds.
+///
+/// Exact when the pool's threads are quiet (their work happened before the call); while they run, a
+/// value may lag by what they do at that moment. Counts are buffers, since the pool was made; sizes are bytes.
+/// It displays as one line for a log, and with `{:#}` as one line a class more.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct BufferPoolStats {
+    /// Buffers handed out, by whatever source.
+    pub total_acquires: u64,
+    /// Acquires that had to allocate: new pooled storage, and all from the heap.
+    pub total_allocations: u64,
+    /// Buffers that came back: dropped, or frozen and found free.
+    pub total_returns: u64,
+    /// Handed out now as [`PooledBuffer`](crate::pool::PooledBuffer) or [`PooledBytes`](crate::pool::PooledBytes), or
+    /// frozen with [`freeze_tracked`](crate::pool::PooledBuffer::freeze_tracked).
+    pub currently_in_use: u64,
+    /// Frozen into `bytes::Bytes` and not found free yet. The pool learns of their return when it looks:
+    /// at an acquire, a flush, a trim or a step of decay.
+    pub currently_frozen: u64,
+    /// Served from the acquiring thread's own cache.
+    pub cache_hits: u64,
+    /// Served from a class's shared queue.
+    pub shared_hits: u64,
+    /// Served with a frozen buffer whose last `Bytes` was found to be gone.
+    pub reclaimed_hits: u64,
+    /// Served from the heap because no class fits. Counted in `total_allocations`, never kept.
+    pub heap_fallbacks: u64,
+    /// Served from the heap because the memory limit was reached, or others waited for memory. Counted in `total_allocations`, never kept.
+    pub overruns: u64,
+    /// Buffers that lie ready, in shared queues and thread caches.
+    pub idle_buffers: u64,
+    /// Their storage in bytes.
+    pub idle_bytes: u64,
+    /// All pooled storage in bytes: idle, handed out and frozen. What came from the heap is not in it.
+    pub live_bytes: u64,
+    /// The most `live_bytes` there were at once.
+    pub high_water_bytes: u64,
+    /// Tasks that wait for memory now.
+    pub waiting: u64,
+    /// Waits that ended with a buffer.
+    pub waits: u64,
+    /// Their time in all.
+    pub wait_time: Duration,
+    /// The longest of them.
+    pub longest_wait: Duration,
+    /// The same per class, ascending by size.
+    pub classes: Vec<ClassStats>,
+    /// Sizes that were asked for, ascending, if the pool
+    /// [records](crate::pool::BufferPoolConfigBuilder::record_sizes) them: `(bytes, acquires)`, where sizes
+    /// within an eighth of a power of two count as the largest of them.
+    pub requested: Vec<(usize, u64)>,
+}
+
+/// One size class in a [`BufferPoolStats`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct ClassStats {
+    /// Bytes of a buffer.
+    pub size: usize,
+    /// Buffers that the shared queue keeps.
+    pub capacity: usize,
+    /// Buffers of the class handed out.
+    pub acquires: u64,
+    /// Of these from the acquiring thread's own cache.
+    pub cache_hits: u64,
+    /// Of these from the shared queue.
+    pub shared_hits: u64,
+    /// Of these frozen before and found free.
+    pub reclaimed_hits: u64,
+    /// Of these new.
+    pub allocations: u64,
+    /// Requests that the heap served, as the memory limit was reached.
+    pub overruns: u64,
+    /// Buffers that came back.
+    pub returns: u64,
+    /// Handed out now.
+    pub in_use: u64,
+    /// Frozen, and not found free yet.
+    pub frozen: u64,
+    /// Ready, in the shared queue and the thread caches.
+    pub idle: u64,
+    /// The most that existed at once.
+    pub high_water: u64,
+}
+
+impl BufferPoolStats {
+    /// Acquires served without an allocation, in percent; 0 before the first acquire.
+    #[must_use]
+    pub fn hit_rate(&self) -> f64 {
+        self.hit_ratio() * 100.0
+    }
+
+    /// Acquires served without an allocation, from 0 to 1; 0 before the first acquire.
+    #[must_use]
+    pub fn hit_ratio(&self) -> f64 {
+        ratio(self.total_acquires.saturating_sub(self.total_allocations), self.total_acquires)
+    }
+}
+
+impl ClassStats {
+    /// Requests of the class served without an allocation, from 0 to 1; 0 before the first.
+    #[must_use]
+    pub fn hit_ratio(&self) -> f64 {
+        let requests = self.acquires + self.overruns;
+        ratio(requests.saturating_sub(self.allocations + self.overruns), requests)
+    }
+
+    /// Bytes of the ready buffers.
+    #[must_use]
+    pub fn idle_bytes(&self) -> u64 {
+        self.idle * self.size as u64
+    }
+}
+
+fn ratio(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+impl fmt::Display for BufferPoolStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "acquires {} hit rate {:.2}% (cache {}, shared {}, reclaimed {}) allocations {} (heap {}, over the \
+             limit {}) in use {} frozen {} idle {} = {} B of {} B live, at most {} B; waits {} of {:?}, longest {:?}",
+            self.total_acquires,
+            self.hit_rate(),
+            self.cache_hits,
+            self.shared_hits,
+            self.reclaimed_hits,
+            self.total_allocations,
+            self.heap_fallbacks,
+            self.overruns,
+            self.currently_in_use,
+            self.currently_frozen,
+            self.idle_buffers,
+            self.idle_bytes,
+            self.live_bytes,
+            self.high_water_bytes,
+            self.waits,
+            self.wait_time,
+            self.longest_wait,
+        )?;
+        if f.alternate() {
+            self.classes.iter().try_for_each(|class| write!(f, "\n  {class}"))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for ClassStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{:>9} B x {:<5} acquires {} hit rate {:.2}% allocations {} over the limit {} in use {} frozen {} \
+             idle {} at most {}",
+            self.size,
+            self.capacity,
+            self.acquires,
+            self.hit_ratio() * 100.0,
+            self.allocations,
+            self.overruns,
+            self.in_use,
+            self.frozen,
+            self.idle,
+            self.high_water,
+        )
+    }
+}

@@ -1,0 +1,140 @@
+//! Classes that would have fitted what was asked for.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::fmt;
+
+use super::snapshot::{BufferPoolStats, ClassStats};
+use crate::pool::config::{BufferPoolConfig, ConfigError};
+
+/// The most classes of a suggestion: with more, each keeps so few buffers that they miss each other's returns.
+const CLASSES: usize = 8;
+
+/// A table of classes that fits what a pool was asked for; see [`BufferPoolStats::suggest`].
+///
+/// It displays as a table with its reasons.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Suggestion {
+    /// `(size in bytes, capacity in buffers)`, ascending by size.
+    pub classes: Vec<(usize, usize)>,
+    /// Bytes of storage handed out for each byte asked for, by the classes as they are.
+    pub waste_now: f64,
+    /// The same by the suggested classes.
+    pub waste_then: f64,
+    /// Acquires that it rests on.
+    pub acquires: u64,
+}
+
+impl Suggestion {
+    /// The suggested classes as a configuration; everything else by default.
+    ///
+    /// # Errors
+    ///
+    /// See [`ConfigError`]: sizes above 1 GiB were asked for.
+    pub fn config(&self) -> Result<BufferPoolConfig, ConfigError> {
+        BufferPoolConfig::from_map(self.classes.iter().copied())
+    }
+}
+
+impl BufferPoolStats {
+    /// At most 8 classes that waste least of all on the sizes that were asked for, and for each as many
+    /// buffers as were live at once, as far as that can be told: the most that were live of a class,
+    /// shared out by where its requests would fall.
+    ///
+    /// `None` if no sizes are known: the pool must
+    /// [record](crate::pool::BufferPoolConfigBuilder::record_sizes) them.
+    #[must_use]
+    pub fn suggest(&self) -> Option<Suggestion> {
+        let largest = self.requested.last().map(|&(size, _)| size)?;
+        let sizes = best_sizes(&self.requested, CLASSES);
+        let class_of = |bytes: usize| sizes.iter().copied().find(|&size| size >= bytes).unwrap_or(largest);
+        let today = |bytes: usize| {
+            self.classes.iter().map(|class| class.size).find(|&size| size >= bytes).unwrap_or(bytes)
+        };
+        let peak = |size: usize| -> f64 {
+            self.classes.iter().map(|class| self.share(class, |bytes| class_of(bytes) == size)).sum()
+        };
+        let capacity = |size| (peak(size) + 0.999) as usize;
+        Some(Suggestion {
+            classes: sizes.iter().map(|&size| (size, capacity(size).max(1))).collect(),
+            waste_now: self.waste(today),
+            waste_then: self.waste(class_of),
+            acquires: total(self.requested.iter().map(|&(_, acquires)| acquires)),
+        })
+    }
+
+    /// The part of the class's high water that goes to the sizes that are `wanted`, by their acquires.
+    fn share(&self, class: &ClassStats, wanted: impl Fn(usize) -> bool) -> f64 {
+        let below = self.classes.iter().map(|other| other.size).filter(|&size| size < class.size).max();
+        let of_class =
+            |&&(size, _): &&(usize, u64)| size <= class.size && below.is_none_or(|below| size > below);
+        let all = total(self.requested.iter().filter(of_class).map(|&(_, acquires)| acquires));
+        let part = self.requested.iter().filter(of_class).filter(|&&(size, _)| wanted(size));
+        let part = total(part.map(|&(_, acquires)| acquires));
+        if all == 0 { 0.0 } else { class.high_water as f64 * part as f64 / all as f64 }
+    }
+
+    fn waste(&self, class_of: impl Fn(usize) -> usize) -> f64 {
+        let sum = |size: &dyn Fn(usize) -> usize| -> f64 {
+            self.requested.iter().map(|&(bytes, acquires)| size(bytes) as f64 * acquires as f64).sum()
+        };
+        sum(&class_of) / sum(&|bytes| bytes).max(1.0)
+    }
+}
+
+/// The `count` sizes, out of those asked for, by which the least storage is handed out; the largest is
+/// always one of them. By dynamic programming over the ascending sizes: `best[i]` is the least storage for the
+/// first `i` sizes with the classes so far, the last of which is the `i`th size.
+fn best_sizes(requested: &[(usize, u64)], count: usize) -> Vec<usize> {
+    // Acquires of the first `i` sizes.
+    let mut before = vec![0.0];
+    before.extend(requested.iter().scan(0.0, |sum, &(_, acquires)| {
+        *sum += acquires as f64;
+        Some(*sum)
+    }));
+    let at = |index: usize| before.get(index).copied().unwrap_or(0.0);
+    let storage = |from: usize, to: usize| -> f64 {
+        let acquires = at(to) - at(from);
+        let size = to.checked_sub(1).and_then(|last| requested.get(last)).map_or(0, |&(size, _)| size.max(1));
+        size as f64 * acquires
+    };
+    let ends = requested.len();
+    let mut best: Vec<f64> = (0..=ends).map(|to| storage(0, to)).collect();
+    let mut cuts: Vec<Vec<usize>> = vec![vec![0; ends + 1]];
+    for _ in 1..count {
+        let step: Vec<(f64, usize)> = (0..=ends)
+            .map(|to| {
+                let with_cut = |cut: usize| (best.get(cut).copied().unwrap_or(0.0) + storage(cut, to), cut);
+                (0..to).map(with_cut).min_by(|a, b| a.0.total_cmp(&b.0)).unwrap_or((0.0, 0))
+            })
+            .collect();
+        cuts.push(step.iter().map(|&(_, cut)| cut).collect());
+        best = step.into_iter().map(|(storage, _)| storage).collect();
+    }
+    let mut sizes = Vec::new();
+    let mut to = ends;
+    for cut in cuts.iter().rev() {
+        let Some(&(size, _)) = to.checked_sub(1).and_then(|last| requested.get(last)) else { break };
+        sizes.push(size.max(1));
+        to = cut.get(to).copied().unwrap_or(0);
+    }
+    sizes.reverse();
+    sizes.dedup();
+    sizes
+}
+
+fn total(counts: impl Iterator<Item = u64>) -> u64 {
+    counts.fold(0, u64::saturating_add)
+}
+
+impl fmt::Display for Suggestion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} acquires: {:.2} bytes handed out for each asked for, {:.2} with these classes",
+            self.acquires, self.waste_now, self.waste_then
+        )?;
+        self.classes.iter().try_for_each(|(size, capacity)| write!(f, "\n  {size:>9} B x {capacity}"))
+    }
+}

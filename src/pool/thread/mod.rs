@@ -1,0 +1,19 @@
+//! What one thread keeps of the pools that it uses, and how it finds it.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `registry` | the caches of the running thread, one per pool |
+//! | `cache` | one thread's part of one pool |
+//! | `frozen_queue` | frozen buffers in the order in which they were frozen |
+//! | `no_threads` | the same door without std: nothing is kept |
+
+#[cfg(feature = "std")]
+mod cache;
+#[cfg(feature = "std")]
+mod frozen_queue;
+#[cfg_attr(not(feature = "std"), path = "no_threads.rs")]
+mod registry;
+
+#[cfg(millpond_loom)]
+pub(in crate::pool) use self::cache::LocalCache;
+pub(in crate::pool) use self::registry::{acquire, flush, follow, forget, give_back, pop, reclaim};

@@ -1,0 +1,192 @@
+//! The caches of the running thread, one a pool.
+//!
+//! The pool used last comes first, alone; a thread that uses one pool finds it with one comparison, and
+//! one that alternates between pools keeps the caches of all of them.
+
+use std::cell::RefCell;
+use std::mem;
+
+use super::cache::LocalCache;
+use crate::pool::hooks::Request;
+use crate::pool::shared::{Core, Frozen, Slot};
+use crate::sync::{Arc, Undropped, Unique, thread_local};
+
+/// Caches one thread keeps besides the current one. The one used longest ago is flushed beyond that.
+const MAX_OTHERS: usize = 15;
+
+// Without a destructor of its own, so that an access takes no look at whether it still lives: `EXIT` empties
+// it when the thread ends.
+thread_local! {
+    static CACHES: Undropped<RefCell<ThreadCaches>> =
+        const { Undropped::new(RefCell::new(ThreadCaches { current: None, others: Vec::new() })) };
+}
+
+thread_local! {
+    static EXIT: Exit = const { Exit };
+}
+
+struct ThreadCaches {
+    current: Option<LocalCache>,
+    /// The longest unused first.
+    others: Vec<LocalCache>,
+}
+
+/// Gives the caches back when the thread ends.
+struct Exit;
+
+impl Drop for Exit {
+    fn drop(&mut self) {
+        let _ = CACHES.try_with(|caches| {
+            let (current, others) = match caches.try_borrow_mut() {
+                Ok(mut caches) => (caches.current.take(), mem::take(&mut caches.others)),
+                Err(_) => return,
+            };
+            drop((current, others));
+        });
+    }
+}
+
+/// The fast path of [`acquire`]: the slot of the class that came back last in this thread.
+#[inline(always)]
+pub(in crate::pool) fn pop(core: &Arc<Core>, class: usize) -> Option<Unique<Slot>> {
+    let hit = CACHES.try_with(move |caches| caches.try_borrow_mut().ok()?.current_of(core)?.pop(class));
+    hit.ok().flatten()
+}
+
+/// The next fast path: the slot of the class that was frozen first in this thread, if it is free again.
+#[inline]
+pub(in crate::pool) fn reclaim(core: &Arc<Core>, class: usize) -> Option<Unique<Slot>> {
+    let hit = CACHES.try_with(move |caches| caches.try_borrow_mut().ok()?.current_of(core)?.reclaim(class));
+    hit.ok().flatten()
+}
+
+/// A slot of the class; none if the class is the heap, or the budget is spent.
+#[cold]
+#[inline(never)]
+pub(in crate::pool) fn acquire(core: &Arc<Core>, request: Request) -> Option<Unique<Slot>> {
+    match with_cache(core, |cache| cache.acquire(request)) {
+        Some(slot) => slot,
+        None => Core::acquire_cacheless(core, request),
+    }
+}
+
+/// Takes an empty slot back, in any thread, at any moment of its life.
+#[inline]
+pub(in crate::pool) fn give_back(slot: Unique<Slot>) {
+    let mut slot = Some(slot);
+    let _ = CACHES.try_with(|caches| {
+        if let Ok(mut caches) = caches.try_borrow_mut()
+            && let Some(returned) = slot.take()
+        {
+            slot = match caches.current_of(&returned.core) {
+                Some(cache) => cache.push(returned),
+                None => Some(returned),
+            };
+        }
+    });
+    if let Some(slot) = slot {
+        give_back_elsewhere(slot);
+    }
+}
+
+#[inline(never)]
+fn give_back_elsewhere(slot: Unique<Slot>) {
+    let core = Arc::clone(&slot.core);
+    let mut slot = Some(slot);
+    with_cache(&core, |cache| slot.take().map(|slot| cache.give_back(slot)));
+    if let Some(slot) = slot {
+        core.give_back_cacheless(slot);
+    }
+}
+
+/// Remembers a slot that was just frozen; hands it back if the pool has no place to follow it.
+#[inline]
+pub(in crate::pool) fn follow(frozen: Frozen) -> Result<(), Frozen> {
+    let mut refused = Some(frozen);
+    let _ = CACHES.try_with(|caches| {
+        if let Ok(mut caches) = caches.try_borrow_mut()
+            && let Some(frozen) = refused.take()
+        {
+            refused = match caches.current_of(frozen.core()) {
+                Some(cache) => cache.follow(frozen),
+                None => Some(frozen),
+            };
+        }
+    });
+    refused.map_or(Ok(()), follow_elsewhere)
+}
+
+#[cold]
+#[inline(never)]
+fn follow_elsewhere(frozen: Frozen) -> Result<(), Frozen> {
+    let core = Arc::clone(frozen.core());
+    let mut frozen = Some(frozen);
+    let done = with_cache(&core, |cache| frozen.take().map_or(Ok(()), |frozen| cache.follow_slowly(frozen)));
+    match (done, frozen) {
+        (Some(done), _) => done,
+        (None, Some(frozen)) => core.follow_cacheless(frozen),
+        (None, None) => Ok(()),
+    }
+}
+
+/// Runs `f` with this thread's cache of the pool, made if there is none; not in a thread whose locals
+/// are gone (this is a drop in the destructor of another one), nor within itself (a waker ran).
+fn with_cache<R>(core: &Arc<Core>, f: impl FnOnce(&mut LocalCache) -> R) -> Option<R> {
+    EXIT.try_with(|_| ()).ok()?;
+    CACHES
+        .try_with(|caches| caches.try_borrow_mut().ok().map(|mut caches| f(caches.select(core))))
+        .ok()
+        .flatten()
+}
+
+/// Lays what this thread keeps of the pool into the shared queues. Returns the bytes that they do not keep.
+pub(in crate::pool) fn flush(core: &Arc<Core>) -> usize {
+    let freed = CACHES.try_with(|caches| Some(caches.try_borrow_mut().ok()?.find(core)?.flush()));
+    freed.ok().flatten().unwrap_or(0)
+}
+
+/// Drops this thread's cache of a pool that was closed.
+pub(in crate::pool) fn forget(core: &Arc<Core>) {
+    let _ = CACHES.try_with(|caches| {
+        if let Ok(mut caches) = caches.try_borrow_mut() {
+            caches.remove(core);
+        }
+    });
+}
+
+impl ThreadCaches {
+    /// The cache of this pool, if it is the one used last.
+    #[inline]
+    fn current_of(&mut self, core: &Arc<Core>) -> Option<&mut LocalCache> {
+        self.current.as_mut().filter(|cache| cache.belongs_to(core))
+    }
+
+    /// The cache of this pool, made if there is none; from now on the current one.
+    fn select(&mut self, core: &Arc<Core>) -> &mut LocalCache {
+        if !self.current.as_ref().is_some_and(|cache| cache.belongs_to(core)) {
+            // The moment to let go of pools that were closed by another thread.
+            self.others.retain(|cache| !cache.is_closed());
+            let known = self.others.iter().position(|cache| cache.belongs_to(core));
+            let next = known.map(|index| self.others.remove(index));
+            if let Some(previous) = mem::replace(&mut self.current, next).filter(|cache| !cache.is_closed()) {
+                if self.others.len() == MAX_OTHERS {
+                    drop(self.others.remove(0));
+                }
+                self.others.push(previous);
+            }
+        }
+        self.current.get_or_insert_with(|| LocalCache::new(core))
+    }
+
+    /// The cache of this pool, if there is one.
+    fn find(&mut self, core: &Arc<Core>) -> Option<&mut LocalCache> {
+        self.current.iter_mut().chain(&mut self.others).find(|cache| cache.belongs_to(core))
+    }
+
+    fn remove(&mut self, core: &Arc<Core>) {
+        if self.current.as_ref().is_some_and(|cache| cache.belongs_to(core)) {
+            self.current = None;
+        }
+        self.others.retain(|cache| !cache.belongs_to(core));
+    }
+}
