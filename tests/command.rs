@@ -27,7 +27,7 @@ fn an_interrupt_lets_the_open_connection_finish() {
     assert_eq!(server.read(&mut [0]).unwrap(), 0);
     drop(server);
     let said = proxy.wait();
-    assert!(said.contains(" drained, 0 cut"), "{said}");
+    assert!(said.contains(" drained, 0 aborted"), "{said}");
 }
 
 #[test]
@@ -36,7 +36,7 @@ fn a_connection_that_does_not_end_is_cut() {
     proxy.interrupt();
     assert_is_cut(&mut client);
     let said = proxy.wait();
-    assert!(said.contains("0 connections drained, 1 cut"), "{said}");
+    assert!(said.contains("0 connections drained, 1 aborted"), "{said}");
 }
 
 #[test]

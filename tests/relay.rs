@@ -4,8 +4,8 @@ use std::io::{self, ErrorKind as Io};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use millpond::net::{Endpoint, ErrorKind, Listener, Stream};
-use millpond::relay::{DrainReport, Relay, RelayConfig};
+use millpond::net::{AsyncStream, DrainReport, Endpoint, ErrorKind, Listener, Stream};
+use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
@@ -26,9 +26,13 @@ struct Setup {
 
 impl Setup {
     async fn new(listen: &Endpoint, upstream: &Endpoint, config: RelayConfig) -> Self {
+        Self::with(Relay::new(BufferPool::new(BufferPoolConfig::proxy()), config), listen, upstream).await
+    }
+
+    async fn with(relay: Relay, listen: &Endpoint, upstream: &Endpoint) -> Self {
         let upstream = Listener::bind(upstream).await.unwrap();
         let to = upstream.local_endpoint().clone();
-        let (relay, listen, stop, served) = serve(listen, to, config).await;
+        let (listen, stop, served) = serve(&relay, listen, to).await;
         Self { relay, upstream, listen, stop, served }
     }
 
@@ -55,19 +59,18 @@ impl Setup {
 }
 
 async fn serve(
+    relay: &Relay,
     listen: &Endpoint,
     to: Endpoint,
-    config: RelayConfig,
-) -> (Relay, Endpoint, oneshot::Sender<()>, JoinHandle<DrainReport>) {
+) -> (Endpoint, oneshot::Sender<()>, JoinHandle<DrainReport>) {
     let listener = Listener::bind(listen).await.unwrap();
     let listen = listener.local_endpoint().clone();
-    let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), config);
     let (stop, stopped) = oneshot::channel();
     let served = tokio::spawn({
         let relay = relay.clone();
         async move { relay.serve(listener, to, async { drop(stopped.await) }).await }
     });
-    (relay, listen, stop, served)
+    (listen, stop, served)
 }
 
 fn any_port() -> Endpoint {
@@ -97,8 +100,7 @@ async fn eventually(what: &str, condition: impl Fn() -> bool) {
 
 #[track_caller]
 fn assert_nothing_held(relay: &Relay) {
-    let (relay, pool) = (relay.stats(), relay.pool().stats());
-    assert_eq!(relay.bytes_on_loan, 0, "{relay}");
+    let pool = relay.pool().stats();
     assert_eq!((pool.currently_in_use, pool.total_acquires), (0, pool.total_returns), "{pool}");
 }
 
@@ -164,7 +166,7 @@ async fn a_connection_with_nothing_to_say_holds_no_buffer() {
     client.write_all(&sent).await.unwrap();
     upstream.read_exact(&mut seen).await.unwrap();
     assert!(seen == sent);
-    eventually("the loan is back", || setup.relay.stats().bytes_on_loan == 0).await;
+    eventually("the buffer is back", || setup.relay.pool().stats().currently_in_use == 0).await;
     let pool = setup.relay.pool().stats();
     assert!(pool.total_acquires > 0, "{pool}");
     assert_eq!((pool.currently_in_use, setup.relay.stats().active), (0, 1));
@@ -180,7 +182,7 @@ async fn a_reset_of_either_side_reaches_the_other() {
         // A byte across: before it the relay may not have seen its connection to the upstream succeed.
         client.write_all(b"x").await.unwrap();
         within(upstream.read_exact(&mut [0])).await.unwrap();
-        let (resets, mut other) = if client_resets { (client, upstream) } else { (upstream, client) };
+        let (mut resets, mut other) = if client_resets { (client, upstream) } else { (upstream, client) };
         resets.reset_on_close();
         drop(resets);
         let error = read_all(&mut other).await.expect_err("an end without a reset looks like a good one");
@@ -211,7 +213,7 @@ async fn an_early_answer_arrives_whole_though_the_upstream_reads_no_more() {
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_stops_its_sender_and_costs_one_loan() {
+async fn a_reader_that_stalls_stops_its_sender_and_costs_one_buffer() {
     let setup = Setup::tcp(RelayConfig::default()).await;
     let (mut client, mut upstream) = setup.connection().await;
     let mut sent = 0;
@@ -220,9 +222,8 @@ async fn a_reader_that_stalls_stops_its_sender_and_costs_one_loan() {
     while let Ok(written) = timeout(Duration::from_millis(500), client.write(&chunk)).await {
         sent += written.unwrap();
     }
-    let (stats, pool) = (setup.relay.stats(), setup.relay.pool().stats());
+    let pool = setup.relay.pool().stats();
     assert_eq!(pool.currently_in_use, 1, "{pool}");
-    assert!((1..=64 * 1024).contains(&stats.bytes_on_loan), "{stats}");
     client.shutdown().await.unwrap();
     assert_eq!(read_all(&mut upstream).await.unwrap().len(), sent);
     drop((client, upstream));
@@ -263,21 +264,11 @@ async fn connections_above_the_limit_wait_for_one_to_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_budget_of_one_small_loan_serves_everybody_in_turn() {
-    let budget = 8 * 1024;
-    let setup = Setup::tcp(RelayConfig::default().buffer_budget(budget)).await;
-    let relay = setup.relay.clone();
-    let watch = tokio::spawn(async move {
-        let mut most = 0;
-        loop {
-            let stats = relay.stats();
-            most = most.max(stats.bytes_on_loan);
-            if stats.closed == 20 {
-                return most;
-            }
-            tokio::task::yield_now().await;
-        }
-    });
+async fn a_memory_limit_of_one_small_buffer_serves_everybody_in_turn() {
+    let limit = 8 * 1024;
+    let pool = BufferPoolConfig::builder().class(limit, 4).memory_limit(limit).build().unwrap();
+    let relay = Relay::new(BufferPool::new(pool), RelayConfig::default());
+    let setup = Setup::with(relay, &any_port(), &any_port()).await;
     let mut echoes = tokio::task::JoinSet::new();
     for _ in 0..20 {
         let (mut client, upstream) = setup.connection().await;
@@ -300,9 +291,11 @@ async fn a_budget_of_one_small_loan_serves_everybody_in_turn() {
         });
     }
     within(echoes.join_all()).await;
-    let most = within(watch).await.unwrap();
-    assert!(most <= budget, "{most} B on loan");
-    assert!(setup.relay.pool().stats().total_acquires >= 20 * 2 * (256 / 8), "every loan was a small one");
+    eventually("all have ended", || setup.relay.stats().closed == 20).await;
+    let pool = setup.relay.pool().stats();
+    assert!(pool.high_water_bytes <= limit as u64, "{pool}");
+    assert_eq!(pool.overruns + pool.heap_fallbacks, 0, "{pool}");
+    assert!(pool.total_acquires >= 20 * 2 * (256 / 8), "every buffer was a small one");
     setup.end().await;
 }
 
@@ -339,7 +332,8 @@ async fn an_upstream_that_cannot_be_reached_is_a_typed_error_and_closes_the_clie
     let text = error.to_string();
     assert!(text.contains(&gone.to_string()) && !text.contains('\n'), "{text}");
 
-    let (relay, listen, stop, served) = serve(&any_port(), gone, RelayConfig::default()).await;
+    let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), RelayConfig::default());
+    let (listen, stop, served) = serve(&relay, &any_port(), gone).await;
     let mut client = connect(&listen).await;
     assert_eq!(read_all(&mut client).await.unwrap_err().kind(), Io::ConnectionReset);
     eventually("counted", || relay.stats().connect_errors == 1).await;

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind as Io};
 use std::time::Duration;
 
-use millpond::net::{Listener, Stream};
+use millpond::net::{AsyncStream, Listener, Stream};
 use millpond::relay::{Relay, RelayConfig, RelayError, RelayErrorKind, Side, Transferred};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -15,7 +15,7 @@ use tokio::time::{sleep, timeout};
 const PATIENCE: Duration = Duration::from_secs(20);
 /// For what is under way on loopback to arrive.
 const ARRIVAL: Duration = Duration::from_millis(100);
-/// The smallest loan.
+/// The smallest buffer.
 const SMALL: usize = 8 * 1024;
 
 type Outcome = JoinHandle<Result<Transferred, RelayError>>;
@@ -69,7 +69,7 @@ async fn read_all(stream: &mut Stream) -> (usize, io::Result<()>) {
     (bytes.len(), end.map(drop))
 }
 
-fn reset(stream: Stream) {
+fn reset(mut stream: Stream) {
     stream.reset_on_close();
 }
 
@@ -180,19 +180,21 @@ async fn a_cut_with_bytes_under_way_is_a_reset_for_who_lacks_them() {
 }
 
 #[tokio::test]
-async fn a_cut_in_line_for_a_loan_is_a_reset_for_who_lacks_the_bytes() {
-    let relay = relay(RelayConfig::default().buffer_budget(SMALL));
+async fn an_abort_while_waiting_for_memory_is_a_reset_for_the_side_that_lacks_bytes() {
+    let pool = BufferPoolConfig::builder().class(SMALL, 4).memory_limit(SMALL).build().unwrap();
+    let relay = Relay::new(BufferPool::new(pool), RelayConfig::default());
     let (mut borrower, borrower_side) = tcp().await;
     let (stalling_side, _stalling) = tcp().await;
     let borrowed = start(&relay, borrower_side, stalling_side);
     stuff(&mut borrower).await;
-    assert_eq!(relay.stats().bytes_on_loan, SMALL);
+    assert_eq!(relay.pool().stats().currently_in_use, 1);
 
     let (mut client, client_side) = tcp().await;
     let (upstream_side, mut upstream) = tcp().await;
     let waits = start(&relay, client_side, upstream_side);
     client.write_all(b"a request").await.unwrap();
     sleep(ARRIVAL).await;
+    assert_eq!(relay.pool().stats().waiting, 1);
     waits.abort();
     let (seen, end) = read_all(&mut upstream).await;
     assert_eq!(seen, 0);

@@ -9,6 +9,8 @@
 //! |---|---|
 //! | `endpoint` | where a stream begins or ends, as text |
 //! | `listener`, `stream` | TCP and Unix sockets as one type |
+//! | `async_stream` | the trait through which bytes move: readiness, reset on close |
+//! | `halves` | a reader and a writer, such as two pipes, as one stream |
 //! | `keepalive`, `backoff` | how a dead peer is found, and when a client connects again |
 //! | `frame_reader` | frames out of any tokio reader: it borrows only while there is something to read |
 //! | `codec` | the framings under `tokio_util` |
@@ -20,11 +22,13 @@
 //!
 //! Absent on purpose: pools of connections, and what the frames mean.
 
+mod async_stream;
 mod backoff;
 mod codec;
 mod endpoint;
 mod error;
 mod frame_reader;
+mod halves;
 mod keepalive;
 mod listener;
 mod serve;
@@ -33,11 +37,13 @@ mod stream;
 mod tlv;
 mod write_queue;
 
+pub use self::async_stream::{AsyncStream, Peekable};
 pub use self::backoff::Backoff;
 pub use self::codec::{Codec, CodecError};
 pub use self::endpoint::{Endpoint, ParseEndpointError};
 pub use self::error::{Error, ErrorKind};
 pub use self::frame_reader::{FrameReader, ReadFrameError, ReadFrameErrorKind};
+pub use self::halves::Halves;
 pub use self::keepalive::Keepalive;
 pub use self::listener::Listener;
 pub use self::serve::DrainReport;

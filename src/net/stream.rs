@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time;
 
+use super::async_stream::AsyncStream;
 use super::endpoint::Endpoint;
 use super::error::{Error, ErrorKind};
 use super::keepalive::Keepalive;
@@ -20,6 +21,7 @@ const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A connection, TCP or Unix.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum Stream {
     /// Without Nagle's delay when made by this crate: a relay writes what it has and waits for nothing.
     Tcp(TcpStream),
@@ -56,18 +58,6 @@ impl Stream {
         Ok(Self::Tcp(stream))
     }
 
-    /// Waits until a read would not block: there are bytes, the end, or an error. Nothing is held meanwhile.
-    ///
-    /// # Errors
-    ///
-    /// Those of the runtime's I/O driver.
-    pub fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Tcp(stream) => stream.poll_read_ready(cx),
-            Self::Unix(stream) => stream.poll_read_ready(cx),
-        }
-    }
-
     /// Sets TCP's keepalive and user timeout. Does nothing to a Unix socket, whose peer cannot be lost.
     ///
     /// # Errors
@@ -79,15 +69,6 @@ impl Stream {
             Self::Unix(_) => Ok(()),
         }
     }
-
-    /// Makes the coming close a reset, so that the peer learns that the stream did not end well.
-    /// A Unix socket has no reset; its peer sees the end.
-    pub fn reset_on_close(&self) {
-        if let Self::Tcp(stream) = self {
-            // It fails only for a socket that is gone already, whose peer knows.
-            let _ = stream.set_zero_linger();
-        }
-    }
 }
 
 /// A full accept queue makes a TCP connect wait, and a non-blocking Unix one fail: here both wait.
@@ -96,6 +77,22 @@ async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
         match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(FULL_QUEUE_PAUSE).await,
             connected => return connected,
+        }
+    }
+}
+
+impl AsyncStream for Stream {
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    fn reset_on_close(&mut self) {
+        match self {
+            Self::Tcp(stream) => stream.reset_on_close(),
+            Self::Unix(stream) => stream.reset_on_close(),
         }
     }
 }

@@ -8,8 +8,6 @@ use crate::net::setters;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayConfig {
-    /// Bytes on loan to all connections at once, at most. At least one small loan, 8 KiB, is always granted.
-    pub buffer_budget: usize,
     /// Connections relayed at once, at most; the system's accept queue holds the next ones.
     pub max_connections: usize,
     /// A connection without a byte in either direction for so long is closed. `None`: never.
@@ -23,7 +21,6 @@ pub struct RelayConfig {
 impl Default for RelayConfig {
     fn default() -> Self {
         Self {
-            buffer_budget: 64 * 1024 * 1024,
             max_connections: 10_000,
             idle_timeout: Some(Duration::from_secs(300)),
             connect_timeout: Duration::from_secs(10),
@@ -34,7 +31,6 @@ impl Default for RelayConfig {
 
 impl RelayConfig {
     setters! {
-        buffer_budget: usize,
         max_connections: usize,
         idle_timeout: Option<Duration>,
         connect_timeout: Duration,

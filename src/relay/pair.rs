@@ -10,13 +10,13 @@ use tokio::time::{Instant, Sleep, sleep};
 use super::error::{Cause, RelayError, Side};
 use super::pump::{Pump, PumpError};
 use super::{Shared, Transferred};
-use crate::net::Stream;
+use crate::net::AsyncStream;
 
-/// One connection: two sockets, two pumps, one timer.
-pub(super) struct Pair<'a> {
+/// One connection: two streams, two pumps, one timer.
+pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
     shared: &'a Shared,
-    client: Stream,
-    upstream: Stream,
+    client: C,
+    upstream: U,
     up: Pump<'a>,
     down: Pump<'a>,
     /// The first side that could not be written to; the other direction goes on.
@@ -24,15 +24,15 @@ pub(super) struct Pair<'a> {
     last_byte: Instant,
 }
 
-impl<'a> Pair<'a> {
-    pub(super) fn new(client: Stream, upstream: Stream, shared: &'a Shared) -> Self {
-        let pump = |flow| Pump::new(&shared.lender, flow);
+impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
+    pub(super) fn new(client: C, upstream: U, shared: &'a Shared) -> Self {
+        let pump = |flow| Pump::new(&shared.pool, flow);
         let (up, down) = (pump(&shared.counters.to_upstream), pump(&shared.counters.to_client));
         Self { shared, client, upstream, up, down, unwritable: None, last_byte: Instant::now() }
     }
 
     pub(super) async fn run(mut self) -> Result<Transferred, RelayError> {
-        // One timer a connection, set anew when it fires and not when a byte moves.
+        // One timer per connection, reset when it fires and not when a byte moves.
         let mut idle = pin!(self.shared.config.idle_timeout.map(sleep));
         poll_fn(|cx| match self.poll(cx) {
             Poll::Pending => match self.poll_idle(cx, idle.as_mut()) {
@@ -108,13 +108,13 @@ impl<'a> Pair<'a> {
     }
 }
 
-/// However a connection ends, who lacks bytes that were under way must not see a good end.
-impl Drop for Pair<'_> {
+/// However a connection ends, a side that lacks bytes must not see a good end.
+impl<C: AsyncStream, U: AsyncStream> Drop for Pair<'_, C, U> {
     fn drop(&mut self) {
-        if self.up.owes() {
+        if self.up.has_bytes_under_way() {
             self.upstream.reset_on_close();
         }
-        if self.down.owes() {
+        if self.down.has_bytes_under_way() {
             self.client.reset_on_close();
         }
     }

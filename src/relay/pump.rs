@@ -4,89 +4,34 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncReadExt, AsyncWrite};
-use tokio::sync::{Semaphore, SemaphorePermit, TryAcquireError};
+use tokio::io::AsyncReadExt;
 
 use super::stats::Flow;
-use crate::net::Stream;
-use crate::pool::{BufferPool, PooledBuffer};
+use crate::net::AsyncStream;
+use crate::pool::{Acquire, AcquireError, BufferPool, PooledBuffer};
 use crate::size::ReadSize;
 
-const SMALL: usize = ReadSize::SMALL;
-
-/// What one permit of the budget stands for: all loans are multiples, and a semaphore counts to 2^29 at least.
-const PERMIT: usize = 1024;
-
-/// Lends buffers under a budget.
-#[derive(Debug)]
-pub(super) struct Lender {
-    pool: BufferPool,
-    budget: usize,
-    permits: Semaphore,
-}
-
-/// A buffer, and the part of the budget it takes. Dropping it gives both back.
-pub(super) struct Loan<'a> {
-    buffer: PooledBuffer,
-    _permit: SemaphorePermit<'a>,
-}
-
-impl Lender {
-    pub(super) fn new(pool: BufferPool, budget: usize) -> Self {
-        let permits = (budget / PERMIT).clamp(SMALL / PERMIT, Semaphore::MAX_PERMITS.min(u32::MAX as usize));
-        Self { pool, budget: permits * PERMIT, permits: Semaphore::new(permits) }
-    }
-
-    pub(super) fn pool(&self) -> &BufferPool {
-        &self.pool
-    }
-
-    pub(super) fn bytes_on_loan(&self) -> usize {
-        self.budget - self.permits.available_permits() * PERMIT
-    }
-
-    /// A loan of `size` or, if the budget has no room for it now, a small one; `None` if not even that.
-    fn lend(&self, size: usize) -> Option<Loan<'_>> {
-        self.try_lend(size).or_else(|| self.try_lend(SMALL))
-    }
-
-    fn try_lend(&self, size: usize) -> Option<Loan<'_>> {
-        match self.permits.try_acquire_many((size / PERMIT) as u32) {
-            Ok(permit) => Some(Loan { buffer: self.pool.acquire(size), _permit: permit }),
-            Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => None,
-        }
-    }
-
-    /// Waits in line for a small loan.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancelled, it leaves the line and holds nothing.
-    async fn wait(&self) -> io::Result<Loan<'_>> {
-        let permit = self.permits.acquire_many((SMALL / PERMIT) as u32).await.map_err(io::Error::other)?;
-        Ok(Loan { buffer: self.pool.acquire(SMALL), _permit: permit })
-    }
-}
-
-/// One direction of a connection, as a state machine: it is as large as its largest state, which is one loan.
+/// One direction of a connection, as a state machine. It holds at most one buffer.
 pub(super) struct Pump<'a> {
-    lender: &'a Lender,
+    pool: &'a BufferPool,
     flow: &'a Flow,
-    state: State<'a>,
+    state: State,
     read_size: ReadSize,
-    /// The side it reads from is known to be gone; an end read from it now is none.
+    /// Written, and not flushed yet.
+    unflushed: bool,
+    /// The side it reads from is known to be gone, so that an end read from it now is no good end.
     source_broken: bool,
     pub(super) written: u64,
 }
 
-enum State<'a> {
-    /// Nothing to say, nothing held.
+enum State {
+    /// Nothing to read, nothing held.
     Idle,
-    /// There is something to read, and the budget is used up. The box is made only here.
-    Queued(Pin<Box<dyn Future<Output = io::Result<Loan<'a>>> + Send + 'a>>),
+    /// There is something to read, and no memory for it. The box is made only here.
+    Waiting(Pin<Box<Acquire>>),
     /// Read, and written up to the offset.
-    Writing(Loan<'a>, usize),
-    /// The reader's side has ended, the writer's side is being told.
+    Writing(PooledBuffer, usize),
+    /// The reader's side has ended, and the writer's side is being told.
     Ending,
     Ended,
 }
@@ -98,12 +43,13 @@ pub(super) enum PumpError {
 }
 
 impl<'a> Pump<'a> {
-    pub(super) fn new(lender: &'a Lender, flow: &'a Flow) -> Self {
+    pub(super) fn new(pool: &'a BufferPool, flow: &'a Flow) -> Self {
         Self {
-            lender,
+            pool,
             flow,
             state: State::Idle,
             read_size: ReadSize::default(),
+            unflushed: false,
             source_broken: false,
             written: 0,
         }
@@ -113,26 +59,35 @@ impl<'a> Pump<'a> {
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Stream,
-        to: &mut Stream,
+        from: &mut impl AsyncStream,
+        to: &mut impl AsyncStream,
         moved: &mut bool,
     ) -> Poll<Result<(), PumpError>> {
         loop {
             match &mut self.state {
                 State::Idle => {
+                    if self.unflushed
+                        && Pin::new(&mut *to).poll_flush(cx).map_err(PumpError::Write)?.is_ready()
+                    {
+                        self.unflushed = false;
+                    }
                     ready!(from.poll_read_ready(cx)).map_err(PumpError::Read)?;
-                    match self.lender.lend(self.read_size.size()) {
-                        Some(loan) => ready!(self.poll_fill(cx, from, loan))?,
-                        None => self.state = State::Queued(Box::pin(self.lender.wait())),
+                    match self.acquire() {
+                        Ok(buffer) => ready!(self.poll_fill(cx, from, buffer))?,
+                        Err(_) => {
+                            let size = ReadSize::SMALL.min(self.pool.largest_class());
+                            self.state = State::Waiting(Box::pin(self.pool.acquire_async(size)));
+                        }
                     }
                 }
-                State::Queued(wait) => {
-                    let loan = ready!(wait.as_mut().poll(cx)).map_err(PumpError::Read)?;
+                State::Waiting(acquire) => {
+                    let buffer = ready!(acquire.as_mut().poll(cx));
+                    let buffer = buffer.map_err(|error| PumpError::Read(io::Error::other(error)))?;
                     self.state = State::Idle;
-                    ready!(self.poll_fill(cx, from, loan))?;
+                    ready!(self.poll_fill(cx, from, buffer))?;
                 }
-                State::Writing(loan, offset) => {
-                    let rest = loan.buffer.get(*offset..).unwrap_or_default();
+                State::Writing(buffer, offset) => {
+                    let rest = buffer.get(*offset..).unwrap_or_default();
                     if rest.is_empty() {
                         self.state = State::Idle;
                         continue;
@@ -143,6 +98,7 @@ impl<'a> Pump<'a> {
                     }
                     *offset += count;
                     *moved = true;
+                    self.unflushed = true;
                     self.written += count as u64;
                     self.flow.add(count);
                 }
@@ -154,15 +110,17 @@ impl<'a> Pump<'a> {
                         }
                         _ => self.state = State::Ended,
                     }
+                    self.unflushed = false;
                 }
                 State::Ended => return Poll::Ready(Ok(())),
             }
         }
     }
 
-    /// Gives back what it holds; no byte goes this way any more.
+    /// Gives back what it holds. Nothing moves in this direction any more.
     pub(super) fn stop(&mut self) {
         self.state = State::Ended;
+        self.unflushed = false;
     }
 
     /// From now on an end of the side it reads from is a reset: the error that said so went to a write.
@@ -171,30 +129,40 @@ impl<'a> Pump<'a> {
     }
 
     /// Whether bytes are under way: taken from one side or waiting there, and not yet written to the other.
-    pub(super) fn owes(&self) -> bool {
-        matches!(self.state, State::Queued(_) | State::Writing(..))
+    pub(super) fn has_bytes_under_way(&self) -> bool {
+        self.unflushed || matches!(self.state, State::Waiting(_) | State::Writing(..))
     }
 
-    /// One read into the loan. Pending: there was nothing after all, and the loan goes back.
+    /// A buffer of the size that the last reads call for or, if memory is short, a small one.
+    fn acquire(&self) -> Result<PooledBuffer, AcquireError> {
+        let largest = self.pool.largest_class();
+        let small = ReadSize::SMALL.min(largest);
+        match self.read_size.size().min(largest) {
+            size if size > small => self.pool.try_acquire(size).or_else(|_| self.pool.try_acquire(small)),
+            _ => self.pool.try_acquire(small),
+        }
+    }
+
+    /// One read into the buffer. Pending: there was nothing after all, and the buffer goes back.
     ///
     /// `poll_read` and not `try_read`: after a read that did not fill its buffer the runtime takes the socket
     /// for drained, so that the next wait costs no system call to find that out.
     fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,
-        from: &mut Stream,
-        mut loan: Loan<'a>,
+        from: &mut impl AsyncStream,
+        mut buffer: PooledBuffer,
     ) -> Poll<Result<(), PumpError>> {
-        let capacity = loan.buffer.capacity();
+        let capacity = buffer.capacity();
         let count = {
-            let mut room = loan.buffer.as_buf_mut();
+            let mut room = buffer.as_buf_mut();
             let read = pin!(from.read_buf(&mut room));
             ready!(read.poll(cx)).map_err(PumpError::Read)?
         };
         if count == 0 && self.source_broken {
             return Poll::Ready(Err(PumpError::Read(io::ErrorKind::ConnectionReset.into())));
         }
-        self.state = if count == 0 { State::Ending } else { State::Writing(loan, 0) };
+        self.state = if count == 0 { State::Ending } else { State::Writing(buffer, 0) };
         self.read_size.learn(count, capacity);
         Poll::Ready(Ok(()))
     }

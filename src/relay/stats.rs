@@ -50,7 +50,7 @@ impl Counters {
         counter.add(1);
     }
 
-    pub(super) fn snapshot(&self, bytes_on_loan: usize) -> RelayStats {
+    pub(super) fn snapshot(&self) -> RelayStats {
         // Each is a sum of its own; a snapshot is not a transaction over them.
         let get = Count::get;
         let mut stats = RelayStats {
@@ -64,7 +64,6 @@ impl Counters {
             aborted: get(&self.aborted),
             bytes_to_upstream: get(&self.to_upstream.0),
             bytes_to_client: get(&self.to_client.0),
-            bytes_on_loan,
         };
         let ended = stats.closed + stats.failed() + stats.aborted;
         stats.active = stats.accepted.saturating_sub(ended);
@@ -74,6 +73,7 @@ impl Counters {
 
 /// A snapshot of what a [`Relay`](super::Relay)'s servers did and hold: connections and bytes since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RelayStats {
     /// Connections taken in.
@@ -96,8 +96,6 @@ pub struct RelayStats {
     pub bytes_to_upstream: u64,
     /// Bytes written to clients.
     pub bytes_to_client: u64,
-    /// Buffer bytes lent to connections now; never above the budget.
-    pub bytes_on_loan: usize,
 }
 
 impl RelayStats {
@@ -113,8 +111,8 @@ impl fmt::Display for RelayStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "connections {} open, {} accepted, {} closed, {} failed (connect_errors {}, reset {}, io {}, idle {}), \
-             {} aborted; bytes {} up, {} down; {} B on loan",
+            "connections {} open, {} accepted, {} closed, {} failed (connect errors {}, reset {}, io {}, idle {}), \
+             {} aborted; bytes {} up, {} down",
             self.active,
             self.accepted,
             self.closed,
@@ -126,7 +124,6 @@ impl fmt::Display for RelayStats {
             self.aborted,
             self.bytes_to_upstream,
             self.bytes_to_client,
-            self.bytes_on_loan,
         )
     }
 }

@@ -103,9 +103,9 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "ENDPOINT")]
     pub(crate) to: Endpoint,
 
-    /// Buffer bytes lent to all connections at once, at most; the rest wait in line
+    /// All memory of the buffers, at most; connections that need more wait, first come, first served
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
-    pub(crate) buffer_budget: ByteSize,
+    pub(crate) memory_limit: ByteSize,
 
     /// Connections relayed at once, at most; the system's accept queue holds the next
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive)]

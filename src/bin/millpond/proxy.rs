@@ -16,12 +16,15 @@ pub(crate) async fn run(args: ProxyArgs) -> Result<(), Box<dyn Error>> {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 
     let config = RelayConfig::default()
-        .buffer_budget(usize::try_from(args.buffer_budget.as_u64()).unwrap_or(usize::MAX))
         .max_connections(args.max_connections)
         .idle_timeout((!args.idle_timeout.is_zero()).then_some(args.idle_timeout))
         .connect_timeout(args.connect_timeout)
         .drain_timeout(args.drain_timeout);
-    let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), config);
+    let limit = usize::try_from(args.memory_limit.as_u64()).unwrap_or(usize::MAX);
+    let pool = BufferPoolConfig::proxy().to_builder().memory_limit(limit).build();
+    let pool = BufferPool::new(pool.map_err(|error| format!("--memory-limit: {error}"))?);
+    pool.spawn_decay();
+    let relay = Relay::new(pool, config);
     // Before it says that it listens: from then on a signal drains.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

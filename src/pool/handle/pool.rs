@@ -117,6 +117,11 @@ impl BufferPool {
         Some(PooledBytes::of(slot.shareable()))
     }
 
+    /// Size of the largest class in bytes.
+    pub(crate) fn largest_class(&self) -> usize {
+        self.core.sizes.largest()
+    }
+
     /// Size of the class that a request falls in, in bytes; `None` if it is the heap's.
     pub(crate) fn class_of(&self, min_capacity: usize) -> Option<usize> {
         let class = self.core.sizes.index_for(min_capacity);

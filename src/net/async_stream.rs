@@ -1,0 +1,180 @@
+//! The trait through which bytes move: reading and writing, and what a proxy needs beside them.
+
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpStream, UnixStream};
+
+/// A stream that can be relayed: it says when a read would not block, so that no buffer is held for a silent peer,
+/// and it can end in a reset, so that its peer does not take a part for the whole.
+///
+/// TCP and Unix sockets implement it. [`Peekable`] makes one of any other stream: TLS, an in-memory
+/// duplex, the pipes of a child process as [`Halves`](super::Halves).
+pub trait AsyncStream: AsyncRead + AsyncWrite + Unpin {
+    /// Waits until a read would not block: there are bytes, the end, or an error. It may be ready although there is
+    /// nothing to read.
+    ///
+    /// # Errors
+    ///
+    /// Those of the runtime's I/O driver.
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
+
+    /// Makes the coming close a reset where the stream has one, so that the peer learns that it did not end well.
+    ///
+    /// TCP has resets. A Unix socket and a pipe have none, and their peers see an end. A TLS stream that is dropped
+    /// without a shutdown sends no `close_notify`, which its peer reports as a truncation.
+    fn reset_on_close(&mut self);
+}
+
+impl<S: AsyncStream + ?Sized> AsyncStream for &mut S {
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_read_ready(cx)
+    }
+
+    fn reset_on_close(&mut self) {
+        (**self).reset_on_close();
+    }
+}
+
+impl<S: AsyncStream + ?Sized> AsyncStream for Box<S> {
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_read_ready(cx)
+    }
+
+    fn reset_on_close(&mut self) {
+        (**self).reset_on_close();
+    }
+}
+
+impl AsyncStream for TcpStream {
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_read_ready(self, cx)
+    }
+
+    fn reset_on_close(&mut self) {
+        // It fails only for a socket that is gone already, and then the peer knows.
+        let _ = self.set_zero_linger();
+    }
+}
+
+impl AsyncStream for UnixStream {
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_read_ready(self, cx)
+    }
+
+    fn reset_on_close(&mut self) {}
+}
+
+/// Any stream as an [`AsyncStream`]: to find out whether there is something to read it reads one byte, which the next
+/// read hands out first.
+///
+/// It holds that byte and nothing else. What the inner stream buffers is its own affair: TLS keeps a record.
+///
+/// # Examples
+///
+/// ```
+/// use millpond::net::{AsyncStream, Peekable};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> std::io::Result<()> {
+/// let (mut here, there) = tokio::io::duplex(64);
+/// let mut there = Peekable::new(there);
+/// here.write_all(b"hello").await?;
+/// std::future::poll_fn(|cx| there.poll_read_ready(cx)).await?;
+///
+/// let mut bytes = [0; 5];
+/// there.read_exact(&mut bytes).await?;
+/// assert_eq!(&bytes, b"hello");
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Peekable<S> {
+    stream: S,
+    /// What was read ahead; `None` in it is the end.
+    peeked: Option<io::Result<Option<u8>>>,
+}
+
+impl<S> Peekable<S> {
+    /// Wraps a stream of which nothing was read ahead.
+    #[must_use]
+    pub fn new(stream: S) -> Self {
+        Self { stream, peeked: None }
+    }
+
+    /// The inner stream. Reading from it loses the byte that was read ahead.
+    #[must_use]
+    pub fn get_ref(&self) -> &S {
+        &self.stream
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncStream for Peekable<S> {
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.peeked.is_none() {
+            let mut byte = [0];
+            let mut room = ReadBuf::new(&mut byte);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room));
+            self.peeked = Some(read.map(|()| room.filled().first().copied()));
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn reset_on_close(&mut self) {}
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Peekable<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if buffer.remaining() == 0 {
+            return Poll::Ready(Ok(()));
+        }
+        match self.peeked.take() {
+            None => Pin::new(&mut self.stream).poll_read(cx, buffer),
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            Some(Ok(None)) => Poll::Ready(Ok(())),
+            Some(Ok(Some(byte))) => {
+                buffer.put_slice(&[byte]);
+                if buffer.remaining() > 0
+                    && let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_read(cx, buffer)
+                {
+                    // The byte came before it.
+                    self.peeked = Some(Err(error));
+                }
+                Poll::Ready(Ok(()))
+            }
+        }
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Peekable<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
