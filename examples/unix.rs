@@ -9,7 +9,7 @@ use counter::CounterUpdate;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::temp_dir().join(format!("millpond-example-{}.sock", std::process::id()));
     let server = UnixTransport::bind(&path).await?; // makes folders, replaces a stale file, never a live one
-    let mut events = server.events();
+    let mut events = server.hub().events();
     let client = UnixTransport::connect(&path).await?;
     let mut counters = client.subscriber::<CounterUpdate>();
     while !matches!(events.recv().await?, ConnectionEvent::Opened { .. }) {}

@@ -81,7 +81,10 @@ async fn what_a_client_publishes_the_server_gets() {
             );
         }
         until(|| server.buffer_pool_stats().currently_in_use == 0).await;
-        assert_eq!((server.stats().received_frames, server.stats().received_bytes), (600, 300 * (22 + 318)));
+        assert_eq!(
+            (server.hub().stats().received_frames, server.hub().stats().received_bytes),
+            (600, 300 * (22 + 318))
+        );
     }
 }
 
@@ -96,7 +99,7 @@ async fn what_a_server_publishes_every_client_gets() {
         let client = UnixTransport::connect(&path).await.unwrap();
         clients.push((client.subscriber::<TextMessage>(), client));
     }
-    until(|| server.stats().open == 5).await;
+    until(|| server.hub().stats().open == 5).await;
     let publisher = server.publisher::<TextMessage>();
     assert_eq!(publisher.publish(&text("to all")).await, Ok(5));
     assert_eq!(publisher.try_publish(&text("again")), Ok(5));
@@ -105,8 +108,8 @@ async fn what_a_server_publishes_every_client_gets() {
         assert_eq!(subscriber.recv().await.unwrap().view().content, "again");
     }
     drop(clients);
-    until(|| server.stats().open == 0).await;
-    assert_eq!(server.stats().closed, 5);
+    until(|| server.hub().stats().open == 0).await;
+    assert_eq!(server.hub().stats().closed, 5);
 }
 
 #[tokio::test]
@@ -160,8 +163,8 @@ async fn the_pool_is_the_one_asked_for_and_what_reads_need() {
 #[tokio::test]
 async fn topics_carry_all_their_types() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
-    let mut topic = server.topic_subscriber::<CounterUpdate>();
-    server.declare::<TextMessage>();
+    let mut topic = server.hub().topic_subscriber::<CounterUpdate>();
+    server.hub().declare::<TextMessage>();
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
     client.publisher().publish(&text("first")).await.unwrap();
     client.publisher().publish(&counter(2)).await.unwrap();
@@ -175,7 +178,7 @@ async fn frames_of_unknown_types_are_refused_skipped_or_passed() {
         let config = TransportConfig::default().unknown_types(Some(policy));
         let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
         let (mut counters, mut opaque, mut events) =
-            (server.subscriber::<CounterUpdate>(), server.opaque_subscriber(), server.events());
+            (server.subscriber::<CounterUpdate>(), server.hub().opaque_subscriber(), server.hub().events());
         let client = TcpTransport::connect(server.local_addr()).await.unwrap();
         client.publisher().publish(&text("unknown there")).await.unwrap();
         client.publisher().publish(&counter(1)).await.unwrap();
@@ -192,7 +195,7 @@ async fn frames_of_unknown_types_are_refused_skipped_or_passed() {
             let frame = opaque.recv().await.unwrap();
             assert_eq!((frame.type_id, frame.payload.len()), (1001, 312));
         } else {
-            assert_eq!(server.stats().skipped_frames, 1);
+            assert_eq!(server.hub().stats().skipped_frames, 1);
         }
     }
 }
@@ -256,7 +259,7 @@ async fn a_burst_longer_than_a_channel_is_received() {
 async fn the_handshake_lets_in_who_speaks_the_schema() {
     let config = |digest| TransportConfig::default().schema_digest(digest);
     let server = TcpTransport::bind_with("127.0.0.1:0", config(Some([7; 32]))).await.unwrap();
-    let (mut counters, mut events) = (server.subscriber::<CounterUpdate>(), server.events());
+    let (mut counters, mut events) = (server.subscriber::<CounterUpdate>(), server.hub().events());
     let client = TcpTransport::connect_with(server.local_addr(), config(Some([7; 32]))).await.unwrap();
     client.publisher().publish(&counter(1)).await.unwrap();
     assert_eq!(counters.recv().await.unwrap().view(), counter(1));
@@ -280,7 +283,7 @@ async fn a_client_comes_back_when_its_server_does() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr();
     let client = TcpTransport::connect(address).await.unwrap();
-    let mut events = client.events();
+    let mut events = client.hub().events();
     server.shutdown().await;
     while !matches!(events.recv().await.unwrap(), ConnectionEvent::Closed { .. }) {}
 
@@ -290,7 +293,7 @@ async fn a_client_comes_back_when_its_server_does() {
     let mut counters = server.subscriber::<CounterUpdate>();
     let received = timeout(SOON, counters.recv()).await.unwrap().unwrap();
     assert_eq!(received.view(), counter(3));
-    assert_eq!(client.stats().opened, 2);
+    assert_eq!(client.hub().stats().opened, 2);
 }
 
 #[tokio::test]
@@ -299,7 +302,7 @@ async fn a_client_that_does_not_come_back_says_so() {
     let config = TransportConfig::default().reconnect(None);
     let client = TcpTransport::connect_with(server.local_addr(), config).await.unwrap();
     let mut counters = client.subscriber::<CounterUpdate>();
-    until(|| server.stats().open == 1).await;
+    until(|| server.hub().stats().open == 1).await;
     drop(server);
     assert_eq!(timeout(SOON, counters.recv()).await.unwrap().unwrap_err(), RecvError::Closed);
     assert!(client.publisher().publish(&counter(1)).await.is_err());
@@ -352,7 +355,7 @@ async fn a_large_message_goes_both_ways() {
     let mut down = server.subscriber::<Large>();
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
     let mut up = client.subscriber::<Large>();
-    until(|| server.stats().open == 1).await;
+    until(|| server.hub().stats().open == 1).await;
     for size in [0, 1, 1024, 1025, 70_000, 262_144, 262_145, 8 << 20] {
         let payload: Vec<u8> = (0..size as u32).map(|n| (n >> 3) as u8).collect();
         client.publisher().publish(&Large(payload.clone())).await.unwrap();
@@ -380,7 +383,7 @@ async fn a_half_closed_client_still_receives() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let mut counters = server.subscriber::<CounterUpdate>();
     let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
-    until(|| server.stats().open == 1).await;
+    until(|| server.hub().stats().open == 1).await;
     let mut payload = Vec::new();
     counter(1).encode(&mut payload);
     server.publisher().publish(&text("before the end")).await.unwrap();
@@ -390,7 +393,7 @@ async fn a_half_closed_client_still_receives() {
     let mut all = Vec::new();
     socket.read_to_end(&mut all).await.unwrap();
     assert_eq!(all.len(), 6 + 312);
-    until(|| server.stats().closed == 1).await;
+    until(|| server.hub().stats().closed == 1).await;
 }
 
 #[tokio::test]
@@ -398,17 +401,20 @@ async fn who_does_not_wait_is_told_what_its_peers_missed() {
     let config = TransportConfig::default().channel_capacity(4);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let _silent = TcpStream::connect(server.local_addr()).await.unwrap();
-    until(|| server.stats().open == 1).await;
+    until(|| server.hub().stats().open == 1).await;
     // Without a turn of the connection's task between them.
     let reached: usize = (0..10).map(|value| server.publisher().try_publish(&counter(value)).unwrap()).sum();
-    assert_eq!((reached, server.stats().missed_frames, server.connections()[0].missed_frames), (4, 6, 6));
+    assert_eq!(
+        (reached, server.hub().stats().missed_frames, server.hub().connections()[0].missed_frames),
+        (4, 6, 6)
+    );
 }
 
 #[tokio::test]
 async fn a_client_without_its_server_can_be_shut_down() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
-    let mut events = client.events();
+    let mut events = client.hub().events();
     server.shutdown().await;
     while !matches!(events.recv().await.unwrap(), ConnectionEvent::Closed { .. }) {}
     let report = timeout(SOON, client.shutdown()).await.unwrap();
@@ -425,7 +431,7 @@ fn small_pool() -> BufferPoolConfig {
 async fn who_never_receives_starves_nobody() {
     let config = TransportConfig::default().buffer_pool(small_pool()).max_payload(16 * 1024);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
-    let (mut stuck, mut topic) = (server.subscriber::<Large>(), server.topic_subscriber::<Large>());
+    let (mut stuck, mut topic) = (server.subscriber::<Large>(), server.hub().topic_subscriber::<Large>());
     let (mut works, mut counters) = (server.subscriber::<Large>(), server.subscriber::<CounterUpdate>());
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
     for n in 0..200_u8 {
@@ -449,7 +455,7 @@ async fn who_never_receives_starves_nobody() {
     until(|| server.buffer_pool_stats().currently_in_use == 3).await;
     drop(topic);
     until(|| server.buffer_pool_stats().currently_in_use == 0).await;
-    assert_eq!(server.stats().failed(), 0);
+    assert_eq!(server.hub().stats().failed(), 0);
 }
 
 #[tokio::test]
@@ -518,7 +524,7 @@ async fn what_is_received_and_what_is_missed_is_all() {
     for client in sending {
         client.await.unwrap();
     }
-    let hub = (*server).clone();
+    let hub = server.hub().clone();
     server.shutdown().await;
     for subscriber in receiving {
         let (received, missed) = timeout(SOON, subscriber).await.unwrap().unwrap();
@@ -532,17 +538,17 @@ async fn a_client_takes_more_than_it_asked_for() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
     let mut counters = client.subscriber::<CounterUpdate>();
-    until(|| server.stats().open == 1).await;
+    until(|| server.hub().stats().open == 1).await;
     server.publisher().publish(&text("not asked for")).await.unwrap();
     server.publisher().publish(&counter(1)).await.unwrap();
     assert_eq!(timeout(SOON, counters.recv()).await.expect("it was lost").unwrap().view(), counter(1));
-    assert_eq!((client.stats().skipped_frames, client.stats().opened), (1, 1));
+    assert_eq!((client.hub().stats().skipped_frames, client.hub().stats().opened), (1, 1));
 }
 
 #[tokio::test]
 async fn a_server_takes_no_more_than_it_named() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
-    let mut events = server.events();
+    let mut events = server.hub().events();
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
     client.publisher().publish(&text("nothing is named")).await.unwrap();
     events.recv().await.unwrap();
@@ -564,22 +570,22 @@ async fn who_brings_its_hub_misses_nothing() {
         millpond::net::write_frame(&mut socket, CounterUpdate::TYPE_ID, &payload).await.unwrap();
         socket
     });
-    let client = TcpTransport::connect_hub(address, hub).await.unwrap();
-    until(|| client.stats().received_frames == 1).await;
+    let client = TcpTransport::connect_with(address, hub).await.unwrap();
+    until(|| client.hub().stats().received_frames == 1).await;
     assert_eq!(counters.recv().await.unwrap().view(), counter(1));
     drop(server.await.unwrap());
 
     let folder = tempfile::tempdir().unwrap();
     let hub = Hub::new(TransportConfig::default());
     let mut counters = hub.subscriber::<CounterUpdate>();
-    let server = UnixTransport::bind_hub(folder.path().join("s"), hub.clone()).await.unwrap();
+    let server = UnixTransport::bind_with(folder.path().join("s"), hub.clone()).await.unwrap();
     let client =
-        UnixTransport::connect_hub(server.local_addr(), Hub::new(TransportConfig::default())).await.unwrap();
+        UnixTransport::connect_with(server.local_addr(), Hub::new(TransportConfig::default())).await.unwrap();
     client.publisher().publish(&counter(2)).await.unwrap();
-    until(|| server.stats().received_frames == 1).await;
+    until(|| server.hub().stats().received_frames == 1).await;
     assert_eq!(counters.recv().await.unwrap().view(), counter(2));
     server.shutdown().await;
-    let late = TcpTransport::bind_hub("127.0.0.1:0", hub).await.unwrap();
+    let late = TcpTransport::bind_with("127.0.0.1:0", hub).await.unwrap();
     assert!(late.publisher().publish(&counter(3)).await.is_err());
     timeout(SOON, late.shutdown()).await.unwrap();
 }

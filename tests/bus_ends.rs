@@ -132,17 +132,17 @@ async fn a_hub_cuts_who_does_not_go() {
 async fn a_transport_ends_with_its_hub() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let (here, there) = tokio::io::duplex(1000);
-    let serving = serve(&server, there).await;
+    let serving = serve(server.hub(), there).await;
     drop(here);
     assert_eq!(outcome(serving).await, Ok(()));
 
     let (mut here, there) = tokio::io::duplex(1000);
-    let serving = serve(&server, there).await;
+    let serving = serve(server.hub(), there).await;
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
-    while server.stats().open < 2 {
+    while server.hub().stats().open < 2 {
         sleep(Duration::from_millis(2)).await;
     }
-    let hub = (*server).clone();
+    let hub = server.hub().clone();
     let ending = tokio::spawn({
         let hub = hub.clone();
         async move { hub.shutdown().await }
@@ -159,7 +159,7 @@ async fn a_transport_ends_with_its_hub() {
 
     // It has lost its server, and does not look for it any more.
     let mut counters = client.subscriber::<CounterUpdate>();
-    let hub = (*client).clone();
+    let hub = client.hub().clone();
     timeout(SOON, hub.shutdown()).await.unwrap();
     assert_eq!(counters.recv().await.unwrap_err(), RecvError::Closed);
     timeout(SOON, client.shutdown()).await.unwrap();
@@ -169,7 +169,7 @@ async fn a_transport_ends_with_its_hub() {
 #[tokio::test]
 async fn a_dropped_transport_ends_the_streams_of_its_hub() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
-    let hub = (*server).clone();
+    let hub = server.hub().clone();
     let (_here, there) = tokio::io::duplex(1000);
     let serving = serve(&hub, there).await;
     drop(server);
@@ -188,7 +188,7 @@ fn who_subscribed_is_told_that_the_runtime_is_gone() {
             let client = TcpTransport::connect(server.local_addr()).await.unwrap();
             (server, client)
         });
-        let hub = if of_the_server { (*server).clone() } else { (*client).clone() };
+        let hub = if of_the_server { server.hub().clone() } else { client.hub().clone() };
         let mut counters = hub.subscriber::<CounterUpdate>();
         drop(runtime);
         let here = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
@@ -206,7 +206,7 @@ async fn a_pause_beyond_the_clock_never_ends() {
     let reconnect = Some(Backoff::default().initial(Duration::MAX).max(Duration::MAX));
     let config = TransportConfig::default().reconnect(reconnect);
     let client = TcpTransport::connect_with(server.local_addr(), config).await.unwrap();
-    let (mut events, mut counters) = (client.events(), client.subscriber::<CounterUpdate>());
+    let (mut events, mut counters) = (client.hub().events(), client.subscriber::<CounterUpdate>());
     server.shutdown().await;
     while !matches!(events.recv().await.unwrap(), ConnectionEvent::Closed { .. }) {}
     // A task that panics says that it is closed.
@@ -222,7 +222,7 @@ async fn who_publishes_without_end_is_told_of_it() {
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let config = TransportConfig::default().reconnect(None);
     let client = TcpTransport::connect_with(server.local_addr(), config).await.unwrap();
-    while server.stats().open == 0 {
+    while server.hub().stats().open == 0 {
         sleep(Duration::from_millis(2)).await;
     }
     let mut publishing = Vec::new();
@@ -236,7 +236,7 @@ async fn who_publishes_without_end_is_told_of_it() {
             }
         }));
     }
-    while client.stats().received_frames < 100 {
+    while client.hub().stats().received_frames < 100 {
         sleep(Duration::from_millis(2)).await;
     }
     let report = server.shutdown().await;

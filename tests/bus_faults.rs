@@ -39,12 +39,12 @@ struct Stage {
 impl Stage {
     async fn new(config: TransportConfig) -> Self {
         let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
-        server.declare::<TextMessage>();
+        server.hub().declare::<TextMessage>();
         let counters = server.subscriber();
         let client = TcpTransport::connect(server.local_addr()).await.unwrap();
-        let mut stage = Self { events: server.events(), server, client, counters };
+        let mut stage = Self { events: server.hub().events(), server, client, counters };
         stage.is_unharmed().await;
-        stage.events = stage.server.events();
+        stage.events = stage.server.hub().events();
         stage
     }
 
@@ -73,7 +73,7 @@ impl Stage {
             assert!(start.elapsed() < SOON, "{}", self.server.buffer_pool_stats());
             sleep(Duration::from_millis(2)).await;
         }
-        assert_eq!(self.server.connections().iter().map(|info| info.held_bytes).sum::<usize>(), 0);
+        assert_eq!(self.server.hub().connections().iter().map(|info| info.held_bytes).sum::<usize>(), 0);
     }
 }
 
@@ -124,7 +124,7 @@ async fn a_reset_in_the_middle_of_a_frame() {
     let mut stage = Stage::new(TransportConfig::default()).await;
     let mut socket = stage.socket().await;
     socket.write_all(&frame(TextMessage::TYPE_ID, &[0; 5000])[..1000]).await.unwrap();
-    while stage.server.connections().iter().all(|info| info.held_bytes == 0) {
+    while stage.server.hub().connections().iter().all(|info| info.held_bytes == 0) {
         sleep(Duration::from_millis(2)).await;
     }
     socket.set_zero_linger().unwrap();
@@ -195,13 +195,13 @@ async fn many_that_announce_much_and_send_little() {
         sockets.push(socket);
     }
     let held = || {
-        let infos = stage.server.connections();
+        let infos = stage.server.hub().connections();
         let parts = infos.iter().filter(|info| info.held_bytes > 0).count();
         (parts, infos.iter().map(|info| info.held_bytes).sum::<usize>(), infos[0].held_bytes)
     };
     let start = Instant::now();
     while held().0 < 100 || held().1 > 100 * 262 {
-        assert!(start.elapsed() < SOON, "{:?} {}", held(), stage.server.stats());
+        assert!(start.elapsed() < SOON, "{:?} {}", held(), stage.server.hub().stats());
         sleep(Duration::from_millis(20)).await;
     }
     assert!(held().2 <= 262, "the greediest holds {}", held().2);
@@ -223,7 +223,7 @@ async fn who_drips_keeps_no_large_buffer() {
     let mut socket = stage.socket().await;
     socket.write_all(&wire).await.unwrap();
     socket.write_all(&wire[..100]).await.unwrap();
-    let greediest = || stage.server.connections()[0].held_bytes;
+    let greediest = || stage.server.hub().connections()[0].held_bytes;
     let start = Instant::now();
     let mut most = 0;
     while most < 200_000 || greediest() > 8192 + tlv::HEADER_LEN {
@@ -242,13 +242,13 @@ async fn a_peer_that_never_reads() {
     let config = TransportConfig::default().write_timeout(SHORT);
     let mut stage = Stage::new(config).await;
     let socket = stage.socket().await;
-    while stage.server.stats().open < 2 {
+    while stage.server.hub().stats().open < 2 {
         sleep(Duration::from_millis(2)).await;
     }
     let publisher = stage.server.publisher::<TextMessage>();
     let text = TextMessage { sender: "s".to_owned(), content: "c".repeat(256), timestamp: 0 };
     // The client that behaves has no subscriber, and takes everything.
-    stage.client.declare::<TextMessage>();
+    stage.client.hub().declare::<TextMessage>();
     let publish = async {
         loop {
             publisher.publish(&text).await.unwrap();
@@ -266,7 +266,7 @@ async fn a_peer_that_never_reads() {
 async fn a_thousand_that_say_nothing() {
     let config = TransportConfig::default().first_byte_timeout(Some(SHORT));
     let mut stage = Stage::new(config).await;
-    let mut events = stage.server.events();
+    let mut events = stage.server.hub().events();
     let ends = tokio::spawn(async move {
         let mut ends = 0;
         while ends < 1000 {
@@ -291,14 +291,14 @@ async fn a_thousand_that_say_nothing() {
         assert!(matches!(timeout(SOON, socket.read(&mut [0])).await.unwrap(), Ok(0) | Err(_)));
     }
     stage.is_unharmed().await;
-    assert_eq!((stage.server.stats().timeouts, stage.server.stats().open), (1000, 1));
+    assert_eq!((stage.server.hub().stats().timeouts, stage.server.hub().stats().open), (1000, 1));
 }
 
 #[tokio::test]
 async fn a_silent_connection() {
     let config = TransportConfig::default().idle_timeout(Some(SHORT));
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
-    let mut events = server.events();
+    let mut events = server.hub().events();
     let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
     let mut counters = server.subscriber::<CounterUpdate>();
     socket.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
@@ -319,7 +319,7 @@ async fn a_subscriber_that_goes_in_the_middle_of_a_message() {
     let wire = frame(TextMessage::TYPE_ID, &[0; 312]);
     socket.write_all(&wire).await.unwrap();
     socket.write_all(&wire[..100]).await.unwrap();
-    while stage.server.stats().received_bytes < 22 + 318 + 100 {
+    while stage.server.hub().stats().received_bytes < 22 + 318 + 100 {
         sleep(Duration::from_millis(2)).await;
     }
     drop(texts);
@@ -339,7 +339,7 @@ async fn the_pool_is_used_up() {
         .frame_timeout(Duration::from_secs(2))
         .read_mode(ReadMode::Batched { detach_below: 0 });
     let mut stage = Stage::new(config).await;
-    let pool = stage.server.buffer_pool().clone();
+    let pool = stage.server.hub().buffer_pool().clone();
     let mut kept: Vec<_> = std::iter::from_fn(|| pool.try_acquire(8192).ok()).collect();
     assert_eq!(kept.len(), 4);
     // It wakes the client's connection, which has nothing to say and so must not ask for memory.
@@ -402,7 +402,7 @@ async fn more_connections_than_allowed_wait() {
     let mut third = stage.socket().await;
     third.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
     sleep(SHORT).await;
-    assert_eq!((stage.server.stats().opened, stage.server.stats().open), (2, 2));
+    assert_eq!((stage.server.hub().stats().opened, stage.server.hub().stats().open), (2, 2));
     drop(second);
     let mut counters = stage.counters;
     timeout(SOON, counters.recv()).await.unwrap().unwrap();
@@ -528,14 +528,14 @@ async fn a_shutdown_under_load() {
             }
         });
     }
-    while server.stats().open < 8 {
+    while server.hub().stats().open < 8 {
         sleep(Duration::from_millis(2)).await;
     }
     for _ in 0..1000 {
         let received = texts.recv().await;
         assert!(matches!(received, Ok(_) | Err(RecvError::Lagged(_))));
     }
-    let hub = (*server).clone();
+    let hub = server.hub().clone();
     let report = server.shutdown().await;
     assert_eq!((report.drained, report.aborted), (8, 0));
     for error in timeout(SOON, clients.join_all()).await.unwrap() {
@@ -558,10 +558,10 @@ async fn who_does_not_go_is_cut() {
     let mut stage = Stage::new(TransportConfig::default().drain_timeout(SHORT)).await;
     let mut silent = stage.socket().await;
     silent.write_all(&frame(TextMessage::TYPE_ID, &[0; 312])[..100]).await.unwrap();
-    while stage.server.stats().open < 2 {
+    while stage.server.hub().stats().open < 2 {
         sleep(Duration::from_millis(2)).await;
     }
-    let hub = (*stage.server).clone();
+    let hub = stage.server.hub().clone();
     let report = stage.server.shutdown().await;
     assert_eq!((report.drained, report.aborted), (1, 1));
     let ends = [stage.events.recv().await, stage.events.recv().await, stage.events.recv().await];
@@ -598,7 +598,7 @@ impl Message for Blob {
 async fn what_waits_for_a_peer_that_never_reads_is_bounded() {
     let stage = Stage::new(TransportConfig::default().channel_capacity(4)).await;
     let _silent = stage.socket().await;
-    while stage.server.stats().open < 2 {
+    while stage.server.hub().stats().open < 2 {
         sleep(Duration::from_millis(2)).await;
     }
     let publisher = stage.server.publisher::<Blob>();
@@ -608,7 +608,7 @@ async fn what_waits_for_a_peer_that_never_reads_is_bounded() {
             sleep(Duration::from_millis(1)).await;
         }
     }
-    let greediest = &stage.server.connections()[0];
+    let greediest = &stage.server.hub().connections()[0];
     assert!(greediest.held_bytes + greediest.waiting_bytes < 2 << 20, "{greediest}");
     assert!(greediest.missed_frames > 100, "{greediest}");
 }
@@ -618,9 +618,9 @@ async fn what_a_peer_sent_before_it_went_is_received() {
     let folder = tempfile::tempdir().unwrap();
     let server = UnixTransport::bind(folder.path().join("s")).await.unwrap();
     let mut counters = server.subscriber::<CounterUpdate>();
-    let mut events = server.events();
+    let mut events = server.hub().events();
     let mut socket = std::os::unix::net::UnixStream::connect(server.local_addr()).unwrap();
-    while server.stats().open < 1 {
+    while server.hub().stats().open < 1 {
         sleep(Duration::from_millis(2)).await;
     }
     for _ in 0..10 {
@@ -675,7 +675,7 @@ async fn the_log_names_the_greediest_once_a_second() {
     let classes = BufferPoolConfig::builder().class(8192, 8).thread_cache_bytes(0).memory_limit(4 * 8192);
     let config = TransportConfig::default().buffer_pool(classes.build().unwrap()).frame_timeout(SHORT);
     let mut stage = Stage::new(config).await;
-    let pool = stage.server.buffer_pool().clone();
+    let pool = stage.server.hub().buffer_pool().clone();
     let kept: Vec<_> = std::iter::from_fn(|| pool.try_acquire(8192).ok()).collect();
     let mut sockets = Vec::new();
     for _ in 0..WAITING {

@@ -26,7 +26,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
 
 /// Both ends of a TCP connection.
 async fn tcp() -> (Stream, Stream) {
-    let listener = Listener::bind(&"tcp://127.0.0.1:0".parse().unwrap()).await.unwrap();
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
     let (near, far) =
         tokio::join!(Stream::connect(listener.local_endpoint(), PATIENCE), within(listener.accept()));
     (near.unwrap(), far.unwrap())

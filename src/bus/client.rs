@@ -1,5 +1,7 @@
 //! A connection to a server that is made again when it breaks.
 
+use std::error::Error;
+
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
@@ -47,7 +49,7 @@ impl Client {
                 () = shared.drains() => return,
                 connected = connect => match connected {
                     Ok(connected) => stream = Some(connected),
-                    Err(error) => debug!(%error, "connecting again failed"),
+                    Err(error) => debug!(error = &error as &dyn Error, "connecting again failed"),
                 },
             }
         }

@@ -90,8 +90,8 @@ impl ConnectionError {
 impl fmt::Display for ConnectionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Cause::Read(error) => write!(f, "{error}"),
-            Cause::Write(error) => write!(f, "writing failed: {error}"),
+            Cause::Read(_) => f.write_str("no frame could be read from the peer"),
+            Cause::Write(_) => f.write_str("writing to the peer failed"),
             Cause::UnknownType(type_id) => write!(
                 f,
                 "a frame of type {type_id}, which nobody named; subscribe to it, declare it, or let unknown types pass"
@@ -161,7 +161,7 @@ impl fmt::Display for PublishError {
                     "a message of {size} bytes is over the transport's limit of {max}; raise max_payload"
                 )
             }
-            Self::Invalid(error) => write!(f, "a message that its type does not allow: {error}"),
+            Self::Invalid(_) => f.write_str("a field of the message breaks its constraints"),
             Self::Closed => f.write_str("the transport is closed"),
         }
     }
@@ -196,7 +196,7 @@ impl fmt::Display for RecvError {
                 "the subscriber fell behind and missed {missed} frames; receive faster or raise channel_capacity or \
                  channel_bytes"
             ),
-            Self::Malformed(error) => write!(f, "a payload that is no message of its type: {error}"),
+            Self::Malformed(_) => f.write_str("the payload is not a message of its type"),
             Self::Closed => f.write_str("the transport is closed"),
         }
     }

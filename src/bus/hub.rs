@@ -1,5 +1,6 @@
 //! Topics, a pool, and the connections that share them.
 
+use std::error::Error;
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
@@ -236,6 +237,18 @@ impl Hub {
     }
 }
 
+impl From<TransportConfig> for Hub {
+    fn from(config: TransportConfig) -> Self {
+        Self::new(config)
+    }
+}
+
+impl From<&Self> for Hub {
+    fn from(hub: &Self) -> Self {
+        hub.clone()
+    }
+}
+
 impl fmt::Debug for Hub {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Hub").field("stats", &self.stats()).finish_non_exhaustive()
@@ -408,7 +421,7 @@ impl<'a> Guest<'a> {
 
     pub(super) fn end(mut self, outcome: Result<(), ConnectionError>) -> Result<(), ConnectionError> {
         if let Err(error) = &outcome {
-            tracing::debug!(peer = %self.peer.name, %error, "connection failed");
+            tracing::debug!(peer = %self.peer.name, error = error as &dyn Error, "connection failed");
             if error.kind() == ConnectionErrorKind::MemoryTimeout {
                 self.shared.memory_failed();
             }

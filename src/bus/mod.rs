@@ -39,4 +39,4 @@ pub use self::hub::{ConnectionEvent, Hub, Publisher};
 pub use self::peer::ConnectionInfo;
 pub use self::stats::TransportStats;
 pub use self::topic::{FrameSubscriber, Received, Subscriber};
-pub use self::transport::{Tcp, TcpTransport, Transport, Unix, UnixTransport};
+pub use self::transport::{Kind, Tcp, TcpTransport, Transport, Unix, UnixTransport};

@@ -214,6 +214,7 @@ impl Peer {
 
 /// What one connection costs and does.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ConnectionInfo {
     /// Number of the connection within its transport.

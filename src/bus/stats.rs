@@ -76,6 +76,7 @@ impl Counters {
 
 /// A snapshot of what a transport's connections did since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TransportStats {
     /// Connections made, by either side.

@@ -3,7 +3,6 @@
 use std::fmt;
 use std::marker::PhantomData;
 use std::net::SocketAddr;
-use std::ops::Deref;
 use std::path::Path;
 use std::time::Duration;
 
@@ -11,10 +10,12 @@ use tokio::task::JoinHandle;
 
 use super::client::Client;
 use super::config::TransportConfig;
-use super::hub::{Admitted, Guest, Hub};
+use super::hub::{Admitted, Guest, Hub, Publisher};
 use super::role::Role;
-use crate::net::{DrainReport, Endpoint, Error, Listener, Stream};
-use crate::pool::BufferPoolConfig;
+use super::topic::Subscriber;
+use crate::frame::Message;
+use crate::net::{DrainReport, Endpoint, Error, ErrorKind, Listener, Stream};
+use crate::pool::{BufferPoolConfig, BufferPoolStats};
 use crate::sync::Arc;
 
 /// Messages over TCP.
@@ -63,10 +64,37 @@ pub enum Tcp {}
 #[derive(Debug)]
 pub enum Unix {}
 
-/// A [`Hub`] with a listener, or with a connection that is made again when it breaks. All that a hub can do, it can.
+/// What a [`Transport`] runs over.
+pub trait Kind: sealed::Sealed {}
+
+impl Kind for Tcp {}
+impl Kind for Unix {}
+
+mod sealed {
+    use crate::net::Endpoint;
+
+    pub trait Sealed {
+        /// Whether the endpoint is of this kind.
+        fn takes(endpoint: &Endpoint) -> bool;
+    }
+
+    impl Sealed for super::Tcp {
+        fn takes(endpoint: &Endpoint) -> bool {
+            matches!(endpoint, Endpoint::Tcp(_))
+        }
+    }
+
+    impl Sealed for super::Unix {
+        fn takes(endpoint: &Endpoint) -> bool {
+            matches!(endpoint, Endpoint::Unix(_))
+        }
+    }
+}
+
+/// A [`Hub`] with a listener, or with a connection that is made again when it breaks.
 ///
-/// Dropped, it cuts its connections, as soon as the runtime has a turn: the address is free after that.
-/// [`shutdown`](Self::shutdown) ends well, and when it returns the address is free.
+/// Dropped, it aborts its connections as soon as the runtime has a turn, and then the address is free.
+/// [`shutdown`](Self::shutdown) ends well, and the address is free when it returns.
 pub struct Transport<K> {
     hub: Hub,
     endpoint: Endpoint,
@@ -76,181 +104,62 @@ pub struct Transport<K> {
     kind: PhantomData<K>,
 }
 
-impl Transport<Tcp> {
-    /// Listens at `host:port`, with the defaults. Port 0 takes a free one, which
-    /// [`local_addr`](Self::local_addr) names.
+impl<K: Kind> Transport<K> {
+    /// Listens with the defaults, at `HOST:PORT` or at a path.
+    ///
+    /// Port 0 takes a free port, which `local_addr` names. For a path the parent directories are made. A stale socket
+    /// file, one that nobody listens on, is replaced. A live one never is, nor a file that is no socket.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AddressInUse`](crate::net::ErrorKind::AddressInUse) or [`ErrorKind::Listen`](crate::net::ErrorKind::Listen).
-    pub async fn bind(address: impl fmt::Display) -> Result<Self, Error> {
-        Self::bind_with(address, TransportConfig::default()).await
+    /// [`ErrorKind::AddressInUse`], [`ErrorKind::StorageFull`], [`ErrorKind::Listen`], or
+    /// [`ErrorKind::WrongKind`] for an endpoint of the other kind.
+    pub async fn bind(endpoint: impl Into<Endpoint>) -> Result<Self, Error> {
+        Self::bind_with(endpoint, TransportConfig::default()).await
     }
 
-    /// Listens with buffers of this pool, and the other defaults.
-    ///
-    /// # Errors
-    ///
-    /// As [`bind`](Self::bind).
-    pub async fn bind_with_buffer_pool(
-        address: impl fmt::Display,
-        buffer_pool: BufferPoolConfig,
-    ) -> Result<Self, Error> {
-        Self::bind_with(address, TransportConfig::default().buffer_pool(buffer_pool)).await
-    }
-
-    /// Listens.
-    ///
-    /// # Errors
-    ///
-    /// As [`bind`](Self::bind).
-    pub async fn bind_with(address: impl fmt::Display, config: TransportConfig) -> Result<Self, Error> {
-        Self::bind_hub(address, Hub::new(config)).await
-    }
-
-    /// Listens with a hub, which is asked for its subscribers before: they get all from the first frame on.
-    ///
-    /// The hub ends with this transport, and with it whatever else it serves. A hub that is shut down already has
-    /// nobody connect.
-    ///
-    /// # Errors
-    ///
-    /// As [`bind`](Self::bind).
-    pub async fn bind_hub(address: impl fmt::Display, hub: Hub) -> Result<Self, Error> {
-        Self::listen(Endpoint::Tcp(address.to_string()), hub).await
-    }
-
-    /// Connects to `host:port`, with the defaults, and again whenever the connection breaks.
-    ///
-    /// # Errors
-    ///
-    /// If the first connection cannot be made: [`ErrorKind::Connect`](crate::net::ErrorKind::Connect) or
-    /// [`ErrorKind::ConnectTimeout`](crate::net::ErrorKind::ConnectTimeout).
-    pub async fn connect(address: impl fmt::Display) -> Result<Self, Error> {
-        Self::connect_with(address, TransportConfig::default()).await
-    }
-
-    /// Connects.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    pub async fn connect_with(address: impl fmt::Display, config: TransportConfig) -> Result<Self, Error> {
-        Self::connect_hub(address, Hub::new(config)).await
-    }
-
-    /// Connects with a hub, which is asked for its subscribers before: they get all from the first frame on.
-    ///
-    /// The hub ends with this transport, and with it whatever else it serves. Of a hub that is shut down already the
-    /// connection ends at once.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    pub async fn connect_hub(address: impl fmt::Display, hub: Hub) -> Result<Self, Error> {
-        Self::reach(Endpoint::Tcp(address.to_string()), hub).await
-    }
-
-    /// Where it listens; of a client, its end of the first connection.
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        match self.local {
-            Some(address) => address,
-            None => unreachable!("a TCP socket has an address"),
-        }
-    }
-}
-
-impl Transport<Unix> {
-    /// Listens at a path, with the defaults. Parent directories are made; a stale socket file, one that nobody
-    /// listens on, is replaced; a live one never is, nor a file that is no socket.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::AddressInUse`](crate::net::ErrorKind::AddressInUse),
-    /// [`ErrorKind::StorageFull`](crate::net::ErrorKind::StorageFull) or [`ErrorKind::Listen`](crate::net::ErrorKind::Listen).
-    pub async fn bind(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::bind_with(path, TransportConfig::default()).await
-    }
-
-    /// Listens with buffers of this pool, and the other defaults.
+    /// Listens with a pool of these classes and limits, and the other defaults.
     ///
     /// # Errors
     ///
     /// As [`bind`](Self::bind).
     pub async fn bind_with_buffer_pool(
-        path: impl AsRef<Path>,
+        endpoint: impl Into<Endpoint>,
         buffer_pool: BufferPoolConfig,
     ) -> Result<Self, Error> {
-        Self::bind_with(path, TransportConfig::default().buffer_pool(buffer_pool)).await
+        Self::bind_with(endpoint, TransportConfig::default().buffer_pool(buffer_pool)).await
     }
 
-    /// Listens.
+    /// Listens with a [`TransportConfig`], or with a [`Hub`].
+    ///
+    /// A hub can be asked for its subscribers before, so that they get everything from the first frame on. The hub
+    /// ends with this transport, and so does everything else that it serves. A hub that is shut down already accepts
+    /// nobody.
     ///
     /// # Errors
     ///
     /// As [`bind`](Self::bind).
-    pub async fn bind_with(path: impl AsRef<Path>, config: TransportConfig) -> Result<Self, Error> {
-        Self::bind_hub(path, Hub::new(config)).await
-    }
-
-    /// Listens with a hub, which is asked for its subscribers before: they get all from the first frame on.
     ///
-    /// The hub ends with this transport, and with it whatever else it serves. A hub that is shut down already has
-    /// nobody connect.
+    /// # Examples
     ///
-    /// # Errors
+    /// ```
+    /// use millpond::bus::{Hub, TcpTransport, TransportConfig};
     ///
-    /// As [`bind`](Self::bind).
-    pub async fn bind_hub(path: impl AsRef<Path>, hub: Hub) -> Result<Self, Error> {
-        Self::listen(Endpoint::Unix(path.as_ref().to_owned()), hub).await
-    }
-
-    /// Connects to a path, with the defaults, and again whenever the connection breaks.
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = TransportConfig::default().max_payload(64 * 1024);
+    /// let server = TcpTransport::bind_with("127.0.0.1:0", config.clone()).await?;
     ///
-    /// # Errors
-    ///
-    /// If the first connection cannot be made: [`ErrorKind::Connect`](crate::net::ErrorKind::Connect) or
-    /// [`ErrorKind::ConnectTimeout`](crate::net::ErrorKind::ConnectTimeout).
-    pub async fn connect(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::connect_with(path, TransportConfig::default()).await
-    }
-
-    /// Connects.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    pub async fn connect_with(path: impl AsRef<Path>, config: TransportConfig) -> Result<Self, Error> {
-        Self::connect_hub(path, Hub::new(config)).await
-    }
-
-    /// Connects with a hub, which is asked for its subscribers before: they get all from the first frame on.
-    ///
-    /// The hub ends with this transport, and with it whatever else it serves. Of a hub that is shut down already the
-    /// connection ends at once.
-    ///
-    /// # Errors
-    ///
-    /// As [`connect`](Self::connect).
-    pub async fn connect_hub(path: impl AsRef<Path>, hub: Hub) -> Result<Self, Error> {
-        Self::reach(Endpoint::Unix(path.as_ref().to_owned()), hub).await
-    }
-
-    /// The path of the socket file.
-    #[must_use]
-    pub fn local_addr(&self) -> &Path {
-        match &self.endpoint {
-            Endpoint::Unix(path) => path,
-            Endpoint::Tcp(_) => unreachable!("this transport was made of a path"),
-        }
-    }
-}
-
-impl<K> Transport<K> {
-    async fn listen(endpoint: Endpoint, hub: Hub) -> Result<Self, Error> {
-        let listener = Listener::bind(&endpoint).await?;
-        let endpoint = listener.local_endpoint().clone();
+    /// let hub = Hub::new(config);
+    /// let _opaque = hub.opaque_subscriber(); // before the first connection
+    /// let client = TcpTransport::connect_with(server.local_addr(), hub).await?;
+    /// # drop(client);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn bind_with(endpoint: impl Into<Endpoint>, hub: impl Into<Hub>) -> Result<Self, Error> {
+        let listener = Listener::bind(Self::checked(endpoint)?).await?;
+        let (hub, endpoint) = (hub.into(), listener.local_endpoint().clone());
         let local = match &endpoint {
             Endpoint::Tcp(address) => address.parse().ok(),
             Endpoint::Unix(_) => None,
@@ -259,7 +168,25 @@ impl<K> Transport<K> {
         Ok(Self::new(hub, endpoint, local, serving))
     }
 
-    async fn reach(endpoint: Endpoint, hub: Hub) -> Result<Self, Error> {
+    /// Connects with the defaults, to `HOST:PORT` or to a path, and again whenever the connection breaks.
+    ///
+    /// # Errors
+    ///
+    /// If the first connection cannot be made: [`ErrorKind::Connect`] or [`ErrorKind::ConnectTimeout`]. Or
+    /// [`ErrorKind::WrongKind`], for an endpoint of the other kind.
+    pub async fn connect(endpoint: impl Into<Endpoint>) -> Result<Self, Error> {
+        Self::connect_with(endpoint, TransportConfig::default()).await
+    }
+
+    /// Connects with a [`TransportConfig`], or with a [`Hub`], as [`bind_with`](Self::bind_with) listens.
+    ///
+    /// With a hub that is shut down already the connection ends at once.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with(endpoint: impl Into<Endpoint>, hub: impl Into<Hub>) -> Result<Self, Error> {
+        let (endpoint, hub) = (Self::checked(endpoint)?, hub.into());
         let stream = Stream::connect(&endpoint, hub.shared.config.connect_timeout).await?;
         let local = match &stream {
             Stream::Tcp(stream) => stream.local_addr().ok(),
@@ -272,6 +199,67 @@ impl<K> Transport<K> {
             }
         };
         Ok(Self::new(hub, endpoint, local, serving))
+    }
+
+    fn checked(endpoint: impl Into<Endpoint>) -> Result<Endpoint, Error> {
+        let endpoint = endpoint.into();
+        if K::takes(&endpoint) { Ok(endpoint) } else { Err(Error::new(ErrorKind::WrongKind, endpoint, None)) }
+    }
+}
+
+impl Transport<Tcp> {
+    /// The address that it listens at or, of a client, its end of the first connection.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        match self.local {
+            Some(address) => address,
+            None => unreachable!("a TCP socket has an address"),
+        }
+    }
+}
+
+impl Transport<Unix> {
+    /// The path of the socket file.
+    #[must_use]
+    pub fn local_addr(&self) -> &Path {
+        match &self.endpoint {
+            Endpoint::Unix(path) => path,
+            Endpoint::Tcp(_) => unreachable!("the kind was checked"),
+        }
+    }
+}
+
+impl<K> Transport<K> {
+    /// The hub: its topics, its pool and its connections.
+    #[must_use]
+    pub fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Sends messages of the type to every peer: see [`Hub::publisher`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Hub::declare`].
+    #[must_use]
+    pub fn publisher<M: Message>(&self) -> Publisher<M> {
+        self.hub.publisher()
+    }
+
+    /// Receives messages of the type from every peer, from now on: see [`Hub::subscriber`].
+    ///
+    /// # Panics
+    ///
+    /// As [`Hub::declare`].
+    #[must_use]
+    pub fn subscriber<M: Message>(&self) -> Subscriber<M> {
+        self.hub.subscriber()
+    }
+
+    /// What the pool did and holds.
+    #[must_use]
+    pub fn buffer_pool_stats(&self) -> BufferPoolStats {
+        self.hub.buffer_pool_stats()
     }
 
     fn new(
@@ -289,26 +277,16 @@ impl<K> Transport<K> {
         Self { hub, endpoint, local, task, decay, kind: PhantomData }
     }
 
-    /// Stops to listen, or to connect again; lets every connection send what waits for it and receive what its
-    /// peer still sends, and tells the peer; cuts those that have not ended by
-    /// [`drain_timeout`](TransportConfig::drain_timeout). Publishers and subscribers are told that it is closed.
+    /// Stops listening, or connecting again, and shuts the hub down: see [`Hub::shutdown`].
     ///
     /// # Cancel safety
     ///
-    /// Cancelled, it cuts the connections that are left.
+    /// Cancelled, it aborts the connections that are left.
     pub async fn shutdown(mut self) -> DrainReport {
         let report = self.hub.shutdown().await;
         // All have ended or are cut, so it ends by itself, and then the address is free.
         let _ = (&mut self.task).await;
         report
-    }
-}
-
-impl<K> Deref for Transport<K> {
-    type Target = Hub;
-
-    fn deref(&self) -> &Hub {
-        &self.hub
     }
 }
 

@@ -2,11 +2,36 @@
 
 use std::error;
 use std::fmt;
-use std::path::PathBuf;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// Where a stream begins or ends: `tcp://host:port`, `tcp://[::1]:port` or `unix:///path/of.sock`.
+///
+/// What users of a program write is parsed, and a mistake is a [`ParseEndpointError`]. What a program has already is
+/// converted with `into`: a socket address, a host and a port, or a path. Text converts as well: with a scheme it is
+/// that endpoint, with a `/` it is the path of a socket file, and else it is `HOST:PORT`, of which [`Listener::bind`] and
+/// [`Stream::connect`] report what is wrong.
+///
+/// [`Listener::bind`]: super::Listener::bind
+/// [`Stream::connect`]: super::Stream::connect
+///
+/// # Examples
+///
+/// ```
+/// use std::net::{Ipv4Addr, SocketAddr};
+/// use std::path::Path;
+///
+/// use millpond::net::Endpoint;
+///
+/// let parsed: Endpoint = "tcp://127.0.0.1:6379".parse()?;
+/// assert_eq!(Endpoint::from("127.0.0.1:6379"), parsed);
+/// assert_eq!(Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 6379))), parsed);
+/// assert_eq!(Endpoint::from(Path::new("/run/app.sock")).to_string(), "unix:///run/app.sock");
+/// # Ok::<(), millpond::net::ParseEndpointError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Endpoint {
     /// `host:port`; the host is a name or an address, IPv6 in brackets.
     Tcp(String),
@@ -33,6 +58,68 @@ impl FromStr for Endpoint {
         }
         port.parse::<u16>().map_err(|_| ParseEndpointError::NoPort)?;
         Ok(Self::Tcp(address.to_owned()))
+    }
+}
+
+impl From<&str> for Endpoint {
+    fn from(text: &str) -> Self {
+        match text.parse() {
+            Ok(endpoint) => endpoint,
+            Err(_) if text.contains('/') => Self::Unix(text.into()),
+            Err(_) => Self::Tcp(text.to_owned()),
+        }
+    }
+}
+
+impl From<String> for Endpoint {
+    fn from(text: String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<&String> for Endpoint {
+    fn from(text: &String) -> Self {
+        text.as_str().into()
+    }
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address.to_string())
+    }
+}
+
+/// A host and a port. An IPv6 address needs no brackets.
+impl From<(&str, u16)> for Endpoint {
+    fn from((host, port): (&str, u16)) -> Self {
+        match host.contains(':') && !host.starts_with('[') {
+            true => Self::Tcp(format!("[{host}]:{port}")),
+            false => Self::Tcp(format!("{host}:{port}")),
+        }
+    }
+}
+
+impl From<&Path> for Endpoint {
+    fn from(path: &Path) -> Self {
+        Self::Unix(path.to_owned())
+    }
+}
+
+impl From<PathBuf> for Endpoint {
+    fn from(path: PathBuf) -> Self {
+        Self::Unix(path)
+    }
+}
+
+impl From<&PathBuf> for Endpoint {
+    fn from(path: &PathBuf) -> Self {
+        Self::Unix(path.clone())
+    }
+}
+
+impl From<&Self> for Endpoint {
+    fn from(endpoint: &Self) -> Self {
+        endpoint.clone()
     }
 }
 
@@ -87,6 +174,21 @@ mod tests {
         ] {
             assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
         }
+    }
+
+    #[test]
+    fn text_without_a_scheme_is_a_path_if_it_has_a_slash() {
+        assert_eq!(Endpoint::from("./app.sock"), Endpoint::Unix("./app.sock".into()));
+    }
+
+    #[test]
+    fn other_text_without_a_scheme_is_a_host_and_a_port() {
+        assert_eq!(Endpoint::from("localhost:80"), Endpoint::Tcp("localhost:80".to_owned()));
+    }
+
+    #[test]
+    fn an_ipv6_host_gets_its_brackets() {
+        assert_eq!(Endpoint::from(("::1", 80)).to_string(), "tcp://[::1]:80");
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// The endpoint is of another kind than what it was given to.
+    WrongKind,
     /// Somebody else listens there.
     AddressInUse,
     /// There is no space left for the socket file.
@@ -35,8 +37,8 @@ pub enum ErrorKind {
 }
 
 impl Error {
-    pub(super) fn new(kind: ErrorKind, endpoint: &Endpoint, source: Option<io::Error>) -> Self {
-        Self { kind, endpoint: endpoint.clone(), source }
+    pub(crate) fn new(kind: ErrorKind, endpoint: Endpoint, source: Option<io::Error>) -> Self {
+        Self { kind, endpoint, source }
     }
 
     /// What happened.
@@ -58,11 +60,14 @@ impl Error {
     }
 }
 
-/// One line that says what to do.
+/// One line that says what to do. What the system said is the [`source`](error::Error::source).
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoint = &self.endpoint;
         match self.kind {
+            ErrorKind::WrongKind => {
+                write!(f, "{endpoint} is of another kind; TcpTransport takes HOST:PORT, UnixTransport a path")
+            }
             ErrorKind::AddressInUse => {
                 write!(f, "{endpoint} is in use; stop who listens there or choose another address")
             }
@@ -82,10 +87,6 @@ impl fmt::Display for Error {
             ErrorKind::ConnectTimeout { after } => {
                 write!(f, "{endpoint} did not answer within {after:?}; check the way there")
             }
-        }?;
-        match &self.source {
-            Some(source) => write!(f, " ({source})"),
-            None => Ok(()),
         }
     }
 }

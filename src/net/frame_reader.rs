@@ -249,9 +249,9 @@ impl ReadFrameError {
 impl fmt::Display for ReadFrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Cause::Protocol(error) => write!(f, "the peer broke the framing: {error}"),
-            Cause::Memory(error) => write!(f, "no memory to read into: {error}"),
-            Cause::Io(error) => write!(f, "reading failed: {error}"),
+            Cause::Protocol(_) => f.write_str("the peer broke the framing"),
+            Cause::Memory(_) => f.write_str("there is no memory to read into"),
+            Cause::Io(_) => f.write_str("reading failed"),
         }
     }
 }

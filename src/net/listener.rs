@@ -42,16 +42,17 @@ impl Listener {
     /// # Errors
     ///
     /// [`ErrorKind::AddressInUse`], [`ErrorKind::StorageFull`] or [`ErrorKind::Listen`].
-    pub async fn bind(endpoint: &Endpoint) -> Result<Self, Error> {
+    pub async fn bind(endpoint: impl Into<Endpoint>) -> Result<Self, Error> {
+        let endpoint = endpoint.into();
         let failed = |source: io::Error| {
             let kind = match source.kind() {
                 io::ErrorKind::AddrInUse => ErrorKind::AddressInUse,
                 io::ErrorKind::StorageFull => ErrorKind::StorageFull,
                 _ => ErrorKind::Listen,
             };
-            Error::new(kind, endpoint, Some(source))
+            Error::new(kind, endpoint.clone(), Some(source))
         };
-        match endpoint {
+        match &endpoint {
             Endpoint::Tcp(address) => {
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
                 let local = listener.local_addr().map_err(failed)?;

@@ -1,5 +1,6 @@
 //! Accepting connections, and ending well.
 
+use std::error::Error;
 use std::fmt;
 use std::pin::pin;
 use std::time::Duration;
@@ -16,6 +17,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How a server ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DrainReport {
     /// Connections that were open at the shutdown and ended by themselves.
@@ -60,7 +62,7 @@ impl Listener {
                         connections.spawn(connection(stream));
                     }
                     Err(error) => {
-                        warn!(%error, "accept failed, trying again");
+                        warn!(error = &error as &dyn Error, "accept failed, trying again");
                         sleep(ACCEPT_PAUSE).await;
                     }
                 },

@@ -39,9 +39,10 @@ impl Stream {
     /// # Cancel safety
     ///
     /// A cancelled connect closes what it opened.
-    pub async fn connect(endpoint: &Endpoint, timeout: Duration) -> Result<Self, Error> {
+    pub async fn connect(endpoint: impl Into<Endpoint>, timeout: Duration) -> Result<Self, Error> {
+        let endpoint = endpoint.into();
         let connect = async {
-            match endpoint {
+            match &endpoint {
                 Endpoint::Tcp(address) => TcpStream::connect(address).await.and_then(Self::from_tcp),
                 Endpoint::Unix(path) => connect_unix(path).await.map(Self::Unix),
             }

@@ -79,9 +79,9 @@ impl fmt::Display for Side {
 impl fmt::Display for RelayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Cause::Connect(error) => write!(f, "{error}"),
-            Cause::Read { side, source } => write!(f, "reading from the {side} failed ({source})"),
-            Cause::Write { side, source } => write!(f, "writing to the {side} failed ({source})"),
+            Cause::Connect(_) => f.write_str("the upstream cannot be reached"),
+            Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
+            Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),
             Cause::Idle { after } => write!(f, "no byte went either way for {after:?}"),
         }
     }

@@ -1,5 +1,7 @@
 //! Relaying every connection that a listener accepts.
 
+use std::error::Error;
+
 use tracing::debug;
 
 use super::error::{Cause, RelayError};
@@ -20,10 +22,10 @@ impl Relay {
     pub async fn serve(
         &self,
         listener: Listener,
-        upstream: Endpoint,
+        upstream: impl Into<Endpoint>,
         shutdown: impl Future<Output = ()>,
     ) -> DrainReport {
-        let upstream = Arc::new(upstream);
+        let upstream = Arc::new(upstream.into());
         let config = &self.shared.config;
         let connection = |client| {
             self.shared.counters.accepted();
@@ -39,7 +41,7 @@ impl Relay {
         let outcome = self.connect_and_relay(client, &upstream).await;
         self.shared.counters.ended(outcome.as_ref().err().map(RelayError::kind));
         if let Err(error) = outcome {
-            debug!(%error, "connection failed");
+            debug!(error = &error as &dyn Error, "connection failed");
         }
     }
 

@@ -34,7 +34,7 @@ pub(crate) fn run() {
         let numbers: Vec<u64> = line.split(' ').map(|number| number.parse().expect("a number")).collect();
         let [open, received, trim] = numbers[..] else { panic!("three numbers, not {line:?}") };
         runtime.block_on(async {
-            let stats = || server.stats();
+            let stats = || server.hub().stats();
             while stats().open != open || stats().received_frames < received {
                 sleep(Duration::from_millis(20)).await;
             }

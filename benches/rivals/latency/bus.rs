@@ -24,7 +24,7 @@ impl<const SIZE: usize> Bus<SIZE> {
             let config = TransportConfig::default().buffer_pool_enabled(pooled);
             let server =
                 TcpTransport::bind_with("127.0.0.1:0", config.clone()).await.expect("a port is free");
-            server.declare::<Stamp<SIZE>>();
+            server.hub().declare::<Stamp<SIZE>>();
             let client = TcpTransport::connect_with(server.local_addr(), config).await.expect("it listens");
             Self { server, publisher: client.publisher(), _client: client }
         })

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
@@ -96,11 +97,11 @@ pub(crate) enum Over {
 #[derive(Args, Debug)]
 pub(crate) struct ProxyArgs {
     /// Where to accept: tcp://HOST:PORT (port 0 takes a free one) or unix:///PATH
-    #[arg(long, value_name = "ENDPOINT")]
+    #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
     pub(crate) listen: Endpoint,
 
     /// Where to connect to: tcp://HOST:PORT or unix:///PATH
-    #[arg(long, value_name = "ENDPOINT")]
+    #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
     pub(crate) to: Endpoint,
 
     /// All memory of the buffers, at most; connections that need more wait, first come, first served

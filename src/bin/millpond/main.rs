@@ -13,6 +13,7 @@ mod traffic;
 
 use std::alloc::System;
 use std::error::Error;
+use std::iter::successors;
 use std::process::ExitCode;
 
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -49,7 +50,9 @@ fn block_on(command: impl Future<Output = Outcome>) -> Outcome {
 }
 
 fn fail(error: &dyn Error) -> ExitCode {
-    eprintln!("millpond: {error}");
+    let causes = successors(error.source(), |cause: &&dyn Error| (*cause).source());
+    let causes: String = causes.map(|cause| format!(": {cause}")).collect();
+    eprintln!("millpond: {error}{causes}");
     ExitCode::FAILURE
 }
 

@@ -98,12 +98,12 @@ pub(crate) fn scene<K: Send + Sync + 'static>(
         (0..subscribers).map(|_| publishers.iter().map(|_| Semaphore::new(WINDOW)).collect()).collect();
     let pattern: Arc<[u8]> = pattern().into();
     let mut clients: JoinSet<ClientOutcome> = JoinSet::new();
-    let pools = publishers.iter().map(|client| client.buffer_pool().clone());
-    let pools = pools.chain([server.buffer_pool().clone()]).collect();
-    declare(&server);
+    let pools = publishers.iter().map(|client| client.hub().buffer_pool().clone());
+    let pools = pools.chain([server.hub().buffer_pool().clone()]).collect();
+    declare(server.hub());
     for (index, windows) in windows.iter().enumerate() {
         let (subscriber, windows, pattern) =
-            (server.topic_subscriber::<Tick>(), Arc::clone(windows), Arc::clone(&pattern));
+            (server.hub().topic_subscriber::<Tick>(), Arc::clone(windows), Arc::clone(&pattern));
         let (progress, measure_from) = (Arc::clone(&run.progress), run.measure_from);
         clients.spawn(async move {
             let progress = (index == 0).then_some(&*progress);
@@ -116,7 +116,8 @@ pub(crate) fn scene<K: Send + Sync + 'static>(
             let (windows, pattern) = (Arc::clone(&windows), Arc::clone(&pattern));
             let (progress, until) = (Arc::clone(&run.progress), run.until);
             tokio::spawn(async move {
-                publish(Publishers::of(&client), index, &windows, start, until, &pattern, &progress).await;
+                publish(Publishers::of(client.hub()), index, &windows, start, until, &pattern, &progress)
+                    .await;
                 // All that was sent has been seen, or never will be.
                 let all_seen = async {
                     for window in windows.iter() {
