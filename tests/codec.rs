@@ -4,7 +4,7 @@ use std::fmt::Debug;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
-use millpond::frame::sse::{self, EventRef};
+use millpond::frame::sse::Event;
 use millpond::frame::{
     Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, Hdlc, Kiss, Lines, Sse, Tlv, tlv,
 };
@@ -86,21 +86,21 @@ async fn lines() {
 
 #[tokio::test]
 async fn server_sent_events() {
-    let bare = EventRef::default();
-    let sent: [EventRef<'static>; 3] = [
-        EventRef { event: Some(b"endpoint"), data: b"/messages", ..bare },
-        EventRef { data: b"two\nlines", id: Some(b"7"), ..bare },
-        EventRef { data: &[b'x'; 5000], retry: Some(Duration::from_millis(1500)), ..bare },
+    let sent: [Event<&[u8]>; 3] = [
+        Event::new(&b"/messages"[..]).with_type(b"endpoint"),
+        Event::new(&b"two\nlines"[..]).with_id(b"7"),
+        Event::new(&[b'x'; 5000][..]).with_retry(Duration::from_millis(1500)),
     ];
     let mut expected = sent.map(|event| (event, own(event)));
     expected[2].1.2 = Some(b"7".to_vec());
-    exchange(Sse::default, expected.to_vec(), |event: sse::Event| own(EventRef::from(&event))).await;
+    exchange(Sse::default, expected.to_vec(), own).await;
 }
 
 type Owned = (Option<Vec<u8>>, Vec<u8>, Option<Vec<u8>>, Option<Duration>);
 
-fn own(event: EventRef<'_>) -> Owned {
-    (event.event.map(<[u8]>::to_vec), event.data.to_vec(), event.id.map(<[u8]>::to_vec), event.retry)
+fn own<P: AsRef<[u8]>>(event: Event<P>) -> Owned {
+    let bytes = |bytes: P| bytes.as_ref().to_vec();
+    (event.event.map(bytes), bytes(event.data), event.id.map(bytes), event.retry)
 }
 
 /// What comes of a stream.

@@ -22,7 +22,7 @@ pub(crate) fn check(input: &[u8]) {
         if line.ends_with(b"\r") {
             assert_eq!((encoded, wire.len()), (Err(EncodeError::Delimiter { at: line.len() - 1 }), 0));
         } else {
-            assert_eq!((encoded, wire.len()), (Ok(()), Lines::default().encoded_len(line)));
+            assert_eq!((encoded, wire.len()), (Ok(()), Lines::default().encoded_len(&line)));
             assert_eq!(decode_at_once(&wire, case.limit), (vec![Ok(line.clone())], Ok(())));
         }
     }

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use millpond::PooledBytes;
-use millpond::frame::sse::{Event, EventRef};
+use millpond::frame::sse::Event;
 use millpond::frame::{Encoder, FrameErrorKind, Sse};
 
 use super::stream::{Case, Outcome};
@@ -27,16 +27,14 @@ pub(crate) fn check(input: &[u8]) {
     // What was read can be written, and read again.
     case.stream.clear();
     for event in expected.0.iter().flatten() {
-        let event = EventRef {
-            event: event.event.as_deref(),
-            data: &event.data,
-            // None is written as an empty one, which takes back the last.
-            id: Some(event.id.as_deref().unwrap_or_default()),
-            retry: event.retry.map(Duration::from_millis),
-        };
+        // None is written as an empty one, which takes back the last.
+        let id = event.id.as_deref().unwrap_or_default();
+        let mut written = Event::new(event.data.as_slice()).with_id(id);
+        written.event = event.event.as_deref();
+        written.retry = event.retry.map(Duration::from_millis);
         let before = case.stream.len();
-        Sse::default().encode(event, &mut case.stream).unwrap();
-        assert_eq!(case.stream.len() - before, Sse::default().encoded_len(&event));
+        Sse::default().encode(written, &mut case.stream).unwrap();
+        assert_eq!(case.stream.len() - before, Sse::default().encoded_len(&written));
     }
     let events: Vec<_> = expected.0.into_iter().filter(Result::is_ok).collect();
     case.decode(Sse::default, usize::MAX / 4, |(outcomes, end), _| {

@@ -16,9 +16,9 @@ use super::hub::Shared;
 use super::peer::{Peer, Stop};
 use super::role::Role;
 use super::topic::Route;
-use crate::frame::Assembler;
 use crate::frame::tlv::{Frame, HEADER_LEN, Header, Tlv, handshake};
-use crate::net::{COPY_UP_TO, FrameReader, WriteQueue};
+use crate::frame::{Assembler, SHARE_ABOVE};
+use crate::net::{FrameReader, WriteQueue};
 use crate::sync::statistic::Ordering;
 
 /// Frames delivered before other tasks have their turn.
@@ -189,7 +189,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             let before = Cell::new(0);
             let size = |frame: &Frame| {
                 let (len, storage) = (frame.payload.len(), frame.payload.storage_id());
-                let costs_storage = len > COPY_UP_TO && before.replace(storage) != storage;
+                let costs_storage = len > SHARE_ABOVE && before.replace(storage) != storage;
                 HEADER_LEN + if costs_storage { len.max(frame.payload.storage_len()) } else { len }
             };
             let taken = self.peer.poll_take(cx, wanted, size, |frame| {

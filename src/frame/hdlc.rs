@@ -15,7 +15,7 @@
 //!
 //! let mut wire = Vec::new();
 //! let framing = Hdlc::default().with_min_frame(1);
-//! framing.encode([0x01, 0x7E, 0x02, 0x7D, 0x03], &mut wire)?;
+//! framing.encode(&[0x01, 0x7E, 0x02, 0x7D, 0x03], &mut wire)?;
 //! assert_eq!(wire, [0x7E, 0x01, 0x7D, 0x5E, 0x02, 0x7D, 0x5D, 0x03, 0x7E]);
 //!
 //! let pool = BufferPool::new(BufferPoolConfig::embedded());
@@ -28,10 +28,8 @@
 #[cfg(test)]
 mod tests;
 
-use bytes::BufMut;
-
 use super::stuffing::{Alphabet, Unstuffing};
-use super::{Decoder, EncodeError, Encoder, FrameError, Reader};
+use super::{Decoder, EncodeError, Encoder, FrameError, FrameSink, Payload, Reader};
 use crate::pool::PooledBytes;
 
 /// The longest payload accepted unless configured otherwise, in bytes: the hardware MTU of Reticulum's TCP
@@ -113,15 +111,19 @@ impl Decoder for Hdlc {
 }
 
 /// A payload. One that is empty is skipped by whoever reads it, and one below [`MIN_FRAME`] dropped by Reticulum.
-impl<P: AsRef<[u8]>> Encoder<P> for Hdlc {
+impl<P: Payload> Encoder<P> for Hdlc {
     fn encoded_len(&self, payload: &P) -> usize {
         ALPHABET.encoded_len(payload.as_ref())
+    }
+
+    fn copied_len(&self, payload: &P) -> usize {
+        ALPHABET.copied_len(payload)
     }
 
     /// # Errors
     ///
     /// [`EncodeError::NoRoom`].
-    fn encode(&self, payload: P, out: &mut impl BufMut) -> Result<(), EncodeError> {
-        ALPHABET.encode(payload.as_ref(), out)
+    fn encode(&self, payload: P, out: &mut impl FrameSink) -> Result<(), EncodeError> {
+        ALPHABET.encode(payload, out)
     }
 }

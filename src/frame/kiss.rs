@@ -14,7 +14,7 @@
 //! use millpond::{BufferPool, BufferPoolConfig};
 //!
 //! let mut wire = Vec::new();
-//! Kiss::default().encode([0x01, 0xC0, 0x02, 0xDB, 0x03], &mut wire)?;
+//! Kiss::default().encode(&[0x01, 0xC0, 0x02, 0xDB, 0x03], &mut wire)?;
 //! assert_eq!(wire, [0xC0, 0x00, 0x01, 0xDB, 0xDC, 0x02, 0xDB, 0xDD, 0x03, 0xC0]);
 //!
 //! let pool = BufferPool::new(BufferPoolConfig::embedded());
@@ -27,10 +27,8 @@
 #[cfg(test)]
 mod tests;
 
-use bytes::BufMut;
-
 use super::stuffing::{Alphabet, Unstuffing};
-use super::{Decoder, EncodeError, Encoder, FrameError, Reader};
+use super::{Decoder, EncodeError, Encoder, FrameError, FrameSink, Payload, Reader};
 use crate::pool::PooledBytes;
 
 /// The longest payload accepted unless configured otherwise, in bytes: as for [`hdlc`](super::hdlc), so that what
@@ -107,15 +105,19 @@ impl Decoder for Kiss {
 }
 
 /// A payload, as data for port 0. One that is empty is skipped by whoever reads it.
-impl<P: AsRef<[u8]>> Encoder<P> for Kiss {
+impl<P: Payload> Encoder<P> for Kiss {
     fn encoded_len(&self, payload: &P) -> usize {
         ALPHABET.encoded_len(payload.as_ref())
+    }
+
+    fn copied_len(&self, payload: &P) -> usize {
+        ALPHABET.copied_len(payload)
     }
 
     /// # Errors
     ///
     /// [`EncodeError::NoRoom`].
-    fn encode(&self, payload: P, out: &mut impl BufMut) -> Result<(), EncodeError> {
-        ALPHABET.encode(payload.as_ref(), out)
+    fn encode(&self, payload: P, out: &mut impl FrameSink) -> Result<(), EncodeError> {
+        ALPHABET.encode(payload, out)
     }
 }

@@ -8,9 +8,8 @@
 #[cfg(test)]
 mod tests;
 
-use bytes::BufMut;
-
-use super::{Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, Reader};
+use super::sink::copied_len;
+use super::{Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, FrameSink, Payload, Reader};
 use crate::pool::PooledBytes;
 
 /// The longest line accepted unless configured otherwise, in bytes, its end not counted: 1 MiB, far above the messages of
@@ -113,24 +112,28 @@ fn line_len(len: usize, last: Option<u8>) -> usize {
 }
 
 /// A line without its end.
-impl<P: AsRef<[u8]>> Encoder<P> for Lines {
+impl<P: Payload> Encoder<P> for Lines {
     fn encoded_len(&self, line: &P) -> usize {
         line.as_ref().len() + 1
+    }
+
+    fn copied_len(&self, line: &P) -> usize {
+        copied_len::<P>(line.as_ref().len()) + 1
     }
 
     /// # Errors
     ///
     /// [`EncodeError::Delimiter`] if a line feed is in it; or a carriage return at its end, which whoever reads it
     /// takes for a part of the line's end. [`EncodeError::NoRoom`].
-    fn encode(&self, line: P, out: &mut impl BufMut) -> Result<(), EncodeError> {
-        let line = line.as_ref();
-        let at_end = line.len().checked_sub(1).filter(|_| line.ends_with(b"\r"));
-        if let Some(at) = memchr::memchr(b'\n', line).or(at_end) {
+    fn encode(&self, line: P, out: &mut impl FrameSink) -> Result<(), EncodeError> {
+        let bytes = line.as_ref();
+        let at_end = bytes.len().checked_sub(1).filter(|_| bytes.ends_with(b"\r"));
+        if let Some(at) = memchr::memchr(b'\n', bytes).or(at_end) {
             return Err(EncodeError::Delimiter { at });
         }
-        EncodeError::check_room(line.len() + 1, out.remaining_mut())?;
-        out.put_slice(line);
-        out.put_u8(b'\n');
+        EncodeError::check_room(bytes.len() + 1, out.room())?;
+        line.push_rest(0, out);
+        out.push_copy(b"\n");
         Ok(())
     }
 }

@@ -38,6 +38,7 @@ mod message;
 #[cfg(test)]
 mod pieces;
 mod reader;
+mod sink;
 mod stuffing;
 
 pub use assembler::{Assembler, ReadMode};
@@ -47,10 +48,9 @@ pub use kiss::Kiss;
 pub use lines::Lines;
 pub use message::{Message, MessageError, Rule};
 pub use reader::Reader;
+pub use sink::{FrameSink, Payload, SHARE_ABOVE};
 pub use sse::Sse;
 pub use tlv::Tlv;
-
-use bytes::BufMut;
 
 use crate::pool::BufferPool;
 
@@ -100,10 +100,16 @@ pub trait Encoder<M> {
     /// Length in bytes of the message's frame.
     fn encoded_len(&self, message: &M) -> usize;
 
+    /// How many of them are copied by a sink that keeps shared bytes: at most this many, and all of them unless said
+    /// otherwise.
+    fn copied_len(&self, message: &M) -> usize {
+        self.encoded_len(message)
+    }
+
     /// Appends the message's frame to `out`.
     ///
     /// # Errors
     ///
     /// [`EncodeError`]; nothing was written then.
-    fn encode(&self, message: M, out: &mut impl BufMut) -> Result<(), EncodeError>;
+    fn encode(&self, message: M, out: &mut impl FrameSink) -> Result<(), EncodeError>;
 }

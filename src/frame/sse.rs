@@ -37,8 +37,6 @@ mod tests;
 
 use core::time::Duration;
 
-pub use encode::EventRef;
-
 use self::block::Block;
 use self::line_ends::LineEnds;
 use super::{Decoder, FrameError, FrameErrorKind, Reader};
@@ -51,18 +49,58 @@ pub const DEFAULT_MAX_EVENT: usize = 1024 * 1024;
 /// Three bytes at the start of a stream that say nothing.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
-/// One event.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// Its type; `None`, or an empty one on the wire, means `message`.
-    pub event: Option<PooledBytes>,
-    /// Its data, the lines joined with line feeds. That of a single line is not copied, if the
+/// One event: as it was decoded, or to be encoded, with any [`Payload`](super::Payload) for its fields.
+///
+/// # Examples
+///
+/// ```
+/// use millpond::frame::{Encoder, Sse, sse::Event};
+///
+/// let event = Event::new(&b"one\ntwo"[..]).with_type(b"message");
+/// let mut wire = Vec::new();
+/// Sse::default().encode(event, &mut wire)?;
+/// assert_eq!(wire, b"event: message\ndata: one\ndata: two\n\n");
+/// # Ok::<(), millpond::frame::EncodeError>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Event<P = PooledBytes> {
+    /// Its type. `None`, or an empty one on the wire, means `message`.
+    pub event: Option<P>,
+    /// Its data, the lines joined with line feeds. The data of a single line is not copied if the
     /// [`ReadMode`](super::ReadMode) lets it stay where it was read.
-    pub data: PooledBytes,
-    /// The last id that the stream has set, with this event or before it; `None` if there is none or it is empty.
-    pub id: Option<PooledBytes>,
-    /// How long to wait before connecting again, if this event says so.
+    pub data: P,
+    /// Decoded: the last id that the stream has set, with this event or before it; `None` if there is none or it is
+    /// empty. To be encoded: the id to set, where an empty one takes back the last.
+    pub id: Option<P>,
+    /// How long to wait before connecting again, if this event says so. Whole milliseconds are encoded.
     pub retry: Option<Duration>,
+}
+
+impl<P> Event<P> {
+    /// An event of the type `message`, without an id.
+    #[must_use]
+    pub fn new(data: P) -> Self {
+        Self { event: None, data, id: None, retry: None }
+    }
+
+    /// With this type.
+    #[must_use]
+    pub fn with_type(self, event: P) -> Self {
+        Self { event: Some(event), ..self }
+    }
+
+    /// With this id.
+    #[must_use]
+    pub fn with_id(self, id: P) -> Self {
+        Self { id: Some(id), ..self }
+    }
+
+    /// With this time to wait before connecting again.
+    #[must_use]
+    pub fn with_retry(self, retry: Duration) -> Self {
+        Self { retry: Some(retry), ..self }
+    }
 }
 
 /// The framing. As a decoder:

@@ -1,9 +1,8 @@
 //! Byte stuffing: frames stand between flags, and an escape stands before what must not occur in them. HDLC and
 //! KISS differ in their bytes only, and in the command that a KISS frame begins with.
 
-use bytes::BufMut;
-
-use super::{EncodeError, FrameError, FrameErrorKind, Reader};
+use super::sink::copied_len;
+use super::{EncodeError, FrameError, FrameErrorKind, FrameSink, Payload, Reader};
 use crate::pool::{PooledBuffer, PooledBytes};
 
 /// The bytes that a framing uses.
@@ -26,23 +25,32 @@ impl Alphabet {
         2 + usize::from(self.command.is_some()) + payload.len() + escapes
     }
 
-    pub(super) fn encode(&self, payload: &[u8], out: &mut impl BufMut) -> Result<(), EncodeError> {
-        EncodeError::check_room(self.encoded_len(payload), out.remaining_mut())?;
-        out.put_u8(self.flag);
-        if let Some(command) = self.command {
-            out.put_u8(command);
+    pub(super) fn copied_len<P: Payload>(&self, payload: &P) -> usize {
+        let bytes = payload.as_ref();
+        let (mut start, mut copied) = (0, 2 + usize::from(self.command.is_some()));
+        for at in memchr::memchr2_iter(self.flag, self.escape, bytes) {
+            copied += copied_len::<P>(at - start) + 2;
+            start = at + 1;
         }
-        let mut rest = payload;
-        while let Some(at) = memchr::memchr2(self.flag, self.escape, rest)
-            && let Some((plain, &[special, ref behind @ ..])) = rest.split_at_checked(at)
-        {
-            out.put_slice(plain);
-            out.put_u8(self.escape);
-            out.put_u8(if special == self.flag { self.escaped_flag } else { self.escaped_escape });
-            rest = behind;
+        copied + copied_len::<P>(bytes.len() - start)
+    }
+
+    pub(super) fn encode<P: Payload>(&self, payload: P, out: &mut impl FrameSink) -> Result<(), EncodeError> {
+        let bytes = payload.as_ref();
+        EncodeError::check_room(self.encoded_len(bytes), out.room())?;
+        match self.command {
+            None => out.push_copy(&[self.flag]),
+            Some(command) => out.push_copy(&[self.flag, command]),
         }
-        out.put_slice(rest);
-        out.put_u8(self.flag);
+        let mut start = 0;
+        for at in memchr::memchr2_iter(self.flag, self.escape, bytes) {
+            payload.push_part(start..at, out);
+            let is_flag = bytes.get(at) == Some(&self.flag);
+            out.push_copy(&[self.escape, if is_flag { self.escaped_flag } else { self.escaped_escape }]);
+            start = at + 1;
+        }
+        payload.push_rest(start, out);
+        out.push_copy(&[self.flag]);
         Ok(())
     }
 

@@ -31,7 +31,8 @@ mod tests;
 
 use bytes::BufMut;
 
-use super::{Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, Reader};
+use super::sink::copied_len;
+use super::{Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, FrameSink, Payload, Reader};
 use crate::pool::{BufferPool, PooledBytes};
 
 /// Bytes of a frame's header: a `u16` type id and a `u32` payload length.
@@ -49,17 +50,17 @@ pub const DEFAULT_MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 
 /// Appends one frame to `out`.
 ///
-/// To send a frame without a copy of the payload, use `net::write_frame`.
-///
 /// # Errors
 ///
 /// [`EncodeError::MessageTooLarge`] for a payload whose length is no `u32`, [`EncodeError::NoRoom`] when `out`
 /// cannot take the whole frame. Nothing was written then.
-pub fn encode(type_id: u16, payload: &[u8], out: &mut impl BufMut) -> Result<(), EncodeError> {
-    let header = Header::new(type_id, payload.len())?;
-    EncodeError::check_room(HEADER_LEN + payload.len(), out.remaining_mut())?;
-    out.put_slice(&header.encode());
-    out.put_slice(payload);
+#[inline]
+pub fn encode(type_id: u16, payload: impl Payload, out: &mut impl FrameSink) -> Result<(), EncodeError> {
+    let len = payload.as_ref().len();
+    let header = Header::new(type_id, len)?;
+    EncodeError::check_room(HEADER_LEN + len, out.room())?;
+    out.push_copy(&header.encode());
+    payload.push_rest(0, out);
     Ok(())
 }
 
@@ -76,12 +77,21 @@ pub fn handshake(digest: [u8; DIGEST_LEN]) -> [u8; HANDSHAKE_LEN] {
 
 /// One message: its type and its bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Frame {
     /// What the payload is, as the contracts file numbers it.
     pub type_id: u16,
     /// The payload in the pool's storage, shared without a copy or an allocation. The storage returns to
     /// the pool when the last clone is dropped.
     pub payload: PooledBytes,
+}
+
+impl Frame {
+    /// A message to send.
+    #[must_use]
+    pub fn new(type_id: u16, payload: PooledBytes) -> Self {
+        Self { type_id, payload }
+    }
 }
 
 /// What stands before every payload.
@@ -253,12 +263,32 @@ impl Decoder for Tlv {
 }
 
 /// A type id and a payload.
-impl<P: AsRef<[u8]>> Encoder<(u16, P)> for Tlv {
+impl<P: Payload> Encoder<(u16, P)> for Tlv {
     fn encoded_len(&self, (_, payload): &(u16, P)) -> usize {
         HEADER_LEN + payload.as_ref().len()
     }
 
-    fn encode(&self, (type_id, payload): (u16, P), out: &mut impl BufMut) -> Result<(), EncodeError> {
-        encode(type_id, payload.as_ref(), out)
+    fn copied_len(&self, (_, payload): &(u16, P)) -> usize {
+        HEADER_LEN + copied_len::<P>(payload.as_ref().len())
+    }
+
+    #[inline]
+    fn encode(&self, (type_id, payload): (u16, P), out: &mut impl FrameSink) -> Result<(), EncodeError> {
+        encode(type_id, payload, out)
+    }
+}
+
+impl Encoder<Frame> for Tlv {
+    fn encoded_len(&self, frame: &Frame) -> usize {
+        HEADER_LEN + frame.payload.len()
+    }
+
+    fn copied_len(&self, frame: &Frame) -> usize {
+        HEADER_LEN + copied_len::<PooledBytes>(frame.payload.len())
+    }
+
+    #[inline]
+    fn encode(&self, frame: Frame, out: &mut impl FrameSink) -> Result<(), EncodeError> {
+        encode(frame.type_id, frame.payload, out)
     }
 }

@@ -52,5 +52,4 @@ pub(crate) use self::settings::setters;
 pub use self::stream::Stream;
 pub use self::tlv::{read_frame_pooled, read_frame_pooled_with, write_frame};
 #[cfg(feature = "bus")]
-pub(crate) use self::write_queue::COPY_UP_TO;
 pub use self::write_queue::WriteQueue;

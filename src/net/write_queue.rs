@@ -8,12 +8,10 @@ use std::task::{Context, Poll, ready};
 use bytes::Buf;
 use tokio::io::AsyncWrite;
 
+use crate::frame::SHARE_ABOVE;
 use crate::pool::{BufferPool, PooledBuffer, PooledBytes};
 use crate::size::ReadSize;
 
-/// Payloads up to here are copied behind each other: a copy of 1 KiB takes less than a slice of its own does in
-/// a gathering write, and in the socket.
-pub(crate) const COPY_UP_TO: usize = 1024;
 /// Slices of one write: half of what a kernel takes at least (`_XOPEN_IOV_MAX` is 16, Linux has 1024), and what
 /// fits a stack.
 const SLICES: usize = 64;
@@ -55,7 +53,7 @@ impl WriteQueue {
     /// Queues a header and a payload; a payload above 1 KiB is not copied.
     #[inline]
     pub fn push(&mut self, header: &[u8], payload: PooledBytes) {
-        if payload.len() <= COPY_UP_TO {
+        if payload.len() <= SHARE_ABOVE {
             let tail = self.tail_for(header.len() + payload.len());
             tail.extend_from_slice(header);
             tail.extend_from_slice(&payload);

@@ -93,7 +93,7 @@ fn a_payload_without_an_escape_stays_where_it_was_read() {
         let pool = pool();
         let mut frames = Assembler::new(Hdlc::default(), pool.clone(), ReadMode::Batched { detach_below: 0 });
         let mut wire = Vec::new();
-        Hdlc::default().encode(payload, &mut wire).unwrap();
+        Hdlc::default().encode(&payload, &mut wire).unwrap();
         frames.push(&mut wire.as_slice());
         let frame = frames.next_frame().unwrap().unwrap();
         assert_eq!((frame.len(), frame.storage_len()), (600, class));
@@ -130,7 +130,7 @@ fn nothing_is_held_of_what_is_skipped() {
 fn a_long_frame_takes_few_pushes() {
     let mut frames = Assembler::new(Hdlc::default(), pool(), ReadMode::PerFrame);
     let mut wire = Vec::new();
-    Hdlc::default().encode([7; 200_000], &mut wire).unwrap();
+    Hdlc::default().encode(&[7; 200_000], &mut wire).unwrap();
     let (mut rest, mut pushes) = (wire.as_slice(), 0);
     while !rest.is_empty() {
         frames.push(&mut rest);
@@ -177,7 +177,7 @@ proptest! {
         let (mut wire, mut len) = (Vec::new(), 0);
         for payload in &payloads {
             Hdlc::default().encode(payload, &mut wire).unwrap();
-            len += Hdlc::default().encoded_len(payload);
+            len += Hdlc::default().encoded_len(&payload);
         }
         prop_assert_eq!(len, wire.len());
         let mut frames = Assembler::new(short(12_000), pool.clone(), reading);

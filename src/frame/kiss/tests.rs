@@ -97,7 +97,7 @@ proptest! {
         let (mut wire, mut len) = (Vec::new(), 0);
         for payload in &payloads {
             Kiss::default().encode(payload, &mut wire).unwrap();
-            len += Kiss::default().encoded_len(payload);
+            len += Kiss::default().encoded_len(&payload);
         }
         prop_assert_eq!(len, wire.len());
         let mut frames = Assembler::new(Kiss::new(12_000), pool.clone(), reading);

@@ -139,7 +139,7 @@ proptest! {
             let before = wire.len();
             match Lines::default().encode(line, &mut wire) {
                 Ok(()) => {
-                    prop_assert_eq!(wire.len() - before, Lines::default().encoded_len(line));
+                    prop_assert_eq!(wire.len() - before, Lines::default().encoded_len(&line));
                     sent.push(line.clone());
                 }
                 Err(error) => prop_assert_eq!(error, EncodeError::Delimiter { at: line.len() - 1 }),

@@ -3,71 +3,25 @@
 use alloc::string::ToString;
 use core::time::Duration;
 
-use bytes::BufMut;
-
 use super::{Event, Sse};
-use crate::frame::{EncodeError, Encoder};
+use crate::frame::sink::copied_len;
+use crate::frame::{EncodeError, Encoder, FrameSink, Payload};
 
-/// An event to send.
-///
-/// # Examples
-///
-/// ```
-/// use millpond::frame::{Encoder, Sse, sse::EventRef};
-///
-/// let event = EventRef { event: Some(b"message"), data: b"one\ntwo", ..EventRef::default() };
-/// let mut wire = Vec::new();
-/// Sse::default().encode(event, &mut wire)?;
-/// assert_eq!(wire, b"event: message\ndata: one\ndata: two\n\n");
-/// # Ok::<(), millpond::frame::EncodeError>(())
-/// ```
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct EventRef<'a> {
-    /// Its type; `None` means `message`.
-    pub event: Option<&'a [u8]>,
-    /// Its data: each of its lines, with a line feed between two, becomes a line of data.
-    pub data: &'a [u8],
-    /// The id to set; an empty one takes back the last.
-    pub id: Option<&'a [u8]>,
-    /// How long to wait before connecting again, in whole milliseconds.
-    pub retry: Option<Duration>,
-}
+/// What stands before the values.
+const RETRY: &str = "retry: ";
+const EVENT: &str = "event: ";
+const ID: &str = "id: ";
+const DATA: &str = "data: ";
 
-/// As it was read. An id is set again even if the event has left the last one as it was.
-impl<'a> From<&'a Event> for EventRef<'a> {
-    fn from(event: &'a Event) -> Self {
-        Self { event: event.event.as_deref(), data: &event.data, id: event.id.as_deref(), retry: event.retry }
-    }
-}
-
-impl EventRef<'_> {
-    /// The fields but for the retry time, in the order in which they are written.
-    fn fields(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        let event = self.event.map(|event| ("event: ", event));
-        let id = self.id.map(|id| ("id: ", id));
-        let data = self.data.split(|&byte| byte == b'\n').map(|line| ("data: ", line));
-        event.into_iter().chain(id).chain(data)
+/// Each line of the data, with a line feed between two, becomes a line of its own. An id is written even if it is the
+/// last one that was set.
+impl<P: Payload> Encoder<Event<P>> for Sse {
+    fn encoded_len(&self, event: &Event<P>) -> usize {
+        event.wire_len(|len| len)
     }
 
-    /// The time of `retry` in milliseconds, and how many digits they have.
-    fn retry_millis(&self) -> Option<(u128, usize)> {
-        let millis = self.retry?.as_millis();
-        Some((millis, millis.checked_ilog10().map_or(1, |power| power as usize + 1)))
-    }
-
-    /// That nothing in the fields would end one of them, or make a reader ignore it.
-    fn check(&self) -> Result<(), EncodeError> {
-        let in_event = self.event.and_then(|event| memchr::memchr2(b'\r', b'\n', event));
-        let in_id = self.id.and_then(|id| memchr::memchr3(b'\r', b'\n', 0, id));
-        let in_data = memchr::memchr(b'\r', self.data);
-        in_event.or(in_id).or(in_data).map_or(Ok(()), |at| Err(EncodeError::Delimiter { at }))
-    }
-}
-
-impl Encoder<EventRef<'_>> for Sse {
-    fn encoded_len(&self, event: &EventRef<'_>) -> usize {
-        let fields: usize = event.fields().map(|(name, value)| name.len() + value.len() + 1).sum();
-        fields + event.retry_millis().map_or(0, |(_, digits)| RETRY.len() + digits + 1) + 1
+    fn copied_len(&self, event: &Event<P>) -> usize {
+        event.wire_len(copied_len::<P>)
     }
 
     /// # Errors
@@ -75,22 +29,59 @@ impl Encoder<EventRef<'_>> for Sse {
     /// [`EncodeError::Delimiter`] for a line end in the type or the id, for a NUL in the id, for which it would be ignored,
     /// and for a carriage return in the data, which would arrive as a line feed; the place is that in the field.
     /// [`EncodeError::NoRoom`].
-    fn encode(&self, event: EventRef<'_>, out: &mut impl BufMut) -> Result<(), EncodeError> {
+    fn encode(&self, event: Event<P>, out: &mut impl FrameSink) -> Result<(), EncodeError> {
         event.check()?;
-        EncodeError::check_room(self.encoded_len(&event), out.remaining_mut())?;
-        if let Some((millis, _)) = event.retry_millis() {
-            out.put_slice(RETRY);
-            out.put_slice(millis.to_string().as_bytes());
-            out.put_u8(b'\n');
+        EncodeError::check_room(self.encoded_len(&event), out.room())?;
+        if let Some(retry) = event.retry {
+            push_field(RETRY, retry.as_millis().to_string().into_bytes(), out);
         }
-        for (name, value) in event.fields() {
-            out.put_slice(name.as_bytes());
-            out.put_slice(value);
-            out.put_u8(b'\n');
+        if let Some(kind) = event.event {
+            push_field(EVENT, kind, out);
         }
-        out.put_u8(b'\n');
+        if let Some(id) = event.id {
+            push_field(ID, id, out);
+        }
+        let mut start = 0;
+        for at in memchr::memchr_iter(b'\n', event.data.as_ref()) {
+            out.push_copy(DATA.as_bytes());
+            event.data.push_part(start..at, out);
+            out.push_copy(b"\n");
+            start = at + 1;
+        }
+        out.push_copy(DATA.as_bytes());
+        event.data.push_rest(start, out);
+        out.push_copy(b"\n\n");
         Ok(())
     }
 }
 
-const RETRY: &[u8] = b"retry: ";
+fn push_field(name: &str, value: impl Payload, out: &mut impl FrameSink) {
+    out.push_copy(name.as_bytes());
+    value.push_rest(0, out);
+    out.push_copy(b"\n");
+}
+
+impl<P: Payload> Event<P> {
+    /// Bytes of the encoded event, if `count` of those of each value count.
+    fn wire_len(&self, count: impl Fn(usize) -> usize) -> usize {
+        let line = |name: &str, len: usize| name.len() + count(len) + 1;
+        let field =
+            |name: &str, value: &Option<P>| value.as_ref().map_or(0, |v| line(name, v.as_ref().len()));
+        let data = self.data.as_ref().split(|&byte| byte == b'\n').map(|data| line(DATA, data.len()));
+        let retry = self.retry.map_or(0, |retry| RETRY.len() + digits(retry) + 1);
+        retry + field(EVENT, &self.event) + field(ID, &self.id) + data.sum::<usize>() + 1
+    }
+
+    /// That nothing in the fields would end one of them, or make a reader ignore it.
+    fn check(&self) -> Result<(), EncodeError> {
+        let in_event = self.event.as_ref().and_then(|event| memchr::memchr2(b'\r', b'\n', event.as_ref()));
+        let in_id = self.id.as_ref().and_then(|id| memchr::memchr3(b'\r', b'\n', 0, id.as_ref()));
+        let in_data = memchr::memchr(b'\r', self.data.as_ref());
+        in_event.or(in_id).or(in_data).map_or(Ok(()), |at| Err(EncodeError::Delimiter { at }))
+    }
+}
+
+/// How many digits the milliseconds have.
+fn digits(time: Duration) -> usize {
+    time.as_millis().checked_ilog10().map_or(1, |power| power as usize + 1)
+}

@@ -226,7 +226,7 @@ fn no_byte_is_looked_at_twice() {
     }
 }
 
-fn encode(event: EventRef<'_>) -> Result<String, EncodeError> {
+fn encode(event: Event<&[u8]>) -> Result<String, EncodeError> {
     let mut out = Vec::new();
     Sse::default().encode(event, &mut out)?;
     assert_eq!(out.len(), Sse::default().encoded_len(&event));
@@ -235,28 +235,25 @@ fn encode(event: EventRef<'_>) -> Result<String, EncodeError> {
 
 #[test]
 fn what_is_written() {
-    let bare = EventRef::default();
+    let bare = Event::new(&b""[..]);
     assert_eq!(encode(bare).unwrap(), "data: \n\n");
-    assert_eq!(
-        encode(EventRef { data: b"a\n\nb\n", ..bare }).unwrap(),
-        "data: a\ndata: \ndata: b\ndata: \n\n"
-    );
-    let retry = Some(Duration::from_micros(1_500_900));
-    let full = EventRef { event: Some(b"e"), data: b" d", id: Some(b"1"), retry };
+    assert_eq!(encode(Event::new(b"a\n\nb\n")).unwrap(), "data: a\ndata: \ndata: b\ndata: \n\n");
+    let full = Event::new(&b" d"[..]).with_type(b"e").with_id(b"1");
+    let full = full.with_retry(Duration::from_micros(1_500_900));
     assert_eq!(encode(full).unwrap(), "retry: 1500\nevent: e\nid: 1\ndata:  d\n\n");
-    assert_eq!(encode(EventRef { retry: Some(Duration::ZERO), ..bare }).unwrap(), "retry: 0\ndata: \n\n");
+    assert_eq!(encode(bare.with_retry(Duration::ZERO)).unwrap(), "retry: 0\ndata: \n\n");
 }
 
 #[test]
 fn what_would_not_arrive_as_it_was_sent_is_refused() {
-    let bare = EventRef::default();
+    let bare = Event::new(&b""[..]);
     let delimiter = |at| Err(EncodeError::Delimiter { at });
-    assert_eq!(encode(EventRef { event: Some(b"a\nb"), ..bare }), delimiter(1));
-    assert_eq!(encode(EventRef { event: Some(b"\rb"), ..bare }), delimiter(0));
-    assert_eq!(encode(EventRef { id: Some(b"ab\n"), ..bare }), delimiter(2));
-    assert_eq!(encode(EventRef { id: Some(b"ab\r"), ..bare }), delimiter(2));
-    assert_eq!(encode(EventRef { id: Some(b"a\0"), ..bare }), delimiter(1));
-    assert_eq!(encode(EventRef { data: b"a\r\n", ..bare }), delimiter(1));
+    assert_eq!(encode(bare.with_type(b"a\nb")), delimiter(1));
+    assert_eq!(encode(bare.with_type(b"\rb")), delimiter(0));
+    assert_eq!(encode(bare.with_id(b"ab\n")), delimiter(2));
+    assert_eq!(encode(bare.with_id(b"ab\r")), delimiter(2));
+    assert_eq!(encode(bare.with_id(b"a\0")), delimiter(1));
+    assert_eq!(encode(Event::new(b"a\r\n")), delimiter(1));
     let mut short = [0xAA; 7];
     let no_room = EncodeError::NoRoom { needed: 8, available: 7 };
     assert_eq!(Sse::default().encode(bare, &mut short.as_mut_slice()), Err(no_room));
@@ -284,7 +281,7 @@ proptest! {
         let pool = pool();
         let (mut wire, mut len) = (Vec::new(), 0);
         for (event, data, id, retry) in &events {
-            let event = EventRef {
+            let event = Event {
                 event: event.as_deref().map(str::as_bytes),
                 data: data.as_bytes(),
                 id: id.as_deref().map(str::as_bytes),

@@ -83,7 +83,7 @@ fn a_frame_has_a_buffer_of_its_own_class() {
         [(1, 128), (128, 128), (129, 1024), (1024, 1024), (5000, 8192), (8186, 8192), (8192, 8192)]
     {
         let mut wire = Vec::new();
-        encode(1, &vec![5; payload_len], &mut wire).unwrap();
+        encode(1, vec![5; payload_len], &mut wire).unwrap();
         let mut wire = wire.as_slice();
         let frame = loop {
             frames.push(&mut wire);
@@ -104,7 +104,7 @@ fn batched_frames_share_the_storage_of_the_read() {
     let mut frames = Assembler::new(Tlv::default(), pool.clone(), ReadMode::Batched { detach_below: 200 });
     let mut wire = Vec::new();
     for payload_len in [300, 100, 300] {
-        encode(1, &vec![5; payload_len], &mut wire).unwrap();
+        encode(1, vec![5; payload_len], &mut wire).unwrap();
     }
     frames.push(&mut wire.as_slice());
     let storage = |frame: Frame| frame.payload.storage_len();
