@@ -347,6 +347,7 @@ async fn the_pool_is_used_up() {
     let mut idle = stage.client.subscriber::<CounterUpdate>();
     assert_eq!(stage.server.publisher().publish(&told).await.unwrap(), 1);
     assert_eq!(timeout(SOON, idle.recv()).await.unwrap().unwrap().view(), told);
+    assert_eq!(pool.stats().overruns, 1, "the publisher's own message, and nothing to write it");
     let mut socket = stage.socket().await;
     socket.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
     assert_eq!(stage.end().await, Some(ConnectionErrorKind::MemoryTimeout));

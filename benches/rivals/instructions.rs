@@ -310,14 +310,13 @@ fn frames_queued() -> impl Fn() {
     let mut payload = pool.acquire(FRAME.len());
     payload.extend_from_slice(&FRAME);
     let (payload, queue) = (payload.into_shared(), RefCell::new(WriteQueue::new(pool)));
-    let header = tlv::Header::new(1, FRAME.len()).expect("it is short").encode();
     move || {
         let mut queue = queue.borrow_mut();
         if queue.len() >= 64 * KIB {
             let mut cx = Context::from_waker(Waker::noop());
             assert!(queue.poll_write(&mut cx, pin!(tokio::io::sink())).is_ready());
         }
-        queue.push(&header, black_box(&payload).clone());
+        queue.push(&Tlv::default(), (1, black_box(&payload).clone())).expect("there is memory");
     }
 }
 

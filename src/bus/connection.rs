@@ -18,7 +18,7 @@ use super::role::Role;
 use super::topic::Route;
 use crate::frame::tlv::{Frame, HEADER_LEN, Header, Tlv, handshake};
 use crate::frame::{Assembler, SHARE_ABOVE};
-use crate::net::{FrameReader, WriteQueue};
+use crate::net::{FrameReader, PushError, WriteQueue};
 use crate::sync::statistic::Ordering;
 
 /// Frames delivered before other tasks have their turn.
@@ -87,7 +87,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let (mut framing, mut writes) = (Tlv::new(config.max_payload), WriteQueue::new(shared.pool.clone()));
         match (config.schema_digest, role) {
             (Some(digest), Role::Server) => framing = framing.expecting(digest),
-            (Some(digest), Role::Client) => writes.push_copy(&handshake(digest)),
+            (Some(digest), Role::Client) => {
+                let handshake = handshake(digest);
+                writes.push_copy(&handshake).unwrap_or_else(|_| writes.push_uncopied(&handshake, None));
+            }
             (None, _) => {}
         }
         let demanded = config.schema_digest.map(|_| HANDSHAKE_TIMEOUT);
@@ -143,7 +146,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         if let Some(error) = self.broken.take_if(|_| !self.reads) {
             return Poll::Ready(Err(ConnectionError(Cause::Write(error))));
         }
-        let said = self.writes.is_empty() && !self.dirty && self.broken.is_none();
+        let said = !self.has_unwritten() && self.broken.is_none();
         self.ending |= said && (stop == Stop::Drain || !self.reads);
         if self.ending && !self.ended {
             match Pin::new(self.reader.get_mut()).poll_shutdown(cx) {
@@ -159,6 +162,10 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         if self.ended && !self.reads { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
+    fn has_unwritten(&self) -> bool {
+        !self.writes.is_empty() || self.dirty
+    }
+
     /// [`poll_write`](Self::poll_write), after whose error only reading goes on.
     fn write_or_break(&mut self, cx: &mut Context<'_>) -> (Stop, bool) {
         self.poll_write(cx).unwrap_or_else(|error| {
@@ -172,7 +179,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         })
     }
 
-    /// Takes what was published and writes it; says whether to stop, and whether a byte was written.
+    /// Takes what was published and writes it. Says whether to stop, and whether a byte was written.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<(Stop, bool)> {
         let mut progress = false;
         loop {
@@ -194,10 +201,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             };
             let taken = self.peer.poll_take(cx, wanted, size, |frame| {
                 // After the end nobody can be told any more.
-                if !ended && let Ok(header) = Header::new(frame.type_id, frame.payload.len()) {
-                    frames += 1;
-                    bytes += HEADER_LEN + frame.payload.len();
-                    writes.push(&header.encode(), frame.payload);
+                if ended {
+                    return;
+                }
+                let len = HEADER_LEN + frame.payload.len();
+                if push(writes, frame) {
+                    (frames, bytes) = (frames + 1, bytes + len);
                 }
             });
             if frames > 0 {
@@ -288,7 +297,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let news = received - self.received;
         let waits_for_memory = self.reader.is_waiting_for_memory();
         let partial = self.reader.frames().is_partial() || waits_for_memory;
-        let waits = !self.writes.is_empty() || self.dirty || (self.ending && !self.ended);
+        let waits = self.has_unwritten() || (self.ending && !self.ended);
         if news == 0
             && !wrote
             && waits == self.times.write.is_some()
@@ -398,5 +407,19 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         if self.reader.shrink() {
             cx.waker().wake_by_ref();
         }
+    }
+}
+
+/// Queues the frame. If the pool has no memory to copy a small one, its payload is written from where it is. Says
+/// whether there is a header for it: max_payload lets none come this far that has none.
+#[inline]
+fn push(writes: &mut WriteQueue, frame: Frame) -> bool {
+    match writes.push(&Tlv::default(), frame) {
+        Ok(()) => true,
+        Err(PushError::Memory { message: Frame { type_id, payload, .. }, .. }) => {
+            let header = Header::new(type_id, payload.len());
+            header.map(|header| writes.push_uncopied(&header.encode(), Some(payload))).is_ok()
+        }
+        Err(_) => false,
     }
 }

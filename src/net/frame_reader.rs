@@ -140,12 +140,11 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
                     self.waiting = None;
                     served
                 }
-                None => pool.try_acquire(size),
+                // Without a limit the heap serves what no class holds, bounded by what has arrived.
+                None => pool.acquire_within_limit(size),
             };
             match buffer {
                 Ok(buffer) => self.frames.lend(buffer),
-                // No class is that large: what the heap gives is bounded by what has arrived.
-                Err(AcquireError::TooLarge { .. }) => self.frames.lend(pool.acquire(size)),
                 Err(AcquireError::Exhausted { .. }) => {
                     // Whoever has nothing to say is not to take a place in the line.
                     if self.early.is_none() && !ready!(self.poll_early(cx))? {

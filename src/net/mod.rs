@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Endpoint ─▶ Listener ─▶ Stream ─▶ FrameReader ─▶ frames in pooled buffers
-//!           └─▶ Stream::connect      WriteQueue  ◀─ frames to write
+//!           └─▶ Stream::connect  ◀── FrameWriter ◀─ frames to write
 //! ```
 //!
 //! | file | idea |
@@ -13,8 +13,9 @@
 //! | `halves` | a reader and a writer, such as two pipes, as one stream |
 //! | `keepalive`, `backoff` | how a dead peer is found, and when a client connects again |
 //! | `frame_reader` | frames out of any tokio reader: it borrows only while there is something to read |
+//! | `frame_writer` | frames into any tokio writer: gathered, large payloads not copied |
 //! | `codec` | the framings under `tokio_util` |
-//! | `write_queue` | bytes that wait to be written: gathered, in batches |
+//! | `write_queue` | the bytes that wait to be written |
 //! | `serve` | accepting connections, and draining them |
 //! | `tlv` | one TLV frame, read or written |
 //! | `settings` | one style of configuration |
@@ -28,6 +29,7 @@ mod codec;
 mod endpoint;
 mod error;
 mod frame_reader;
+mod frame_writer;
 mod halves;
 mod keepalive;
 mod listener;
@@ -43,6 +45,7 @@ pub use self::codec::{Codec, CodecError};
 pub use self::endpoint::{Endpoint, ParseEndpointError};
 pub use self::error::{Error, ErrorKind};
 pub use self::frame_reader::{FrameReader, ReadFrameError, ReadFrameErrorKind};
+pub use self::frame_writer::{FrameWriter, WriteFrameError, WriteFrameErrorKind};
 pub use self::halves::Halves;
 pub use self::keepalive::Keepalive;
 pub use self::listener::Listener;
@@ -51,5 +54,4 @@ pub use self::serve::DrainReport;
 pub(crate) use self::settings::setters;
 pub use self::stream::Stream;
 pub use self::tlv::{read_frame_pooled, read_frame_pooled_with, write_frame};
-#[cfg(feature = "bus")]
-pub use self::write_queue::WriteQueue;
+pub use self::write_queue::{PushError, WriteQueue};

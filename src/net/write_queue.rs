@@ -1,41 +1,81 @@
-//! What waits to be written, and how it is written in few system calls.
+//! The bytes that wait to be written, and how they are written in few system calls.
 
 use std::collections::VecDeque;
+use std::error::Error;
+use std::fmt;
 use std::io::{self, IoSlice};
+use std::ops::Range;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::Buf;
 use tokio::io::AsyncWrite;
 
-use crate::frame::SHARE_ABOVE;
-use crate::pool::{BufferPool, PooledBuffer, PooledBytes};
+use crate::frame::{EncodeError, Encoder, FrameSink};
+use crate::pool::{Acquire, AcquireError, BufferPool, PooledBuffer, PooledBytes};
 use crate::size::ReadSize;
 
-/// Slices of one write: half of what a kernel takes at least (`_XOPEN_IOV_MAX` is 16, Linux has 1024), and what
-/// fits a stack.
-const SLICES: usize = 64;
-/// Places kept while nothing waits.
-const PLACES_KEPT: usize = 16;
+#[cfg(test)]
+mod tests;
 
-/// Frames on their way out: small ones side by side in a pooled buffer, large payloads where they are, all of
-/// it written with as few gathering writes as the peer takes. Holds no buffer while nothing waits.
-#[derive(Debug)]
+/// Slices of one write: four times the least that a kernel takes (`_XOPEN_IOV_MAX` is 16, Linux has 1024), and what
+/// fits the stack.
+const SLICES: usize = 64;
+/// Entries that an empty queue keeps room for.
+const PARTS_KEPT: usize = 16;
+/// Bytes of a header that fit an entry of the queue: as many as make it no larger than shared bytes do.
+const INLINE: usize = 29;
+/// Bytes that wait in a buffer this many times as large, when the peer takes no more, move to a smaller one.
+const SPARSE: usize = 8;
+
+/// Frames on their way out. Headers and small payloads are copied side by side into a pooled buffer, large pooled
+/// payloads stay where they are, and all of it is written with as few gathering writes as the peer takes.
+///
+/// It holds no buffer while nothing waits. It never exceeds the pool's
+/// [memory limit](crate::BufferPoolConfigBuilder::memory_limit): a frame for which there is no memory is handed back.
+///
+/// A [`FrameWriter`](super::FrameWriter) is a queue with its writer. Use the queue alone where one task both reads and
+/// writes a stream.
 pub struct WriteQueue {
     pool: BufferPool,
-    /// In their order; then what the tail holds.
-    parts: VecDeque<PooledBytes>,
-    tail: Option<PooledBuffer>,
+    /// In the order in which they are written.
+    parts: VecDeque<Part>,
+    /// What was copied, in order; only the last has room for more.
+    copies: VecDeque<PooledBuffer>,
+    /// Bytes of the first copy that are written.
+    copied_start: usize,
     bytes: usize,
-    /// Storage of the parts, in bytes.
-    held: usize,
+    /// Storage of the shared parts, in bytes.
+    shared_storage: usize,
+    /// Waits for memory. The box is made only then.
+    acquire: Option<Pin<Box<Acquire>>>,
+}
+
+#[derive(Debug)]
+enum Part {
+    /// The next bytes of the copies. They are all in one of them.
+    Copied(usize),
+    Shared(PooledBytes),
+    /// A header for which the pool has no memory.
+    Inline {
+        bytes: [u8; INLINE],
+        range: Range<u8>,
+    },
 }
 
 impl WriteQueue {
-    /// An empty queue, whose buffers are of `pool`.
+    /// An empty queue, whose buffers belong to `pool`.
     #[must_use]
     pub fn new(pool: BufferPool) -> Self {
-        Self { pool, parts: VecDeque::new(), tail: None, bytes: 0, held: 0 }
+        Self {
+            pool,
+            parts: VecDeque::new(),
+            copies: VecDeque::new(),
+            copied_start: 0,
+            bytes: 0,
+            shared_storage: 0,
+            acquire: None,
+        }
     }
 
     /// Bytes that wait.
@@ -50,78 +90,110 @@ impl WriteQueue {
         self.bytes == 0
     }
 
-    /// Queues a header and a payload; a payload above 1 KiB is not copied.
+    /// Queues a frame. Pooled payloads above [`SHARE_ABOVE`](crate::frame::SHARE_ABOVE) bytes are not copied.
+    ///
+    /// # Errors
+    ///
+    /// [`PushError`]. Nothing was queued then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::frame::{Lines, Tlv};
+    /// use millpond::net::WriteQueue;
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let mut queue = WriteQueue::new(BufferPool::new(BufferPoolConfig::messages()));
+    /// queue.push(&Tlv::default(), (1001, b"hello")).unwrap();
+    /// queue.push(&Lines::default(), b"hello").unwrap();
+    /// assert_eq!(queue.len(), 6 + 5 + 5 + 1);
+    /// ```
     #[inline]
-    pub fn push(&mut self, header: &[u8], payload: PooledBytes) {
-        if payload.len() <= SHARE_ABOVE {
-            let tail = self.tail_for(header.len() + payload.len());
-            tail.extend_from_slice(header);
-            tail.extend_from_slice(&payload);
-        } else {
-            self.push_large(header, payload);
+    pub fn push<M>(&mut self, encoder: &impl Encoder<M>, message: M) -> Result<(), PushError<M>> {
+        let copied = encoder.copied_len(&message);
+        if self.room() < copied
+            && let Err(error) = self.begin_copy(copied)
+        {
+            return Err(PushError::Memory { error, message });
         }
-    }
-
-    #[inline(never)]
-    fn push_large(&mut self, header: &[u8], payload: PooledBytes) {
-        self.bytes += header.len() + payload.len();
-        match &mut self.tail {
-            Some(tail) if tail.capacity() - tail.len() >= header.len() => tail.extend_from_slice(header),
-            _ => {
-                // Nothing follows it in its buffer: of its own size, not a large one for each large payload.
-                self.end_tail();
-                let mut alone = self.pool.acquire(header.len());
-                alone.extend_from_slice(header);
-                self.tail = Some(alone);
-            }
-        }
-        self.end_tail();
-        self.push_part(payload);
+        encoder.encode(message, &mut Reserved(self)).map_err(PushError::Encode)
     }
 
     /// Queues a copy of `bytes`.
-    #[inline]
-    pub fn push_copy(&mut self, bytes: &[u8]) {
-        self.tail_for(bytes.len()).extend_from_slice(bytes);
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`]. Nothing was queued then.
+    pub fn push_copy(&mut self, bytes: &[u8]) -> Result<(), AcquireError> {
+        if self.room() < bytes.len() {
+            self.begin_copy(bytes.len())?;
+        }
+        Reserved(self).push_copy(bytes);
+        Ok(())
     }
 
-    /// A buffer with room for `len` bytes, which are counted.
-    #[inline]
-    fn tail_for(&mut self, len: usize) -> &mut PooledBuffer {
-        self.bytes += len;
-        let fits = |tail: &PooledBuffer| tail.capacity() - tail.len() >= len;
-        if !self.tail.as_ref().is_some_and(fits) {
-            self.begin_tail(len);
+    /// Queues a header and a payload without any memory of the pool: the payload stays where it is, and the header
+    /// takes an entry of the queue, or several if it has more than 29 bytes. For short headers, when
+    /// [`push`](Self::push) has no memory.
+    #[cold]
+    pub fn push_uncopied(&mut self, header: &[u8], payload: Option<PooledBytes>) {
+        for chunk in header.chunks(INLINE) {
+            let mut bytes = [0; INLINE];
+            bytes.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
+            self.bytes += chunk.len();
+            self.parts.push_back(Part::Inline { bytes, range: 0..chunk.len() as u8 });
         }
-        let pool = &self.pool;
-        self.tail.get_or_insert_with(|| pool.acquire(len))
+        if let Some(payload) = payload {
+            Reserved(self).push_shared(payload);
+        }
+    }
+
+    /// Waits in the pool's queue until there is memory for `copied` bytes, after [`push`](Self::push) had none. Write
+    /// first what waits already: that may be the memory.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::TooLarge`] if no class holds as much.
+    pub fn poll_reserve(&mut self, cx: &mut Context<'_>, copied: usize) -> Poll<Result<(), AcquireError>> {
+        while self.room() < copied {
+            if self.acquire.is_none() && self.begin_copy(copied).is_ok() {
+                break;
+            }
+            let pool = &self.pool;
+            let acquire = self.acquire.get_or_insert_with(|| Box::pin(pool.acquire_async(copied)));
+            let acquired = ready!(acquire.as_mut().poll(cx));
+            self.acquire = None;
+            self.copies.push_back(acquired?);
+        }
+        self.acquire = None;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether it waits for the pool's memory, and not for its peer.
+    #[must_use]
+    pub fn is_waiting_for_memory(&self) -> bool {
+        self.acquire.is_some()
+    }
+
+    /// Bytes that can be copied without another buffer.
+    #[inline]
+    fn room(&self) -> usize {
+        self.copies.back().map_or(0, |copy| copy.capacity() - copy.len())
     }
 
     #[cold]
-    fn begin_tail(&mut self, len: usize) {
-        // What fills a small buffer before it is written is worth a large one.
-        let size = if self.tail.is_some() { ReadSize::LARGE } else { ReadSize::SMALL };
-        self.end_tail();
-        self.tail = Some(self.pool.acquire(size.max(len)));
+    fn begin_copy(&mut self, len: usize) -> Result<(), AcquireError> {
+        // What fills a small buffer before it is written is worth a large one. If memory is short, any will do.
+        let size = if self.copies.is_empty() { ReadSize::SMALL } else { ReadSize::LARGE };
+        let copy = match self.pool.acquire_within_limit(size.max(len)) {
+            Err(_) if len < size => self.pool.acquire_within_limit(len),
+            copy => copy,
+        };
+        self.copies.push_back(copy?);
+        Ok(())
     }
 
-    fn end_tail(&mut self) {
-        if let Some(tail) = self.tail.take() {
-            let mut tail = tail.into_shared();
-            // One small frame between large payloads does not keep 8 KiB.
-            tail.detach(8);
-            self.push_part(tail);
-        }
-    }
-
-    fn push_part(&mut self, part: PooledBytes) {
-        if !shares_storage(&part, self.parts.iter().rev()) {
-            self.held += part.storage_len();
-        }
-        self.parts.push_back(part);
-    }
-
-    /// Forgets what waits.
+    /// Drops what waits.
     pub fn clear(&mut self) {
         *self = Self::new(self.pool.clone());
     }
@@ -137,104 +209,210 @@ impl WriteQueue {
         mut writer: Pin<&mut W>,
     ) -> Poll<io::Result<()>> {
         while self.bytes > 0 {
-            self.end_tail();
-            let count = if self.parts.len() == 1 {
-                let part = self.parts.front().map(Buf::chunk).unwrap_or_default();
-                ready!(writer.as_mut().poll_write(cx, part))?
-            } else {
-                let mut slices = [IoSlice::new(&[]); SLICES];
-                let mut used = 0;
-                for (slice, part) in slices.iter_mut().zip(&self.parts) {
-                    *slice = IoSlice::new(part);
-                    used += 1;
-                }
-                let slices = slices.get(..used).unwrap_or_default();
-                ready!(writer.as_mut().poll_write_vectored(cx, slices))?
+            let mut slices = [IoSlice::new(&[]); SLICES];
+            let written = match self.gather(&mut slices) {
+                [one] => writer.as_mut().poll_write(cx, one),
+                several => writer.as_mut().poll_write_vectored(cx, several),
             };
+            if written.is_pending() {
+                self.shrink_copies();
+            }
+            let count = ready!(written)?;
             if count == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.advance(count);
         }
+        // Nothing waits, so nothing is held.
+        self.copies.clear();
+        self.copied_start = 0;
         Poll::Ready(Ok(()))
+    }
+
+    /// The first parts, as many as fit.
+    fn gather<'a, 'b>(&'a self, slices: &'b mut [IoSlice<'a>]) -> &'b [IoSlice<'a>] {
+        let mut copies = self.copies.iter();
+        let mut unread = copies.next().and_then(|copy| copy.get(self.copied_start..)).unwrap_or_default();
+        let mut used = 0;
+        let mut free = slices.iter_mut();
+        for part in &self.parts {
+            let bytes: &[u8] = match part {
+                Part::Shared(bytes) => bytes,
+                Part::Inline { bytes, range } => {
+                    bytes.get(usize::from(range.start)..usize::from(range.end)).unwrap_or_default()
+                }
+                Part::Copied(len) => {
+                    while unread.is_empty()
+                        && let Some(next) = copies.next()
+                    {
+                        unread = next;
+                    }
+                    let (bytes, rest) = unread.split_at_checked(*len).unwrap_or((unread, &[]));
+                    unread = rest;
+                    bytes
+                }
+            };
+            if bytes.is_empty() {
+                continue;
+            }
+            let Some(slice) = free.next() else { break };
+            *slice = IoSlice::new(bytes);
+            used += 1;
+        }
+        slices.get(..used).unwrap_or_default()
     }
 
     fn advance(&mut self, mut count: usize) {
         self.bytes -= count.min(self.bytes);
         while let Some(part) = self.parts.front_mut() {
-            if part.len() > count {
-                part.advance(count);
-                break;
+            match part {
+                Part::Copied(len) => {
+                    let written = count.min(*len);
+                    *len -= written;
+                    count -= written;
+                    self.copied_start += written;
+                    if *len > 0 {
+                        break;
+                    }
+                    self.parts.pop_front();
+                }
+                Part::Inline { range, .. } => {
+                    let written = count.min(range.len());
+                    range.start += written as u8;
+                    count -= written;
+                    if range.start < range.end {
+                        break;
+                    }
+                    self.parts.pop_front();
+                }
+                Part::Shared(bytes) if bytes.len() > count => {
+                    bytes.advance(count);
+                    break;
+                }
+                Part::Shared(bytes) => {
+                    count -= bytes.len();
+                    if let Some(Part::Shared(bytes)) = self.parts.pop_front()
+                        && !shares_storage(&bytes, self.parts.iter())
+                    {
+                        self.shared_storage -= bytes.storage_len();
+                    }
+                }
             }
-            count -= part.len();
-            if let Some(part) = self.parts.pop_front()
-                && !shares_storage(&part, self.parts.iter())
+            while self.copies.len() > 1
+                && self.copies.front().is_some_and(|copy| copy.len() <= self.copied_start)
             {
-                self.held -= part.storage_len();
+                self.copies.pop_front();
+                self.copied_start = 0;
             }
+        }
+    }
+
+    /// The peer takes no more for now: a few bytes are not to keep a large buffer meanwhile.
+    fn shrink_copies(&mut self) {
+        let [copy] = self.copies.make_contiguous() else { return };
+        let unwritten = copy.len() - self.copied_start;
+        if unwritten == 0 {
+            self.copies.clear();
+            self.copied_start = 0;
+        } else if unwritten * SPARSE <= copy.capacity()
+            && let Ok(mut small) = self.pool.try_acquire(unwritten)
+        {
+            small.extend_from_slice(copy.get(self.copied_start..).unwrap_or_default());
+            *copy = small;
+            self.copied_start = 0;
         }
     }
 
     /// Bytes of storage that it holds.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.held + self.tail.as_ref().map_or(0, PooledBuffer::capacity)
+        self.shared_storage + self.copies.iter().map(PooledBuffer::capacity).sum::<usize>()
     }
 
-    /// Gives back the places of a long queue, if nothing waits.
+    /// Gives back the memory of a long queue, if nothing waits.
     pub fn shrink(&mut self) {
         if self.parts.is_empty() {
-            self.parts.shrink_to(PLACES_KEPT);
+            self.parts.shrink_to(PARTS_KEPT);
+            self.copies = VecDeque::new();
         }
     }
 }
 
-/// Whether it is of the storage of one of the two next to it: slices of one read follow on each other, with a header in
-/// between.
+impl fmt::Debug for WriteQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WriteQueue")
+            .field("len", &self.bytes)
+            .field("held_bytes", &self.held_bytes())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A queue whose last copy has room for all that the frame copies.
+struct Reserved<'a>(&'a mut WriteQueue);
+
+impl FrameSink for Reserved<'_> {
+    fn room(&self) -> usize {
+        usize::MAX
+    }
+
+    #[inline]
+    fn push_copy(&mut self, bytes: &[u8]) {
+        let Some(copy) = self.0.copies.back_mut() else { return };
+        let begins = copy.is_empty();
+        copy.extend_from_slice(bytes);
+        self.0.bytes += bytes.len();
+        match self.0.parts.back_mut() {
+            Some(Part::Copied(len)) if !begins => *len += bytes.len(),
+            _ => self.0.parts.push_back(Part::Copied(bytes.len())),
+        }
+    }
+
+    fn push_shared(&mut self, bytes: PooledBytes) {
+        if !shares_storage(&bytes, self.0.parts.iter().rev()) {
+            self.0.shared_storage += bytes.storage_len();
+        }
+        self.0.bytes += bytes.len();
+        self.0.parts.push_back(Part::Shared(bytes));
+    }
+}
+
+/// Whether one of the two parts next to it keeps the same storage: slices of one read follow each other, with a header
+/// in between.
 #[expect(single_use_lifetimes, reason = "an anonymous one cannot stand in `impl Iterator`")]
-fn shares_storage<'a>(part: &PooledBytes, next: impl Iterator<Item = &'a PooledBytes>) -> bool {
-    next.take(2).any(|other| other.shares_storage_with(part))
+fn shares_storage<'a>(bytes: &PooledBytes, mut next: impl Iterator<Item = &'a Part>) -> bool {
+    let is_same = |part: &Part| matches!(part, Part::Shared(other) if other.shares_storage_with(bytes));
+    next.by_ref().take(2).any(is_same)
 }
 
-#[cfg(test)]
-mod tests {
-    use std::pin::pin;
-    use std::task::{Context, Waker};
+/// Why a frame was not queued.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum PushError<M> {
+    /// There is no memory for the bytes that are copied. [`WriteQueue::poll_reserve`] waits for it.
+    Memory {
+        /// What the pool said.
+        error: AcquireError,
+        /// The message, to try again.
+        message: M,
+    },
+    /// The framing cannot carry the message.
+    Encode(EncodeError),
+}
 
-    use super::WriteQueue;
-    use crate::pool::{BufferPool, BufferPoolConfig};
-
-    #[test]
-    fn the_header_of_a_large_payload_takes_no_large_buffer() {
-        let pool = BufferPool::new(BufferPoolConfig::messages());
-        let mut payload = pool.acquire(4096);
-        payload.resize(4096, 7);
-        let payload = payload.into_shared();
-        let mut queue = WriteQueue::new(pool);
-        for _ in 0..10 {
-            queue.push(&[0; 6], payload.clone());
-        }
-        // One payload, ten times.
-        assert_eq!((queue.len(), queue.held_bytes()), (10 * 4102, 4096 + 10 * 128));
-        drain(&mut queue);
+impl<M> fmt::Display for PushError<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Memory { .. } => "there is no memory to queue the frame",
+            Self::Encode(_) => "the framing cannot carry the message",
+        })
     }
+}
 
-    fn drain(queue: &mut WriteQueue) {
-        let mut cx = Context::from_waker(Waker::noop());
-        assert!(queue.poll_write(&mut cx, pin!(tokio::io::sink())).is_ready());
-        assert_eq!((queue.len(), queue.held_bytes()), (0, 0));
-    }
-
-    #[test]
-    fn a_small_frame_between_large_ones_keeps_little() {
-        let pool = BufferPool::new(BufferPoolConfig::messages());
-        let mut queue = WriteQueue::new(pool.clone());
-        for size in [16, 1025].repeat(100) {
-            let mut payload = pool.acquire(size);
-            payload.resize(size, 7);
-            queue.push(&[0; 6], payload.into_shared());
+impl<M: fmt::Debug> Error for PushError<M> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Memory { error, .. } => Some(error),
+            Self::Encode(error) => Some(error),
         }
-        assert!(queue.held_bytes() <= 100 * (4096 + 128), "{} B are held", queue.held_bytes());
-        drain(&mut queue);
     }
 }

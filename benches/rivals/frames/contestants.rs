@@ -7,7 +7,6 @@ use std::pin::Pin;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use millpond::frame::tlv::Header;
 use millpond::frame::{Assembler, ReadMode, Tlv};
 use millpond::net::{FrameReader, WriteQueue};
 use millpond::{BufferPool, BufferPoolConfig, PooledBytes};
@@ -141,12 +140,11 @@ struct OurSender<S> {
 
 impl<S: AsyncWrite + Unpin + Send + 'static> Deliver for OurSender<S> {
     async fn deliver(&mut self, frames: u64) {
-        let header = Header::new(1001, self.payload.len()).expect("it is short").encode();
         for _ in 0..frames {
             if self.writes.len() >= BOUNDARY {
                 self.flush().await;
             }
-            self.writes.push(&header, self.payload.clone());
+            self.writes.push(&Tlv::default(), (1001, self.payload.clone())).expect("there is memory");
         }
         self.flush().await;
     }

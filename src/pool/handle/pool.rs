@@ -80,6 +80,21 @@ impl BufferPool {
         slot.map(PooledBuffer::of).ok_or_else(|| refusal(&self.core, request))
     }
 
+    /// As [`try_acquire`](Self::try_acquire), but without a memory limit the heap serves what no class holds: for all
+    /// storage that a peer causes.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn acquire_within_limit(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> {
+        match self.try_acquire(min_capacity) {
+            Err(AcquireError::TooLarge { .. }) if !self.is_limited() => Ok(self.acquire(min_capacity)),
+            outcome => outcome,
+        }
+    }
+
+    fn is_limited(&self) -> bool {
+        self.core.memory.limit() != usize::MAX
+    }
+
     /// What the pool did and holds. Takes a short lock and reads every thread's counters; for logs and
     /// tests, not for the path of a byte.
     #[must_use]
@@ -118,6 +133,7 @@ impl BufferPool {
     }
 
     /// Size of the largest class in bytes.
+    #[cfg(feature = "relay")]
     pub(crate) fn largest_class(&self) -> usize {
         self.core.sizes.largest()
     }

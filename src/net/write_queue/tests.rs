@@ -1,0 +1,257 @@
+//! What the queue holds, and that what it writes is what was queued.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+
+use proptest::prelude::*;
+use tokio::io::AsyncWrite;
+
+use super::{PushError, WriteQueue};
+use crate::frame::tlv::Frame;
+use crate::frame::{Encoder, Hdlc, Kiss, Lines, Tlv};
+use crate::pool::{AcquireError, BufferPool, BufferPoolConfig, PooledBytes};
+
+fn payload(pool: &BufferPool, size: usize, byte: u8) -> PooledBytes {
+    let mut payload = pool.acquire(size);
+    payload.resize(size, byte);
+    payload.into_shared()
+}
+
+fn frame(type_id: u16, payload: PooledBytes) -> Frame {
+    Frame { type_id, payload }
+}
+
+/// Takes a few bytes at a time, and none in between.
+struct Narrow {
+    taken: Vec<u8>,
+    at_once: usize,
+    full: bool,
+}
+
+impl AsyncWrite for Narrow {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.full = !self.full;
+        if self.full {
+            return Poll::Pending;
+        }
+        let count = bytes.len().min(self.at_once);
+        self.taken.extend_from_slice(&bytes[..count]);
+        Poll::Ready(Ok(count))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn write_all(queue: &mut WriteQueue, at_once: usize) -> Vec<u8> {
+    let mut writer = Narrow { taken: Vec::new(), at_once, full: false };
+    while queue.poll_write(&mut Context::from_waker(Waker::noop()), Pin::new(&mut writer)).is_pending() {}
+    writer.taken
+}
+
+fn drain(queue: &mut WriteQueue) {
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(queue.poll_write(&mut cx, pin!(tokio::io::sink())).is_ready());
+}
+
+#[test]
+fn headers_of_large_payloads_share_one_buffer() {
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    let payload = payload(&pool, 4096, 7);
+    let mut queue = WriteQueue::new(pool);
+    for _ in 0..10 {
+        queue.push(&Tlv::default(), frame(1, payload.clone())).unwrap();
+    }
+    assert_eq!(queue.len(), 10 * 4102);
+    assert_eq!(queue.held_bytes(), 4096 + 16 * 1024, "one payload, ten times, and one buffer of headers");
+}
+
+#[test]
+fn a_queue_that_was_written_holds_nothing() {
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    let mut queue = WriteQueue::new(pool.clone());
+    for size in [16, 1025].repeat(100) {
+        queue.push(&Tlv::default(), frame(1, payload(&pool, size, 7))).unwrap();
+    }
+    drain(&mut queue);
+    assert_eq!((queue.len(), queue.held_bytes(), pool.stats().currently_in_use), (0, 0, 0));
+}
+
+#[test]
+fn small_frames_between_large_ones_cost_no_buffer_each() {
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    let mut queue = WriteQueue::new(pool.clone());
+    for size in [16, 1025].repeat(100) {
+        queue.push(&Tlv::default(), frame(1, payload(&pool, size, 7))).unwrap();
+    }
+    assert!(queue.held_bytes() <= 100 * 4096 + 16 * 1024, "{} B are held", queue.held_bytes());
+}
+
+#[test]
+fn a_few_bytes_that_a_stalled_peer_leaves_keep_a_small_buffer() {
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    let mut queue = WriteQueue::new(pool);
+    queue.push(&Tlv::default(), (1, &[7_u8; 20])).unwrap();
+    let mut full = Narrow { taken: Vec::new(), at_once: 1, full: false };
+    assert!(queue.poll_write(&mut Context::from_waker(Waker::noop()), Pin::new(&mut full)).is_pending());
+    assert_eq!(queue.held_bytes(), 128);
+    let written = write_all(&mut queue, 100);
+    assert_eq!((written.len(), &written[6..]), (26, &[7; 20][..]));
+}
+
+#[test]
+fn a_frame_without_memory_is_handed_back() {
+    let pool = BufferPoolConfig::builder().class(8192, 4).memory_limit(8192).build().unwrap();
+    let pool = BufferPool::new(pool);
+    let taken = pool.try_acquire(8192).unwrap();
+    let mut queue = WriteQueue::new(pool.clone());
+    let refused = queue.push(&Lines::default(), b"a line".as_slice());
+    let Err(PushError::Memory { error: AcquireError::Exhausted { .. }, message }) = refused else {
+        panic!("there was no memory")
+    };
+    assert_eq!((message, queue.len()), (b"a line".as_slice(), 0));
+    drop(taken);
+    queue.push(&Lines::default(), message).unwrap();
+    assert_eq!(write_all(&mut queue, 100), b"a line\n");
+    assert_eq!(pool.stats().overruns, 0);
+}
+
+#[test]
+fn a_frame_can_be_queued_without_memory_of_the_pool() {
+    let own = BufferPool::new(BufferPoolConfig::messages());
+    let pool = BufferPoolConfig::builder().class(8192, 4).memory_limit(8192).build().unwrap();
+    let pool = BufferPool::new(pool);
+    let _taken = pool.try_acquire(8192).unwrap();
+    let mut queue = WriteQueue::new(pool.clone());
+    let header: Vec<u8> = (0..34).collect();
+    queue.push_uncopied(&header, Some(payload(&own, 3, b'x')));
+    assert_eq!(write_all(&mut queue, 5), [&header[..], b"xxx"].concat());
+    assert_eq!(pool.stats().overruns, 0);
+}
+
+#[test]
+fn a_queue_waits_for_memory_and_is_served() {
+    let pool = BufferPoolConfig::builder().class(8192, 4).memory_limit(8192).build().unwrap();
+    let pool = BufferPool::new(pool);
+    let taken = pool.try_acquire(8192).unwrap();
+    let mut queue = WriteQueue::new(pool.clone());
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(queue.poll_reserve(&mut cx, 7).is_pending());
+    assert!(queue.is_waiting_for_memory());
+    drop(taken);
+    assert!(matches!(queue.poll_reserve(&mut cx, 7), Poll::Ready(Ok(()))));
+    assert!(!queue.is_waiting_for_memory());
+    queue.push(&Lines::default(), b"a line".as_slice()).unwrap();
+}
+
+/// Takes everything, and remembers where it lay.
+#[derive(Default)]
+struct Places(Vec<std::ops::Range<usize>>);
+
+impl AsyncWrite for Places {
+    fn poll_write(mut self: Pin<&mut Self>, _: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let place = bytes.as_ptr_range();
+        self.0.push(place.start.addr()..place.end.addr());
+        Poll::Ready(Ok(bytes.len()))
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = slices.iter().map(|slice| slice.len()).sum();
+        slices.iter().for_each(|slice| assert!(self.as_mut().poll_write(cx, slice).is_ready()));
+        Poll::Ready(Ok(written))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// That the framing writes a large payload from where it is.
+#[track_caller]
+fn assert_written_in_place<E: Encoder<PooledBytes>>(encoder: &E) {
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    let payload = payload(&pool, 4000, b'x');
+    let place = payload.as_ptr_range();
+    let mut queue = WriteQueue::new(pool);
+    queue.push(encoder, payload).unwrap();
+    let mut places = Places::default();
+    assert!(queue.poll_write(&mut Context::from_waker(Waker::noop()), Pin::new(&mut places)).is_ready());
+    assert!(
+        places.0.contains(&(place.start.addr()..place.end.addr())),
+        "{:?} is not in {places:?}",
+        place,
+        places = places.0
+    );
+}
+
+#[test]
+fn lines_write_a_large_payload_from_where_it_is() {
+    assert_written_in_place(&Lines::default());
+}
+
+#[test]
+fn hdlc_writes_a_large_payload_from_where_it_is() {
+    assert_written_in_place(&Hdlc::default());
+}
+
+#[test]
+fn kiss_writes_a_large_payload_from_where_it_is() {
+    assert_written_in_place(&Kiss::default());
+}
+
+proptest! {
+    /// Frames of any kind, written in any portions, with more pushed in between.
+    #[test]
+    fn what_is_written_is_what_was_queued(
+        sizes in prop::collection::vec((0_usize..3000, 0_u8..3, any::<bool>()), 1..40),
+        at_once in 1_usize..5000,
+    ) {
+        let pool = BufferPool::new(BufferPoolConfig::messages());
+        let mut queue = WriteQueue::new(pool.clone());
+        let mut writer = Narrow { taken: Vec::new(), at_once, full: false };
+        let mut expected = Vec::new();
+        for (size, kind, writes) in sizes {
+            // A byte that HDLC escapes, and one that it does not.
+            let payload = payload(&pool, size, if size % 2 == 0 { 0x7D } else { b'x' });
+            match kind {
+                0 => {
+                    Tlv::default().encode(frame(1, payload.clone()), &mut expected).unwrap();
+                    queue.push(&Tlv::default(), frame(1, payload)).unwrap();
+                }
+                1 => {
+                    Hdlc::default().encode(payload.clone(), &mut expected).unwrap();
+                    queue.push(&Hdlc::default(), payload).unwrap();
+                }
+                _ => {
+                    Lines::default().encode(payload.clone(), &mut expected).unwrap();
+                    queue.push(&Lines::default(), payload).unwrap();
+                }
+            }
+            if writes {
+                let _ = queue.poll_write(&mut Context::from_waker(Waker::noop()), Pin::new(&mut writer));
+            }
+        }
+        let mut cx = Context::from_waker(Waker::noop());
+        while queue.poll_write(&mut cx, Pin::new(&mut writer)).is_pending() {}
+        prop_assert!(writer.taken == expected);
+        prop_assert_eq!((queue.held_bytes(), pool.stats().currently_in_use), (0, 0));
+    }
+}

@@ -1,0 +1,149 @@
+//! Frames of every framing through a `FrameWriter`, under a memory limit and to a reader that stalls.
+
+use std::fmt::Debug;
+use std::time::Duration;
+
+use millpond::frame::sse::Event;
+use millpond::frame::{Assembler, Decoder, Encoder, Hdlc, Kiss, Lines, ReadMode, Sse, Tlv, tlv};
+use millpond::net::{FrameReader, FrameWriter, WriteFrameErrorKind};
+use millpond::{BufferPool, BufferPoolConfig, PooledBytes};
+use tokio::io::duplex;
+use tokio::time::timeout;
+
+/// However slow the machine: a test that waits this long has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+async fn within<T>(future: impl Future<Output = T>) -> T {
+    timeout(PATIENCE, future).await.expect("it takes too long")
+}
+
+fn payload(pool: &BufferPool, size: usize) -> PooledBytes {
+    let mut payload = pool.acquire(size);
+    // Every escape of HDLC and KISS now and then, and no line end.
+    payload.extend_from_slice(&(0..size).map(|n| (n % 253) as u8 | 0x40).collect::<Vec<_>>());
+    payload.into_shared()
+}
+
+/// Writes frames that a reader decodes on the other end of a narrow pipe, and returns what it decoded.
+async fn there_and_back<F, M>(framing: impl Fn() -> F, messages: Vec<M>) -> Vec<F::Frame>
+where
+    F: Decoder + Encoder<M>,
+    F::Frame: Debug,
+{
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    let (here, there) = duplex(100);
+    let mut writer = FrameWriter::new(here, framing(), pool.clone());
+    let mut reader = FrameReader::new(there, Assembler::new(framing(), pool, ReadMode::batched()));
+    let write = async {
+        for message in messages {
+            writer.feed(message).await.unwrap();
+        }
+        writer.shutdown().await.unwrap();
+        assert_eq!(writer.queue().held_bytes(), 0);
+    };
+    let read = async {
+        let mut frames = Vec::new();
+        while let Some(frame) = reader.next_frame().await.unwrap() {
+            frames.push(frame);
+        }
+        frames
+    };
+    within(async { tokio::join!(write, read) }).await.1
+}
+
+fn payloads() -> Vec<PooledBytes> {
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    [20, 1024, 1025, 5000, 100, 60_000, 30].map(|size| payload(&pool, size)).into()
+}
+
+#[tokio::test]
+async fn tlv_frames_arrive_as_they_were_written() {
+    let frames: Vec<_> = payloads().into_iter().map(|payload| (7, payload)).collect();
+    let received = there_and_back(Tlv::default, frames).await;
+    let received: Vec<_> = received.into_iter().map(|tlv::Frame { payload, .. }| payload).collect();
+    assert_eq!(received, payloads());
+}
+
+#[tokio::test]
+async fn lines_arrive_as_they_were_written() {
+    assert_eq!(there_and_back(Lines::default, payloads()).await, payloads());
+}
+
+#[tokio::test]
+async fn hdlc_frames_arrive_as_they_were_written() {
+    assert_eq!(there_and_back(Hdlc::default, payloads()).await, payloads());
+}
+
+#[tokio::test]
+async fn kiss_frames_arrive_as_they_were_written() {
+    assert_eq!(there_and_back(Kiss::default, payloads()).await, payloads());
+}
+
+#[tokio::test]
+async fn events_arrive_as_they_were_written() {
+    let event = Event::new(b"one\ntwo".as_slice()).with_type(b"tick").with_id(b"7");
+    let received = there_and_back(Sse::default, vec![event; 50]).await;
+    assert_eq!(received.len(), 50);
+    assert_eq!(received[49].data, b"one\ntwo");
+    assert_eq!(received[49].id.as_deref(), Some(&b"7"[..]));
+}
+
+/// One buffer for all: it goes from writer to writer.
+#[tokio::test]
+async fn writers_at_the_memory_limit_take_turns_and_exceed_nothing() {
+    let config = BufferPoolConfig::builder().class(8192, 8).memory_limit(8192).build().unwrap();
+    let pool = BufferPool::new(config);
+    let mut writers = tokio::task::JoinSet::new();
+    for id in 0..20_u8 {
+        let (here, there) = duplex(64);
+        let mut writer = FrameWriter::new(here, Lines::default(), pool.clone());
+        writers.spawn(async move {
+            for _ in 0..50 {
+                writer.send([b'a' + id; 300].as_slice()).await.unwrap();
+            }
+        });
+        writers.spawn(async move {
+            let own = BufferPool::new(BufferPoolConfig::messages());
+            let mut reader =
+                FrameReader::new(there, Assembler::new(Lines::default(), own, ReadMode::PerFrame));
+            for _ in 0..50 {
+                assert_eq!(reader.next_frame().await.unwrap().unwrap(), [b'a' + id; 300].as_slice());
+            }
+        });
+    }
+    within(writers.join_all()).await;
+    let stats = pool.stats();
+    assert_eq!((stats.overruns, stats.heap_fallbacks), (0, 0), "{stats}");
+    assert!(stats.high_water_bytes <= 8192, "{stats}");
+}
+
+#[tokio::test]
+async fn a_frame_that_no_class_holds_is_refused_and_the_stream_goes_on() {
+    let config = BufferPoolConfig::builder().class(1024, 8).memory_limit(8192).build().unwrap();
+    let (here, there) = duplex(10_000);
+    let mut writer = FrameWriter::new(here, Lines::default(), BufferPool::new(config));
+    let refused = writer.send([b'x'; 5000].as_slice()).await.unwrap_err();
+    assert_eq!(refused.kind(), WriteFrameErrorKind::Memory);
+    assert!(!refused.is_fatal());
+    writer.send(b"next".as_slice()).await.unwrap();
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    let mut reader = FrameReader::new(there, Assembler::new(Lines::default(), pool, ReadMode::PerFrame));
+    assert_eq!(within(reader.next_frame()).await.unwrap().unwrap(), b"next".as_slice());
+}
+
+#[tokio::test]
+async fn a_cancelled_feed_leaves_the_stream_at_a_boundary() {
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    let (here, there) = duplex(64);
+    let mut writer = FrameWriter::new(here, Lines::default(), pool.clone());
+    writer.feed([b'a'; 70_000].as_slice()).await.unwrap();
+    // More than 64 KiB wait, and nobody reads.
+    let cancelled = timeout(Duration::from_millis(50), writer.feed(b"dropped".as_slice())).await;
+    assert!(cancelled.is_err());
+    let mut reader = FrameReader::new(there, Assembler::new(Lines::default(), pool, ReadMode::PerFrame));
+    let (first, _) = within(async { tokio::join!(reader.next_frame(), writer.flush()) }).await;
+    assert_eq!(first.unwrap().unwrap().len(), 70_000);
+    let (second, _) =
+        within(async { tokio::join!(reader.next_frame(), writer.send(b"next".as_slice())) }).await;
+    assert_eq!(second.unwrap().unwrap(), b"next".as_slice());
+}
