@@ -89,7 +89,7 @@ fn compare(write: bool) -> io::Result<()> {
     println!("{}", report::table(&results));
     if write {
         chart::draw(&results)?;
-        section::replace("burst", "burst", "burst", &report::section_text(&results))?;
+        section::replace("burst", "burst", &report::section_text(&results))?;
     }
     Ok(())
 }

@@ -108,5 +108,5 @@ pub(crate) fn write(results: &Results) -> io::Result<()> {
         let rows: Vec<&Row> = races.iter().map(|race| &race.cpu).collect();
         bars::draw(&file_name(*socket), title(*socket), "ns of CPU time per frame, both sides", &rows)?;
     }
-    section::replace("frames", "frames", "frames", &(text + "\n"))
+    section::replace("frames", "frames", &(text + "\n"))
 }

@@ -71,5 +71,5 @@ pub(crate) fn write(messages: &[[Race; 3]]) -> io::Result<()> {
         bars::draw(file, &title, "ns", &rows)?;
         let _ = writeln!(text, "\n![{title}](../charts/{file})");
     }
-    section::replace("messages", "messages", "messages", &(text + "\n"))
+    section::replace("messages", "messages", &(text + "\n"))
 }
