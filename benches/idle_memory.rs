@@ -1,4 +1,4 @@
-//! Proxy memory a connection: at rest, and 10 s after every connection has echoed 64 KiB.
+//! Proxy memory per connection: at rest, and 10 s after every connection has echoed 64 KiB.
 //!
 //! `cargo bench --features cli --bench idle_memory [-- CONNECTIONS]`
 //!
@@ -35,9 +35,9 @@ async fn measure(connections: usize) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let upstream = listener.local_addr().unwrap().port();
     tokio::spawn(echo(listener));
-    println!("KiB of proxy memory a connection, {connections} connections:");
+    println!("KiB of proxy memory per connection, {connections} connections:");
     println!(
-        "| proxy | at first | 10 s after a burst | 10 s after a stalled burst | peak of the bursts | CPU us a 64 KiB echo |"
+        "| proxy | at first | 10 s after a burst | 10 s after a stalled burst | peak of the bursts | CPU us per 64 KiB echo |"
     );
     println!("|---|---|---|---|---|---|");
     for kind in Kind::ALL {

@@ -1,4 +1,4 @@
-//! Proxy CPU time and system calls a request, against tokio's own copies.
+//! Proxy CPU time and system calls per request, against tokio's own copies.
 //!
 //! `cargo bench --features cli --bench relay_cpu [-- ROUNDS]`
 //!
@@ -28,7 +28,7 @@ fn main() {
     let proxies: Vec<(Kind, Proxy)> =
         Kind::ALL.into_iter().map(|kind| (kind, Proxy::start(kind, redis.port))).collect();
 
-    println!("| value | pipeline | proxy | CPU us a request | rounds | system calls a request |");
+    println!("| value | pipeline | proxy | CPU us per request | rounds | system calls per request |");
     println!("|---|---|---|---|---|---|");
     let mut verdicts = Vec::new();
     for (size, pipeline, requests) in ROWS {

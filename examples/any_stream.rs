@@ -1,4 +1,6 @@
-//! The bus over any reader and writer, here a pipe in memory: `cargo run --features bus --example any_stream`
+//! Publish and subscribe over any reader and writer, here an in-memory pipe.
+//!
+//! `cargo run --features bus --example any_stream`
 
 use millpond::bus::{Hub, TransportConfig};
 
@@ -7,15 +9,15 @@ use counter::CounterUpdate;
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let (here, there) = (Hub::new(TransportConfig::default()), Hub::new(TransportConfig::default()));
-    let mut counters = there.subscriber::<CounterUpdate>();
-    let publisher = here.publisher();
+    let (sender, receiver) = (Hub::new(TransportConfig::default()), Hub::new(TransportConfig::default()));
+    let mut counters = receiver.subscriber::<CounterUpdate>();
+    let publisher = sender.publisher();
 
-    let (one, other) = tokio::io::duplex(4096);
-    tokio::spawn(async move { here.handle_stream_connection(one).await });
-    let serving = tokio::spawn(async move { there.handle_stream_connection(other).await });
+    let (near, far) = tokio::io::duplex(4096);
+    tokio::spawn(async move { sender.handle_stream_connection(near).await });
+    let serving = tokio::spawn(async move { receiver.handle_stream_connection(far).await });
     while publisher.publish(&CounterUpdate { counter_id: 7, value: 42, delta: -1 }).await? == 0 {
-        tokio::task::yield_now().await; // nobody is connected yet
+        tokio::task::yield_now().await; // no peer is connected yet
     }
     println!("{:?}", counters.recv().await?.view());
     serving.abort();

@@ -1,4 +1,6 @@
-//! The three handles of a pool: `cargo run --example pool`.
+//! The three handles of a pool.
+//!
+//! `cargo run --example pool`
 
 use millpond::{BufferPool, BufferPoolConfig, PooledBytes};
 
@@ -8,17 +10,17 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut buffer = pool.acquire(5);
     buffer.extend_from_slice(b"hello");
-    let frozen: bytes::Bytes = buffer.freeze(); // for any library; found again after its last drop
+    let frozen: bytes::Bytes = buffer.freeze(); // for any library; used again after its last drop
 
     let mut buffer = pool.acquire(1000);
     buffer.resize(1000, 7);
-    let shared: PooledBytes = buffer.into_shared(); // returned at the drop of the last handle
+    let shared: PooledBytes = buffer.into_shared(); // returned when the last handle drops
     let slice = shared.slice(10..20);
     drop(shared);
-    println!("a slice keeps its buffer: {}", pool.stats());
+    println!("while a slice lives: {}", pool.stats());
 
     drop((slice, frozen));
-    drop(pool.acquire(5)); // the storage that was frozen
-    println!("all of it is back:        {}", pool.stats());
+    drop(pool.acquire(5)); // uses the storage that was frozen
+    println!("after all drops:     {}", pool.stats());
     Ok(())
 }

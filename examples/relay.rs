@@ -1,6 +1,8 @@
-//! A whole proxy: `cargo run --example relay --features relay -- tcp://127.0.0.1:7000 tcp://127.0.0.1:6379`.
+//! A complete proxy.
 //!
-//! Without arguments it relays one line to a server of its own and back, which is how CI runs it.
+//! `cargo run --features relay --example relay -- tcp://127.0.0.1:7000 tcp://127.0.0.1:6379`
+//!
+//! Without arguments it relays one line to its own server and back, which is how CI runs it.
 
 use millpond::net::{Endpoint, Listener, Stream};
 use millpond::relay::{Relay, RelayConfig};

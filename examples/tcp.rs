@@ -1,4 +1,6 @@
-//! Publish and subscribe over TCP: `cargo run --features bus --example tcp`
+//! Publish and subscribe over TCP.
+//!
+//! `cargo run --features bus --example tcp`
 
 use millpond::bus::TcpTransport;
 

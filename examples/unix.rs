@@ -1,4 +1,6 @@
-//! A server that tells all its clients, over a Unix socket: `cargo run --features bus --example unix`
+//! A server that publishes to all its clients, over a Unix socket.
+//!
+//! `cargo run --features bus --example unix`
 
 use millpond::bus::{ConnectionEvent, UnixTransport};
 
@@ -8,7 +10,7 @@ use counter::CounterUpdate;
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let path = std::env::temp_dir().join(format!("millpond-example-{}.sock", std::process::id()));
-    let server = UnixTransport::bind(&path).await?; // makes folders, replaces a stale file, never a live one
+    let server = UnixTransport::bind(&path).await?; // creates folders, replaces a stale socket but no live one
     let mut events = server.hub().events();
     let client = UnixTransport::connect(&path).await?;
     let mut counters = client.subscriber::<CounterUpdate>();

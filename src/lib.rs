@@ -5,14 +5,19 @@
 //! A folder is a layer; imports go down only, through the layer's `mod.rs`. `tests/layering.rs` keeps it so.
 //!
 //! ```text
-//!  relay      bytes between any two sockets            (feature `relay`)
-//!    │
-//!  transport  sockets, frames, publish and subscribe    (feature `net`)
-//!    │  ├──── schema  contract files, layouts and plans     (feature `schema`)
-//!    │  └──── frame   messages in a stream of bytes, free of I/O
-//!  pool       classes, caches, handles, stats
-//!    │  └──── size    class arithmetic
-//!  sync       the only door to atomics and locks
+//!  relay   bytes between any two streams            (feature `relay`)
+//!  bus     publish and subscribe                    (feature `bus`)
+//!   │
+//!  net     sockets, and frames over any stream      (feature `net`)
+//!   │
+//!   │ ──── schema  contract files, layouts, plans   (feature `schema`)
+//!   │
+//!  frame   messages in a stream of bytes, free of I/O
+//!   │
+//!  pool    classes, caches, handles, stats
+//!   │ ──── size    class arithmetic
+//!   │
+//!  sync    the only door to atomics and locks
 //! ```
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]

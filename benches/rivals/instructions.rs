@@ -1,4 +1,4 @@
-//! Instructions an operation, exact: what the clock of a shared machine cannot tell.
+//! Instructions per operation, exact: what the clock of a shared machine cannot tell.
 //!
 //! `cargo bench -p rivals --bench instructions [-- NAME...]`
 //!
@@ -79,14 +79,14 @@ fn operations() -> Vec<Operation> {
         ),
         operation("PoolStateUpdate encoded + into_shared + drop, as_buf_mut", encoded(by_as_buf_mut)),
         operation("TextMessage of 18 B of text viewed", viewed()),
-        operation("a frame of 16 B read, a buffer a frame", frames_read(ReadMode::PerFrame)),
+        operation("a frame of 16 B read, per frame", frames_read(ReadMode::PerFrame)),
         operation("a frame of 16 B read, batched", frames_read(ReadMode::batched())),
         operation(
             "a frame of 16 B read, batched, none detached",
             frames_read(ReadMode::Batched { detach_below: 0 }),
         ),
         operation("a frame of 16 B read, LengthDelimitedCodec", frames_decoded()),
-        ("a frame of 16 B received, a buffer a frame, FrameReader", frames_received(ReadMode::PerFrame)),
+        ("a frame of 16 B received, per frame, FrameReader", frames_received(ReadMode::PerFrame)),
         ("a frame of 16 B received, batched, FrameReader", frames_received(ReadMode::batched())),
         ("a frame of 16 B received, FramedRead", frames_received_framed()),
         operation("a frame of 16 B written, WriteQueue", frames_queued()),

@@ -1,12 +1,17 @@
-//! From a contract file to a publisher and a subscriber, over TCP and in the pool that fits the messages:
+//! From a contract file to a publisher and a subscriber over TCP, with the pool that fits the messages.
+//!
 //! `cargo run --features messages,bus --example contract`
 
 use messages::{Reading, SCHEMA_DIGEST, create_buffer_pool_config};
 use millpond::bus::{TcpTransport, TransportConfig};
 
-#[expect(dead_code, unreachable_pub, reason = "all of the contracts is generated; this takes what it needs")]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the generated code has all messages, and this example uses one"
+)]
 mod messages {
-    include!("generated.rs"); // by `millpond codegen`; the file names the command
+    include!("generated.rs"); // written by `millpond codegen`; its header names the command
 }
 
 #[tokio::main]
@@ -18,7 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut readings = server.subscriber::<Reading>();
 
     let client = TcpTransport::connect_with(server.local_addr(), config).await?;
-    let room = "kitchen".parse()?; // fits the field, or is an error
+    let room = "kitchen".parse()?; // an error if it does not fit the field
     client.publisher().publish(&Reading { sensor: 7, celsius: 21.5, room }).await?;
 
     println!("{:?}", readings.recv().await?.view()); // in the storage it was read into

@@ -1,4 +1,4 @@
-//! A message by hand: 16 bytes, little-endian.
+//! A handwritten message: 16 bytes, little-endian.
 
 use bytes::{Buf, BufMut};
 use millpond::frame::{Message, MessageError};

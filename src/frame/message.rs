@@ -71,9 +71,9 @@ pub trait Message {
     ///
     /// If [`encode`](Self::encode) writes more than [`encoded_len`](Self::encoded_len) bytes.
     fn encode_pooled(&self, pool: &BufferPool) -> PooledBuffer {
-        /// Into a slice fields go in a quarter of the instructions of what grows (`cargo bench -p rivals
-        /// --bench instructions`); but it has to be there first, as zeros:
-        /// in front of a long payload a pass over all of it.
+        /// Writing fields to a slice takes a third of the instructions of writing to a buffer that grows
+        /// (`cargo bench -p rivals --bench instructions`). But the slice has to be filled with zeros first, which
+        /// costs a pass over all of a long payload.
         const MAX_SLICE: usize = 2048;
         let len = self.encoded_len();
         let mut payload = pool.acquire(len);

@@ -32,7 +32,7 @@ usage: cargo bench -p rivals --bench burst [-- --write]
 
 Takes five minutes and 3 GiB of memory.
 
-  --write   draw benches/charts/burst.svg and replace the section of BENCHMARKS.md";
+  --write   draw benches/charts/burst.svg and replace the section of benches/results/burst.md";
 
 /// What the process of a variant said of itself.
 #[derive(Debug, Default)]
@@ -89,7 +89,7 @@ fn compare(write: bool) -> io::Result<()> {
     println!("{}", report::table(&results));
     if write {
         chart::draw(&results)?;
-        section::replace("burst", &report::section_text(&results))?;
+        section::replace("burst", "burst", &report::section_text(&results))?;
     }
     Ok(())
 }

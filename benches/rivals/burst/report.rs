@@ -1,4 +1,4 @@
-//! Markdown: on the terminal, and in BENCHMARKS.md.
+//! Markdown: on the terminal, and in `benches/results/burst.md`.
 
 use std::fmt::Write as _;
 
@@ -38,7 +38,7 @@ pub(crate) fn section_text(results: &Results) -> String {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
     format!(
-        "\n{cores} cores, {system}. MiB resident.\n\n{}\n![{}](benches/charts/{})\n\n",
+        "\n{cores} cores, {system}. MiB resident.\n\n{}\n![{}](../charts/{})\n\n",
         table(results),
         chart::TITLE,
         chart::FILE_NAME,

@@ -95,7 +95,7 @@ where
         )
     };
     vec![
-        ours("a buffer a frame", ReadMode::PerFrame),
+        ours("per frame", ReadMode::PerFrame),
         ours("batched", ReadMode::batched()),
         rival("tokio_util, 64 KiB", BOUNDARY),
         rival("tokio_util, 8 KiB", DEFAULT_CAPACITY),

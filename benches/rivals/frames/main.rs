@@ -1,4 +1,4 @@
-//! Frames a second and CPU time a frame over sockets, against `tokio_util`'s length-delimited codec.
+//! Frames per second and CPU time per frame over sockets, against `tokio_util`'s length-delimited codec.
 //!
 //! `cargo bench -p rivals --bench frames [-- [tcp|unix]... [--write]]`
 //!
@@ -36,7 +36,7 @@ const USAGE: &str = "\
 usage: cargo bench -p rivals --bench frames [-- [tcp|unix]... [--write]]
 
   tcp, unix   over these sockets only
-  --write     draw benches/charts/frames-*.svg and replace the section of BENCHMARKS.md; wants both";
+  --write     draw benches/charts/frames-*.svg and replace the section of benches/results/frames.md; wants both";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Socket {

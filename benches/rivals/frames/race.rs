@@ -16,11 +16,11 @@ const SLICE: Duration = Duration::from_millis(20);
 
 /// What the contestants took for a payload, over a kind of socket.
 pub(crate) struct Race {
-    /// Nanoseconds a frame.
+    /// Nanoseconds per frame.
     pub(crate) wall: Row,
-    /// Nanoseconds of this process's CPU time a frame.
+    /// Nanoseconds of this process's CPU time per frame.
     pub(crate) cpu: Row,
-    /// Heap allocations a frame, in the order of the contestants.
+    /// Heap allocations per frame, in the order of the contestants.
     pub(crate) allocations: Vec<f64>,
 }
 

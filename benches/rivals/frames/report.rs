@@ -1,4 +1,4 @@
-//! Markdown: on the terminal, and in BENCHMARKS.md.
+//! Markdown: on the terminal, and in `benches/results/frames.md`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -25,7 +25,7 @@ fn file_name(socket: Socket) -> String {
 
 pub(crate) fn tables(socket: Socket, races: &[Race]) -> String {
     let mut text = format!(
-        "### {}\n\n| payload | | frames/s | MiB/s | ns a frame | middle half | CPU ns a frame | allocations a frame | \
+        "### {}\n\n| payload | | frames/s | MiB/s | ns per frame | middle half | CPU ns per frame | allocations per frame | \
          rate / better rival's | CPU / better rival's |\n|---|---|---|---|---|---|---|---|---|---|\n",
         title(socket)
     );
@@ -57,7 +57,7 @@ pub(crate) fn tables(socket: Socket, races: &[Race]) -> String {
 
 pub(crate) fn verdicts(results: &Results) -> String {
     let mut text = String::from(
-        "### Verdicts\n\n| sockets | payload | | bar | rate / better rival's | |\n|---|---|---|---|---|---|\n",
+        "### Verdicts\n\n| sockets | payload | | target | rate / better rival's | |\n|---|---|---|---|---|---|\n",
     );
     for (socket, races) in results {
         for (race, (payload, label)) in races.iter().zip(PAYLOADS) {
@@ -91,7 +91,7 @@ fn better_rival(row: &Row) -> &Outcome {
     rivals.min_by(|a, b| a.median().total_cmp(&b.median())).expect("every row has rivals")
 }
 
-/// Puts all of it into BENCHMARKS.md, between the markers, and draws the charts.
+/// Puts all of it into `benches/results/frames.md`, between the markers, and draws the charts.
 pub(crate) fn write(results: &Results) -> io::Result<()> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
@@ -102,11 +102,11 @@ pub(crate) fn write(results: &Results) -> io::Result<()> {
     );
     for (socket, races) in results {
         let _ = write!(text, "\n{}", tables(*socket, races));
-        let _ = writeln!(text, "\n![{}, CPU time](benches/charts/{})", title(*socket), file_name(*socket));
+        let _ = writeln!(text, "\n![{}, CPU time](../charts/{})", title(*socket), file_name(*socket));
     }
     for (socket, races) in results {
         let rows: Vec<&Row> = races.iter().map(|race| &race.cpu).collect();
-        bars::draw(&file_name(*socket), title(*socket), "ns of CPU time a frame, both sides", &rows)?;
+        bars::draw(&file_name(*socket), title(*socket), "ns of CPU time per frame, both sides", &rows)?;
     }
-    section::replace("frames", &(text + "\n"))
+    section::replace("frames", "frames", &(text + "\n"))
 }

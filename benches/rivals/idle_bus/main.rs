@@ -33,7 +33,7 @@ const USAGE: &str = "\
 usage: cargo bench -p rivals --bench idle_bus [-- [CONNECTIONS] [--write]]
 
   CONNECTIONS   10000 unless told
-  --write       replace the section of BENCHMARKS.md";
+  --write       replace the section of benches/results/bus.md";
 
 const REST: Duration = Duration::from_secs(10);
 /// Threads that send: no more frames are under way at once.
@@ -90,7 +90,7 @@ fn measure(connections: usize, write: bool) -> io::Result<()> {
     moments.push(server.ask("connected", connections, 0, false)?);
     eprintln!("{connections} connections");
     send(&mut streams)?;
-    moments.push(server.ask("after a frame each", connections, connections, false)?);
+    moments.push(server.ask("after one frame each", connections, connections, false)?);
     eprintln!("{connections} frames");
     sleep(REST);
     moments.push(server.ask("10 s later", connections, connections, false)?);
@@ -105,7 +105,7 @@ fn measure(connections: usize, write: bool) -> io::Result<()> {
     let text = report::section_text(connections, &moments);
     println!("{text}");
     if write {
-        section::replace("idle_bus", &format!("\n{text}\n"))?;
+        section::replace("bus", "idle_bus", &format!("\n{text}\n"))?;
     }
     Ok(())
 }

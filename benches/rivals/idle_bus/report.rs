@@ -1,4 +1,4 @@
-//! Markdown: on the terminal, and in BENCHMARKS.md.
+//! Markdown: on the terminal, and in `benches/results/bus.md`.
 
 use std::fmt::Write as _;
 
@@ -11,7 +11,7 @@ pub(crate) fn section_text(connections: usize, moments: &[Moment]) -> String {
     let each = |now: u64, before: u64| (now as f64 - before as f64) / connections as f64;
     let task = moments.get(1).map_or(0, |connected| task(connections, empty, connected));
     let mut text = format!(
-        "{cores} cores, {system}; {connections} connections. Bytes a connection, less what the process without one \
+        "{cores} cores, {system}; {connections} connections. Bytes per connection, less what the process without one \
          has.\n\n| | heap | of it the task | of it idle in the pool | the rest | resident |\n|---|---|---|---|---|---|\n"
     );
     for moment in moments.iter().skip(1) {
@@ -26,8 +26,7 @@ pub(crate) fn section_text(connections: usize, moments: &[Moment]) -> String {
             moment.name,
         );
     }
-    text +=
-        "\nBlocks of which every second connection has one or more, by size in bytes, rounded up to 8:\n\n";
+    text += "\nBlocks that at least every second connection has, by size in bytes, rounded up to 8:\n\n";
     for moment in moments.iter().skip(1) {
         let blocks: Vec<String> = moment
             .census

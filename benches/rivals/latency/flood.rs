@@ -20,9 +20,9 @@ const STEP: usize = 32;
 
 /// Of one size and number of subscribers.
 pub(crate) struct Flood {
-    /// Nanoseconds a message.
+    /// Nanoseconds per message.
     pub(crate) row: Row,
-    /// Heap allocations a message, in the order of the variants.
+    /// Heap allocations per message, in the order of the variants.
     pub(crate) allocations: Vec<f64>,
 }
 

@@ -39,7 +39,7 @@ usage: cargo bench -p rivals --bench latency [-- --write]
 
 Takes three minutes.
 
-  --write   draw benches/charts/latency.svg and replace the section of BENCHMARKS.md";
+  --write   draw benches/charts/latency.svg and replace the section of benches/results/bus.md";
 
 fn main() -> ExitCode {
     let mut write = false;

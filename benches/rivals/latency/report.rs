@@ -1,4 +1,4 @@
-//! Markdown: on the terminal, and in BENCHMARKS.md.
+//! Markdown: on the terminal, and in `benches/results/bus.md`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -12,7 +12,7 @@ const TITLE: &str = "Publish to subscribe over TCP";
 
 pub(crate) fn latency(paced: &[Paced]) -> String {
     let mut text = format!(
-        "### Latency at {RATE} messages a second, us\n\n| message | | pool | middle half | no pool | middle half | \
+        "### Latency at {RATE} messages per second, us\n\n| message | | pool | middle half | no pool | middle half | \
          pool / no pool |\n|---|---|---|---|---|---|---|\n"
     );
     for Paced { label, rows } in paced {
@@ -25,8 +25,8 @@ pub(crate) fn latency(paced: &[Paced]) -> String {
 
 pub(crate) fn throughput(floods: &[Flood]) -> String {
     let mut text = String::from(
-        "### Throughput, ns a message\n\n| message | pool | middle half | no pool | middle half | pool / no pool | \
-         messages/s | allocations a message: pool | no pool |\n|---|---|---|---|---|---|---|---|---|\n",
+        "### Throughput, ns per message\n\n| message | pool | middle half | no pool | middle half | pool / no pool | \
+         messages/s | allocations per message: pool | no pool |\n|---|---|---|---|---|---|---|---|---|\n",
     );
     for Flood { row, allocations } in floods {
         let rate = row.ours().next().map_or(0.0, |ours| 1e9 / ours.median());
@@ -54,15 +54,15 @@ pub(crate) fn write(paced: &[Paced], floods: &[Flood]) -> io::Result<()> {
     let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
     let rows: Vec<&Row> = paced.first().map_or(&[][..], |paced| &paced.rows).iter().collect();
     let label = paced.first().map_or("", |paced| paced.label);
-    let title = format!("{TITLE}, {label}, {RATE} a second");
+    let title = format!("{TITLE}, {label}, {RATE} per second");
     bars::draw("latency.svg", &title, "us", &rows)?;
     let text = format!(
         "\n{cores} cores, {system}. Latency: {ROUNDS} interleaved rounds of {MESSAGES} messages, throughput: {} rounds; a \
          figure\nis the median of the rounds, a ratio the median of the rounds' own ratios.\n\n{}\n{}\n\
-         ![{title}](benches/charts/latency.svg)\n\n",
+         ![{title}](../charts/latency.svg)\n\n",
         flood::ROUNDS,
         latency(paced),
         throughput(floods),
     );
-    section::replace("latency", &text)
+    section::replace("bus", "latency", &text)
 }

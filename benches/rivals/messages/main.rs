@@ -40,7 +40,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 const USAGE: &str = "\
 usage: cargo bench -p rivals --bench messages [-- --write]
 
-  --write   draw benches/charts/messages-*.svg and replace the section of BENCHMARKS.md";
+  --write   draw benches/charts/messages-*.svg and replace the section of benches/results/messages.md";
 
 fn main() -> ExitCode {
     let mut write = false;

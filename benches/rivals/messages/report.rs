@@ -1,4 +1,4 @@
-//! Markdown: on the terminal, and in BENCHMARKS.md.
+//! Markdown: on the terminal, and in `benches/results/messages.md`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -53,7 +53,7 @@ pub(crate) fn wins(messages: &[[Race; 3]]) -> String {
     text + "\nThe figure is the median of the rounds' own ratios, the rival's time over ours.\n"
 }
 
-/// Puts all of it into BENCHMARKS.md, between the markers, and draws the charts.
+/// Puts all of it into `benches/results/messages.md`, between the markers, and draws the charts.
 pub(crate) fn write(messages: &[[Race; 3]]) -> io::Result<()> {
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
@@ -69,7 +69,7 @@ pub(crate) fn write(messages: &[[Race; 3]]) -> io::Result<()> {
         let title = format!("Messages: {}", WORK[work]);
         let rows: Vec<&Row> = messages.iter().map(|races| &races[work].row).collect();
         bars::draw(file, &title, "ns", &rows)?;
-        let _ = writeln!(text, "\n![{title}](benches/charts/{file})");
+        let _ = writeln!(text, "\n![{title}](../charts/{file})");
     }
-    section::replace("messages", &(text + "\n"))
+    section::replace("messages", "messages", &(text + "\n"))
 }

@@ -1,4 +1,4 @@
-//! A chart a group.
+//! One chart per group.
 
 use std::io;
 
@@ -14,7 +14,7 @@ pub(crate) fn file_name(group: Group) -> String {
 pub(crate) fn draw(results: &Results) -> io::Result<()> {
     for (group, rows) in results {
         let rows: Vec<_> = rows.iter().collect();
-        bars::draw(&file_name(*group), report::title(*group), "ns an operation", &rows)?;
+        bars::draw(&file_name(*group), report::title(*group), "ns per operation", &rows)?;
     }
     Ok(())
 }

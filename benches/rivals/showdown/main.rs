@@ -49,7 +49,7 @@ usage: cargo bench -p rivals --bench showdown [-- [GROUP...] [--write]]
 
 Without a group, all of them.
 
-  --write   draw benches/charts/*.svg and replace the section of BENCHMARKS.md; wants all groups";
+  --write   draw benches/charts/*.svg and replace the section of benches/results/pool.md; wants all groups";
 
 /// Rows that are measured and shown together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

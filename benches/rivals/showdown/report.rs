@@ -1,4 +1,4 @@
-//! Markdown: on the terminal, and in BENCHMARKS.md.
+//! Markdown: on the terminal, and in `benches/results/pool.md`.
 
 use std::fmt::Write as _;
 use std::io;
@@ -18,7 +18,7 @@ pub(crate) fn title(group: Group) -> &'static str {
         Group::Freeze => "Acquire, write 64 bytes, freeze, drop, on one thread",
         Group::Across => "Acquire, write 64 bytes, freeze; drop on another thread",
         Group::Threads => "Acquire and drop of 1 KiB, split over threads: wall time",
-        Group::Tiers => "What the shared tier might be made of: a buffer of bursts of 64",
+        Group::Tiers => "Candidates for the shared tier, per buffer, in bursts of 64",
     }
 }
 
@@ -67,8 +67,9 @@ fn scaling(rows: &[Row]) -> String {
 }
 
 pub(crate) fn verdicts(results: &Results) -> String {
-    let mut text =
-        String::from("### Verdicts\n\n| row | | against | bar | measured | |\n|---|---|---|---|---|---|\n");
+    let mut text = String::from(
+        "### Verdicts\n\n| row | | against | target | measured | |\n|---|---|---|---|---|---|\n",
+    );
     for (bar, measured) in verdict::measured(results) {
         let met = if measured <= bar.at_most { "met" } else { "**missed**" };
         let group = bar.group.name();
@@ -114,9 +115,9 @@ pub(crate) fn wins(results: &Results) -> String {
     text
 }
 
-/// Puts all of it into BENCHMARKS.md, between the markers.
+/// Puts all of it into `benches/results/pool.md`, between the markers.
 pub(crate) fn write(results: &Results) -> io::Result<()> {
-    section::replace("showdown", &section_text(results))
+    section::replace("pool", "showdown", &section_text(results))
 }
 
 fn section_text(results: &Results) -> String {
@@ -132,7 +133,7 @@ fn section_text(results: &Results) -> String {
     text += &wins(results);
     for (group, rows) in results {
         let _ = write!(text, "\n{}", tables(*group, rows));
-        let _ = writeln!(text, "\n![{}](benches/charts/{})", title(*group), chart::file_name(*group));
+        let _ = writeln!(text, "\n![{}](../charts/{})", title(*group), chart::file_name(*group));
     }
     text + "\n"
 }
