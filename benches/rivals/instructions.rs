@@ -89,7 +89,8 @@ fn operations() -> Vec<Operation> {
         ("a frame of 16 B received, per frame, FrameReader", frames_received(ReadMode::PerFrame)),
         ("a frame of 16 B received, batched, FrameReader", frames_received(ReadMode::batched())),
         ("a frame of 16 B received, FramedRead", frames_received_framed()),
-        operation("a frame of 16 B written, WriteQueue", frames_queued()),
+        operation("a frame of 16 B written, WriteQueue", frames_queued(16)),
+        operation("a frame of 4 KiB written, WriteQueue", frames_queued(4 * KIB)),
         operation("a frame of 16 B written, LengthDelimitedCodec", frames_encoded()),
         ("64 out at once, 16 KiB, each, millpond", many_out(16 * KIB)),
     ]
@@ -305,10 +306,10 @@ fn frames_decoded() -> impl Fn() {
 }
 
 /// Into 64 KiB at a time, which somebody takes at once.
-fn frames_queued() -> impl Fn() {
+fn frames_queued(size: usize) -> impl Fn() {
     let pool = pool();
-    let mut payload = pool.acquire(FRAME.len());
-    payload.extend_from_slice(&FRAME);
+    let mut payload = pool.acquire(size);
+    payload.resize(size, 7);
     let (payload, queue) = (payload.into_shared(), RefCell::new(WriteQueue::new(pool)));
     move || {
         let mut queue = queue.borrow_mut();

@@ -121,6 +121,7 @@ pub enum EncodeError {
 
 impl EncodeError {
     /// Whether `needed` bytes fit.
+    #[inline]
     pub(super) fn check_room(needed: usize, available: usize) -> Result<(), Self> {
         if needed > available { Err(Self::NoRoom { needed, available }) } else { Ok(()) }
     }

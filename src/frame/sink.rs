@@ -61,6 +61,12 @@ pub trait Payload: AsRef<[u8]> + Sized {
     /// Whether pieces of more than [`SHARE_ABOVE`] bytes are [shared](FrameSink::push_shared).
     const IS_SHARED: bool = false;
 
+    /// How many bytes it has.
+    #[inline]
+    fn payload_len(&self) -> usize {
+        self.as_ref().len()
+    }
+
     /// Appends the bytes of this range, which lies within the payload, to `out`.
     fn push_part(&self, range: Range<usize>, out: &mut impl FrameSink) {
         out.push_copy(self.as_ref().get(range).unwrap_or_default());
@@ -91,6 +97,11 @@ impl Payload for Bytes {}
 impl Payload for PooledBytes {
     const IS_SHARED: bool = true;
 
+    #[inline]
+    fn payload_len(&self) -> usize {
+        self.len()
+    }
+
     fn push_part(&self, range: Range<usize>, out: &mut impl FrameSink) {
         if range.len() > SHARE_ABOVE {
             out.push_shared(self.slice(range));
@@ -101,11 +112,11 @@ impl Payload for PooledBytes {
 
     #[inline]
     fn push_rest(mut self, start: usize, out: &mut impl FrameSink) {
-        self.advance(start);
-        if self.len() > SHARE_ABOVE {
+        if self.len() - start.min(self.len()) > SHARE_ABOVE {
+            self.advance(start);
             out.push_shared(self);
         } else {
-            out.push_copy(&self);
+            out.push_copy(self.get(start..).unwrap_or_default());
         }
     }
 }

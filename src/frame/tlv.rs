@@ -56,7 +56,7 @@ pub const DEFAULT_MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 /// cannot take the whole frame. Nothing was written then.
 #[inline]
 pub fn encode(type_id: u16, payload: impl Payload, out: &mut impl FrameSink) -> Result<(), EncodeError> {
-    let len = payload.as_ref().len();
+    let len = payload.payload_len();
     let header = Header::new(type_id, len)?;
     EncodeError::check_room(HEADER_LEN + len, out.room())?;
     out.push_copy(&header.encode());
@@ -109,6 +109,7 @@ impl Header {
     /// # Errors
     ///
     /// [`EncodeError::MessageTooLarge`] when the length does not fit the header's `u32`.
+    #[inline]
     pub fn new(type_id: u16, payload_len: usize) -> Result<Self, EncodeError> {
         match u32::try_from(payload_len) {
             Ok(payload_len) => Ok(Self { type_id, payload_len }),
@@ -124,6 +125,7 @@ impl Header {
     }
 
     /// The header as it stands on the wire.
+    #[inline]
     #[must_use]
     pub fn encode(self) -> [u8; HEADER_LEN] {
         let [t0, t1] = self.type_id.to_le_bytes();
@@ -265,11 +267,12 @@ impl Decoder for Tlv {
 /// A type id and a payload.
 impl<P: Payload> Encoder<(u16, P)> for Tlv {
     fn encoded_len(&self, (_, payload): &(u16, P)) -> usize {
-        HEADER_LEN + payload.as_ref().len()
+        HEADER_LEN + payload.payload_len()
     }
 
+    #[inline]
     fn copied_len(&self, (_, payload): &(u16, P)) -> usize {
-        HEADER_LEN + copied_len::<P>(payload.as_ref().len())
+        HEADER_LEN + copied_len::<P>(payload.payload_len())
     }
 
     #[inline]
@@ -283,6 +286,7 @@ impl Encoder<Frame> for Tlv {
         HEADER_LEN + frame.payload.len()
     }
 
+    #[inline]
     fn copied_len(&self, frame: &Frame) -> usize {
         HEADER_LEN + copied_len::<PooledBytes>(frame.payload.len())
     }

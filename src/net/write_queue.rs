@@ -40,10 +40,14 @@ pub struct WriteQueue {
     pool: BufferPool,
     /// In the order in which they are written.
     parts: VecDeque<Part>,
-    /// What was copied, in order; only the last has room for more.
+    /// Full buffers of copied bytes, in order; then the tail, which has room for more.
     copies: VecDeque<PooledBuffer>,
-    /// Bytes of the first copy that are written.
+    tail: Option<PooledBuffer>,
+    /// Bytes of the tail that the parts tell of. Those after it come after all parts.
+    tail_in_parts: usize,
+    /// Bytes of the first copy, or of the tail if there is none, that are written.
     copied_start: usize,
+    /// Bytes that the parts tell of.
     bytes: usize,
     /// Storage of the shared parts, in bytes.
     shared_storage: usize,
@@ -71,6 +75,8 @@ impl WriteQueue {
             pool,
             parts: VecDeque::new(),
             copies: VecDeque::new(),
+            tail: None,
+            tail_in_parts: 0,
             copied_start: 0,
             bytes: 0,
             shared_storage: 0,
@@ -79,15 +85,16 @@ impl WriteQueue {
     }
 
     /// Bytes that wait.
+    #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
-        self.bytes
+        self.bytes + self.tail.as_ref().map_or(0, |tail| tail.len() - self.tail_in_parts)
     }
 
     /// Whether nothing waits.
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.bytes == 0
+        self.len() == 0
     }
 
     /// Queues a frame. Pooled payloads above [`SHARE_ABOVE`](crate::frame::SHARE_ABOVE) bytes are not copied.
@@ -116,7 +123,10 @@ impl WriteQueue {
         {
             return Err(PushError::Memory { error, message });
         }
-        encoder.encode(message, &mut Reserved(self)).map_err(PushError::Encode)
+        match encoder.encode(message, &mut Reserved(self)) {
+            Ok(()) => Ok(()),
+            Err(error) => Err(PushError::Encode(error)),
+        }
     }
 
     /// Queues a copy of `bytes`.
@@ -137,6 +147,7 @@ impl WriteQueue {
     /// [`push`](Self::push) has no memory.
     #[cold]
     pub fn push_uncopied(&mut self, header: &[u8], payload: Option<PooledBytes>) {
+        self.note_tail();
         for chunk in header.chunks(INLINE) {
             let mut bytes = [0; INLINE];
             bytes.iter_mut().zip(chunk).for_each(|(to, from)| *to = *from);
@@ -163,7 +174,7 @@ impl WriteQueue {
             let acquire = self.acquire.get_or_insert_with(|| Box::pin(pool.acquire_async(copied)));
             let acquired = ready!(acquire.as_mut().poll(cx));
             self.acquire = None;
-            self.copies.push_back(acquired?);
+            self.begin_tail(acquired?);
         }
         self.acquire = None;
         Poll::Ready(Ok(()))
@@ -178,19 +189,36 @@ impl WriteQueue {
     /// Bytes that can be copied without another buffer.
     #[inline]
     fn room(&self) -> usize {
-        self.copies.back().map_or(0, |copy| copy.capacity() - copy.len())
+        self.tail.as_ref().map_or(0, |tail| tail.capacity() - tail.len())
     }
 
     #[cold]
     fn begin_copy(&mut self, len: usize) -> Result<(), AcquireError> {
         // What fills a small buffer before it is written is worth a large one. If memory is short, any will do.
-        let size = if self.copies.is_empty() { ReadSize::SMALL } else { ReadSize::LARGE };
-        let copy = match self.pool.acquire_within_limit(size.max(len)) {
+        let size = if self.tail.is_none() { ReadSize::SMALL } else { ReadSize::LARGE };
+        let tail = match self.pool.acquire_within_limit(size.max(len)) {
             Err(_) if len < size => self.pool.acquire_within_limit(len),
-            copy => copy,
+            tail => tail,
         };
-        self.copies.push_back(copy?);
+        self.begin_tail(tail?);
         Ok(())
+    }
+
+    fn begin_tail(&mut self, tail: PooledBuffer) {
+        self.note_tail();
+        self.copies.extend(self.tail.replace(tail));
+        self.tail_in_parts = 0;
+    }
+
+    /// Makes a part of what was copied since the last one.
+    fn note_tail(&mut self) {
+        let Some(tail) = &self.tail else { return };
+        let copied = tail.len() - self.tail_in_parts;
+        if copied > 0 {
+            self.tail_in_parts = tail.len();
+            self.bytes += copied;
+            self.parts.push_back(Part::Copied(copied));
+        }
     }
 
     /// Drops what waits.
@@ -208,6 +236,7 @@ impl WriteQueue {
         cx: &mut Context<'_>,
         mut writer: Pin<&mut W>,
     ) -> Poll<io::Result<()>> {
+        self.note_tail();
         while self.bytes > 0 {
             let mut slices = [IoSlice::new(&[]); SLICES];
             let written = match self.gather(&mut slices) {
@@ -224,14 +253,13 @@ impl WriteQueue {
             self.advance(count);
         }
         // Nothing waits, so nothing is held.
-        self.copies.clear();
-        self.copied_start = 0;
+        self.drop_copies();
         Poll::Ready(Ok(()))
     }
 
     /// The first parts, as many as fit.
     fn gather<'a, 'b>(&'a self, slices: &'b mut [IoSlice<'a>]) -> &'b [IoSlice<'a>] {
-        let mut copies = self.copies.iter();
+        let mut copies = self.copies.iter().chain(&self.tail);
         let mut unread = copies.next().and_then(|copy| copy.get(self.copied_start..)).unwrap_or_default();
         let mut used = 0;
         let mut free = slices.iter_mut();
@@ -298,35 +326,39 @@ impl WriteQueue {
                     }
                 }
             }
-            while self.copies.len() > 1
-                && self.copies.front().is_some_and(|copy| copy.len() <= self.copied_start)
-            {
+            while self.copies.front().is_some_and(|copy| copy.len() <= self.copied_start) {
                 self.copies.pop_front();
                 self.copied_start = 0;
             }
         }
     }
 
+    fn drop_copies(&mut self) {
+        self.copies.clear();
+        self.tail = None;
+        (self.tail_in_parts, self.copied_start) = (0, 0);
+    }
+
     /// The peer takes no more for now: a few bytes are not to keep a large buffer meanwhile.
     fn shrink_copies(&mut self) {
-        let [copy] = self.copies.make_contiguous() else { return };
-        let unwritten = copy.len() - self.copied_start;
-        if unwritten == 0 {
-            self.copies.clear();
-            self.copied_start = 0;
-        } else if unwritten * SPARSE <= copy.capacity()
-            && let Ok(mut small) = self.pool.try_acquire(unwritten)
+        let (true, Some(tail)) = (self.copies.is_empty(), &mut self.tail) else { return };
+        let unwritten = tail.get(self.copied_start..).unwrap_or_default();
+        if unwritten.is_empty() {
+            self.drop_copies();
+        } else if unwritten.len() * SPARSE <= tail.capacity()
+            && let Ok(mut small) = self.pool.try_acquire(unwritten.len())
         {
-            small.extend_from_slice(copy.get(self.copied_start..).unwrap_or_default());
-            *copy = small;
-            self.copied_start = 0;
+            small.extend_from_slice(unwritten);
+            *tail = small;
+            (self.tail_in_parts, self.copied_start) = (tail.len(), 0);
         }
     }
 
     /// Bytes of storage that it holds.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
-        self.shared_storage + self.copies.iter().map(PooledBuffer::capacity).sum::<usize>()
+        let copies = self.copies.iter().chain(&self.tail).map(PooledBuffer::capacity);
+        self.shared_storage + copies.sum::<usize>()
     }
 
     /// Gives back the memory of a long queue, if nothing waits.
@@ -341,33 +373,30 @@ impl WriteQueue {
 impl fmt::Debug for WriteQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("WriteQueue")
-            .field("len", &self.bytes)
+            .field("len", &self.len())
             .field("held_bytes", &self.held_bytes())
             .finish_non_exhaustive()
     }
 }
 
-/// A queue whose last copy has room for all that the frame copies.
+/// A queue whose tail has room for all that the frame copies.
 struct Reserved<'a>(&'a mut WriteQueue);
 
 impl FrameSink for Reserved<'_> {
+    #[inline]
     fn room(&self) -> usize {
         usize::MAX
     }
 
-    #[inline]
+    #[inline(always)]
     fn push_copy(&mut self, bytes: &[u8]) {
-        let Some(copy) = self.0.copies.back_mut() else { return };
-        let begins = copy.is_empty();
-        copy.extend_from_slice(bytes);
-        self.0.bytes += bytes.len();
-        match self.0.parts.back_mut() {
-            Some(Part::Copied(len)) if !begins => *len += bytes.len(),
-            _ => self.0.parts.push_back(Part::Copied(bytes.len())),
+        if let Some(tail) = &mut self.0.tail {
+            tail.extend_within_capacity(bytes);
         }
     }
 
     fn push_shared(&mut self, bytes: PooledBytes) {
+        self.0.note_tail();
         if !shares_storage(&bytes, self.0.parts.iter().rev()) {
             self.0.shared_storage += bytes.storage_len();
         }

@@ -111,6 +111,14 @@ impl PooledBuffer {
         self.storage_mut().extend_from_slice(bytes);
     }
 
+    /// Writes `bytes` at the end, for which there is room.
+    #[cfg(feature = "net")]
+    #[inline(always)]
+    pub(crate) fn extend_within_capacity(&mut self, bytes: &[u8]) {
+        debug_assert!(bytes.len() <= self.capacity() - self.len(), "there is room");
+        self.storage_mut().extend_from_slice(bytes);
+    }
+
     /// Makes sure that `additional` more bytes fit. If they do not, what was written moves, in one copy,
     /// to a buffer at least twice as large.
     ///

@@ -241,16 +241,19 @@ impl Deref for PooledBytes {
 }
 
 impl AsRef<[u8]> for PooledBytes {
+    #[inline]
     fn as_ref(&self) -> &[u8] {
         self
     }
 }
 
 impl Buf for PooledBytes {
+    #[inline]
     fn remaining(&self) -> usize {
         self.len
     }
 
+    #[inline]
     fn chunk(&self) -> &[u8] {
         self
     }
