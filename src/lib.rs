@@ -49,6 +49,26 @@ pub mod schema;
 mod size;
 mod sync;
 
+/// What generated code uses. It changes with the generator in any version, so nothing else may use it.
+#[cfg(feature = "messages")]
+#[doc(hidden)]
+pub mod __codegen {
+    // Not under the prelude's names, which the lint `unused_qualifications` wants without a path.
+    pub use alloc::string::String as HeapString;
+    pub use alloc::vec::Vec as HeapVec;
+
+    pub use bytes::BufMut;
+
+    pub use crate::frame::fields::constraints::*;
+    pub use crate::frame::fields::owned::{list, text};
+    pub use crate::frame::fields::put::{put, put_array, put_list, put_text};
+    pub use crate::frame::fields::take::{Fields, Result};
+    pub use crate::frame::fields::wire::{InPlace, Wire, is_zero, saturating_u128};
+    pub use crate::frame::fields::{ArrayString, ArrayVec, List};
+    pub use crate::frame::{Message, MessageError};
+    pub use crate::pool::BufferPoolConfig;
+}
+
 #[cfg(millpond_loom)]
 #[doc(hidden)]
 pub use pool::model;

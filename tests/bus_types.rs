@@ -1,7 +1,7 @@
 //! Publish and subscribe: what a type may be, and what a message of it must hold.
 
 use millpond::bus::{Hub, PublishError, TcpTransport, TransportConfig};
-use millpond::frame::{Message, MessageError, Rule};
+use millpond::frame::{Constraint, Message, MessageError};
 
 mod messages;
 
@@ -25,7 +25,7 @@ async fn a_message_that_is_not_valid_is_not_published() {
             payload.first().copied().ok_or(ODD)
         }
     }
-    const ODD: MessageError = MessageError::Rule { field: "number", rule: Rule::Max };
+    const ODD: MessageError = MessageError::Constraint { field: "number", constraint: Constraint::Max };
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let mut numbers = server.subscriber::<Even>();
     let publisher = TcpTransport::connect(server.local_addr()).await.unwrap();

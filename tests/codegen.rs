@@ -105,8 +105,9 @@ fn the_explanation_shows_sizes_classes_and_waste() {
     let explained = folder.run(&["--explain"]).assert(0, "");
     assert_eq!((explained.stdout.as_str(), explained.stderr.as_str()), (CLASSES, ""));
     let unchecked = Folder::with_example("defi.yaml").run(&["--explain"]).assert(0, "").stdout;
-    let rules = "application can check:\n  InstrumentMeta.symbol no_0x_prefix: true\n  InstrumentMeta.chain";
-    assert!(unchecked.contains(rules), "{unchecked}");
+    let constraints =
+        "application can check:\n  InstrumentMeta.symbol no_0x_prefix: true\n  InstrumentMeta.chain";
+    assert!(unchecked.contains(constraints), "{unchecked}");
     let packed = folder.run(&["--explain", "--layout", "packed"]).assert(0, "").stdout;
     assert!(packed.contains("packed layout"), "{packed}");
     assert!(packed.contains("14.1%  BatchOperation 220"), "{packed}");
@@ -114,7 +115,7 @@ fn the_explanation_shows_sizes_classes_and_waste() {
 }
 
 #[test]
-fn the_picture_is_xml_and_names_every_message() {
+fn the_plot_is_xml_and_names_every_message() {
     for (example, names) in [
         ("examples.yaml", &["TextMessage", "CounterUpdate", "BatchOperation"][..]),
         ("defi.yaml", &["InstrumentMeta", "PoolStateUpdate", "ArbitrageSignal"]),
@@ -131,7 +132,7 @@ fn the_picture_is_xml_and_names_every_message() {
         folder.run(&["--plot", "classes.svg", "--check"]).assert(0, "");
         folder
             .run(&["--plot", "classes.svg", "--check", "--layout", "packed"])
-            .assert(1, "classes.svg is stale, from line 4 on:");
+            .assert(1, "classes.svg is stale from line 4:");
     }
 }
 
@@ -183,8 +184,8 @@ fn wrong_usage_is_told_in_a_line() {
         (&["-o", "-", "--plot", "-"], "only one of"),
         (&["-o", "./contracts.yaml"], "overwrite the contract file"),
         (&["--plot", "contracts.yaml"], "overwrite the contract file"),
-        (&["-o", "messages", "--plot", "messages"], "one file"),
-        (&["-o", "messages", "--plot", "./messages"], "one file"),
+        (&["-o", "messages", "--plot", "messages"], "same file"),
+        (&["-o", "messages", "--plot", "./messages"], "same file"),
     ] {
         let outcome = folder.run(arguments).assert(2, advice);
         assert_eq!(outcome.stderr.lines().count(), 1, "{}", outcome.stderr);
@@ -200,7 +201,7 @@ fn a_file_that_cannot_be_read_or_written_is_named() {
     for (contracts, advice) in [
         ("nowhere.yaml", "cannot read nowhere.yaml: No such file"),
         (".", "cannot read .: Is a directory"),
-        ("/dev/zero", "/dev/zero has 2 MiB and more: contracts have at most 1"),
+        ("/dev/zero", "/dev/zero has 2 MiB or more: contracts have at most 1 MiB"),
         ("\u{1b}[31m", "cannot read \u{fffd}[31m: No such file"),
     ] {
         folder.run_on(contracts, &["--explain"]).assert(1, advice);
@@ -210,7 +211,7 @@ fn a_file_that_cannot_be_read_or_written_is_named() {
         ("/proc/classes.svg", "cannot write /proc/classes.svg: "),
         (".", "cannot write .: "),
         ("/dev/stdout", "cannot write /dev/stdout: "),
-        ("dangling", "cannot write dangling: a link to what is not there"),
+        ("dangling", "cannot write dangling: it is a link to a file that does not exist"),
     ] {
         symlink("nowhere", folder.path("dangling")).unwrap();
         folder.run(&["--plot", plot]).assert(1, advice);
@@ -236,8 +237,8 @@ fn contracts_may_come_from_stdin() {
     shell("-o generated.rs").assert(1, "-:6:23");
 }
 
-/// 10 MB, and as much as is looked at, of what takes parsers long, with 100 MB; and the processor
-/// for 10 s, as nothing here is optimised.
+/// Inputs that take parsers long: files of 10 MB, and files of the largest size that is read. The limits are 100 MB of
+/// memory and, because nothing here is optimised, 10 s of CPU.
 #[test]
 fn hostile_contracts_end_within_their_bounds() {
     let bomb = |levels: usize| {
@@ -255,14 +256,14 @@ fn hostile_contracts_end_within_their_bounds() {
         format!("{head}{}      last: u8", fields.concat())
     };
     for (hostile, said) in [
-        (fill("messages: {M: {tlv_type: 1}}\n", 10_000_000), "2 MiB and more"),
-        (fill("[", 10_000_000), "2 MiB and more"),
+        (fill("messages: {M: {tlv_type: 1}}\n", 10_000_000), "2 MiB or more"),
+        (fill("[", 10_000_000), "2 MiB or more"),
         (fill("a: &a [*a, *a]\n", 1_500_000), "contracts have at most 1048576"),
-        (bomb(1000), "an anchor"),
+        (bomb(1000), "anchors are not allowed"),
         (fill("- a\n", 1_000_000), "more than 200000 values"),
         (fill("[\n", 1_000_000), "recursion limit exceeded"),
         (fill("{a: \n", 1_000_000), "recursion limit exceeded"),
-        (format!("messages: {{{}}}", fill("a: b,\n", 500_000)), "is there twice"),
+        (format!("messages: {{{}}}", fill("a: b,\n", 500_000)), "is given twice"),
         (of_fields("{type: FixedVx}"), " more\n"),
         (of_fields("{type: u8, validation: [max_aaaa: 1]}"), "contracts.yaml"),
     ] {
@@ -275,7 +276,7 @@ fn hostile_contracts_end_within_their_bounds() {
 }
 
 #[test]
-fn names_from_outside_reach_neither_the_terminal_nor_the_picture_as_they_are() {
+fn names_cannot_send_control_characters_to_the_terminal_or_the_plot() {
     let hostile =
         "messages: {M: {tlv_type: 1, domain: \"a\\e[31m\\x07\u{202e}</text><script>\", fields: {}}}";
     let folder = Folder::with(hostile);
@@ -293,8 +294,8 @@ fn names_from_outside_reach_neither_the_terminal_nor_the_picture_as_they_are() {
 
     // What refreshes it can be pasted into a shell.
     fs::write(folder.path("classes.svg"), "old").unwrap();
-    let stale = folder.run_on(name, &["--plot", "classes.svg", "--check"]).assert(1, "write it anew: ");
-    let (_, command) = stale.stderr.split_once("write it anew: millpond ").unwrap();
+    let stale = folder.run_on(name, &["--plot", "classes.svg", "--check"]).assert(1, "regenerate it with: ");
+    let (_, command) = stale.stderr.split_once("regenerate it with: millpond ").unwrap();
     let shell = format!("{} {command}", env!("CARGO_BIN_EXE_millpond"));
     let pasted = Command::new("sh").args(["-c", &shell]).current_dir(&folder.0).output();
     Outcome::of(pasted.unwrap()).assert(0, "wrote classes.svg");
@@ -352,8 +353,11 @@ fn the_pool_may_be_planned_by_traffic() {
         (&["--traffic", "Text=1", "--memory-limit", "1MiB"], "there is no message Text"),
         (&["--traffic", "TextMessage", "--memory-limit", "1MiB"], "as in Ping=1000"),
         (&["--traffic", "TextMessage=x", "--memory-limit", "1MiB"], "write a number, not x"),
-        (&["--traffic", "TextMessage=1,TextMessage=2", "--memory-limit", "1MiB"], "is there twice"),
-        (&["--traffic", "TextMessage=1", "--memory-limit", "9"], "takes 664 bytes, more than the 9 given"),
+        (&["--traffic", "TextMessage=1,TextMessage=2", "--memory-limit", "1MiB"], "is given twice"),
+        (
+            &["--traffic", "TextMessage=1", "--memory-limit", "9"],
+            "takes 664 bytes, more than the memory limit of 9",
+        ),
     ] {
         folder.run(&[arguments, &["--explain"]].concat()).assert(2, advice);
     }
@@ -378,7 +382,7 @@ fn the_head_of_the_code_is_the_command_that_writes_it() {
 fn check_tells_fresh_from_stale_and_missing_and_writes_nothing() {
     let folder = Folder::with_example("examples.yaml");
     let check = || folder.run(&["-o", "generated.rs", "--check"]);
-    let refresh = "write it anew: millpond codegen contracts.yaml -o generated.rs\n";
+    let refresh = "regenerate it with: millpond codegen contracts.yaml -o generated.rs\n";
     check().assert(1, "generated.rs is missing").assert(1, refresh);
     assert_eq!(folder.files(), ["contracts.yaml"]);
 
@@ -390,8 +394,8 @@ fn check_tells_fresh_from_stale_and_missing_and_writes_nothing() {
     for (stale, difference) in [
         (code.replace("1001", "1002"), "- const TYPE_ID: u16 = 1002;\n+ const TYPE_ID: u16 = 1001;\n"),
         (format!("{code}\n"), "\n- \n+ (the end)\n"),
-        (String::new(), "stale, from line 1 on:\n- \n+ // Generated from contracts.yaml"),
-        (code.replace('\n', "\r\n"), "stale, from line 1 on:\n"),
+        (String::new(), "stale from line 1:\n- \n+ // Generated from contracts.yaml"),
+        (code.replace('\n', "\r\n"), "stale from line 1:\n"),
     ] {
         fs::write(folder.path("generated.rs"), &stale).unwrap();
         let said = check().assert(1, refresh).stderr.replace("-     const", "- const");

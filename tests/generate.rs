@@ -1,5 +1,5 @@
-//! Generated messages do what their contracts say. That they are fresh is a test of `src/schema/generate`, which can
-//! refresh them even if they do not compile.
+//! Generated messages do what their contracts say. A test of `src/schema/generate` checks that they are fresh; it can
+//! regenerate them even if they do not compile.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,9 +7,9 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
+use millpond::__codegen::{BufMut, Fields, any_not_zero};
 use millpond::BufferPool;
-use millpond::frame::fields::{BufMut, Fields, any_not_zero};
-use millpond::frame::{Message, MessageError, Rule};
+use millpond::frame::{Constraint, Message, MessageError};
 use millpond::schema::{FieldLayout, Layout, MessageDef, Options, Schema, Type, generate};
 use proptest::prelude::*;
 
@@ -21,8 +21,7 @@ mod random_contract;
 use generated::{ENTRIES, Entry, corners, defi, examples, examples_packed, game, ledger_list};
 use payloads::payload;
 
-const CONTRACTS: &[&str] =
-    &["corners", "defi", "examples", "examples-list", "game", "ledger-list", "primitives"];
+const CONTRACTS: &[&str] = &["corners", "defi", "examples", "game", "ledger-list", "primitives"];
 
 fn read(name: &str) -> Schema {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/contracts/{name}.yaml"));
@@ -36,12 +35,11 @@ fn all() -> Vec<(&'static Entry, MessageDef, Layout)> {
         let schema = read(contract);
         for message in schema.messages() {
             for layout in [Layout::ReprC, Layout::Packed] {
-                let is_it = |entry: &&Entry| {
-                    entry.contract == contract.replace('-', "_")
-                        && entry.name == message.name
-                        && entry.packed == (layout == Layout::Packed)
-                };
-                all.push((ENTRIES.iter().find(is_it).unwrap(), message.clone(), layout));
+                let suffix = if layout == Layout::Packed { "_packed" } else { "" };
+                let module = contract.replace('-', "_") + suffix;
+                let is_it = |entry: &&Entry| entry.module == module && entry.name == message.name;
+                // Without an entry the code is equal to another contract's.
+                all.extend(ENTRIES.iter().find(is_it).map(|entry| (entry, message.clone(), layout)));
             }
         }
     }
@@ -81,7 +79,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(24) })]
 
     #[test]
-    fn any_payload_is_the_same_after_view_and_owned_form(
+    fn any_payload_is_the_same_after_view_and_owned_message(
         seed in proptest::collection::vec(any::<u8>(), 1..400)
     ) {
         for (entry, message, layout) in all() {
@@ -208,7 +206,7 @@ fn golden_frames_are_these_messages() {
             assert_eq!(encoded(&examples::TextMessage::from(view)), encoded(&hand));
         }
     }
-    assert_eq!(seen, 4 * 4);
+    assert_eq!(seen, 4 * 2);
 }
 
 fn encoded(message: &impl Message) -> Vec<u8> {
@@ -254,8 +252,8 @@ fn fields_lie_where_the_layout_says() {
 }
 
 #[test]
-fn rules_hold_for_views_and_before_encoding() {
-    let valid = || corners::Rules {
+fn constraints_hold_for_views_and_before_encoding() {
+    let valid = || corners::Constraints {
         text: "ab".try_into().unwrap(),
         short: "".try_into().unwrap(),
         list: [1].into_iter().collect(),
@@ -268,56 +266,56 @@ fn rules_hold_for_views_and_before_encoding() {
         maybe_level: 0,
         maybe_amount: u256(0),
     };
-    type Change = fn(&mut corners::Rules);
+    type Change = fn(&mut corners::Constraints);
     let good: &[Change] = &[
         |_| {},
-        |rules| rules.text = "abcde".try_into().unwrap(),
-        |rules| rules.short = "abc".try_into().unwrap(),
-        |rules| rules.list = [1, 2, 3].into_iter().collect(),
-        |rules| rules.level = 7,
-        |rules| rules.ratio = 0.9,
-        |rules| rules.amount = u256(1000),
-        |rules| rules.owner = std::array::from_fn(|at| u8::from(at == 19)),
-        |rules| rules.point = [-0.0, 0.0],
-        |rules| rules.maybe_text = "ab".try_into().unwrap(),
-        |rules| rules.maybe_level = 20,
-        |rules| rules.maybe_amount = [9; 32],
+        |message| message.text = "abcde".try_into().unwrap(),
+        |message| message.short = "abc".try_into().unwrap(),
+        |message| message.list = [1, 2, 3].into_iter().collect(),
+        |message| message.level = 7,
+        |message| message.ratio = 0.9,
+        |message| message.amount = u256(1000),
+        |message| message.owner = std::array::from_fn(|at| u8::from(at == 19)),
+        |message| message.point = [-0.0, 0.0],
+        |message| message.maybe_text = "ab".try_into().unwrap(),
+        |message| message.maybe_level = 20,
+        |message| message.maybe_amount = [9; 32],
     ];
     for change in good {
-        let mut rules = valid();
-        change(&mut rules);
-        assert_eq!(rules.validate(), Ok(()));
-        let payload = encoded(&rules);
-        assert_eq!(corners::Rules::view(&payload).map(corners::Rules::from), Ok(rules));
+        let mut message = valid();
+        change(&mut message);
+        assert_eq!(message.validate(), Ok(()));
+        let payload = encoded(&message);
+        assert_eq!(corners::Constraints::view(&payload).map(corners::Constraints::from), Ok(message));
     }
-    let bad: &[(&str, Rule, Change)] = &[
-        ("text", Rule::NotEmpty, |rules| rules.text.clear()),
-        ("text", Rule::MinLength, |rules| rules.text = "a".try_into().unwrap()),
-        ("short", Rule::MaxLength, |rules| rules.short = "abcd".try_into().unwrap()),
-        ("list", Rule::MinLength, |rules| rules.list.clear()),
-        ("list", Rule::MaxLength, |rules| rules.list = [1, 2, 3, 4].into_iter().collect()),
-        ("level", Rule::NotZero, |rules| rules.level = 0),
-        ("level", Rule::Min, |rules| rules.level = -4),
-        ("level", Rule::Max, |rules| rules.level = 8),
-        ("ratio", Rule::Min, |rules| rules.ratio = 0.09),
-        ("ratio", Rule::Min, |rules| rules.ratio = f32::NAN),
-        ("ratio", Rule::Max, |rules| rules.ratio = f32::INFINITY),
-        ("amount", Rule::Min, |rules| rules.amount = u256(4)),
-        ("amount", Rule::Max, |rules| rules.amount = u256(1001)),
-        ("amount", Rule::Max, |rules| rules.amount[31] = 1),
-        ("owner", Rule::NotZero, |rules| rules.owner = [0; 20]),
-        ("point", Rule::NotZero, |rules| rules.point = [0.0; 2]),
-        ("maybe_text", Rule::MinLength, |rules| rules.maybe_text = "a".try_into().unwrap()),
-        ("maybe_level", Rule::Min, |rules| rules.maybe_level = 9),
-        ("maybe_level", Rule::Max, |rules| rules.maybe_level = 21),
-        ("maybe_amount", Rule::Min, |rules| rules.maybe_amount = u256(9)),
+    let bad: &[(&str, Constraint, Change)] = &[
+        ("text", Constraint::NotEmpty, |message| message.text.clear()),
+        ("text", Constraint::MinLength, |message| message.text = "a".try_into().unwrap()),
+        ("short", Constraint::MaxLength, |message| message.short = "abcd".try_into().unwrap()),
+        ("list", Constraint::MinLength, |message| message.list.clear()),
+        ("list", Constraint::MaxLength, |message| message.list = [1, 2, 3, 4].into_iter().collect()),
+        ("level", Constraint::NotZero, |message| message.level = 0),
+        ("level", Constraint::Min, |message| message.level = -4),
+        ("level", Constraint::Max, |message| message.level = 8),
+        ("ratio", Constraint::Min, |message| message.ratio = 0.09),
+        ("ratio", Constraint::Min, |message| message.ratio = f32::NAN),
+        ("ratio", Constraint::Max, |message| message.ratio = f32::INFINITY),
+        ("amount", Constraint::Min, |message| message.amount = u256(4)),
+        ("amount", Constraint::Max, |message| message.amount = u256(1001)),
+        ("amount", Constraint::Max, |message| message.amount[31] = 1),
+        ("owner", Constraint::NotZero, |message| message.owner = [0; 20]),
+        ("point", Constraint::NotZero, |message| message.point = [0.0; 2]),
+        ("maybe_text", Constraint::MinLength, |message| message.maybe_text = "a".try_into().unwrap()),
+        ("maybe_level", Constraint::Min, |message| message.maybe_level = 9),
+        ("maybe_level", Constraint::Max, |message| message.maybe_level = 21),
+        ("maybe_amount", Constraint::Min, |message| message.maybe_amount = u256(9)),
     ];
-    for &(field, rule, change) in bad {
-        let mut rules = valid();
-        change(&mut rules);
-        let error = MessageError::Rule { field, rule };
-        assert_eq!(rules.validate(), Err(error));
-        assert_eq!(corners::Rules::view(&encoded(&rules)).err(), Some(error));
+    for &(field, constraint, change) in bad {
+        let mut message = valid();
+        change(&mut message);
+        let error = MessageError::Constraint { field, constraint };
+        assert_eq!(message.validate(), Err(error));
+        assert_eq!(corners::Constraints::view(&encoded(&message)).err(), Some(error));
     }
 }
 
@@ -327,7 +325,7 @@ fn u256(value: u128) -> [u8; 32] {
     bytes
 }
 
-/// What is on the heap can be too long: it is invalid, and what fits is encoded.
+/// A list on the heap can be too long: the message is invalid, and what fits is encoded.
 #[test]
 fn a_large_message_is_bounded_when_it_is_encoded() {
     let valid = || corners::Large {
@@ -342,26 +340,26 @@ fn a_large_message_is_bounded_when_it_is_encoded() {
         spare: vec![],
     };
     type Change = fn(&mut corners::Large);
-    let bad: &[(&str, Rule, Change)] = &[
-        ("text", Rule::MaxLength, |large| large.text = "é".repeat(32768)),
-        ("text", Rule::NotEmpty, |large| large.text.clear()),
-        ("keys", Rule::MaxLength, |large| large.keys = vec![[1; 32]; 91]),
-        ("keys", Rule::MaxLength, |large| large.keys = vec![[1; 32]; 70_000]),
-        ("values", Rule::MaxLength, |large| large.values = vec![1; 21]),
-        ("image", Rule::MinLength, |large| large.image.clear()),
-        ("image", Rule::MaxLength, |large| large.image.push([1; 128])),
-        ("image", Rule::NotZero, |large| large.image.fill([0; 128])),
-        ("samples", Rule::NotZero, |large| large.samples.fill(0.0)),
-        ("flags", Rule::MaxLength, |large| large.flags = vec![true; 4]),
-        ("flags", Rule::MinLength, |large| large.flags = vec![true]),
-        ("spare", Rule::MaxLength, |large| large.spare = vec![1; 101]),
-        ("spare", Rule::MinLength, |large| large.spare = vec![1; 99]),
+    let bad: &[(&str, Constraint, Change)] = &[
+        ("text", Constraint::MaxLength, |large| large.text = "é".repeat(32768)),
+        ("text", Constraint::NotEmpty, |large| large.text.clear()),
+        ("keys", Constraint::MaxLength, |large| large.keys = vec![[1; 32]; 91]),
+        ("keys", Constraint::MaxLength, |large| large.keys = vec![[1; 32]; 70_000]),
+        ("values", Constraint::MaxLength, |large| large.values = vec![1; 21]),
+        ("image", Constraint::MinLength, |large| large.image.clear()),
+        ("image", Constraint::MaxLength, |large| large.image.push([1; 128])),
+        ("image", Constraint::NotZero, |large| large.image.fill([0; 128])),
+        ("samples", Constraint::NotZero, |large| large.samples.fill(0.0)),
+        ("flags", Constraint::MaxLength, |large| large.flags = vec![true; 4]),
+        ("flags", Constraint::MinLength, |large| large.flags = vec![true]),
+        ("spare", Constraint::MaxLength, |large| large.spare = vec![1; 101]),
+        ("spare", Constraint::MinLength, |large| large.spare = vec![1; 99]),
     ];
-    for &(field, rule, change) in bad {
+    for &(field, constraint, change) in bad {
         let mut large = valid();
         assert_eq!(large.validate(), Ok(()));
         change(&mut large);
-        assert_eq!(large.validate(), Err(MessageError::Rule { field, rule }));
+        assert_eq!(large.validate(), Err(MessageError::Constraint { field, constraint }));
         assert_eq!(encoded(&large).len(), corners::LARGE_MAX_SIZE);
     }
     assert!(size_of::<corners::Large>() < 512);
@@ -369,7 +367,7 @@ fn a_large_message_is_bounded_when_it_is_encoded() {
 
 /// Elements of 2 MB in a thread that has 64 KiB.
 #[test]
-fn a_list_of_large_elements_is_looked_at_where_it_lies() {
+fn a_list_of_large_elements_is_read_in_place() {
     let payload = [&[2, 0, 0, 0, 0, 0, 0, 0][..], &[1; 4_000_000]].concat();
     let look = move || {
         let mut fields = Fields::of(&payload, payload.len())?;
@@ -406,12 +404,12 @@ fn a_file_of_500_messages_is_generated_and_compiles() {
     let code = generate(&schema, &Options::default());
     let took = start.elapsed();
     println!("500 messages read in {read:?}, and {} lines written in {took:?}", code.lines().count());
-    assert_eq!(code.matches("impl frame::Message for").count(), 500);
+    assert_eq!(code.matches("impl __codegen::Message for").count(), 500);
 
     assert_eq!(error_of_rustc(&code), None);
 }
 
-/// What nobody thought of; `src/schema/generate` checks that it is formatted.
+/// Random contracts; a test of `src/schema/generate` checks that their code is formatted.
 #[test]
 fn any_contract_compiles_without_a_warning() {
     let mut code = String::new();
@@ -419,7 +417,7 @@ fn any_contract_compiles_without_a_warning() {
         let text = random_contract::of(seed);
         let schema = Schema::parse("random.yaml", &text).unwrap_or_else(|errors| panic!("{errors}"));
         for (layout, suffix) in [(Layout::ReprC, "c"), (Layout::Packed, "packed")] {
-            let options = Options { layout, serde: true, ..Options::default() };
+            let options = Options::default().layout(layout).serde(true);
             writeln!(
                 code,
                 "/// Of {seed}.\npub mod of_{seed}_{suffix} {{\n{}\n}}",
@@ -431,9 +429,9 @@ fn any_contract_compiles_without_a_warning() {
     assert_eq!(error_of_rustc(&format!("#![allow(unexpected_cfgs)]\n{code}")), None);
 }
 
-/// As a module of a crate that allows nothing; `None` if it compiles.
+/// Compiles the code in a crate that denies all warnings; `None` if it compiles.
 fn error_of_rustc(code: &str) -> Option<String> {
-    // The library that this test is linked with lies beside it; of those of other features, some are too small.
+    // The library that this test links is in the same folder. Others there may lack features.
     let folder = std::env::current_exe().unwrap().parent().unwrap().to_owned();
     let libraries = fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path()).filter(|path| {
         let name = path.file_name().unwrap().to_str().unwrap();
@@ -473,7 +471,7 @@ fn a_message_is_encoded_into_a_pooled_buffer_of_its_class() {
     let buffer = message.encode_pooled(&pool);
     assert_eq!(buffer.capacity(), examples::COUNTER_UPDATE_BUFFER_CLASS);
     assert_eq!(examples::CounterUpdate::view(&buffer.into_shared()), Ok(message));
-    // One that grows while it is encoded, not a slice.
+    // A long payload is encoded into a growing buffer, not into a slice.
     let pool = BufferPool::new(corners::create_buffer_pool_config());
     let corners = read("corners");
     let large = corners.messages().iter().find(|message| message.name == "Large").unwrap();
@@ -483,9 +481,9 @@ fn a_message_is_encoded_into_a_pooled_buffer_of_its_class() {
     assert_eq!((buffer.capacity(), buffer[..] == payload), (corners::LARGE_BUFFER_CLASS, true));
 }
 
-/// What says that it is shorter or longer than it is: the message has what was written, or its author a panic.
+/// A message that is shorter than its declared length has what was written; a longer one panics.
 #[test]
-fn a_message_of_another_length_than_it_says_is_as_it_is_written_or_a_panic() {
+fn a_message_shorter_than_declared_is_cut_and_a_longer_one_panics() {
     struct Liar(usize, usize);
     impl Message for Liar {
         const TYPE_ID: u16 = 1;
@@ -515,7 +513,7 @@ fn a_message_of_another_length_than_it_says_is_as_it_is_written_or_a_panic() {
 
 #[cfg(feature = "serde")]
 #[test]
-fn an_owned_form_has_serde_where_it_was_asked_for() {
+fn an_owned_message_has_serde_on_request() {
     let signal = defi::ArbitrageSignal {
         opportunity_id: 1,
         path: [[2; 20], [3; 20]].into_iter().collect(),

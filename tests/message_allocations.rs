@@ -1,6 +1,6 @@
-//! Heap allocations of a generated message, encoded into a pooled buffer, looked at and owned, in steady state: none.
+//! In steady state a generated message is encoded into a pooled buffer, viewed and converted without a heap allocation.
 //!
-//! Without the test harness, whose own thread allocates when it likes.
+//! Runs without the test harness, whose thread allocates at any time.
 
 use std::alloc::System;
 

@@ -1,11 +1,10 @@
-//! Contract files: whatever is read has consistent layouts and plans, and whatever is not is told why. The fuzzer and the
+//! Contract files: every valid file has consistent layouts and plans, and every other file has errors. The fuzzer and the
 //! replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`].
 
-use millpond::schema::{
-    Diagnostics, Layout, MAX_MESSAGE_SIZE, MessageDef, Options, Plan, Schema, Severity, generate,
-};
+use millpond::frame::tlv::DEFAULT_MAX_PAYLOAD;
+use millpond::schema::{Diagnostics, Layout, MessageDef, Options, Plan, Schema, Severity, generate};
 
-/// Planning from traffic takes time in the square of the sizes.
+/// Planning from traffic takes time quadratic in the number of sizes.
 const MAX_PLANNED: usize = 64;
 
 pub(crate) fn check(input: &[u8]) {
@@ -50,7 +49,7 @@ fn check_names(messages: &[MessageDef]) {
 
 fn check_layouts(message: &MessageDef) {
     let size = |layout: Layout| message.layout(layout).size;
-    assert!(size(Layout::Packed) <= size(Layout::ReprC) && size(Layout::ReprC) <= MAX_MESSAGE_SIZE);
+    assert!(size(Layout::Packed) <= size(Layout::ReprC) && size(Layout::ReprC) <= DEFAULT_MAX_PAYLOAD);
     for layout in [Layout::Packed, Layout::ReprC] {
         let laid_out = message.layout(layout);
         assert_eq!(laid_out.fields.len(), message.fields.len());
@@ -71,10 +70,9 @@ fn check_plans(schema: &Schema) {
     for layout in [Layout::Packed, Layout::ReprC] {
         let mut plans = vec![Plan::of_schema(schema, layout).unwrap()];
         if schema.messages().len() <= MAX_PLANNED {
-            let budget = 256 << 20;
-            let plan =
-                Plan::of_traffic(schema, layout, budget, |message| u64::from(message.type_id)).unwrap();
-            assert!(plan.config().max_idle_bytes() <= budget);
+            let limit = 256 << 20;
+            let plan = Plan::of_traffic(schema, layout, limit, |message| u64::from(message.type_id)).unwrap();
+            assert!(plan.config().max_idle_bytes() <= limit);
             plans.push(plan);
         }
         for plan in plans {
@@ -85,7 +83,7 @@ fn check_plans(schema: &Schema) {
             assert!(plan.classes().iter().all(|class| (-1e-9..=1.0).contains(&class.waste())));
             assert!(plan.to_string().lines().count() > plan.classes().len());
             if schema.messages().len() <= MAX_PLANNED {
-                let options = Options { layout, plan: Some(plan), ..Options::default() };
+                let options = Options::default().layout(layout).plan(Some(plan));
                 let code = generate(schema, &options);
                 assert_eq!(code.matches("\n    const TYPE_ID: ").count(), schema.messages().len());
             }

@@ -1,12 +1,12 @@
-//! Views of all generated messages: bytes are an error, or a message that is encoded as the same bytes. The fuzzer and the
+//! Views of all generated messages: bytes are an error, or a message that encodes to the same bytes. The fuzzer and the
 //! replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`].
 
 use millpond::frame::MessageError;
 
 use super::generated::ENTRIES;
 
-/// The first byte chooses the message, and the rest is its payload. The bytes that a payload lacks are zeros, so that
-/// a short input gets beyond the length; and a whole payload goes to the others, too.
+/// The first byte selects the message, and the rest is its payload, padded with zeros to the message's length, so that a
+/// short input passes the check of the length. The unpadded payload goes to all other messages, too.
 pub(crate) fn check(input: &[u8]) {
     let Some((&chosen, rest)) = input.split_first() else { return };
     let chosen = usize::from(chosen) % ENTRIES.len();

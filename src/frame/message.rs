@@ -1,3 +1,5 @@
+//! Typed messages: what is in the payload of a frame.
+
 use core::error::Error;
 use core::fmt;
 
@@ -5,10 +7,10 @@ use bytes::BufMut;
 
 use crate::pool::{BufferPool, PooledBuffer};
 
-/// A message with a type: what its frames' payloads look like.
+/// A message type: how its fields are encoded in a payload.
 ///
-/// The type that implements it owns its fields and encodes itself; [`View`](Self::View) is what a payload is looked at
-/// through, without a copy.
+/// The implementing type owns its fields and encodes itself. [`View`](Self::View) borrows them from a payload without a
+/// copy.
 ///
 /// # Examples
 ///
@@ -37,35 +39,34 @@ use crate::pool::{BufferPool, PooledBuffer};
 /// }
 /// ```
 pub trait Message {
-    /// What stands in the header of its frames.
+    /// The type id in the header of its frames.
     const TYPE_ID: u16;
-    /// The topic it belongs to: its domain, in lower case.
+    /// The topic that it belongs to: its domain in lower case.
     const TOPIC: &'static str;
-    /// The longest payload in bytes, the header not counted.
+    /// The longest payload in bytes, without the header.
     const MAX_SIZE: usize;
-    /// A payload's fields, borrowed from it where they are long.
+    /// The fields of a payload. Long ones are borrowed from it.
     type View<'a>;
 
-    /// Length of this message's payload in bytes, at most [`MAX_SIZE`](Self::MAX_SIZE), which it is unless said
-    /// otherwise.
+    /// Length of this message's payload in bytes, at most [`MAX_SIZE`](Self::MAX_SIZE), which is the default.
     fn encoded_len(&self) -> usize {
         Self::MAX_SIZE
     }
 
-    /// Whether the fields hold what the type asks of them beside their encoding, such as a length; a publisher asks
-    /// before it encodes. Everything is valid unless said otherwise.
+    /// Checks the constraints of the fields, such as a length. Publishers call it before they encode. By default every
+    /// message is valid.
     ///
     /// # Errors
     ///
-    /// [`MessageError::Rule`], if not: [`view`](Self::view) would refuse what is encoded.
+    /// [`MessageError::Constraint`] if a field breaks one; [`view`](Self::view) would refuse the encoded message.
     fn validate(&self) -> Result<(), MessageError> {
         Ok(())
     }
 
-    /// Writes the payload: exactly [`encoded_len`](Self::encoded_len) bytes, for which `out` has room.
+    /// Writes the payload: exactly [`encoded_len`](Self::encoded_len) bytes, for which `out` must have room.
     fn encode(&self, out: &mut impl BufMut);
 
-    /// The payload in a buffer of the pool.
+    /// Encodes the payload into a buffer of the pool.
     ///
     /// # Panics
     ///
@@ -89,66 +90,66 @@ pub trait Message {
         payload
     }
 
-    /// Looks at a payload.
+    /// Checks a payload and borrows its fields. Never panics, whatever the bytes are.
     ///
     /// # Errors
     ///
-    /// [`MessageError`] for bytes that are none of this type; never a panic, whatever they are.
+    /// [`MessageError`] for bytes that are not a message of this type.
     fn view(payload: &[u8]) -> Result<Self::View<'_>, MessageError>;
 }
 
-/// Why bytes are no message of a type.
+/// Why bytes are not a message of a type, or a message is not valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum MessageError {
-    /// The payload has another length than the type.
+    /// The payload has another length than messages of this type.
     Length {
         /// Bytes of the payload.
         received: usize,
-        /// Bytes of the type.
+        /// Bytes of any payload of this type.
         expected: usize,
     },
-    /// A field holds what it must not.
+    /// The bytes of a field are no value of its type.
     Field {
-        /// Its name.
+        /// The field's name.
         field: &'static str,
-        /// Where it begins in the payload, in bytes.
+        /// The field's offset in the payload, in bytes.
         offset: usize,
     },
-    /// Bytes between two fields, or behind the last, are not zero.
+    /// Padding between two fields, or after the last, is not zero.
     Padding {
-        /// Where they begin in the payload, in bytes.
+        /// The padding's offset in the payload, in bytes.
         offset: usize,
     },
-    /// A field holds a value of its type that its rules forbid.
-    Rule {
-        /// Its name.
+    /// The value of a field breaks a constraint.
+    Constraint {
+        /// The field's name.
         field: &'static str,
-        /// The rule.
-        rule: Rule,
+        /// The constraint.
+        constraint: Constraint,
     },
 }
 
-/// What the value of a field must hold beside its type.
+/// A condition on the value of a field, in addition to its type. It displays as contract files spell it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
-pub enum Rule {
+pub enum Constraint {
     /// Text or a list is not empty.
     NotEmpty,
     /// Not every byte is zero.
     NotZero,
-    /// Text or a list has at least so many bytes or elements.
+    /// Text or a list has a smallest number of bytes or elements.
     MinLength,
-    /// Text or a list has at most so many bytes or elements.
+    /// Text or a list has a largest number of bytes or elements.
     MaxLength,
-    /// A number is at least so large.
+    /// A number has a smallest value.
     Min,
-    /// A number is at most so large.
+    /// A number has a largest value.
     Max,
 }
 
 impl MessageError {
-    /// Whether the payload has the length of its type.
+    /// Checks that a payload has the length of its type.
     ///
     /// # Errors
     ///
@@ -165,17 +166,18 @@ impl fmt::Display for MessageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { received, expected } => {
-                write!(f, "a payload of {received} bytes where the type has {expected}")
+                write!(f, "the payload has {received} bytes, and its type {expected}")
             }
             Self::Field { field, offset } => write!(f, "the field {field} at byte {offset} is not valid"),
             Self::Padding { offset } => write!(f, "the padding at byte {offset} is not zero"),
-            Self::Rule { field, rule } => write!(f, "the field {field} breaks its rule {rule}"),
+            Self::Constraint { field, constraint } => {
+                write!(f, "the field {field} breaks its constraint {constraint}")
+            }
         }
     }
 }
 
-/// As contract files spell it.
-impl fmt::Display for Rule {
+impl fmt::Display for Constraint {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::NotEmpty => "not_empty",

@@ -20,11 +20,12 @@
 //! - between frames, and after a fatal error, no buffer is held, but for the last id of an SSE stream;
 //! - of a frame that is over its limit nothing is held: it is skipped as it arrives.
 //!
-//! What is inside a frame is a [`Message`], whose [`fields`] are read and written in their order.
+//! The payload of a frame is a [`Message`]. The types of generated messages' fields are in `fields`.
 //!
 //! Deliberately absent: which messages there are (that is the schema's), and waiting for bytes (that is the
 //! transport's).
 
+#[cfg(feature = "messages")]
 pub mod fields;
 pub mod hdlc;
 pub mod kiss;
@@ -46,7 +47,7 @@ pub use error::{EncodeError, FrameError, FrameErrorKind};
 pub use hdlc::Hdlc;
 pub use kiss::Kiss;
 pub use lines::Lines;
-pub use message::{Message, MessageError, Rule};
+pub use message::{Constraint, Message, MessageError};
 pub use reader::Reader;
 pub use sink::{FrameSink, Payload, SHARE_ABOVE};
 pub use sse::Sse;

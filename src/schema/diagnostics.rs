@@ -1,4 +1,4 @@
-//! What is wrong with a file, as it is shown: with its line, and the place in it marked.
+//! The errors and warnings of a file, shown with their lines and the place marked.
 
 use std::error::Error;
 use std::fmt;
@@ -6,9 +6,9 @@ use std::ops::Range;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet, normalize_untrusted_str};
 
-/// Errors and warnings of one contract file, in its order; at most 50 of each.
+/// Errors and warnings of one contract file, in the order of the file; at most 50 of each.
 ///
-/// It displays as text, with [`to_string_colored`](Self::to_string_colored) in colours, in the manner of rustc.
+/// It displays like rustc's messages: plain, or in colour with [`to_string_colored`](Self::to_string_colored).
 #[derive(Clone, PartialEq, Eq)]
 pub struct Diagnostics {
     pub(super) file: String,
@@ -17,7 +17,7 @@ pub struct Diagnostics {
 }
 
 impl Diagnostics {
-    /// An error of a file as a whole.
+    /// One error about the file as a whole.
     pub(super) fn of_file(file: &str, message: String) -> Self {
         let error = Diagnostic {
             severity: Severity::Error,
@@ -30,7 +30,7 @@ impl Diagnostics {
         Self { file: file.to_owned(), list: vec![error], left_out: 0 }
     }
 
-    /// The file's name, as it was given.
+    /// The file's name as it was passed to [`Schema::parse`](super::Schema::parse).
     #[must_use]
     pub fn file(&self) -> &str {
         &self.file
@@ -42,19 +42,18 @@ impl Diagnostics {
         self.list.is_empty()
     }
 
-    /// One after the other.
+    /// Iterates over all of them.
     pub fn iter(&self) -> impl ExactSizeIterator<Item = &Diagnostic> {
         self.list.iter()
     }
 
-    /// How many there were beyond those that are shown, at least: misspelt keys are not looked for behind the first
-    /// of them.
+    /// How many were left out, at least: after the first warning that is left out, misspelt keys are not looked for.
     #[must_use]
     pub fn left_out(&self) -> usize {
         self.left_out
     }
 
-    /// As it displays, with the escape sequences of ANSI terminals.
+    /// The displayed text in colour, with ANSI escape sequences.
     #[must_use]
     pub fn to_string_colored(&self) -> String {
         self.render(&Renderer::styled())
@@ -76,7 +75,7 @@ impl fmt::Display for Diagnostics {
     }
 }
 
-/// As it displays: a `main` that returns it, a build script's for one, shows an error so.
+/// The same as `Display`, so that a `main` that returns it, such as a build script's, shows readable errors.
 impl fmt::Debug for Diagnostics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Display::fmt(self, f)
@@ -90,61 +89,62 @@ impl Error for Diagnostics {}
 pub struct Diagnostic {
     pub(super) severity: Severity,
     pub(super) message: String,
-    /// `None`: the file as a whole.
+    /// `None` for the file as a whole.
     pub(super) place: Option<Place>,
     pub(super) label: Option<String>,
     pub(super) related: Option<(Place, &'static str)>,
     pub(super) help: Option<String>,
 }
 
-/// Whether a file can be used nevertheless.
+/// How serious a diagnostic is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Severity {
-    /// It cannot.
+    /// The file cannot be used.
     Error,
-    /// It can.
+    /// The file can be used, but may not say what its author meant.
     Warning,
 }
 
-/// A place in a file, with its line, so that nobody has to keep the file.
+/// A place in a file with the text of its line, so that the file itself need not be kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Place {
     /// From 1.
     pub(super) line: usize,
     /// From 1, in characters.
     pub(super) column: usize,
-    /// `None` of a line that is too long to be shown.
+    /// `None` if the line is too long to be shown.
     pub(super) text: Option<String>,
-    /// Bytes of the line.
+    /// The marked bytes of the line.
     pub(super) marked: Range<usize>,
 }
 
 impl Diagnostic {
-    /// How bad it is.
+    /// Whether it is an error or a warning.
     #[must_use]
     pub fn severity(&self) -> Severity {
         self.severity
     }
 
-    /// What is wrong, with the names of message and field if it is about one; a line.
+    /// What is wrong, in one line, with the names of the message and the field that it is about.
     #[must_use]
     pub fn message(&self) -> &str {
         &self.message
     }
 
-    /// The line, from 1; `None`: the file as a whole.
+    /// The line, from 1; `None` if it is about the file as a whole.
     #[must_use]
     pub fn line(&self) -> Option<usize> {
         self.place.as_ref().map(|place| place.line)
     }
 
-    /// The column, from 1, in characters; `None`: the file as a whole.
+    /// The column in characters, from 1; `None` if it is about the file as a whole.
     #[must_use]
     pub fn column(&self) -> Option<usize> {
         self.place.as_ref().map(|place| place.column)
     }
 
-    /// What could be done about it.
+    /// A suggestion how to fix it.
     #[must_use]
     pub fn help(&self) -> Option<&str> {
         self.help.as_deref()

@@ -3,42 +3,53 @@
 #[cfg(test)]
 mod tests;
 
-use std::error::Error;
 use std::fmt;
 
-use super::model::{FieldDef, Type};
+use super::field::{FieldDef, Type};
 use crate::frame::tlv::DEFAULT_MAX_PAYLOAD;
 
-/// Bytes in front of the slots of a [`FixedStr`](Type::FixedStr) or [`FixedVec`](Type::FixedVec): a `u16` count, and
-/// 6 that are zero.
-pub const SLOTS_OFFSET: usize = 8;
+/// Bytes before the slots of a [`FixedStr`](Type::FixedStr) or [`FixedVec`](Type::FixedVec): a `u16` count and 6 zero
+/// bytes.
+const SLOTS_OFFSET: usize = 8;
 
-/// The largest payload of a message in bytes: what the framing takes unless configured otherwise, 16 MiB.
-pub const MAX_MESSAGE_SIZE: usize = DEFAULT_MAX_PAYLOAD;
+/// The largest payload of a message in bytes: what the framing takes unless configured otherwise.
+pub(super) const MAX_MESSAGE_SIZE: usize = DEFAULT_MAX_PAYLOAD;
 
-/// Where padding is. Both are in use; what is encoded by one is not read by the other.
+/// Where a payload has padding. Both peers must use the same layout.
+///
+/// It displays as `packed` or `repr(C)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum Layout {
-    /// None anywhere.
+    /// No padding.
     Packed,
-    /// As `#[repr(C)]` has it: each field at a multiple of its alignment, and the whole a multiple of the
-    /// largest; padding bytes are zero. The default of both dialects, which spell the same structs.
+    /// As in a `#[repr(C)]` struct: the offset of each field is a multiple of its alignment, and the size is a multiple
+    /// of the largest one. Padding bytes are zero. The default of both dialects.
     #[default]
     ReprC,
+}
+
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Packed => "packed",
+            Self::ReprC => "repr(C)",
+        })
+    }
 }
 
 /// A message's fields in a payload.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MessageLayout {
-    /// Bytes of the payload, the tail padding counted; the frame's header is not. At most
-    /// [`MAX_MESSAGE_SIZE`].
+    /// Bytes of the payload with the tail padding, without the frame's header. At most
+    /// [`DEFAULT_MAX_PAYLOAD`], 16 MiB.
     pub size: usize,
-    /// Bytes; 1 when packed.
+    /// The alignment in bytes; 1 when packed.
     pub align: usize,
-    /// Zero bytes behind the last field.
+    /// Zero bytes after the last field.
     pub tail_padding: usize,
-    /// In the order of the message's.
+    /// In the order of the message's fields.
     pub fields: Vec<FieldLayout>,
 }
 
@@ -46,48 +57,51 @@ pub struct MessageLayout {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct FieldLayout {
-    /// Where it begins, in bytes.
+    /// Its first byte's offset in the payload.
     pub offset: usize,
-    /// Its bytes, a list's unused slots included.
+    /// Its size in bytes; for text and lists with the unused slots.
     pub size: usize,
-    /// Bytes; 1 when packed.
+    /// The alignment in bytes; 1 when packed.
     pub align: usize,
-    /// Zero bytes in front of it.
+    /// Zero bytes before it.
     pub padding: usize,
 }
 
+/// A message is larger than [`MAX_MESSAGE_SIZE`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct TooLarge {
+    /// Index of the first field that ends after the limit.
+    pub(super) field: usize,
+}
+
 impl Layout {
-    /// Lays the fields out, in their order.
-    ///
-    /// # Errors
-    ///
-    /// [`LayoutError`] if they take more than [`MAX_MESSAGE_SIZE`].
-    pub fn lay_out(self, fields: &[FieldDef]) -> Result<MessageLayout, LayoutError> {
-        let mut laid_out = MessageLayout { size: 0, align: 1, tail_padding: 0, fields: Vec::new() };
+    /// The places of the fields, in their order.
+    pub(super) fn place(self, fields: &[FieldDef]) -> Result<MessageLayout, TooLarge> {
+        let mut message = MessageLayout { size: 0, align: 1, tail_padding: 0, fields: Vec::new() };
         for (index, field) in fields.iter().enumerate() {
-            let too_large = LayoutError { field: index };
+            let too_large = TooLarge { field: index };
             let size = field.ty.size().ok_or(too_large)?;
             let align = match self {
                 Self::Packed => 1,
                 Self::ReprC => field.ty.align(),
             };
-            let end = laid_out.size;
+            let end = message.size;
             let offset = end.next_multiple_of(align);
-            laid_out.size =
+            message.size =
                 offset.checked_add(size).filter(|&end| end <= MAX_MESSAGE_SIZE).ok_or(too_large)?;
-            laid_out.align = laid_out.align.max(align);
-            laid_out.fields.push(FieldLayout { offset, size, align, padding: offset - end });
+            message.align = message.align.max(align);
+            message.fields.push(FieldLayout { offset, size, align, padding: offset - end });
         }
-        // The limit is a multiple of every alignment.
-        let end = laid_out.size;
-        laid_out.size = end.next_multiple_of(laid_out.align);
-        laid_out.tail_padding = laid_out.size - end;
-        Ok(laid_out)
+        // Stays within the limit, which is a multiple of every alignment.
+        let end = message.size;
+        message.size = end.next_multiple_of(message.align);
+        message.tail_padding = message.size - end;
+        Ok(message)
     }
 }
 
 impl Type {
-    /// Bytes of a value; `None`: more than the address space has.
+    /// Bytes of a value; `None` if that is more than a `usize` holds.
     #[must_use]
     pub fn size(&self) -> Option<usize> {
         match self {
@@ -106,15 +120,15 @@ impl Type {
         }
     }
 
-    /// The alignment that `repr(C)` gives it, in bytes.
+    /// The alignment in bytes that [`Layout::ReprC`] gives it.
     ///
-    /// Addresses and 256-bit numbers are arrays of bytes: 1. A list has that of its `u16` count or of its elements; but
-    /// 8 at most, as its slots begin 8 bytes behind its start, whatever they are. 128-bit integers have 16, as in Rust on
-    /// every 64-bit machine.
+    /// Addresses and 256-bit numbers are arrays of bytes: 1. 128-bit integers have 16, as Rust has on every 64-bit
+    /// machine. A list has the larger alignment of its `u16` count and its elements, but at most 8, because its slots
+    /// always begin 8 bytes after its start.
     ///
-    /// The [size](Self::size) of text and lists is no multiple of it where their slots are not: the protocol counts
-    /// 8 bytes and the slots. A compiler rounds such a struct up, so that `#[repr(C)] struct { count: u16, zeros: [u8; 6],
-    /// slots: [u8; 7] }` takes 16 bytes there, and 15 here.
+    /// The [size](Self::size) of text and lists need not be a multiple of the alignment: the protocol counts 8 bytes
+    /// and the slots, and no padding after them. A compiler would round up: `#[repr(C)] struct { count: u16, zeros:
+    /// [u8; 6], slots: [u8; 7] }` takes 16 bytes in Rust, and 15 here.
     #[must_use]
     pub fn align(&self) -> usize {
         match self {
@@ -128,19 +142,3 @@ impl Type {
         }
     }
 }
-
-/// A message takes more than [`MAX_MESSAGE_SIZE`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LayoutError {
-    /// Index of the first field that ends beyond it.
-    pub field: usize,
-}
-
-impl fmt::Display for LayoutError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "field {} ends beyond {MAX_MESSAGE_SIZE} bytes", self.field)
-    }
-}
-
-impl Error for LayoutError {}

@@ -1,61 +1,60 @@
-//! Contract files: which messages there are, how they lie in a payload, the pool that fits them, and
-//! their Rust code. Free of I/O. To begin with: [`guide`].
+//! Contract files: their messages, the layout of each message in a payload, a pool that fits them, and their Rust
+//! code. Free of I/O. Start with the [`guide`].
 //!
 //! ```text
-//!                                                                      ┌───── generate ─▶ Rust
-//!  contracts.yaml ─ yaml ─▶ tree with places ─ read (map | list) ─▶ Schema ─ layout ─▶ sizes, offsets
-//!                     │                          │                     ├───── plan ──▶ BufferPoolConfig
-//!                     └────────── report ────────┴─▶ Diagnostics
+//!  contracts.yaml ─ read ─▶ Schema ─ plan ─▶ Plan ─▶ BufferPoolConfig
+//!                    │        │               │
+//!                    │        └─── generate ◀─┘ ─▶ Rust code
+//!                    └─▶ Diagnostics
 //! ```
 //!
-//! | file | idea |
+//! | file or folder | what it holds; each imports only those above it |
 //! |---|---|
-//! | `yaml` | a tree that knows its places, bounded |
-//! | `report`, `diagnostics` | what is wrong: collected, then shown with its lines |
-//! | `read`, `types`, `names` | both dialects, and every check |
-//! | `model`, `layout` | what is left: messages, valid because they exist |
-//! | `plan` | classes and capacities |
-//! | `generate` | Rust code |
+//! | `names`, `diagnostics` | which names are allowed; errors and warnings with their lines |
+//! | `field` | a field, its type and its constraints |
+//! | `layout` | sizes, offsets, padding |
+//! | `model` | the checked messages |
+//! | `read/` | the parser of both dialects: a bounded YAML tree, then every check |
+//! | `plan` | size classes and capacities |
+//! | `generate/` | Rust code |
 //!
-//! The two dialects are two shapes of one content; types of both are understood in both.
+//! The two dialects have the same content in two shapes, and each understands the types of both.
 //!
 //! | | map dialect | list dialect |
 //! |---|---|---|
 //! | messages, fields | keys of a mapping, in order | items of a list, with `name` |
-//! | type id | `tlv_type`, required | `type_id`, `tlv_type` or `id`; else the place in the list, from the first of the range `app`, or 1000 |
-//! | domain | without it a warning, and the topic `default` | without it the topic `default` |
-//! | fields | must be there; `{}` is a message of 0 bytes | must be there; `[]` is a message of 0 bytes |
-//! | layout unless chosen | `repr(C)` | `repr(C)` |
+//! | type id | `tlv_type`, required | `type_id`, `tlv_type` or `id`; by default numbered by position, from the first id of the range `app`, or from 1000 |
+//! | domain | by default the topic is `default`, with a warning | by default the topic is `default` |
+//! | fields | required; `{}` is a message of 0 bytes | required; `[]` is a message of 0 bytes |
+//! | default layout | `repr(C)` | `repr(C)` |
 //!
-//! `String` and `Vec<T>` are bounded by `validation: [max_length: N]`; without it `String` has 32 bytes, `Vec<u8>` 16,
-//! and `Vec<[u8; N]>` 4 elements; a list of anything else must be bounded. Keys and validations that mean nothing
-//! here are carried or ignored, with a warning if they look like a misspelt one. Anchors, aliases, YAML tags,
-//! directives and further documents are errors.
+//! `String` and `Vec<T>` are bounded by `validation: [max_length: N]`. By default a `String` has 32 bytes, a `Vec<u8>` 16,
+//! and a `Vec<[u8; N]>` 4 elements; any other list must have a bound. Unknown keys are ignored and unknown constraints
+//! are kept, with a warning if they look misspelt. Anchors, aliases, YAML tags, directives and further documents are
+//! errors.
 //!
 //! Invariants:
-//! - no input panics, or takes more than some tenths of a second and tens of megabytes: see [`Schema::parse`];
-//! - every error has its place, and as many as can be told are told at once;
-//! - no type counts as 0 bytes because it is not known.
+//! - no input panics, or takes more than a few tenths of a second and tens of megabytes: see [`Schema::parse`];
+//! - every error has its place, and all errors are reported at once, at most 50;
+//! - every type has a known size: an unknown type is an error and never 0 bytes.
 //!
-//! Absent on purpose: reading files (the caller has the text), and encoding values (that is the generated
-//! code's).
+//! Deliberately absent: reading files (the caller has the text), and encoding values (the generated code does).
 
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 
 mod diagnostics;
+mod field;
 mod generate;
 mod layout;
 mod model;
 mod names;
 mod plan;
 mod read;
-mod report;
-mod types;
-mod yaml;
 
 pub use diagnostics::{Diagnostic, Diagnostics, Severity};
+pub use field::{Bound, Constraints, FieldDef, Type};
 pub use generate::{Options, generate};
-pub use layout::{FieldLayout, Layout, LayoutError, MAX_MESSAGE_SIZE, MessageLayout, SLOTS_OFFSET};
-pub use model::{Bound, Dialect, FieldDef, MessageDef, Schema, Type, Validation};
+pub use layout::{FieldLayout, Layout, MessageLayout};
+pub use model::{Dialect, MessageDef, Schema};
 pub use plan::{Plan, PlanError, PlannedClass, PlannedMessage};

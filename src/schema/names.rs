@@ -1,6 +1,6 @@
-//! What may be a name, and what becomes of it in generated code.
+//! Which names are allowed, and the names of constants made from them.
 
-/// Rust's keywords, strict and reserved, up to edition 2024; no field or message can have such a name.
+/// Rust's strict and reserved keywords up to edition 2024: no field or message can have such a name.
 const KEYWORDS: &[&str] = &[
     "Self", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do",
     "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
@@ -9,21 +9,21 @@ const KEYWORDS: &[&str] = &[
     "where", "while", "yield",
 ];
 
-/// Why it cannot be a name in Rust, and what could be one.
+/// Why it cannot be a name in Rust, and a name that could be.
 pub(super) fn refuse(name: &str) -> Option<(&'static str, String)> {
     if KEYWORDS.contains(&name) {
-        return Some(("is a keyword of Rust", format!("another name, such as `{name}_`")));
+        return Some(("is a Rust keyword", format!("another name, such as `{name}_`")));
     }
     let letter = |c: char| c == '_' || c.is_ascii_alphabetic();
     let is_name = name.starts_with(letter)
         && name.chars().all(|c| letter(c) || c.is_ascii_digit())
         && name.chars().any(|c| c != '_');
-    let what = "names are letters, digits and underscores of ASCII, no digit first";
-    (!is_name).then(|| ("is no identifier", what.to_owned()))
+    let what = "use ASCII letters, digits and underscores, and no digit first";
+    (!is_name).then(|| ("is not an identifier", what.to_owned()))
 }
 
-/// `TextMessage` → `TEXT_MESSAGE`: words begin at an upper-case letter behind another character, or in front of a
-/// lower-case one.
+/// `TextMessage` → `TEXT_MESSAGE`: a word begins at an upper-case letter that follows another kind of character, or that
+/// precedes a lower-case letter.
 pub(super) fn constant(name: &str) -> String {
     let mut constant = String::new();
     let mut before = '_';

@@ -1,9 +1,9 @@
-//! From messages to the classes of the pool that serves them.
+//! From messages to the size classes of the pool that serves them.
 //!
-//! What a message asks the pool for follows from how frames are read and written: a payload below 4 KiB is
-//! copied out of what was read ahead, and is encoded, into a buffer of its own without the header; a larger
-//! frame is read in one piece with the 6 bytes of its header. So **classes of 4 KiB and more are 6 bytes larger than a
-//! power of two**, and smaller ones are not: a payload of exactly 16 KiB stays in its class.
+//! How frames are read and written decides which sizes the pool is asked for. A payload below 4 KiB gets a buffer without
+//! the header: it is encoded into one, and copied into one out of the bytes that were read ahead. A larger frame is read
+//! in one piece with the 6 bytes of its header. So **classes of 4 KiB and more are 6 bytes larger than a power of two**, and
+//! smaller ones are not: a payload of exactly 16 KiB stays in the class of 16 KiB.
 
 #[cfg(test)]
 mod tests;
@@ -17,16 +17,16 @@ use super::model::{MessageDef, Schema};
 use crate::frame::tlv::HEADER_LEN;
 use crate::pool::{BufferPoolConfig, BufferPoolStats, ConfigError};
 
-/// The smallest class in bytes: below it a buffer's own bookkeeping weighs more than what is saved.
+/// The smallest class in bytes: below it a buffer's bookkeeping costs more than a smaller class saves.
 const MIN_CLASS: usize = 128;
 
-/// Bytes of payload that a class keeps: 64 KiB of each.
+/// Bytes of payload that each class keeps.
 const CLASS_BYTES: usize = 65_536;
 
-/// From this payload on a frame is read in one piece with its header.
+/// The smallest payload that is read in one piece with its header.
 const WITH_HEADER: usize = 4096;
 
-/// The classes of a pool, and which messages each is for.
+/// The classes of a pool and the messages of each class.
 ///
 /// It displays as a table.
 #[derive(Clone, Debug, PartialEq)]
@@ -41,9 +41,9 @@ pub struct Plan {
 pub struct PlannedClass {
     /// Bytes of a buffer.
     pub size: usize,
-    /// Buffers that the pool keeps.
+    /// Buffers that the pool keeps at most.
     pub capacity: usize,
-    /// In the order of the file.
+    /// The messages whose buffers are of this class, in the order of the file.
     pub messages: Vec<PlannedMessage>,
 }
 
@@ -55,17 +55,17 @@ pub struct PlannedMessage {
     pub name: String,
     /// Bytes of its payload.
     pub size: usize,
-    /// How many there are of it, at least 1; 1 where nothing is known of it.
+    /// How often it is sent, relative to the others; at least 1, and 1 if unknown.
     pub count: u64,
 }
 
 impl Plan {
-    /// The rule for when only the messages are known: powers of two, at least 128, of the sizes of the messages, each
-    /// keeping 64 KiB and at least one buffer.
+    /// Plans from the messages alone: each message's size, rounded up to a power of two of at least 128 bytes, is a class.
+    /// Each class keeps 64 KiB, and at least one buffer.
     ///
     /// # Errors
     ///
-    /// None of any schema.
+    /// None for any schema that exists.
     pub fn of_schema(schema: &Schema, layout: Layout) -> Result<Self, PlanError> {
         let sizes = schema.messages().iter().map(|message| payload_class(message.layout(layout).size));
         let classes: BTreeMap<usize, usize> =
@@ -74,20 +74,22 @@ impl Plan {
         Ok(Self::new(schema, layout, config, |_| 1))
     }
 
-    /// The rule for when it is known how many there are of each message in some time: at most 8 classes of at least 128
-    /// bytes that waste least on them, [as a running pool suggests them](BufferPoolStats::suggest), which share `byte_limit` by their
-    /// traffic, with 4096 buffers each at most. It is the pool's limit as well.
+    /// Plans from known traffic: `count` says how often each message is sent in some period.
     ///
-    /// A message of which there is none counts as one, so that it has a class. Takes time in the square of the number
-    /// of different sizes.
+    /// There are at most 8 classes of at least 128 bytes, chosen to waste least on this traffic, [as a running pool suggests
+    /// them](BufferPoolStats::suggest). They share `memory_limit` (bytes, also the pool's limit) in proportion to their
+    /// traffic, with at most 4096 buffers each.
+    ///
+    /// A count of 0 is taken as 1, so that every message has a class. Takes time quadratic in the number of different
+    /// sizes.
     ///
     /// # Errors
     ///
-    /// [`PlanError::BudgetTooSmall`] if not even one buffer of each class fits.
+    /// [`PlanError::LimitTooLow`] if not even one buffer of each class fits the limit.
     pub fn of_traffic(
         schema: &Schema,
         layout: Layout,
-        byte_limit: usize,
+        memory_limit: usize,
         count: impl Fn(&MessageDef) -> u64,
     ) -> Result<Self, PlanError> {
         let count = |message: &MessageDef| count(message).max(1);
@@ -107,24 +109,25 @@ impl Plan {
             below = size;
             (size, weight)
         });
-        let config = within(byte_limit, weighted, f64::INFINITY)?;
+        let config = within(memory_limit, weighted, f64::INFINITY)?;
         Ok(Self::new(schema, layout, config, count))
     }
 
-    /// The rule for when a pool that [records sizes](crate::BufferPoolConfigBuilder::record_sizes) has run:
-    /// the classes that it [suggests](BufferPoolStats::suggest), with as many buffers as were live at once, or all
-    /// of them fewer, if `byte_limit` demands it. It is the pool's limit as well.
+    /// Plans from the stats of a pool that has run and [recorded sizes](crate::BufferPoolConfigBuilder::record_sizes).
     ///
-    /// A message that the pool never saw counts as one request, so that it has a class.
+    /// The classes are those that the stats [suggest](BufferPoolStats::suggest), each with as many buffers as were in use
+    /// at once, or proportionally fewer if `memory_limit` (bytes, also the pool's limit) requires it.
+    ///
+    /// A message that the pool never saw counts as one request, so that every message has a class.
     ///
     /// # Errors
     ///
-    /// [`PlanError::NoSizes`] if the pool did not record sizes, [`PlanError::BudgetTooSmall`] if not even one buffer of
-    /// each class fits, [`PlanError::Config`] if it was asked for more than a class can have.
+    /// [`PlanError::NoSizes`] if the pool did not record sizes, [`PlanError::LimitTooLow`] if not even one buffer of each
+    /// class fits the limit, [`PlanError::Config`] if a recorded size is larger than a class can be.
     pub fn of_stats(
         schema: &Schema,
         layout: Layout,
-        byte_limit: usize,
+        memory_limit: usize,
         stats: &BufferPoolStats,
     ) -> Result<Self, PlanError> {
         if stats.requested.is_empty() {
@@ -141,9 +144,9 @@ impl Plan {
         let mut stats = BufferPoolStats { requested: requested.into_iter().collect(), ..stats.clone() };
         stats.classes.iter_mut().for_each(|class| class.size = class.size.max(MIN_CLASS));
         let suggested = stats.suggest().ok_or(PlanError::NoSizes)?.classes;
-        // Beside the one that is set aside.
+        // `within` sets one buffer of each class aside.
         let weighted = suggested.into_iter().map(|(size, capacity)| (size, (capacity - 1) as f64));
-        let config = within(byte_limit, weighted, 1.0)?;
+        let config = within(memory_limit, weighted, 1.0)?;
         Ok(Self::new(schema, layout, config, |_| 1))
     }
 
@@ -177,7 +180,7 @@ impl Plan {
         self.classes.iter().find(|class| class.messages.iter().any(|planned| planned.name == message))
     }
 
-    /// The pool of it; everything that is not planned here by default.
+    /// The planned pool's configuration, with defaults for everything else.
     #[must_use]
     pub fn config(&self) -> &BufferPoolConfig {
         &self.config
@@ -185,7 +188,7 @@ impl Plan {
 }
 
 impl PlannedClass {
-    /// The part of its buffers that its messages leave unused, weighted by their counts, from 0 to 1; 0 of a class
+    /// The fraction of its buffers that its messages leave unused, weighted by their counts; from 0 to 1, and 0 for a class
     /// without messages.
     #[must_use]
     pub fn waste(&self) -> f64 {
@@ -196,62 +199,62 @@ impl PlannedClass {
         if room > 0.0 { 1.0 - sum(&|message| message.size) / room } else { 0.0 }
     }
 
-    /// Bytes of it that lie idle at most.
+    /// The most bytes that it keeps idle.
     #[must_use]
     pub fn idle_bytes(&self) -> usize {
         self.size.saturating_mul(self.capacity)
     }
 }
 
-/// The power of two that holds a payload.
+/// The power of two that a payload is rounded up to.
 fn payload_class(size: usize) -> usize {
     size.max(MIN_CLASS).next_power_of_two()
 }
 
-/// Bytes that are asked for of the pool for a payload.
+/// Bytes that the pool is asked for to hold a payload.
 fn with_header(payload: usize) -> usize {
     if payload >= WITH_HEADER { payload + HEADER_LEN } else { payload }
 }
 
-/// Classes whose capacities are as their weights, times `most` at most, with one buffer each at least.
+/// Classes with capacities in proportion to their weights: one buffer each, and at most `most` times the weight more.
 fn within(
-    byte_limit: usize,
+    memory_limit: usize,
     weighted: impl Iterator<Item = (usize, f64)>,
     most: f64,
 ) -> Result<BufferPoolConfig, PlanError> {
     let mut weighted: Vec<_> = weighted.collect();
     let needed = weighted.iter().fold(0, |sum: usize, &(size, _)| sum.saturating_add(size));
-    if needed > byte_limit {
-        return Err(PlanError::BudgetTooSmall { byte_limit, needed });
+    if needed > memory_limit {
+        return Err(PlanError::LimitTooLow { memory_limit, needed });
     }
-    // One buffer of each is set aside, and what is left goes by weight: the heaviest first, so that what it has no
-    // room for is the others'.
-    let mut left = byte_limit - needed;
-    let mut budget = left as f64;
+    // One buffer of each class is set aside, and the rest is shared by weight: the heaviest class first, so that the others
+    // share what it cannot use.
+    let mut left = memory_limit - needed;
+    let mut unshared = left as f64;
     weighted.sort_by(|(_, one), (_, other)| other.total_cmp(one));
     let mut classes = Vec::new();
     for (index, &(size, weight)) in weighted.iter().enumerate() {
         let open = weighted.iter().skip(index).map(|&(size, weight)| size as f64 * weight);
-        let factor = (budget / open.sum::<f64>().max(1.0)).min(most);
+        let factor = (unshared / open.sum::<f64>().max(1.0)).min(most);
         let ideal = (weight * factor).min((MAX_CAPACITY - 1) as f64);
         let share = (ideal as usize).min(left / size);
-        budget -= ideal * size as f64;
+        unshared -= ideal * size as f64;
         left -= share * size;
         classes.push((size, share + 1));
     }
     if most == f64::INFINITY {
-        // What rounding has left.
+        // Bytes that rounding has left.
         for (size, capacity) in &mut classes {
             let more = (left / *size).min(MAX_CAPACITY - *capacity);
             left -= more * *size;
             *capacity += more;
         }
     }
-    Ok(BufferPoolConfig::builder().classes(classes).memory_limit(byte_limit).build()?)
+    Ok(BufferPoolConfig::builder().classes(classes).memory_limit(memory_limit).build()?)
 }
 
-/// The most buffers of a class, as of [`BufferPoolConfig::powers_of_two`]: the queues have a place for each from the
-/// beginning.
+/// The most buffers of a class, as in [`BufferPoolConfig::powers_of_two`]: the pool's queues allocate a place for each at
+/// the start.
 const MAX_CAPACITY: usize = 4096;
 
 impl fmt::Display for Plan {
@@ -283,14 +286,14 @@ impl fmt::Display for Plan {
 pub enum PlanError {
     /// The pool did not [record sizes](crate::BufferPoolConfigBuilder::record_sizes).
     NoSizes,
-    /// Not even one buffer of each class fits.
-    BudgetTooSmall {
-        /// The budget in bytes.
-        byte_limit: usize,
-        /// One buffer of each class in bytes.
+    /// Not even one buffer of each class fits the memory limit.
+    LimitTooLow {
+        /// The limit in bytes.
+        memory_limit: usize,
+        /// Bytes of one buffer of each class.
         needed: usize,
     },
-    /// The classes are none that a pool can have.
+    /// No pool can have these classes.
     Config(ConfigError),
 }
 
@@ -303,11 +306,14 @@ impl From<ConfigError> for PlanError {
 impl fmt::Display for PlanError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NoSizes => write!(f, "the pool recorded no sizes; turn on record_sizes"),
-            Self::BudgetTooSmall { byte_limit, needed } => {
-                write!(f, "one buffer of each class takes {needed} bytes, more than the {byte_limit} given")
+            Self::NoSizes => write!(f, "the pool did not record sizes; turn on record_sizes"),
+            Self::LimitTooLow { memory_limit, needed } => {
+                write!(
+                    f,
+                    "one buffer of each class takes {needed} bytes, more than the memory limit of {memory_limit}"
+                )
             }
-            Self::Config(error) => error.fmt(f),
+            Self::Config(_) => f.write_str("no pool can have the planned classes"),
         }
     }
 }

@@ -2,13 +2,12 @@
 //
 //     MILLPOND_BLESS=1 cargo test --features schema --lib schema::generate
 
-use ::millpond::frame as frame_;
-use ::millpond::frame::fields as fields_;
+use ::millpond::__codegen as __codegen_;
 
-/// SHA-256 of the contract file's text: what the two ends of a handshake must have in common.
+/// SHA-256 of the contract file's text, which both peers of a handshake must have in common.
 pub const SCHEMA_DIGEST: [u8; 32] = [
-    0x5e, 0xf4, 0x99, 0xff, 0x62, 0x94, 0x91, 0xfd, 0x92, 0xa4, 0x96, 0x23, 0x0c, 0xed, 0xe2, 0x90,
-    0x27, 0x45, 0x1f, 0x80, 0x85, 0x67, 0xa3, 0x9b, 0x78, 0xe3, 0xea, 0x2a, 0x6d, 0xbe, 0x43, 0x1e,
+    0xb1, 0xa4, 0x08, 0x32, 0xc2, 0x3e, 0x47, 0x7a, 0xa5, 0xf6, 0x01, 0x22, 0x0d, 0x23, 0x10, 0xee,
+    0x8b, 0x76, 0x46, 0xf5, 0x90, 0xb7, 0x28, 0x86, 0x96, 0x3f, 0xb8, 0x06, 0x8d, 0x95, 0x40, 0xb8,
 ];
 
 /// The pool of these messages; sizes are in bytes.
@@ -21,13 +20,13 @@ pub const SCHEMA_DIGEST: [u8; 32] = [
 ///                                               Message 41
 ///                                               Result 40
 ///                                               frame 4
-///                                               fields 28
+///                                               __codegen 28
 ///                                               Ok 8
 ///                                               From 20
 ///                                               core 20
 ///                                               snake_case 20
 ///                                               Self_ 48
-///        256       256         65536   34.4%  Rules 168
+///        256       256         65536   34.4%  Constraints 168
 ///        512       128         65536   32.4%  Lists 346
 ///      32774         2         65548    8.2%  AMessageWhoseNameIsAsLongAsAnyIs 30080
 ///     131078         1        131078   42.6%  Large 78348
@@ -35,9 +34,9 @@ pub const SCHEMA_DIGEST: [u8; 32] = [
 ///                             393234  in all
 /// ```
 #[must_use]
-pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
+pub fn create_buffer_pool_config() -> __codegen_::BufferPoolConfig {
     let classes = [(128, 512), (256, 256), (512, 128), (32774, 2), (131078, 1)];
-    match ::millpond::BufferPoolConfig::from_map(classes) {
+    match __codegen_::BufferPoolConfig::from_map(classes) {
         Ok(config) => config,
         Err(error) => unreachable!("{error}"),
     }
@@ -46,7 +45,7 @@ pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
 /// Bytes of a `Numbers`'s payload.
 pub const NUMBERS_MAX_SIZE: usize = 89;
 
-/// Bytes of the buffers that a `Numbers` takes.
+/// Bytes of the buffer that a `Numbers` takes.
 pub const NUMBERS_BUFFER_CLASS: usize = 128;
 
 /// All widths; unaligned on purpose: naïve, 数, é, 👩🔬
@@ -89,37 +88,37 @@ pub struct Numbers {
     pub q: u8,
 }
 
-/// A `Numbers` borrows nothing of its payload.
+/// A `Numbers` borrows nothing from its payload.
 pub type NumbersView<'a> = Numbers;
 
-impl frame_::Message for Numbers {
+impl __codegen_::Message for Numbers {
     const TYPE_ID: u16 = 1;
     const TOPIC: &'static str = "ecken \"quoted\" \\ börse";
     const MAX_SIZE: usize = NUMBERS_MAX_SIZE;
     type View<'a> = Self;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.a);
-        fields_::put(out, &self.b);
-        fields_::put(out, &self.c);
-        fields_::put(out, &self.d);
-        fields_::put(out, &self.e);
-        fields_::put(out, &self.f);
-        fields_::put(out, &self.g);
-        fields_::put(out, &self.h);
-        fields_::put(out, &self.i);
-        fields_::put(out, &self.j);
-        fields_::put(out, &self.k);
-        fields_::put(out, &self.l);
-        fields_::put(out, &self.m);
-        fields_::put(out, &self.n);
-        fields_::put(out, &self.o);
-        fields_::put(out, &self.p);
-        fields_::put(out, &self.q);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.a);
+        __codegen_::put(out, &self.b);
+        __codegen_::put(out, &self.c);
+        __codegen_::put(out, &self.d);
+        __codegen_::put(out, &self.e);
+        __codegen_::put(out, &self.f);
+        __codegen_::put(out, &self.g);
+        __codegen_::put(out, &self.h);
+        __codegen_::put(out, &self.i);
+        __codegen_::put(out, &self.j);
+        __codegen_::put(out, &self.k);
+        __codegen_::put(out, &self.l);
+        __codegen_::put(out, &self.m);
+        __codegen_::put(out, &self.n);
+        __codegen_::put(out, &self.o);
+        __codegen_::put(out, &self.p);
+        __codegen_::put(out, &self.q);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(Self {
             a: cursor.value("a")?,
             b: cursor.value("b")?,
@@ -145,7 +144,7 @@ impl frame_::Message for Numbers {
 /// Bytes of a `Lists`'s payload.
 pub const LISTS_MAX_SIZE: usize = 346;
 
-/// Bytes of the buffers that a `Lists` takes.
+/// Bytes of the buffer that a `Lists` takes.
 pub const LISTS_BUFFER_CLASS: usize = 512;
 
 /// A message of type 2.
@@ -153,17 +152,17 @@ pub const LISTS_BUFFER_CLASS: usize = 512;
 // No serde: an array of more than 32 elements.
 pub struct Lists {
     /// `FixedVec<u8, 16>` at byte 0.
-    pub bytes: fields_::ArrayVec<u8, 16>,
+    pub bytes: __codegen_::ArrayVec<u8, 16>,
     /// `FixedVec<U256, 3>` at byte 24.
-    pub keys: fields_::ArrayVec<[u8; 32], 3>,
+    pub keys: __codegen_::ArrayVec<[u8; 32], 3>,
     /// `FixedVec<[[u8; 2]; 3], 2>` at byte 128.
-    pub grids: fields_::ArrayVec<[[u8; 2]; 3], 2>,
+    pub grids: __codegen_::ArrayVec<[[u8; 2]; 3], 2>,
     /// `FixedVec<bool, 5>` at byte 148.
-    pub flags: fields_::ArrayVec<bool, 5>,
+    pub flags: __codegen_::ArrayVec<bool, 5>,
     /// `FixedVec<u128, 2>` at byte 161.
-    pub wide: fields_::ArrayVec<u128, 2>,
+    pub wide: __codegen_::ArrayVec<u128, 2>,
     /// `FixedVec<[f32; 3], 4>` at byte 201.
-    pub points: fields_::ArrayVec<[f32; 3], 4>,
+    pub points: __codegen_::ArrayVec<[f32; 3], 4>,
     /// `[[[u8; 2]; 3]; 4]` at byte 257.
     pub grid: [[[u8; 2]; 3]; 4],
     /// `[u8; 64]` at byte 281.
@@ -182,11 +181,11 @@ pub struct ListsView<'a> {
     /// `FixedVec<[[u8; 2]; 3], 2>`.
     pub grids: &'a [[[u8; 2]; 3]],
     /// `FixedVec<bool, 5>`.
-    pub flags: fields_::List<'a, bool>,
+    pub flags: __codegen_::List<'a, bool>,
     /// `FixedVec<u128, 2>`.
-    pub wide: fields_::List<'a, u128>,
+    pub wide: __codegen_::List<'a, u128>,
     /// `FixedVec<[f32; 3], 4>`.
-    pub points: fields_::List<'a, [f32; 3]>,
+    pub points: __codegen_::List<'a, [f32; 3]>,
     /// `[[[u8; 2]; 3]; 4]`.
     pub grid: &'a [[[u8; 2]; 3]; 4],
     /// `[u8; 64]`.
@@ -195,26 +194,26 @@ pub struct ListsView<'a> {
     pub last: u8,
 }
 
-impl frame_::Message for Lists {
+impl __codegen_::Message for Lists {
     const TYPE_ID: u16 = 2;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = LISTS_MAX_SIZE;
     type View<'a> = ListsView<'a>;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put_list::<_, 16>(out, &self.bytes);
-        fields_::put_list::<_, 3>(out, &self.keys);
-        fields_::put_list::<_, 2>(out, &self.grids);
-        fields_::put_list::<_, 5>(out, &self.flags);
-        fields_::put_list::<_, 2>(out, &self.wide);
-        fields_::put_list::<_, 4>(out, &self.points);
-        fields_::put(out, &self.grid);
-        fields_::put(out, &self.signature);
-        fields_::put(out, &self.last);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put_list::<_, 16>(out, &self.bytes);
+        __codegen_::put_list::<_, 3>(out, &self.keys);
+        __codegen_::put_list::<_, 2>(out, &self.grids);
+        __codegen_::put_list::<_, 5>(out, &self.flags);
+        __codegen_::put_list::<_, 2>(out, &self.wide);
+        __codegen_::put_list::<_, 4>(out, &self.points);
+        __codegen_::put(out, &self.grid);
+        __codegen_::put(out, &self.signature);
+        __codegen_::put(out, &self.last);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(ListsView {
             bytes: cursor.bytes_list::<_, 16>("bytes")?,
             keys: cursor.bytes_list::<_, 3>("keys")?,
@@ -232,12 +231,12 @@ impl frame_::Message for Lists {
 impl ::core::convert::From<ListsView<'_>> for Lists {
     fn from(view: ListsView<'_>) -> Self {
         Self {
-            bytes: fields_::list(view.bytes.iter().copied()),
-            keys: fields_::list(view.keys.iter().copied()),
-            grids: fields_::list(view.grids.iter().copied()),
-            flags: fields_::list(view.flags),
-            wide: fields_::list(view.wide),
-            points: fields_::list(view.points),
+            bytes: __codegen_::list(view.bytes.iter().copied()),
+            keys: __codegen_::list(view.keys.iter().copied()),
+            grids: __codegen_::list(view.grids.iter().copied()),
+            flags: __codegen_::list(view.flags),
+            wide: __codegen_::list(view.wide),
+            points: __codegen_::list(view.points),
             grid: *view.grid,
             signature: *view.signature,
             last: view.last,
@@ -245,22 +244,22 @@ impl ::core::convert::From<ListsView<'_>> for Lists {
     }
 }
 
-/// Bytes of a `Rules`'s payload.
-pub const RULES_MAX_SIZE: usize = 168;
+/// Bytes of a `Constraints`'s payload.
+pub const CONSTRAINTS_MAX_SIZE: usize = 168;
 
-/// Bytes of the buffers that a `Rules` takes.
-pub const RULES_BUFFER_CLASS: usize = 256;
+/// Bytes of the buffer that a `Constraints` takes.
+pub const CONSTRAINTS_BUFFER_CLASS: usize = 256;
 
 /// A message of type 3.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
-pub struct Rules {
+pub struct Constraints {
     /// `FixedStr<5>` at byte 0; `not_empty`, `min_length: 2`, `max_length: 5`.
-    pub text: fields_::ArrayString<5>,
+    pub text: __codegen_::ArrayString<5>,
     /// `FixedStr<9>` at byte 13; `max_length: 3`.
-    pub short: fields_::ArrayString<9>,
+    pub short: __codegen_::ArrayString<9>,
     /// `FixedVec<u16, 4>` at byte 30; `min_length: 1`, `max_length: 3`.
-    pub list: fields_::ArrayVec<u16, 4>,
+    pub list: __codegen_::ArrayVec<u16, 4>,
     /// `i16` at byte 46; `not_zero`, `min: -3`, `max: 7`.
     pub level: i16,
     /// `f32` at byte 48; `min: 0.1`, `max: 0.9`.
@@ -272,22 +271,22 @@ pub struct Rules {
     /// `[f64; 2]` at byte 104; `not_zero`.
     pub point: [f64; 2],
     /// `FixedStr<4>` at byte 120, optional; `not_empty`, `min_length: 2`.
-    pub maybe_text: fields_::ArrayString<4>,
+    pub maybe_text: __codegen_::ArrayString<4>,
     /// `u32` at byte 132, optional; `min: 10`, `max: 20`.
     pub maybe_level: u32,
     /// `U256` at byte 136, optional; `not_zero`, `min: 10`.
     pub maybe_amount: [u8; 32],
 }
 
-/// A `Rules` in its payload.
+/// A `Constraints` in its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RulesView<'a> {
+pub struct ConstraintsView<'a> {
     /// `FixedStr<5>`.
     pub text: &'a str,
     /// `FixedStr<9>`.
     pub short: &'a str,
     /// `FixedVec<u16, 4>`.
-    pub list: fields_::List<'a, u16>,
+    pub list: __codegen_::List<'a, u16>,
     /// `i16`.
     pub level: i16,
     /// `f32`.
@@ -307,61 +306,61 @@ pub struct RulesView<'a> {
 }
 
 #[allow(clippy::approx_constant, reason = "the contract's number")]
-impl frame_::Message for Rules {
+impl __codegen_::Message for Constraints {
     const TYPE_ID: u16 = 3;
     const TOPIC: &'static str = "corners";
-    const MAX_SIZE: usize = RULES_MAX_SIZE;
-    type View<'a> = RulesView<'a>;
+    const MAX_SIZE: usize = CONSTRAINTS_MAX_SIZE;
+    type View<'a> = ConstraintsView<'a>;
 
-    fn validate(&self) -> fields_::Result<()> {
-        fields_::not_empty("text", self.text.len())?;
-        fields_::min_length("text", self.text.len(), 2)?;
-        fields_::max_length("short", self.short.len(), 3)?;
-        fields_::max_length("list", self.list.len(), 3)?;
-        fields_::min_length("list", self.list.len(), 1)?;
-        fields_::not_zero("level", &self.level)?;
-        fields_::min("level", self.level, -3)?;
-        fields_::max("level", self.level, 7)?;
-        fields_::min("ratio", self.ratio, 0.1)?;
-        fields_::max("ratio", self.ratio, 0.9)?;
-        fields_::min("amount", fields_::saturating_u128(&self.amount), 5)?;
-        fields_::max("amount", fields_::saturating_u128(&self.amount), 1000)?;
-        fields_::not_zero("owner", &self.owner)?;
-        fields_::not_zero("point", &self.point)?;
+    fn validate(&self) -> __codegen_::Result<()> {
+        __codegen_::not_empty("text", self.text.len())?;
+        __codegen_::min_length("text", self.text.len(), 2)?;
+        __codegen_::max_length("short", self.short.len(), 3)?;
+        __codegen_::max_length("list", self.list.len(), 3)?;
+        __codegen_::min_length("list", self.list.len(), 1)?;
+        __codegen_::not_zero("level", &self.level)?;
+        __codegen_::min("level", self.level, -3)?;
+        __codegen_::max("level", self.level, 7)?;
+        __codegen_::min("ratio", self.ratio, 0.1)?;
+        __codegen_::max("ratio", self.ratio, 0.9)?;
+        __codegen_::min("amount", __codegen_::saturating_u128(&self.amount), 5)?;
+        __codegen_::max("amount", __codegen_::saturating_u128(&self.amount), 1000)?;
+        __codegen_::not_zero("owner", &self.owner)?;
+        __codegen_::not_zero("point", &self.point)?;
         if !self.maybe_text.is_empty() {
-            fields_::min_length("maybe_text", self.maybe_text.len(), 2)?;
+            __codegen_::min_length("maybe_text", self.maybe_text.len(), 2)?;
         }
-        if !fields_::is_zero(&self.maybe_level) {
-            fields_::min("maybe_level", self.maybe_level, 10)?;
-            fields_::max("maybe_level", self.maybe_level, 20)?;
+        if !__codegen_::is_zero(&self.maybe_level) {
+            __codegen_::min("maybe_level", self.maybe_level, 10)?;
+            __codegen_::max("maybe_level", self.maybe_level, 20)?;
         }
-        if !fields_::is_zero(&self.maybe_amount) {
-            fields_::min(
+        if !__codegen_::is_zero(&self.maybe_amount) {
+            __codegen_::min(
                 "maybe_amount",
-                fields_::saturating_u128(&self.maybe_amount),
+                __codegen_::saturating_u128(&self.maybe_amount),
                 10,
             )?;
         }
         Ok(())
     }
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put_text::<5>(out, &self.text);
-        fields_::put_text::<9>(out, &self.short);
-        fields_::put_list::<_, 4>(out, &self.list);
-        fields_::put(out, &self.level);
-        fields_::put(out, &self.ratio);
-        fields_::put(out, &self.amount);
-        fields_::put(out, &self.owner);
-        fields_::put(out, &self.point);
-        fields_::put_text::<4>(out, &self.maybe_text);
-        fields_::put(out, &self.maybe_level);
-        fields_::put(out, &self.maybe_amount);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put_text::<5>(out, &self.text);
+        __codegen_::put_text::<9>(out, &self.short);
+        __codegen_::put_list::<_, 4>(out, &self.list);
+        __codegen_::put(out, &self.level);
+        __codegen_::put(out, &self.ratio);
+        __codegen_::put(out, &self.amount);
+        __codegen_::put(out, &self.owner);
+        __codegen_::put(out, &self.point);
+        __codegen_::put_text::<4>(out, &self.maybe_text);
+        __codegen_::put(out, &self.maybe_level);
+        __codegen_::put(out, &self.maybe_amount);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
-        let view = RulesView {
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let view = ConstraintsView {
             text: cursor.text::<5>("text")?,
             short: cursor.text::<9>("short")?,
             list: cursor.list::<_, 4>("list")?,
@@ -374,31 +373,31 @@ impl frame_::Message for Rules {
             maybe_level: cursor.value("maybe_level")?,
             maybe_amount: cursor.bytes("maybe_amount")?,
         };
-        fields_::not_empty("text", view.text.len())?;
-        fields_::min_length("text", view.text.len(), 2)?;
-        fields_::max_length("short", view.short.len(), 3)?;
-        fields_::max_length("list", view.list.len(), 3)?;
-        fields_::min_length("list", view.list.len(), 1)?;
-        fields_::not_zero("level", &view.level)?;
-        fields_::min("level", view.level, -3)?;
-        fields_::max("level", view.level, 7)?;
-        fields_::min("ratio", view.ratio, 0.1)?;
-        fields_::max("ratio", view.ratio, 0.9)?;
-        fields_::min("amount", fields_::saturating_u128(view.amount), 5)?;
-        fields_::max("amount", fields_::saturating_u128(view.amount), 1000)?;
-        fields_::not_zero("owner", view.owner)?;
-        fields_::not_zero("point", &view.point)?;
+        __codegen_::not_empty("text", view.text.len())?;
+        __codegen_::min_length("text", view.text.len(), 2)?;
+        __codegen_::max_length("short", view.short.len(), 3)?;
+        __codegen_::max_length("list", view.list.len(), 3)?;
+        __codegen_::min_length("list", view.list.len(), 1)?;
+        __codegen_::not_zero("level", &view.level)?;
+        __codegen_::min("level", view.level, -3)?;
+        __codegen_::max("level", view.level, 7)?;
+        __codegen_::min("ratio", view.ratio, 0.1)?;
+        __codegen_::max("ratio", view.ratio, 0.9)?;
+        __codegen_::min("amount", __codegen_::saturating_u128(view.amount), 5)?;
+        __codegen_::max("amount", __codegen_::saturating_u128(view.amount), 1000)?;
+        __codegen_::not_zero("owner", view.owner)?;
+        __codegen_::not_zero("point", &view.point)?;
         if !view.maybe_text.is_empty() {
-            fields_::min_length("maybe_text", view.maybe_text.len(), 2)?;
+            __codegen_::min_length("maybe_text", view.maybe_text.len(), 2)?;
         }
-        if !fields_::is_zero(&view.maybe_level) {
-            fields_::min("maybe_level", view.maybe_level, 10)?;
-            fields_::max("maybe_level", view.maybe_level, 20)?;
+        if !__codegen_::is_zero(&view.maybe_level) {
+            __codegen_::min("maybe_level", view.maybe_level, 10)?;
+            __codegen_::max("maybe_level", view.maybe_level, 20)?;
         }
-        if !fields_::is_zero(view.maybe_amount) {
-            fields_::min(
+        if !__codegen_::is_zero(view.maybe_amount) {
+            __codegen_::min(
                 "maybe_amount",
-                fields_::saturating_u128(view.maybe_amount),
+                __codegen_::saturating_u128(view.maybe_amount),
                 10,
             )?;
         }
@@ -406,18 +405,18 @@ impl frame_::Message for Rules {
     }
 }
 
-impl ::core::convert::From<RulesView<'_>> for Rules {
-    fn from(view: RulesView<'_>) -> Self {
+impl ::core::convert::From<ConstraintsView<'_>> for Constraints {
+    fn from(view: ConstraintsView<'_>) -> Self {
         Self {
-            text: fields_::text(view.text),
-            short: fields_::text(view.short),
-            list: fields_::list(view.list),
+            text: __codegen_::text(view.text),
+            short: __codegen_::text(view.short),
+            list: __codegen_::list(view.list),
             level: view.level,
             ratio: view.ratio,
             amount: *view.amount,
             owner: *view.owner,
             point: view.point,
-            maybe_text: fields_::text(view.maybe_text),
+            maybe_text: __codegen_::text(view.maybe_text),
             maybe_level: view.maybe_level,
             maybe_amount: *view.maybe_amount,
         }
@@ -427,7 +426,7 @@ impl ::core::convert::From<RulesView<'_>> for Rules {
 /// Bytes of a `Option`'s payload.
 pub const OPTION_MAX_SIZE: usize = 97;
 
-/// Bytes of the buffers that a `Option` takes.
+/// Bytes of the buffer that a `Option` takes.
 pub const OPTION_BUFFER_CLASS: usize = 128;
 
 /// Ends /// nothing \*/ " here: \<b\>bold \[link\](x) \`tick \`\`\` \~\~\~ \# http\://example.com/
@@ -443,11 +442,11 @@ pub struct Option {
     /// indented code
     ///
     /// `FixedStr<32>` at byte 4.
-    pub out: fields_::ArrayString<32>,
+    pub out: __codegen_::ArrayString<32>,
     /// \- a - b
     ///
     /// `FixedVec<u8, 16>` at byte 44.
-    pub view: fields_::ArrayVec<u8, 16>,
+    pub view: __codegen_::ArrayVec<u8, 16>,
     /// � �
     ///
     /// `[u8; 3]` at byte 68.
@@ -457,7 +456,7 @@ pub struct Option {
     /// `u64` at byte 72.
     pub clone: u64,
     /// `FixedVec<u32, 2>` at byte 80.
-    pub into: fields_::ArrayVec<u32, 2>,
+    pub into: __codegen_::ArrayVec<u32, 2>,
     /// `u8` at byte 96.
     pub SCHEMA_DIGEST: u8,
 }
@@ -479,30 +478,30 @@ pub struct OptionView_<'a> {
     /// `u64`.
     pub clone: u64,
     /// `FixedVec<u32, 2>`.
-    pub into: fields_::List<'a, u32>,
+    pub into: __codegen_::List<'a, u32>,
     /// `u8`.
     pub SCHEMA_DIGEST: u8,
 }
 
-impl frame_::Message for Option {
+impl __codegen_::Message for Option {
     const TYPE_ID: u16 = 4;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = OPTION_MAX_SIZE;
     type View<'a> = OptionView_<'a>;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.cursor);
-        fields_::put_text::<32>(out, &self.out);
-        fields_::put_list::<_, 16>(out, &self.view);
-        fields_::put(out, &self.payload);
-        fields_::put(out, &self.fields);
-        fields_::put(out, &self.clone);
-        fields_::put_list::<_, 2>(out, &self.into);
-        fields_::put(out, &self.SCHEMA_DIGEST);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.cursor);
+        __codegen_::put_text::<32>(out, &self.out);
+        __codegen_::put_list::<_, 16>(out, &self.view);
+        __codegen_::put(out, &self.payload);
+        __codegen_::put(out, &self.fields);
+        __codegen_::put(out, &self.clone);
+        __codegen_::put_list::<_, 2>(out, &self.into);
+        __codegen_::put(out, &self.SCHEMA_DIGEST);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(OptionView_ {
             cursor: cursor.value("cursor")?,
             out: cursor.text::<32>("out")?,
@@ -520,12 +519,12 @@ impl ::core::convert::From<OptionView_<'_>> for Option {
     fn from(view: OptionView_<'_>) -> Self {
         Self {
             cursor: view.cursor,
-            out: fields_::text(view.out),
-            view: fields_::list(view.view.iter().copied()),
+            out: __codegen_::text(view.out),
+            view: __codegen_::list(view.view.iter().copied()),
             payload: *view.payload,
             fields: view.fields,
             clone: view.clone,
-            into: fields_::list(view.into),
+            into: __codegen_::list(view.into),
             SCHEMA_DIGEST: view.SCHEMA_DIGEST,
         }
     }
@@ -534,7 +533,7 @@ impl ::core::convert::From<OptionView_<'_>> for Option {
 /// Bytes of a `OptionView`'s payload.
 pub const OPTION_VIEW_MAX_SIZE: usize = 1;
 
-/// Bytes of the buffers that a `OptionView` takes.
+/// Bytes of the buffer that a `OptionView` takes.
 pub const OPTION_VIEW_BUFFER_CLASS: usize = 128;
 
 /// A message of type 5.
@@ -545,21 +544,21 @@ pub struct OptionView {
     pub view: u8,
 }
 
-/// A `OptionView` borrows nothing of its payload.
+/// A `OptionView` borrows nothing from its payload.
 pub type OptionViewView<'a> = OptionView;
 
-impl frame_::Message for OptionView {
+impl __codegen_::Message for OptionView {
     const TYPE_ID: u16 = 5;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = OPTION_VIEW_MAX_SIZE;
     type View<'a> = Self;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.view);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.view);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(Self {
             view: cursor.value("view")?,
         })
@@ -569,7 +568,7 @@ impl frame_::Message for OptionView {
 /// Bytes of a `Message`'s payload.
 pub const MESSAGE_MAX_SIZE: usize = 41;
 
-/// Bytes of the buffers that a `Message` takes.
+/// Bytes of the buffer that a `Message` takes.
 pub const MESSAGE_BUFFER_CLASS: usize = 128;
 
 /// A message of type 6.
@@ -580,7 +579,7 @@ pub struct Message {
     /// `u8` at byte 0.
     pub TYPE_ID: u8,
     /// `FixedStr<32>` at byte 1.
-    pub encode: fields_::ArrayString<32>,
+    pub encode: __codegen_::ArrayString<32>,
 }
 
 /// A `Message` in its payload.
@@ -593,19 +592,19 @@ pub struct MessageView<'a> {
     pub encode: &'a str,
 }
 
-impl frame_::Message for Message {
+impl __codegen_::Message for Message {
     const TYPE_ID: u16 = 6;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = MESSAGE_MAX_SIZE;
     type View<'a> = MessageView<'a>;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.TYPE_ID);
-        fields_::put_text::<32>(out, &self.encode);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.TYPE_ID);
+        __codegen_::put_text::<32>(out, &self.encode);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(MessageView {
             TYPE_ID: cursor.value("TYPE_ID")?,
             encode: cursor.text::<32>("encode")?,
@@ -617,7 +616,7 @@ impl ::core::convert::From<MessageView<'_>> for Message {
     fn from(view: MessageView<'_>) -> Self {
         Self {
             TYPE_ID: view.TYPE_ID,
-            encode: fields_::text(view.encode),
+            encode: __codegen_::text(view.encode),
         }
     }
 }
@@ -625,7 +624,7 @@ impl ::core::convert::From<MessageView<'_>> for Message {
 /// Bytes of a `Result`'s payload.
 pub const RESULT_MAX_SIZE: usize = 40;
 
-/// Bytes of the buffers that a `Result` takes.
+/// Bytes of the buffer that a `Result` takes.
 pub const RESULT_BUFFER_CLASS: usize = 128;
 
 /// A message of type 7.
@@ -633,7 +632,7 @@ pub const RESULT_BUFFER_CLASS: usize = 128;
 #[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
 pub struct Result {
     /// `FixedStr<32>` at byte 0.
-    pub len: fields_::ArrayString<32>,
+    pub len: __codegen_::ArrayString<32>,
 }
 
 /// A `Result` in its payload.
@@ -643,18 +642,18 @@ pub struct ResultView<'a> {
     pub len: &'a str,
 }
 
-impl frame_::Message for Result {
+impl __codegen_::Message for Result {
     const TYPE_ID: u16 = 7;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = RESULT_MAX_SIZE;
     type View<'a> = ResultView<'a>;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put_text::<32>(out, &self.len);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put_text::<32>(out, &self.len);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(ResultView {
             len: cursor.text::<32>("len")?,
         })
@@ -664,7 +663,7 @@ impl frame_::Message for Result {
 impl ::core::convert::From<ResultView<'_>> for Result {
     fn from(view: ResultView<'_>) -> Self {
         Self {
-            len: fields_::text(view.len),
+            len: __codegen_::text(view.len),
         }
     }
 }
@@ -672,7 +671,7 @@ impl ::core::convert::From<ResultView<'_>> for Result {
 /// Bytes of a `frame`'s payload.
 pub const FRAME_MAX_SIZE: usize = 4;
 
-/// Bytes of the buffers that a `frame` takes.
+/// Bytes of the buffer that a `frame` takes.
 pub const FRAME_BUFFER_CLASS: usize = 128;
 
 /// A message of type 11.
@@ -684,80 +683,80 @@ pub struct frame {
     pub fields: u32,
 }
 
-/// A `frame` borrows nothing of its payload.
+/// A `frame` borrows nothing from its payload.
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub type frameView<'a> = frame;
 
-impl frame_::Message for frame {
+impl __codegen_::Message for frame {
     const TYPE_ID: u16 = 11;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = FRAME_MAX_SIZE;
     type View<'a> = Self;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.fields);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.fields);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(Self {
             fields: cursor.value("fields")?,
         })
     }
 }
 
-/// Bytes of a `fields`'s payload.
-pub const FIELDS_MAX_SIZE: usize = 28;
+/// Bytes of a `__codegen`'s payload.
+pub const __CODEGEN_MAX_SIZE: usize = 28;
 
-/// Bytes of the buffers that a `fields` takes.
-pub const FIELDS_BUFFER_CLASS: usize = 128;
+/// Bytes of the buffer that a `__codegen` takes.
+pub const __CODEGEN_BUFFER_CLASS: usize = 128;
 
 /// A message of type 12.
 #[derive(Debug, Clone, PartialEq)]
 #[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
 #[allow(non_camel_case_types, reason = "the contract's name")]
-pub struct fields {
+pub struct __codegen {
     /// `u32` at byte 0.
     pub frame: u32,
     /// `FixedVec<u8, 16>` at byte 4.
-    pub list: fields_::ArrayVec<u8, 16>,
+    pub list: __codegen_::ArrayVec<u8, 16>,
 }
 
-/// A `fields` in its payload.
+/// A `__codegen` in its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_camel_case_types, reason = "the contract's name")]
-pub struct fieldsView<'a> {
+pub struct __codegenView<'a> {
     /// `u32`.
     pub frame: u32,
     /// `FixedVec<u8, 16>`.
     pub list: &'a [u8],
 }
 
-impl frame_::Message for fields {
+impl __codegen_::Message for __codegen {
     const TYPE_ID: u16 = 12;
     const TOPIC: &'static str = "corners";
-    const MAX_SIZE: usize = FIELDS_MAX_SIZE;
-    type View<'a> = fieldsView<'a>;
+    const MAX_SIZE: usize = __CODEGEN_MAX_SIZE;
+    type View<'a> = __codegenView<'a>;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.frame);
-        fields_::put_list::<_, 16>(out, &self.list);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.frame);
+        __codegen_::put_list::<_, 16>(out, &self.list);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(fieldsView {
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        Ok(__codegenView {
             frame: cursor.value("frame")?,
             list: cursor.bytes_list::<_, 16>("list")?,
         })
     }
 }
 
-impl ::core::convert::From<fieldsView<'_>> for fields {
-    fn from(view: fieldsView<'_>) -> Self {
+impl ::core::convert::From<__codegenView<'_>> for __codegen {
+    fn from(view: __codegenView<'_>) -> Self {
         Self {
             frame: view.frame,
-            list: fields_::list(view.list.iter().copied()),
+            list: __codegen_::list(view.list.iter().copied()),
         }
     }
 }
@@ -765,7 +764,7 @@ impl ::core::convert::From<fieldsView<'_>> for fields {
 /// Bytes of a `Ok`'s payload.
 pub const OK_MAX_SIZE: usize = 8;
 
-/// Bytes of the buffers that a `Ok` takes.
+/// Bytes of the buffer that a `Ok` takes.
 pub const OK_BUFFER_CLASS: usize = 128;
 
 /// A message of type 13.
@@ -777,21 +776,21 @@ pub struct Ok {
     pub Some: f64,
 }
 
-/// A `Ok` borrows nothing of its payload.
+/// A `Ok` borrows nothing from its payload.
 pub type OkView<'a> = Ok;
 
-impl frame_::Message for Ok {
+impl __codegen_::Message for Ok {
     const TYPE_ID: u16 = 13;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = OK_MAX_SIZE;
     type View<'a> = Self;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.Some);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.Some);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(Self {
             Some: cursor.value("Some")?,
         })
@@ -801,7 +800,7 @@ impl frame_::Message for Ok {
 /// Bytes of a `From`'s payload.
 pub const FROM_MAX_SIZE: usize = 20;
 
-/// Bytes of the buffers that a `From` takes.
+/// Bytes of the buffer that a `From` takes.
 pub const FROM_BUFFER_CLASS: usize = 128;
 
 /// A message of type 14.
@@ -819,18 +818,18 @@ pub struct FromView<'a> {
     pub from: &'a [u8; 20],
 }
 
-impl frame_::Message for From {
+impl __codegen_::Message for From {
     const TYPE_ID: u16 = 14;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = FROM_MAX_SIZE;
     type View<'a> = FromView<'a>;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.from);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.from);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(FromView {
             from: cursor.bytes("from")?,
         })
@@ -846,7 +845,7 @@ impl ::core::convert::From<FromView<'_>> for From {
 /// Bytes of a `core`'s payload.
 pub const CORE_MAX_SIZE: usize = 20;
 
-/// Bytes of the buffers that a `core` takes.
+/// Bytes of the buffer that a `core` takes.
 pub const CORE_BUFFER_CLASS: usize = 128;
 
 /// A message of type 15.
@@ -866,18 +865,18 @@ pub struct coreView<'a> {
     pub std: &'a [u8; 20],
 }
 
-impl frame_::Message for core {
+impl __codegen_::Message for core {
     const TYPE_ID: u16 = 15;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = CORE_MAX_SIZE;
     type View<'a> = coreView<'a>;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.std);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.std);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(coreView {
             std: cursor.bytes("std")?,
         })
@@ -893,7 +892,7 @@ impl ::core::convert::From<coreView<'_>> for core {
 /// Bytes of a `snake_case`'s payload.
 pub const SNAKE_CASE_MAX_SIZE: usize = 20;
 
-/// Bytes of the buffers that a `snake_case` takes.
+/// Bytes of the buffer that a `snake_case` takes.
 pub const SNAKE_CASE_BUFFER_CLASS: usize = 128;
 
 /// A message of type 16.
@@ -915,18 +914,18 @@ pub struct snake_caseView<'a> {
     pub camelCase: &'a [u8; 20],
 }
 
-impl frame_::Message for snake_case {
+impl __codegen_::Message for snake_case {
     const TYPE_ID: u16 = 16;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = SNAKE_CASE_MAX_SIZE;
     type View<'a> = snake_caseView<'a>;
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.camelCase);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.camelCase);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(snake_caseView {
             camelCase: cursor.bytes("camelCase")?,
         })
@@ -944,33 +943,33 @@ impl ::core::convert::From<snake_caseView<'_>> for snake_case {
 /// Bytes of a `Large`'s payload.
 pub const LARGE_MAX_SIZE: usize = 78348;
 
-/// Bytes of the buffers that a `Large` takes.
+/// Bytes of the buffer that a `Large` takes.
 pub const LARGE_BUFFER_CLASS: usize = 131078;
 
 /// More than a page of a stack
 ///
-/// Text, lists and long arrays are on the heap, and are what is encoded as far as they fit.
+/// Text, lists and long arrays are on the heap. What does not fit the payload is not encoded.
 #[derive(Debug, Clone, PartialEq)]
 // No serde: an array of more than 32 elements.
 pub struct Large {
     /// `Address` at byte 0.
     pub id: [u8; 20],
     /// `FixedStr<65535>` at byte 20; `not_empty`.
-    pub text: fields_::HeapString,
+    pub text: __codegen_::HeapString,
     /// `FixedVec<[u8; 32], 100>` at byte 65563; `max_length: 90`.
-    pub keys: fields_::HeapVec<[u8; 32]>,
+    pub keys: __codegen_::HeapVec<[u8; 32]>,
     /// `FixedVec<u64, 20>` at byte 68771.
-    pub values: fields_::HeapVec<u64>,
+    pub values: __codegen_::HeapVec<u64>,
     /// `[[u8; 128]; 64]` at byte 68939; `not_zero`.
-    pub image: fields_::HeapVec<[u8; 128]>,
+    pub image: __codegen_::HeapVec<[u8; 128]>,
     /// `[f64; 100]` at byte 77131; `not_zero`.
-    pub samples: fields_::HeapVec<f64>,
+    pub samples: __codegen_::HeapVec<f64>,
     /// `FixedVec<bool, 3>` at byte 77931, optional; `min_length: 2`.
-    pub flags: fields_::HeapVec<bool>,
+    pub flags: __codegen_::HeapVec<bool>,
     /// `[u16; 3]` at byte 77942.
     pub short: [u16; 3],
     /// `[u32; 100]` at byte 77948, optional.
-    pub spare: fields_::HeapVec<u32>,
+    pub spare: __codegen_::HeapVec<u32>,
 }
 
 /// A `Large` in its payload.
@@ -983,61 +982,61 @@ pub struct LargeView<'a> {
     /// `FixedVec<[u8; 32], 100>`.
     pub keys: &'a [[u8; 32]],
     /// `FixedVec<u64, 20>`.
-    pub values: fields_::List<'a, u64>,
+    pub values: __codegen_::List<'a, u64>,
     /// `[[u8; 128]; 64]`.
     pub image: &'a [[u8; 128]; 64],
     /// `[f64; 100]`.
-    pub samples: fields_::List<'a, f64>,
+    pub samples: __codegen_::List<'a, f64>,
     /// `FixedVec<bool, 3>`.
-    pub flags: fields_::List<'a, bool>,
+    pub flags: __codegen_::List<'a, bool>,
     /// `[u16; 3]`.
     pub short: [u16; 3],
     /// `[u32; 100]`.
-    pub spare: fields_::List<'a, u32>,
+    pub spare: __codegen_::List<'a, u32>,
 }
 
-impl frame_::Message for Large {
+impl __codegen_::Message for Large {
     const TYPE_ID: u16 = 17;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = LARGE_MAX_SIZE;
     type View<'a> = LargeView<'a>;
 
-    fn validate(&self) -> fields_::Result<()> {
-        fields_::max_length("text", self.text.len(), 65535)?;
-        fields_::not_empty("text", self.text.len())?;
-        fields_::max_length("keys", self.keys.len(), 90)?;
-        fields_::max_length("values", self.values.len(), 20)?;
-        fields_::min_length("image", self.image.len(), 64)?;
-        fields_::max_length("image", self.image.len(), 64)?;
-        fields_::any_not_zero("image", &self.image[..])?;
-        fields_::min_length("samples", self.samples.len(), 100)?;
-        fields_::max_length("samples", self.samples.len(), 100)?;
-        fields_::any_not_zero("samples", &self.samples[..])?;
-        fields_::max_length("flags", self.flags.len(), 3)?;
+    fn validate(&self) -> __codegen_::Result<()> {
+        __codegen_::max_length("text", self.text.len(), 65535)?;
+        __codegen_::not_empty("text", self.text.len())?;
+        __codegen_::max_length("keys", self.keys.len(), 90)?;
+        __codegen_::max_length("values", self.values.len(), 20)?;
+        __codegen_::min_length("image", self.image.len(), 64)?;
+        __codegen_::max_length("image", self.image.len(), 64)?;
+        __codegen_::any_not_zero("image", &self.image[..])?;
+        __codegen_::min_length("samples", self.samples.len(), 100)?;
+        __codegen_::max_length("samples", self.samples.len(), 100)?;
+        __codegen_::any_not_zero("samples", &self.samples[..])?;
+        __codegen_::max_length("flags", self.flags.len(), 3)?;
         if !self.flags.is_empty() {
-            fields_::min_length("flags", self.flags.len(), 2)?;
+            __codegen_::min_length("flags", self.flags.len(), 2)?;
         }
-        fields_::max_length("spare", self.spare.len(), 100)?;
+        __codegen_::max_length("spare", self.spare.len(), 100)?;
         if !self.spare.is_empty() {
-            fields_::min_length("spare", self.spare.len(), 100)?;
+            __codegen_::min_length("spare", self.spare.len(), 100)?;
         }
         Ok(())
     }
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.id);
-        fields_::put_text::<65535>(out, &self.text);
-        fields_::put_list::<_, 100>(out, &self.keys);
-        fields_::put_list::<_, 20>(out, &self.values);
-        fields_::put_array::<_, 64>(out, &self.image);
-        fields_::put_array::<_, 100>(out, &self.samples);
-        fields_::put_list::<_, 3>(out, &self.flags);
-        fields_::put(out, &self.short);
-        fields_::put_array::<_, 100>(out, &self.spare);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.id);
+        __codegen_::put_text::<65535>(out, &self.text);
+        __codegen_::put_list::<_, 100>(out, &self.keys);
+        __codegen_::put_list::<_, 20>(out, &self.values);
+        __codegen_::put_array::<_, 64>(out, &self.image);
+        __codegen_::put_array::<_, 100>(out, &self.samples);
+        __codegen_::put_list::<_, 3>(out, &self.flags);
+        __codegen_::put(out, &self.short);
+        __codegen_::put_array::<_, 100>(out, &self.spare);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         let view = LargeView {
             id: cursor.bytes("id")?,
             text: cursor.text::<65535>("text")?,
@@ -1049,12 +1048,12 @@ impl frame_::Message for Large {
             short: cursor.value("short")?,
             spare: cursor.array::<_, 100>("spare")?,
         };
-        fields_::not_empty("text", view.text.len())?;
-        fields_::max_length("keys", view.keys.len(), 90)?;
-        fields_::any_not_zero("image", &view.image[..])?;
-        fields_::any_not_zero("samples", &view.samples)?;
+        __codegen_::not_empty("text", view.text.len())?;
+        __codegen_::max_length("keys", view.keys.len(), 90)?;
+        __codegen_::any_not_zero("image", &view.image[..])?;
+        __codegen_::any_not_zero("samples", &view.samples)?;
         if !view.flags.is_empty() {
-            fields_::min_length("flags", view.flags.len(), 2)?;
+            __codegen_::min_length("flags", view.flags.len(), 2)?;
         }
         Ok(view)
     }
@@ -1064,7 +1063,7 @@ impl ::core::convert::From<LargeView<'_>> for Large {
     fn from(view: LargeView<'_>) -> Self {
         Self {
             id: *view.id,
-            text: fields_::HeapString::from(view.text),
+            text: __codegen_::HeapString::from(view.text),
             keys: view.keys.to_vec(),
             values: view.values.iter().collect(),
             image: view.image.to_vec(),
@@ -1079,7 +1078,7 @@ impl ::core::convert::From<LargeView<'_>> for Large {
 /// Bytes of a `AMessageWhoseNameIsAsLongAsAnyIs`'s payload.
 pub const A_MESSAGE_WHOSE_NAME_IS_AS_LONG_AS_ANY_IS_MAX_SIZE: usize = 30080;
 
-/// Bytes of the buffers that a `AMessageWhoseNameIsAsLongAsAnyIs` takes.
+/// Bytes of the buffer that a `AMessageWhoseNameIsAsLongAsAnyIs` takes.
 pub const A_MESSAGE_WHOSE_NAME_IS_AS_LONG_AS_ANY_IS_BUFFER_CLASS: usize = 32774;
 
 /// A message of type 18.
@@ -1087,15 +1086,15 @@ pub const A_MESSAGE_WHOSE_NAME_IS_AS_LONG_AS_ANY_IS_BUFFER_CLASS: usize = 32774;
 #[cfg_attr(feature = "serde", derive(::serde::Serialize, ::serde::Deserialize))]
 pub struct AMessageWhoseNameIsAsLongAsAnyIs {
     /// `FixedStr<17>` at byte 0; `min_length: 3`, `max_length: 17`.
-    pub a_field_whose_name_is_as_long_as_any: fields_::ArrayString<17>,
+    pub a_field_whose_name_is_as_long_as_any: __codegen_::ArrayString<17>,
     /// `u8` at byte 25.
     pub another_field_whose_name_is_as_long: u8,
     /// `FixedVec<u64, 3>` at byte 26.
-    pub one_more_whose_name_is_as_long: fields_::ArrayVec<u64, 3>,
+    pub one_more_whose_name_is_as_long: __codegen_::ArrayVec<u64, 3>,
     /// `FixedVec<u16, 3>` at byte 58.
-    pub a_list_of_medium_name: fields_::ArrayVec<u16, 3>,
+    pub a_list_of_medium_name: __codegen_::ArrayVec<u16, 3>,
     /// `FixedStr<30000>` at byte 72.
-    pub a_text_of_medium_name: fields_::ArrayString<30000>,
+    pub a_text_of_medium_name: __codegen_::ArrayString<30000>,
 }
 
 /// A `AMessageWhoseNameIsAsLongAsAnyIs` in its payload.
@@ -1106,21 +1105,21 @@ pub struct AMessageWhoseNameIsAsLongAsAnyIsView<'a> {
     /// `u8`.
     pub another_field_whose_name_is_as_long: u8,
     /// `FixedVec<u64, 3>`.
-    pub one_more_whose_name_is_as_long: fields_::List<'a, u64>,
+    pub one_more_whose_name_is_as_long: __codegen_::List<'a, u64>,
     /// `FixedVec<u16, 3>`.
-    pub a_list_of_medium_name: fields_::List<'a, u16>,
+    pub a_list_of_medium_name: __codegen_::List<'a, u16>,
     /// `FixedStr<30000>`.
     pub a_text_of_medium_name: &'a str,
 }
 
-impl frame_::Message for AMessageWhoseNameIsAsLongAsAnyIs {
+impl __codegen_::Message for AMessageWhoseNameIsAsLongAsAnyIs {
     const TYPE_ID: u16 = 18;
     const TOPIC: &'static str = "a domain with a name that is so long that the constant for it needs a line of its own, and much more";
     const MAX_SIZE: usize = A_MESSAGE_WHOSE_NAME_IS_AS_LONG_AS_ANY_IS_MAX_SIZE;
     type View<'a> = AMessageWhoseNameIsAsLongAsAnyIsView<'a>;
 
-    fn validate(&self) -> fields_::Result<()> {
-        fields_::min_length(
+    fn validate(&self) -> __codegen_::Result<()> {
+        __codegen_::min_length(
             "a_field_whose_name_is_as_long_as_any",
             self.a_field_whose_name_is_as_long_as_any.len(),
             3,
@@ -1128,16 +1127,16 @@ impl frame_::Message for AMessageWhoseNameIsAsLongAsAnyIs {
         Ok(())
     }
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put_text::<17>(out, &self.a_field_whose_name_is_as_long_as_any);
-        fields_::put(out, &self.another_field_whose_name_is_as_long);
-        fields_::put_list::<_, 3>(out, &self.one_more_whose_name_is_as_long);
-        fields_::put_list::<_, 3>(out, &self.a_list_of_medium_name);
-        fields_::put_text::<30000>(out, &self.a_text_of_medium_name);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put_text::<17>(out, &self.a_field_whose_name_is_as_long_as_any);
+        __codegen_::put(out, &self.another_field_whose_name_is_as_long);
+        __codegen_::put_list::<_, 3>(out, &self.one_more_whose_name_is_as_long);
+        __codegen_::put_list::<_, 3>(out, &self.a_list_of_medium_name);
+        __codegen_::put_text::<30000>(out, &self.a_text_of_medium_name);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         let view = AMessageWhoseNameIsAsLongAsAnyIsView {
             a_field_whose_name_is_as_long_as_any: cursor
                 .text::<17>("a_field_whose_name_is_as_long_as_any")?,
@@ -1148,7 +1147,7 @@ impl frame_::Message for AMessageWhoseNameIsAsLongAsAnyIs {
             a_list_of_medium_name: cursor.list::<_, 3>("a_list_of_medium_name")?,
             a_text_of_medium_name: cursor.text::<30000>("a_text_of_medium_name")?,
         };
-        fields_::min_length(
+        __codegen_::min_length(
             "a_field_whose_name_is_as_long_as_any",
             view.a_field_whose_name_is_as_long_as_any.len(),
             3,
@@ -1162,13 +1161,13 @@ impl ::core::convert::From<AMessageWhoseNameIsAsLongAsAnyIsView<'_>>
 {
     fn from(view: AMessageWhoseNameIsAsLongAsAnyIsView<'_>) -> Self {
         Self {
-            a_field_whose_name_is_as_long_as_any: fields_::text(
+            a_field_whose_name_is_as_long_as_any: __codegen_::text(
                 view.a_field_whose_name_is_as_long_as_any,
             ),
             another_field_whose_name_is_as_long: view.another_field_whose_name_is_as_long,
-            one_more_whose_name_is_as_long: fields_::list(view.one_more_whose_name_is_as_long),
-            a_list_of_medium_name: fields_::list(view.a_list_of_medium_name),
-            a_text_of_medium_name: fields_::text(view.a_text_of_medium_name),
+            one_more_whose_name_is_as_long: __codegen_::list(view.one_more_whose_name_is_as_long),
+            a_list_of_medium_name: __codegen_::list(view.a_list_of_medium_name),
+            a_text_of_medium_name: __codegen_::text(view.a_text_of_medium_name),
         }
     }
 }
@@ -1176,16 +1175,16 @@ impl ::core::convert::From<AMessageWhoseNameIsAsLongAsAnyIsView<'_>>
 /// Bytes of a `GPS`'s payload.
 pub const GPS_MAX_SIZE: usize = 72000;
 
-/// Bytes of the buffers that a `GPS` takes.
+/// Bytes of the buffer that a `GPS` takes.
 pub const GPS_BUFFER_CLASS: usize = 131078;
 
-/// Text, lists and long arrays are on the heap, and are what is encoded as far as they fit.
+/// Text, lists and long arrays are on the heap. What does not fit the payload is not encoded.
 #[derive(Debug, Clone, PartialEq)]
 // No serde: an array of more than 32 elements.
 #[allow(clippy::upper_case_acronyms, reason = "the contract's name")]
 pub struct GPS {
     /// `[[u64; 3000]; 3]` at byte 0; `not_zero`.
-    pub grid: fields_::HeapVec<[u64; 3000]>,
+    pub grid: __codegen_::HeapVec<[u64; 3000]>,
 }
 
 /// A `GPS` in its payload.
@@ -1193,32 +1192,32 @@ pub struct GPS {
 #[allow(clippy::upper_case_acronyms, reason = "the contract's name")]
 pub struct GPSView<'a> {
     /// `[[u64; 3000]; 3]`.
-    pub grid: fields_::List<'a, [u64; 3000]>,
+    pub grid: __codegen_::List<'a, [u64; 3000]>,
 }
 
-impl frame_::Message for GPS {
+impl __codegen_::Message for GPS {
     const TYPE_ID: u16 = 20;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = GPS_MAX_SIZE;
     type View<'a> = GPSView<'a>;
 
-    fn validate(&self) -> fields_::Result<()> {
-        fields_::min_length("grid", self.grid.len(), 3)?;
-        fields_::max_length("grid", self.grid.len(), 3)?;
-        fields_::any_not_zero("grid", &self.grid[..])?;
+    fn validate(&self) -> __codegen_::Result<()> {
+        __codegen_::min_length("grid", self.grid.len(), 3)?;
+        __codegen_::max_length("grid", self.grid.len(), 3)?;
+        __codegen_::any_not_zero("grid", &self.grid[..])?;
         Ok(())
     }
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put_array::<_, 3>(out, &self.grid);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put_array::<_, 3>(out, &self.grid);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         let view = GPSView {
             grid: cursor.array::<_, 3>("grid")?,
         };
-        fields_::any_not_zero("grid", &view.grid)?;
+        __codegen_::any_not_zero("grid", &view.grid)?;
         Ok(view)
     }
 }
@@ -1234,7 +1233,7 @@ impl ::core::convert::From<GPSView<'_>> for GPS {
 /// Bytes of a `Self_`'s payload.
 pub const SELF__MAX_SIZE: usize = 48;
 
-/// Bytes of the buffers that a `Self_` takes.
+/// Bytes of the buffer that a `Self_` takes.
 pub const SELF__BUFFER_CLASS: usize = 128;
 
 /// A message of type 19.
@@ -1244,7 +1243,7 @@ pub struct Self_ {
     /// `f64` at byte 0; `min: 3.14`.
     pub ratio: f64,
     /// `FixedStr<32>` at byte 8.
-    pub name: fields_::ArrayString<32>,
+    pub name: __codegen_::ArrayString<32>,
 }
 
 /// A `Self_` in its payload.
@@ -1257,29 +1256,29 @@ pub struct SelfView<'a> {
 }
 
 #[allow(clippy::approx_constant, reason = "the contract's number")]
-impl frame_::Message for Self_ {
+impl __codegen_::Message for Self_ {
     const TYPE_ID: u16 = 19;
     const TOPIC: &'static str = "corners";
     const MAX_SIZE: usize = SELF__MAX_SIZE;
     type View<'a> = SelfView<'a>;
 
-    fn validate(&self) -> fields_::Result<()> {
-        fields_::min("ratio", self.ratio, 3.14)?;
+    fn validate(&self) -> __codegen_::Result<()> {
+        __codegen_::min("ratio", self.ratio, 3.14)?;
         Ok(())
     }
 
-    fn encode(&self, out: &mut impl fields_::BufMut) {
-        fields_::put(out, &self.ratio);
-        fields_::put_text::<32>(out, &self.name);
+    fn encode(&self, out: &mut impl __codegen_::BufMut) {
+        __codegen_::put(out, &self.ratio);
+        __codegen_::put_text::<32>(out, &self.name);
     }
 
-    fn view(payload: &[u8]) -> fields_::Result<Self::View<'_>> {
-        let mut cursor = fields_::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
+        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         let view = SelfView {
             ratio: cursor.value("ratio")?,
             name: cursor.text::<32>("name")?,
         };
-        fields_::min("ratio", view.ratio, 3.14)?;
+        __codegen_::min("ratio", view.ratio, 3.14)?;
         Ok(view)
     }
 }
@@ -1288,7 +1287,7 @@ impl ::core::convert::From<SelfView<'_>> for Self_ {
     fn from(view: SelfView<'_>) -> Self {
         Self {
             ratio: view.ratio,
-            name: fields_::text(view.name),
+            name: __codegen_::text(view.name),
         }
     }
 }

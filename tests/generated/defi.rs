@@ -2,9 +2,9 @@
 //
 //     MILLPOND_BLESS=1 cargo test --features schema --lib schema::generate
 
-use ::millpond::frame::{self, fields};
+use ::millpond::__codegen;
 
-/// SHA-256 of the contract file's text: what the two ends of a handshake must have in common.
+/// SHA-256 of the contract file's text, which both peers of a handshake must have in common.
 pub const SCHEMA_DIGEST: [u8; 32] = [
     0xf8, 0xf7, 0x3a, 0x58, 0xfd, 0x69, 0x90, 0x6f, 0x61, 0xc7, 0xe8, 0x65, 0x8b, 0xd7, 0xa4, 0xc8,
     0xa9, 0x60, 0x89, 0x39, 0x07, 0x3b, 0xeb, 0x4c, 0x9c, 0x33, 0x70, 0x1c, 0x99, 0x10, 0x6a, 0x31,
@@ -20,9 +20,9 @@ pub const SCHEMA_DIGEST: [u8; 32] = [
 ///                             131072  in all
 /// ```
 #[must_use]
-pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
+pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     let classes = [(128, 512), (256, 256)];
-    match ::millpond::BufferPoolConfig::from_map(classes) {
+    match __codegen::BufferPoolConfig::from_map(classes) {
         Ok(config) => config,
         Err(error) => unreachable!("{error}"),
     }
@@ -31,7 +31,7 @@ pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
 /// Bytes of a `InstrumentMeta`'s payload.
 pub const INSTRUMENT_META_MAX_SIZE: usize = 68;
 
-/// Bytes of the buffers that a `InstrumentMeta` takes.
+/// Bytes of the buffer that a `InstrumentMeta` takes.
 pub const INSTRUMENT_META_BUFFER_CLASS: usize = 128;
 
 /// Token metadata (symbol, decimals, chain)
@@ -45,7 +45,7 @@ pub struct InstrumentMeta {
     /// Token symbol (e.g., WETH, USDC)
     ///
     /// `FixedStr<32>` at byte 20; `not_empty`, `max_length: 32`.
-    pub symbol: fields::ArrayString<32>,
+    pub symbol: __codegen::ArrayString<32>,
     /// Token decimals (e.g., 18 for WETH, 6 for USDC)
     ///
     /// `u8` at byte 60; `min: 1`, `max: 30`.
@@ -69,40 +69,40 @@ pub struct InstrumentMetaView<'a> {
     pub chain_id: u32,
 }
 
-impl frame::Message for InstrumentMeta {
+impl __codegen::Message for InstrumentMeta {
     const TYPE_ID: u16 = 1018;
     const TOPIC: &'static str = "marketdata";
     const MAX_SIZE: usize = INSTRUMENT_META_MAX_SIZE;
     type View<'a> = InstrumentMetaView<'a>;
 
-    fn validate(&self) -> fields::Result<()> {
-        fields::not_zero("token_address", &self.token_address)?;
-        fields::not_empty("symbol", self.symbol.len())?;
-        fields::min("decimals", self.decimals, 1)?;
-        fields::max("decimals", self.decimals, 30)?;
+    fn validate(&self) -> __codegen::Result<()> {
+        __codegen::not_zero("token_address", &self.token_address)?;
+        __codegen::not_empty("symbol", self.symbol.len())?;
+        __codegen::min("decimals", self.decimals, 1)?;
+        __codegen::max("decimals", self.decimals, 30)?;
         Ok(())
     }
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.token_address);
-        fields::put_text::<32>(out, &self.symbol);
-        fields::put(out, &self.decimals);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.token_address);
+        __codegen::put_text::<32>(out, &self.symbol);
+        __codegen::put(out, &self.decimals);
         out.put_bytes(0, 3);
-        fields::put(out, &self.chain_id);
+        __codegen::put(out, &self.chain_id);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         let view = InstrumentMetaView {
             token_address: cursor.bytes("token_address")?,
             symbol: cursor.text::<32>("symbol")?,
             decimals: cursor.value("decimals")?,
             chain_id: cursor.padding(3)?.value("chain_id")?,
         };
-        fields::not_zero("token_address", view.token_address)?;
-        fields::not_empty("symbol", view.symbol.len())?;
-        fields::min("decimals", view.decimals, 1)?;
-        fields::max("decimals", view.decimals, 30)?;
+        __codegen::not_zero("token_address", view.token_address)?;
+        __codegen::not_empty("symbol", view.symbol.len())?;
+        __codegen::min("decimals", view.decimals, 1)?;
+        __codegen::max("decimals", view.decimals, 30)?;
         Ok(view)
     }
 }
@@ -111,7 +111,7 @@ impl ::core::convert::From<InstrumentMetaView<'_>> for InstrumentMeta {
     fn from(view: InstrumentMetaView<'_>) -> Self {
         Self {
             token_address: *view.token_address,
-            symbol: fields::text(view.symbol),
+            symbol: __codegen::text(view.symbol),
             decimals: view.decimals,
             chain_id: view.chain_id,
         }
@@ -121,7 +121,7 @@ impl ::core::convert::From<InstrumentMetaView<'_>> for InstrumentMeta {
 /// Bytes of a `PoolStateUpdate`'s payload.
 pub const POOL_STATE_UPDATE_MAX_SIZE: usize = 168;
 
-/// Bytes of the buffers that a `PoolStateUpdate` takes.
+/// Bytes of the buffer that a `PoolStateUpdate` takes.
 pub const POOL_STATE_UPDATE_BUFFER_CLASS: usize = 256;
 
 /// DEX pool state update (reserves, liquidity, price)
@@ -183,32 +183,32 @@ pub struct PoolStateUpdateView<'a> {
     pub block_number: u64,
 }
 
-impl frame::Message for PoolStateUpdate {
+impl __codegen::Message for PoolStateUpdate {
     const TYPE_ID: u16 = 1011;
     const TOPIC: &'static str = "marketdata";
     const MAX_SIZE: usize = POOL_STATE_UPDATE_MAX_SIZE;
     type View<'a> = PoolStateUpdateView<'a>;
 
-    fn validate(&self) -> fields::Result<()> {
-        fields::not_zero("pool_address", &self.pool_address)?;
+    fn validate(&self) -> __codegen::Result<()> {
+        __codegen::not_zero("pool_address", &self.pool_address)?;
         Ok(())
     }
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.pool_address);
-        fields::put(out, &self.venue_id);
-        fields::put(out, &self.reserve0);
-        fields::put(out, &self.reserve1);
-        fields::put(out, &self.liquidity);
-        fields::put(out, &self.sqrt_price_x96);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.pool_address);
+        __codegen::put(out, &self.venue_id);
+        __codegen::put(out, &self.reserve0);
+        __codegen::put(out, &self.reserve1);
+        __codegen::put(out, &self.liquidity);
+        __codegen::put(out, &self.sqrt_price_x96);
         out.put_bytes(0, 2);
-        fields::put(out, &self.tick);
+        __codegen::put(out, &self.tick);
         out.put_bytes(0, 4);
-        fields::put(out, &self.block_number);
+        __codegen::put(out, &self.block_number);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         let view = PoolStateUpdateView {
             pool_address: cursor.bytes("pool_address")?,
             venue_id: cursor.value("venue_id")?,
@@ -219,7 +219,7 @@ impl frame::Message for PoolStateUpdate {
             tick: cursor.padding(2)?.value("tick")?,
             block_number: cursor.padding(4)?.value("block_number")?,
         };
-        fields::not_zero("pool_address", view.pool_address)?;
+        __codegen::not_zero("pool_address", view.pool_address)?;
         Ok(view)
     }
 }
@@ -242,7 +242,7 @@ impl ::core::convert::From<PoolStateUpdateView<'_>> for PoolStateUpdate {
 /// Bytes of a `ArbitrageSignal`'s payload.
 pub const ARBITRAGE_SIGNAL_MAX_SIZE: usize = 144;
 
-/// Bytes of the buffers that a `ArbitrageSignal` takes.
+/// Bytes of the buffer that a `ArbitrageSignal` takes.
 pub const ARBITRAGE_SIGNAL_BUFFER_CLASS: usize = 256;
 
 /// Profitable arbitrage opportunity detected
@@ -256,7 +256,7 @@ pub struct ArbitrageSignal {
     /// Sequence of pool addresses for arbitrage path
     ///
     /// `FixedVec<[u8; 20], 4>` at byte 8; `min_length: 2`, `max_length: 4`.
-    pub path: fields::ArrayVec<[u8; 20], 4>,
+    pub path: __codegen::ArrayVec<[u8; 20], 4>,
     /// Estimated profit in USD
     ///
     /// `f64` at byte 96; `min: 0.0`.
@@ -286,28 +286,28 @@ pub struct ArbitrageSignalView<'a> {
     pub deadline_block: u64,
 }
 
-impl frame::Message for ArbitrageSignal {
+impl __codegen::Message for ArbitrageSignal {
     const TYPE_ID: u16 = 1020;
     const TOPIC: &'static str = "signal";
     const MAX_SIZE: usize = ARBITRAGE_SIGNAL_MAX_SIZE;
     type View<'a> = ArbitrageSignalView<'a>;
 
-    fn validate(&self) -> fields::Result<()> {
-        fields::min_length("path", self.path.len(), 2)?;
-        fields::min("estimated_profit_usd", self.estimated_profit_usd, 0.0)?;
+    fn validate(&self) -> __codegen::Result<()> {
+        __codegen::min_length("path", self.path.len(), 2)?;
+        __codegen::min("estimated_profit_usd", self.estimated_profit_usd, 0.0)?;
         Ok(())
     }
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.opportunity_id);
-        fields::put_list::<_, 4>(out, &self.path);
-        fields::put(out, &self.estimated_profit_usd);
-        fields::put(out, &self.gas_estimate_wei);
-        fields::put(out, &self.deadline_block);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.opportunity_id);
+        __codegen::put_list::<_, 4>(out, &self.path);
+        __codegen::put(out, &self.estimated_profit_usd);
+        __codegen::put(out, &self.gas_estimate_wei);
+        __codegen::put(out, &self.deadline_block);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         let view = ArbitrageSignalView {
             opportunity_id: cursor.value("opportunity_id")?,
             path: cursor.bytes_list::<_, 4>("path")?,
@@ -315,8 +315,8 @@ impl frame::Message for ArbitrageSignal {
             gas_estimate_wei: cursor.bytes("gas_estimate_wei")?,
             deadline_block: cursor.value("deadline_block")?,
         };
-        fields::min_length("path", view.path.len(), 2)?;
-        fields::min("estimated_profit_usd", view.estimated_profit_usd, 0.0)?;
+        __codegen::min_length("path", view.path.len(), 2)?;
+        __codegen::min("estimated_profit_usd", view.estimated_profit_usd, 0.0)?;
         Ok(view)
     }
 }
@@ -325,7 +325,7 @@ impl ::core::convert::From<ArbitrageSignalView<'_>> for ArbitrageSignal {
     fn from(view: ArbitrageSignalView<'_>) -> Self {
         Self {
             opportunity_id: view.opportunity_id,
-            path: fields::list(view.path.iter().copied()),
+            path: __codegen::list(view.path.iter().copied()),
             estimated_profit_usd: view.estimated_profit_usd,
             gas_estimate_wei: *view.gas_estimate_wei,
             deadline_block: view.deadline_block,

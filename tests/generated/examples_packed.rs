@@ -2,9 +2,9 @@
 //
 //     MILLPOND_BLESS=1 cargo test --features schema --lib schema::generate
 
-use ::millpond::frame::{self, fields};
+use ::millpond::__codegen;
 
-/// SHA-256 of the contract file's text: what the two ends of a handshake must have in common.
+/// SHA-256 of the contract file's text, which both peers of a handshake must have in common.
 pub const SCHEMA_DIGEST: [u8; 32] = [
     0x24, 0x7f, 0x6c, 0xcf, 0x85, 0x13, 0x67, 0x05, 0x72, 0x7c, 0xab, 0xc7, 0xba, 0x30, 0xd4, 0x32,
     0x9a, 0x2a, 0x19, 0x4f, 0xc4, 0x31, 0xe4, 0x5f, 0x15, 0x7d, 0xc1, 0xcc, 0xc4, 0x73, 0xd1, 0xea,
@@ -20,9 +20,9 @@ pub const SCHEMA_DIGEST: [u8; 32] = [
 ///                             196608  in all
 /// ```
 #[must_use]
-pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
+pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     let classes = [(128, 512), (256, 256), (512, 128)];
-    match ::millpond::BufferPoolConfig::from_map(classes) {
+    match __codegen::BufferPoolConfig::from_map(classes) {
         Ok(config) => config,
         Err(error) => unreachable!("{error}"),
     }
@@ -31,7 +31,7 @@ pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
 /// Bytes of a `TextMessage`'s payload.
 pub const TEXT_MESSAGE_MAX_SIZE: usize = 312;
 
-/// Bytes of the buffers that a `TextMessage` takes.
+/// Bytes of the buffer that a `TextMessage` takes.
 pub const TEXT_MESSAGE_BUFFER_CLASS: usize = 512;
 
 /// Simple text message
@@ -40,11 +40,11 @@ pub struct TextMessage {
     /// Message sender identifier
     ///
     /// `FixedStr<32>` at byte 0; `not_empty`, `max_length: 32`.
-    pub sender: fields::ArrayString<32>,
+    pub sender: __codegen::ArrayString<32>,
     /// Message content
     ///
     /// `FixedStr<256>` at byte 40; `not_empty`, `max_length: 256`.
-    pub content: fields::ArrayString<256>,
+    pub content: __codegen::ArrayString<256>,
     /// Unix timestamp (seconds)
     ///
     /// `u64` at byte 304.
@@ -62,33 +62,33 @@ pub struct TextMessageView<'a> {
     pub timestamp: u64,
 }
 
-impl frame::Message for TextMessage {
+impl __codegen::Message for TextMessage {
     const TYPE_ID: u16 = 1001;
     const TOPIC: &'static str = "examples";
     const MAX_SIZE: usize = TEXT_MESSAGE_MAX_SIZE;
     type View<'a> = TextMessageView<'a>;
 
-    fn validate(&self) -> fields::Result<()> {
-        fields::not_empty("sender", self.sender.len())?;
-        fields::not_empty("content", self.content.len())?;
+    fn validate(&self) -> __codegen::Result<()> {
+        __codegen::not_empty("sender", self.sender.len())?;
+        __codegen::not_empty("content", self.content.len())?;
         Ok(())
     }
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put_text::<32>(out, &self.sender);
-        fields::put_text::<256>(out, &self.content);
-        fields::put(out, &self.timestamp);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put_text::<32>(out, &self.sender);
+        __codegen::put_text::<256>(out, &self.content);
+        __codegen::put(out, &self.timestamp);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         let view = TextMessageView {
             sender: cursor.text::<32>("sender")?,
             content: cursor.text::<256>("content")?,
             timestamp: cursor.value("timestamp")?,
         };
-        fields::not_empty("sender", view.sender.len())?;
-        fields::not_empty("content", view.content.len())?;
+        __codegen::not_empty("sender", view.sender.len())?;
+        __codegen::not_empty("content", view.content.len())?;
         Ok(view)
     }
 }
@@ -96,8 +96,8 @@ impl frame::Message for TextMessage {
 impl ::core::convert::From<TextMessageView<'_>> for TextMessage {
     fn from(view: TextMessageView<'_>) -> Self {
         Self {
-            sender: fields::text(view.sender),
-            content: fields::text(view.content),
+            sender: __codegen::text(view.sender),
+            content: __codegen::text(view.content),
             timestamp: view.timestamp,
         }
     }
@@ -106,7 +106,7 @@ impl ::core::convert::From<TextMessageView<'_>> for TextMessage {
 /// Bytes of a `CounterUpdate`'s payload.
 pub const COUNTER_UPDATE_MAX_SIZE: usize = 16;
 
-/// Bytes of the buffers that a `CounterUpdate` takes.
+/// Bytes of the buffer that a `CounterUpdate` takes.
 pub const COUNTER_UPDATE_BUFFER_CLASS: usize = 128;
 
 /// Counter increment/decrement
@@ -126,23 +126,23 @@ pub struct CounterUpdate {
     pub delta: i32,
 }
 
-/// A `CounterUpdate` borrows nothing of its payload.
+/// A `CounterUpdate` borrows nothing from its payload.
 pub type CounterUpdateView<'a> = CounterUpdate;
 
-impl frame::Message for CounterUpdate {
+impl __codegen::Message for CounterUpdate {
     const TYPE_ID: u16 = 1002;
     const TOPIC: &'static str = "examples";
     const MAX_SIZE: usize = COUNTER_UPDATE_MAX_SIZE;
     type View<'a> = Self;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.counter_id);
-        fields::put(out, &self.value);
-        fields::put(out, &self.delta);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.counter_id);
+        __codegen::put(out, &self.value);
+        __codegen::put(out, &self.delta);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(Self {
             counter_id: cursor.value("counter_id")?,
             value: cursor.value("value")?,
@@ -154,7 +154,7 @@ impl frame::Message for CounterUpdate {
 /// Bytes of a `BatchOperation`'s payload.
 pub const BATCH_OPERATION_MAX_SIZE: usize = 220;
 
-/// Bytes of the buffers that a `BatchOperation` takes.
+/// Bytes of the buffer that a `BatchOperation` takes.
 pub const BATCH_OPERATION_BUFFER_CLASS: usize = 256;
 
 /// Batch of operations
@@ -167,7 +167,7 @@ pub struct BatchOperation {
     /// List of item identifiers
     ///
     /// `FixedVec<[u8; 20], 10>` at byte 8; `min_length: 1`, `max_length: 10`.
-    pub items: fields::ArrayVec<[u8; 20], 10>,
+    pub items: __codegen::ArrayVec<[u8; 20], 10>,
     /// Total number of items
     ///
     /// `u32` at byte 216.
@@ -185,31 +185,31 @@ pub struct BatchOperationView<'a> {
     pub total_count: u32,
 }
 
-impl frame::Message for BatchOperation {
+impl __codegen::Message for BatchOperation {
     const TYPE_ID: u16 = 1003;
     const TOPIC: &'static str = "examples";
     const MAX_SIZE: usize = BATCH_OPERATION_MAX_SIZE;
     type View<'a> = BatchOperationView<'a>;
 
-    fn validate(&self) -> fields::Result<()> {
-        fields::min_length("items", self.items.len(), 1)?;
+    fn validate(&self) -> __codegen::Result<()> {
+        __codegen::min_length("items", self.items.len(), 1)?;
         Ok(())
     }
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.operation_id);
-        fields::put_list::<_, 10>(out, &self.items);
-        fields::put(out, &self.total_count);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.operation_id);
+        __codegen::put_list::<_, 10>(out, &self.items);
+        __codegen::put(out, &self.total_count);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         let view = BatchOperationView {
             operation_id: cursor.value("operation_id")?,
             items: cursor.bytes_list::<_, 10>("items")?,
             total_count: cursor.value("total_count")?,
         };
-        fields::min_length("items", view.items.len(), 1)?;
+        __codegen::min_length("items", view.items.len(), 1)?;
         Ok(view)
     }
 }
@@ -218,7 +218,7 @@ impl ::core::convert::From<BatchOperationView<'_>> for BatchOperation {
     fn from(view: BatchOperationView<'_>) -> Self {
         Self {
             operation_id: view.operation_id,
-            items: fields::list(view.items.iter().copied()),
+            items: __codegen::list(view.items.iter().copied()),
             total_count: view.total_count,
         }
     }

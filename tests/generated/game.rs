@@ -2,9 +2,9 @@
 //
 //     MILLPOND_BLESS=1 cargo test --features schema --lib schema::generate
 
-use ::millpond::frame::{self, fields};
+use ::millpond::__codegen;
 
-/// SHA-256 of the contract file's text: what the two ends of a handshake must have in common.
+/// SHA-256 of the contract file's text, which both peers of a handshake must have in common.
 pub const SCHEMA_DIGEST: [u8; 32] = [
     0x0e, 0x67, 0xa9, 0x6b, 0xd0, 0x11, 0xc2, 0x52, 0x8d, 0xdf, 0x88, 0x81, 0xe5, 0x23, 0x9c, 0xe9,
     0xec, 0x7d, 0x30, 0x3d, 0xfc, 0xaa, 0xd4, 0x7b, 0xdc, 0x5c, 0x6f, 0xf2, 0x56, 0x15, 0x23, 0x2f,
@@ -22,9 +22,9 @@ pub const SCHEMA_DIGEST: [u8; 32] = [
 ///                              65536  in all
 /// ```
 #[must_use]
-pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
+pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     let classes = [(128, 512)];
-    match ::millpond::BufferPoolConfig::from_map(classes) {
+    match __codegen::BufferPoolConfig::from_map(classes) {
         Ok(config) => config,
         Err(error) => unreachable!("{error}"),
     }
@@ -33,7 +33,7 @@ pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
 /// Bytes of a `PlayerLogin`'s payload.
 pub const PLAYER_LOGIN_MAX_SIZE: usize = 24;
 
-/// Bytes of the buffers that a `PlayerLogin` takes.
+/// Bytes of the buffer that a `PlayerLogin` takes.
 pub const PLAYER_LOGIN_BUFFER_CLASS: usize = 128;
 
 /// Player login request with credentials
@@ -53,23 +53,23 @@ pub struct PlayerLogin {
     pub timestamp: u64,
 }
 
-/// A `PlayerLogin` borrows nothing of its payload.
+/// A `PlayerLogin` borrows nothing from its payload.
 pub type PlayerLoginView<'a> = PlayerLogin;
 
-impl frame::Message for PlayerLogin {
+impl __codegen::Message for PlayerLogin {
     const TYPE_ID: u16 = 1000;
     const TOPIC: &'static str = "game";
     const MAX_SIZE: usize = PLAYER_LOGIN_MAX_SIZE;
     type View<'a> = Self;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.player_id);
-        fields::put(out, &self.session_token);
-        fields::put(out, &self.timestamp);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.player_id);
+        __codegen::put(out, &self.session_token);
+        __codegen::put(out, &self.timestamp);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(Self {
             player_id: cursor.value("player_id")?,
             session_token: cursor.value("session_token")?,
@@ -81,7 +81,7 @@ impl frame::Message for PlayerLogin {
 /// Bytes of a `PlayerPosition`'s payload.
 pub const PLAYER_POSITION_MAX_SIZE: usize = 40;
 
-/// Bytes of the buffers that a `PlayerPosition` takes.
+/// Bytes of the buffer that a `PlayerPosition` takes.
 pub const PLAYER_POSITION_BUFFER_CLASS: usize = 128;
 
 /// Real-time player position update
@@ -109,25 +109,25 @@ pub struct PlayerPosition {
     pub rotation: f64,
 }
 
-/// A `PlayerPosition` borrows nothing of its payload.
+/// A `PlayerPosition` borrows nothing from its payload.
 pub type PlayerPositionView<'a> = PlayerPosition;
 
-impl frame::Message for PlayerPosition {
+impl __codegen::Message for PlayerPosition {
     const TYPE_ID: u16 = 1001;
     const TOPIC: &'static str = "game";
     const MAX_SIZE: usize = PLAYER_POSITION_MAX_SIZE;
     type View<'a> = Self;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.player_id);
-        fields::put(out, &self.x);
-        fields::put(out, &self.y);
-        fields::put(out, &self.z);
-        fields::put(out, &self.rotation);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.player_id);
+        __codegen::put(out, &self.x);
+        __codegen::put(out, &self.y);
+        __codegen::put(out, &self.z);
+        __codegen::put(out, &self.rotation);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(Self {
             player_id: cursor.value("player_id")?,
             x: cursor.value("x")?,
@@ -141,7 +141,7 @@ impl frame::Message for PlayerPosition {
 /// Bytes of a `GameState`'s payload.
 pub const GAME_STATE_MAX_SIZE: usize = 24;
 
-/// Bytes of the buffers that a `GameState` takes.
+/// Bytes of the buffer that a `GameState` takes.
 pub const GAME_STATE_BUFFER_CLASS: usize = 128;
 
 /// Complete game state snapshot
@@ -165,24 +165,24 @@ pub struct GameState {
     pub elapsed_time: u32,
 }
 
-/// A `GameState` borrows nothing of its payload.
+/// A `GameState` borrows nothing from its payload.
 pub type GameStateView<'a> = GameState;
 
-impl frame::Message for GameState {
+impl __codegen::Message for GameState {
     const TYPE_ID: u16 = 1002;
     const TOPIC: &'static str = "game";
     const MAX_SIZE: usize = GAME_STATE_MAX_SIZE;
     type View<'a> = Self;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.game_id);
-        fields::put(out, &self.tick);
-        fields::put(out, &self.player_count);
-        fields::put(out, &self.elapsed_time);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.game_id);
+        __codegen::put(out, &self.tick);
+        __codegen::put(out, &self.player_count);
+        __codegen::put(out, &self.elapsed_time);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(Self {
             game_id: cursor.value("game_id")?,
             tick: cursor.value("tick")?,
@@ -195,7 +195,7 @@ impl frame::Message for GameState {
 /// Bytes of a `ChatMessage`'s payload.
 pub const CHAT_MESSAGE_MAX_SIZE: usize = 32;
 
-/// Bytes of the buffers that a `ChatMessage` takes.
+/// Bytes of the buffer that a `ChatMessage` takes.
 pub const CHAT_MESSAGE_BUFFER_CLASS: usize = 128;
 
 /// Player chat message metadata
@@ -219,25 +219,25 @@ pub struct ChatMessage {
     pub timestamp: u64,
 }
 
-/// A `ChatMessage` borrows nothing of its payload.
+/// A `ChatMessage` borrows nothing from its payload.
 pub type ChatMessageView<'a> = ChatMessage;
 
-impl frame::Message for ChatMessage {
+impl __codegen::Message for ChatMessage {
     const TYPE_ID: u16 = 1003;
     const TOPIC: &'static str = "game";
     const MAX_SIZE: usize = CHAT_MESSAGE_MAX_SIZE;
     type View<'a> = Self;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.sender_id);
-        fields::put(out, &self.channel_id);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.sender_id);
+        __codegen::put(out, &self.channel_id);
         out.put_bytes(0, 4);
-        fields::put(out, &self.message_hash);
-        fields::put(out, &self.timestamp);
+        __codegen::put(out, &self.message_hash);
+        __codegen::put(out, &self.timestamp);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(Self {
             sender_id: cursor.value("sender_id")?,
             channel_id: cursor.value("channel_id")?,
@@ -250,7 +250,7 @@ impl frame::Message for ChatMessage {
 /// Bytes of a `ItemTransaction`'s payload.
 pub const ITEM_TRANSACTION_MAX_SIZE: usize = 32;
 
-/// Bytes of the buffers that a `ItemTransaction` takes.
+/// Bytes of the buffer that a `ItemTransaction` takes.
 pub const ITEM_TRANSACTION_BUFFER_CLASS: usize = 128;
 
 /// Item transfer between players
@@ -278,25 +278,25 @@ pub struct ItemTransaction {
     pub quantity: u32,
 }
 
-/// A `ItemTransaction` borrows nothing of its payload.
+/// A `ItemTransaction` borrows nothing from its payload.
 pub type ItemTransactionView<'a> = ItemTransaction;
 
-impl frame::Message for ItemTransaction {
+impl __codegen::Message for ItemTransaction {
     const TYPE_ID: u16 = 1004;
     const TOPIC: &'static str = "game";
     const MAX_SIZE: usize = ITEM_TRANSACTION_MAX_SIZE;
     type View<'a> = Self;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.transaction_id);
-        fields::put(out, &self.from_player);
-        fields::put(out, &self.to_player);
-        fields::put(out, &self.item_id);
-        fields::put(out, &self.quantity);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.transaction_id);
+        __codegen::put(out, &self.from_player);
+        __codegen::put(out, &self.to_player);
+        __codegen::put(out, &self.item_id);
+        __codegen::put(out, &self.quantity);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(Self {
             transaction_id: cursor.value("transaction_id")?,
             from_player: cursor.value("from_player")?,

@@ -2,9 +2,9 @@
 //
 //     MILLPOND_BLESS=1 cargo test --features schema --lib schema::generate
 
-use ::millpond::frame::{self, fields};
+use ::millpond::__codegen;
 
-/// SHA-256 of the contract file's text: what the two ends of a handshake must have in common.
+/// SHA-256 of the contract file's text, which both peers of a handshake must have in common.
 pub const SCHEMA_DIGEST: [u8; 32] = [
     0x31, 0x62, 0x8f, 0x49, 0xc2, 0x13, 0xa1, 0xcb, 0x70, 0x3e, 0x9a, 0x75, 0x23, 0xeb, 0x8f, 0xc7,
     0xa1, 0xf5, 0x2b, 0xf1, 0x17, 0xc7, 0x11, 0xdc, 0x48, 0xd4, 0x56, 0x59, 0x4b, 0x8e, 0x6b, 0x04,
@@ -20,9 +20,9 @@ pub const SCHEMA_DIGEST: [u8; 32] = [
 ///                             196608  in all
 /// ```
 #[must_use]
-pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
+pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     let classes = [(128, 512), (256, 256), (512, 128)];
-    match ::millpond::BufferPoolConfig::from_map(classes) {
+    match __codegen::BufferPoolConfig::from_map(classes) {
         Ok(config) => config,
         Err(error) => unreachable!("{error}"),
     }
@@ -31,7 +31,7 @@ pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
 /// Bytes of a `Transfer`'s payload.
 pub const TRANSFER_MAX_SIZE: usize = 170;
 
-/// Bytes of the buffers that a `Transfer` takes.
+/// Bytes of the buffer that a `Transfer` takes.
 pub const TRANSFER_BUFFER_CLASS: usize = 256;
 
 /// A message of type 1000.
@@ -52,7 +52,7 @@ pub struct Transfer {
     /// `bool` at byte 97.
     pub final_: bool,
     /// `FixedStr<64>` at byte 98.
-    pub memo: fields::ArrayString<64>,
+    pub memo: __codegen::ArrayString<64>,
 }
 
 /// A `Transfer` in its payload.
@@ -76,25 +76,25 @@ pub struct TransferView<'a> {
     pub memo: &'a str,
 }
 
-impl frame::Message for Transfer {
+impl __codegen::Message for Transfer {
     const TYPE_ID: u16 = 1000;
     const TOPIC: &'static str = "default";
     const MAX_SIZE: usize = TRANSFER_MAX_SIZE;
     type View<'a> = TransferView<'a>;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.from);
-        fields::put(out, &self.to);
-        fields::put(out, &self.amount);
-        fields::put(out, &self.nonce);
-        fields::put(out, &self.fee);
-        fields::put(out, &self.kind);
-        fields::put(out, &self.final_);
-        fields::put_text::<64>(out, &self.memo);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.from);
+        __codegen::put(out, &self.to);
+        __codegen::put(out, &self.amount);
+        __codegen::put(out, &self.nonce);
+        __codegen::put(out, &self.fee);
+        __codegen::put(out, &self.kind);
+        __codegen::put(out, &self.final_);
+        __codegen::put_text::<64>(out, &self.memo);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(TransferView {
             from: cursor.bytes("from")?,
             to: cursor.bytes("to")?,
@@ -118,7 +118,7 @@ impl ::core::convert::From<TransferView<'_>> for Transfer {
             fee: view.fee,
             kind: view.kind,
             final_: view.final_,
-            memo: fields::text(view.memo),
+            memo: __codegen::text(view.memo),
         }
     }
 }
@@ -126,7 +126,7 @@ impl ::core::convert::From<TransferView<'_>> for Transfer {
 /// Bytes of a `Block`'s payload.
 pub const BLOCK_MAX_SIZE: usize = 366;
 
-/// Bytes of the buffers that a `Block` takes.
+/// Bytes of the buffer that a `Block` takes.
 pub const BLOCK_BUFFER_CLASS: usize = 512;
 
 /// A message of type 1001.
@@ -137,9 +137,9 @@ pub struct Block {
     /// `u16` at byte 4.
     pub version: u16,
     /// `FixedVec<Address, 16>` at byte 6.
-    pub signers: fields::ArrayVec<[u8; 20], 16>,
+    pub signers: __codegen::ArrayVec<[u8; 20], 16>,
     /// `FixedVec<u64, 3>` at byte 334.
-    pub weights: fields::ArrayVec<u64, 3>,
+    pub weights: __codegen::ArrayVec<u64, 3>,
 }
 
 /// A `Block` in its payload.
@@ -152,24 +152,24 @@ pub struct BlockView<'a> {
     /// `FixedVec<Address, 16>`.
     pub signers: &'a [[u8; 20]],
     /// `FixedVec<u64, 3>`.
-    pub weights: fields::List<'a, u64>,
+    pub weights: __codegen::List<'a, u64>,
 }
 
-impl frame::Message for Block {
+impl __codegen::Message for Block {
     const TYPE_ID: u16 = 1001;
     const TOPIC: &'static str = "default";
     const MAX_SIZE: usize = BLOCK_MAX_SIZE;
     type View<'a> = BlockView<'a>;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.number);
-        fields::put(out, &self.version);
-        fields::put_list::<_, 16>(out, &self.signers);
-        fields::put_list::<_, 3>(out, &self.weights);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.number);
+        __codegen::put(out, &self.version);
+        __codegen::put_list::<_, 16>(out, &self.signers);
+        __codegen::put_list::<_, 3>(out, &self.weights);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(BlockView {
             number: cursor.value("number")?,
             version: cursor.value("version")?,
@@ -184,8 +184,8 @@ impl ::core::convert::From<BlockView<'_>> for Block {
         Self {
             number: view.number,
             version: view.version,
-            signers: fields::list(view.signers.iter().copied()),
-            weights: fields::list(view.weights),
+            signers: __codegen::list(view.signers.iter().copied()),
+            weights: __codegen::list(view.weights),
         }
     }
 }
@@ -193,26 +193,26 @@ impl ::core::convert::From<BlockView<'_>> for Block {
 /// Bytes of a `Heartbeat`'s payload.
 pub const HEARTBEAT_MAX_SIZE: usize = 0;
 
-/// Bytes of the buffers that a `Heartbeat` takes.
+/// Bytes of the buffer that a `Heartbeat` takes.
 pub const HEARTBEAT_BUFFER_CLASS: usize = 128;
 
 /// A message of type 1002.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heartbeat {}
 
-/// A `Heartbeat` borrows nothing of its payload.
+/// A `Heartbeat` borrows nothing from its payload.
 pub type HeartbeatView<'a> = Heartbeat;
 
-impl frame::Message for Heartbeat {
+impl __codegen::Message for Heartbeat {
     const TYPE_ID: u16 = 1002;
     const TOPIC: &'static str = "default";
     const MAX_SIZE: usize = HEARTBEAT_MAX_SIZE;
     type View<'a> = Self;
 
-    fn encode(&self, _: &mut impl fields::BufMut) {}
+    fn encode(&self, _: &mut impl __codegen::BufMut) {}
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        frame::MessageError::check_len(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        __codegen::MessageError::check_len(payload, Self::MAX_SIZE)?;
         Ok(Self {})
     }
 }

@@ -1,4 +1,4 @@
-//! What is generated from `tests/contracts`, in both layouts, and all of its messages by name. The tests and the fuzzer
+//! The code generated from `tests/contracts` in both layouts, and a table of all its messages. The tests and the fuzzer
 //! use it.
 #![allow(dead_code, unreachable_pub, clippy::allow_attributes, reason = "each user takes its part")]
 
@@ -8,12 +8,12 @@ use millpond::frame::{Message, MessageError};
 
 /// A generated message without its type.
 pub(crate) struct Entry {
-    pub(crate) contract: &'static str,
-    pub(crate) packed: bool,
+    /// The contract, with `_packed` for the packed layout.
+    pub(crate) module: &'static str,
     pub(crate) name: &'static str,
     pub(crate) type_id: u16,
     pub(crate) max_size: usize,
-    /// Payload → view → owned form → payload.
+    /// Payload → view → owned struct → payload.
     pub(crate) recode: fn(&[u8]) -> Result<Vec<u8>, MessageError>,
 }
 
@@ -32,48 +32,42 @@ where
 }
 
 macro_rules! generated {
-    ($($contract:ident $packed_contract:ident $file:literal $packed_file:literal: $($message:ident)*;)*) => {
+    ($($module:ident $file:literal: $($message:ident)*;)*) => {
         $(
-            pub(crate) mod $contract {
+            pub(crate) mod $module {
                 include!($file);
-            }
-            pub(crate) mod $packed_contract {
-                include!($packed_file);
             }
         )*
 
-        /// All of them.
+        /// All generated messages.
         pub(crate) const ENTRIES: &[Entry] = &[$($(
             Entry {
-                contract: stringify!($contract),
-                packed: false,
+                module: stringify!($module),
                 name: stringify!($message),
-                type_id: <$contract::$message as Message>::TYPE_ID,
-                max_size: <$contract::$message as Message>::MAX_SIZE,
-                recode: recode::<$contract::$message>,
-            },
-            Entry {
-                contract: stringify!($contract),
-                packed: true,
-                name: stringify!($message),
-                type_id: <$packed_contract::$message as Message>::TYPE_ID,
-                max_size: <$packed_contract::$message as Message>::MAX_SIZE,
-                recode: recode::<$packed_contract::$message>,
+                type_id: <$module::$message as Message>::TYPE_ID,
+                max_size: <$module::$message as Message>::MAX_SIZE,
+                recode: recode::<$module::$message>,
             },
         )*)*];
     };
 }
 
+// `examples_list`, `examples_list_packed` and `primitives_packed` would differ from `examples`, `examples_packed` and
+// `primitives` in nothing but their heads.
 generated! {
-    corners corners_packed "corners.rs" "corners_packed.rs":
-        Numbers Lists Rules Option OptionView Message Result frame fields Ok From core snake_case Large
+    corners "corners.rs":
+        Numbers Lists Constraints Option OptionView Message Result frame __codegen Ok From core snake_case Large
         AMessageWhoseNameIsAsLongAsAnyIs GPS Self_;
-    defi defi_packed "defi.rs" "defi_packed.rs": InstrumentMeta PoolStateUpdate ArbitrageSignal;
-    examples examples_packed "examples.rs" "examples_packed.rs": TextMessage CounterUpdate BatchOperation;
-    examples_list examples_list_packed "examples_list.rs" "examples_list_packed.rs":
-        TextMessage CounterUpdate BatchOperation;
-    primitives primitives_packed "primitives.rs" "primitives_packed.rs": u8 str usize;
-    game game_packed "game.rs" "game_packed.rs":
-        PlayerLogin PlayerPosition GameState ChatMessage ItemTransaction;
-    ledger_list ledger_list_packed "ledger_list.rs" "ledger_list_packed.rs": Transfer Block Heartbeat;
+    corners_packed "corners_packed.rs":
+        Numbers Lists Constraints Option OptionView Message Result frame __codegen Ok From core snake_case Large
+        AMessageWhoseNameIsAsLongAsAnyIs GPS Self_;
+    defi "defi.rs": InstrumentMeta PoolStateUpdate ArbitrageSignal;
+    defi_packed "defi_packed.rs": InstrumentMeta PoolStateUpdate ArbitrageSignal;
+    examples "examples.rs": TextMessage CounterUpdate BatchOperation;
+    examples_packed "examples_packed.rs": TextMessage CounterUpdate BatchOperation;
+    primitives "primitives.rs": u8 str usize;
+    game "game.rs": PlayerLogin PlayerPosition GameState ChatMessage ItemTransaction;
+    game_packed "game_packed.rs": PlayerLogin PlayerPosition GameState ChatMessage ItemTransaction;
+    ledger_list "ledger_list.rs": Transfer Block Heartbeat;
+    ledger_list_packed "ledger_list_packed.rs": Transfer Block Heartbeat;
 }

@@ -1,8 +1,8 @@
-//! Payloads of any message, made from its definition and not from its code.
+//! Payloads of any message, made from its definition and not by its generated code.
 
 use millpond::schema::{Bound, FieldDef, Layout, MessageDef, Type};
 
-/// A payload that is valid, with values that follow from the seed, which is repeated.
+/// A valid payload whose values follow from the seed, which is repeated.
 pub(crate) fn payload(message: &MessageDef, layout: Layout, seed: &[u8]) -> Vec<u8> {
     let mut random = seed.iter().copied().cycle();
     let laid_out = message.layout(layout);
@@ -14,7 +14,7 @@ pub(crate) fn payload(message: &MessageDef, layout: Layout, seed: &[u8]) -> Vec<
 }
 
 fn fill(field: &FieldDef, bytes: &mut [u8], random: &mut impl Iterator<Item = u8>) {
-    let rules = &field.validation;
+    let constraints = &field.constraints;
     match &field.ty {
         Type::FixedStr { slots } => {
             let len = length(field, *slots, random);
@@ -43,9 +43,9 @@ fn fill(field: &FieldDef, bytes: &mut [u8], random: &mut impl Iterator<Item = u8
         ty => {
             values(ty, bytes, random);
             let integer = |bound| if let Some(Bound::Integer(bound)) = bound { Some(bound) } else { None };
-            if let Some(one) = integer(rules.min).or(integer(rules.max)) {
-                let least = integer(rules.min).unwrap_or(one.min(0));
-                let most = integer(rules.max).unwrap_or(one);
+            if let Some(one) = integer(constraints.min).or(integer(constraints.max)) {
+                let least = integer(constraints.min).unwrap_or(one.min(0));
+                let most = integer(constraints.max).unwrap_or(one);
                 let value = least + i128::from(bytes[0]) % (most - least + 1);
                 let value = if value == 0 { most } else { value }.to_le_bytes();
                 bytes.fill(0);
@@ -53,15 +53,16 @@ fn fill(field: &FieldDef, bytes: &mut [u8], random: &mut impl Iterator<Item = u8
                 bytes[..len].copy_from_slice(&value[..len]);
             }
             let float = |bound| if let Some(Bound::Float(bound)) = bound { Some(bound) } else { None };
-            if let Some(one) = float(rules.min).or(float(rules.max)) {
-                let least = float(rules.min).unwrap_or(one - 1.0);
-                let value = (least + f64::from(bytes[0]) / 1024.0).min(float(rules.max).unwrap_or(f64::MAX));
+            if let Some(one) = float(constraints.min).or(float(constraints.max)) {
+                let least = float(constraints.min).unwrap_or(one - 1.0);
+                let value =
+                    (least + f64::from(bytes[0]) / 1024.0).min(float(constraints.max).unwrap_or(f64::MAX));
                 match ty {
                     Type::F32 => bytes.copy_from_slice(&(value as f32).to_le_bytes()),
                     _ => bytes.copy_from_slice(&value.to_le_bytes()),
                 }
             }
-            if rules.not_zero && bytes.iter().all(|&byte| byte == 0) {
+            if constraints.not_zero && bytes.iter().all(|&byte| byte == 0) {
                 bytes[0] = 1;
             }
         }
@@ -69,9 +70,9 @@ fn fill(field: &FieldDef, bytes: &mut [u8], random: &mut impl Iterator<Item = u8
 }
 
 fn length(field: &FieldDef, slots: u16, random: &mut impl Iterator<Item = u8>) -> usize {
-    let rules = &field.validation;
-    let least = rules.min_length.unwrap_or(0).max(rules.not_empty.into());
-    let most = rules.max_length.unwrap_or(slots);
+    let constraints = &field.constraints;
+    let least = constraints.min_length.unwrap_or(0).max(constraints.not_empty.into());
+    let most = constraints.max_length.unwrap_or(slots);
     let any = u16::from_le_bytes([random.next().unwrap(), random.next().unwrap()]);
     (least + any % (most - least).saturating_add(1).max(1)).into()
 }

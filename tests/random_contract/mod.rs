@@ -1,11 +1,11 @@
-//! Contract files that nobody would write: any names, types, bounds and rules together, of a number.
+//! Random contract files: any combination of names, types, bounds and constraints, determined by a seed.
 
 use std::fmt::Write as _;
 
 use proptest::prelude::RngExt;
 use proptest::test_runner::{RngAlgorithm, TestRng};
 
-/// The numbers of a file, one after the other.
+/// A stream of random numbers.
 struct Numbers(TestRng);
 
 impl Numbers {
@@ -24,7 +24,7 @@ impl Numbers {
 
 const INTEGERS: &[&str] = &["u8", "u16", "u32", "u64", "u128", "i8", "i16", "i32", "i64", "i128"];
 
-/// Up to 38 letters, some of them names that the generated code, its macros or the language have a use for.
+/// Up to 38 letters; some are names that the generated code, its macros or the language use themselves.
 fn name(numbers: &mut Numbers, used: &mut Vec<String>) -> String {
     loop {
         let mut name = if numbers.one_in(3) {
@@ -43,7 +43,7 @@ fn name(numbers: &mut Numbers, used: &mut Vec<String>) -> String {
                     "_x",
                     "x__y",
                     "frame",
-                    "fields",
+                    "__codegen",
                     "millpond",
                     "Message",
                     "view",
@@ -94,19 +94,19 @@ fn fixed(numbers: &mut Numbers, depth: u64) -> String {
     }
 }
 
-/// A type with the rules that it can have.
+/// A type with constraints that it can have.
 fn field(numbers: &mut Numbers) -> (String, Vec<String>) {
-    let mut rules = Vec::new();
+    let mut constraints = Vec::new();
     if numbers.one_in(3) {
         let most = if numbers.one_in(20) { 65_535 } else { 300 };
         let slots = 1 + numbers.below(most);
-        for (chances, rule) in [
+        for (chances, constraint) in [
             (3, "not_empty: true".to_owned()),
             (3, format!("min_length: {}", numbers.below(slots) / 2)),
             (3, format!("max_length: {}", slots - slots / 3)),
         ] {
             if numbers.one_in(chances) {
-                rules.push(rule);
+                constraints.push(constraint);
             }
         }
         let ty = if numbers.one_in(2) {
@@ -115,28 +115,28 @@ fn field(numbers: &mut Numbers) -> (String, Vec<String>) {
             format!("FixedVec<{}, {}>", fixed(numbers, 2), slots.min(1 + numbers.below(100)))
         };
         if ty.starts_with("FixedVec") {
-            rules.retain(|rule| rule.starts_with("not"));
+            constraints.retain(|constraint| constraint.starts_with("not"));
         }
-        return (ty, rules);
+        return (ty, constraints);
     }
     let ty = fixed(numbers, 0);
     if numbers.one_in(4) && ty != "bool" {
-        rules.push("not_zero: true".to_owned());
+        constraints.push("not_zero: true".to_owned());
     }
     if INTEGERS.contains(&ty.as_str()) || ty == "U256" {
         if numbers.one_in(3) {
-            rules.push(format!("min: {}", numbers.below(60)));
+            constraints.push(format!("min: {}", numbers.below(60)));
         }
         if numbers.one_in(3) {
-            rules.push(format!("max: {}", 60 + numbers.below(60)));
+            constraints.push(format!("max: {}", 60 + numbers.below(60)));
         }
     } else if ty.starts_with('f') && numbers.one_in(2) {
-        rules.push(format!("min: {}", numbers.of(&["-1e300", "0.1", "3.14", "-7", "1e-40", "0"])));
+        constraints.push(format!("min: {}", numbers.of(&["-1e300", "0.1", "3.14", "-7", "1e-40", "0"])));
         if ty == "f32" {
-            rules.retain(|rule| !rule.contains("e300"));
+            constraints.retain(|constraint| !constraint.contains("e300"));
         }
     }
-    (ty, rules)
+    (ty, constraints)
 }
 
 pub(crate) fn of(seed: u64) -> String {
@@ -158,11 +158,11 @@ pub(crate) fn of(seed: u64) -> String {
             writeln!(text, "      {last}: {{type: u8}}").unwrap();
         }
         for _ in 0..=numbers.below(8) {
-            let (name, (ty, rules)) = (name(&mut numbers, &mut fields), field(&mut numbers));
-            let (rules, optional) = (rules.join(", "), numbers.one_in(4));
+            let (name, (ty, constraints)) = (name(&mut numbers, &mut fields), field(&mut numbers));
+            let (constraints, optional) = (constraints.join(", "), numbers.one_in(4));
             writeln!(
                 text,
-                "      {name}: {{type: \"{ty}\", optional: {optional}, description: {words}, validation: [{rules}]}}"
+                "      {name}: {{type: \"{ty}\", optional: {optional}, description: {words}, validation: [{constraints}]}}"
             )
             .unwrap();
         }

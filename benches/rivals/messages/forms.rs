@@ -53,7 +53,7 @@ impl<M: Subject, C: Config + 'static> Form<M> for Bincode<M::Plain<'static>, C> 
 
     fn look<T>(&self, payload: &[u8], at: impl FnOnce(M::View<'_>) -> T) -> T {
         let plain = bincode::borrow_decode_from_slice::<M::Plain<'_>, _>(payload, self.1);
-        at(M::of_plain(&plain.expect("it was written so").0).expect("it holds to the rules"))
+        at(M::of_plain(&plain.expect("it was written so").0).expect("it satisfies the constraints"))
     }
 }
 
@@ -66,7 +66,7 @@ impl<M: Subject> Form<M> for Postcard<M::Plain<'static>> {
 
     fn look<T>(&self, payload: &[u8], at: impl FnOnce(M::View<'_>) -> T) -> T {
         let plain = postcard::from_bytes::<M::Plain<'_>>(payload);
-        at(M::of_plain(&plain.expect("it was written so")).expect("it holds to the rules"))
+        at(M::of_plain(&plain.expect("it was written so")).expect("it satisfies the constraints"))
     }
 }
 
@@ -84,7 +84,7 @@ where
 
     fn look<T>(&self, payload: &[u8], at: impl FnOnce(M::View<'_>) -> T) -> T {
         let archived = low::access::<Archived<M::Plain<'static>>, Failure>(payload);
-        at(M::of_archived(archived.expect("it was written so")).expect("it holds to the rules"))
+        at(M::of_archived(archived.expect("it was written so")).expect("it satisfies the constraints"))
     }
 }
 
@@ -104,6 +104,7 @@ impl<M: Subject> Form<M> for Zerocopy<M::Fixed> {
 
     fn look<T>(&self, payload: &[u8], at: impl FnOnce(M::View<'_>) -> T) -> T {
         let fixed = M::Fixed::ref_from_bytes(payload);
-        at(M::of_fixed(fixed.unwrap_or_else(|_| panic!("it was written so"))).expect("it holds to the rules"))
+        at(M::of_fixed(fixed.unwrap_or_else(|_| panic!("it was written so")))
+            .expect("it satisfies the constraints"))
     }
 }

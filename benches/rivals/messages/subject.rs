@@ -1,7 +1,7 @@
 //! The messages, and what the rivals have in their place: the same fields.
 //!
-//! What a rival's form does not know of the contract's limits and rules is asked here, so that all refuse the same
-//! values.
+//! The limits and constraints of the contract that a rival's types do not check are checked here, so that all refuse the
+//! same values.
 
 use std::fmt::Debug;
 use std::hint::black_box;
@@ -10,7 +10,7 @@ use bincode::de::BorrowDecoder;
 use bincode::de::read::BorrowReader;
 use bincode::enc::Encoder;
 use bincode::error::{DecodeError, EncodeError};
-use millpond::frame::fields::{self, max_length, not_empty, not_zero};
+use millpond::__codegen::{max_length, not_empty, not_zero};
 use millpond::frame::{Message, MessageError};
 use rkyv::Archived;
 use rkyv::with::{Inline, InlineAsBox};
@@ -35,9 +35,9 @@ pub(crate) trait Subject:
     fn plain(&self) -> Self::Plain<'_>;
     fn fixed(&self) -> Self::Fixed;
 
-    fn of_plain<'a>(plain: &'a Self::Plain<'_>) -> fields::Result<Self::View<'a>>;
-    fn of_archived<'a>(archived: &'a Archived<Self::Plain<'static>>) -> fields::Result<Self::View<'a>>;
-    fn of_fixed(fixed: &Self::Fixed) -> fields::Result<Self::View<'_>>;
+    fn of_plain<'a>(plain: &'a Self::Plain<'_>) -> Result<Self::View<'a>, MessageError>;
+    fn of_archived<'a>(archived: &'a Archived<Self::Plain<'static>>) -> Result<Self::View<'a>, MessageError>;
+    fn of_fixed(fixed: &Self::Fixed) -> Result<Self::View<'_>, MessageError>;
 
     /// Reads every field. Text has been read when it was found to be text.
     fn read(view: Self::View<'_>);
@@ -70,7 +70,7 @@ pub(crate) struct FixedText {
     content_len: U16,
 }
 
-fn text<'a>(sender: &'a str, content: &'a str, timestamp: u64) -> fields::Result<TextMessageView<'a>> {
+fn text<'a>(sender: &'a str, content: &'a str, timestamp: u64) -> Result<TextMessageView<'a>, MessageError> {
     not_empty("sender", sender.len())?;
     max_length("sender", sender.len(), 32)?;
     not_empty("content", content.len())?;
@@ -85,7 +85,7 @@ fn slots<const SLOTS: usize>(text: &str) -> (U16, [u8; SLOTS]) {
 }
 
 /// zerocopy has no text: who reads it looks for its end, and whether it is any.
-fn used<'a>(field: &'static str, len: U16, slots: &'a [u8]) -> fields::Result<&'a str> {
+fn used<'a>(field: &'static str, len: U16, slots: &'a [u8]) -> Result<&'a str, MessageError> {
     let used = slots.get(..len.get().into()).and_then(|used| str::from_utf8(used).ok());
     used.ok_or(MessageError::Field { field, offset: 0 })
 }
@@ -103,15 +103,15 @@ impl Subject for TextMessage {
         FixedText { timestamp: self.timestamp.into(), sender, content, sender_len, content_len }
     }
 
-    fn of_plain<'a>(plain: &'a Text<'_>) -> fields::Result<TextMessageView<'a>> {
+    fn of_plain<'a>(plain: &'a Text<'_>) -> Result<TextMessageView<'a>, MessageError> {
         text(plain.sender, plain.content, plain.timestamp)
     }
 
-    fn of_archived<'a>(archived: &'a ArchivedText<'static>) -> fields::Result<TextMessageView<'a>> {
+    fn of_archived<'a>(archived: &'a ArchivedText<'static>) -> Result<TextMessageView<'a>, MessageError> {
         text(&archived.sender, &archived.content, archived.timestamp.to_native())
     }
 
-    fn of_fixed(fixed: &FixedText) -> fields::Result<TextMessageView<'_>> {
+    fn of_fixed(fixed: &FixedText) -> Result<TextMessageView<'_>, MessageError> {
         let sender = used("sender", fixed.sender_len, &fixed.sender)?;
         text(sender, used("content", fixed.content_len, &fixed.content)?, fixed.timestamp.get())
     }
@@ -228,15 +228,17 @@ impl Subject for PoolStateUpdate {
         }
     }
 
-    fn of_plain<'a>(plain: &'a Update<'_>) -> fields::Result<PoolStateUpdateView<'a>> {
+    fn of_plain<'a>(plain: &'a Update<'_>) -> Result<PoolStateUpdateView<'a>, MessageError> {
         view!(plain.0)
     }
 
-    fn of_archived<'a>(archived: &'a ArchivedUpdate<'static>) -> fields::Result<PoolStateUpdateView<'a>> {
+    fn of_archived<'a>(
+        archived: &'a ArchivedUpdate<'static>,
+    ) -> Result<PoolStateUpdateView<'a>, MessageError> {
         view!(archived.0)
     }
 
-    fn of_fixed(fixed: &FixedUpdate) -> fields::Result<PoolStateUpdateView<'_>> {
+    fn of_fixed(fixed: &FixedUpdate) -> Result<PoolStateUpdateView<'_>, MessageError> {
         view!(fixed)
     }
 

@@ -141,36 +141,36 @@ pub(crate) struct CodegenArgs {
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Writes nothing, and fails if a file is missing, or not what would be written
+    /// Writes nothing, and fails if a file is missing or would change
     #[arg(long, requires = "files")]
     pub(crate) check: bool,
 
-    /// Where padding is in a payload
+    /// Where payloads have padding
     #[arg(long, value_enum, default_value_t = LayoutArg::ReprC)]
     pub(crate) layout: LayoutArg,
 
-    /// How the contracts are written; another dialect than this is an error
+    /// The dialect of the contracts; a file in another one is an error
     #[arg(long, value_enum, default_value_t = DialectArg::Auto)]
     pub(crate) dialect: DialectArg,
 
-    /// Plans the pool for so many of each message in some time, instead of 64 KiB for each class; those that are not
-    /// named are rare
+    /// Plans the pool for this traffic, instead of 64 KiB per class: how often each message is sent in some period.
+    /// Messages that are not named count as 1
     #[arg(long, value_name = "NAME=COUNT,...", value_delimiter = ',', value_parser = count, requires = "memory_limit")]
     pub(crate) traffic: Vec<(String, u64)>,
 
-    /// All that the planned pool may hold at once; from 4 GiB on the code is for machines of 64 bits
+    /// The memory limit of the planned pool; with 4 GiB or more the code is for 64-bit machines only
     #[arg(long, value_name = "SIZE", value_parser = size, requires = "traffic")]
     pub(crate) memory_limit: Option<ByteSize>,
 
-    /// Derives serde's traits where the crate that takes the code in has a feature `serde`
+    /// Derives serde's traits if the crate that contains the code has a feature `serde`, and that is on
     #[arg(long)]
     pub(crate) serde: bool,
 
-    /// Prints sizes, classes, and what they leave unused
+    /// Prints sizes, classes, and the unused part of each class
     #[arg(long)]
     pub(crate) explain: bool,
 
-    /// Draws the same as SVG; `-`: to stdout
+    /// Plots the same as SVG; `-`: to stdout
     #[arg(long, value_name = "FILE")]
     pub(crate) plot: Option<PathBuf>,
 
@@ -180,7 +180,7 @@ pub(crate) struct CodegenArgs {
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum LayoutArg {
-    /// None anywhere
+    /// No padding
     Packed,
     /// As in a Rust struct with #[repr(C)]
     ReprC,

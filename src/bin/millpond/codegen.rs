@@ -1,4 +1,4 @@
-//! `millpond codegen`: what follows from a contract file: as Rust, as a table, and as a picture.
+//! `millpond codegen`: Rust code, a table of sizes and classes, and a plot, all made from a contract file.
 
 mod plot;
 
@@ -15,11 +15,11 @@ use millpond::schema::{Diagnostics, Dialect, Layout, MessageDef, Options, Plan, 
 
 use crate::cli::{CodegenArgs, DialectArg, LayoutArg};
 
-/// More than a contract file may have: so much need not be read to be refused.
+/// More than a contract file may have, so a larger file is refused without reading all of it.
 const MAX_READ: u64 = 2 * 1024 * 1024;
-/// Characters of a line of a stale file.
+/// Characters that are shown of a line of a stale file.
 const MAX_SHOWN: usize = 100;
-/// Characters of a column; what is longer sticks out.
+/// Characters of a column at most; a longer text exceeds its column.
 const MAX_WIDTH: usize = 40;
 
 pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
@@ -40,7 +40,8 @@ pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
     let plan = match plan(args, &schema, layout) {
         Ok(plan) => plan,
         Err(misuse) => {
-            eprintln!("millpond: {misuse}");
+            let causes = iter::successors(Some(&*misuse), |error| (*error).source());
+            eprintln!("millpond: {}", causes.map(ToString::to_string).collect::<Vec<_>>().join(": "));
             return Ok(ExitCode::from(2));
         }
     };
@@ -56,18 +57,18 @@ pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
     };
     if let Some(path) = output {
         let command = Some(command(args, false));
-        let plan = Some(plan.clone());
-        let options = Options { layout, plan, serde: args.serde, command, ..Options::default() };
+        let options =
+            Options::default().layout(layout).plan(Some(plan.clone())).serde(args.serde).command(command);
         fresh &= deliver(args, path, &generate(&schema, &options))?;
     }
     if let Some(path) = &args.plot {
-        let title = format!("{} ({})", printable(&args.contracts.to_string_lossy()), name_of(layout));
+        let title = format!("{} ({layout})", printable(&args.contracts.to_string_lossy()));
         fresh &= deliver(args, path, &plot::svg(&title, &plan)?)?;
     }
     Ok(if fresh { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// What clap cannot tell of arguments that are wrong together.
+/// Checks combinations of arguments that clap cannot check.
 fn misuse(args: &CodegenArgs) -> Option<&'static str> {
     let files = || [&args.output, &args.plot].into_iter().flatten();
     let to_stdout = files().filter(|path| is_std(path)).count() + usize::from(args.explain);
@@ -76,19 +77,19 @@ fn misuse(args: &CodegenArgs) -> Option<&'static str> {
         [Some(&args.contracts), args.output.as_ref(), args.plot.as_ref()].map(|path| place(path?));
     let are_one = |one: &Option<PathBuf>, other: &Option<PathBuf>| one.is_some() && one == other;
     if to_stdout > 1 {
-        Some("only one of the code, the picture and the explanation can go to stdout")
+        Some("only one of the code, the plot and the explanation can go to stdout")
     } else if args.check && files().any(|path| is_std(path)) {
-        Some("--check compares files, and stdout is none")
+        Some("--check compares files, and stdout is not a file")
     } else if are_one(&contracts, &output) || are_one(&contracts, &plot) {
         Some("this would overwrite the contract file")
     } else if are_one(&output, &plot) {
-        Some("the code and the picture would be one file")
+        Some("the code and the plot would be the same file")
     } else {
         None
     }
 }
 
-/// Where a path leads, whether there is a file already or not.
+/// The absolute path, whether or not the file exists.
 fn absolute(path: &Path) -> Option<PathBuf> {
     let there = fs::canonicalize(path).ok();
     there.or_else(|| Some(fs::canonicalize(folder_of(path)).ok()?.join(path.file_name()?)))
@@ -113,7 +114,7 @@ fn read(args: &CodegenArgs) -> Result<Result<Schema, Diagnostics>, String> {
     };
     read.map_err(|error| format!("cannot read {shown}: {error}"))?;
     if text.len() as u64 == MAX_READ {
-        return Err(format!("{shown} has 2 MiB and more: contracts have at most 1"));
+        return Err(format!("{shown} has 2 MiB or more: contracts have at most 1 MiB"));
     }
     Ok(match args.dialect {
         DialectArg::Auto => Schema::parse(&file, text),
@@ -122,47 +123,36 @@ fn read(args: &CodegenArgs) -> Result<Result<Schema, Diagnostics>, String> {
     })
 }
 
-/// By the messages alone, or by their traffic.
-fn plan(args: &CodegenArgs, schema: &Schema, layout: Layout) -> Result<Plan, String> {
-    let Some(byte_limit) = args.memory_limit else {
-        return Plan::of_schema(schema, layout).map_err(|error| error.to_string());
+/// Plans from the messages alone, or from their traffic.
+fn plan(args: &CodegenArgs, schema: &Schema, layout: Layout) -> Result<Plan, Box<dyn Error>> {
+    let Some(memory_limit) = args.memory_limit else {
+        return Ok(Plan::of_schema(schema, layout)?);
     };
     let mut counts = BTreeMap::new();
     for (name, count) in &args.traffic {
         if !schema.messages().iter().any(|message| message.name == *name) {
-            return Err(format!("--traffic: there is no message {}", printable(name)));
+            return Err(format!("--traffic: there is no message {}", printable(name)).into());
         }
         if counts.insert(name.as_str(), *count).is_some() {
-            return Err(format!("--traffic: {name} is there twice"));
+            return Err(format!("--traffic: {name} is given twice").into());
         }
     }
-    let byte_limit = usize::try_from(byte_limit.as_u64()).unwrap_or(usize::MAX);
+    let memory_limit = usize::try_from(memory_limit.as_u64()).unwrap_or(usize::MAX);
     let count = |message: &MessageDef| counts.get(message.name.as_str()).copied().unwrap_or(1);
-    Plan::of_traffic(schema, layout, byte_limit, count).map_err(|error| format!("--memory-limit: {error}"))
+    Ok(Plan::of_traffic(schema, layout, memory_limit, count)?)
 }
 
-/// In colours where stderr is a terminal, or --color wants it.
+/// Shows diagnostics on stderr, in colour if it is a terminal or if --color says so.
 fn show(diagnostics: &Diagnostics) {
     if !diagnostics.is_empty() {
         anstream::eprintln!("{}\n", diagnostics.to_string_colored());
     }
 }
 
-fn name_of(layout: Layout) -> &'static str {
-    match layout {
-        Layout::Packed => "packed",
-        Layout::ReprC => "repr(C)",
-    }
-}
-
-/// Which message is what, and the plan.
+/// The table of messages, and the plan.
 fn explanation(args: &CodegenArgs, schema: &Schema, layout: Layout, plan: &Plan) -> String {
-    let dialect = match schema.dialect() {
-        Dialect::Map => "map",
-        Dialect::List => "list",
-    };
     let messages = schema.messages();
-    // Topics are any text.
+    // A topic can be any text.
     let topics: Vec<_> = messages.iter().map(|message| printable(&message.topic)).collect();
     let width = |texts: &mut dyn Iterator<Item = &str>| {
         texts.map(|text| text.chars().count()).max().unwrap_or_default().clamp(7, MAX_WIDTH)
@@ -176,10 +166,10 @@ fn explanation(args: &CodegenArgs, schema: &Schema, layout: Layout, plan: &Plan)
     let plural = if messages.len() == 1 { "" } else { "s" };
     let mut lines = vec![
         format!(
-            "{}: {} message{plural}, {dialect} dialect, {} layout",
+            "{}: {} message{plural}, {} dialect, {layout} layout",
             printable(&args.contracts.to_string_lossy()),
             messages.len(),
-            name_of(layout)
+            schema.dialect()
         ),
         format!("SHA-256 {}", schema.digest().iter().map(|byte| format!("{byte:02x}")).collect::<String>()),
         String::new(),
@@ -202,18 +192,18 @@ fn explanation(args: &CodegenArgs, schema: &Schema, layout: Layout, plan: &Plan)
     let fields = messages.iter().flat_map(|message| message.fields.iter().map(move |field| (message, field)));
     let unchecked: Vec<_> = fields
         .flat_map(|(message, field)| {
-            let rules = field.validation.other.iter();
-            rules
-                .map(|(rule, value)| printable(&format!("  {}.{} {rule}: {value}", message.name, field.name)))
+            field.constraints.other.iter().map(|(constraint, value)| {
+                printable(&format!("  {}.{} {constraint}: {value}", message.name, field.name))
+            })
         })
         .collect();
     if !unchecked.is_empty() {
-        lines.push(format!("rules that only the application can check:\n{}\n", unchecked.join("\n")));
+        lines.push(format!("constraints that only the application can check:\n{}\n", unchecked.join("\n")));
     }
     lines.join("\n")
 }
 
-/// Without what a terminal takes for commands, what turns the direction of text, and what XML does not take.
+/// Replaces control characters, characters that change the direction of text, and characters that XML does not allow.
 fn printable(text: &str) -> String {
     let hidden = |c: char| {
         c.is_control()
@@ -225,25 +215,25 @@ fn printable(text: &str) -> String {
 
 fn to_stdout(text: &str) -> io::Result<()> {
     match io::stdout().lock().write_all(text.as_bytes()) {
-        // Who reads it has seen enough.
+        // The reader has seen enough.
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         outcome => outcome,
     }
 }
 
-/// Writes a file, if it changes; or only compares it, with --check. Whether all is well.
+/// Writes a file if it changes, or with --check only compares it. Returns whether the file is up to date.
 fn deliver(args: &CodegenArgs, path: &Path, text: &str) -> Result<bool, Box<dyn Error>> {
     let shown = printable(&lossy(path));
     if is_std(path) {
         to_stdout(text)?;
         return Ok(true);
     }
-    // A terminal for one, which would not end.
+    // Reading a terminal, for example, would not end.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
-        return Err(format!("cannot write {shown}: it is there, and is no file").into());
+        return Err(format!("cannot write {shown}: it exists and is not a file").into());
     }
     if path.is_symlink() && !path.exists() {
-        return Err(format!("cannot write {shown}: a link to what is not there").into());
+        return Err(format!("cannot write {shown}: it is a link to a file that does not exist").into());
     }
     let before = match fs::read(path) {
         Ok(before) if before == text.as_bytes() => return Ok(true),
@@ -253,7 +243,7 @@ fn deliver(args: &CodegenArgs, path: &Path, text: &str) -> Result<bool, Box<dyn 
     };
     if args.check {
         let what = before.map_or_else(|| "missing".to_owned(), |before| difference(&before, text));
-        eprintln!("millpond: {shown} is {what}\nwrite it anew: {}", command(args, true));
+        eprintln!("millpond: {shown} is {what}\nregenerate it with: {}", command(args, true));
         return Ok(false);
     }
     write(path, text).map_err(|error| format!("cannot write {shown}: {error}"))?;
@@ -261,10 +251,10 @@ fn deliver(args: &CodegenArgs, path: &Path, text: &str) -> Result<bool, Box<dyn 
     Ok(true)
 }
 
-/// The first line that is not as it should be.
+/// The first line that differs.
 fn difference(before: &[u8], text: &str) -> String {
     let before = String::from_utf8_lossy(before);
-    // An end of either is an empty line in the other's place.
+    // The shorter text is continued with `None`.
     let lines = before.split('\n').map(Some).chain(iter::repeat(None));
     let wanted = text.split('\n').map(Some).chain(iter::repeat(None));
     let first = (1..).zip(lines.zip(wanted)).find(|(_, (line, wanted))| line != wanted);
@@ -272,10 +262,10 @@ fn difference(before: &[u8], text: &str) -> String {
     let shown = |line: Option<&str>| -> String {
         printable(line.unwrap_or("(the end)")).chars().take(MAX_SHOWN).collect()
     };
-    format!("stale, from line {number} on:\n- {}\n+ {}", shown(line), shown(wanted))
+    format!("stale from line {number}:\n- {}\n+ {}", shown(line), shown(wanted))
 }
 
-/// What writes the same files again; of the code alone, as its head names it, without the picture.
+/// The command that writes the same files. The head of the code shows it without the plot.
 fn command(args: &CodegenArgs, with_plot: bool) -> String {
     let mut words = vec!["millpond".to_owned(), "codegen".to_owned(), argument(&args.contracts)];
     let mut option = |name: &str, value: Option<String>| {
@@ -304,7 +294,7 @@ fn command(args: &CodegenArgs, with_plot: bool) -> String {
     if let Some(plot) = args.plot.as_ref().filter(|_| with_plot) {
         option("--plot", Some(argument(plot)));
     }
-    // Arguments have no NUL, which is all that it refuses.
+    // It only refuses NUL, which no argument contains.
     shlex::try_join(words.iter().map(String::as_str)).unwrap_or_default()
 }
 
@@ -312,19 +302,19 @@ fn lossy(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 
-/// As an argument that is no option.
+/// A path as an argument that is not taken for an option.
 fn argument(path: &Path) -> String {
     let path = lossy(path);
     if path.starts_with('-') && path != "-" { format!("./{path}") } else { path }
 }
 
-/// In one step, so that nobody reads half a file; to where a link leads.
+/// Writes atomically, so that nobody reads half a file. Follows a link.
 fn write(path: &Path, text: &str) -> io::Result<()> {
     let path = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let before = fs::metadata(&path).map(|metadata| metadata.permissions());
     let mut file = tempfile::Builder::new()
         .prefix(".millpond-")
-        .permissions(Permissions::from_mode(0o666)) // of any new file, less the umask
+        .permissions(Permissions::from_mode(0o666)) // as any new file, reduced by the umask
         .tempfile_in(folder_of(&path))?;
     if let Ok(permissions) = before {
         file.as_file().set_permissions(permissions)?;

@@ -2,9 +2,9 @@
 //
 //     millpond codegen src/bin/millpond/contracts.yaml -o src/bin/millpond/messages.rs --traffic 'Tick=3,Trade=2,Order=1,Book=1,Snapshot=1' --memory-limit 16777216
 
-use ::millpond::frame::{self, fields};
+use ::millpond::__codegen;
 
-/// SHA-256 of the contract file's text: what the two ends of a handshake must have in common.
+/// SHA-256 of the contract file's text, which both peers of a handshake must have in common.
 pub const SCHEMA_DIGEST: [u8; 32] = [
     0xc9, 0xcd, 0x7d, 0x1c, 0x06, 0xc3, 0x69, 0x41, 0xac, 0xed, 0xbb, 0x30, 0xc6, 0x88, 0x5b, 0x03,
     0xec, 0x08, 0x58, 0x91, 0x86, 0x46, 0xe4, 0xba, 0xa2, 0x20, 0x38, 0x8d, 0xa9, 0x21, 0xc6, 0xd8,
@@ -22,7 +22,7 @@ pub const SCHEMA_DIGEST: [u8; 32] = [
 ///                           16777104  in all
 /// ```
 #[must_use]
-pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
+pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     let classes = [
         (128, 2345),
         (256, 1496),
@@ -30,7 +30,7 @@ pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
         (4102, 748),
         (16390, 748),
     ];
-    let builder = ::millpond::BufferPoolConfig::builder();
+    let builder = __codegen::BufferPoolConfig::builder();
     let builder = builder.classes(classes).memory_limit(16777216);
     match builder.build() {
         Ok(config) => config,
@@ -41,7 +41,7 @@ pub fn create_buffer_pool_config() -> ::millpond::BufferPoolConfig {
 /// Bytes of a `Tick`'s payload.
 pub const TICK_MAX_SIZE: usize = 64;
 
-/// Bytes of the buffers that a `Tick` takes.
+/// Bytes of the buffer that a `Tick` takes.
 pub const TICK_BUFFER_CLASS: usize = 128;
 
 /// 64 bytes, three of eight.
@@ -78,21 +78,21 @@ pub struct TickView<'a> {
     pub filling: &'a [u8; 40],
 }
 
-impl frame::Message for Tick {
+impl __codegen::Message for Tick {
     const TYPE_ID: u16 = 1000;
     const TOPIC: &'static str = "demo";
     const MAX_SIZE: usize = TICK_MAX_SIZE;
     type View<'a> = TickView<'a>;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.publisher);
-        fields::put(out, &self.number);
-        fields::put(out, &self.sent_ns);
-        fields::put(out, &self.filling);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.publisher);
+        __codegen::put(out, &self.number);
+        __codegen::put(out, &self.sent_ns);
+        __codegen::put(out, &self.filling);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(TickView {
             publisher: cursor.value("publisher")?,
             number: cursor.value("number")?,
@@ -116,7 +116,7 @@ impl ::core::convert::From<TickView<'_>> for Tick {
 /// Bytes of a `Trade`'s payload.
 pub const TRADE_MAX_SIZE: usize = 256;
 
-/// Bytes of the buffers that a `Trade` takes.
+/// Bytes of the buffer that a `Trade` takes.
 pub const TRADE_BUFFER_CLASS: usize = 256;
 
 /// 256 bytes, two of eight.
@@ -145,21 +145,21 @@ pub struct TradeView<'a> {
     pub filling: &'a [u8; 232],
 }
 
-impl frame::Message for Trade {
+impl __codegen::Message for Trade {
     const TYPE_ID: u16 = 1001;
     const TOPIC: &'static str = "demo";
     const MAX_SIZE: usize = TRADE_MAX_SIZE;
     type View<'a> = TradeView<'a>;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.publisher);
-        fields::put(out, &self.number);
-        fields::put(out, &self.sent_ns);
-        fields::put(out, &self.filling);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.publisher);
+        __codegen::put(out, &self.number);
+        __codegen::put(out, &self.sent_ns);
+        __codegen::put(out, &self.filling);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(TradeView {
             publisher: cursor.value("publisher")?,
             number: cursor.value("number")?,
@@ -183,7 +183,7 @@ impl ::core::convert::From<TradeView<'_>> for Trade {
 /// Bytes of a `Order`'s payload.
 pub const ORDER_MAX_SIZE: usize = 1024;
 
-/// Bytes of the buffers that a `Order` takes.
+/// Bytes of the buffer that a `Order` takes.
 pub const ORDER_BUFFER_CLASS: usize = 1024;
 
 /// 1 KiB, one of eight.
@@ -212,21 +212,21 @@ pub struct OrderView<'a> {
     pub filling: &'a [u8; 1000],
 }
 
-impl frame::Message for Order {
+impl __codegen::Message for Order {
     const TYPE_ID: u16 = 1002;
     const TOPIC: &'static str = "demo";
     const MAX_SIZE: usize = ORDER_MAX_SIZE;
     type View<'a> = OrderView<'a>;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.publisher);
-        fields::put(out, &self.number);
-        fields::put(out, &self.sent_ns);
-        fields::put(out, &self.filling);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.publisher);
+        __codegen::put(out, &self.number);
+        __codegen::put(out, &self.sent_ns);
+        __codegen::put(out, &self.filling);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(OrderView {
             publisher: cursor.value("publisher")?,
             number: cursor.value("number")?,
@@ -250,7 +250,7 @@ impl ::core::convert::From<OrderView<'_>> for Order {
 /// Bytes of a `Book`'s payload.
 pub const BOOK_MAX_SIZE: usize = 4096;
 
-/// Bytes of the buffers that a `Book` takes.
+/// Bytes of the buffer that a `Book` takes.
 pub const BOOK_BUFFER_CLASS: usize = 4102;
 
 /// 4 KiB, one of eight.
@@ -279,21 +279,21 @@ pub struct BookView<'a> {
     pub filling: &'a [u8; 4072],
 }
 
-impl frame::Message for Book {
+impl __codegen::Message for Book {
     const TYPE_ID: u16 = 1003;
     const TOPIC: &'static str = "demo";
     const MAX_SIZE: usize = BOOK_MAX_SIZE;
     type View<'a> = BookView<'a>;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.publisher);
-        fields::put(out, &self.number);
-        fields::put(out, &self.sent_ns);
-        fields::put(out, &self.filling);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.publisher);
+        __codegen::put(out, &self.number);
+        __codegen::put(out, &self.sent_ns);
+        __codegen::put(out, &self.filling);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(BookView {
             publisher: cursor.value("publisher")?,
             number: cursor.value("number")?,
@@ -317,7 +317,7 @@ impl ::core::convert::From<BookView<'_>> for Book {
 /// Bytes of a `Snapshot`'s payload.
 pub const SNAPSHOT_MAX_SIZE: usize = 16384;
 
-/// Bytes of the buffers that a `Snapshot` takes.
+/// Bytes of the buffer that a `Snapshot` takes.
 pub const SNAPSHOT_BUFFER_CLASS: usize = 16390;
 
 /// 16 KiB, one of eight.
@@ -346,21 +346,21 @@ pub struct SnapshotView<'a> {
     pub filling: &'a [u8; 16360],
 }
 
-impl frame::Message for Snapshot {
+impl __codegen::Message for Snapshot {
     const TYPE_ID: u16 = 1004;
     const TOPIC: &'static str = "demo";
     const MAX_SIZE: usize = SNAPSHOT_MAX_SIZE;
     type View<'a> = SnapshotView<'a>;
 
-    fn encode(&self, out: &mut impl fields::BufMut) {
-        fields::put(out, &self.publisher);
-        fields::put(out, &self.number);
-        fields::put(out, &self.sent_ns);
-        fields::put(out, &self.filling);
+    fn encode(&self, out: &mut impl __codegen::BufMut) {
+        __codegen::put(out, &self.publisher);
+        __codegen::put(out, &self.number);
+        __codegen::put(out, &self.sent_ns);
+        __codegen::put(out, &self.filling);
     }
 
-    fn view(payload: &[u8]) -> fields::Result<Self::View<'_>> {
-        let mut cursor = fields::Fields::of(payload, Self::MAX_SIZE)?;
+    fn view(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
+        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(SnapshotView {
             publisher: cursor.value("publisher")?,
             number: cursor.value("number")?,

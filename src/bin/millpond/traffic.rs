@@ -1,4 +1,4 @@
-//! The two ends of the demo: a load generator that knows every byte it must get back, and an echo.
+//! Both ends of the demo: a load generator that checks every byte of the replies, and an echo server.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
@@ -10,19 +10,19 @@ use millpond::{BufferPool, PooledBuffer};
 use tokio::io::{AsyncWriteExt, BufReader};
 use tokio::time::Duration;
 
-/// Messages one connection sends before it waits for their echoes.
+/// Messages that a connection sends before it waits for their echoes.
 pub(crate) const WINDOW: usize = 16;
-/// Payload bytes, in turn: mostly small, as messages are, and some that fill a buffer.
+/// Sizes of payloads in bytes, used in turn: mostly small, as messages usually are, and some that fill a buffer.
 pub(crate) const SIZES: [usize; 8] = [64, 256, 64, 1024, 64, 4096, 256, 16 * 1024];
-/// What payloads are cut from: long enough that neighbours differ.
+/// Bytes of the pattern that payloads are cut from: long enough that successive payloads differ.
 const PATTERN_LEN: usize = 32 * 1024;
-/// In front of each socket: a frame's header and payload come with one system call, several frames as well.
+/// Read buffer of each socket, so that one system call reads a header with its payload, or several frames.
 const READ_AHEAD: usize = 64 * 1024;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// 1 ns to 1 min, in three significant digits.
+/// The range of latencies in ns, 1 ns to 1 min, and their significant digits.
 const LATENCY_NS: (u64, u64, u8) = (1, 60_000_000_000, 3);
 
-/// Counted by all connections, read while they run.
+/// Counters of all connections, read while they run.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     pub(crate) sent: AtomicU64,
@@ -31,7 +31,7 @@ pub(crate) struct Progress {
     pub(crate) bytes: AtomicU64,
 }
 
-/// Sends and checks until `until`; the latencies are of what was sent after `measure_from`.
+/// Sends messages and checks their echoes until `until`. Returns the latencies of messages sent after `measure_from`.
 pub(crate) async fn generate(
     proxy: Endpoint,
     pool: BufferPool,
@@ -69,18 +69,18 @@ pub(crate) async fn generate(
     stream.shutdown().await?;
     match read_frame_pooled(&mut stream, &pool).await? {
         None => Ok(latencies),
-        Some(_) => Err("a message came that nobody sent".into()),
+        Some(_) => Err("received a message that was never sent".into()),
     }
 }
 
-/// Sends every frame back, for ever.
+/// Echoes every frame, forever.
 pub(crate) async fn echo(listener: Listener, pool: BufferPool) {
     loop {
         let Ok(stream) = listener.accept().await else { continue };
         let pool = pool.clone();
         tokio::spawn(async move {
             let mut stream = BufReader::with_capacity(READ_AHEAD, stream);
-            // The generator notices whatever goes wrong here.
+            // The generator notices every failure here.
             while let Ok(Some(frame)) = read_frame_pooled(&mut stream, &pool).await {
                 if write_frame(&mut stream, frame.type_id, &frame.payload).await.is_err() {
                     break;
@@ -112,7 +112,7 @@ fn is_intact(frame: &Frame, number: u64, pattern: &[u8]) -> bool {
         && frame.payload.split_first_chunk() == Some((&number.to_le_bytes(), filling(number, pattern)))
 }
 
-/// The bytes behind the number: another part of the pattern for each message.
+/// The bytes after the number: a different part of the pattern for each message.
 fn filling(number: u64, pattern: &[u8]) -> &[u8] {
     let number = number as usize;
     let len = SIZES[number % SIZES.len()] - 8;

@@ -1,8 +1,12 @@
+//! Fields: what is written is read, and no bytes make a reader panic.
+
 use alloc::format;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use super::{Fields, Wire, put, put_array, put_list, put_text, saturating_u128};
+use super::put::{put, put_array, put_list, put_text};
+use super::take::Fields;
+use super::wire::{Wire, saturating_u128};
 use crate::frame::MessageError;
 
 fn written(write: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
@@ -18,7 +22,7 @@ fn what_does_not_fit_is_left_out() {
     assert_eq!(written(|out| put_list::<u16, 2>(out, &[1, 2, 3])), [2, 0, 0, 0, 0, 0, 0, 0, 1, 0, 2, 0]);
     assert_eq!(written(|out| put_array::<u16, 2>(out, &[1, 2, 3])), [1, 0, 2, 0]);
     assert_eq!(written(|out| put_array::<[u8; 2], 3>(out, &[[1, 2]])), [1, 2, 0, 0, 0, 0]);
-    // More than a count can say.
+    // More than a count can hold.
     let bytes = written(|out| put_list::<u8, 70_000>(out, &[7; 70_000]));
     assert_eq!((bytes.len(), &bytes[..2]), (70_008, [0xFF, 0xFF].as_slice()));
 }
@@ -70,7 +74,7 @@ fn values_are_read_as_they_are_written() {
 }
 
 #[test]
-fn a_list_is_decoded_when_it_is_looked_at() {
+fn a_list_is_decoded_when_it_is_read() {
     let bytes = written(|out| put_list::<_, 4>(out, &[[1_u16, 2], [3, 4]]));
     let list = Fields::of(&bytes, bytes.len()).unwrap().list::<[u16; 2], 4>("list").unwrap();
     assert_eq!((list.len(), list.is_empty(), list.get(1), list.get(2)), (2, false, Some([3, 4]), None));

@@ -1,30 +1,33 @@
-//! The values of fields: numbers, truths, and arrays of them.
+//! The values of fields on the wire: numbers, bools, and arrays of them.
 
 use bytes::BufMut;
 
+/// Bytes before the slots of text and lists: a `u16` count and 6 zero bytes.
+pub(super) const SLOTS_OFFSET: usize = 8;
+
 /// A value of fixed size, little-endian: a number, a `bool`, or an array of them.
 pub trait Wire: Copy {
-    /// Its bytes, at least 1.
+    /// Its size in bytes, at least 1.
     const SIZE: usize;
-    /// All of its bytes zero.
+    /// The value whose bytes are all zero.
     const ZERO: Self;
 
-    /// From exactly [`SIZE`](Self::SIZE) bytes; `None` if they are none of its values.
+    /// Reads exactly [`SIZE`](Self::SIZE) bytes; `None` if they are no valid value.
     fn read(bytes: &[u8]) -> Option<Self>;
 
-    /// Whether [`read`](Self::read) gives a value, without one on the stack, which a large array would take up.
+    /// Whether [`read`](Self::read) returns a value. It needs no stack for a large array.
     fn is_valid(bytes: &[u8]) -> bool;
 
-    /// Writes values one after the other.
+    /// Writes the values in their order.
     fn put_all(values: &[Self], out: &mut impl BufMut);
 
     /// Whether all of its bytes are zero.
     fn is_zero(&self) -> bool;
 }
 
-/// Bytes, and arrays of them: what can be looked at where it lies.
-pub trait Bytes: Wire {
-    /// So many of them as these bytes are; `None` if the last is not whole.
+/// Bytes, and arrays of bytes: values that can be borrowed from a payload.
+pub trait InPlace: Wire {
+    /// These bytes as values; `None` if the last value is incomplete.
     fn of(bytes: &[u8]) -> Option<&[Self]>;
 }
 
@@ -35,13 +38,24 @@ pub fn is_zero<T: Wire>(value: &T) -> bool {
     value.is_zero()
 }
 
-/// A 256-bit number, little-endian, or the largest of 128 bits if it is above that.
+/// A 256-bit number, little-endian, as 128 bits; `u128::MAX` if it is larger.
 #[must_use]
 pub fn saturating_u128(value: &[u8; 32]) -> u128 {
     match value.as_chunks() {
         ([low, high], []) if *high == [0; 16] => u128::from_le_bytes(*low),
         _ => u128::MAX,
     }
+}
+
+/// Whether all bytes are zero. Word by word, because most bytes of a message with short texts are unused slots.
+pub(super) fn are_zero(bytes: &[u8]) -> bool {
+    let (words, rest) = bytes.as_chunks();
+    // The last 8 bytes cover the bytes after the last whole word.
+    let last = match bytes.last_chunk() {
+        Some(last) => u64::from_ne_bytes(*last),
+        None => rest.iter().fold(0, |any, byte| any | byte).into(),
+    };
+    words.iter().fold(last, |any, word| any | u64::from_ne_bytes(*word)) == 0
 }
 
 macro_rules! numbers {
@@ -146,7 +160,7 @@ impl Wire for bool {
 
 impl<T: Wire, const N: usize> Wire for [T; N] {
     const SIZE: usize = {
-        assert!(N > 0, "an array of no elements is no field");
+        assert!(N > 0, "an array without elements cannot be a field");
         N * T::SIZE
     };
     const ZERO: Self = [T::ZERO; N];
@@ -178,14 +192,14 @@ impl<T: Wire, const N: usize> Wire for [T; N] {
     }
 }
 
-impl Bytes for u8 {
+impl InPlace for u8 {
     #[inline]
     fn of(bytes: &[u8]) -> Option<&[Self]> {
         Some(bytes)
     }
 }
 
-impl<T: Bytes, const N: usize> Bytes for [T; N] {
+impl<T: InPlace, const N: usize> InPlace for [T; N] {
     #[inline]
     fn of(bytes: &[u8]) -> Option<&[Self]> {
         let (whole, rest) = T::of(bytes)?.as_chunks();

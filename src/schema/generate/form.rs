@@ -1,21 +1,21 @@
-//! What a field is in the owned form and in the view.
+//! The type of a field in the owned struct and in the view.
 
-use super::super::model::{FieldDef, Type};
-use super::Names;
+use super::super::field::{FieldDef, Type};
+use super::names::Names;
 
-/// The largest owned form, in bytes, that lies in one piece: a fraction of any thread's stack.
+/// The largest owned struct without a heap, in bytes: a fraction of any thread's stack.
 pub(super) const MAX_IN_PLACE: usize = 64 * 1024;
 
-/// In a larger one, arrays above this are on the heap.
+/// In a larger struct, arrays above this size are on the heap.
 const MAX_ARRAY: usize = 256;
 
 /// How a field is held and passed on.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// A number, or an array of numbers: the same in both.
+    /// A number, or an array of numbers: the same type in both.
     Value,
     /// An array of bytes, borrowed in the view.
-    Bytes,
+    ByteArray,
     /// Text.
     Text,
     /// A list of bytes or arrays of them, borrowed in the view.
@@ -23,7 +23,7 @@ pub(super) enum Form {
     /// A list of numbers.
     List,
     /// An array of bytes on the heap, borrowed in the view.
-    HeapBytes,
+    HeapByteArray,
     /// An array of numbers on the heap.
     HeapArray,
 }
@@ -39,9 +39,9 @@ impl Form {
             Type::FixedVec { .. } => Self::List,
             ty if is_bytes(ty) => {
                 if is_long {
-                    Self::HeapBytes
+                    Self::HeapByteArray
                 } else {
-                    Self::Bytes
+                    Self::ByteArray
                 }
             }
             Type::Array(..) if is_long => Self::HeapArray,
@@ -50,7 +50,7 @@ impl Form {
     }
 }
 
-/// Arrays of bytes, whatever they are called.
+/// Whether it is an array of bytes, under any name.
 fn is_bytes(ty: &Type) -> bool {
     match ty {
         Type::Address | Type::U256 => true,
@@ -59,7 +59,7 @@ fn is_bytes(ty: &Type) -> bool {
     }
 }
 
-/// Whether serde has no form for it.
+/// Whether serde does not support it.
 pub(super) fn has_long_array(ty: &Type) -> bool {
     match ty {
         Type::Array(element, count) => *count > 32 || has_long_array(element),
@@ -68,20 +68,20 @@ pub(super) fn has_long_array(ty: &Type) -> bool {
     }
 }
 
-/// The type in the owned form.
+/// The type in the owned struct.
 pub(super) fn owned(ty: &Type, form: Form, on_heap: bool, names: &Names<'_>) -> String {
-    let fields = &names.fields;
+    let runtime = &names.runtime;
     match (ty, form) {
-        (Type::FixedStr { .. }, _) if on_heap => format!("{fields}::HeapString"),
-        (Type::FixedStr { slots }, _) => format!("{fields}::ArrayString<{slots}>"),
+        (Type::FixedStr { .. }, _) if on_heap => format!("{runtime}::HeapString"),
+        (Type::FixedStr { slots }, _) => format!("{runtime}::ArrayString<{slots}>"),
         (Type::FixedVec { element, .. }, _) if on_heap => {
-            format!("{fields}::HeapVec<{}>", value(element, names))
+            format!("{runtime}::HeapVec<{}>", value(element, names))
         }
         (Type::FixedVec { element, slots }, _) => {
-            format!("{fields}::ArrayVec<{}, {slots}>", value(element, names))
+            format!("{runtime}::ArrayVec<{}, {slots}>", value(element, names))
         }
-        (Type::Array(element, _), Form::HeapBytes | Form::HeapArray) => {
-            format!("{fields}::HeapVec<{}>", value(element, names))
+        (Type::Array(element, _), Form::HeapByteArray | Form::HeapArray) => {
+            format!("{runtime}::HeapVec<{}>", value(element, names))
         }
         (ty, _) => value(ty, names),
     }
@@ -89,25 +89,25 @@ pub(super) fn owned(ty: &Type, form: Form, on_heap: bool, names: &Names<'_>) -> 
 
 /// The type in the view.
 pub(super) fn viewed(ty: &Type, form: Form, names: &Names<'_>) -> String {
-    let fields = &names.fields;
+    let runtime = &names.runtime;
     match (ty, form) {
         (Type::FixedStr { .. }, _) => format!("&'a {}", names.primitive("str")),
         (Type::FixedVec { element, .. }, Form::BytesList) => format!("&'a [{}]", value(element, names)),
         (Type::FixedVec { element, .. }, _) | (Type::Array(element, _), Form::HeapArray) => {
-            format!("{fields}::List<'a, {}>", value(element, names))
+            format!("{runtime}::List<'a, {}>", value(element, names))
         }
         (ty, Form::Value) => value(ty, names),
         (ty, _) => format!("&'a {}", value(ty, names)),
     }
 }
 
-/// The type of a value of fixed size.
+/// The type of a value with a fixed size.
 fn value(ty: &Type, names: &Names<'_>) -> String {
     match ty {
         Type::Address => format!("[{}; 20]", names.primitive("u8")),
         Type::U256 => format!("[{}; 32]", names.primitive("u8")),
         Type::Array(element, count) => format!("[{}; {count}]", value(element, names)),
-        // The rest is spelled as Rust spells it.
+        // All others display as Rust spells them.
         ty => names.primitive(&ty.to_string()),
     }
 }

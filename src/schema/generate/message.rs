@@ -1,10 +1,12 @@
-//! One message: its constants, its owned form, its view, and the way between them and a payload.
+//! One message: its constants, its owned struct, its view, and the conversions between them and a payload.
 
+use super::super::field::{Bound, Constraints, FieldDef, Type};
 use super::super::layout::MessageLayout;
-use super::super::model::{Bound, FieldDef, MessageDef, Type, Validation};
+use super::super::model::MessageDef;
 use super::form::{self, Form, MAX_IN_PLACE};
+use super::names::Names;
+use super::options::Options;
 use super::text::Code;
-use super::{Names, Options};
 
 pub(super) struct Writer<'s> {
     message: &'s MessageDef,
@@ -15,7 +17,7 @@ pub(super) struct Writer<'s> {
     options: &'s Options,
     forms: Vec<Form>,
     on_heap: bool,
-    /// Whether the view is another type than the owned form.
+    /// Whether the view is a type of its own.
     borrows: bool,
 }
 
@@ -56,7 +58,7 @@ impl<'s> Writer<'s> {
         let size = format!("{};", self.layout.size);
         code.broken(0, &format!("pub const {constant}_MAX_SIZE: {usize} ="), &size);
         code.line(0, "");
-        code.line(0, &format!("/// Bytes of the buffers that a `{name}` takes."));
+        code.line(0, &format!("/// Bytes of the buffer that a `{name}` takes."));
         code.broken(0, &format!("pub const {constant}_BUFFER_CLASS: {usize} ="), &format!("{};", self.class));
     }
 
@@ -68,7 +70,7 @@ impl<'s> Writer<'s> {
             if !description.trim().is_empty() {
                 code.line(0, "///");
             }
-            code.line(0, "/// Text, lists and long arrays are on the heap, and are what is encoded as far as they fit.");
+            code.line(0, "/// Text, lists and long arrays are on the heap. What does not fit the payload is not encoded.");
         }
         if description.trim().is_empty() && !self.on_heap {
             code.line(0, &format!("/// A message of type {}.", self.message.type_id));
@@ -79,7 +81,7 @@ impl<'s> Writer<'s> {
             if self.message.fields.iter().any(|field| form::has_long_array(&field.ty)) {
                 code.line(0, "// No serde: an array of more than 32 elements.");
             } else if self.names.hide_primitives() {
-                code.line(0, "// No serde: a message is called like a type of the language.");
+                code.line(0, "// No serde: a message has the name of a primitive type.");
             } else {
                 let derive = "derive(::serde::Serialize, ::serde::Deserialize)";
                 code.line(0, &format!("#[cfg_attr(feature = \"serde\", {derive})]"));
@@ -96,8 +98,8 @@ impl<'s> Writer<'s> {
                 code.line(4, "///");
             }
             let optional = if field.optional { ", optional" } else { "" };
-            let rules = rules(&field.validation);
-            code.line(4, &format!("/// `{}` at byte {}{optional}{rules}.", field.ty, place.offset));
+            let constraints = constraints(&field.constraints);
+            code.line(4, &format!("/// `{}` at byte {}{optional}{constraints}.", field.ty, place.offset));
             let ty = form::owned(&field.ty, form, self.on_heap, self.names);
             code.broken(4, &format!("pub {}:", field.name), &format!("{ty},"));
         }
@@ -108,7 +110,7 @@ impl<'s> Writer<'s> {
         let (name, view) = (&self.message.name, self.view);
         code.line(0, "");
         if !self.borrows {
-            code.line(0, &format!("/// A `{name}` borrows nothing of its payload."));
+            code.line(0, &format!("/// A `{name}` borrows nothing from its payload."));
             self.allow(code, false);
             code.broken(0, &format!("pub type {view}<'a> ="), &format!("{name};"));
             return;
@@ -128,7 +130,7 @@ impl<'s> Writer<'s> {
         code.line(0, "}");
     }
 
-    /// Names are the contract's, whatever their case.
+    /// Allows the contract's names in any case.
     fn allow(&self, code: &mut Code, with_fields: bool) {
         let name = self.message.name.trim_matches('_');
         let is_snake = |name: &str| !name.contains("__") && !name.contains(|c: char| c.is_ascii_uppercase());
@@ -148,13 +150,13 @@ impl<'s> Writer<'s> {
     }
 
     fn message(&self, code: &mut Code) {
-        let Self { message, names: Names { frame, fields, .. }, .. } = self;
+        let Self { message, names: Names { runtime, .. }, .. } = self;
         code.line(0, "");
-        let bounds = message.fields.iter().flat_map(|field| [field.validation.min, field.validation.max]);
+        let bounds = message.fields.iter().flat_map(|field| [field.constraints.min, field.constraints.max]);
         if bounds.flatten().any(|bound| matches!(bound, Bound::Float(value) if value.fract() != 0.0)) {
             code.line(0, "#[allow(clippy::approx_constant, reason = \"the contract's number\")]");
         }
-        code.implement(&format!("{frame}::Message"), &message.name);
+        code.implement(&format!("{runtime}::Message"), &message.name);
         let [u16, usize, str, u8] = ["u16", "usize", "str", "u8"].map(|name| self.names.primitive(name));
         code.line(4, &format!("const TYPE_ID: {u16} = {};", message.type_id));
         code.broken(4, &format!("const TOPIC: &'static {str} ="), &format!("{:?};", message.topic));
@@ -171,7 +173,7 @@ impl<'s> Writer<'s> {
         self.checks(&mut checks, "self", self.on_heap);
         if !checks.text.is_empty() {
             code.line(0, "");
-            code.line(4, &format!("fn validate(&self) -> {fields}::Result<()> {{"));
+            code.line(4, &format!("fn validate(&self) -> {runtime}::Result<()> {{"));
             code.text.push_str(&checks.text);
             code.line(8, "Ok(())");
             code.line(4, "}");
@@ -179,17 +181,17 @@ impl<'s> Writer<'s> {
 
         code.line(0, "");
         if message.fields.is_empty() {
-            code.line(4, &format!("fn encode(&self, _: &mut impl {fields}::BufMut) {{}}"));
+            code.line(4, &format!("fn encode(&self, _: &mut impl {runtime}::BufMut) {{}}"));
         } else {
-            code.line(4, &format!("fn encode(&self, out: &mut impl {fields}::BufMut) {{"));
+            code.line(4, &format!("fn encode(&self, out: &mut impl {runtime}::BufMut) {{"));
             self.puts(code);
             code.line(4, "}");
         }
 
         code.line(0, "");
-        code.line(4, &format!("fn view(payload: &[{u8}]) -> {fields}::Result<Self::View<'_>> {{"));
+        code.line(4, &format!("fn view(payload: &[{u8}]) -> {runtime}::Result<Self::View<'_>> {{"));
         if message.fields.is_empty() {
-            code.line(8, &format!("{frame}::MessageError::check_len(payload, Self::MAX_SIZE)?;"));
+            code.line(8, &format!("{runtime}::MessageError::check_len(payload, Self::MAX_SIZE)?;"));
             code.line(8, "Ok(Self {})");
         } else {
             self.takes(code, view);
@@ -199,7 +201,7 @@ impl<'s> Writer<'s> {
     }
 
     fn puts(&self, code: &mut Code) {
-        let fields = &self.names.fields;
+        let runtime = &self.names.runtime;
         for ((field, form), place) in self.fields().zip(&self.layout.fields) {
             if place.padding > 0 {
                 code.line(8, &format!("out.put_bytes(0, {});", place.padding));
@@ -207,12 +209,12 @@ impl<'s> Writer<'s> {
             let put = match (&field.ty, form) {
                 (Type::FixedStr { slots }, _) => format!("put_text::<{slots}>"),
                 (Type::FixedVec { slots, .. }, _) => format!("put_list::<_, {slots}>"),
-                (Type::Array(_, count), Form::HeapBytes | Form::HeapArray) => {
+                (Type::Array(_, count), Form::HeapByteArray | Form::HeapArray) => {
                     format!("put_array::<_, {count}>")
                 }
                 _ => "put".to_owned(),
             };
-            code.call(8, &format!("{fields}::{put}"), &["out", &format!("&self.{}", field.name)], ";");
+            code.call(8, &format!("{runtime}::{put}"), &["out", &format!("&self.{}", field.name)], ";");
         }
         if self.layout.tail_padding > 0 {
             code.line(8, &format!("out.put_bytes(0, {});", self.layout.tail_padding));
@@ -220,11 +222,11 @@ impl<'s> Writer<'s> {
     }
 
     fn takes(&self, code: &mut Code, view: &str) {
-        let fields = &self.names.fields;
+        let runtime = &self.names.runtime;
         let mut checks = Code::default();
         self.checks(&mut checks, "view", false);
         let is_last = checks.text.is_empty() && self.layout.tail_padding == 0;
-        code.line(8, &format!("let mut cursor = {fields}::Fields::of(payload, Self::MAX_SIZE)?;"));
+        code.line(8, &format!("let mut cursor = {runtime}::Fields::of(payload, Self::MAX_SIZE)?;"));
         code.line(8, &if is_last { format!("Ok({view} {{") } else { format!("let view = {view} {{") });
         for ((field, form), place) in self.fields().zip(&self.layout.fields) {
             let take = match (&field.ty, form) {
@@ -254,23 +256,25 @@ impl<'s> Writer<'s> {
         code.line(8, "Ok(view)");
     }
 
-    /// What the fields of `value`, which is `self` or `view`, must hold.
+    /// The checks of all constraints; `value` is `self` or `view`.
     fn checks(&self, code: &mut Code, value: &str, on_heap: bool) {
         for (field, form) in self.fields() {
             let mut checks = self.checks_of(field, form, value, on_heap);
             let mut indent = 8;
-            // What a type cannot hold is wrong even where nothing is set.
+            // The bounds of the type hold even for an unset field.
             if field.optional && checks.iter().any(|check| !check.is_bound) {
                 let place = format!("{value}.{}", field.name);
                 let is_set = match form {
-                    Form::Value => format!("!{}::is_zero(&{place})", self.names.fields),
-                    Form::Bytes => format!("!{}::is_zero({}{place})", self.names.fields, reference(value)),
+                    Form::Value => format!("!{}::is_zero(&{place})", self.names.runtime),
+                    Form::ByteArray => {
+                        format!("!{}::is_zero({}{place})", self.names.runtime, reference(value))
+                    }
                     _ => format!("!{place}.is_empty()"),
                 };
-                let (bounds, rules): (Vec<_>, Vec<_>) = checks.into_iter().partition(|check| check.is_bound);
+                let (bounds, others): (Vec<_>, Vec<_>) = checks.into_iter().partition(|check| check.is_bound);
                 bounds.iter().for_each(|check| check.write(code, indent, self.names));
                 code.line(8, &format!("if {is_set} {{"));
-                checks = rules;
+                checks = others;
                 indent = 12;
             }
             checks.iter().for_each(|check| check.write(code, indent, self.names));
@@ -281,12 +285,13 @@ impl<'s> Writer<'s> {
     }
 
     fn checks_of(&self, field: &FieldDef, form: Form, value: &str, on_heap: bool) -> Vec<Check> {
-        let Validation { not_empty, not_zero, min_length, max_length, min, max, .. } = &field.validation;
+        let Constraints { not_empty, not_zero, min_length, max_length, min, max, .. } = &field.constraints;
         let place = format!("{value}.{}", field.name);
         let len = format!("{place}.len()");
         let mut checks = Vec::new();
-        let mut check = |rule: &'static str, value: &str, bound: String, is_bound: bool| {
-            checks.push(Check { rule, field: field.name.clone(), value: value.to_owned(), bound, is_bound });
+        let mut check = |constraint: &'static str, value: &str, bound: String, is_bound: bool| {
+            let (field, value) = (field.name.clone(), value.to_owned());
+            checks.push(Check { constraint, field, value, bound, is_bound });
         };
         match &field.ty {
             Type::FixedStr { slots } | Type::FixedVec { slots, .. } => {
@@ -295,8 +300,8 @@ impl<'s> Writer<'s> {
                     check("max_length", &len, most.to_string(), on_heap);
                 }
             }
-            Type::Array(_, count) if on_heap && matches!(form, Form::HeapBytes | Form::HeapArray) => {
-                // Not set, it is empty.
+            Type::Array(_, count) if on_heap && matches!(form, Form::HeapByteArray | Form::HeapArray) => {
+                // An unset array is empty.
                 check("min_length", &len, count.to_string(), !field.optional);
                 check("max_length", &len, count.to_string(), true);
             }
@@ -309,42 +314,42 @@ impl<'s> Writer<'s> {
             check("min_length", &len, least.to_string(), false);
         }
         if *not_zero && !field.optional {
-            let (rule, values) = match form {
+            let (constraint, values) = match form {
                 Form::Value => ("not_zero", format!("&{place}")),
-                Form::Bytes => ("not_zero", format!("{}{place}", reference(value))),
+                Form::ByteArray => ("not_zero", format!("{}{place}", reference(value))),
                 Form::HeapArray if value == "view" => ("any_not_zero", format!("&{place}")),
                 _ => ("any_not_zero", format!("&{place}[..]")),
             };
-            check(rule, &values, String::new(), false);
+            check(constraint, &values, String::new(), false);
         }
         let number = match field.ty {
             Type::U256 => {
-                format!("{}::saturating_u128({}{place})", self.names.fields, reference(value))
+                format!("{}::saturating_u128({}{place})", self.names.runtime, reference(value))
             }
             _ => place.clone(),
         };
-        for (rule, bound) in [("min", min), ("max", max)] {
+        for (constraint, bound) in [("min", min), ("max", max)] {
             if let Some(bound) = bound {
-                check(rule, &number, literal(*bound, &field.ty), false);
+                check(constraint, &number, literal(*bound, &field.ty), false);
             }
         }
         checks
     }
 
     fn conversion(&self, code: &mut Code) {
-        let Self { message, view, names: Names { fields, .. }, .. } = self;
+        let Self { message, view, names: Names { runtime, .. }, .. } = self;
         let assigned: Vec<_> = self
             .fields()
             .map(|(field, form)| {
                 let place = format!("view.{}", field.name);
                 let value = match (form, self.on_heap) {
                     (Form::Value, _) => place,
-                    (Form::Bytes, _) => format!("*{place}"),
-                    (Form::Text, false) => format!("{fields}::text({place})"),
-                    (Form::Text, true) => format!("{fields}::HeapString::from({place})"),
-                    (Form::BytesList, false) => format!("{fields}::list({place}.iter().copied())"),
-                    (Form::List, false) => format!("{fields}::list({place})"),
-                    (Form::BytesList | Form::HeapBytes, _) => format!("{place}.to_vec()"),
+                    (Form::ByteArray, _) => format!("*{place}"),
+                    (Form::Text, false) => format!("{runtime}::text({place})"),
+                    (Form::Text, true) => format!("{runtime}::HeapString::from({place})"),
+                    (Form::BytesList, false) => format!("{runtime}::list({place}.iter().copied())"),
+                    (Form::List, false) => format!("{runtime}::list({place})"),
+                    (Form::BytesList | Form::HeapByteArray, _) => format!("{place}.to_vec()"),
                     (Form::List | Form::HeapArray, _) => format!("{place}.iter().collect()"),
                 };
                 format!("{}: {value}", field.name)
@@ -364,14 +369,15 @@ impl<'s> Writer<'s> {
     }
 }
 
-/// One rule of one field, as it is checked.
+/// One constraint of one field.
 struct Check {
-    rule: &'static str,
+    /// The name of the function that checks it.
+    constraint: &'static str,
     field: String,
     value: String,
-    /// Empty: the rule has none.
+    /// Empty if the constraint has none.
     bound: String,
-    /// The type's own, which a value on the heap can break.
+    /// Whether it is the bound of the type, which a value on the heap can exceed.
     is_bound: bool,
 }
 
@@ -382,11 +388,11 @@ impl Check {
         if !self.bound.is_empty() {
             arguments.push(&self.bound);
         }
-        code.call(indent, &format!("{}::{}", names.fields, self.rule), &arguments, "?;");
+        code.call(indent, &format!("{}::{}", names.runtime, self.constraint), &arguments, "?;");
     }
 }
 
-/// Bytes are borrowed in the view already.
+/// Arrays of bytes are borrowed in the view already.
 fn reference(value: &str) -> &'static str {
     if value == "view" { "" } else { "&" }
 }
@@ -400,20 +406,20 @@ fn literal(bound: Bound, ty: &Type) -> String {
     }
 }
 
-/// As the file has them.
-fn rules(validation: &Validation) -> String {
-    let Validation { not_empty, not_zero, min_length, max_length, min, max, .. } = validation;
-    let mut rules = Vec::new();
-    for (rule, holds) in [("not_empty", *not_empty), ("not_zero", *not_zero)] {
+/// The constraints of a field as the file spells them.
+fn constraints(constraints: &Constraints) -> String {
+    let Constraints { not_empty, not_zero, min_length, max_length, min, max, .. } = constraints;
+    let mut spelled = Vec::new();
+    for (name, holds) in [("not_empty", *not_empty), ("not_zero", *not_zero)] {
         if holds {
-            rules.push(format!("`{rule}`"));
+            spelled.push(format!("`{name}`"));
         }
     }
-    for (rule, length) in [("min_length", min_length), ("max_length", max_length)] {
-        rules.extend(length.map(|length| format!("`{rule}: {length}`")));
+    for (name, length) in [("min_length", min_length), ("max_length", max_length)] {
+        spelled.extend(length.map(|length| format!("`{name}: {length}`")));
     }
-    for (rule, bound) in [("min", min), ("max", max)] {
-        rules.extend(bound.map(|bound| format!("`{rule}: {bound}`")));
+    for (name, bound) in [("min", min), ("max", max)] {
+        spelled.extend(bound.map(|bound| format!("`{name}: {bound}`")));
     }
-    if rules.is_empty() { String::new() } else { format!("; {}", rules.join(", ")) }
+    if spelled.is_empty() { String::new() } else { format!("; {}", spelled.join(", ")) }
 }

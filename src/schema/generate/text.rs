@@ -1,5 +1,5 @@
-//! Lines of code, broken where rustfmt breaks them, as long as names have at most 38 characters. Beyond that it is code
-//! all the same.
+//! Lines of code, broken where rustfmt breaks them if names have at most 38 characters. With longer names the code is
+//! valid but not formatted.
 
 /// rustfmt's defaults.
 const MAX_WIDTH: usize = 100;
@@ -9,7 +9,7 @@ const ARRAY_WIDTH: usize = 60;
 const SHORT_ELEMENT: usize = 10;
 const LITERAL_WIDTH: usize = 18;
 
-/// What is written so far.
+/// The code as far as it is written.
 #[derive(Default)]
 pub(super) struct Code {
     pub(super) text: String,
@@ -24,7 +24,7 @@ impl Code {
         self.text.push('\n');
     }
 
-    /// `before` and `after` in one line, or in two, if that makes them fit.
+    /// `before` and `after` in one line, or in two if that makes them fit.
     pub(super) fn broken(&mut self, indent: usize, before: &str, after: &str) {
         let together = indent + before.len() + 1 + after.chars().count();
         if together <= MAX_WIDTH || indent + 4 + after.chars().count() > MAX_WIDTH {
@@ -46,7 +46,7 @@ impl Code {
         }
     }
 
-    /// `function(arguments)` and what ends the statement.
+    /// `function(arguments)` and the end of the statement.
     pub(super) fn call(&mut self, indent: usize, function: &str, arguments: &[&str], end: &str) {
         let joined = arguments.join(", ");
         let width = indent + function.len() + joined.len() + 2 + end.len();
@@ -62,7 +62,7 @@ impl Code {
     /// `field: root.link.link,`
     pub(super) fn chain(&mut self, indent: usize, field: &str, root: &str, links: &[&str]) {
         let chain = format!("{root}{}", links.concat());
-        // rustfmt keeps a place behind the last `?`.
+        // rustfmt reserves one column after the last `?`.
         let width = chain.len() + 1;
         let fits = links.len() == 1 || width <= CHAIN_WIDTH;
         if fits && indent + field.len() + 2 + width + 1 < MAX_WIDTH {
@@ -95,7 +95,7 @@ impl Code {
                         self.line(indent + 8, &format!("{argument},"));
                         self.line(indent + 4, "),");
                     }
-                    // Calls without arguments: a link a line.
+                    // Calls without arguments: one link per line.
                     None => {
                         let mut links = field.split('.');
                         self.line(indent + 4, links.next().unwrap_or_default());
@@ -111,7 +111,7 @@ impl Code {
         }
     }
 
-    /// Words of the file, a paragraph.
+    /// Text of the file as a paragraph of doc comments.
     pub(super) fn doc(&mut self, indent: usize, words: &str) {
         let mut line = String::new();
         for word in words.split_whitespace().map(escaped) {
@@ -156,7 +156,7 @@ pub(super) fn array(code: &mut Code, indent: usize, before: &str, elements: &[St
     code.line(indent, "];");
 }
 
-/// A word that means itself in Markdown: no link, HTML, fence of code that would be compiled, or address that rustdoc
+/// A word that Markdown shows as it is: no link, no HTML, no code fence, which would be compiled, and no URL, which rustdoc
 /// wants in angle brackets.
 fn escaped(word: &str) -> String {
     let mut escaped = String::new();
@@ -165,7 +165,7 @@ fn escaped(word: &str) -> String {
     while let Some(c) = rest.next() {
         let within_word = before.is_alphanumeric() && rest.peek().is_some_and(|next| next.is_alphanumeric());
         before = c;
-        // A colon is markup in an address only, and an underscore around words.
+        // A colon is markup in URLs only, and an underscore only at the ends of words.
         if matches!(c, '\\' | '`' | '~' | '[' | ']' | '<' | '>' | '*' | '#' | '|' | '&')
             || (c == ':' && word.contains("://"))
             || (c == '_' && !within_word)
@@ -177,7 +177,7 @@ fn escaped(word: &str) -> String {
     escaped
 }
 
-/// At the beginning of a line it is no list, and no underline that would make a heading.
+/// A word that begins no list and underlines no heading at the start of a line.
 fn not_a_block(word: String) -> String {
     if word.starts_with(['-', '+', '=']) {
         return format!("\\{word}");
@@ -191,12 +191,12 @@ fn not_a_block(word: String) -> String {
     }
 }
 
-/// Text of the file within a comment: in one line.
+/// Text of the file in a comment of one line.
 pub(super) fn comment(text: &str) -> String {
     text.chars().map(visible).collect()
 }
 
-/// What would end the line, or turn the direction of what follows, is shown as what cannot be shown.
+/// Replaces characters that end a line or change the direction of text.
 fn visible(c: char) -> char {
     let hidden = c.is_control()
         || matches!(c, '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}');

@@ -1,5 +1,7 @@
+//! Layouts: known sizes on the wire, and offsets as a compiler puts them.
+
 use super::super::{Layout, Schema, Type};
-use super::{LayoutError, MAX_MESSAGE_SIZE};
+use super::{MAX_MESSAGE_SIZE, TooLarge};
 
 fn schema(file: &str) -> Schema {
     let text = match file {
@@ -127,5 +129,5 @@ fn sizes_beyond_the_address_space_are_none() {
     let schema = schema("game");
     let mut fields = schema.messages()[0].fields.clone();
     fields[1].ty = huge;
-    assert_eq!(Layout::Packed.lay_out(&fields), Err(LayoutError { field: 1 }));
+    assert_eq!(Layout::Packed.place(&fields), Err(TooLarge { field: 1 }));
 }

@@ -1,3 +1,5 @@
+//! Plans: classes of known messages, shares of known traffic, and what a pool that ran says.
+
 use super::super::{Layout, Plan, PlanError, PlannedClass, Schema};
 use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats};
 
@@ -40,7 +42,7 @@ fn messages_fall_in_the_classes_of_the_table() {
     assert_eq!(plan.config().classes(), [(128, 512), (256, 256), (512, 128)]);
 }
 
-/// From 4 KiB on a class holds the header, too, and the capacity is never 0.
+/// A class of 4 KiB or more has room for the header, and a capacity is never 0.
 #[test]
 fn large_classes_count_the_header_and_keep_a_buffer() {
     let sizes = [128, 129, 1024, 2048, 2049, 4096, 4097, 65_536, 65_537, 16 << 20];
@@ -86,7 +88,7 @@ fn traffic_decides_on_sizes_and_shares() {
     let plan = Plan::of_traffic(&schema("examples"), Layout::ReprC, 100_000, |message| count(&message.name))
         .unwrap();
     // Three sizes are three classes, none below 128 bytes; one buffer each is set aside, 664 bytes, and the rest
-    // is 99336 / (128 x 1000 + 224 + 312 x 10) = 0.756 buffers a message, and what rounding leaves of them.
+    // is 99336 / (128 x 1000 + 224 + 312 x 10) = 0.756 buffers per message, and then what rounding leaves.
     assert_eq!(plan.config().classes(), [(128, 760), (224, 1), (312, 8)]);
     assert_eq!(plan.config().memory_limit(), 100_000);
     assert!(plan.config().max_idle_bytes() <= 100_000);
@@ -94,9 +96,9 @@ fn traffic_decides_on_sizes_and_shares() {
     assert!(plan.to_string().contains("CounterUpdate 16 x 1000"));
 }
 
-/// A class that is full leaves its share to the others.
+/// A class at its largest capacity leaves its share to the others.
 #[test]
-fn no_budget_is_left_while_a_class_has_room() {
+fn no_memory_is_left_while_a_class_has_room() {
     let contracts = of_sizes(&[64, 16_384, 1024]);
     let count = |name: &str| if name == "M0" { 1_000_000 } else { 100 };
     let plan = |limit| {
@@ -114,9 +116,9 @@ fn no_budget_is_left_while_a_class_has_room() {
     assert_eq!(plan(1 << 30).classes(), [(128, 4096), (1024, 4096), (16_390, 4096)]);
 }
 
-/// What is a fraction of a buffer is nobody's share.
+/// A share of less than one buffer goes to nobody.
 #[test]
-fn a_rare_message_gets_nothing_of_what_a_large_one_cannot_use() {
+fn the_share_that_a_large_class_cannot_use_does_not_go_to_a_rare_message() {
     let count =
         |name: &str| [("M0", 1000), ("M1", 1), ("M2", 10)].into_iter().find(|it| it.0 == name).unwrap().1;
     let contracts = of_sizes(&[64, 200, 1 << 20]);
@@ -133,9 +135,9 @@ fn small_messages_share_a_class_and_leave_the_others_to_large_ones() {
 }
 
 #[test]
-fn what_does_not_fit_the_budget_is_an_error() {
-    let plan = |budget| Plan::of_traffic(&schema("examples"), Layout::ReprC, budget, |_| 1);
-    assert_eq!(plan(663), Err(PlanError::BudgetTooSmall { byte_limit: 663, needed: 664 }));
+fn a_limit_below_one_buffer_per_class_is_an_error() {
+    let plan = |limit| Plan::of_traffic(&schema("examples"), Layout::ReprC, limit, |_| 1);
+    assert_eq!(plan(663), Err(PlanError::LimitTooLow { memory_limit: 663, needed: 664 }));
     assert_eq!(plan(664).unwrap().config().classes(), [(128, 1), (224, 1), (312, 1)]);
 }
 
@@ -148,7 +150,7 @@ fn a_pool_that_ran_tells_what_it_needs() {
     drop(held);
     drop((0..500).map(|_| pool.acquire(700)).collect::<Vec<_>>());
     let stats = pool.stats();
-    let plan = |budget| Plan::of_stats(&schema("examples"), Layout::ReprC, budget, &stats);
+    let plan = |limit| Plan::of_stats(&schema("examples"), Layout::ReprC, limit, &stats);
     let suggested = stats.suggest().unwrap().classes;
     assert_eq!(suggested, [(312, 20), (700, 481)]);
     assert_eq!(plan(1 << 20).unwrap().config().classes(), [(128, 1), (224, 1), (312, 20), (700, 479)]);

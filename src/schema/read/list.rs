@@ -1,12 +1,12 @@
 //! The list dialect: names are values.
 //!
-//! A type id may be given as `type_id`, `tlv_type` or `id`. A message without one has the number of its place in the
-//! list, counted from the first id of the range `app`, or from 1000.
+//! A type id may be given as `type_id`, `tlv_type` or `id`. A message without one is numbered by its place in the list,
+//! starting at the first id of the range `app`, or at 1000.
 
-use super::super::report::{Draft, Report, named};
-use super::super::yaml::{Mapping, Node};
+use super::raw::{MESSAGE_KEYS, RawField, RawMessage};
+use super::report::{Draft, Report, named};
 use super::values::{mapping, required, sequence, text, warn_of_misspelt};
-use super::{MESSAGE_KEYS, RawField, RawMessage};
+use super::yaml::{Mapping, Node};
 
 pub(super) fn messages<'n, 'a>(report: &mut Report<'_>, items: &'n [Node<'a>]) -> Vec<RawMessage<'n, 'a>> {
     let mut messages = Vec::new();

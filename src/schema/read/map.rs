@@ -1,9 +1,9 @@
 //! The map dialect: names are keys.
 
-use super::super::report::{Draft, Report, named};
-use super::super::yaml::Mapping;
+use super::raw::{MESSAGE_KEYS, RawField, RawMessage};
+use super::report::{Draft, Report, named};
 use super::values::{mapping, required, warn_of_misspelt};
-use super::{MESSAGE_KEYS, RawField, RawMessage};
+use super::yaml::Mapping;
 
 pub(super) fn messages<'n, 'a>(report: &mut Report<'_>, entries: &'n Mapping<'a>) -> Vec<RawMessage<'n, 'a>> {
     let mut messages = Vec::new();
@@ -27,7 +27,7 @@ pub(super) fn messages<'n, 'a>(report: &mut Report<'_>, entries: &'n Mapping<'a>
                 raw.push(RawField { name: &field.key, name_span: field.key_span, body });
             }
         }
-        // Without an id, too, so that its fields are checked all the same.
+        // A message without an id is kept, so that its fields are checked, too.
         messages.push(RawMessage { name, name_span, body, id, fields: raw });
     }
     messages

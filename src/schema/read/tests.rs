@@ -1,6 +1,8 @@
+//! The parser: every error with its place, and what valid files say.
+
 use std::fmt::Write as _;
 
-use super::super::{Bound, Diagnostics, Dialect, Layout, Schema, Severity, Type, Validation};
+use super::super::{Bound, Constraints, Diagnostics, Dialect, Layout, Schema, Severity, Type};
 
 fn bad(text: &str) -> Diagnostics {
     Schema::parse("contracts.yaml", text).expect_err(text)
@@ -18,14 +20,14 @@ fn told(diagnostics: &Diagnostics) -> String {
     told
 }
 
-/// A message of one field; line 5 has the type, line 6 the validation.
+/// A message with one field: its type is in line 5, its validation in line 6.
 fn field(ty: &str, validation: &str) -> String {
     format!(
         "messages:\n  M:\n    tlv_type: 1\n    domain: D\n    fields: {{f: {{type: {ty},\n      validation: [{validation}]}}}}"
     )
 }
 
-/// Files, and what is said of them; `⏎` ends a line.
+/// Files and their diagnostics; `⏎` ends a line.
 const WRONG: &[(&str, &str)] = &[
     // Shapes.
     ("", "1:1 an empty file⏎"),
@@ -62,7 +64,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "messages: {M: {tlv_type: 1, domain: D, fields: {f: {type: [u8; 20]}}}}",
-        "1:59 M.f: `type` must be a text, not a list (an array in quotes: to YAML it is a list)⏎",
+        "1:59 M.f: `type` must be a text, not a list (put the array in quotes: YAML reads it as a list)⏎",
     ),
     (
         "messages: {M: {tlv_type: 1, domain: D, fields: {f: {type: u8, optional: yes}}}}",
@@ -83,7 +85,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "tag_ranges: {core: 9, app: 9-1, experimental: 1-70000}⏎messages: {M: {tlv_type: 1, domain: D, fields: {}}}",
-        "1:20 `tag_ranges: core` is no range of ids: `9` (such as `1000-49999`)⏎1:28 `tag_ranges: app` is no range of ids: `9-1` (such as `1000-49999`)⏎1:47 `tag_ranges: experimental` is no range of ids: `1-70000` (such as `1000-49999`)⏎",
+        "1:20 `tag_ranges: core` is not a range of ids: `9` (such as `1000-49999`)⏎1:28 `tag_ranges: app` is not a range of ids: `9-1` (such as `1000-49999`)⏎1:47 `tag_ranges: experimental` is not a range of ids: `1-70000` (such as `1000-49999`)⏎",
     ),
     // Ids.
     (
@@ -96,7 +98,7 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "tag_ranges: {core: 1-999, app: 1000-49999}⏎messages: {M: {tlv_type: 999, domain: D, fields: {}}, N: {tlv_type: 0, domain: D, fields: {}}}",
-        "2:26 M: type id 999 is in the range of the core⏎2:69 N: type id 0 is in no range⏎",
+        "2:26 M: type id 999 is in the range `core`⏎2:69 N: type id 0 is outside the range `app`⏎",
     ),
     ("messages: [{name: M, id: 1001, fields: []}, {name: N, fields: []}]", "1:52 N: type id 1001 is taken⏎"),
     (
@@ -107,7 +109,7 @@ const WRONG: &[(&str, &str)] = &[
     // Names.
     (
         "messages: {struct: {tlv_type: 1, domain: D, fields: {type: {type: u8}, 2x: {type: u8}, é: {type: u8}, _: {type: u8}}}}",
-        "1:12 `struct` is a keyword of Rust (another name, such as `struct_`)⏎1:54 `type` is a keyword of Rust (another name, such as `type_`)⏎1:72 `2x` is no identifier (names are letters, digits and underscores of ASCII, no digit first)⏎1:88 `é` is no identifier (names are letters, digits and underscores of ASCII, no digit first)⏎1:103 `_` is no identifier (names are letters, digits and underscores of ASCII, no digit first)⏎",
+        "1:12 `struct` is a Rust keyword (another name, such as `struct_`)⏎1:54 `type` is a Rust keyword (another name, such as `type_`)⏎1:72 `2x` is not an identifier (use ASCII letters, digits and underscores, and no digit first)⏎1:88 `é` is not an identifier (use ASCII letters, digits and underscores, and no digit first)⏎1:103 `_` is not an identifier (use ASCII letters, digits and underscores, and no digit first)⏎",
     ),
     (
         "messages: {TextMessage: {tlv_type: 1, domain: D, fields: {}}, Text_Message: {tlv_type: 2, domain: D, fields: {}}}",
@@ -115,11 +117,11 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "messages: {M: {tlv_type: 1, domain: D, fields: {}}, M: {tlv_type: 2, domain: D, fields: {f: {type: u8}}}}",
-        "1:53 `M` is there twice⏎",
+        "1:53 `M` is given twice⏎",
     ),
     (
         "messages: [{name: M, fields: [{name: f, type: u8}, {name: f, type: u8}]}, {name: M, fields: []}]",
-        "1:59 M.f is there twice⏎1:82 two messages `M`⏎",
+        "1:59 M.f is given twice⏎1:82 two messages `M`⏎",
     ),
     // Sizes.
     (
@@ -132,12 +134,12 @@ const WRONG: &[(&str, &str)] = &[
     ),
     ("messages: {M: {tlv_type: 1, domain: ' ', fields: {}}}", "1:37 M: `domain` is empty⏎"),
     ("messages:\r  M: {tlv_type: 1}", "1:10 a carriage return alone (end lines with LF, or with CR and LF)⏎"),
-    // What YAML has and contracts do not.
-    ("messages: {M: &m {tlv_type: 1}}", "1:18 an anchor: contracts are written out⏎"),
+    // YAML that contracts do not allow.
+    ("messages: {M: &m {tlv_type: 1}}", "1:18 anchors are not allowed in a contract file⏎"),
     ("messages: {M: *m}", "1:15 not YAML: while parsing node, found unknown anchor⏎"),
-    ("messages: !!map {}", "1:17 a YAML tag: contracts have none⏎"),
+    ("messages: !!map {}", "1:17 YAML tags are not allowed in a contract file⏎"),
     ("%YAML 1.2⏎---⏎messages: {}", "1:1 not YAML: YAML directives are disallowed⏎"),
-    ("messages: {}⏎---⏎messages: {}", "2:1 a second document: contracts are one⏎"),
+    ("messages: {}⏎---⏎messages: {}", "2:1 a second document is not allowed in a contract file⏎"),
     ("? [a]⏎: 1", "1:3 a key must be a name⏎"),
     ("{[a]: 1}", "1:2 a key must be a name⏎"),
     ("messages: {M: [}", "1:15 not YAML: mismatched bracket '[' closed by '}'⏎"),
@@ -145,29 +147,29 @@ const WRONG: &[(&str, &str)] = &[
     ("messages: \"", "1:11 not YAML: unclosed quote⏎"),
 ];
 
-/// Types and validations of a field, and what is said of them: the type begins at 5:25, what is validated at 6:20.
+/// Types and validations of a field, and their diagnostics: the type begins at 5:24, the first constraint at 6:20.
 const WRONG_FIELDS: &[(&str, &str, &str)] = &[
     ("u46", "", "5:24 M.f: unknown type `u46` (did you mean `u64`?)⏎"),
     ("'u46'", "", "5:25 M.f: unknown type `u46` (did you mean `u64`?)⏎"),
     ("string", "", "5:24 M.f: unknown type `string` (did you mean `String`?)⏎"),
-    ("usize", "", "5:24 M.f: unknown type `usize` (its width is the machine's; `u64` has one)⏎"),
+    ("usize", "", "5:24 M.f: unknown type `usize` (its width depends on the machine; use `u64`)⏎"),
     ("Strnig", "", "5:24 M.f: unknown type `Strnig` (did you mean `String`?)⏎"),
     ("int32", "", "5:24 M.f: unknown type `int32` (did you mean `i32`?)⏎"),
     ("complex", "", "5:24 M.f: unknown type `complex`⏎"),
     ("M", "", "5:24 M.f: unknown type `M` (a message cannot contain itself)⏎"),
     ("''", "", "5:24 M.f: `type` is empty⏎"),
     ("'u8 u8'", "", "5:28 M.f: expected nothing more in the type, found `u`⏎"),
-    ("'[u8; 0]'", "", "5:30 M.f: `0` is no number from 1 to 16777216⏎"),
+    ("'[u8; 0]'", "", "5:30 M.f: `0` is not a number from 1 to 16777216⏎"),
     ("'[u8]'", "", "5:28 M.f: expected `;` in the type, found `]`⏎"),
-    ("'[u8; N]'", "", "5:30 M.f: `N` is no number from 1 to 16777216⏎"),
+    ("'[u8; N]'", "", "5:30 M.f: `N` is not a number from 1 to 16777216⏎"),
     ("'[u8; 20'", "", "5:32 M.f: expected `]` in the type, found its end⏎"),
-    ("'[String; 2]'", "", "5:26 M.f: an element must be of fixed size, and is text or a list⏎"),
-    ("'Vec<Vec<u8>>'", "", "5:29 M.f: an element must be of fixed size, and is text or a list⏎"),
+    ("'[String; 2]'", "", "5:26 M.f: an element must have a fixed size; text and lists have none⏎"),
+    ("'Vec<Vec<u8>>'", "", "5:29 M.f: an element must have a fixed size; text and lists have none⏎"),
     ("'Vec<u8'", "", "5:31 M.f: expected `>` in the type, found its end⏎"),
     ("Vec", "", "5:27 M.f: expected `<` in the type, found its end⏎"),
-    ("'FixedVec<u8, 65536>'", "", "5:38 M.f: `65536` is no number from 1 to 65535⏎"),
+    ("'FixedVec<u8, 65536>'", "", "5:38 M.f: `65536` is not a number from 1 to 65535⏎"),
     ("'FixedVec<u9, 4>'", "", "5:34 M.f: unknown type `u9` (did you mean `u8`?)⏎"),
-    ("FixedStr<0>", "", "5:33 M.f: `0` is no number from 1 to 65535⏎"),
+    ("FixedStr<0>", "", "5:33 M.f: `0` is not a number from 1 to 65535⏎"),
     ("'[[[[[[[[[u8; 1]; 1]; 1]; 1]; 1]; 1]; 1]; 1]; 1]'", "", "5:34 M.f: a type nested more than 8 deep⏎"),
     ("Vec<u32>", "", "5:14 M.f: a list without a bound (`validation: [max_length: N]`)⏎"),
     ("String", "max_length: -1", "6:32 M.f: `max_length` must be a whole number from 1 to 65535, not `-1`⏎"),
@@ -199,19 +201,19 @@ const WRONG_FIELDS: &[(&str, &str, &str)] = &[
         "6:32 M.f: `max_length` must be a whole number from 1 to 65535, not a list⏎",
     ),
     ("FixedStr<8>", "max_length: 9", "6:32 M.f: `max_length` must be a whole number from 1 to 8, not `9`⏎"),
-    ("u8", "max_length: 8", "6:20 M.f: `max_length` is of text and lists only⏎"),
-    ("'[u8; 4]'", "not_empty: true", "6:20 M.f: `not_empty` is of text and lists only⏎"),
+    ("u8", "max_length: 8", "6:20 M.f: `max_length` applies to text and lists only⏎"),
+    ("'[u8; 4]'", "not_empty: true", "6:20 M.f: `not_empty` applies to text and lists only⏎"),
     (
         "String",
         "not_zero: true",
-        "6:20 M.f: `not_zero` is of numbers and arrays only (did you mean `not_empty`?)⏎",
+        "6:20 M.f: `not_zero` applies to numbers and arrays only (did you mean `not_empty`?)⏎",
     ),
-    ("bool", "not_zero: true", "6:20 M.f: `not_zero` is of numbers and arrays only⏎"),
+    ("bool", "not_zero: true", "6:20 M.f: `not_zero` applies to numbers and arrays only⏎"),
     ("String", "not_empty: 1", "6:31 M.f: `not_empty` must be `true` or `false`, not `1`⏎"),
-    ("String", "min: 1", "6:20 M.f: `min` is of numbers only⏎"),
+    ("String", "min: 1", "6:20 M.f: `min` applies to numbers only⏎"),
     ("String", "min_length: 5, max_length: 4", "6:32 M.f: `min_length` 5 is above the 4 that fit⏎"),
     ("String", "min_length: 33", "6:32 M.f: `min_length` 33 is above the 32 that fit⏎"),
-    ("String", "max_length: 4, max_length: 5", "6:35 M.f: `max_length` is there twice⏎"),
+    ("String", "max_length: 4, max_length: 5", "6:35 M.f: `max_length` is given twice⏎"),
     ("u8", "min: 2, max: 1", "6:25 M.f: `min` 2 is above `max` 1⏎"),
     ("u8", "max: 256", "6:25 M.f: `max` must be a whole number from 0 to 255, not `256`⏎"),
     ("u8", "min: 0.0", "6:25 M.f: `min` must be a whole number from 0 to 255, not `0.0`⏎"),
@@ -221,9 +223,9 @@ const WRONG_FIELDS: &[(&str, &str, &str)] = &[
     ("f64", "max: 'x'", "6:25 M.f: `max` must be a finite number, not text in quotes (without quotes)⏎"),
     ("f64", "min: 1.5, max: 1e0", "6:25 M.f: `min` 1.5 is above `max` 1.0⏎"),
     ("f64", "min: 1e300, max: 1", "6:25 M.f: `min` 1e300 is above `max` 1.0⏎"),
-    ("f32", "max: 1e300", "6:25 M.f: `max` must be a number of the range of f32, not `1e300`⏎"),
-    ("u8", "not_zero: true, max: 0", "5:14 M.f: no value is within `min` and `max` and not zero⏎"),
-    ("i8", "not_zero: true, min: 0, max: 0", "5:14 M.f: no value is within `min` and `max` and not zero⏎"),
+    ("f32", "max: 1e300", "6:25 M.f: `max` must be a number in the range of f32, not `1e300`⏎"),
+    ("u8", "not_zero: true, max: 0", "5:14 M.f: `not_zero`, `min` and `max` exclude every value⏎"),
+    ("i8", "not_zero: true, min: 0, max: 0", "5:14 M.f: `not_zero`, `min` and `max` exclude every value⏎"),
     ("u8", "7", "6:20 M.f: a validation must be a mapping, not `7`⏎"),
 ];
 
@@ -241,7 +243,7 @@ fn every_wrong_field_is_told_what_and_where() {
     }
 }
 
-/// As rustc shows it, with both places of what is there twice.
+/// As rustc shows it, with both places of a duplicate.
 #[test]
 fn an_error_shows_its_line_with_the_place_marked() {
     let text = "\
@@ -281,7 +283,7 @@ error: Logout: type id 1000 is taken
 4 |     tlv_type: 1000
   |               ---- by this message
 
-error: `type` is a keyword of Rust
+error: `type` is a Rust keyword
   --> contracts.yaml:12:7
    |
 12 |       type: {type: u8}
@@ -302,7 +304,7 @@ warning: Logout.reason: `max_lenght` is not checked
     assert!(colored.contains("\u{1b}[") && colored.contains("player_id"), "{colored}");
 }
 
-/// What the file holds reaches no terminal as it is.
+/// The file cannot send control characters to a terminal.
 #[test]
 fn control_characters_are_shown_and_not_sent() {
     let text = r#"messages: {M: {tlv_type: 1, domain: D, fields: {"\e[31m": {type: "\e[31m\n"}}}}"#;
@@ -322,7 +324,7 @@ fn a_file_that_is_no_text_or_beyond_a_limit_is_refused_before_it_is_parsed() {
     assert_eq!(told(&bad(&wide)), "2:1 a line of 16389 bytes: contracts have at most 16384\n");
     let text = [b"messages:\n  M: ", &[0xFF_u8][..]].concat();
     let binary = Schema::parse("contracts.yaml", text).unwrap_err();
-    assert_eq!(told(&binary), "2:6 what follows is no UTF-8\n");
+    assert_eq!(told(&binary), "2:6 the text from here on is not UTF-8\n");
 }
 
 #[test]
@@ -383,28 +385,28 @@ fn a_message_has_what_its_file_says() {
     assert_eq!(meta.constant_name(), "INSTRUMENT_META");
     let [address, symbol, decimals, chain] = &meta.fields[..] else { panic!("four fields") };
     assert_eq!(address.ty, Type::Array(Box::new(Type::U8), 20));
-    assert_eq!(address.validation, Validation { not_zero: true, ..Validation::default() });
+    assert_eq!(address.constraints, Constraints { not_zero: true, ..Constraints::default() });
     assert_eq!((symbol.name.as_str(), &symbol.ty), ("symbol", &Type::FixedStr { slots: 32 }));
     assert_eq!(symbol.description, "Token symbol (e.g., WETH, USDC)");
     assert_eq!(
-        symbol.validation,
-        Validation {
+        symbol.constraints,
+        Constraints {
             max_length: Some(32),
             not_empty: true,
             other: vec![("no_0x_prefix".to_owned(), "true".to_owned())],
-            ..Validation::default()
+            ..Constraints::default()
         }
     );
     assert_eq!(
-        (decimals.validation.min, decimals.validation.max),
+        (decimals.constraints.min, decimals.constraints.max),
         (Some(Bound::Integer(1)), Some(Bound::Integer(30)))
     );
-    assert_eq!(chain.validation.other, [("known_chain".to_owned(), "true".to_owned())]);
+    assert_eq!(chain.constraints.other, [("known_chain".to_owned(), "true".to_owned())]);
     assert_eq!(state.fields.iter().filter(|field| field.optional).count(), 5);
     let path = &signal.fields[1];
     assert_eq!(path.ty.to_string(), "FixedVec<[u8; 20], 4>");
-    assert_eq!((path.validation.min_length, path.validation.max_length), (Some(2), Some(4)));
-    assert_eq!(signal.fields[2].validation.min, Some(Bound::Float(0.0)));
+    assert_eq!((path.constraints.min_length, path.constraints.max_length), (Some(2), Some(4)));
+    assert_eq!(signal.fields[2].constraints.min, Some(Bound::Float(0.0)));
 }
 
 #[test]
@@ -446,7 +448,7 @@ messages:
     assert_eq!(
         told(schema.warnings()),
         "3:3 warning: M: `domain` is missing\n\
-         4:15 warning: M: type id 50000 is experimental\n\
+         4:15 warning: M: type id 50000 is in the range `experimental`\n\
          6:32 warning: the key `optonal` is ignored (did you mean `optional`?)\n\
          6:60 warning: M.f: `max_lenght` is not checked (did you mean `max_length`?)\n"
     );
@@ -455,7 +457,7 @@ messages:
 }
 
 #[test]
-fn a_rule_by_the_name_that_others_give_it_is_told() {
+fn a_constraint_under_another_common_name_is_told() {
     for (key, meant) in [
         ("max_len", "max_length"),
         ("maxItems", "max_length"),
@@ -502,7 +504,7 @@ fn what_is_not_looked_for_any_more_is_told() {
     assert_eq!((schema.warnings().iter().len(), schema.warnings().left_out()), (50, 1));
 }
 
-/// As large as contracts get: all that was written comes out, in its order.
+/// As large as contracts get: everything is read, in its order.
 #[test]
 fn a_file_of_500_messages_is_read_whole() {
     const TYPES: [&str; 8] = ["u64", "'[u8; 20]'", "String", "U256", "Vec<u8>", "bool", "f64", "i32"];

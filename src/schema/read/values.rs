@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use super::super::report::{Draft, Report, Span, nearest, shown};
-use super::super::yaml::{Mapping, Node, Value};
+use super::report::{Draft, Report, Span, nearest, shown};
+use super::yaml::{Mapping, Node, Value};
 
 pub(super) fn mapping<'n, 'a>(
     report: &mut Report<'_>,
@@ -33,7 +33,7 @@ pub(super) fn sequence<'n, 'a>(
     }
 }
 
-/// A scalar that says something.
+/// A scalar that is not empty.
 pub(super) fn text<'n>(report: &mut Report<'_>, node: &'n Node<'_>, what: &str) -> Option<&'n str> {
     match &node.value {
         Value::Scalar { text, .. } if !node.is_empty() => Some(text),
@@ -80,7 +80,7 @@ where
     value
 }
 
-/// The number that a scalar without quotes is, in YAML's three bases.
+/// The number in an unquoted scalar, in any of YAML's three bases.
 pub(super) fn number(node: &Node<'_>) -> Option<i128> {
     let Value::Scalar { text, plain: true } = &node.value else { return None };
     let (digits, radix) = match text.split_at_checked(2) {
@@ -94,7 +94,7 @@ pub(super) fn number(node: &Node<'_>) -> Option<i128> {
     i128::from_str_radix(digits, radix).ok()
 }
 
-/// That the node is not what was expected.
+/// An error: the node is not what was expected.
 pub(super) fn fitting(node: &Node<'_>, what: &str, expected: &str) -> Draft {
     let found = match &node.value {
         Value::Scalar { text, plain: true } if node.kind() != "nothing" => shown(text),
@@ -109,7 +109,7 @@ pub(super) fn fitting(node: &Node<'_>, what: &str, expected: &str) -> Draft {
     }
 }
 
-/// The value of a key that must be there; `near` is where its absence is shown.
+/// The value of a required key; an error about a missing one is shown at `near`.
 pub(super) fn required<'n, 'a>(
     report: &mut Report<'_>,
     mapping: &'n Mapping<'a>,
@@ -124,7 +124,7 @@ pub(super) fn required<'n, 'a>(
     value
 }
 
-/// Keys that mean nothing here are left to others, but for those that are nearly one of ours.
+/// Ignores unknown keys, but warns of those that look like a misspelt one of ours.
 pub(super) fn warn_of_misspelt(report: &mut Report<'_>, mapping: &Mapping<'_>, known: &[&str]) {
     if !report.wants_warnings() {
         return;

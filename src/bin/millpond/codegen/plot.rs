@@ -1,4 +1,4 @@
-//! A plan as a picture: a chart for each class, in it a bar for each message, as long as the class.
+//! A plot of a plan: one chart per class with one bar per message, each as long as the class.
 
 use std::error::Error;
 
@@ -13,7 +13,7 @@ const UNUSED: RGBColor = RGBColor(244, 190, 150);
 const INK: RGBColor = RGBColor(40, 40, 40);
 const GRID: RGBColor = RGBColor(222, 222, 222);
 
-/// All in pixels.
+/// Sizes in pixels.
 const TITLE: u32 = 60;
 const CAPTION: u32 = 34;
 const ROW: u32 = 24;
@@ -21,10 +21,10 @@ const TICKS: u32 = 26;
 const BARS: u32 = 560;
 const VALUES: u32 = 220;
 const MARGIN: u32 = 16;
-/// Of a letter of a name, rather too wide.
+/// The width of a letter of a name, rounded up generously.
 const LETTER: u32 = 9;
 
-/// The picture as the text of an SVG file, the same for the same plan.
+/// The text of an SVG file; the same plan always gives the same text.
 pub(super) fn svg(title: &str, plan: &Plan) -> Result<String, Box<dyn Error>> {
     let messages = plan.classes().iter().flat_map(|class| &class.messages);
     let longest = messages.map(|message| message.name.len()).max().unwrap_or_default();
@@ -35,7 +35,7 @@ pub(super) fn svg(title: &str, plan: &Plan) -> Result<String, Box<dyn Error>> {
     root.fill(&WHITE)?;
     root.draw(&Text::new(title, (MARGIN as i32, 12), (FONT, 20).into_font().color(&INK)))?;
     let small = (FONT, 15).into_font().color(&INK);
-    let idle = format!("{} bytes lie idle at most", plan.config().max_idle_bytes());
+    let idle = format!("at most {} bytes idle", plan.config().max_idle_bytes());
     root.draw(&Text::new(idle, (MARGIN as i32, 37), small.clone()))?;
     for (x, colour, text) in [(names as i32 + 100, USED, "payload"), (names as i32 + 190, UNUSED, "unused")] {
         root.draw(&Rectangle::new([(x, 38), (x + 12, 50)], colour.filled()))?;
@@ -65,7 +65,7 @@ fn chart(
     let PlannedClass { size, capacity, messages, .. } = class;
     let (idle, unused) = (class.idle_bytes(), class.waste() * 100.0);
     let caption =
-        format!("class of {size} bytes \u{d7} {capacity}: {idle} idle at most, {unused:.1} % unused");
+        format!("class of {size} bytes \u{d7} {capacity}: at most {idle} bytes idle, {unused:.1} % unused");
     area.draw(&Text::new(caption, (names as i32, 12), text(16, Pos::new(HPos::Left, VPos::Top))))?;
 
     let quarters = (0..=4).map(|quarter| size * quarter / 4).collect::<Vec<_>>();

@@ -1,28 +1,27 @@
-//! What is wrong with a file, collected while it is read.
+//! Collects the errors and warnings of a file while it is read.
 
 use std::borrow::Cow;
 
-use super::diagnostics::{Diagnostic, Diagnostics, Place, Severity};
-use super::names;
+use super::super::diagnostics::{Diagnostic, Diagnostics, Place, Severity};
+use super::super::names;
 
-/// The most errors, and the most warnings, that are shown of one file: more are not read.
+/// The most errors, and the most warnings, that are shown for one file.
 pub(super) const MAX_SHOWN: usize = 50;
 
-/// The longest line that is shown, and the longest that is read, in bytes: generous for a description, and what
-/// is kept for each error is bounded by it.
+/// The longest line of a file in bytes: generous for a description. It bounds what is kept for each error.
 pub(super) const MAX_LINE: usize = 16 * 1024;
 
-/// The most characters of the file within a message.
+/// The most characters of the file that a message quotes.
 const MAX_QUOTED: usize = 48;
 
-/// Bytes of the file.
+/// A range of the file, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Span {
     pub(super) start: usize,
     pub(super) end: usize,
 }
 
-/// Something to be said of a place.
+/// An error or warning at a place.
 pub(super) struct Draft {
     message: String,
     span: Span,
@@ -36,12 +35,12 @@ impl Draft {
         Self { message: message.into(), span, label: None, related: None, help: None }
     }
 
-    /// Stands beside the marked place.
+    /// The text beside the marked place.
     pub(super) fn label(self, label: impl Into<String>) -> Self {
         Self { label: Some(label.into()), ..self }
     }
 
-    /// Another place that it is about.
+    /// Another place that is part of the problem.
     pub(super) fn related(self, span: Span, label: &'static str) -> Self {
         Self { related: Some((span, label)), ..self }
     }
@@ -51,7 +50,7 @@ impl Draft {
     }
 }
 
-/// The file, and what was found in it so far.
+/// A file, and the errors and warnings found in it so far.
 pub(super) struct Report<'a> {
     file: &'a str,
     text: &'a str,
@@ -85,12 +84,12 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// Whether another error will be shown: it need not be helpful if not.
+    /// Whether another error would be shown. If not, it needs no help text.
     pub(super) fn shows_errors(&self) -> bool {
         self.errors.len() < MAX_SHOWN
     }
 
-    /// Whether another warning will be shown, or be the first that is not: it need not be looked for if not.
+    /// Whether another warning would be shown, or be the first that is left out. If not, it need not be looked for.
     pub(super) fn wants_warnings(&self) -> bool {
         self.warnings.len() < MAX_SHOWN || self.left_out == 0
     }
@@ -99,7 +98,7 @@ impl<'a> Report<'a> {
         !self.errors.is_empty()
     }
 
-    /// In the order of the file.
+    /// All of them, in the order of the file.
     pub(super) fn finish(self) -> Diagnostics {
         let Self { file, text, errors, warnings, left_out } = self;
         let errors = errors.into_iter().map(|draft| (Severity::Error, draft));
@@ -118,7 +117,7 @@ impl<'a> Report<'a> {
     }
 }
 
-/// Where the span begins, and its part of that line.
+/// The line in which the span begins, and the span's part of it.
 fn place(text: &str, span: Span) -> Place {
     let start = text.floor_char_boundary(span.start);
     let (before, rest) = text.split_at(start);
@@ -134,22 +133,21 @@ fn place(text: &str, span: Span) -> Place {
     }
 }
 
-/// A text of the file within a message: short, and without control characters.
+/// A quote from the file for a message: shortened, and without control characters.
 pub(super) fn shown(text: &str) -> String {
     let short: String = text.chars().take(MAX_QUOTED).collect();
     let dots = if short.len() < text.len() { "…" } else { "" };
     format!("`{}{dots}`", short.escape_debug().to_string().replace("\\\"", "\"").replace("\\'", "'"))
 }
 
-/// A name of the file within a message: as it is if it can be one, else like any other text.
+/// A name from the file for a message: as it is if it is a valid name, else quoted like any other text.
 pub(super) fn named(name: &str) -> Cow<'_, str> {
     if names::refuse(name).is_none() && name.len() <= MAX_QUOTED { name.into() } else { shown(name).into() }
 }
 
-/// The candidate that the word is a misspelling of, if one is near: at most one letter in three is wrong,
-/// and one of two.
+/// The candidate closest to a misspelt word: at most one letter in three may be wrong, and one of two.
 pub(super) fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    /// Longer words are no misspellings of any of ours.
+    /// No candidate is this long, whatever is misspelt.
     const MAX: usize = 32;
     let letters = word.chars().count();
     if letters > MAX {

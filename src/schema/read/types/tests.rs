@@ -1,6 +1,8 @@
+//! The spelling of types.
+
 use super::{NAMES, Spelled, read};
 
-/// What both dialects spell | what it is.
+/// A spelling | the type.
 const SPELLINGS: &[(&str, &str)] = &[
     ("u8", "u8"),
     ("uint8", "u8"),
@@ -22,7 +24,7 @@ const SPELLINGS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn types_are_what_they_are_spelled() {
+fn a_type_is_read_from_its_spellings() {
     for (spelling, ty) in SPELLINGS {
         let Ok(Spelled::Whole(read)) = read(spelling) else { panic!("{spelling}") };
         assert_eq!(read.to_string(), *ty, "{spelling}");
@@ -32,7 +34,7 @@ fn types_are_what_they_are_spelled() {
     assert_eq!(element.to_string(), "[u8; 20]");
 }
 
-/// What is suggested exists.
+/// Every name that can be suggested exists.
 #[test]
 fn every_name_begins_a_type() {
     for name in NAMES {

@@ -1,30 +1,30 @@
-//! The types of both dialects, as they are spelled.
+//! The spelling of types, the same in both dialects.
 
 #[cfg(test)]
 mod tests;
 
 use std::ops::Range;
 
-use super::model::Type;
+use super::super::field::Type;
 use super::report::{nearest, shown};
 
 /// The deepest nesting of arrays: `[[u8; N]; M]` is 2 deep.
 const MAX_DEPTH: usize = 8;
 
-/// The most elements of an array: its bytes are limited by the message's, which is 16 MiB.
+/// The most elements of an array. Its bytes are limited by the size of a message, 16 MiB.
 const MAX_ELEMENTS: usize = 1 << 24;
 
-/// Every name that may begin a type; of two that are as near to a misspelt one, the first is suggested.
+/// Every name that can begin a type. If two are equally close to a misspelt name, the first one is suggested.
 pub(super) const NAMES: &[&str] = &[
     "u64", "u32", "u16", "u8", "u128", "i64", "i32", "i16", "i8", "i128", "f64", "f32", "bool", "String",
     "Vec", "U256", "Address", "uint64", "uint32", "uint16", "uint8", "uint128", "uint256", "FixedStr",
     "FixedVec",
 ];
 
-/// A type, or one whose bound is still to come.
+/// A type as it is spelled; the bound of some comes from `max_length`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Spelled {
-    /// A type.
+    /// A complete type.
     Whole(Type),
     /// `String`.
     Text,
@@ -32,12 +32,12 @@ pub(super) enum Spelled {
     List(Type),
 }
 
-/// What is wrong in the text of a type, and where in it.
+/// An error in the text of a type, and its place in it.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct TypeError<'a> {
     pub(super) message: String,
     pub(super) range: Range<usize>,
-    /// The word that is no type.
+    /// The word that is not a type.
     pub(super) unknown: Option<&'a str>,
 }
 
@@ -51,11 +51,11 @@ pub(super) fn read(text: &str) -> Result<Spelled, TypeError<'_>> {
     }
 }
 
-/// What a word that is no type may have been meant to be.
+/// A suggestion for a word that is not a type.
 pub(super) fn suggestion(word: &str) -> Option<String> {
     let meant = match word {
-        "usize" => return Some("its width is the machine's; `u64` has one".to_owned()),
-        "isize" => return Some("its width is the machine's; `i64` has one".to_owned()),
+        "usize" => return Some("its width depends on the machine; use `u64`".to_owned()),
+        "isize" => return Some("its width depends on the machine; use `i64`".to_owned()),
         "int8" => "i8",
         "int16" => "i16",
         "int32" | "int" => "i32",
@@ -73,6 +73,19 @@ pub(super) fn suggestion(word: &str) -> Option<String> {
     Some(format!("did you mean `{meant}`?"))
 }
 
+impl Spelled {
+    /// The slots of `String` or `Vec<T>` without `max_length`; `None` if `max_length` is required.
+    pub(super) fn default_slots(&self) -> Option<u16> {
+        match self {
+            Self::Text => Some(32),
+            Self::List(Type::U8) => Some(16),
+            Self::List(Type::Address | Type::U256) => Some(4),
+            Self::List(Type::Array(element, _)) if **element == Type::U8 => Some(4),
+            _ => None,
+        }
+    }
+}
+
 struct Cursor<'a> {
     text: &'a str,
     at: usize,
@@ -83,7 +96,7 @@ impl<'a> Cursor<'a> {
         self.text.get(self.at..).unwrap_or_default()
     }
 
-    /// The next character that is no space.
+    /// The next character after spaces.
     fn peek(&mut self) -> Option<char> {
         self.at = self.text.len() - self.rest().trim_start().len();
         self.rest().chars().next()
@@ -124,7 +137,7 @@ impl<'a> Cursor<'a> {
         }
         match word.parse() {
             Ok(count @ 1..) if count <= max => Ok(count),
-            _ => Err(self.error(range, format!("{} is no number from 1 to {max}", shown(word)))),
+            _ => Err(self.error(range, format!("{} is not a number from 1 to {max}", shown(word)))),
         }
     }
 
@@ -133,14 +146,14 @@ impl<'a> Cursor<'a> {
         Ok(u16::try_from(count).unwrap_or(u16::MAX))
     }
 
-    /// A type of which others may be made.
+    /// The element type of an array or a list.
     fn element(&mut self, depth: usize) -> Result<Type, TypeError<'a>> {
         self.peek();
         let start = self.at;
         match self.spelled(depth + 1)? {
             Spelled::Whole(ty) if ty.is_fixed() => Ok(ty),
             _ => {
-                let message = "an element must be of fixed size, and is text or a list".to_owned();
+                let message = "an element must have a fixed size; text and lists have none".to_owned();
                 Err(self.error(start..self.at, message))
             }
         }

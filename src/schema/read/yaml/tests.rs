@@ -1,3 +1,5 @@
+//! Hostile YAML: every bomb is refused at once.
+
 use super::super::Schema;
 use super::MAX_NODES;
 
@@ -16,7 +18,7 @@ fn a_bomb_of_aliases_ends_at_the_first_anchor() {
         let aliases = vec![format!("*a{}", level - 1); 9].join(", ");
         bomb += &format!("a{level}: &a{level} [{aliases}]\n");
     }
-    assert_eq!(refused(&bomb), ("an anchor: contracts are written out".to_owned(), 1));
+    assert_eq!(refused(&bomb), ("anchors are not allowed in a contract file".to_owned(), 1));
 }
 
 #[test]
@@ -43,7 +45,7 @@ fn values_end_at_their_limit() {
     assert_eq!(refused(&format!("a: [\n{}", ":,\n".repeat(MAX_NODES))).0, message);
 }
 
-/// What is written in the middle of nothing, at both ends of the text, and in all odd places.
+/// All sequences of three pieces, so that each piece stands in every odd place.
 #[test]
 fn no_piece_of_yaml_panics() {
     let pieces = [

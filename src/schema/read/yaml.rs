@@ -1,10 +1,9 @@
-//! A YAML file as a tree that knows its places.
+//! A YAML file as a tree in which every node knows its place.
 //!
-//! Of the parsers with a place for every event, `granit-parser` is the one that is kept up, borrows from the text, knows
-//! YAML 1.2, has limits of its own and no unsafe code; serde's YAML crates are archived or know places of errors only.
-//! It gives events and builds nothing, so that what is built is bounded here. Contracts need
-//! no anchors, aliases, tags, directives or second documents: they are refused, and with them every bomb that is
-//! made of aliases.
+//! Of the parsers that give every event its place, only `granit-parser` is maintained, borrows from the text, supports YAML
+//! 1.2, has its own limits, and contains no unsafe code. serde's YAML crates are archived, or give places for errors only.
+//! The parser emits events and builds nothing, so the tree is bounded here. Contracts need no anchors, aliases, tags,
+//! directives or second documents: all of them are refused, and so is every alias bomb.
 
 #[cfg(test)]
 mod tests;
@@ -16,15 +15,15 @@ use granit_parser::{Event, Marker, Options, Parser, ScalarStyle};
 
 use super::report::{Draft, Report, Span, shown};
 
-/// The most nodes of a file: scalars, keys, lists and mappings. Contracts that are written as tightly as they can be take
-/// 8 bytes for one, so that a file of the largest size has fewer.
+/// The most nodes of a file: scalars, keys, lists and mappings. The most compact contracts take 8 bytes per node, so a file
+/// of the largest size has fewer.
 pub(super) const MAX_NODES: usize = 200_000;
 
-/// The deepest nesting of lists and mappings, of each of YAML's two ways to write them. A validation, the deepest
-/// thing of a contract, is 8 deep.
+/// The deepest nesting of lists and mappings, in each of YAML's two styles. A validation, the deepest part of a contract,
+/// is 8 deep.
 const MAX_DEPTH: usize = 24;
 
-/// A value, and where it stands.
+/// A value and its place.
 #[derive(Debug)]
 pub(super) struct Node<'a> {
     pub(super) span: Span,
@@ -35,7 +34,7 @@ pub(super) struct Node<'a> {
 pub(super) enum Value<'a> {
     Scalar {
         text: Cow<'a, str>,
-        /// Written without quotes: only such a scalar can be a number, a truth or nothing.
+        /// Written without quotes: only such a scalar can be a number, a bool or null.
         plain: bool,
     },
     Sequence(Vec<Node<'a>>),
@@ -43,13 +42,13 @@ pub(super) enum Value<'a> {
 }
 
 impl Node<'_> {
-    /// Nothing, or quotes around none but spaces.
+    /// Null, or a text of spaces only.
     pub(super) fn is_empty(&self) -> bool {
         self.kind() == "nothing"
             || matches!(&self.value, Value::Scalar { text, .. } if text.trim().is_empty())
     }
 
-    /// With its article.
+    /// What it is, with an article, for error messages.
     pub(super) fn kind(&self) -> &'static str {
         match &self.value {
             Value::Scalar { text, plain: true } if is_null(text) => "nothing",
@@ -86,7 +85,7 @@ fn is_null(text: &str) -> bool {
     matches!(text, "" | "~" | "null" | "Null" | "NULL")
 }
 
-/// The tree of the one document, or `None` where the report says why not.
+/// The tree of the only document; `None` after an error, which is in the report.
 pub(super) fn read<'a>(report: &mut Report<'a>) -> Option<Node<'a>> {
     let mut options = Options::default();
     options.disallow_directives = true;
@@ -120,18 +119,18 @@ fn byte(marker: &Marker) -> usize {
     marker.byte_offset().unwrap_or(0)
 }
 
-/// What is built so far.
+/// The tree as far as it is built.
 struct Tree<'a> {
     open: Vec<Open<'a>>,
     root: Option<Node<'a>>,
     nodes: usize,
 }
 
-/// A list or mapping whose end has not come.
+/// A list or mapping before its end.
 struct Open<'a> {
     start: usize,
     value: Value<'a>,
-    /// Of a mapping, if the next node is its value.
+    /// A mapping's key whose value is the next node.
     key: Option<(Cow<'a, str>, Span)>,
 }
 
@@ -139,7 +138,7 @@ impl<'a> Tree<'a> {
     fn take(&mut self, event: Event<'a>, span: Span, report: &mut Report<'a>) -> Result<(), Draft> {
         match event {
             Event::DocumentStart(..) if self.root.is_some() => {
-                Err(Draft::new(span, "a second document: contracts are one"))
+                Err(Draft::new(span, "a second document is not allowed in a contract file"))
             }
             Event::Scalar(text, style, anchor, tag) => {
                 self.admit(span, anchor, tag.is_some())?;
@@ -161,7 +160,7 @@ impl<'a> Tree<'a> {
                 }
                 self.put(Node { span: Span { start: closed.start, end: span.end }, value: closed.value })
             }
-            Event::Alias(_) => Err(Draft::new(span, "an alias: contracts are written out")),
+            Event::Alias(_) => Err(Draft::new(span, "aliases are not allowed in a contract file")),
             _ => Ok(()),
         }
     }
@@ -172,10 +171,10 @@ impl<'a> Tree<'a> {
             return Err(Draft::new(span, format!("more than {MAX_NODES} values")));
         }
         if anchor > 0 {
-            return Err(Draft::new(span, "an anchor: contracts are written out"));
+            return Err(Draft::new(span, "anchors are not allowed in a contract file"));
         }
         if tagged {
-            return Err(Draft::new(span, "a YAML tag: contracts have none"));
+            return Err(Draft::new(span, "YAML tags are not allowed in a contract file"));
         }
         Ok(())
     }
@@ -189,7 +188,7 @@ impl<'a> Tree<'a> {
         Ok(())
     }
 
-    /// A whole node: into what is open.
+    /// Adds a complete node to the open list or mapping.
     fn put(&mut self, node: Node<'a>) -> Result<(), Draft> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(node);
@@ -207,7 +206,7 @@ impl<'a> Tree<'a> {
     }
 }
 
-/// The first of a key stays.
+/// Reports every repeated key and keeps the first.
 fn without_duplicates<'a>(mapping: &mut Mapping<'a>, report: &mut Report<'a>) {
     let mut first: BTreeMap<Cow<'a, str>, Span> = BTreeMap::new();
     mapping.0.retain(|entry| {
@@ -215,7 +214,7 @@ fn without_duplicates<'a>(mapping: &mut Mapping<'a>, report: &mut Report<'a>) {
             first.insert(entry.key.clone(), entry.key_span);
             return true;
         };
-        let draft = Draft::new(entry.key_span, format!("{} is there twice", shown(&entry.key)));
+        let draft = Draft::new(entry.key_span, format!("{} is given twice", shown(&entry.key)));
         report.error(draft.label("again here").related(before, "first here"));
         false
     });

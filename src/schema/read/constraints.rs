@@ -1,15 +1,15 @@
-//! What the values of a field must hold, and the bound of its type that comes with it.
+//! The section `validation` of a field: its constraints, and the bound that they give its type.
 
-use super::super::model::{Bound, Type, Validation};
-use super::super::report::{Draft, Report, Span, nearest, shown};
-use super::super::types::Spelled;
-use super::super::yaml::{Node, Value};
+use super::super::field::{Bound, Constraints, Type};
+use super::raw::RawField;
+use super::report::{Draft, Report, Span, nearest, shown};
+use super::types::Spelled;
 use super::values::{fitting, integer, mapping, number, sequence, truth};
-use super::{RawField, default_slots};
+use super::yaml::{Node, Value};
 
 const KEYS: &[&str] = &["not_empty", "not_zero", "min_length", "max_length", "min", "max"];
 
-/// Ours, and what others call them beyond a misspelling, without underscores.
+/// Common names for these keys in other formats, without underscores.
 const OTHERS: &[(&str, &str)] = &[
     ("length", "max_length"),
     ("max", "max"),
@@ -30,16 +30,16 @@ const OTHERS: &[(&str, &str)] = &[
     ("notzero", "not_zero"),
 ];
 
-/// The type with its bound, and what its values must hold; `None` if something of it is wrong.
+/// The type with its bound, and the constraints of its values; `None` if any of it is wrong.
 pub(super) fn read(
     report: &mut Report<'_>,
     node: Option<&Node<'_>>,
     spelled: Spelled,
     field: &RawField<'_, '_>,
     who: &str,
-) -> Option<(Type, Validation)> {
-    let mut checks = Checks { spelled: &spelled, who, validation: Validation::default(), sound: true };
-    // Where the lower of two bounds stands, of which the upper may come later.
+) -> Option<(Type, Constraints)> {
+    let mut checks = Checks { spelled: &spelled, who, constraints: Constraints::default(), sound: true };
+    // Where the lower of two bounds is written; the upper one may come later.
     let (mut min, mut min_length) = (field.name_span, field.name_span);
     let mut seen: Vec<(&str, Span)> = Vec::new();
     let items = match node {
@@ -54,7 +54,7 @@ pub(super) fn read(
         for entry in &item.0 {
             let key = entry.key.as_ref();
             if let Some(&(_, first)) = seen.iter().find(|(other, _)| *other == key) {
-                let draft = Draft::new(entry.key_span, format!("{who}: {} is there twice", shown(key)));
+                let draft = Draft::new(entry.key_span, format!("{who}: {} is given twice", shown(key)));
                 report.error(draft.label("again here").related(first, "first here"));
                 checks.sound = false;
                 continue;
@@ -71,25 +71,25 @@ pub(super) fn read(
             checks.sound &= taken.is_some();
         }
     }
-    let Checks { validation, sound, .. } = checks;
+    let Checks { constraints, sound, .. } = checks;
     if !sound {
         return None;
     }
-    if let (Some(least), Some(largest)) = (validation.min, validation.max)
+    if let (Some(least), Some(largest)) = (constraints.min, constraints.max)
         && least > largest
     {
         report.error(Draft::new(min, format!("{who}: `min` {least} is above `max` {largest}")));
         return None;
     }
-    if validation.not_zero && only_zero(&spelled, &validation) {
-        let message = format!("{who}: no value is within `min` and `max` and not zero");
+    if constraints.not_zero && only_zero(&spelled, &constraints) {
+        let message = format!("{who}: `not_zero`, `min` and `max` exclude every value");
         report.error(Draft::new(field.name_span, message));
         return None;
     }
     let ty = match spelled {
         Spelled::Whole(ty) => ty,
         open => {
-            let Some(slots) = validation.max_length.or_else(|| default_slots(&open)) else {
+            let Some(slots) = constraints.max_length.or_else(|| open.default_slots()) else {
                 let draft = Draft::new(field.name_span, format!("{who}: a list without a bound"));
                 report.error(draft.help(Some("`validation: [max_length: N]`".to_owned())));
                 return None;
@@ -101,50 +101,50 @@ pub(super) fn read(
         }
     };
     let most = match ty {
-        Type::FixedStr { slots } | Type::FixedVec { slots, .. } => validation.max_length.unwrap_or(slots),
+        Type::FixedStr { slots } | Type::FixedVec { slots, .. } => constraints.max_length.unwrap_or(slots),
         _ => u16::MAX,
     };
-    if let Some(least) = validation.min_length
+    if let Some(least) = constraints.min_length
         && least > most
     {
         let message = format!("{who}: `min_length` {least} is above the {most} that fit");
         report.error(Draft::new(min_length, message));
         return None;
     }
-    Some((ty, validation))
+    Some((ty, constraints))
 }
 
 struct Checks<'c> {
     spelled: &'c Spelled,
     who: &'c str,
-    validation: Validation,
+    constraints: Constraints,
     sound: bool,
 }
 
 impl Checks<'_> {
-    /// One of them; `None` if it is wrong.
+    /// Reads one constraint; `None` if it is wrong.
     fn take(&mut self, report: &mut Report<'_>, key: &str, key_span: Span, value: &Node<'_>) -> Option<()> {
         let what = format!("{}: `{key}`", self.who);
         match key {
             "not_empty" | "min_length" | "max_length" if self.slots().is_none() => {
-                report.error(Draft::new(key_span, format!("{what} is of text and lists only")));
+                report.error(Draft::new(key_span, format!("{what} applies to text and lists only")));
                 return None;
             }
             "not_zero" if !self.can_be_zero() => {
-                let draft = Draft::new(key_span, format!("{what} is of numbers and arrays only"));
+                let draft = Draft::new(key_span, format!("{what} applies to numbers and arrays only"));
                 let help = self.slots().is_some().then(|| "did you mean `not_empty`?".to_owned());
                 report.error(draft.help(help));
                 return None;
             }
-            "not_empty" => self.validation.not_empty = truth(report, value, &what)?,
-            "not_zero" => self.validation.not_zero = truth(report, value, &what)?,
-            "min_length" => self.validation.min_length = Some(integer(report, value, &what, 0, u16::MAX)?),
+            "not_empty" => self.constraints.not_empty = truth(report, value, &what)?,
+            "not_zero" => self.constraints.not_zero = truth(report, value, &what)?,
+            "min_length" => self.constraints.min_length = Some(integer(report, value, &what, 0, u16::MAX)?),
             "max_length" => {
                 let most = self.slots().unwrap_or(u16::MAX);
-                self.validation.max_length = Some(integer(report, value, &what, 1, most)?);
+                self.constraints.max_length = Some(integer(report, value, &what, 1, most)?);
             }
-            "min" => self.validation.min = Some(self.bound(report, key_span, value, &what)?),
-            "max" => self.validation.max = Some(self.bound(report, key_span, value, &what)?),
+            "min" => self.constraints.min = Some(self.bound(report, key_span, value, &what)?),
+            "max" => self.constraints.max = Some(self.bound(report, key_span, value, &what)?),
             _ => {
                 if report.wants_warnings()
                     && let Some(meant) = meant(key)
@@ -153,13 +153,13 @@ impl Checks<'_> {
                     report.warning(draft.help(Some(format!("did you mean `{meant}`?"))));
                 }
                 let written = report.text().get(value.span.start..value.span.end).unwrap_or_default();
-                self.validation.other.push((key.to_owned(), written.trim().to_owned()));
+                self.constraints.other.push((key.to_owned(), written.trim().to_owned()));
             }
         }
         Some(())
     }
 
-    /// The most that `max_length` may be; `None` of what has no length.
+    /// The largest `max_length`; `None` if the type has no length.
     fn slots(&self) -> Option<u16> {
         match self.spelled {
             Spelled::Whole(Type::FixedStr { slots } | Type::FixedVec { slots, .. }) => Some(*slots),
@@ -172,18 +172,18 @@ impl Checks<'_> {
         matches!(self.spelled, Spelled::Whole(ty) if ty.is_fixed() && *ty != Type::Bool)
     }
 
-    /// A value that the field can have.
+    /// A bound, which must be a value of the field's type.
     fn bound(&self, report: &mut Report<'_>, key_span: Span, value: &Node<'_>, what: &str) -> Option<Bound> {
         if let Some((least, largest)) = range(self.spelled) {
             return integer(report, value, what, least, largest).map(Bound::Integer);
         }
         let (bound, expected) = match self.spelled {
             Spelled::Whole(Type::F32) => {
-                (float(value).filter(|bound| (*bound as f32).is_finite()), "a number of the range of f32")
+                (float(value).filter(|bound| (*bound as f32).is_finite()), "a number in the range of f32")
             }
             Spelled::Whole(Type::F64) => (float(value), "a finite number"),
             _ => {
-                report.error(Draft::new(key_span, format!("{what} is of numbers only")));
+                report.error(Draft::new(key_span, format!("{what} applies to numbers only")));
                 return None;
             }
         };
@@ -194,7 +194,7 @@ impl Checks<'_> {
     }
 }
 
-/// The least and the largest value of an integer that may be a bound.
+/// The smallest and the largest bound of an integer; `None` for other types.
 fn range(spelled: &Spelled) -> Option<(i128, i128)> {
     let Spelled::Whole(ty) = spelled else { return None };
     Some(match ty {
@@ -212,14 +212,14 @@ fn range(spelled: &Spelled) -> Option<(i128, i128)> {
     })
 }
 
-/// Whether the bounds leave nothing but 0.
-fn only_zero(spelled: &Spelled, validation: &Validation) -> bool {
+/// Whether 0 is the only value within the bounds.
+fn only_zero(spelled: &Spelled, constraints: &Constraints) -> bool {
     let Some((least, _)) = range(spelled) else { return false };
-    validation.max == Some(Bound::Integer(0))
-        && validation.min.unwrap_or(Bound::Integer(least)) == Bound::Integer(0)
+    constraints.max == Some(Bound::Integer(0))
+        && constraints.min.unwrap_or(Bound::Integer(least)) == Bound::Integer(0)
 }
 
-/// Which of ours a key was to be: `maxItems`, for one.
+/// The key of ours that was meant: `max_length` for `maxItems`.
 fn meant(key: &str) -> Option<&'static str> {
     let letters = key.bytes().filter(|byte| !matches!(byte, b'_' | b'-'));
     let letters: Vec<u8> = letters.map(|byte| byte.to_ascii_lowercase()).collect();
@@ -229,7 +229,7 @@ fn meant(key: &str) -> Option<&'static str> {
 
 fn float(node: &Node<'_>) -> Option<f64> {
     let Value::Scalar { text, plain: true } = &node.value else { return None };
-    // Rust's spellings of infinity and of what is no number are not YAML's.
+    // Rust would also take its own spellings of infinity and NaN, which YAML does not have.
     let is_number = text.chars().all(|c| c.is_ascii_digit() || matches!(c, '.' | '-' | '+' | 'e' | 'E'));
     let value = text.parse().ok().filter(|value: &f64| is_number && value.is_finite());
     value.or_else(|| number(node).map(|whole| whole as f64))
