@@ -40,7 +40,7 @@ pub mod frame;
 #[cfg(feature = "net")]
 pub mod net;
 #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "what only thread caches and clocks use"))]
-pub mod pool;
+mod pool;
 #[cfg(feature = "relay")]
 pub mod relay;
 #[cfg(feature = "schema")]
@@ -54,5 +54,6 @@ mod sync;
 pub use pool::model;
 pub use pool::{
     Acquire, AcquireError, BufferPool, BufferPoolConfig, BufferPoolConfigBuilder, BufferPoolStats,
-    ClassStats, ConfigError, Holder, HolderReport, PooledBuffer, PooledBytes, Suggestion,
+    ClassConfig, ClassStats, ConfigError, Holder, HolderReport, PooledBuffer, PooledBytes, RequestedSize,
+    Suggestion,
 };

@@ -67,6 +67,18 @@ fn memory_goes_back_while_nobody_uses_the_pool_and_workers_sleep() {
     runtime.block_on(ended).expect("the task ends with its pool").unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pool_without_a_decay_interval_never_decays() {
+    let config = BufferPoolConfig::builder().class(1024, 64).decay_interval(None).build().unwrap();
+    let pool = BufferPool::new(config);
+    drop(pool.acquire(1024));
+    pool.flush_thread_cache();
+    let decay = pool.spawn_decay();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(pool.stats().idle_bytes, 1024);
+    assert!(decay.is_finished());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn many_tasks_share_a_small_limit_and_all_get_their_turn() {
     let pool = pool(4 * 1024);

@@ -61,7 +61,7 @@ mod tests;
 #[cfg(millpond_loom)]
 pub mod model;
 
-pub use self::config::{BufferPoolConfig, BufferPoolConfigBuilder, ConfigError};
+pub use self::config::{BufferPoolConfig, BufferPoolConfigBuilder, ClassConfig, ConfigError};
 pub use self::handle::{Acquire, AcquireError, BufferPool, PooledBuffer, PooledBytes};
 pub use self::hooks::{Holder, HolderReport};
-pub use self::stats::{BufferPoolStats, ClassStats, Suggestion};
+pub use self::stats::{BufferPoolStats, ClassStats, RequestedSize, Suggestion};

@@ -6,6 +6,7 @@ use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
+use super::class::ClassConfig;
 use crate::size::MAX_CLASSES;
 
 /// The largest class: 1 GiB. Above it a request is one of a kind, which the heap serves as well.
@@ -33,8 +34,8 @@ const DEFAULT_DECAY: Duration = Duration::from_secs(5);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BufferPoolConfig {
-    /// `(size, capacity)`, ascending by size, sizes unique, neither ever 0.
-    classes: Vec<(usize, usize)>,
+    /// Ascending by size, sizes unique, neither size nor capacity ever 0.
+    classes: Vec<ClassConfig>,
     options: Options,
 }
 
@@ -83,9 +84,9 @@ impl BufferPoolConfig {
         BufferPoolConfigBuilder { classes: self.classes.clone(), options: self.options.clone() }
     }
 
-    /// The classes, `(size in bytes, capacity in buffers)`, ascending by size.
+    /// The classes, ascending by size.
     #[must_use]
-    pub fn classes(&self) -> &[(usize, usize)] {
+    pub fn classes(&self) -> &[ClassConfig] {
         &self.classes
     }
 
@@ -138,7 +139,7 @@ impl BufferPoolConfig {
     /// [`memory_limit`](Self::memory_limit) bounds all of it together.
     #[must_use]
     pub fn max_idle_bytes(&self) -> usize {
-        self.classes.iter().map(|(size, capacity)| size * capacity).sum()
+        self.classes.iter().map(|class| class.size * class.capacity).sum()
     }
 }
 
@@ -146,7 +147,7 @@ impl BufferPoolConfig {
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct BufferPoolConfigBuilder {
-    classes: Vec<(usize, usize)>,
+    classes: Vec<ClassConfig>,
     options: Options,
 }
 
@@ -156,13 +157,14 @@ impl BufferPoolConfigBuilder {
     ///
     /// Buffers in use are not limited by it: see [`memory_limit`](Self::memory_limit).
     pub fn class(mut self, size: usize, capacity: usize) -> Self {
-        self.classes.push((size, capacity));
+        self.classes.push(ClassConfig::new(size, capacity));
         self
     }
 
-    /// Adds classes from pairs of size in bytes and capacity in buffers.
-    pub fn classes(self, classes: impl IntoIterator<Item = (usize, usize)>) -> Self {
-        classes.into_iter().fold(self, |builder, (size, capacity)| builder.class(size, capacity))
+    /// Adds classes: [`ClassConfig`]s, or pairs of size in bytes and capacity in buffers.
+    pub fn classes(mut self, classes: impl IntoIterator<Item = impl Into<ClassConfig>>) -> Self {
+        self.classes.extend(classes.into_iter().map(Into::into));
+        self
     }
 
     /// Sets how many bytes of ready buffers one thread may keep for itself, and as many of frozen ones
@@ -252,7 +254,7 @@ impl BufferPoolConfigBuilder {
         }
         let mut idle_bytes = 0_usize;
         let mut previous = 0;
-        for &(size, capacity) in &self.classes {
+        for &ClassConfig { size, capacity } in &self.classes {
             if size == 0 {
                 return Err(ConfigError::ZeroSize);
             }

@@ -2,7 +2,6 @@
 //! while nobody uses it.
 
 use std::future::Future;
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -41,20 +40,22 @@ impl BufferPool {
         }
     }
 
-    /// Spawns a task that makes a step of [decay](Self::decay) at each
-    /// [interval](crate::pool::BufferPoolConfigBuilder::decay_interval), 5 s if the pool has none, so that memory
-    /// goes back while nobody uses the pool. It does not keep the pool open, and ends with it. (Feature `tokio`.)
+    /// Spawns a task that makes a step of [decay](Self::decay) once per
+    /// [decay interval](crate::BufferPoolConfigBuilder::decay_interval), so that memory is freed while nobody uses
+    /// the pool. The task does not keep the pool open, and ends with it. (Feature `tokio`.)
     ///
-    /// Buffers that a worker thread of the runtime keeps for itself are out of its reach:
-    /// see [`flush_on_park`](Self::flush_on_park).
+    /// In a pool without a decay interval the task ends at once: such a pool never decays by itself.
+    ///
+    /// It cannot reach the buffers in the caches of the runtime's worker threads: see
+    /// [`flush_on_park`](Self::flush_on_park).
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with its time driver enabled.
+    /// Outside of a tokio runtime, or in one whose time driver is not enabled.
     pub fn spawn_decay(&self) -> JoinHandle<()> {
         let core = Arc::clone(&self.core);
-        let every = Duration::from_millis(core.clock.interval_millis().unwrap_or(5000));
         tokio::spawn(async move {
+            let Some(every) = core.clock.interval() else { return };
             let mut ticks = interval(every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while !core.is_closed() {

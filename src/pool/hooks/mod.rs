@@ -20,6 +20,7 @@ use self::sampling::Detector;
 pub use self::sampling::{Holder, HolderReport};
 pub(in crate::pool) use self::switches::Switches;
 use crate::pool::config::BufferPoolConfig;
+use crate::pool::stats::RequestedSize;
 use crate::sync::Count;
 use crate::sync::statistic::{AtomicUsize, Ordering};
 
@@ -108,7 +109,7 @@ impl Hooks {
     }
 
     /// What [`BufferPoolStats::requested`](crate::pool::BufferPoolStats::requested) shows.
-    pub(in crate::pool) fn requested(&self) -> Vec<(usize, u64)> {
+    pub(in crate::pool) fn requested(&self) -> Vec<RequestedSize> {
         self.sizes.as_ref().map_or_else(Vec::new, Sizes::snapshot)
     }
 }
@@ -139,10 +140,13 @@ impl Sizes {
         }
     }
 
-    fn snapshot(&self) -> Vec<(usize, u64)> {
-        // Ordering: Relaxed, as in `record`.
-        let load = |bucket: &Bucket| (bucket.largest.load(Ordering::Relaxed), bucket.acquires.get());
-        self.buckets.iter().map(load).filter(|&(_, acquires)| acquires > 0).collect()
+    fn snapshot(&self) -> Vec<RequestedSize> {
+        let load = |bucket: &Bucket| RequestedSize {
+            // Ordering: Relaxed, as in `record`.
+            bytes: bucket.largest.load(Ordering::Relaxed),
+            acquires: bucket.acquires.get(),
+        };
+        self.buckets.iter().map(load).filter(|size| size.acquires > 0).collect()
     }
 }
 

@@ -116,6 +116,7 @@ impl Samples {
 ///
 /// It displays as a table, one line a call site.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct HolderReport {
     /// One acquire in so many was followed: multiply by it to estimate the whole.
@@ -126,9 +127,11 @@ pub struct HolderReport {
 
 /// A line of code that acquired buffers which are still held.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Holder {
     /// Where `acquire` was called.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub caller: &'static Location<'static>,
     /// Followed buffers that are held.
     pub samples: u64,
@@ -140,6 +143,12 @@ pub struct Holder {
     pub pinned_bytes: u64,
     /// How long the oldest of them has been held.
     pub longest: Duration,
+}
+
+/// As `file:line:column`.
+#[cfg(feature = "serde")]
+fn as_text<S: serde::Serializer>(caller: &Location<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(caller)
 }
 
 #[cfg(feature = "tracing")]

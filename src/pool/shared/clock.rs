@@ -24,8 +24,8 @@ impl Clock {
     }
 
     #[cfg(feature = "tokio")]
-    pub(in crate::pool) fn interval_millis(&self) -> Option<u64> {
-        Some(self.interval_millis as u64).filter(|&millis| millis > 0)
+    pub(in crate::pool) fn interval(&self) -> Option<Duration> {
+        (self.interval_millis > 0).then(|| Duration::from_millis(self.interval_millis as u64))
     }
 
     /// Whether an interval has passed; true to one caller for each.

@@ -78,9 +78,9 @@ impl Core {
         let (switches, config) = Switches::from_environment(config);
         let table = config.classes();
         let exact = config.memory_limit() != usize::MAX;
-        let sizes = SizeClasses::new(table.iter().map(|&(size, _)| size).collect());
+        let sizes = SizeClasses::new(table.iter().map(|class| class.size).collect());
         Self {
-            classes: table.iter().map(|&(size, capacity)| Class::new(size, capacity, exact)).collect(),
+            classes: table.iter().map(|class| Class::new(class.size, class.capacity, exact)).collect(),
             state: AtomicUsize::new(0),
             thread_cache_bytes: config.thread_cache_bytes(),
             next_class: config.serves_from_next_class(),

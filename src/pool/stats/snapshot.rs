@@ -54,9 +54,21 @@ pub struct BufferPoolStats {
     /// The same per class, ascending by size.
     pub classes: Vec<ClassStats>,
     /// Sizes that were asked for, ascending, if the pool
-    /// [records](crate::pool::BufferPoolConfigBuilder::record_sizes) them: `(bytes, acquires)`, where sizes
-    /// within an eighth of a power of two count as the largest of them.
-    pub requested: Vec<(usize, u64)>,
+    /// [records](crate::pool::BufferPoolConfigBuilder::record_sizes) them.
+    pub requested: Vec<RequestedSize>,
+}
+
+/// How often a size was requested, in a [`BufferPoolStats`].
+///
+/// Sizes within one eighth of a power of two count as the largest of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct RequestedSize {
+    /// Bytes requested.
+    pub bytes: usize,
+    /// Acquires that requested them.
+    pub acquires: u64,
 }
 
 /// One size class in a [`BufferPoolStats`].

@@ -4,8 +4,8 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::snapshot::{BufferPoolStats, ClassStats};
-use crate::pool::config::{BufferPoolConfig, ConfigError};
+use super::snapshot::{BufferPoolStats, ClassStats, RequestedSize};
+use crate::pool::config::{BufferPoolConfig, ClassConfig, ConfigError};
 
 /// The most classes of a suggestion: with more, each keeps so few buffers that they miss each other's returns.
 const CLASSES: usize = 8;
@@ -14,10 +14,11 @@ const CLASSES: usize = 8;
 ///
 /// It displays as a table with its reasons.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Suggestion {
-    /// `(size in bytes, capacity in buffers)`, ascending by size.
-    pub classes: Vec<(usize, usize)>,
+    /// The classes, ascending by size.
+    pub classes: Vec<ClassConfig>,
     /// Bytes of storage handed out for each byte asked for, by the classes as they are.
     pub waste_now: f64,
     /// The same by the suggested classes.
@@ -33,7 +34,7 @@ impl Suggestion {
     ///
     /// See [`ConfigError`]: sizes above 1 GiB were asked for.
     pub fn config(&self) -> Result<BufferPoolConfig, ConfigError> {
-        BufferPoolConfig::from_map(self.classes.iter().copied())
+        BufferPoolConfig::builder().classes(self.classes.iter().copied()).build()
     }
 }
 
@@ -46,7 +47,7 @@ impl BufferPoolStats {
     /// [record](crate::pool::BufferPoolConfigBuilder::record_sizes) them.
     #[must_use]
     pub fn suggest(&self) -> Option<Suggestion> {
-        let largest = self.requested.last().map(|&(size, _)| size)?;
+        let largest = self.requested.last()?.bytes;
         let sizes = best_sizes(&self.requested, CLASSES);
         let class_of = |bytes: usize| sizes.iter().copied().find(|&size| size >= bytes).unwrap_or(largest);
         let today = |bytes: usize| {
@@ -57,27 +58,29 @@ impl BufferPoolStats {
         };
         let capacity = |size| (peak(size) + 0.999) as usize;
         Some(Suggestion {
-            classes: sizes.iter().map(|&size| (size, capacity(size).max(1))).collect(),
+            classes: sizes.iter().map(|&size| ClassConfig::new(size, capacity(size).max(1))).collect(),
             waste_now: self.waste(today),
             waste_then: self.waste(class_of),
-            acquires: total(self.requested.iter().map(|&(_, acquires)| acquires)),
+            acquires: total(self.requested.iter().map(|size| size.acquires)),
         })
     }
 
     /// The part of the class's high water that goes to the sizes that are `wanted`, by their acquires.
     fn share(&self, class: &ClassStats, wanted: impl Fn(usize) -> bool) -> f64 {
         let below = self.classes.iter().map(|other| other.size).filter(|&size| size < class.size).max();
-        let of_class =
-            |&&(size, _): &&(usize, u64)| size <= class.size && below.is_none_or(|below| size > below);
-        let all = total(self.requested.iter().filter(of_class).map(|&(_, acquires)| acquires));
-        let part = self.requested.iter().filter(of_class).filter(|&&(size, _)| wanted(size));
-        let part = total(part.map(|&(_, acquires)| acquires));
+        let of_class = |requested: &&RequestedSize| {
+            requested.bytes <= class.size && below.is_none_or(|below| requested.bytes > below)
+        };
+        let of_class = || self.requested.iter().filter(of_class);
+        let all = total(of_class().map(|size| size.acquires));
+        let part = total(of_class().filter(|size| wanted(size.bytes)).map(|size| size.acquires));
         if all == 0 { 0.0 } else { class.high_water as f64 * part as f64 / all as f64 }
     }
 
     fn waste(&self, class_of: impl Fn(usize) -> usize) -> f64 {
         let sum = |size: &dyn Fn(usize) -> usize| -> f64 {
-            self.requested.iter().map(|&(bytes, acquires)| size(bytes) as f64 * acquires as f64).sum()
+            let bytes = |of: &RequestedSize| size(of.bytes) as f64 * of.acquires as f64;
+            self.requested.iter().map(bytes).sum()
         };
         sum(&class_of) / sum(&|bytes| bytes).max(1.0)
     }
@@ -86,17 +89,17 @@ impl BufferPoolStats {
 /// The `count` sizes, out of those asked for, by which the least storage is handed out; the largest is
 /// always one of them. By dynamic programming over the ascending sizes: `best[i]` is the least storage for the
 /// first `i` sizes with the classes so far, the last of which is the `i`th size.
-fn best_sizes(requested: &[(usize, u64)], count: usize) -> Vec<usize> {
+fn best_sizes(requested: &[RequestedSize], count: usize) -> Vec<usize> {
     // Acquires of the first `i` sizes.
     let mut before = vec![0.0];
-    before.extend(requested.iter().scan(0.0, |sum, &(_, acquires)| {
-        *sum += acquires as f64;
+    before.extend(requested.iter().scan(0.0, |sum, size| {
+        *sum += size.acquires as f64;
         Some(*sum)
     }));
     let at = |index: usize| before.get(index).copied().unwrap_or(0.0);
     let storage = |from: usize, to: usize| -> f64 {
         let acquires = at(to) - at(from);
-        let size = to.checked_sub(1).and_then(|last| requested.get(last)).map_or(0, |&(size, _)| size.max(1));
+        let size = to.checked_sub(1).and_then(|last| requested.get(last)).map_or(0, |size| size.bytes.max(1));
         size as f64 * acquires
     };
     let ends = requested.len();
@@ -115,8 +118,8 @@ fn best_sizes(requested: &[(usize, u64)], count: usize) -> Vec<usize> {
     let mut sizes = Vec::new();
     let mut to = ends;
     for cut in cuts.iter().rev() {
-        let Some(&(size, _)) = to.checked_sub(1).and_then(|last| requested.get(last)) else { break };
-        sizes.push(size.max(1));
+        let Some(size) = to.checked_sub(1).and_then(|last| requested.get(last)) else { break };
+        sizes.push(size.bytes.max(1));
         to = cut.get(to).copied().unwrap_or(0);
     }
     sizes.reverse();
@@ -135,6 +138,6 @@ impl fmt::Display for Suggestion {
             "{} acquires: {:.2} bytes handed out for each asked for, {:.2} with these classes",
             self.acquires, self.waste_now, self.waste_then
         )?;
-        self.classes.iter().try_for_each(|(size, capacity)| write!(f, "\n  {size:>9} B x {capacity}"))
+        self.classes.iter().try_for_each(|class| write!(f, "\n  {:>9} B x {}", class.size, class.capacity))
     }
 }

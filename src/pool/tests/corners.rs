@@ -282,7 +282,8 @@ fn a_waker_that_panics_does_not_lose_what_is_frozen() {
 /// `storage` sums anew for each pair of cuts: cubic in the sizes, 6 s here in a debug build.
 #[test]
 fn a_suggestion_out_of_five_hundred_sizes_takes_no_second() {
-    let requested = (1..=500).map(|size| (size * 13, 1 + (size as u64 * 7919) % 1000)).collect();
+    let asked = |size: usize| RequestedSize { bytes: size * 13, acquires: 1 + (size as u64 * 7919) % 1000 };
+    let requested = (1..=500).map(asked).collect();
     let stats = BufferPoolStats { requested, ..BufferPoolStats::default() };
     let started = Instant::now();
     assert_eq!(stats.suggest().unwrap().classes.len(), 8);
@@ -291,7 +292,8 @@ fn a_suggestion_out_of_five_hundred_sizes_takes_no_second() {
 
 #[test]
 fn a_suggestion_out_of_huge_counts_does_not_overflow() {
-    let requested = vec![(0, u64::MAX), (64, u64::MAX), (usize::MAX, 1)];
+    let requested = [(0, u64::MAX), (64, u64::MAX), (usize::MAX, 1)];
+    let requested = requested.map(|(bytes, acquires)| RequestedSize { bytes, acquires }).to_vec();
     let stats = BufferPoolStats { requested, ..BufferPoolStats::default() };
     assert!(catch_unwind(AssertUnwindSafe(|| stats.suggest())).is_ok());
 }

@@ -368,7 +368,7 @@ fn a_table_that_is_none_is_refused_with_the_reason() {
     assert_eq!(BufferPoolConfig::from_map(many), Err(ConfigError::TooManyClasses { count: 65, max: 64 }));
     let twice = BufferPoolConfig::builder().class(8, 1).class(8, 2).build();
     assert_eq!(twice, Err(ConfigError::DuplicateSize { size: 8 }));
-    assert_eq!(from(&[(8, 1), (4, 2)]).unwrap().classes(), &[(4, 2), (8, 1)]);
+    assert_eq!(from(&[(8, 1), (4, 2)]).unwrap().classes(), [(4, 2), (8, 1)].map(ClassConfig::from));
 }
 
 enum Held {

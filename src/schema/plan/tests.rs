@@ -1,5 +1,5 @@
 use super::super::{Layout, Plan, PlanError, PlannedClass, Schema};
-use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats};
+use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats, ClassConfig};
 
 fn schema(file: &str) -> Schema {
     let text = match file {
@@ -37,7 +37,7 @@ fn messages_fall_in_the_classes_of_the_table() {
         assert_eq!(plan.class_of(name).map(|class| class.size), Some(class), "{name}");
     }
     let plan = Plan::of_schema(&schema("examples"), Layout::ReprC).unwrap();
-    assert_eq!(plan.config().classes(), [(128, 512), (256, 256), (512, 128)]);
+    assert_eq!(plan.config().classes(), [(128, 512), (256, 256), (512, 128)].map(ClassConfig::from));
 }
 
 /// From 4 KiB on a class holds the header, too, and the capacity is never 0.
@@ -56,7 +56,7 @@ fn large_classes_count_the_header_and_keep_a_buffer() {
         (131_072 + 6, 1),
         ((16 << 20) + 6, 1),
     ];
-    assert_eq!(plan.config().classes(), classes);
+    assert_eq!(plan.config().classes(), classes.map(ClassConfig::from));
     let names = |class: &PlannedClass| {
         class.messages.iter().map(|message| message.name.clone()).collect::<Vec<_>>().join(" ")
     };
@@ -87,7 +87,7 @@ fn traffic_decides_on_sizes_and_shares() {
         .unwrap();
     // Three sizes are three classes, none below 128 bytes; one buffer each is set aside, 664 bytes, and the rest
     // is 99336 / (128 x 1000 + 224 + 312 x 10) = 0.756 buffers a message, and what rounding leaves of them.
-    assert_eq!(plan.config().classes(), [(128, 760), (224, 1), (312, 8)]);
+    assert_eq!(plan.config().classes(), [(128, 760), (224, 1), (312, 8)].map(ClassConfig::from));
     assert_eq!(plan.config().memory_limit(), 100_000);
     assert!(plan.config().max_idle_bytes() <= 100_000);
     assert!(plan.classes()[1..].iter().all(|class| class.waste().abs() < 1e-9));
@@ -105,13 +105,13 @@ fn no_budget_is_left_while_a_class_has_room() {
     };
     for limit in [8 << 20, 64 << 20] {
         let planned = plan(limit);
-        assert_eq!(planned.classes()[0], (128, 4096));
+        assert_eq!(planned.classes()[0], ClassConfig::from((128, 4096)));
         assert!(
             planned.max_idle_bytes() > limit - 17_414 && planned.max_idle_bytes() <= limit,
             "{planned:?}"
         );
     }
-    assert_eq!(plan(1 << 30).classes(), [(128, 4096), (1024, 4096), (16_390, 4096)]);
+    assert_eq!(plan(1 << 30).classes(), [(128, 4096), (1024, 4096), (16_390, 4096)].map(ClassConfig::from));
 }
 
 /// What is a fraction of a buffer is nobody's share.
@@ -121,14 +121,17 @@ fn a_rare_message_gets_nothing_of_what_a_large_one_cannot_use() {
         |name: &str| [("M0", 1000), ("M1", 1), ("M2", 10)].into_iter().find(|it| it.0 == name).unwrap().1;
     let contracts = of_sizes(&[64, 200, 1 << 20]);
     let plan = Plan::of_traffic(&contracts, Layout::Packed, 1_300_000, |message| count(&message.name));
-    assert_eq!(plan.unwrap().config().classes(), [(128, 1962), (200, 1), ((1 << 20) + 6, 1)]);
+    assert_eq!(
+        plan.unwrap().config().classes(),
+        [(128, 1962), (200, 1), ((1 << 20) + 6, 1)].map(ClassConfig::from)
+    );
 }
 
 #[test]
 fn small_messages_share_a_class_and_leave_the_others_to_large_ones() {
     let contracts = of_sizes(&[8, 16, 24, 32, 40, 48, 56, 64, 1500, 3000, 4000]);
     let plan = Plan::of_traffic(&contracts, Layout::Packed, 1 << 20, |_| 100).unwrap();
-    let sizes: Vec<_> = plan.config().classes().iter().map(|&(size, _)| size).collect();
+    let sizes: Vec<_> = plan.config().classes().iter().map(|class| class.size).collect();
     assert_eq!(sizes, [128, 1500, 3000, 4000]);
 }
 
@@ -136,7 +139,7 @@ fn small_messages_share_a_class_and_leave_the_others_to_large_ones() {
 fn what_does_not_fit_the_budget_is_an_error() {
     let plan = |budget| Plan::of_traffic(&schema("examples"), Layout::ReprC, budget, |_| 1);
     assert_eq!(plan(663), Err(PlanError::BudgetTooSmall { byte_limit: 663, needed: 664 }));
-    assert_eq!(plan(664).unwrap().config().classes(), [(128, 1), (224, 1), (312, 1)]);
+    assert_eq!(plan(664).unwrap().config().classes(), [(128, 1), (224, 1), (312, 1)].map(ClassConfig::from));
 }
 
 /// The pool's own suggestion, with a class for what it never saw.
@@ -150,10 +153,13 @@ fn a_pool_that_ran_tells_what_it_needs() {
     let stats = pool.stats();
     let plan = |budget| Plan::of_stats(&schema("examples"), Layout::ReprC, budget, &stats);
     let suggested = stats.suggest().unwrap().classes;
-    assert_eq!(suggested, [(312, 20), (700, 481)]);
-    assert_eq!(plan(1 << 20).unwrap().config().classes(), [(128, 1), (224, 1), (312, 20), (700, 479)]);
+    assert_eq!(suggested, [(312, 20), (700, 481)].map(ClassConfig::from));
+    assert_eq!(
+        plan(1 << 20).unwrap().config().classes(),
+        [(128, 1), (224, 1), (312, 20), (700, 479)].map(ClassConfig::from)
+    );
     let tight = plan(100_000).unwrap();
-    assert_eq!(tight.config().classes(), [(128, 1), (224, 1), (312, 6), (700, 139)]);
+    assert_eq!(tight.config().classes(), [(128, 1), (224, 1), (312, 6), (700, 139)].map(ClassConfig::from));
     assert!(tight.config().max_idle_bytes() <= 100_000);
     assert_eq!(tight.class_of("TextMessage").map(|class| class.size), Some(312));
     // What was asked for fits.
