@@ -27,7 +27,7 @@ fn last_bytes_dropped_while_the_owner_acquires() {
         let reader = thread::spawn(move || read(bytes, 1));
         let second = written(cache.acquire(SIZE), 2); // in the same storage if the reader is through
         assert_eq!(&second[..], [2; SIZE]);
-        cache.give_back(second);
+        cache.return_buffer(second);
         reader.join().unwrap();
         drop(cache);
         let made = made(&pool);
@@ -46,7 +46,7 @@ fn two_clones_dropped_while_the_owner_acquires() {
         let bytes = cache.freeze(buffer);
         let readers = [bytes.clone(), bytes].map(|bytes| thread::spawn(move || read(bytes, 1)));
         let second = written(cache.acquire(SIZE), 2);
-        cache.give_back(second);
+        cache.return_buffer(second);
         for reader in readers {
             reader.join().unwrap();
         }
@@ -71,7 +71,7 @@ fn cloned_elsewhere_while_the_owner_acquires() {
             assert_eq!(&part[..], [1; SIZE - 1]);
         });
         let second = written(cache.acquire(SIZE), 2);
-        cache.give_back(second);
+        cache.return_buffer(second);
         reader.join().unwrap();
         drop(cache);
         let made = made(&pool);
@@ -92,7 +92,7 @@ fn dropped_while_another_thread_finds_it_in_the_shared_queue() {
         let finder = thread::spawn(move || {
             let mut cache = Cache::new(&theirs);
             let second = written(cache.acquire(SIZE), 2);
-            cache.give_back(second);
+            cache.return_buffer(second);
             drop(cache);
         });
         drop(cache); // a thread exits, and leaves what it froze to others
@@ -118,7 +118,7 @@ fn found_while_another_thread_leaves_more_than_the_queue_holds() {
         let exits = thread::spawn(move || drop(leaves)); // in the place of that one, or an orphan
         let mut cache = Cache::new(&pool);
         let third = written(cache.acquire(SIZE), 3);
-        cache.give_back(third);
+        cache.return_buffer(third);
         drop(cache);
         exits.join().unwrap();
         assert_eq!((made(&pool), pool.stats().currently_frozen), (2, 1));
@@ -188,7 +188,7 @@ fn two_clones_of_tracked_bytes_dropped_while_another_is_acquired() {
         let mut cache = Cache::new(&pool);
         pool.flush_thread_cache();
         let second = written(cache.acquire(SIZE), 2);
-        cache.give_back(second);
+        cache.return_buffer(second);
         drop(cache);
         reader.join().unwrap();
         let made = made(&pool);

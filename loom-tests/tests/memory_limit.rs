@@ -38,7 +38,7 @@ fn assert_books(pool: &BufferPool, limit: usize) {
 }
 
 #[test]
-fn a_return_reaches_whoever_begins_to_wait() {
+fn a_return_reaches_a_new_waiter() {
     model("return and wait", Some(3), || {
         let pool = pool(LARGE);
         let held = pool.acquire(LARGE);
@@ -51,7 +51,7 @@ fn a_return_reaches_whoever_begins_to_wait() {
 }
 
 #[test]
-fn freed_memory_reaches_whoever_begins_to_wait() {
+fn freed_memory_reaches_a_new_waiter() {
     model("trim and wait", Some(2), || {
         let pool = pool(LARGE);
         drop([pool.acquire(SMALL), pool.acquire(SMALL)]); // idle, of the other class
@@ -64,7 +64,7 @@ fn freed_memory_reaches_whoever_begins_to_wait() {
 }
 
 #[test]
-fn a_buffer_granted_to_who_leaves_goes_to_the_next() {
+fn a_buffer_granted_to_a_cancelled_waiter_goes_to_the_next() {
     model("cancel and wait", Some(2), || {
         let pool = pool(LARGE);
         let held = pool.acquire(LARGE);
@@ -81,7 +81,7 @@ fn a_buffer_granted_to_who_leaves_goes_to_the_next() {
 }
 
 #[test]
-fn room_granted_to_who_leaves_reaches_whoever_begins_to_wait() {
+fn room_granted_to_a_cancelled_waiter_reaches_a_new_one() {
     // No queue is touched between the release and the look at the state: only the fences order the two.
     model("room and wait", Some(4), || {
         let pool = pool(LARGE);
@@ -132,7 +132,7 @@ fn two_threads_never_share_the_last_bytes() {
 }
 
 #[test]
-fn a_step_of_decay_beside_an_acquire_and_a_return() {
+fn a_step_of_decay_during_an_acquire_and_a_return() {
     model("decay", Some(3), || {
         let pool = pool(LARGE);
         drop(pool.acquire(SMALL));
@@ -162,18 +162,18 @@ fn a_waiter_keeps_the_pool_open() {
 }
 
 #[test]
-fn what_a_noticed_step_lays_down_reaches_whoever_begins_to_wait() {
+fn what_a_noticed_step_pushes_reaches_a_new_waiter() {
     model("step and wait", Some(1), || {
         let config = BufferPoolConfig::builder().class(SMALL, 8).memory_limit(8 * SMALL);
         let pool = BufferPool::new(config.decay_interval(None).build().unwrap());
         let mut cache = Cache::new(&pool);
         let (first, second) = (cache.acquire(SMALL), cache.acquire(SMALL));
-        cache.give_back(first); // it keeps one
+        cache.return_buffer(first); // it keeps one
         let held: Vec<_> = (0..6).map(|_| pool.try_acquire(SMALL).unwrap()).collect();
         pool.decay();
         let theirs = pool.clone();
         let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(SMALL)).unwrap()));
-        cache.give_back(second); // notices the step, lays the first down and keeps this one
+        cache.return_buffer(second); // notices the step, lays the first down and keeps this one
         waiter.join().unwrap();
         drop((held, cache));
     });

@@ -21,13 +21,13 @@ fn dropped_on_the_thread_that_acquired() {
             let mut cache = Cache::new(&theirs);
             for byte in 0..2 {
                 let buffer = written(cache.acquire(SIZE), byte);
-                cache.give_back(buffer);
+                cache.return_buffer(buffer);
             }
             drop(cache);
         });
         let mut cache = Cache::new(&pool);
         let buffer = written(cache.acquire(SIZE), 7);
-        cache.give_back(buffer);
+        cache.return_buffer(buffer);
         drop(cache);
         other.join().unwrap();
         assert_eq!(pool.stats().total_acquires, 3);
@@ -45,7 +45,7 @@ fn dropped_on_another_thread_while_the_first_acquires() {
             let mut cache = Cache::new(&theirs);
             let buffer = receive.recv().unwrap();
             assert_eq!(&buffer[..], [1; SIZE]);
-            cache.give_back(buffer);
+            cache.return_buffer(buffer);
             drop(cache);
         });
         let mut cache = Cache::new(&pool);
@@ -53,7 +53,7 @@ fn dropped_on_another_thread_while_the_first_acquires() {
         send.send(sent).unwrap();
         let second = written(cache.acquire(SIZE), 2);
         assert_eq!(&second[..], [2; SIZE]);
-        cache.give_back(second);
+        cache.return_buffer(second);
         drop(cache);
         other.join().unwrap();
         assert_books(&pool);
@@ -61,7 +61,7 @@ fn dropped_on_another_thread_while_the_first_acquires() {
 }
 
 #[test]
-fn given_back_at_thread_exit_while_another_acquires() {
+fn returned_at_thread_exit_while_another_acquires() {
     model("exit", Some(4), || {
         let pool = pool(2);
         drop(pool.acquire(SIZE));
@@ -70,14 +70,14 @@ fn given_back_at_thread_exit_while_another_acquires() {
         let exiting = thread::spawn(move || {
             let mut cache = Cache::new(&theirs);
             let buffer = written(cache.acquire(SIZE), 2);
-            cache.give_back(buffer);
+            cache.return_buffer(buffer);
             let leaves = cache.acquire(SIZE);
             drop(cache); // the last step of a thread
             leaves
         });
         let mut cache = Cache::new(&pool);
         let buffer = written(cache.acquire(SIZE), 3);
-        cache.give_back(buffer);
+        cache.return_buffer(buffer);
         drop(cache);
         drop(exiting.join().unwrap());
         pool.flush_thread_cache();
@@ -94,9 +94,9 @@ fn dropped_while_the_last_pool_handle_goes() {
         let mut cache = Cache::new(&pool);
         let held = written(cache.acquire(SIZE), 4);
         let idle = cache.acquire(SIZE);
-        cache.give_back(idle);
+        cache.return_buffer(idle);
         let closing = thread::spawn(move || drop(pool));
-        cache.give_back(held);
+        cache.return_buffer(held);
         drop(cache); // the flush meets the sweep: loom finds the cycle if a slot stays in a queue
         closing.join().unwrap();
     });
@@ -165,8 +165,8 @@ fn trimmed_while_another_thread_returns() {
         let other = thread::spawn(move || {
             let mut cache = Cache::new(&theirs);
             let (first, second) = (cache.acquire(SIZE), cache.acquire(SIZE));
-            cache.give_back(first);
-            cache.give_back(second);
+            cache.return_buffer(first);
+            cache.return_buffer(second);
             drop(cache);
         });
         pool.trim();

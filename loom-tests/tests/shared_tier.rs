@@ -30,7 +30,7 @@ fn one_thread_refills_while_another_spills() {
         pool.flush_thread_cache();
         let other = thread::spawn(move || {
             for buffer in held {
-                theirs.give_back(buffer); // the second or the third is too many to keep
+                theirs.return_buffer(buffer); // the second or the third is too many to keep
             }
             drop(theirs);
         });
@@ -38,8 +38,8 @@ fn one_thread_refills_while_another_spills() {
         let first = written(cache.acquire(SIZE), 4); // and one more, if it lies there
         let second = written(cache.acquire(SIZE), 5);
         assert_eq!((&first[..], &second[..]), (&[4; SIZE][..], &[5; SIZE][..]));
-        cache.give_back(first);
-        cache.give_back(second);
+        cache.return_buffer(first);
+        cache.return_buffer(second);
         drop(cache);
         other.join().unwrap();
         let stats = pool.stats();
@@ -61,14 +61,14 @@ fn a_chain_is_spilled_while_another_thread_refills() {
         let held = [1, 2, 3, 4, 5].map(|byte| written(theirs.acquire(SIZE), byte));
         let other = thread::spawn(move || {
             for buffer in held {
-                theirs.give_back(buffer); // the fifth is too many: two go
+                theirs.return_buffer(buffer); // the fifth is too many: two go
             }
             drop(theirs);
         });
         let mut cache = Cache::new(&pool);
         let (first, second) = (written(cache.acquire(SIZE), 6), written(cache.acquire(SIZE), 7));
-        cache.give_back(first);
-        cache.give_back(second);
+        cache.return_buffer(first);
+        cache.return_buffer(second);
         drop(cache);
         other.join().unwrap();
         let stats = pool.stats();
@@ -115,7 +115,7 @@ fn trimmed_while_another_thread_finds_what_was_frozen() {
         let other = thread::spawn(move || {
             let mut cache = Cache::new(&theirs);
             let second = written(cache.acquire(SIZE), 2);
-            cache.give_back(second);
+            cache.return_buffer(second);
             drop(cache);
         });
         drop(bytes);
@@ -154,14 +154,14 @@ fn stats_while_caches_come_and_go() {
         let other = thread::spawn(move || {
             let mut cache = Cache::new(&theirs);
             let buffer = written(cache.acquire(SIZE), 1);
-            cache.give_back(buffer);
+            cache.return_buffer(buffer);
             drop(cache); // its numbers move to the sums of those that are gone
         });
         let first = pool.stats();
         let second = pool.stats();
         assert!(first.total_acquires >= 1 && first.currently_in_use >= 1, "its own is in it: {first}");
         assert_went_on(&first, &second);
-        mine.give_back(held);
+        mine.return_buffer(held);
         drop(mine);
         let third = pool.stats();
         assert_went_on(&second, &third);

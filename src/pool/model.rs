@@ -36,11 +36,11 @@ impl Cache {
     }
 
     /// What the drop of a buffer does.
-    pub fn give_back(&mut self, buffer: PooledBuffer) {
+    pub fn return_buffer(&mut self, buffer: PooledBuffer) {
         let mut slot = buffer.into_slot();
         slot.storage.clear();
         if let Some(slot) = self.cache.push(slot) {
-            self.cache.give_back(slot);
+            self.cache.return_slot(slot);
         }
     }
 

@@ -11,7 +11,7 @@ use super::buffer::PooledBuffer;
 use super::error::{AcquireError, refusal};
 use super::pool::BufferPool;
 use crate::pool::hooks::Request;
-use crate::pool::shared::{Core, Place, WAITING, Waiter};
+use crate::pool::shared::{Core, WAITING, WaitState, Waiter};
 use crate::pool::thread;
 use crate::sync::{Arc, Stopwatch};
 
@@ -100,10 +100,10 @@ impl Future for Acquire {
             return Poll::Pending;
         };
         let new_waker = context.waker().clone();
-        let mut place = waiter.place.lock();
-        match mem::replace(&mut *place, Place::Left) {
-            Place::Served(grant) => {
-                drop(place);
+        let mut wait_state = waiter.wait_state.lock();
+        match mem::replace(&mut *wait_state, WaitState::Left) {
+            WaitState::Served(grant) => {
+                drop(wait_state);
                 let core = &self.pool.core;
                 let mut slot = Core::redeem(core, self.request.class, grant);
                 slot.note_acquire(self.request);
@@ -111,13 +111,13 @@ impl Future for Acquire {
                 self.state = State::Done;
                 Poll::Ready(Ok(PooledBuffer::of(slot)))
             }
-            Place::Waiting(old_waker) => {
-                *place = Place::Waiting(Some(new_waker));
-                drop(place);
+            WaitState::Waiting(old_waker) => {
+                *wait_state = WaitState::Waiting(Some(new_waker));
+                drop(wait_state);
                 drop(old_waker); // not under the lock: it may be the last handle of a task
                 Poll::Pending
             }
-            Place::Left => Poll::Pending,
+            WaitState::Left => Poll::Pending,
         }
     }
 }

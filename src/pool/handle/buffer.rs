@@ -190,7 +190,7 @@ impl Drop for PooledBuffer {
     fn drop(&mut self) {
         if let Some(mut slot) = self.slot.take() {
             slot.storage.clear();
-            thread::give_back(slot);
+            thread::return_slot(slot);
         }
     }
 }

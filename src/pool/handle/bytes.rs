@@ -219,7 +219,7 @@ impl Drop for PooledBytes {
         });
         if let Ok(mut slot) = last {
             slot.recover(0, 0);
-            thread::give_back(slot);
+            thread::return_slot(slot);
         }
     }
 }

@@ -85,15 +85,15 @@ impl Hooks {
     }
 
     /// Whether this acquire is to be refused.
-    pub(in crate::pool) fn refuses(&self) -> bool {
-        self.switches.as_ref().is_some_and(Switches::refuses)
+    pub(in crate::pool) fn must_fail(&self) -> bool {
+        self.switches.as_ref().is_some_and(Switches::must_fail)
     }
 
     /// Whether the buffer that comes back to the pool at `here` is to be lost.
-    pub(in crate::pool) fn loses<T>(&self, home: *const T, here: *const T, whole: bool) -> bool {
+    pub(in crate::pool) fn must_drop<T>(&self, home: *const T, here: *const T, whole: bool) -> bool {
         self.switches.as_ref().is_some_and(|switches| {
             switches.check_home(home, here, whole);
-            switches.loses()
+            switches.must_drop()
         })
     }
 

@@ -22,7 +22,7 @@ pub(in crate::pool) struct Detector {
 #[derive(Default)]
 struct Samples {
     /// By mark, less 1.
-    followed: Vec<Option<Sample>>,
+    sampled: Vec<Option<Sample>>,
     free: Vec<NonZeroU32>,
 }
 
@@ -55,8 +55,8 @@ impl Detector {
         };
         let mut samples = self.samples.lock();
         let mark = samples.free.pop().or_else(|| {
-            let next = u32::try_from(samples.followed.len() + 1).ok().and_then(NonZeroU32::new)?;
-            samples.followed.push(None);
+            let next = u32::try_from(samples.sampled.len() + 1).ok().and_then(NonZeroU32::new)?;
+            samples.sampled.push(None);
             Some(next)
         })?;
         *samples.of(mark)? = Some(sample);
@@ -84,7 +84,7 @@ impl Detector {
     /// `size`: bytes of a buffer of a class; 0 for the heap.
     pub(in crate::pool) fn report(&self, size: impl Fn(usize) -> usize) -> HolderReport {
         let mut sites: BTreeMap<(&str, u32, u32), Holder> = BTreeMap::new();
-        for sample in self.samples.lock().followed.iter().flatten() {
+        for sample in self.samples.lock().sampled.iter().flatten() {
             let caller = sample.caller;
             let storage = size(sample.class).max(sample.requested);
             let held = sample.since.elapsed();
@@ -108,7 +108,7 @@ impl Detector {
 
 impl Samples {
     fn of(&mut self, mark: NonZeroU32) -> Option<&mut Option<Sample>> {
-        self.followed.get_mut(mark.get() as usize - 1)
+        self.sampled.get_mut(mark.get() as usize - 1)
     }
 }
 
@@ -119,7 +119,7 @@ impl Samples {
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct HolderReport {
-    /// One acquire in so many was followed: multiply by it to estimate the whole.
+    /// One acquire in so many was sampled: multiply by it to estimate the whole.
     pub every: u32,
     /// One for each call site that holds a followed buffer.
     pub holders: Vec<Holder>,

@@ -93,11 +93,11 @@ impl Switches {
         self.no_shared
     }
 
-    pub(in crate::pool) fn refuses(&self) -> bool {
+    pub(in crate::pool) fn must_fail(&self) -> bool {
         self.fail && self.draw().is_multiple_of(10)
     }
 
-    pub(in crate::pool) fn loses(&self) -> bool {
+    pub(in crate::pool) fn must_drop(&self) -> bool {
         self.drop && self.draw().is_multiple_of(4)
     }
 

@@ -40,7 +40,7 @@ impl Chains {
 
     /// Slots that lie here, at some recent moment.
     pub(in crate::pool) fn len(&self) -> usize {
-        // Ordering: Relaxed, a hint, but for those who look behind a fence: see `Core::settle`.
+        // Ordering: Relaxed, a hint, but for those who look behind a fence: see `Core::serve_or_sweep`.
         self.taken.load(Ordering::Relaxed)
     }
 
@@ -66,7 +66,7 @@ impl Chains {
     pub(in crate::pool) fn push(&self, slots: impl IntoIterator<Item = Unique<Slot>>) {
         let mut chain = Chain::default();
         slots.into_iter().for_each(|slot| chain.prepend(slot));
-        self.put_back(chain);
+        self.push_chain(chain);
     }
 
     /// The chain that lies here longest. Its places stay taken.
@@ -75,7 +75,7 @@ impl Chains {
     }
 
     /// What is left of a chain goes to the back.
-    pub(in crate::pool) fn put_back(&self, chain: Chain) {
+    pub(in crate::pool) fn push_chain(&self, chain: Chain) {
         if let Some(first) = chain.0 {
             let refused = self.queue.push(first);
             debug_assert!(refused.is_ok(), "there are places, so there are at most as many chains");

@@ -66,7 +66,7 @@ impl Class {
         let first = chain.next();
         let before = stack.len();
         stack.extend(chain.by_ref().take(more));
-        self.ready.put_back(chain);
+        self.ready.push_chain(chain);
         self.ready.vacate(1 + stack.len() - before);
         first
     }

@@ -27,4 +27,4 @@ pub(in crate::pool) use self::class::Class;
 pub(in crate::pool) use self::pool_core::CLOSED;
 pub(in crate::pool) use self::pool_core::{Core, WAITING};
 pub(in crate::pool) use self::slot::{Frozen, Slot};
-pub(in crate::pool) use self::waiters::{Place, Waiter};
+pub(in crate::pool) use self::waiters::{WaitState, Waiter};

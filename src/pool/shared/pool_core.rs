@@ -43,9 +43,9 @@ pub(in crate::pool) struct Core {
     pub(in crate::pool) waiters: Waiters,
     pub(in crate::pool) clock: Clock,
     /// Frozen buffers for which their queue had no place when a thread let go of them.
-    orphans: Mutex<VecDeque<Frozen>>,
-    /// Whether there are orphans.
-    orphaned: AtomicBool,
+    overflow: Mutex<VecDeque<Frozen>>,
+    /// Whether there are overflow.
+    has_overflow: AtomicBool,
     pub(super) registry: Mutex<Registry>,
     /// What happens without a thread cache: in a thread whose locals are already destroyed.
     pub(super) cacheless: Counters,
@@ -88,8 +88,8 @@ impl Core {
             memory: Memory::new(config.memory_limit(), sizes.largest()),
             waiters: Waiters::new(),
             clock: Clock::new(config.decay_interval()),
-            orphans: Mutex::new(VecDeque::new()),
-            orphaned: AtomicBool::new(false),
+            overflow: Mutex::new(VecDeque::new()),
+            has_overflow: AtomicBool::new(false),
             registry: Mutex::new(Registry { threads: Vec::new(), gone: Totals::new(table.len()) }),
             cacheless: Counters::new(table.len()),
             sizes,
@@ -121,8 +121,8 @@ impl Core {
     #[inline]
     pub(in crate::pool) fn state(&self) -> usize {
         // Ordering: Relaxed. On the fast path an outdated word only means that a thread keeps, within its
-        // lease, what it might have laid down: the next flush of its cache goes through `settle`. Where
-        // missing a bit would lose something, `settle` looks behind a fence.
+        // lease, what it might have laid down: the next flush of its cache goes through `serve_or_sweep`. Where
+        // missing a bit would lose something, `serve_or_sweep` looks behind a fence.
         self.state.load(Ordering::Relaxed)
     }
 
@@ -132,7 +132,7 @@ impl Core {
 
     /// Sets a bit, so that whoever lays down a buffer from now on sees it, or has laid it down visibly.
     fn raise(&self, bit: usize) {
-        // Ordering: the write may be Relaxed because of the fence behind it; see `settle`.
+        // Ordering: the write may be Relaxed because of the fence behind it; see `serve_or_sweep`.
         self.state.fetch_or(bit, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
@@ -163,7 +163,7 @@ impl Core {
     /// Behind every push, or run of pushes, to a queue, and every release of memory. Two outcomes of the race
     /// with `close`, and with a new waiter: its bit is seen here, and this thread empties the queues, or
     /// serves; or it is not, and then what was done here is before the sweep, or the first try, of the other.
-    pub(in crate::pool) fn settle(&self) {
+    pub(in crate::pool) fn serve_or_sweep(&self) {
         // Ordering: this fence and the one in `raise` are totally ordered. If ours is first, what we
         // pushed or released is visible behind the other; if the other is first, we see the bit.
         // Nothing weaker orders our push (a store) before our load of the word.
@@ -187,7 +187,7 @@ impl Core {
                 class.frozen.vacate(chain.count());
             }
         }
-        drop(self.take_orphans(usize::MAX));
+        drop(self.pop_overflow(usize::MAX));
     }
 
     /// New storage of the class, for which the budget has its bytes reserved.
@@ -205,17 +205,17 @@ impl Core {
     }
 
     /// Lays ready slots of one class into its shared queue; those that it does not keep are freed.
-    pub(in crate::pool) fn share_ready(
+    pub(in crate::pool) fn push_idle_and_serve(
         &self,
         class: &Class,
         slots: impl IntoIterator<Item = Unique<Slot>, IntoIter: DoubleEndedIterator + ExactSizeIterator>,
     ) {
-        self.lay_down(class, slots);
-        self.settle();
+        self.push_idle(class, slots);
+        self.serve_or_sweep();
     }
 
     /// The same. The caller settles. Returns the bytes freed.
-    pub(in crate::pool) fn lay_down(
+    pub(in crate::pool) fn push_idle(
         &self,
         class: &Class,
         slots: impl IntoIterator<Item = Unique<Slot>, IntoIter: DoubleEndedIterator + ExactSizeIterator>,
@@ -235,52 +235,53 @@ impl Core {
             return Err(frozen);
         }
         class.frozen.push([frozen.0]);
-        self.settle();
+        self.serve_or_sweep();
         Ok(())
     }
 
     /// Takes over a frozen slot, together with the lease for it, from a thread that ends.
-    pub(in crate::pool) fn adopt(&self, class: &Class, frozen: Frozen) {
-        self.put_back(class, frozen);
-        self.settle();
+    pub(in crate::pool) fn push_frozen_and_serve(&self, class: &Class, frozen: Frozen) {
+        self.push_frozen(class, frozen);
+        self.serve_or_sweep();
     }
 
-    fn put_back(&self, class: &Class, frozen: Frozen) {
+    fn push_frozen(&self, class: &Class, frozen: Frozen) {
         if class.frozen.reserve(1) == 1 {
             class.frozen.push([frozen.0]);
         } else {
-            self.add_orphan(frozen);
+            self.push_overflow(frozen);
         }
     }
 
     #[cold]
     #[inline(never)] // named in .ci/tsan-suppressions
-    fn add_orphan(&self, frozen: Frozen) {
-        self.orphans.lock().push_back(frozen);
-        self.orphaned.store(true, Ordering::Relaxed);
+    fn push_overflow(&self, frozen: Frozen) {
+        self.overflow.lock().push_back(frozen);
+        self.has_overflow.store(true, Ordering::Relaxed);
     }
 
     /// The oldest ones, up to `count`.
     #[inline(never)] // named in .ci/tsan-suppressions
-    fn take_orphans(&self, count: usize) -> Vec<Frozen> {
-        let mut orphans = self.orphans.lock();
-        let count = count.min(orphans.len());
-        let taken = orphans.drain(..count).collect();
-        self.orphaned.store(!orphans.is_empty(), Ordering::Relaxed);
+    fn pop_overflow(&self, count: usize) -> Vec<Frozen> {
+        let mut overflow = self.overflow.lock();
+        let count = count.min(overflow.len());
+        let taken = overflow.drain(..count).collect();
+        self.has_overflow.store(!overflow.is_empty(), Ordering::Relaxed);
         taken
     }
 
     /// Whether [`reclaim_shared`](Self::reclaim_shared) has anything to look at, at some recent moment.
     pub(in crate::pool) fn has_frozen(&self, index: usize) -> bool {
         // Ordering: Relaxed, a hint: who does not see it yet leaves the orphans to the next one.
-        self.class(index).is_some_and(|class| class.frozen.len() > 0) || self.orphaned.load(Ordering::Relaxed)
+        self.class(index).is_some_and(|class| class.frozen.len() > 0)
+            || self.has_overflow.load(Ordering::Relaxed)
     }
 
     /// Frozen slots of the class that are free again, among the first few of the shared queue. The caller settles.
     pub(in crate::pool) fn reclaim_shared(&self, class: &Class, found: impl FnMut(Unique<Slot>)) {
         // Ordering: Relaxed, as above.
-        if self.orphaned.load(Ordering::Relaxed) {
-            self.find_free_orphans(FROZEN_SCAN);
+        if self.has_overflow.load(Ordering::Relaxed) {
+            self.find_free_overflow(FROZEN_SCAN);
         }
         self.scan_frozen(class, FROZEN_SCAN, false, found);
     }
@@ -308,8 +309,8 @@ impl Core {
                 }
             }
             // First what was not looked at, behind it, in their order, those in use.
-            class.frozen.put_back(chain);
-            class.frozen.put_back(used.reversed());
+            class.frozen.push_chain(chain);
+            class.frozen.push_chain(used.reversed());
             class.frozen.vacate(free);
             if looks == 0 || free > 0 && !all {
                 break;
@@ -320,33 +321,33 @@ impl Core {
     /// Lays the frozen slots that are free by now, among the first of each queue, down as ready ones. The
     /// caller settles. Returns the bytes freed.
     fn find_free(&self, looks: usize) -> usize {
-        let mut freed = self.find_free_orphans(looks);
+        let mut freed = self.find_free_overflow(looks);
         for class in &self.classes {
-            self.scan_frozen(class, looks, true, |slot| freed += self.lay_down_free(class, slot));
+            self.scan_frozen(class, looks, true, |slot| freed += self.push_found_free(class, slot));
         }
         freed
     }
 
-    /// The same among the orphans. Those that are in use move to their queue, as far as that has places.
-    fn find_free_orphans(&self, scan: usize) -> usize {
+    /// The same among the overflow. Those that are in use move to their queue, as far as that has places.
+    fn find_free_overflow(&self, scan: usize) -> usize {
         let mut freed = 0;
-        for frozen in self.take_orphans(scan) {
+        for frozen in self.pop_overflow(scan) {
             let Some(class) = self.class(frozen.index()) else { continue };
             match frozen.reclaim(class.size) {
                 Ok(mut slot) => {
                     slot.note_return();
                     self.memory.end_lease(class.size);
-                    freed += self.lay_down_free(class, slot);
+                    freed += self.push_found_free(class, slot);
                 }
-                Err(frozen) => self.put_back(class, frozen),
+                Err(frozen) => self.push_frozen(class, frozen),
             }
         }
         freed
     }
 
-    fn lay_down_free(&self, class: &Class, slot: Unique<Slot>) -> usize {
+    fn push_found_free(&self, class: &Class, slot: Unique<Slot>) -> usize {
         self.cacheless.of(slot.index()).found_free.add(1);
-        self.lay_down(class, [slot])
+        self.push_idle(class, [slot])
     }
 
     /// What a waiter, or an acquire at the limit, may have: out of the shared queues of its class, or room for
@@ -360,7 +361,7 @@ impl Core {
         let mut free = None;
         self.scan_frozen(class, FROZEN_SCAN, false, |slot| {
             if let Some(another) = free.replace(slot) {
-                self.lay_down_free(class, another);
+                self.push_found_free(class, another);
             }
         });
         if let Some(slot) = free {
@@ -399,7 +400,7 @@ impl Core {
     pub(in crate::pool) fn trim(&self) -> usize {
         let refused = self.find_free(usize::MAX);
         let freed: usize = self.classes.iter().map(|class| free_ready(class, usize::MAX)).sum();
-        self.settle();
+        self.serve_or_sweep();
         refused + freed
     }
 
@@ -408,7 +409,7 @@ impl Core {
         self.count_step();
         let refused = self.find_free(usize::MAX);
         let freed: usize = self.classes.iter().map(|class| free_ready(class, class.take_unneeded())).sum();
-        self.settle();
+        self.serve_or_sweep();
         refused + freed
     }
 
@@ -452,22 +453,22 @@ impl Core {
     }
 
     /// Takes back what was obtained and is not wanted any more.
-    pub(in crate::pool) fn refuse(&self, index: usize, grant: Grant) {
+    pub(in crate::pool) fn return_grant(&self, index: usize, grant: Grant) {
         match grant {
             Grant::Ready(slot) => {
                 if let Some(class) = self.class(slot.index()) {
-                    self.share_ready(class, [slot]);
+                    self.push_idle_and_serve(class, [slot]);
                 }
             }
             Grant::Reclaimed(slot) => {
                 if let Some(class) = self.class(slot.index()) {
-                    self.lay_down_free(class, slot);
+                    self.push_found_free(class, slot);
                 }
-                self.settle();
+                self.serve_or_sweep();
             }
             Grant::Room => {
                 self.memory.release(self.class_size(index));
-                self.settle();
+                self.serve_or_sweep();
             }
         }
     }
@@ -487,26 +488,26 @@ impl Core {
 
     /// An acquire in a thread that has no cache any more, or never one.
     pub(in crate::pool) fn acquire_cacheless(core: &Arc<Self>, request: Request) -> Option<Unique<Slot>> {
-        if core.state() & (CLOSED | WAITING) != 0 || core.refuses() {
+        if core.state() & (CLOSED | WAITING) != 0 || core.must_fail() {
             return None;
         }
         let grant = core.obtain(request.class);
-        core.settle();
+        core.serve_or_sweep();
         let mut slot = Self::redeem(core, request.class, grant?);
         slot.note_acquire(request);
         Some(slot)
     }
 
     /// Takes back a slot in such a thread: straight to the shared queue.
-    pub(in crate::pool) fn give_back_cacheless(&self, mut slot: Unique<Slot>) {
+    pub(in crate::pool) fn return_cacheless(&self, mut slot: Unique<Slot>) {
         slot.reset();
         self.cacheless.of(slot.index()).returned.add(1);
         slot.note_return();
         match self.class(slot.index()) {
-            Some(class) if !self.loses(&slot) => self.share_ready(class, [slot]),
+            Some(class) if !self.must_drop(&slot) => self.push_idle_and_serve(class, [slot]),
             _ => {
                 drop(slot);
-                self.settle();
+                self.serve_or_sweep();
             }
         }
     }
@@ -517,14 +518,14 @@ impl Core {
     }
 
     /// Whether a debug switch wants this acquire refused.
-    pub(in crate::pool) fn refuses(&self) -> bool {
-        self.hooks.as_ref().is_some_and(Hooks::refuses)
+    pub(in crate::pool) fn must_fail(&self) -> bool {
+        self.hooks.as_ref().is_some_and(Hooks::must_fail)
     }
 
     /// Whether a debug switch wants this buffer, which just came back, lost.
-    pub(in crate::pool) fn loses(&self, slot: &Slot) -> bool {
+    pub(in crate::pool) fn must_drop(&self, slot: &Slot) -> bool {
         let whole = slot.storage.capacity() >= self.class_size(slot.index());
-        self.hooks.as_ref().is_some_and(|hooks| hooks.loses(Arc::as_ptr(&slot.core), self, whole))
+        self.hooks.as_ref().is_some_and(|hooks| hooks.must_drop(Arc::as_ptr(&slot.core), self, whole))
     }
 
     /// Remembers a slot that was just frozen in such a thread; hands it back if there is no place to follow it.

@@ -10,7 +10,7 @@ use crate::sync::{Arc, Count, Mutex};
 
 /// The line of those who wait, and what it was like.
 pub(in crate::pool) struct Waiters {
-    /// Locked before any `Waiter::place`, never after.
+    /// Locked before any `Waiter::wait_state`, never after.
     queue: Mutex<VecDeque<Arc<Waiter>>>,
     waits: Count,
     nanos: Count,
@@ -19,10 +19,10 @@ pub(in crate::pool) struct Waiters {
 
 pub(in crate::pool) struct Waiter {
     class: usize,
-    pub(in crate::pool) place: Mutex<Place>,
+    pub(in crate::pool) wait_state: Mutex<WaitState>,
 }
 
-pub(in crate::pool) enum Place {
+pub(in crate::pool) enum WaitState {
     /// In the queue. The waker is missing only before the first poll has left it.
     Waiting(Option<Waker>),
     /// Out of the line, with what it waited for.
@@ -70,9 +70,9 @@ impl Core {
             let mut queue = self.waiters.queue.lock();
             let Some(head) = queue.front() else { return };
             let Some(grant) = self.obtain(head.class) else { return };
-            let waker = match mem::replace(&mut *head.place.lock(), Place::Served(grant)) {
-                Place::Waiting(waker) => waker,
-                Place::Served(_) | Place::Left => None,
+            let waker = match mem::replace(&mut *head.wait_state.lock(), WaitState::Served(grant)) {
+                WaitState::Waiting(waker) => waker,
+                WaitState::Served(_) | WaitState::Left => None,
             };
             queue.pop_front();
             if queue.is_empty() {
@@ -87,19 +87,19 @@ impl Core {
     }
 
     pub(in crate::pool) fn join_queue(&self, class: usize) -> Arc<Waiter> {
-        let waiter = Arc::new(Waiter { class, place: Mutex::new(Place::Waiting(None)) });
+        let waiter = Arc::new(Waiter { class, wait_state: Mutex::new(WaitState::Waiting(None)) });
         let mut queue = self.waiters.queue.lock();
         queue.push_back(Arc::clone(&waiter));
         self.raise_waiting();
         drop(queue);
-        // What was laid down before others could see the bit is found here; see `Core::settle`.
+        // What was laid down before others could see the bit is found here; see `Core::serve_or_sweep`.
         self.serve_waiters();
         waiter
     }
 
     pub(in crate::pool) fn leave_queue(&self, waiter: &Arc<Waiter>) {
         let mut queue = self.waiters.queue.lock();
-        let place = mem::replace(&mut *waiter.place.lock(), Place::Left);
+        let wait_state = mem::replace(&mut *waiter.wait_state.lock(), WaitState::Left);
         if let Some(position) = queue.iter().position(|other| Arc::ptr_eq(other, waiter)) {
             queue.remove(position);
             if queue.is_empty() {
@@ -107,10 +107,10 @@ impl Core {
             }
         }
         drop(queue);
-        match place {
-            Place::Served(grant) => self.refuse(waiter.class, grant),
+        match wait_state {
+            WaitState::Served(grant) => self.return_grant(waiter.class, grant),
             // Who was behind may want less.
-            Place::Waiting(_) | Place::Left => self.settle(),
+            WaitState::Waiting(_) | WaitState::Left => self.serve_or_sweep(),
         }
     }
 }

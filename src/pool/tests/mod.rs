@@ -12,10 +12,10 @@ use crate::sync::Arc;
 
 mod corners;
 mod flow;
-mod giving_back;
 mod hooks;
 mod memory;
 mod presets;
+mod returns;
 mod sharing;
 
 fn pool(classes: &[(usize, usize)], thread_cache_bytes: usize) -> BufferPool {

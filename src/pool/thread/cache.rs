@@ -117,7 +117,7 @@ impl LocalCache {
         self.reclaim_own(index)
     }
 
-    /// The fast path of [`give_back`](Self::give_back). Hands the slot back if anything is out of the ordinary.
+    /// The fast path of [`return_slot`](Self::return_slot). Hands the slot back if anything is out of the ordinary.
     #[inline]
     pub(in crate::pool) fn push(&mut self, slot: Unique<Slot>) -> Option<Unique<Slot>> {
         let index = if slot.index() == self.last_class {
@@ -177,24 +177,24 @@ impl LocalCache {
     }
 
     /// Takes a slot back, empty. It stays here if there is room.
-    pub(in crate::pool) fn give_back(&mut self, mut slot: Unique<Slot>) {
+    pub(in crate::pool) fn return_slot(&mut self, mut slot: Unique<Slot>) {
         slot.reset();
         let index = slot.index();
         let returned = &self.counters.of(index).returned;
         if returned.get().is_multiple_of(CLOCK_EVERY_FAST) {
             self.core.decay_if_due();
         }
-        self.look_at_the_clock();
+        self.check_clock();
         self.counters.of(index).returned.bump();
         slot.note_return();
         let state = self.core.state();
-        if self.core.loses(&slot) {
+        if self.core.must_drop(&slot) {
             drop(slot);
-            return self.core.settle();
+            return self.core.serve_or_sweep();
         }
         match self.core.class(index) {
             Some(class) if state & WAITING != 0 => {
-                self.core.share_ready(class, [slot]);
+                self.core.push_idle_and_serve(class, [slot]);
                 self.flush();
             }
             Some(_) if state & CLOSED == 0 => {
@@ -207,7 +207,7 @@ impl LocalCache {
 
     /// Remembers a slot that was just frozen; hands it back if the pool has no place to follow it.
     pub(in crate::pool) fn follow_slowly(&mut self, frozen: Frozen) -> Result<(), Frozen> {
-        self.look_at_the_clock();
+        self.check_clock();
         let index = frozen.index();
         let state = self.core.state();
         if index == self.core.heap() || state & (CLOSED | WAITING) != 0 || self.core.must_wipe() {
@@ -245,26 +245,26 @@ impl LocalCache {
     fn share_oldest(&mut self, index: usize, count: usize) {
         if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
             let count = class.frozen.reserve(count);
-            local.frozen.give_oldest(count, |oldest| class.frozen.push(oldest));
+            local.frozen.drain_oldest(count, |oldest| class.frozen.push(oldest));
             self.frozen_left += count * class.size;
-            self.core.settle();
+            self.core.serve_or_sweep();
         }
     }
 
     /// Lays all that is idle into the shared queues, and of what is frozen and in use as much as they have
     /// places for. Returns the bytes freed, as the queues are full.
     pub(in crate::pool) fn flush(&mut self) -> usize {
-        let mut freed = self.lay_down_free();
+        let mut freed = self.push_found_free();
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             local.limit = 0;
-            freed += self.core.lay_down(class, local.stack(self.hooked).drain(..));
+            freed += self.core.push_idle(class, local.stack(self.hooked).drain(..));
             // What is in use goes, with its part of the lease, so that nobody takes that in between.
             loop {
                 let count = class.frozen.reserve(local.frozen.len());
                 if count == 0 {
                     break;
                 }
-                local.frozen.give_oldest(count, |oldest| class.frozen.push(oldest));
+                local.frozen.drain_oldest(count, |oldest| class.frozen.push(oldest));
                 self.lease -= count * class.size;
             }
         }
@@ -274,12 +274,12 @@ impl LocalCache {
         self.ready_left = 0;
         self.frozen_left = 0;
         self.wants_lease = true;
-        self.core.settle();
+        self.core.serve_or_sweep();
         freed
     }
 
     /// Lays all frozen slots that are free by now down as ready ones. The caller settles. Returns the bytes freed.
-    fn lay_down_free(&mut self) -> usize {
+    fn push_found_free(&mut self) -> usize {
         let mut freed = 0;
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             for _ in 0..local.frozen.len() {
@@ -289,7 +289,7 @@ impl LocalCache {
                         slot.note_return();
                         self.frozen_left += class.size;
                         local.counters.found_free.bump();
-                        freed += self.core.lay_down(class, [slot]);
+                        freed += self.core.push_idle(class, [slot]);
                     }
                     Err(frozen) => local.frozen.push(frozen),
                 }
@@ -299,11 +299,11 @@ impl LocalCache {
     }
 
     /// Gives away what a flush leaves: frozen slots in use, for which the shared queues have no place.
-    fn abandon(&mut self) {
+    fn push_remaining_frozen(&mut self) {
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             while let Some(frozen) = local.frozen.pop() {
                 self.lease -= class.size;
-                self.core.adopt(class, frozen);
+                self.core.push_frozen_and_serve(class, frozen);
             }
         }
     }
@@ -335,8 +335,8 @@ impl LocalCache {
     /// From what belongs to no thread, or new.
     #[cold]
     fn fetch(&mut self, index: usize) -> Option<Unique<Slot>> {
-        self.look_at_the_clock();
-        if self.core.state() & (CLOSED | WAITING) != 0 || self.core.refuses() {
+        self.check_clock();
+        if self.core.state() & (CLOSED | WAITING) != 0 || self.core.must_fail() {
             return None; // those who wait come first, and of a closed pool nobody keeps anything
         }
         if let Some(slot) = self.refill(index) {
@@ -345,7 +345,8 @@ impl LocalCache {
         if let Some(slot) = self.refill_with_free(index) {
             return Some(slot);
         }
-        let behind = self.classes.get_mut(index).and_then(|local| local.frozen.reclaim_behind(local.size));
+        let behind =
+            self.classes.get_mut(index).and_then(|local| local.frozen.reclaim_after_first(local.size));
         if let Some(slot) = behind {
             return Some(self.reclaimed(index, slot));
         }
@@ -372,7 +373,7 @@ impl LocalCache {
             return None; // what was flushed is theirs
         }
         let grant = self.core.obtain(index);
-        self.core.settle();
+        self.core.serve_or_sweep();
         grant.map(|grant| Core::redeem(&self.core, index, grant))
     }
 
@@ -381,7 +382,7 @@ impl LocalCache {
         if self.core.class(index)?.ready_len() == 0 {
             return None;
         }
-        let batch = self.promise(index);
+        let batch = self.raise_limit(index);
         let hooked = self.hooked;
         let class = self.core.class(index)?;
         let local = self.classes.get_mut(index)?;
@@ -403,7 +404,7 @@ impl LocalCache {
         if !self.core.has_frozen(index) {
             return None;
         }
-        self.promise(index);
+        self.raise_limit(index);
         let hooked = self.hooked;
         let class = self.core.class(index)?;
         let local = self.classes.get_mut(index)?;
@@ -419,26 +420,26 @@ impl LocalCache {
             if stack.len() < limit {
                 stack.push(slot);
             } else {
-                self.core.lay_down(class, [slot]);
+                self.core.push_idle(class, [slot]);
             }
         });
-        self.core.settle();
+        self.core.serve_or_sweep();
         first.inspect(|_| local.counters.reclaimed_hits.bump())
     }
 
     /// Lays a slot onto its stack, whose limit may have to grow for it; else into the shared queue.
     fn keep(&mut self, index: usize, slot: Unique<Slot>) {
         if self.is_full(index) {
-            self.promise(index);
+            self.raise_limit(index);
         }
         let fits = self.core.class_size(index) <= self.core.thread_cache_bytes;
         if self.is_full(index) && fits {
             self.spill(index);
-            self.promise(index);
+            self.raise_limit(index);
         }
         if self.is_full(index) {
             if let Some(class) = self.core.class(index) {
-                self.core.share_ready(class, [slot]);
+                self.core.push_idle_and_serve(class, [slot]);
             }
         } else if let Some(local) = self.classes.get_mut(index) {
             local.stack(self.hooked).push(slot);
@@ -451,13 +452,13 @@ impl LocalCache {
     }
 
     /// Raises the limit of a class by a batch, as far as the lease goes. Returns the batch.
-    fn promise(&mut self, index: usize) -> usize {
+    fn raise_limit(&mut self, index: usize) -> usize {
         self.take_lease();
         let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) else {
             return 0;
         };
         let batch = batch(class, self.core.thread_cache_bytes);
-        let count = batch.min(self.ready_left / class.size).min(most(class).saturating_sub(local.limit));
+        let count = batch.min(self.ready_left / class.size).min(max_kept(class).saturating_sub(local.limit));
         self.ready_left -= count * class.size;
         local.limit += count;
         let limit = local.limit;
@@ -492,7 +493,7 @@ impl LocalCache {
         if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
             let stack = local.stack(hooked);
             let cold = stack.len().div_ceil(2);
-            self.core.share_ready(class, stack.drain(..cold));
+            self.core.push_idle_and_serve(class, stack.drain(..cold));
             if !own {
                 let unused = local.limit - local.stack(hooked).len();
                 local.limit -= unused;
@@ -517,16 +518,16 @@ impl LocalCache {
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             let stack = local.stack(self.hooked);
             let cold = stack.len().div_ceil(2);
-            self.core.lay_down(class, stack.drain(..cold));
+            self.core.push_idle(class, stack.drain(..cold));
             let kept = stack.len();
             self.ready_left += (local.limit - kept) * local.size;
             local.limit = kept;
         }
-        self.lay_down_free();
-        self.core.settle();
+        self.push_found_free();
+        self.core.serve_or_sweep();
     }
 
-    fn look_at_the_clock(&mut self) {
+    fn check_clock(&mut self) {
         self.slow_operations = self.slow_operations.wrapping_add(1);
         if self.slow_operations.is_multiple_of(CLOCK_EVERY) {
             self.wants_lease = true;
@@ -544,7 +545,7 @@ impl LocalClass {
 impl Drop for LocalCache {
     fn drop(&mut self) {
         self.flush();
-        self.abandon();
+        self.push_remaining_frozen();
         self.core.memory.end_lease(self.lease);
         self.core.unregister(&self.counters);
     }
@@ -552,7 +553,7 @@ impl Drop for LocalCache {
 
 /// How many buffers of the class a thread keeps, at most: so that what a few threads gather, and lay down, neither
 /// empties the shared queue nor overflows it.
-fn most(class: &Class) -> usize {
+fn max_kept(class: &Class) -> usize {
     class.capacity.div_ceil(4)
 }
 

@@ -9,7 +9,7 @@ use crate::sync::Unique;
 
 /// Looks behind the first, at most, before storage is made: where buffers come back in no order, a line is about so
 /// much longer than it must be that one in this many is free.
-const LOOKS: usize = 32;
+const MAX_SCAN: usize = 32;
 
 /// Frozen buffers in the order in which they were frozen: the first is the likeliest to be free.
 ///
@@ -52,8 +52,8 @@ impl FrozenQueue {
 
     /// A free one among the next few behind the first, for who would have to make storage: each time from where the
     /// last look ended, so that all are looked at in time. If there is one, the first is in its way, and goes to the back.
-    pub(in crate::pool) fn reclaim_behind(&mut self, size: usize) -> Option<Unique<Slot>> {
-        for _ in 0..min(self.others.len(), LOOKS) {
+    pub(in crate::pool) fn reclaim_after_first(&mut self, size: usize) -> Option<Unique<Slot>> {
+        for _ in 0..min(self.others.len(), MAX_SCAN) {
             let at = if self.cursor < self.others.len() { self.cursor } else { 0 };
             self.cursor = at + 1;
             if self.others.get_mut(at)?.is_free(size) {
@@ -69,7 +69,7 @@ impl FrozenQueue {
     }
 
     /// Hands over the `count` oldest, of at least so many, the latest first.
-    pub(in crate::pool) fn give_oldest(
+    pub(in crate::pool) fn drain_oldest(
         &mut self,
         count: usize,
         to: impl FnOnce(&mut dyn Iterator<Item = Unique<Slot>>),

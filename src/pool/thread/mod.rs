@@ -16,4 +16,4 @@ mod registry;
 
 #[cfg(millpond_loom)]
 pub(in crate::pool) use self::cache::LocalCache;
-pub(in crate::pool) use self::registry::{acquire, flush, follow, forget, give_back, pop, reclaim};
+pub(in crate::pool) use self::registry::{acquire, flush, follow, forget, pop, reclaim, return_slot};

@@ -20,8 +20,8 @@ pub(in crate::pool) fn acquire(core: &Arc<Core>, request: Request) -> Option<Uni
 }
 
 /// Takes an empty slot back.
-pub(in crate::pool) fn give_back(slot: Unique<Slot>) {
-    Arc::clone(&slot.core).give_back_cacheless(slot);
+pub(in crate::pool) fn return_slot(slot: Unique<Slot>) {
+    Arc::clone(&slot.core).return_cacheless(slot);
 }
 
 /// Remembers a slot that was just frozen; hands it back if the pool has no place to follow it.

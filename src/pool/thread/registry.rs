@@ -72,7 +72,7 @@ pub(in crate::pool) fn acquire(core: &Arc<Core>, request: Request) -> Option<Uni
 
 /// Takes an empty slot back, in any thread, at any moment of its life.
 #[inline]
-pub(in crate::pool) fn give_back(slot: Unique<Slot>) {
+pub(in crate::pool) fn return_slot(slot: Unique<Slot>) {
     let mut slot = Some(slot);
     let _ = CACHES.try_with(|caches| {
         if let Ok(mut caches) = caches.try_borrow_mut()
@@ -85,17 +85,17 @@ pub(in crate::pool) fn give_back(slot: Unique<Slot>) {
         }
     });
     if let Some(slot) = slot {
-        give_back_elsewhere(slot);
+        return_slowly(slot);
     }
 }
 
 #[inline(never)]
-fn give_back_elsewhere(slot: Unique<Slot>) {
+fn return_slowly(slot: Unique<Slot>) {
     let core = Arc::clone(&slot.core);
     let mut slot = Some(slot);
-    with_cache(&core, |cache| slot.take().map(|slot| cache.give_back(slot)));
+    with_cache(&core, |cache| slot.take().map(|slot| cache.return_slot(slot)));
     if let Some(slot) = slot {
-        core.give_back_cacheless(slot);
+        core.return_cacheless(slot);
     }
 }
 
@@ -113,12 +113,12 @@ pub(in crate::pool) fn follow(frozen: Frozen) -> Result<(), Frozen> {
             };
         }
     });
-    refused.map_or(Ok(()), follow_elsewhere)
+    refused.map_or(Ok(()), follow_slowly)
 }
 
 #[cold]
 #[inline(never)]
-fn follow_elsewhere(frozen: Frozen) -> Result<(), Frozen> {
+fn follow_slowly(frozen: Frozen) -> Result<(), Frozen> {
     let core = Arc::clone(frozen.core());
     let mut frozen = Some(frozen);
     let done = with_cache(&core, |cache| frozen.take().map_or(Ok(()), |frozen| cache.follow_slowly(frozen)));
