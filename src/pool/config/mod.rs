@@ -1,4 +1,4 @@
-//! What may be asked of a pool.
+//! The configuration of a pool: classes, limits, presets.
 
 mod builder;
 mod class;

@@ -1,7 +1,7 @@
-//! What a pool does with every buffer beside lending it: wiping, sampling, recording sizes.
+//! Optional work on every buffer: wiping, sampling, recording sizes, debug switches.
 //!
-//! A pool that does none of it has no `Care`, and its fast paths know nothing of it. In one that has, every
-//! buffer takes the slow paths.
+//! A pool without any has no `Hooks`, and its fast paths do not check for them. In a pool with hooks every buffer takes
+//! the slow paths.
 
 mod request;
 mod sampling;
@@ -61,13 +61,13 @@ impl Hooks {
         }
     }
 
-    /// A buffer is not handed out any more.
+    /// A buffer is returned.
     pub(in crate::pool) fn on_return(&self, storage: &mut BytesMut, sample: &mut Option<NonZeroU32>) {
         if self.wipe {
             storage.clear();
             storage.resize(storage.capacity(), 0);
-            // Whatever becomes of the storage, the zeros must have been written: to the optimiser
-            // somebody looks at them here.
+            // The zeros must be written even if the storage is freed next: this keeps the optimiser from removing
+            // the write.
             hint::black_box(&storage[..]);
             storage.clear();
         }
@@ -79,17 +79,17 @@ impl Hooks {
         }
     }
 
-    /// Whether the shared queues are to keep nothing.
+    /// Whether a debug switch keeps the shared queues empty.
     pub(in crate::pool) fn keeps_nothing_shared(&self) -> bool {
         self.switches.as_ref().is_some_and(Switches::keeps_nothing_shared)
     }
 
-    /// Whether this acquire is to be refused.
+    /// Whether a debug switch makes this acquire fail.
     pub(in crate::pool) fn must_fail(&self) -> bool {
         self.switches.as_ref().is_some_and(Switches::must_fail)
     }
 
-    /// Whether the buffer that comes back to the pool at `here` is to be lost.
+    /// Whether a debug switch drops the buffer returned to the pool at `here`.
     pub(in crate::pool) fn must_drop<T>(&self, home: *const T, here: *const T, whole: bool) -> bool {
         self.switches.as_ref().is_some_and(|switches| {
             switches.check_home(home, here, whole);
@@ -97,7 +97,7 @@ impl Hooks {
         })
     }
 
-    /// Views of the buffer came or went: `shown` tells of the bytes that showed the bytes that do now.
+    /// Views of a sampled buffer were made or dropped: `shown` maps the bytes shown before to those shown now.
     pub(in crate::pool) fn shows(
         &self,
         sample: NonZeroU32,
@@ -108,13 +108,13 @@ impl Hooks {
         }
     }
 
-    /// What [`BufferPoolStats::requested`](crate::pool::BufferPoolStats::requested) shows.
+    /// The value of [`BufferPoolStats::requested`](crate::BufferPoolStats::requested).
     pub(in crate::pool) fn requested(&self) -> Vec<RequestedSize> {
         self.sizes.as_ref().map_or_else(Vec::new, Sizes::snapshot)
     }
 }
 
-/// How often each size was asked for, in eighths of powers of two.
+/// How often each size was requested, in eighths of powers of two.
 struct Sizes {
     buckets: Box<[Bucket]>,
 }
@@ -135,7 +135,7 @@ impl Sizes {
     fn record(&self, bytes: usize) {
         if let Some(bucket) = self.buckets.get(eighth(bytes)) {
             bucket.acquires.add(1);
-            // Ordering: Relaxed, a number for the stats.
+            // Ordering: Relaxed. A number for the stats; it guards no memory.
             bucket.largest.fetch_max(bytes, Ordering::Relaxed);
         }
     }
@@ -150,7 +150,7 @@ impl Sizes {
     }
 }
 
-/// The eighth of a power of two in which `bytes` lies; below 16 each size is its own.
+/// The index of the eighth of a power of two that contains `bytes`; below 16 each size has its own.
 fn eighth(bytes: usize) -> usize {
     let exponent = bytes.checked_ilog2().unwrap_or(0).max(3) as usize;
     8 * (exponent - 3) + (bytes >> (exponent - 3))

@@ -1,4 +1,4 @@
-//! What `switches` is without the feature `pool-debug`: there are none.
+//! The twin of `switches` without the feature `pool-debug`: there are no switches.
 
 use bytes::BytesMut;
 

@@ -8,7 +8,7 @@ use core::time::Duration;
 use super::pool_core::{Core, Grant};
 use crate::sync::{Arc, Count, Mutex};
 
-/// The line of those who wait, and what it was like.
+/// The FIFO of waiters, and counters of their waits.
 pub(in crate::pool) struct Waiters {
     /// Locked before any `Waiter::wait_state`, never after.
     queue: Mutex<VecDeque<Arc<Waiter>>>,
@@ -25,7 +25,7 @@ pub(in crate::pool) struct Waiter {
 pub(in crate::pool) enum WaitState {
     /// In the queue. The waker is missing only before the first poll has left it.
     Waiting(Option<Waker>),
-    /// Out of the line, with what it waited for.
+    /// Out of the queue, with the grant it waited for.
     Served(Grant),
     Left,
 }
@@ -40,7 +40,7 @@ impl Waiters {
         }
     }
 
-    /// Waits that ended with a buffer, their time in all, and the longest.
+    /// Waits that ended with a buffer, their total time, and the longest.
     pub(in crate::pool) fn waits(&self) -> (u64, Duration, Duration) {
         (
             self.waits.get(),
@@ -62,8 +62,8 @@ impl Waiters {
 }
 
 impl Core {
-    /// Serves the line from its head, as long as there is something for the head. Nobody behind it is served
-    /// before it, so a large request is not starved by small ones.
+    /// Serves the queue from its head, as long as there is memory for the head. No waiter is served before those ahead of
+    /// it, so small requests do not starve a large one.
     #[cold]
     pub(in crate::pool) fn serve_waiters(&self) {
         loop {
@@ -79,7 +79,7 @@ impl Core {
                 self.lower_waiting();
             }
             drop(queue);
-            // Not under a lock: a waker may run whatever its runtime likes.
+            // After unlocking: a waker may run any code of its runtime.
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -92,7 +92,7 @@ impl Core {
         queue.push_back(Arc::clone(&waiter));
         self.raise_waiting();
         drop(queue);
-        // What was laid down before others could see the bit is found here; see `Core::serve_or_sweep`.
+        // Finds what other threads pushed before they could see the bit; see `Core::serve_or_sweep`.
         self.serve_waiters();
         waiter
     }
@@ -109,7 +109,7 @@ impl Core {
         drop(queue);
         match wait_state {
             WaitState::Served(grant) => self.return_grant(waiter.class, grant),
-            // Who was behind may want less.
+            // The next waiter may want less.
             WaitState::Waiting(_) | WaitState::Left => self.serve_or_sweep(),
         }
     }

@@ -1,4 +1,4 @@
-//! What happened: counters of each thread, the snapshot that users read, and what follows from it.
+//! Counters of each thread, the snapshot that users read, and the classes that it suggests.
 
 mod counters;
 mod snapshot;

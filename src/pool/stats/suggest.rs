@@ -1,4 +1,4 @@
-//! Classes that would have fitted what was asked for.
+//! Classes that would have fitted the requested sizes.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -7,44 +7,64 @@ use core::fmt;
 use super::snapshot::{BufferPoolStats, ClassStats, RequestedSize};
 use crate::pool::config::{BufferPoolConfig, ClassConfig, ConfigError};
 
-/// The most classes of a suggestion: with more, each keeps so few buffers that they miss each other's returns.
+/// The most classes of a suggestion. With more, each keeps few buffers, and a buffer returned to one class cannot
+/// serve the next.
 const CLASSES: usize = 8;
 
-/// A table of classes that fits what a pool was asked for; see [`BufferPoolStats::suggest`].
+/// Classes that fit the requested sizes; see [`BufferPoolStats::suggest`].
 ///
-/// It displays as a table with its reasons.
+/// It displays as a table, with the waste before and after.
 #[derive(Clone, Debug, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Suggestion {
     /// The classes, ascending by size.
     pub classes: Vec<ClassConfig>,
-    /// Bytes of storage handed out for each byte asked for, by the classes as they are.
+    /// Bytes of storage handed out per requested byte, with the current classes.
     pub waste_now: f64,
-    /// The same by the suggested classes.
+    /// Bytes of storage handed out per requested byte, with the suggested classes.
     pub waste_then: f64,
-    /// Acquires that it rests on.
+    /// The number of acquires that it is based on.
     pub acquires: u64,
 }
 
 impl Suggestion {
-    /// The suggested classes as a configuration; everything else by default.
+    /// A configuration of the suggested classes. The rest is default.
     ///
     /// # Errors
     ///
-    /// See [`ConfigError`]: sizes above 1 GiB were asked for.
+    /// [`ConfigError::ClassTooLarge`] if sizes above 1 GiB were requested, [`ConfigError::CapacityTooLarge`] or
+    /// [`ConfigError::CapacityOverflow`] if very many buffers were live at once.
     pub fn config(&self) -> Result<BufferPoolConfig, ConfigError> {
         BufferPoolConfig::builder().classes(self.classes.iter().copied()).build()
     }
 }
 
 impl BufferPoolStats {
-    /// At most 8 classes that waste least of all on the sizes that were asked for, and for each as many
-    /// buffers as were live at once, as far as that can be told: the most that were live of a class,
-    /// shared out by where its requests would fall.
+    /// Suggests at most 8 classes that waste the least storage on the requested sizes.
     ///
-    /// `None` if no sizes are known: the pool must
-    /// [record](crate::pool::BufferPoolConfigBuilder::record_sizes) them.
+    /// The capacity of each is an estimate of the most buffers that would have been live at once: the high water of a
+    /// current class is divided among the suggested ones by the number of its requests.
+    ///
+    /// `None` if no sizes are known: the pool must [record](crate::BufferPoolConfigBuilder::record_sizes) them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let config = BufferPoolConfig::proxy().to_builder().record_sizes(true);
+    /// let pool = BufferPool::new(config.build()?);
+    /// for _ in 0..100 {
+    ///     drop(pool.acquire(600)); // from the class of 8 KiB
+    /// }
+    /// let suggestion = pool.stats().suggest().unwrap();
+    /// assert_eq!(suggestion.classes[0].size, 600);
+    /// assert!(suggestion.waste_now > 13.0 && suggestion.waste_then == 1.0);
+    /// let better = BufferPool::new(suggestion.config()?);
+    /// # drop(better);
+    /// # Ok::<(), millpond::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn suggest(&self) -> Option<Suggestion> {
         let largest = self.requested.last()?.bytes;
@@ -65,7 +85,7 @@ impl BufferPoolStats {
         })
     }
 
-    /// The part of the class's high water that goes to the sizes that are `wanted`, by their acquires.
+    /// The part of the class's high water that its `wanted` sizes get, by their acquires.
     fn share(&self, class: &ClassStats, wanted: impl Fn(usize) -> bool) -> f64 {
         let below = self.classes.iter().map(|other| other.size).filter(|&size| size < class.size).max();
         let of_class = |requested: &&RequestedSize| {
@@ -86,9 +106,10 @@ impl BufferPoolStats {
     }
 }
 
-/// The `count` sizes, out of those asked for, by which the least storage is handed out; the largest is
-/// always one of them. By dynamic programming over the ascending sizes: `best[i]` is the least storage for the
-/// first `i` sizes with the classes so far, the last of which is the `i`th size.
+/// The `count` requested sizes that, as classes, hand out the least storage. The largest is always one of them.
+///
+/// Dynamic programming over the ascending sizes: `best[i]` is the least storage for the first `i` sizes with the classes
+/// so far, the last of which is the `i`th size.
 fn best_sizes(requested: &[RequestedSize], count: usize) -> Vec<usize> {
     // Acquires of the first `i` sizes.
     let mut before = vec![0.0];
@@ -135,7 +156,7 @@ impl fmt::Display for Suggestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} acquires: {:.2} bytes handed out for each asked for, {:.2} with these classes",
+            "{} acquires: {:.2} bytes handed out per requested byte, {:.2} with these classes",
             self.acquires, self.waste_now, self.waste_then
         )?;
         self.classes.iter().try_for_each(|class| write!(f, "\n  {:>9} B x {}", class.size, class.capacity))
