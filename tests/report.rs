@@ -1,4 +1,4 @@
-//! What an operator sees of a pool: JSON of the stats, events of the report of holders.
+//! What an operator sees of a pool: the stats and the leak report as JSON, the leak report as events.
 
 use std::io::{self, Write};
 use std::num::NonZeroU32;

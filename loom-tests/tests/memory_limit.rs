@@ -1,5 +1,4 @@
-//! Models of the memory limit and of those who wait for it. A wake-up that is missed is a deadlock, which
-//! loom reports.
+//! Models of the memory limit and its waiters. A missed wake-up is a deadlock, which loom reports.
 #![cfg(millpond_loom)]
 
 use std::future::Future;
@@ -26,7 +25,7 @@ fn poll_once(future: &mut Acquire) -> Poll<PooledBuffer> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop())).map(Result::unwrap)
 }
 
-/// Nothing handed out, nobody waiting, and never more than the limit.
+/// Asserts that no buffer is in use, that no task waits, and that live bytes never exceeded the limit.
 #[track_caller]
 fn assert_books(pool: &BufferPool, limit: usize) {
     let stats = pool.stats();
@@ -82,7 +81,7 @@ fn a_buffer_granted_to_a_cancelled_waiter_goes_to_the_next() {
 
 #[test]
 fn room_granted_to_a_cancelled_waiter_reaches_a_new_one() {
-    // No queue is touched between the release and the look at the state: only the fences order the two.
+    // No queue is accessed between the release and the load of the state: only the fences order the two.
     model("room and wait", Some(4), || {
         let pool = pool(LARGE);
         let held = [pool.acquire(SMALL), pool.acquire(SMALL)];
@@ -125,7 +124,7 @@ fn two_threads_never_share_the_last_bytes() {
         let other = thread::spawn(move || theirs.try_acquire(SMALL + 1));
         let mine = pool.try_acquire(SMALL + 1);
         let both = [mine, other.join().unwrap()];
-        assert!(both.iter().filter(|got| got.is_ok()).count() == 1, "one of them, and only one");
+        assert!(both.iter().filter(|got| got.is_ok()).count() == 1, "exactly one of them");
         drop(both);
         assert_books(&pool, LARGE);
     });
@@ -173,7 +172,7 @@ fn what_a_noticed_step_pushes_reaches_a_new_waiter() {
         pool.decay();
         let theirs = pool.clone();
         let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(SMALL)).unwrap()));
-        cache.return_buffer(second); // notices the step, lays the first down and keeps this one
+        cache.return_buffer(second); // notices the step, pushes the first and keeps this one
         waiter.join().unwrap();
         drop((held, cache));
     });

@@ -1,7 +1,7 @@
-//! Models of every way a buffer comes home. See `README.md` for how to run them and what they cover.
+//! Models of every kind of return. See `README.md` for how to run them and what they cover.
 //!
-//! Each model ends with the books: nothing handed out, and as much live as lies idle. Loom itself fails
-//! an execution in which a pool's `Arc` is leaked.
+//! At the end of each model no buffer is in use, and all live bytes are idle. Loom fails an execution in which the `Arc`
+//! of a pool is leaked.
 #![cfg(millpond_loom)]
 
 use std::sync::Arc;
@@ -82,7 +82,7 @@ fn returned_at_thread_exit_while_another_acquires() {
         drop(exiting.join().unwrap());
         pool.flush_thread_cache();
         let stats = pool.stats();
-        assert_eq!(stats.idle_buffers, stats.total_allocations, "given back, not freed: {stats}");
+        assert_eq!(stats.idle_buffers, stats.total_allocations, "returned, not freed: {stats}");
         assert_books(&pool);
     });
 }
@@ -97,7 +97,7 @@ fn dropped_while_the_last_pool_handle_goes() {
         cache.return_buffer(idle);
         let closing = thread::spawn(move || drop(pool));
         cache.return_buffer(held);
-        drop(cache); // the flush meets the sweep: loom finds the cycle if a slot stays in a queue
+        drop(cache); // the flush races with the sweep: a slot left in a queue is a cycle, which loom reports
         closing.join().unwrap();
     });
 }
@@ -143,7 +143,7 @@ fn the_last_two_shared_handles_drop_at_once() {
 fn shared_by_two_threads_at_once() {
     model("clone", None, || {
         let pool = pool(1);
-        // loom's own `Arc` would be one more thing to explore; this one only carries the reference over.
+        // std's `Arc`, as loom's would be one more thing to explore. It only shares the reference.
         let shared = Arc::new(written(pool.acquire(SIZE), 8).into_shared());
         let theirs = Arc::clone(&shared);
         let other = thread::spawn(move || drop(PooledBytes::clone(&theirs)));

@@ -1,4 +1,4 @@
-//! Sampling and recording. (`tests/wiping.rs` looks at wiped storage, which takes unsafe code.)
+//! Sampling and recording. (`tests/wiping.rs` reads wiped storage, which needs unsafe code.)
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,7 +10,7 @@ fn hooked(builder: impl FnOnce(BufferPoolConfigBuilder) -> BufferPoolConfigBuild
 }
 
 #[test]
-fn the_report_names_who_holds_buffers_longest_and_what_slices_pin() {
+fn the_report_names_the_longest_holder_and_the_bytes_that_slices_pin() {
     assert!(BufferPool::new(BufferPoolConfig::messages()).holders().is_none());
     let pool = hooked(|builder| builder.sample_one_in(NonZeroU32::MIN));
     let old = pool.acquire(1000);
@@ -41,7 +41,7 @@ fn the_report_names_who_holds_buffers_longest_and_what_slices_pin() {
 }
 
 #[test]
-fn frozen_bytes_are_followed_until_they_are_found_free() {
+fn frozen_bytes_are_held_until_they_are_found_free() {
     let pool = hooked(|builder| builder.sample_one_in(NonZeroU32::new(2).unwrap()));
     let frozen: Vec<Bytes> = (0..10)
         .map(|_| {
@@ -58,7 +58,7 @@ fn frozen_bytes_are_followed_until_they_are_found_free() {
 }
 
 #[test]
-fn the_suggestion_fits_what_was_asked_for() {
+fn the_suggestion_fits_the_requested_sizes() {
     assert_eq!(BufferPool::new(BufferPoolConfig::messages()).stats().suggest(), None);
     let pool = hooked(|builder| builder.record_sizes(true));
     let held: Vec<_> = (0..10).map(|_| pool.acquire(130)).collect();

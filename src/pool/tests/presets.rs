@@ -1,9 +1,9 @@
-//! The tables.
+//! The presets.
 
 use super::*;
 
 #[test]
-fn each_table_is_as_documented() {
+fn each_preset_is_as_documented() {
     assert_eq!(BufferPoolConfig::proxy().classes(), [(8192, 512), (65_536, 64)].map(ClassConfig::from));
     assert_eq!(BufferPoolConfig::messages().max_idle_bytes(), (4 * 64 + 128 + 256 + 1024) * 1024);
     let embedded = BufferPoolConfig::embedded();
@@ -29,7 +29,7 @@ fn each_table_is_as_documented() {
 }
 
 #[test]
-fn residents_fill_the_small_class_and_the_rest_goes_on() {
+fn long_lived_buffers_fill_the_small_class_and_the_other_classes_still_serve() {
     let pool = BufferPool::new(BufferPoolConfig::embedded());
     let residents: Vec<_> = (0..512).map(|_| pool.try_acquire(32).unwrap()).collect();
     let packets: Vec<_> = (0..8).map(|_| pool.try_acquire(1000).unwrap()).collect();
