@@ -2,7 +2,8 @@
 //!
 //! ## Layers
 //!
-//! A folder is a layer; imports go down only, through the layer's `mod.rs`. `tests/layering.rs` keeps it so.
+//! Each folder of `src` is a layer. Imports go down only, through the `mod.rs` of the layer; `tests/layering.rs` checks
+//! it.
 //!
 //! ```text
 //!  relay   bytes between any two streams            (feature `relay`)
@@ -14,15 +15,15 @@
 //!   │
 //!  frame   messages in a stream of bytes, free of I/O
 //!   │
-//!  pool    classes, caches, handles, stats
+//!  pool    classes, caches, handles, stats: the types at the root of this crate
 //!   │ ──── size    class arithmetic
 //!   │
-//!  sync    the only door to atomics and locks
+//!  sync    the only module that names atomics and locks
 //! ```
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 #![warn(
-    // What input can reach must not panic: errors are typed, bytes are looked at through patterns.
+    // Input must not cause a panic: errors are typed, and bytes are read with patterns.
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::indexing_slicing,
@@ -39,8 +40,8 @@ pub mod bus;
 pub mod frame;
 #[cfg(feature = "net")]
 pub mod net;
-#[cfg_attr(not(feature = "std"), expect(dead_code, reason = "what only thread caches and clocks use"))]
-pub mod pool;
+#[cfg_attr(not(feature = "std"), expect(dead_code, reason = "parts that only thread caches and clocks use"))]
+mod pool;
 #[cfg(feature = "relay")]
 pub mod relay;
 #[cfg(feature = "schema")]
@@ -74,5 +75,6 @@ pub mod __codegen {
 pub use pool::model;
 pub use pool::{
     Acquire, AcquireError, BufferPool, BufferPoolConfig, BufferPoolConfigBuilder, BufferPoolStats,
-    ClassStats, ConfigError, Holder, HolderReport, PooledBuffer, PooledBytes, Suggestion,
+    ClassConfig, ClassStats, ConfigError, Holder, HolderReport, PooledBuffer, PooledBytes, RequestedSize,
+    Suggestion,
 };

@@ -1,6 +1,6 @@
-//! Heap allocations of every route in steady state, counted by the allocator, not reasoned.
+//! Heap allocations of every kind of handle in steady state, counted by the allocator.
 //!
-//! Without the test harness, whose own thread allocates when it likes.
+//! Without the test harness, whose own thread allocates at any time.
 
 use std::alloc::System;
 use std::hint::black_box;
@@ -16,7 +16,7 @@ static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const OPERATIONS: usize = 10_000;
 
-/// Allocations over the operations, after as many to warm up.
+/// Allocations of `OPERATIONS` operations, after as many to warm up.
 fn allocations(mut operation: impl FnMut()) -> usize {
     (0..OPERATIONS).for_each(|_| operation());
     let before = ALLOCATOR.stats();
@@ -32,8 +32,8 @@ fn main() {
 
 fn no_route_allocates_in_steady_state() {
     for (size, limit) in [(64, usize::MAX), (1024, usize::MAX), (60_000, usize::MAX), (1024, 4 << 20)] {
-        // On a slow machine a step of decay would fall between two operations: it frees what lay idle, and
-        // what the next operations then make anew is decay's price, not theirs.
+        // Without decay: on a slow machine a step between two operations would free idle buffers, and the next
+        // operation would allocate.
         let config = BufferPoolConfig::messages().to_builder().memory_limit(limit).decay_interval(None);
         let pool = BufferPool::new(config.build().unwrap());
         let other = BufferPool::new(BufferPoolConfig::messages());
@@ -70,8 +70,7 @@ fn no_route_allocates_in_steady_state() {
         let alternate = || drop(black_box((filled(), other.acquire(size))));
         assert_eq!(allocations(alternate), 0, "two pools in turn, {size} B");
 
-        // As many as can be out at once: four in the channel, one at either end. However the threads are
-        // scheduled, that is the most the pool ever needs.
+        // The most that can be in use at once: four in the channel, one at each end.
         drop((0..6).map(|_| filled().freeze()).collect::<Vec<_>>());
         let (send, receive) = sync_channel::<Bytes>(4);
         let reader = thread::spawn(move || receive.into_iter().map(|bytes| bytes.len()).sum::<usize>());
@@ -85,7 +84,7 @@ fn no_route_allocates_in_steady_state() {
 
         let (send, receive) = sync_channel::<PooledBytes>(4);
         let reader = thread::spawn(move || receive.into_iter().map(|bytes| bytes.len()).sum::<usize>());
-        // As many as the other thread keeps before it lays some down, and as the queue between them holds.
+        // As many as the other thread keeps before it spills, and as the channel holds.
         drop((0..1100).map(|_| pool.acquire(size)).collect::<Vec<_>>());
         let across = || send.send(filled().into_shared()).unwrap();
         assert_eq!(allocations(across), 0, "share, drop elsewhere, {size} B");

@@ -8,9 +8,9 @@ use std::process::Command;
 use std::time::Instant;
 
 use millpond::__codegen::{BufMut, Fields, any_not_zero};
-use millpond::BufferPool;
 use millpond::frame::{Constraint, Message, MessageError};
 use millpond::schema::{FieldLayout, Layout, MessageDef, Options, Schema, Type, generate};
+use millpond::{BufferPool, ClassConfig};
 use proptest::prelude::*;
 
 mod generated;
@@ -67,7 +67,7 @@ fn sizes_are_those_of_the_protocol() {
         game::ITEM_TRANSACTION_MAX_SIZE,
     ];
     assert_eq!(sizes, [24, 40, 24, 32, 32]);
-    let classes = [(128, 512), (256, 256), (512, 128)];
+    let classes = [(128, 512), (256, 256), (512, 128)].map(ClassConfig::from);
     assert_eq!(examples::create_buffer_pool_config().classes(), classes);
     assert_eq!(examples::SCHEMA_DIGEST, read("examples").digest());
     for (entry, message, layout) in all() {

@@ -1,6 +1,6 @@
-//! What the heap sees of a pool: secrets that are freed, the size of an empty pool, mallocs of a flush.
+//! What the allocator sees of a pool: freed secrets, the size of an empty pool, mallocs of a flush.
 //!
-//! Without the test harness, whose own thread allocates when it likes.
+//! Without the test harness, whose own thread allocates at any time.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use bytes::BufMut;
 use millpond::{BufferPool, BufferPoolConfig};
 
-/// Counts live bytes, and blocks of `WATCHED` bytes that are freed, or moved, with a secret in them.
+/// Counts live bytes, and blocks of `WATCHED` bytes that are freed or moved with a secret in them.
 struct Watch;
 
 const WATCHED: usize = 12_345;
@@ -17,7 +17,7 @@ static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
 static SPILT: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call goes to `System`, after a look at the block while it is still allocated.
+// SAFETY: every call is forwarded to `System`, after the block is read while it is still allocated.
 unsafe impl GlobalAlloc for Watch {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size(), Ordering::Relaxed);
@@ -51,7 +51,7 @@ fn spilt(act: impl FnOnce()) -> usize {
     SPILT.load(Ordering::Relaxed) - before
 }
 
-/// Every view is gone before the pool closes, which throws the frozen slots of the shared queue away unseen.
+/// Every view is dropped before the pool closes, which drops the frozen slots of the shared queue.
 fn frozen_storage_that_is_free_is_wiped_when_the_pool_closes() {
     let count = spilt(|| {
         let pool = wiping(0);
@@ -63,7 +63,7 @@ fn frozen_storage_that_is_free_is_wiped_when_the_pool_closes() {
     assert_eq!(count, 0, "freed with the secret in it");
 }
 
-/// The view outlives the pool: nobody is left to wipe.
+/// When the last view drops, the pool is closed.
 fn frozen_storage_is_wiped_though_its_view_outlives_the_pool() {
     for cache in [0, 1 << 20] {
         let count = spilt(|| {
@@ -79,7 +79,7 @@ fn frozen_storage_is_wiped_though_its_view_outlives_the_pool() {
 }
 
 /// `Limit::chunk_mut` makes a full `BytesMut` reallocate.
-fn a_full_lent_room_leaves_no_secret_behind() {
+fn writing_through_as_buf_mut_to_a_full_buffer_leaves_no_secret() {
     let count = spilt(|| {
         let pool = wiping(1 << 20);
         let mut buffer = pool.acquire(WATCHED);
@@ -90,7 +90,7 @@ fn a_full_lent_room_leaves_no_secret_behind() {
     assert_eq!(count, 0, "moved, and the old block freed with the secret in it");
 }
 
-/// The queues of a class are allocated whole when the pool is made: 32 bytes a buffer of 1 byte.
+/// The queues of a class are allocated when the pool is created: 32 bytes per buffer of capacity.
 fn an_empty_pool_is_small() {
     let config = BufferPoolConfig::powers_of_two(1..=65_536).unwrap();
     let before = LIVE.load(Ordering::Relaxed);
@@ -100,7 +100,7 @@ fn an_empty_pool_is_small() {
     drop(pool);
 }
 
-/// What `flush_on_park` does at each sleep of a worker: the stack and the line are thrown away with their room.
+/// `flush_on_park` flushes at each sleep of a worker, and must keep the capacity of the stacks and queues.
 fn a_flush_costs_no_malloc_in_steady_state() {
     let pool = BufferPool::new(BufferPoolConfig::proxy());
     let round = || {
@@ -121,7 +121,7 @@ fn a_flush_costs_no_malloc_in_steady_state() {
 fn main() {
     frozen_storage_that_is_free_is_wiped_when_the_pool_closes();
     frozen_storage_is_wiped_though_its_view_outlives_the_pool();
-    a_full_lent_room_leaves_no_secret_behind();
+    writing_through_as_buf_mut_to_a_full_buffer_leaves_no_secret();
     an_empty_pool_is_small();
     a_flush_costs_no_malloc_in_steady_state();
     println!("test result: ok. 5 passed");

@@ -1,4 +1,4 @@
-//! Whatever a user does, in any order: the pool agrees with a plain oracle, and nothing is lost.
+//! Random operations in any order: the pool agrees with a plain oracle, and loses nothing.
 
 use proptest::collection::vec;
 use proptest::prelude::*;

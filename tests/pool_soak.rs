@@ -1,6 +1,6 @@
-//! For `MILLPOND_SOAK_SECONDS` (5): sixteen threads that do everything to a pool, wait for memory, hand over
-//! to each other, panic, die and are replaced. Each round of about a second has another pool, and ends with
-//! every byte accounted for. `tests/deep` runs it for ten minutes.
+//! Sixteen threads use every operation of a pool, wait for memory, send buffers to each other, panic, exit and are
+//! replaced, for `MILLPOND_SOAK_SECONDS` (default 5). Each round of about one second has its own pool, and ends with every
+//! byte accounted for. `tests/deep` runs it for ten minutes.
 
 use std::collections::VecDeque;
 use std::env;
@@ -20,10 +20,10 @@ use millpond::{BufferPool, BufferPoolConfig, PooledBuffer, PooledBytes};
 const THREADS: usize = 16;
 const CLASSES: [(usize, usize); 4] = [(256, 64), (2048, 32), (16_384, 16), (65_536, 8)];
 const LARGEST: usize = 65_536;
-/// So small that sixteen threads always want more.
+/// Less than sixteen threads want.
 const LIMIT: usize = 2 << 20;
 const MAILBOX: usize = 16;
-/// Longer than any wait for what is only handed out, on any machine.
+/// Longer than any wait for buffers in use, on any machine.
 const STARVED: Duration = Duration::from_secs(60);
 
 fn main() {
@@ -57,7 +57,7 @@ struct World {
     pool: BufferPool,
     mailboxes: Vec<Mutex<VecDeque<Parcel>>>,
     end: Instant,
-    /// Only one of the threads ever waits, so that nothing but a return can serve it.
+    /// Only one of the threads waits, so that only a return can serve it.
     lonely: bool,
     lives: AtomicU64,
     panics: AtomicU64,
@@ -147,7 +147,7 @@ impl Worker {
                 self.drop_one();
             }
         }
-        // What it still holds, half the time, another thread gives back.
+        // Half the time, another thread returns what this one still holds.
         while let Some(parcel) = self.held.pop_front() {
             if self.dice.below(2) == 0 {
                 send(&self.world.mailboxes[self.dice.below(THREADS)], parcel);
@@ -178,7 +178,7 @@ impl Worker {
             5..8 => self.world.pool.try_acquire(size).ok(),
             8 => self.wait(size.min(LARGEST), Instant::now() + Duration::from_micros(200)),
             _ => {
-                // Who holds nothing may wait for as long as it takes.
+                // A thread that holds nothing may wait as long as it takes.
                 self.held.clear();
                 let buffer = self.wait(size.min(LARGEST), Instant::now() + STARVED);
                 Some(buffer.unwrap_or_else(|| panic!("starved: {:#}", self.world.pool.stats())))
@@ -190,7 +190,7 @@ impl Worker {
         self.lane == 0 || !self.world.lonely
     }
 
-    /// Gives up after `until`. Meanwhile nothing stays in mailboxes that nobody else would look into.
+    /// Stops waiting after `until`. Empties the mailboxes meanwhile, as no other thread may look into them.
     fn wait(&mut self, size: usize, until: Instant) -> Option<PooledBuffer> {
         let bell = Arc::new(Bell { thread: thread::current(), rung: AtomicBool::new(false) });
         let waker = Waker::from(Arc::clone(&bell));
@@ -200,7 +200,7 @@ impl Worker {
             if let Poll::Ready(result) = future.as_mut().poll(&mut Context::from_waker(&waker)) {
                 let served = Instant::now();
                 while has_waited && !bell.rung.load(Ordering::SeqCst) {
-                    assert!(served.elapsed() < STARVED, "served, and never told");
+                    assert!(served.elapsed() < STARVED, "served, but not woken");
                     thread::yield_now();
                 }
                 return Some(result.unwrap());
@@ -219,7 +219,7 @@ impl Worker {
         }
     }
 
-    /// Makes something else of the parcel; perhaps another handle to a part of it.
+    /// Converts the parcel, or makes another handle to a part of it.
     fn turn(&mut self, parcel: &mut Parcel) -> Option<Parcel> {
         let handle = std::mem::replace(&mut parcel.handle, Handle::Plain(Bytes::new()));
         let dice = &mut self.dice;
@@ -308,7 +308,7 @@ impl Worker {
     }
 }
 
-/// Over a full mailbox it is dropped; not under the lock.
+/// If the mailbox is full, drops the parcel, after unlocking.
 fn send(mailbox: &Mutex<VecDeque<Parcel>>, parcel: Parcel) {
     let mut parcels = mailbox.lock().unwrap();
     if parcels.len() < MAILBOX {
@@ -331,7 +331,7 @@ impl Wake for Bell {
     }
 }
 
-/// Every parcel holds a stretch of it.
+/// Every parcel holds a part of it.
 static PATTERN: [u8; 4 * LARGEST] = {
     let mut pattern = [0; 4 * LARGEST];
     let mut at = 0;
@@ -377,7 +377,7 @@ impl Parcel {
         Self { handle, start: self.start + from, len: to - from }
     }
 
-    /// Now and then out of its class, and out of all of them.
+    /// Sometimes beyond its class, and beyond all classes.
     fn grow(&mut self, mut buffer: PooledBuffer, dice: &mut Dice) -> PooledBuffer {
         let more = dice.below(self.len.max(16));
         if self.len + more < 2 * LARGEST {

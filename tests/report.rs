@@ -1,4 +1,4 @@
-//! What an operator sees of a pool: JSON of the stats, events of the report of holders.
+//! What an operator sees of a pool: the stats and the leak report as JSON, the leak report as events.
 
 use std::io::{self, Write};
 use std::num::NonZeroU32;
@@ -30,7 +30,7 @@ impl<'a> MakeWriter<'a> for Lines {
 }
 
 #[test]
-fn the_stats_are_json_and_the_holders_are_events() {
+fn stats_and_holders_are_json_and_holders_are_events() {
     let config = BufferPoolConfig::messages().to_builder().sample_one_in(NonZeroU32::MIN);
     let pool = BufferPool::new(config.build().unwrap());
     let mut held = pool.acquire(1000);
@@ -44,6 +44,11 @@ fn the_stats_are_json_and_the_holders_are_events() {
         (&1024.into(), &1.into()),
         "{json}"
     );
+
+    let json = serde_json::to_value(pool.holders()).unwrap();
+    let holder = &json["holders"][0];
+    assert!(holder["caller"].as_str().unwrap().contains("report.rs:"), "{json}");
+    assert_eq!((&json["every"], &holder["pinned_bytes"]), (&1.into(), &1023.into()), "{json}");
 
     let lines = Lines::default();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(lines.clone()).finish();

@@ -14,7 +14,7 @@ fn pool(limit: usize) -> BufferPool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deadline_ends_the_wait_and_leaves_nothing_behind() {
+async fn a_deadline_ends_the_wait_and_removes_the_waiter() {
     let pool = pool(1024);
     let held = pool.acquire(1024);
     let started = Instant::now();
@@ -29,7 +29,7 @@ async fn a_deadline_ends_the_wait_and_leaves_nothing_behind() {
 }
 
 #[test]
-fn memory_goes_back_while_nobody_uses_the_pool_and_workers_sleep() {
+fn decay_frees_memory_while_the_pool_is_idle_and_workers_sleep() {
     let pool = pool(usize::MAX);
     let runtime = Builder::new_multi_thread()
         .worker_threads(2)
@@ -58,7 +58,7 @@ fn memory_goes_back_while_nobody_uses_the_pool_and_workers_sleep() {
                 sleep(Duration::from_millis(5)).await;
             }
         };
-        timeout(Duration::from_secs(30), gone).await.expect("what nobody needs is freed");
+        timeout(Duration::from_secs(30), gone).await.expect("unused buffers are freed");
         [decay]
     });
     drop(pool);
@@ -67,8 +67,20 @@ fn memory_goes_back_while_nobody_uses_the_pool_and_workers_sleep() {
     runtime.block_on(ended).expect("the task ends with its pool").unwrap();
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_pool_without_a_decay_interval_never_decays() {
+    let config = BufferPoolConfig::builder().class(1024, 64).decay_interval(None).build().unwrap();
+    let pool = BufferPool::new(config);
+    drop(pool.acquire(1024));
+    pool.flush_thread_cache();
+    let decay = pool.spawn_decay();
+    sleep(Duration::from_secs(60)).await;
+    assert_eq!(pool.stats().idle_bytes, 1024);
+    assert!(decay.is_finished());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn many_tasks_share_a_small_limit_and_all_get_their_turn() {
+async fn many_tasks_share_a_small_limit_and_all_are_served() {
     let pool = pool(4 * 1024);
     let served = Arc::new(AtomicUsize::new(0));
     let tasks: Vec<_> = (0..200)
@@ -79,7 +91,7 @@ async fn many_tasks_share_a_small_limit_and_all_get_their_turn() {
                     let size = if (task + round) % 3 == 0 { 1000 } else { 60 };
                     let wait = pool.acquire_async(size);
                     let mut buffer = if round % 7 == 0 {
-                        // Some give up at once, some in the middle.
+                        // Some cancel at once, some later.
                         match timeout(Duration::from_micros(round * 3), wait).await {
                             Ok(buffer) => buffer.unwrap(),
                             Err(_) => continue,
@@ -98,7 +110,7 @@ async fn many_tasks_share_a_small_limit_and_all_get_their_turn() {
         })
         .collect();
     for task in tasks {
-        timeout(Duration::from_secs(60), task).await.expect("nobody starves").unwrap();
+        timeout(Duration::from_secs(60), task).await.expect("no task starves").unwrap();
     }
     assert!(served.load(Ordering::Relaxed) > 200 * 40);
     pool.flush_thread_cache();

@@ -1,12 +1,12 @@
-//! A wiping pool leaves nothing of an owner's bytes in what it keeps, by whatever way they came back.
+//! A wiping pool overwrites returned storage, after every kind of return.
 //!
-//! No safe call shows those bytes, so this looks at the storage by its address.
+//! No safe call shows the old bytes, so this test reads the storage by its address.
 
 use bytes::Bytes;
 use millpond::{BufferPool, BufferPoolConfig, PooledBuffer};
 
 #[test]
-fn what_comes_back_is_overwritten_by_every_way() {
+fn storage_is_overwritten_after_every_kind_of_return() {
     type Way = (&'static str, fn(PooledBuffer));
     let ways: [Way; 7] = [
         ("drop", drop),

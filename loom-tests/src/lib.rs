@@ -8,17 +8,16 @@ use std::time::Instant;
 
 use millpond::{BufferPool, BufferPoolConfig, PooledBuffer};
 
-/// Bytes of every buffer, but where a model has classes of its own.
+/// Bytes of every buffer, except in models with their own classes.
 pub const SIZE: usize = 8;
 
-/// Explores the interleavings of `body`, all of them or those of at most so many preemptions, and prints how
-/// many there were. LOOM_MAX_PREEMPTIONS goes before `preemptions`.
+/// Explores the interleavings of `body`, all of them or those with at most `preemptions`, and prints their number. The
+/// variable LOOM_MAX_PREEMPTIONS overrides `preemptions`.
 pub fn model(name: &str, preemptions: Option<usize>, body: impl Fn() + Sync + Send + 'static) {
     outcomes(name, preemptions, body);
 }
 
-/// The same, and returns all that `body` returned: a model that always ends one way shows nothing of the
-/// others.
+/// The same, and returns the set of results of `body`, so that a model can assert that each outcome of a race occurred.
 pub fn outcomes<T: Ord + Send + 'static>(
     name: &str,
     preemptions: Option<usize>,
@@ -42,13 +41,13 @@ pub fn outcomes<T: Ord + Send + 'static>(
     mem::take(&mut seen.1)
 }
 
-/// One class of `capacity` buffers; a thread keeps two of them.
+/// A pool of one class of `capacity` buffers; a thread keeps two of them.
 pub fn pool(capacity: usize) -> BufferPool {
     let config = BufferPoolConfig::builder().class(SIZE, capacity).thread_cache_bytes(2 * SIZE);
     BufferPool::new(config.build().unwrap())
 }
 
-/// The buffer, which must come empty, full of `byte`.
+/// Fills the buffer, which must be empty, with `byte`.
 #[track_caller]
 pub fn written(mut buffer: PooledBuffer, byte: u8) -> PooledBuffer {
     assert!(buffer.is_empty());
@@ -56,12 +55,16 @@ pub fn written(mut buffer: PooledBuffer, byte: u8) -> PooledBuffer {
     buffer
 }
 
-/// Nothing handed out, frozen or waited for, and every buffer made accounted for.
+/// Asserts that no buffer is in use or frozen, that no task waits, and that every allocated buffer is accounted for.
 #[track_caller]
 pub fn assert_books(pool: &BufferPool) {
     let stats = pool.stats();
     assert_eq!((stats.currently_in_use, stats.currently_frozen, stats.waiting), (0, 0, 0), "{stats}");
     assert_eq!(stats.total_acquires, stats.total_returns, "{stats}");
-    assert_eq!(pool.trim() as u64, stats.idle_bytes, "what the books call idle is there: {stats}");
+    assert_eq!(
+        pool.trim() as u64,
+        stats.idle_bytes,
+        "as many bytes are freed as the stats call idle: {stats}"
+    );
     assert_eq!(pool.stats().live_bytes, 0, "{stats}");
 }

@@ -1,5 +1,5 @@
-//! Models of storage that is seen by `Bytes` and found again. The race probe in the copy of `bytes` rides with
-//! it: loom fails an execution in which a write is not ordered behind every read of the earlier owners.
+//! Models of frozen storage and its reclaim. The copy of `bytes` has a race probe per storage: loom fails an execution in
+//! which a read of an earlier owner does not happen before a write.
 #![cfg(millpond_loom)]
 
 use bytes::Bytes;
@@ -8,7 +8,7 @@ use loom_tests::{SIZE, assert_books, model, outcomes, pool, written};
 use millpond::BufferPool;
 use millpond::model::Cache;
 
-/// How many buffers were made: one, if the frozen storage was found again.
+/// The number of allocations: one, if the frozen storage was reclaimed.
 fn made(pool: &BufferPool) -> u64 {
     pool.stats().total_allocations
 }
@@ -25,9 +25,9 @@ fn last_bytes_dropped_while_the_owner_acquires() {
         let buffer = written(cache.acquire(SIZE), 1);
         let bytes = cache.freeze(buffer);
         let reader = thread::spawn(move || read(bytes, 1));
-        let second = written(cache.acquire(SIZE), 2); // in the same storage if the reader is through
+        let second = written(cache.acquire(SIZE), 2); // in the same storage if the reader has dropped it
         assert_eq!(&second[..], [2; SIZE]);
-        cache.give_back(second);
+        cache.return_buffer(second);
         reader.join().unwrap();
         drop(cache);
         let made = made(&pool);
@@ -46,7 +46,7 @@ fn two_clones_dropped_while_the_owner_acquires() {
         let bytes = cache.freeze(buffer);
         let readers = [bytes.clone(), bytes].map(|bytes| thread::spawn(move || read(bytes, 1)));
         let second = written(cache.acquire(SIZE), 2);
-        cache.give_back(second);
+        cache.return_buffer(second);
         for reader in readers {
             reader.join().unwrap();
         }
@@ -71,7 +71,7 @@ fn cloned_elsewhere_while_the_owner_acquires() {
             assert_eq!(&part[..], [1; SIZE - 1]);
         });
         let second = written(cache.acquire(SIZE), 2);
-        cache.give_back(second);
+        cache.return_buffer(second);
         reader.join().unwrap();
         drop(cache);
         let made = made(&pool);
@@ -92,13 +92,13 @@ fn dropped_while_another_thread_finds_it_in_the_shared_queue() {
         let finder = thread::spawn(move || {
             let mut cache = Cache::new(&theirs);
             let second = written(cache.acquire(SIZE), 2);
-            cache.give_back(second);
+            cache.return_buffer(second);
             drop(cache);
         });
-        drop(cache); // a thread exits, and leaves what it froze to others
+        drop(cache); // the thread exits, and its frozen slots move to the shared queue
         read(bytes, 1);
         finder.join().unwrap();
-        pool.trim(); // what was still seen when the finder looked
+        pool.trim(); // storage that a reader still showed when the finder looked
         let made = made(&pool);
         assert_books(&pool);
         made
@@ -107,18 +107,18 @@ fn dropped_while_another_thread_finds_it_in_the_shared_queue() {
 }
 
 #[test]
-fn found_while_another_thread_leaves_more_than_the_queue_holds() {
-    model("leave and find", Some(3), || {
+fn found_while_another_thread_flushes_more_than_the_queue_holds() {
+    model("flush and find", Some(3), || {
         let pool = pool(1);
         let (mut leaves, mut gone) = (Cache::new(&pool), Cache::new(&pool));
         let [kept, free] = [&mut leaves, &mut gone].map(|cache| written(cache.acquire(SIZE), 1));
         let (bytes, seen) = (leaves.freeze(kept), gone.freeze(free));
         drop(gone);
-        drop(seen); // now the queue is full of one that is free
-        let exits = thread::spawn(move || drop(leaves)); // in the place of that one, or an orphan
+        drop(seen); // now the queue is full, of one that is free
+        let exits = thread::spawn(move || drop(leaves)); // to the place of that one, or to the overflow
         let mut cache = Cache::new(&pool);
         let third = written(cache.acquire(SIZE), 3);
-        cache.give_back(third);
+        cache.return_buffer(third);
         drop(cache);
         exits.join().unwrap();
         assert_eq!((made(&pool), pool.stats().currently_frozen), (2, 1));
@@ -148,7 +148,7 @@ fn the_last_two_shared_handles_drop_and_acquire() {
         assert_eq!((stats.currently_in_use, stats.total_returns), (0, 3), "{stats}");
         made(&pool)
     });
-    assert!(made.iter().copied().eq([2]), "it comes home once, to one of the two: {made:?}");
+    assert!(made.iter().copied().eq([2]), "it is returned once, to one of the two: {made:?}");
 }
 
 #[test]
@@ -162,7 +162,7 @@ fn shared_made_plain_and_dropped_elsewhere() {
             read(bytes, 6);
             theirs.flush_thread_cache();
         });
-        drop(shared); // home at once, if the reader is through
+        drop(shared); // returned at once if the reader has dropped its handle
         drop(written(pool.acquire(SIZE), 7));
         reader.join().unwrap();
         pool.trim();
@@ -188,7 +188,7 @@ fn two_clones_of_tracked_bytes_dropped_while_another_is_acquired() {
         let mut cache = Cache::new(&pool);
         pool.flush_thread_cache();
         let second = written(cache.acquire(SIZE), 2);
-        cache.give_back(second);
+        cache.return_buffer(second);
         drop(cache);
         reader.join().unwrap();
         let made = made(&pool);
@@ -206,7 +206,7 @@ fn read_while_the_pool_closes() {
         let buffer = written(cache.acquire(SIZE), 8);
         let bytes = cache.freeze(buffer);
         let closing = thread::spawn(move || drop(pool));
-        drop(cache); // what it follows goes to the queue that the close sweeps
+        drop(cache); // its frozen slots move to the queue that the close sweeps
         read(bytes, 8);
         closing.join().unwrap();
     });

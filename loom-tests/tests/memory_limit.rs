@@ -1,5 +1,4 @@
-//! Models of the memory limit and of those who wait for it. A wake-up that is missed is a deadlock, which
-//! loom reports.
+//! Models of the memory limit and its waiters. A missed wake-up is a deadlock, which loom reports.
 #![cfg(millpond_loom)]
 
 use std::future::Future;
@@ -26,7 +25,7 @@ fn poll_once(future: &mut Acquire) -> Poll<PooledBuffer> {
     future.as_mut().poll(&mut Context::from_waker(Waker::noop())).map(Result::unwrap)
 }
 
-/// Nothing handed out, nobody waiting, and never more than the limit.
+/// Asserts that no buffer is in use, that no task waits, and that live bytes never exceeded the limit.
 #[track_caller]
 fn assert_books(pool: &BufferPool, limit: usize) {
     let stats = pool.stats();
@@ -38,7 +37,7 @@ fn assert_books(pool: &BufferPool, limit: usize) {
 }
 
 #[test]
-fn a_return_reaches_whoever_begins_to_wait() {
+fn a_return_reaches_a_new_waiter() {
     model("return and wait", Some(3), || {
         let pool = pool(LARGE);
         let held = pool.acquire(LARGE);
@@ -51,7 +50,7 @@ fn a_return_reaches_whoever_begins_to_wait() {
 }
 
 #[test]
-fn freed_memory_reaches_whoever_begins_to_wait() {
+fn freed_memory_reaches_a_new_waiter() {
     model("trim and wait", Some(2), || {
         let pool = pool(LARGE);
         drop([pool.acquire(SMALL), pool.acquire(SMALL)]); // idle, of the other class
@@ -64,7 +63,7 @@ fn freed_memory_reaches_whoever_begins_to_wait() {
 }
 
 #[test]
-fn a_buffer_granted_to_who_leaves_goes_to_the_next() {
+fn a_buffer_granted_to_a_cancelled_waiter_goes_to_the_next() {
     model("cancel and wait", Some(2), || {
         let pool = pool(LARGE);
         let held = pool.acquire(LARGE);
@@ -81,8 +80,8 @@ fn a_buffer_granted_to_who_leaves_goes_to_the_next() {
 }
 
 #[test]
-fn room_granted_to_who_leaves_reaches_whoever_begins_to_wait() {
-    // No queue is touched between the release and the look at the state: only the fences order the two.
+fn room_granted_to_a_cancelled_waiter_reaches_a_new_one() {
+    // No queue is accessed between the release and the load of the state: only the fences order the two.
     model("room and wait", Some(4), || {
         let pool = pool(LARGE);
         let held = [pool.acquire(SMALL), pool.acquire(SMALL)];
@@ -125,14 +124,14 @@ fn two_threads_never_share_the_last_bytes() {
         let other = thread::spawn(move || theirs.try_acquire(SMALL + 1));
         let mine = pool.try_acquire(SMALL + 1);
         let both = [mine, other.join().unwrap()];
-        assert!(both.iter().filter(|got| got.is_ok()).count() == 1, "one of them, and only one");
+        assert!(both.iter().filter(|got| got.is_ok()).count() == 1, "exactly one of them");
         drop(both);
         assert_books(&pool, LARGE);
     });
 }
 
 #[test]
-fn a_step_of_decay_beside_an_acquire_and_a_return() {
+fn a_step_of_decay_during_an_acquire_and_a_return() {
     model("decay", Some(3), || {
         let pool = pool(LARGE);
         drop(pool.acquire(SMALL));
@@ -162,18 +161,18 @@ fn a_waiter_keeps_the_pool_open() {
 }
 
 #[test]
-fn what_a_noticed_step_lays_down_reaches_whoever_begins_to_wait() {
+fn what_a_noticed_step_pushes_reaches_a_new_waiter() {
     model("step and wait", Some(1), || {
         let config = BufferPoolConfig::builder().class(SMALL, 8).memory_limit(8 * SMALL);
         let pool = BufferPool::new(config.decay_interval(None).build().unwrap());
         let mut cache = Cache::new(&pool);
         let (first, second) = (cache.acquire(SMALL), cache.acquire(SMALL));
-        cache.give_back(first); // it keeps one
+        cache.return_buffer(first); // it keeps one
         let held: Vec<_> = (0..6).map(|_| pool.try_acquire(SMALL).unwrap()).collect();
         pool.decay();
         let theirs = pool.clone();
         let waiter = thread::spawn(move || drop(block_on(theirs.acquire_async(SMALL)).unwrap()));
-        cache.give_back(second); // notices the step, lays the first down and keeps this one
+        cache.return_buffer(second); // notices the step, pushes the first and keeps this one
         waiter.join().unwrap();
         drop((held, cache));
     });

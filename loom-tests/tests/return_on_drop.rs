@@ -1,7 +1,7 @@
-//! Models of every way a buffer comes home. See `README.md` for how to run them and what they cover.
+//! Models of every kind of return. See `README.md` for how to run them and what they cover.
 //!
-//! Each model ends with the books: nothing handed out, and as much live as lies idle. Loom itself fails
-//! an execution in which a pool's `Arc` is leaked.
+//! At the end of each model no buffer is in use, and all live bytes are idle. Loom fails an execution in which the `Arc`
+//! of a pool is leaked.
 #![cfg(millpond_loom)]
 
 use std::sync::Arc;
@@ -21,13 +21,13 @@ fn dropped_on_the_thread_that_acquired() {
             let mut cache = Cache::new(&theirs);
             for byte in 0..2 {
                 let buffer = written(cache.acquire(SIZE), byte);
-                cache.give_back(buffer);
+                cache.return_buffer(buffer);
             }
             drop(cache);
         });
         let mut cache = Cache::new(&pool);
         let buffer = written(cache.acquire(SIZE), 7);
-        cache.give_back(buffer);
+        cache.return_buffer(buffer);
         drop(cache);
         other.join().unwrap();
         assert_eq!(pool.stats().total_acquires, 3);
@@ -45,7 +45,7 @@ fn dropped_on_another_thread_while_the_first_acquires() {
             let mut cache = Cache::new(&theirs);
             let buffer = receive.recv().unwrap();
             assert_eq!(&buffer[..], [1; SIZE]);
-            cache.give_back(buffer);
+            cache.return_buffer(buffer);
             drop(cache);
         });
         let mut cache = Cache::new(&pool);
@@ -53,7 +53,7 @@ fn dropped_on_another_thread_while_the_first_acquires() {
         send.send(sent).unwrap();
         let second = written(cache.acquire(SIZE), 2);
         assert_eq!(&second[..], [2; SIZE]);
-        cache.give_back(second);
+        cache.return_buffer(second);
         drop(cache);
         other.join().unwrap();
         assert_books(&pool);
@@ -61,7 +61,7 @@ fn dropped_on_another_thread_while_the_first_acquires() {
 }
 
 #[test]
-fn given_back_at_thread_exit_while_another_acquires() {
+fn returned_at_thread_exit_while_another_acquires() {
     model("exit", Some(4), || {
         let pool = pool(2);
         drop(pool.acquire(SIZE));
@@ -70,19 +70,19 @@ fn given_back_at_thread_exit_while_another_acquires() {
         let exiting = thread::spawn(move || {
             let mut cache = Cache::new(&theirs);
             let buffer = written(cache.acquire(SIZE), 2);
-            cache.give_back(buffer);
+            cache.return_buffer(buffer);
             let leaves = cache.acquire(SIZE);
             drop(cache); // the last step of a thread
             leaves
         });
         let mut cache = Cache::new(&pool);
         let buffer = written(cache.acquire(SIZE), 3);
-        cache.give_back(buffer);
+        cache.return_buffer(buffer);
         drop(cache);
         drop(exiting.join().unwrap());
         pool.flush_thread_cache();
         let stats = pool.stats();
-        assert_eq!(stats.idle_buffers, stats.total_allocations, "given back, not freed: {stats}");
+        assert_eq!(stats.idle_buffers, stats.total_allocations, "returned, not freed: {stats}");
         assert_books(&pool);
     });
 }
@@ -94,10 +94,10 @@ fn dropped_while_the_last_pool_handle_goes() {
         let mut cache = Cache::new(&pool);
         let held = written(cache.acquire(SIZE), 4);
         let idle = cache.acquire(SIZE);
-        cache.give_back(idle);
+        cache.return_buffer(idle);
         let closing = thread::spawn(move || drop(pool));
-        cache.give_back(held);
-        drop(cache); // the flush meets the sweep: loom finds the cycle if a slot stays in a queue
+        cache.return_buffer(held);
+        drop(cache); // the flush races with the sweep: a slot left in a queue is a cycle, which loom reports
         closing.join().unwrap();
     });
 }
@@ -143,7 +143,7 @@ fn the_last_two_shared_handles_drop_at_once() {
 fn shared_by_two_threads_at_once() {
     model("clone", None, || {
         let pool = pool(1);
-        // loom's own `Arc` would be one more thing to explore; this one only carries the reference over.
+        // std's `Arc`, as loom's would be one more thing to explore. It only shares the reference.
         let shared = Arc::new(written(pool.acquire(SIZE), 8).into_shared());
         let theirs = Arc::clone(&shared);
         let other = thread::spawn(move || drop(PooledBytes::clone(&theirs)));
@@ -165,8 +165,8 @@ fn trimmed_while_another_thread_returns() {
         let other = thread::spawn(move || {
             let mut cache = Cache::new(&theirs);
             let (first, second) = (cache.acquire(SIZE), cache.acquire(SIZE));
-            cache.give_back(first);
-            cache.give_back(second);
+            cache.return_buffer(first);
+            cache.return_buffer(second);
             drop(cache);
         });
         pool.trim();

@@ -1,4 +1,4 @@
-//! Models of the queues that all threads share, and of the stats over all of them.
+//! Models of the shared queues, and of the stats of all threads.
 #![cfg(millpond_loom)]
 
 use loom::thread;
@@ -6,7 +6,7 @@ use loom_tests::{SIZE, assert_books, outcomes, pool, written};
 use millpond::model::Cache;
 use millpond::{BufferPool, BufferPoolConfig, BufferPoolStats};
 
-/// Buffers move in twos, and a thread keeps one or two: who leases first gets more.
+/// Buffers move in twos, and a thread keeps one or two: the first to lease gets more.
 fn pool_of_batches() -> BufferPool {
     let config = BufferPoolConfig::builder().class(SIZE, 16).thread_cache_bytes(8 * SIZE);
     BufferPool::new(config.memory_limit(16 * SIZE).decay_interval(None).build().unwrap())
@@ -30,16 +30,16 @@ fn one_thread_refills_while_another_spills() {
         pool.flush_thread_cache();
         let other = thread::spawn(move || {
             for buffer in held {
-                theirs.give_back(buffer); // the second or the third is too many to keep
+                theirs.return_buffer(buffer); // it spills at the second or the third
             }
             drop(theirs);
         });
         let mut cache = Cache::new(&pool);
-        let first = written(cache.acquire(SIZE), 4); // and one more, if it lies there
+        let first = written(cache.acquire(SIZE), 4); // and one more, if there is one
         let second = written(cache.acquire(SIZE), 5);
         assert_eq!((&first[..], &second[..]), (&[4; SIZE][..], &[5; SIZE][..]));
-        cache.give_back(first);
-        cache.give_back(second);
+        cache.return_buffer(first);
+        cache.return_buffer(second);
         drop(cache);
         other.join().unwrap();
         let stats = pool.stats();
@@ -47,7 +47,7 @@ fn one_thread_refills_while_another_spills() {
         assert_books(&pool);
         (stats.cache_hits, stats.shared_hits)
     });
-    // The second out of the batch; out of the queue, as it was spilled too late for the batch; new.
+    // The second comes from the batch; from the queue, as it was spilled after the refill; or is new.
     assert!(hits.iter().copied().eq([(0, 1), (0, 2), (1, 1)]), "{hits:?}");
 }
 
@@ -61,14 +61,14 @@ fn a_chain_is_spilled_while_another_thread_refills() {
         let held = [1, 2, 3, 4, 5].map(|byte| written(theirs.acquire(SIZE), byte));
         let other = thread::spawn(move || {
             for buffer in held {
-                theirs.give_back(buffer); // the fifth is too many: two go
+                theirs.return_buffer(buffer); // the fifth is one too many: two are spilled
             }
             drop(theirs);
         });
         let mut cache = Cache::new(&pool);
         let (first, second) = (written(cache.acquire(SIZE), 6), written(cache.acquire(SIZE), 7));
-        cache.give_back(first);
-        cache.give_back(second);
+        cache.return_buffer(first);
+        cache.return_buffer(second);
         drop(cache);
         other.join().unwrap();
         let stats = pool.stats();
@@ -76,7 +76,7 @@ fn a_chain_is_spilled_while_another_thread_refills() {
         assert_books(&pool);
         (stats.cache_hits, stats.shared_hits)
     });
-    // Both new; the chain in one; one new, before it was spilled.
+    // Both are new; both come from the chain; the first is new, as the chain was spilled after it.
     assert!(hits.contains(&(0, 0)) && hits.contains(&(1, 1)) && hits.contains(&(0, 1)), "{hits:?}");
 }
 
@@ -110,30 +110,30 @@ fn trimmed_while_another_thread_finds_what_was_frozen() {
         let mut cache = Cache::new(&pool);
         let buffer = written(cache.acquire(SIZE), 1);
         let bytes = cache.freeze(buffer);
-        drop(cache); // now it lies in the shared queue, in use
+        drop(cache); // now it is in the shared queue, in use
         let theirs = pool.clone();
         let other = thread::spawn(move || {
             let mut cache = Cache::new(&theirs);
             let second = written(cache.acquire(SIZE), 2);
-            cache.give_back(second);
+            cache.return_buffer(second);
             drop(cache);
         });
         drop(bytes);
         let freed = pool.trim();
         other.join().unwrap();
-        let rest = pool.trim(); // it may have been in the other's hands, seen in use before
+        let rest = pool.trim(); // the other thread may have held it, or a view showed it, at the first trim
         let stats = pool.stats();
         assert_eq!((freed + rest) as u64, stats.total_allocations * SIZE as u64, "{stats}");
         assert_books(&pool);
         (freed / SIZE, stats.reclaimed_hits)
     });
-    // Found by the other and kept, found and trimmed behind its return, trimmed instead.
+    // Reclaimed by the other thread and kept; reclaimed, returned and trimmed; trimmed instead.
     assert!(freed.is_superset(&[(0, 1), (1, 1), (1, 0)].into()), "{freed:?}");
 }
 
-/// Nothing that is counted up was counted down.
+/// Asserts that no counter went down.
 #[track_caller]
-fn assert_went_on(before: &BufferPoolStats, after: &BufferPoolStats) {
+fn assert_no_decrease(before: &BufferPoolStats, after: &BufferPoolStats) {
     let sums = |stats: &BufferPoolStats| {
         let hits = [stats.cache_hits, stats.shared_hits, stats.reclaimed_hits];
         [hits[0], hits[1], hits[2], stats.total_acquires, stats.total_allocations, stats.total_returns]
@@ -154,21 +154,24 @@ fn stats_while_caches_come_and_go() {
         let other = thread::spawn(move || {
             let mut cache = Cache::new(&theirs);
             let buffer = written(cache.acquire(SIZE), 1);
-            cache.give_back(buffer);
-            drop(cache); // its numbers move to the sums of those that are gone
+            cache.return_buffer(buffer);
+            drop(cache); // its counters are added to the sums of dropped caches
         });
         let first = pool.stats();
         let second = pool.stats();
-        assert!(first.total_acquires >= 1 && first.currently_in_use >= 1, "its own is in it: {first}");
-        assert_went_on(&first, &second);
-        mine.give_back(held);
+        assert!(
+            first.total_acquires >= 1 && first.currently_in_use >= 1,
+            "its own count is included: {first}"
+        );
+        assert_no_decrease(&first, &second);
+        mine.return_buffer(held);
         drop(mine);
         let third = pool.stats();
-        assert_went_on(&second, &third);
-        assert!(third.total_returns >= 1, "its own is in it: {third}");
+        assert_no_decrease(&second, &third);
+        assert!(third.total_returns >= 1, "its own count is included: {third}");
         other.join().unwrap();
         let last = pool.stats();
-        assert_went_on(&third, &last);
+        assert_no_decrease(&third, &last);
         assert_eq!((last.total_acquires, last.total_returns), (2, 2), "{last}");
         assert_books(&pool);
         (first.total_acquires, second.total_acquires)

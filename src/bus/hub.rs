@@ -440,7 +440,7 @@ impl Drop for Guest<'_> {
 /// What is read ahead, and small frames that are written together, have classes, too: in a pool of classes for
 /// messages alone each would come from the heap.
 fn with_batches(config: &BufferPoolConfig) -> BufferPoolConfig {
-    let largest = config.classes().last().map_or(0, |&(size, _)| size);
+    let largest = config.classes().last().map_or(0, |class| class.size);
     let missing = [ReadSize::SMALL, ReadSize::LARGE]
         .into_iter()
         .filter(|&size| size > largest && size <= config.memory_limit() / 4);

@@ -47,7 +47,7 @@ impl fmt::Display for Dialect {
 /// let counter = &schema.messages()[0];
 /// assert_eq!((counter.type_id, counter.topic.as_str()), (1002, "examples"));
 /// assert_eq!((counter.layout(Layout::Packed).size, counter.layout(Layout::ReprC).size), (12, 16));
-/// assert_eq!(Plan::of_schema(&schema, Layout::ReprC)?.config().classes(), [(128, 512)]);
+/// assert_eq!(Plan::of_schema(&schema, Layout::ReprC)?.config().max_idle_bytes(), 128 * 512);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]

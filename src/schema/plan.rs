@@ -15,7 +15,7 @@ use std::fmt;
 use super::layout::Layout;
 use super::model::{MessageDef, Schema};
 use crate::frame::tlv::HEADER_LEN;
-use crate::pool::{BufferPoolConfig, BufferPoolStats, ConfigError};
+use crate::pool::{BufferPoolConfig, BufferPoolStats, ClassConfig, ConfigError, RequestedSize};
 
 /// The smallest class in bytes: below it a buffer's bookkeeping costs more than a smaller class saves.
 const MIN_CLASS: usize = 128;
@@ -99,13 +99,18 @@ impl Plan {
                 requested.entry(with_header(message.layout(layout).size).max(MIN_CLASS)).or_default();
             *requests = requests.saturating_add(count(message));
         }
-        let stats =
-            BufferPoolStats { requested: requested.into_iter().collect(), ..BufferPoolStats::default() };
+        let stats = BufferPoolStats {
+            requested: requested
+                .into_iter()
+                .map(|(bytes, acquires)| RequestedSize { bytes, acquires })
+                .collect(),
+            ..BufferPoolStats::default()
+        };
         let suggested = stats.suggest().ok_or(PlanError::NoSizes)?.classes;
         let mut below = 0;
-        let weighted = suggested.into_iter().map(|(size, _)| {
-            let of_class = stats.requested.iter().filter(|&&(bytes, _)| bytes > below && bytes <= size);
-            let weight = of_class.map(|&(_, requests)| requests as f64).sum();
+        let weighted = suggested.into_iter().map(|ClassConfig { size, .. }| {
+            let of_class = stats.requested.iter().filter(|asked| asked.bytes > below && asked.bytes <= size);
+            let weight = of_class.map(|asked| asked.acquires as f64).sum();
             below = size;
             (size, weight)
         });
@@ -134,18 +139,24 @@ impl Plan {
             return Err(PlanError::NoSizes);
         }
         let mut requested: BTreeMap<usize, u64> = BTreeMap::new();
-        for &(size, acquires) in &stats.requested {
+        for &RequestedSize { bytes: size, acquires } in &stats.requested {
             let requests = requested.entry(size.max(MIN_CLASS)).or_default();
             *requests = requests.saturating_add(acquires);
         }
         for message in schema.messages() {
             requested.entry(with_header(message.layout(layout).size).max(MIN_CLASS)).or_insert(1);
         }
-        let mut stats = BufferPoolStats { requested: requested.into_iter().collect(), ..stats.clone() };
+        let mut stats = BufferPoolStats {
+            requested: requested
+                .into_iter()
+                .map(|(bytes, acquires)| RequestedSize { bytes, acquires })
+                .collect(),
+            ..stats.clone()
+        };
         stats.classes.iter_mut().for_each(|class| class.size = class.size.max(MIN_CLASS));
         let suggested = stats.suggest().ok_or(PlanError::NoSizes)?.classes;
         // `within` sets one buffer of each class aside.
-        let weighted = suggested.into_iter().map(|(size, capacity)| (size, (capacity - 1) as f64));
+        let weighted = suggested.into_iter().map(|class| (class.size, (class.capacity - 1) as f64));
         let config = within(memory_limit, weighted, 1.0)?;
         Ok(Self::new(schema, layout, config, |_| 1))
     }
@@ -156,7 +167,11 @@ impl Plan {
         config: BufferPoolConfig,
         count: impl Fn(&MessageDef) -> u64,
     ) -> Self {
-        let class = |&(size, capacity): &_| PlannedClass { size, capacity, messages: Vec::new() };
+        let class = |class: &ClassConfig| PlannedClass {
+            size: class.size,
+            capacity: class.capacity,
+            messages: Vec::new(),
+        };
         let mut classes: Vec<_> = config.classes().iter().map(class).collect();
         for message in schema.messages() {
             let size = message.layout(layout).size;

@@ -1,10 +1,9 @@
-//! Size-class arithmetic, pure.
+//! Arithmetic of size classes, pure.
 //!
-//! A class table is a sorted list of sizes; a request is served by the smallest class that holds it.
-//! The lookup starts at the first class that can fit a request of that bit length, so it walks only the
-//! classes within one doubling: one step for powers of two.
+//! The smallest class that fits serves a request. The lookup starts at the first class for requests of that bit length, so
+//! it walks only over the classes within one doubling: one step for powers of two.
 //!
-//! [`ReadSize`] is the other arithmetic of sizes: how much to read at once.
+//! [`ReadSize`] decides how much to read at once.
 //!
 //! Absent on purpose: capacities, buffers, memory.
 
@@ -20,16 +19,16 @@ pub(crate) use self::read_size::ReadSize;
 #[derive(Clone, Debug)]
 pub(crate) struct SizeClasses {
     sizes: Box<[usize]>,
-    /// `first[k]`: index of the first class above `2^k` bytes, where a request of `2^k + 1 ..= 2^(k+1)` starts; at 0
-    /// those of up to 2 bytes do.
+    /// `first[k]`: index of the first class above `2^k` bytes, where the lookup of `2^k + 1 ..= 2^(k+1)` bytes starts.
+    /// `first[0]` is for up to 2 bytes.
     first: [u8; usize::BITS as usize],
 }
 
-/// The most classes of a table: an index fits a byte with room to spare.
+/// The most classes of a pool: an index fits into a byte.
 pub(crate) const MAX_CLASSES: usize = 64;
 
 impl SizeClasses {
-    /// At most [`MAX_CLASSES`] sizes; those beyond are left out.
+    /// Takes at most [`MAX_CLASSES`] sizes, the smallest ones.
     pub(crate) fn new(mut sizes: Vec<usize>) -> Self {
         sizes.sort_unstable();
         sizes.dedup();
@@ -41,10 +40,10 @@ impl SizeClasses {
         Self { sizes: sizes.into(), first }
     }
 
-    /// The smallest class that holds `bytes`; the number of classes if none does.
+    /// The smallest class that fits `bytes`; the number of classes if none does.
     #[inline]
     pub(crate) fn index_for(&self, bytes: usize) -> usize {
-        // Of the last byte's index, as 2^k bytes belong to the doubling that they end.
+        // Of `bytes - 1`, as 2^k bytes belong to the doubling that ends with them.
         let doubling = (bytes.saturating_sub(1) | 1).ilog2() as usize;
         let mut index = self.first.get(doubling).copied().map_or(0, usize::from);
         while self.sizes.get(index).is_some_and(|&size| size < bytes) {

@@ -1,7 +1,7 @@
 //! The adaptive read size: how much to read at once.
 
-/// How much to read at once, learned from what reads bring: little from a peer that says little, so that
-/// it costs little, and much from one that fills what it is given.
+/// How much to read at once: little from a peer that sends little, to save memory, and much from a peer that fills its
+/// buffers, to save system calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct ReadSize {
     large: bool,
@@ -9,11 +9,11 @@ pub(crate) struct ReadSize {
 }
 
 impl ReadSize {
-    /// Holds most requests and replies; 64 of them fit into a read of [`LARGE`](Self::LARGE).
+    /// 8 KiB holds most requests and replies.
     pub(crate) const SMALL: usize = 8 * 1024;
-    /// From here on a larger read saves hardly a system call: the kernel's own buffers are not much larger.
+    /// 64 KiB: larger reads save hardly any system calls, as the kernel's buffers are not much larger.
     pub(crate) const LARGE: usize = 64 * 1024;
-    /// Reads that would have fitted [`SMALL`](Self::SMALL), in a row, before the next one is small again.
+    /// The number of reads in a row below [`SMALL`](Self::SMALL) after which the next one is small again.
     const PATIENCE: u8 = 8;
 
     /// Bytes of the next read.
@@ -21,9 +21,9 @@ impl ReadSize {
         if self.large { Self::LARGE } else { Self::SMALL }
     }
 
-    /// A read brought `count` bytes where `room` would have fitted.
+    /// Learns from a read of `count` bytes into `room` bytes.
     pub(crate) fn learn(&mut self, count: usize, room: usize) {
-        // What fills the end of a small buffer tells nothing.
+        // A read into a small rest of a buffer tells nothing.
         if count >= room && count >= Self::SMALL / 4 {
             self.large = true;
         }

@@ -1,4 +1,4 @@
-//! Without std: alloc's `Arc`, and a spin lock where a lock is needed. There are no threads' own caches here.
+//! Without std: alloc's `Arc` and a spin lock. There are no thread locals.
 
 pub(crate) use alloc::sync::Arc;
 
@@ -10,7 +10,7 @@ pub(crate) mod atomic {
     pub(crate) use core::sync::atomic::{AtomicUsize, Ordering, fence};
 }
 
-/// Every critical section under it is short and bounded; none allocates but the line of waiters.
+/// A spin lock. Every critical section is short and bounded; only the queue of waiters allocates in one.
 #[derive(Default)]
 pub(crate) struct Mutex<T>(spin::Mutex<T>);
 

@@ -1,11 +1,11 @@
-//! Time that has passed, or none where there is no clock.
+//! Elapsed time, which is always zero without std.
 
 use core::time::Duration;
 
 #[cfg(feature = "std")]
 pub(crate) struct Stopwatch(std::time::Instant);
 
-/// Without a clock no time passes.
+/// Without std there is no clock.
 #[cfg(not(feature = "std"))]
 pub(crate) struct Stopwatch;
 

@@ -1,4 +1,4 @@
-//! A number for the stats, which counts in 64 bits where the machine can.
+//! A counter for the stats, of 64 bits where the target has such atomics.
 
 #[cfg(not(target_has_atomic = "64"))]
 use core::sync::atomic::AtomicU32 as Atomic;
@@ -6,38 +6,38 @@ use core::sync::atomic::AtomicU32 as Atomic;
 use core::sync::atomic::AtomicU64 as Atomic;
 use core::sync::atomic::Ordering;
 
-/// Ordering: Relaxed throughout. No decision and no memory hangs on it. Stats are exact once their reader has
-/// synchronised with the writers by other means (a join, a channel, a lock), which orders these writes as well.
+/// Ordering: Relaxed throughout. It guards no memory, and no decision depends on it. Stats are exact if the writes happen
+/// before the read by other means: a join, a channel, a lock.
 #[derive(Debug, Default)]
 pub(crate) struct Count(Atomic);
 
 impl Count {
     #[inline]
     pub(crate) fn get(&self) -> u64 {
-        // Of 32 bits this widens.
+        // Widens a counter of 32 bits.
         #[allow(clippy::useless_conversion, clippy::allow_attributes, reason = "64 bits on most machines")]
         self.0.load(Ordering::Relaxed).into()
     }
 
-    /// By the only writer there is: a plain load and store, no locked instruction.
+    /// Adds 1, as the only writer: a plain load and store, no locked instruction.
     #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "no thread has counters of its own"))]
     #[inline]
     pub(crate) fn bump(&self) {
         self.set(self.get().wrapping_add(1));
     }
 
-    /// By the only writer there is.
+    /// Sets the count, as the only writer.
     #[inline]
     pub(crate) fn set(&self, count: u64) {
         self.0.store(count as _, Ordering::Relaxed);
     }
 
-    /// By one of several writers.
+    /// Adds `count`, as one of several writers.
     pub(crate) fn add(&self, count: u64) {
         self.0.fetch_add(count as _, Ordering::Relaxed);
     }
 
-    /// By one of several writers.
+    /// Raises the count to `count` if it is lower, as one of several writers.
     pub(crate) fn raise_to(&self, count: u64) {
         self.0.fetch_max(count as _, Ordering::Relaxed);
     }

@@ -1,25 +1,24 @@
-//! The only door to atomics, `Arc`, `Mutex`, thread locals and the class queue.
+//! The only module that names atomics, `Arc`, `Mutex`, thread locals and the class queue.
 //!
 //! ```text
-//!                 ┌─ real.rs   std, crossbeam and triomphe, what users run
+//!                 ┌─ real.rs   std, crossbeam and triomphe: what users run
 //!  crate::sync ───┼─ bare.rs   the same without std: alloc and a spin lock
-//!                 └─ model.rs  the same names from a checker: `--cfg millpond_loom`, `--cfg millpond_shuttle`
+//!                 └─ model.rs  the same names for a checker: `--cfg millpond_loom`, `--cfg millpond_shuttle`
 //! ```
 //!
-//! Everything above names these types only through this module, so the models in `loom-tests` check
-//! the very code that ships, and with it copies of `bytes`, `crossbeam-queue` and `triomphe` whose atomics are
-//! loom's. `tests/layering.rs` keeps the rule; clippy's `disallowed-types` cannot, as it looks through
-//! re-exports and would refuse these as well.
+//! All other layers name these types through this module only. So the models in `loom-tests` check the code that ships,
+//! together with copies of `bytes`, `crossbeam-queue` and `triomphe` whose atomics are loom's. `tests/layering.rs` checks
+//! the rule. Clippy's `disallowed-types` cannot: it looks through re-exports, and would reject these as well.
 //!
-//! Absent on purpose: any unsafe code, and any logic of the pool.
+//! Absent on purpose: unsafe code, logic of the pool.
 
 mod clock;
 mod count;
 pub(crate) use clock::Stopwatch;
 pub(crate) use count::Count;
 
-/// Atomics of numbers that are reported, and of hints that may be late: no memory and no count hangs on them, so the
-/// models do not explore their orders.
+/// Atomics for reported numbers and for hints that may be stale. They guard no memory, so the models do not explore
+/// their orders.
 pub(crate) mod statistic {
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 }

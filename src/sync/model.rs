@@ -1,8 +1,8 @@
-//! The same names from a checker that schedules the threads itself: loom explores every interleaving of their
-//! operations, shuttle plays out random ones.
+//! The same names for a checker that schedules the threads itself: loom explores every interleaving of their operations,
+//! shuttle runs random ones.
 //!
-//! The queue and the counted references are those that ship, and so is `bytes` above: `loom-tests` builds all three
-//! from copies whose own atomics are loom's. To shuttle each of their operations is one step.
+//! The queue and the counted references are those that ship, and so is `bytes`: `loom-tests` builds all three from copies
+//! whose atomics are loom's. For shuttle, each of their operations is one step.
 
 use std::ops::Deref;
 use std::sync::PoisonError;
@@ -18,7 +18,7 @@ pub(crate) use checker::sync::Arc;
 pub(crate) use crossbeam_queue::ArrayQueue as ClassQueue;
 pub(crate) use triomphe::{Arc as Shared, UniqueArc as Unique};
 
-/// Loom's thread locals are made when they are first used, so its macro knows no `const` blocks.
+/// Loom creates thread locals at their first use, so its macro does not accept `const` blocks.
 macro_rules! model_thread_local {
     (static $name:ident: $type:ty = const { $init:expr };) => {
         $crate::sync::checker::thread_local! { static $name: $type = $init; }
@@ -43,7 +43,7 @@ impl<T> Mutex<T> {
     }
 }
 
-/// A checker ends a thread's locals in an order of its own, so here each must look after itself.
+/// A checker destroys thread locals in its own order, so here each has its destructor.
 pub(crate) struct Undropped<T>(T);
 
 impl<T> Undropped<T> {

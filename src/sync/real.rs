@@ -1,15 +1,15 @@
-//! What users run: std's primitives, and crossbeam's bounded lock-free queue.
+//! The primitives that users run: std's, and crossbeam's bounded lock-free queue.
 
 use std::sync::{MutexGuard, PoisonError};
 
-/// A thread local of this type has no destructor, so that an access need not look whether it still lives.
-/// Something else must empty it when the thread ends.
+/// A thread local of this type has no destructor, so an access need not check whether it was destroyed. Another thread
+/// local must empty it when the thread exits.
 pub(crate) use std::mem::ManuallyDrop as Undropped;
 pub(crate) use std::sync::Arc;
 pub(crate) use std::thread_local;
 
-/// A counted reference without weak ones, so that whether it is the only one takes a load, not a locked
-/// instruction; and the same known to be the only one, so that it can be written through.
+/// A counted reference without weak ones, so that the check for the only reference takes a load, not a locked
+/// instruction. And the same when it is known to be the only one, which allows writing.
 pub(crate) use triomphe::{Arc as Shared, UniqueArc as Unique};
 
 pub(crate) use crossbeam_queue::ArrayQueue as ClassQueue;
@@ -18,8 +18,8 @@ pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::{AtomicUsize, Ordering, fence};
 }
 
-/// A mutex without poisoning: every critical section of this crate leaves its data whole at each point
-/// where it could unwind.
+/// A mutex without poisoning: every critical section of this crate keeps its data valid at each point where it could
+/// unwind.
 #[derive(Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 

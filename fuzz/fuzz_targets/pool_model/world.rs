@@ -500,7 +500,7 @@ impl World {
             }
         }
         if self.setup.record {
-            assert_eq!(stats.requested.iter().map(|&(_, acquires)| acquires).sum::<u64>(), self.acquires);
+            assert_eq!(stats.requested.iter().map(|size| size.acquires).sum::<u64>(), self.acquires);
         }
     }
 

@@ -6,20 +6,23 @@ use core::fmt;
 use core::num::NonZeroU32;
 use core::time::Duration;
 
+use super::class::ClassConfig;
 use crate::size::MAX_CLASSES;
 
-/// The largest class: 1 GiB. Above it a request is one of a kind, which the heap serves as well.
+/// The largest class: 1 GiB. Larger requests are rare, and the heap serves them as well.
 pub(in crate::pool) const MAX_CLASS_SIZE: usize = 1 << 30;
 /// The largest capacity: 4 Mi buffers, for which the two queues of a class take 128 MiB.
 const MAX_CAPACITY: usize = 1 << 22;
 /// 256 KiB: four of the largest buffers of [`BufferPoolConfig::proxy`], and no more than 4 MiB on 16 threads.
 const DEFAULT_THREAD_CACHE_BYTES: usize = 256 * 1024;
-/// 5 s: what a burst left is gone after two steps, 10 s, and a load that comes once a second keeps its buffers.
+/// 5 s: the buffers of a burst are freed after two steps, 10 s, and a load that comes once a second keeps its buffers.
 const DEFAULT_DECAY: Duration = Duration::from_secs(5);
 
-/// Size classes, their capacities and the limits of a [`BufferPool`](crate::pool::BufferPool).
+/// Size classes, their capacities and the limits of a [`BufferPool`](crate::BufferPool).
 ///
-/// A value of this type is valid: every way to make one checks it.
+/// A value of this type is valid: every constructor checks it. [`from_map`](Self::from_map) takes classes alone, the
+/// presets [`proxy`](Self::proxy), [`messages`](Self::messages) and [`embedded`](Self::embedded) fit a kind of program,
+/// and [`builder`](Self::builder) or [`to_builder`](Self::to_builder) set the rest.
 ///
 /// # Examples
 ///
@@ -33,8 +36,8 @@ const DEFAULT_DECAY: Duration = Duration::from_secs(5);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BufferPoolConfig {
-    /// `(size, capacity)`, ascending by size, sizes unique, neither ever 0.
-    classes: Vec<(usize, usize)>,
+    /// Ascending by size, sizes unique, neither size nor capacity ever 0.
+    classes: Vec<ClassConfig>,
     options: Options,
 }
 
@@ -64,11 +67,22 @@ impl Default for Options {
 }
 
 impl BufferPoolConfig {
-    /// Classes from a map of size in bytes → capacity in buffers, everything else by default.
+    /// Creates a configuration from a map of size in bytes to capacity in buffers. The rest is default.
     ///
     /// # Errors
     ///
-    /// See [`ConfigError`].
+    /// Any [`ConfigError`] about classes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::collections::HashMap;
+    /// use millpond::BufferPoolConfig;
+    ///
+    /// let config = BufferPoolConfig::from_map(HashMap::from([(1024, 64), (65_536, 16)]))?;
+    /// assert_eq!(config.max_idle_bytes(), 64 * 1024 + 16 * 65_536);
+    /// # Ok::<(), millpond::ConfigError>(())
+    /// ```
     pub fn from_map(classes: impl IntoIterator<Item = (usize, usize)>) -> Result<Self, ConfigError> {
         Self::builder().classes(classes).build()
     }
@@ -78,31 +92,41 @@ impl BufferPoolConfig {
         BufferPoolConfigBuilder { classes: Vec::new(), options: Options::default() }
     }
 
-    /// Goes on from this configuration: with a memory limit for a preset, say.
+    /// Starts from this configuration, for example to add a memory limit to a preset.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::BufferPoolConfig;
+    ///
+    /// let config = BufferPoolConfig::proxy().to_builder().memory_limit(64 << 20).build()?;
+    /// assert_eq!(config.memory_limit(), 64 << 20);
+    /// # Ok::<(), millpond::ConfigError>(())
+    /// ```
     pub fn to_builder(&self) -> BufferPoolConfigBuilder {
         BufferPoolConfigBuilder { classes: self.classes.clone(), options: self.options.clone() }
     }
 
-    /// The classes, `(size in bytes, capacity in buffers)`, ascending by size.
+    /// The classes, ascending by size.
     #[must_use]
-    pub fn classes(&self) -> &[(usize, usize)] {
+    pub fn classes(&self) -> &[ClassConfig] {
         &self.classes
     }
 
-    /// Bytes of ready buffers, and as many of frozen ones, that one thread may keep for itself; 0 when the
-    /// thread caches are off.
+    /// Bytes of ready buffers that one thread may cache, and bytes of frozen buffers that it may follow; 0 if the thread
+    /// caches are off.
     #[must_use]
     pub fn thread_cache_bytes(&self) -> usize {
         self.options.thread_cache_bytes
     }
 
-    /// The most bytes of pooled storage, idle, handed out and frozen; `usize::MAX` for no limit.
+    /// The most bytes of pooled storage: idle, in use and frozen together. `usize::MAX` means no limit.
     #[must_use]
     pub fn memory_limit(&self) -> usize {
         self.options.memory_limit
     }
 
-    /// Time between two steps of decay; `None` if there are none but those that are asked for.
+    /// Time between two steps of decay; `None` if only [`decay`](crate::BufferPool::decay) makes steps.
     #[must_use]
     pub fn decay_interval(&self) -> Option<Duration> {
         self.options.decay
@@ -114,134 +138,152 @@ impl BufferPoolConfig {
         self.options.next_class
     }
 
-    /// Whether storage is overwritten when it comes back.
+    /// Whether storage is overwritten when it is returned.
     #[must_use]
     pub fn wipes_on_return(&self) -> bool {
         self.options.wipe
     }
 
-    /// The N of one acquire in N that is followed, if any is.
+    /// N if one acquire in N is sampled; `None` if none is.
     #[must_use]
     pub fn sampled_one_in(&self) -> Option<NonZeroU32> {
         self.options.sample_one_in
     }
 
-    /// Whether the sizes that are asked for are recorded.
+    /// Whether the requested sizes are recorded.
     #[must_use]
     pub fn records_sizes(&self) -> bool {
         self.options.record_sizes
     }
 
-    /// Σ size × capacity: what the shared queues hold at most of ready buffers. As much may lie there of frozen ones
-    /// that nobody has found to be free yet, and each thread that uses the pool may keep
-    /// [`thread_cache_bytes`](Self::thread_cache_bytes) of the former and of the latter. A
+    /// Σ size × capacity: the most bytes of ready buffers in the shared queues.
+    ///
+    /// The shared queues may hold as many bytes of frozen buffers not yet known to be free. Each thread that uses the pool
+    /// may keep [`thread_cache_bytes`](Self::thread_cache_bytes) of ready buffers, and as many of frozen ones. A
     /// [`memory_limit`](Self::memory_limit) bounds all of it together.
     #[must_use]
     pub fn max_idle_bytes(&self) -> usize {
-        self.classes.iter().map(|(size, capacity)| size * capacity).sum()
+        self.classes.iter().map(|class| class.size * class.capacity).sum()
     }
 }
 
-/// Collects a [`BufferPoolConfig`]; nothing is checked before [`build`](Self::build).
+/// Builds a [`BufferPoolConfig`]. Only [`build`](Self::build) checks the values.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use millpond::BufferPoolConfig;
+///
+/// let config = BufferPoolConfig::builder()
+///     .class(1024, 64)
+///     .class(65_536, 16)
+///     .memory_limit(16 << 20)
+///     .decay_interval(Some(Duration::from_secs(1)))
+///     .build()?;
+/// assert_eq!(config.classes().len(), 2);
+/// # Ok::<(), millpond::ConfigError>(())
+/// ```
 #[derive(Clone, Debug)]
 #[must_use = "a builder does nothing before `build`"]
 pub struct BufferPoolConfigBuilder {
-    classes: Vec<(usize, usize)>,
+    classes: Vec<ClassConfig>,
     options: Options,
 }
 
 impl BufferPoolConfigBuilder {
-    /// Adds a class of buffers of `size` bytes, of which the shared queue keeps `capacity` for reuse, and
-    /// each thread, within [`thread_cache_bytes`](Self::thread_cache_bytes), a quarter as many for itself.
+    /// Adds a class of buffers of `size` bytes. The shared queue keeps `capacity` of them for reuse, and each thread
+    /// caches up to a quarter as many, within [`thread_cache_bytes`](Self::thread_cache_bytes).
     ///
-    /// Buffers in use are not limited by it: see [`memory_limit`](Self::memory_limit).
+    /// The capacity does not limit buffers in use: see [`memory_limit`](Self::memory_limit).
     pub fn class(mut self, size: usize, capacity: usize) -> Self {
-        self.classes.push((size, capacity));
+        self.classes.push(ClassConfig::new(size, capacity));
         self
     }
 
-    /// Adds classes from pairs of size in bytes and capacity in buffers.
-    pub fn classes(self, classes: impl IntoIterator<Item = (usize, usize)>) -> Self {
-        classes.into_iter().fold(self, |builder, (size, capacity)| builder.class(size, capacity))
+    /// Adds classes: [`ClassConfig`]s, or pairs of size in bytes and capacity in buffers.
+    pub fn classes(mut self, classes: impl IntoIterator<Item = impl Into<ClassConfig>>) -> Self {
+        self.classes.extend(classes.into_iter().map(Into::into));
+        self
     }
 
-    /// Sets how many bytes of ready buffers one thread may keep for itself, and as many of frozen ones
-    /// follow by itself. Default: 256 KiB, 0 turns the thread caches off. A class whose size is above it
-    /// lives in its shared queue only.
+    /// Sets how many bytes of ready buffers one thread may cache, and how many bytes of frozen buffers it may follow.
+    /// Default: 256 KiB each. 0 turns the thread caches off. Classes of larger buffers use their shared queue only.
     pub fn thread_cache_bytes(mut self, bytes: usize) -> Self {
         self.options.thread_cache_bytes = bytes;
         self
     }
 
-    /// Limits all pooled storage, idle, handed out and frozen, to `bytes`, at every instant. Default: no
-    /// limit, as a limit must fit the machine.
+    /// Limits all pooled storage, idle, in use and frozen, to `bytes` at every instant. Default: no limit, as a limit
+    /// must fit the machine.
     ///
-    /// [`try_acquire`](crate::pool::BufferPool::try_acquire) fails beyond it,
-    /// [`acquire_async`](crate::pool::BufferPool::acquire_async) waits, and
-    /// [`acquire`](crate::pool::BufferPool::acquire) goes to the heap. So that nobody waits for what another thread
-    /// merely keeps, the thread caches and the frozen buffers that are followed get at most half of it
-    /// together, and never so much that the largest class does not fit beside them. Where more than the other
-    /// half is held for long, [`thread_cache_bytes(0)`](Self::thread_cache_bytes) and
-    /// [`freeze_tracked`](crate::pool::PooledBuffer::freeze_tracked) leave nothing out of reach.
+    /// At the limit, [`try_acquire`](crate::BufferPool::try_acquire) fails,
+    /// [`acquire_async`](crate::BufferPool::acquire_async) waits, and [`acquire`](crate::BufferPool::acquire) uses the
+    /// heap.
+    ///
+    /// Waiters cannot reach the caches of other threads or the frozen buffers that are followed. Together these get at
+    /// most half of the limit, and always leave room for one buffer of the largest class. If you hold more than the other
+    /// half for long, set [`thread_cache_bytes(0)`](Self::thread_cache_bytes) and use
+    /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked): then all idle memory is in reach.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.options.memory_limit = bytes;
         self
     }
 
-    /// Sets the time between two steps of decay. Default: 5 s; `None`: only
-    /// [`decay`](crate::pool::BufferPool::decay) makes one.
+    /// Sets the time between two steps of decay. Default: 5 s. With `None` the pool never decays by itself, also under
+    /// [`spawn_decay`](crate::BufferPool#method.spawn_decay): only [`decay`](crate::BufferPool::decay) makes a step.
     ///
-    /// A step frees what lay in the shared queues unused since the last one, and lets every thread that
-    /// goes on using the pool lay down half of its cache. Slow operations of the pool make the steps, now
-    /// and then; a pool that nobody uses at all needs somebody to call `decay`.
+    /// A step frees the buffers of the shared queues that were unused since the last step. Each thread that continues to
+    /// use the pool then pushes half of its cache to the shared queues. Some operations of the pool look at the clock and
+    /// make the step that is due. A pool that nobody uses does not: call `spawn_decay`, or `decay` yourself.
     pub fn decay_interval(mut self, interval: Option<Duration>) -> Self {
         self.options.decay = interval;
         self
     }
 
-    /// Sets whether an acquire at the memory limit may take an idle buffer of the next class before it makes
-    /// idle memory of other classes give way. Default: no. It saves a malloc, for a larger buffer than needed.
+    /// Sets whether an acquire at the memory limit may take an idle buffer of the next class before it evicts idle
+    /// memory of other classes. Default: no. It saves a malloc, and uses a larger buffer than needed.
     pub fn serve_from_next_class(mut self, serve: bool) -> Self {
         self.options.next_class = serve;
         self
     }
 
-    /// Sets whether the whole storage is overwritten with zeros when it comes back, before it is
-    /// reused or freed. Default: no; nothing safe can read an earlier owner's bytes anyway, but a core dump
-    /// can. It costs a write of the whole storage a return, and the fast paths.
+    /// Sets whether the whole storage is overwritten with zeros when it is returned, before it is reused or freed.
+    /// Default: no. Safe code cannot read the bytes of an earlier owner anyway, but a core dump contains them. It costs a
+    /// write of the whole storage per return, and turns off the fast paths.
     ///
-    /// Storage that is frozen is wiped at its last drop: in such a pool
-    /// [`freeze`](crate::pool::PooledBuffer::freeze) is [`freeze_tracked`](crate::pool::PooledBuffer::freeze_tracked).
+    /// Frozen storage is wiped at the last drop: in such a pool [`freeze`](crate::PooledBuffer::freeze) does what
+    /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked) does.
     pub fn wipe_on_return(mut self, wipe: bool) -> Self {
         self.options.wipe = wipe;
         self
     }
 
-    /// Follows one acquire in `n` for [`holders`](crate::pool::BufferPool::holders). Default: none, which costs
-    /// nothing. Following costs a lock for each followed buffer, and every other one the fast paths.
+    /// Samples one acquire in `n` for the leak report, [`holders`](crate::BufferPool::holders). Default: none, which costs
+    /// nothing. Sampling costs a lock per sampled buffer, and turns off the fast paths for all buffers.
     pub fn sample_one_in(mut self, n: NonZeroU32) -> Self {
         self.options.sample_one_in = Some(n);
         self
     }
 
-    /// Sets whether the sizes that are asked for are recorded, for
-    /// [`BufferPoolStats::suggest`](crate::pool::BufferPoolStats::suggest). Default: no. It costs the fast paths.
+    /// Sets whether the requested sizes are recorded, for
+    /// [`BufferPoolStats::suggest`](crate::BufferPoolStats::suggest). Default: no. It turns off the fast paths.
     pub fn record_sizes(mut self, record: bool) -> Self {
         self.options.record_sizes = record;
         self
     }
 
-    /// Of a configuration that was valid, with no class and no limit changed.
+    /// Builds without checks. The builder comes from a valid configuration, and no class or limit was changed.
     #[cfg(feature = "pool-debug")]
     pub(in crate::pool) fn built(self) -> BufferPoolConfig {
         BufferPoolConfig { classes: self.classes, options: self.options }
     }
 
-    /// Checks the table and makes it a configuration.
+    /// Checks the values and builds the configuration.
     ///
     /// # Errors
     ///
-    /// See [`ConfigError`].
+    /// The first [`ConfigError`] found.
     pub fn build(mut self) -> Result<BufferPoolConfig, ConfigError> {
         self.classes.sort_unstable();
         if self.classes.is_empty() {
@@ -252,7 +294,7 @@ impl BufferPoolConfigBuilder {
         }
         let mut idle_bytes = 0_usize;
         let mut previous = 0;
-        for &(size, capacity) in &self.classes {
+        for &ClassConfig { size, capacity } in &self.classes {
             if size == 0 {
                 return Err(ConfigError::ZeroSize);
             }
@@ -283,39 +325,39 @@ impl BufferPoolConfigBuilder {
     }
 }
 
-/// Why a table of size classes is not one.
+/// Why a pool configuration is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConfigError {
-    /// The table is empty.
+    /// There is no class.
     NoClasses,
-    /// More classes than a pool handles.
+    /// There are more classes than a pool supports.
     TooManyClasses {
-        /// Classes in the table.
+        /// The number of classes.
         count: usize,
         /// The most there may be.
         max: usize,
     },
-    /// A class of 0 bytes.
+    /// A class has buffers of 0 bytes.
     ZeroSize,
-    /// A class that keeps no buffer.
+    /// A class keeps no buffer.
     ZeroCapacity {
         /// Its size in bytes.
         size: usize,
     },
-    /// Two classes of one size.
+    /// Two classes have the same size.
     DuplicateSize {
-        /// That size in bytes.
+        /// The size in bytes.
         size: usize,
     },
-    /// A class above 1 GiB.
+    /// A class is larger than 1 GiB.
     ClassTooLarge {
         /// Its size in bytes.
         size: usize,
         /// The largest size in bytes.
         max: usize,
     },
-    /// A class that keeps more than 4 Mi buffers: its queues have a place for each from the beginning.
+    /// A class keeps more than 4 Mi buffers. Its queues allocate room for all of them at once.
     CapacityTooLarge {
         /// Its size in bytes.
         size: usize,
@@ -324,9 +366,9 @@ pub enum ConfigError {
         /// The largest capacity.
         max: usize,
     },
-    /// Σ size × capacity is more than the address space holds.
+    /// Σ size × capacity exceeds the address space.
     CapacityOverflow,
-    /// The memory limit does not allow one buffer of the largest class.
+    /// The memory limit is below the size of the largest class.
     LimitBelowClass {
         /// The limit in bytes.
         limit: usize,
@@ -340,18 +382,18 @@ impl fmt::Display for ConfigError {
         match *self {
             Self::NoClasses => write!(f, "a pool needs at least one size class"),
             Self::TooManyClasses { count, max } => {
-                write!(f, "{count} size classes are more than {max}; merge neighbours")
+                write!(f, "{count} size classes exceed the most of {max}; merge neighbours")
             }
             Self::ZeroSize => write!(f, "a size class must be at least 1 byte"),
             Self::CapacityTooLarge { size, capacity, max } => {
-                write!(f, "the class of {size} bytes keeps {capacity} buffers, more than {max}")
+                write!(f, "the class of {size} bytes keeps {capacity} buffers; the most is {max}")
             }
             Self::ZeroCapacity { size } => {
                 write!(f, "the class of {size} bytes keeps 0 buffers; leave it out or raise its capacity")
             }
             Self::DuplicateSize { size } => write!(f, "two classes of {size} bytes; keep one"),
             Self::ClassTooLarge { size, max } => {
-                write!(f, "a class of {size} bytes is above {max}; leave such sizes to the heap")
+                write!(f, "a class of {size} bytes exceeds {max}; leave such sizes to the heap")
             }
             Self::CapacityOverflow => {
                 write!(f, "the sum of size x capacity exceeds the address space; lower the capacities")

@@ -1,24 +1,23 @@
-//! Tables that fit a kind of program, each with its reason.
+//! Presets, each for a kind of program, with its reasons.
 
 use core::ops::RangeInclusive;
 
 use super::builder::{BufferPoolConfig, BufferPoolConfigBuilder, ConfigError};
 
 impl BufferPoolConfig {
-    /// For relays: 8 KiB buffers for peers that say little, 64 KiB buffers for those that fill them.
+    /// For relays: 8 KiB buffers for small reads, 64 KiB buffers for peers that fill them.
     ///
-    /// 64 KiB is where larger reads stop saving system calls (6 instead of 20 for a 64 KiB reply);
-    /// 8 KiB holds a request, or a reply of a page, with its header. The capacities keep at most 4 MiB
-    /// of each idle.
+    /// 8 KiB holds most requests, and small replies with their headers. 64 KiB makes a 64 KiB reply take 6 system calls
+    /// instead of 20; larger reads save hardly any more. The shared queues keep at most 4 MiB of each idle.
     #[must_use]
     pub fn proxy() -> Self {
         Self::of([(8 * 1024, 512), (64 * 1024, 64)])
     }
 
     /// For small framed messages: 128 B × 512, 256 B × 256, 512 B × 128, 1 KiB × 64, 4 KiB × 32,
-    /// 16 KiB × 16, 64 KiB × 16; at most 2 MiB idle.
+    /// 16 KiB × 16, 64 KiB × 16. The shared queues keep at most 2 MiB idle.
     ///
-    /// The first four keep 64 KiB of each size, as tables generated from message contracts do.
+    /// The first four keep 64 KiB per class, as the pools generated from message contracts do.
     #[must_use]
     pub fn messages() -> Self {
         Self::of([
@@ -32,12 +31,12 @@ impl BufferPoolConfig {
         ])
     }
 
-    /// For packet stacks on small devices: 64 B × 512, 256 B × 8, 512 B × 8, 1 KiB × 8, and no more storage
-    /// than those 46 KiB, whatever is in use.
+    /// For packet stacks on small devices: 64 B × 512, 256 B × 8, 512 B × 8, 1 KiB × 8. The memory limit is the sum of
+    /// these, 46 KiB.
     ///
-    /// Packets of at most 500 bytes, their proofs and announces fall into the middle classes. The many small
-    /// buffers are for residents: hashes and keys that tables hold for hours. There are no thread caches, a
-    /// request at the limit takes an idle buffer of the next class, and beyond that it goes to the heap.
+    /// Packets of at most 500 bytes, with their proofs and announces, use the middle classes. The many small buffers are
+    /// for hashes and keys that tables hold for hours. There are no thread caches. A request at the limit takes an idle
+    /// buffer of the next class; if there is none, `acquire` uses the heap.
     #[must_use]
     pub fn embedded() -> Self {
         let table = Self::of([(64, 512), (256, 8), (512, 8), (1024, 8)]);
@@ -47,25 +46,36 @@ impl BufferPoolConfig {
         )
     }
 
-    /// Classes of powers of two, from the one that holds the smallest size of the range to the one that
-    /// holds the largest; each keeps up to 1 MiB idle, but 4 buffers at least and 4096 at most.
+    /// Classes of powers of two, from the one that fits the smallest size of the range to the one that fits the largest.
+    /// Each keeps up to 1 MiB idle, with a capacity of 4 to 4096 buffers.
     ///
-    /// For sizes of which nothing is known: at most half of a buffer is wasted.
+    /// For unknown sizes: at most half of a buffer is unused.
     ///
     /// # Errors
     ///
-    /// See [`ConfigError`]: an empty range, a range that begins at 0, sizes above 1 GiB.
+    /// [`ConfigError::NoClasses`] if the range is empty, [`ConfigError::ZeroSize`] if it starts at 0,
+    /// [`ConfigError::ClassTooLarge`] if it exceeds 1 GiB.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::BufferPoolConfig;
+    ///
+    /// let config = BufferPoolConfig::powers_of_two(100..=1000)?;
+    /// let sizes: Vec<usize> = config.classes().iter().map(|class| class.size).collect();
+    /// assert_eq!(sizes, [128, 256, 512, 1024]);
+    /// # Ok::<(), millpond::ConfigError>(())
+    /// ```
     pub fn powers_of_two(sizes: RangeInclusive<usize>) -> Result<Self, ConfigError> {
         Self::builder().classes(powers(sizes, 0)).build()
     }
 
-    /// Like [`powers_of_two`](Self::powers_of_two), each class larger by `overhead` bytes, for framed
-    /// protocols: a payload of a power of two, as applications choose them, with its header still fits the class
-    /// of the payload.
+    /// Like [`powers_of_two`](Self::powers_of_two), with each class larger by `overhead` bytes, for framed protocols:
+    /// payloads are often powers of two, and fit the class of their size together with their header.
     ///
     /// # Errors
     ///
-    /// See [`ConfigError`].
+    /// As [`powers_of_two`](Self::powers_of_two).
     pub fn powers_of_two_and(overhead: usize, payloads: RangeInclusive<usize>) -> Result<Self, ConfigError> {
         Self::builder().classes(powers(payloads, overhead)).build()
     }
@@ -74,7 +84,7 @@ impl BufferPoolConfig {
         Self::or_default(Self::builder().classes(classes))
     }
 
-    /// The tables of this file are valid, as its tests show.
+    /// The presets of this file are valid, as the tests show.
     fn or_default(builder: BufferPoolConfigBuilder) -> Self {
         match builder.build() {
             Ok(config) => config,
@@ -83,12 +93,12 @@ impl BufferPoolConfig {
     }
 }
 
-/// `(size, capacity)` of each class.
+/// Size and capacity of each class.
 fn powers(sizes: RangeInclusive<usize>, overhead: usize) -> impl Iterator<Item = (usize, usize)> {
     let last = sizes.end().checked_next_power_of_two().unwrap_or(usize::MAX);
     let mut next = if sizes.is_empty() { None } else { sizes.start().checked_next_power_of_two() };
     if *sizes.start() == 0 {
-        next = Some(0); // refused by the builder, with its reason
+        next = Some(0); // the builder refuses it, with the reason
     }
     core::iter::from_fn(move || {
         let size = next?;

@@ -11,19 +11,19 @@ use super::buffer::PooledBuffer;
 use super::error::{AcquireError, refusal};
 use super::pool::BufferPool;
 use crate::pool::hooks::Request;
-use crate::pool::shared::{Core, Place, WAITING, Waiter};
+use crate::pool::shared::{Core, WAITING, WaitState, Waiter};
 use crate::pool::thread;
 use crate::sync::{Arc, Stopwatch};
 
 impl BufferPool {
-    /// An empty buffer with room for `min_capacity` bytes from one of the classes, as soon as the memory limit
-    /// allows it. Whoever came first is served first.
+    /// Waits until the memory limit allows an empty buffer with room for `min_capacity` bytes from one of the classes.
+    /// Waiters are served first in, first out.
     ///
-    /// Idle memory of other classes gives way to it, and what comes back in any thread reaches it. Out of its
-    /// reach is what another thread keeps for itself, and what is frozen and followed; they get at most half of
-    /// the limit, so that a request of any class is served once what is handed out has come back, whatever
-    /// those threads do. If much of the limit is handed out for good, that half counts: see
-    /// [`memory_limit`](crate::pool::BufferPoolConfigBuilder::memory_limit) for what to do.
+    /// Idle memory of other classes is evicted for a waiter, and a buffer returned by any thread reaches it. Two things
+    /// are out of its reach: the caches of other threads, and frozen buffers that are followed. Together they get at
+    /// most half of the limit, so a request of any class is served once the buffers in use are returned, whatever those
+    /// threads do. If you hold more than the other half for long, see
+    /// [`memory_limit`](crate::BufferPoolConfigBuilder::memory_limit).
     ///
     /// # Errors
     ///
@@ -32,20 +32,39 @@ impl BufferPool {
     /// # Cancel safety
     ///
     /// Dropping the future loses nothing; see [`Acquire`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = BufferPoolConfig::builder().class(1024, 4).memory_limit(1024).build()?;
+    /// let pool = BufferPool::new(config);
+    /// let held = pool.acquire(1000);
+    /// let waiting = tokio::spawn(pool.acquire_async(1000));
+    /// tokio::task::yield_now().await;
+    /// assert_eq!(pool.stats().waiting, 1);
+    /// drop(held); // returned, so the waiter is served
+    /// assert_eq!(waiting.await??.capacity(), 1024);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn acquire_async(&self, min_capacity: usize) -> Acquire {
         Acquire::new(self, min_capacity, Location::caller())
     }
 }
 
-/// A buffer to come: the future of [`BufferPool::acquire_async`].
+/// The future of [`BufferPool::acquire_async`].
 ///
-/// It keeps the pool open. It is `'static`, and belongs to no runtime.
+/// It keeps the pool open. It is `'static` and works with any runtime.
 ///
 /// # Cancel safety
 ///
-/// Dropping it loses nothing: its place in the line goes to the next, and so does a buffer that
-/// was already granted to it.
+/// Dropping it loses nothing: it leaves the queue, and a buffer that was already granted to it goes to the next
+/// waiter. A new future joins the queue at the end.
 #[must_use = "a future does nothing until it is polled"]
 pub struct Acquire {
     pool: BufferPool,
@@ -78,7 +97,7 @@ impl Acquire {
             self.state = State::Done;
             return Poll::Ready(Ok(PooledBuffer::of(slot)));
         }
-        // What this thread keeps for itself is for those who wait, too.
+        // The waiters may have the buffers of this thread's cache, too.
         thread::flush(core);
         self.since = Stopwatch::start();
         self.state = State::Queued(core.join_queue(self.request.class));
@@ -96,14 +115,14 @@ impl Future for Acquire {
             return Poll::Ready(result);
         }
         let State::Queued(waiter) = &self.state else {
-            // Polled again after its end, which no caller may do; there is nothing that it could mean.
+            // Polled after completion, which callers must not do.
             return Poll::Pending;
         };
         let new_waker = context.waker().clone();
-        let mut place = waiter.place.lock();
-        match mem::replace(&mut *place, Place::Left) {
-            Place::Served(grant) => {
-                drop(place);
+        let mut wait_state = waiter.wait_state.lock();
+        match mem::replace(&mut *wait_state, WaitState::Left) {
+            WaitState::Served(grant) => {
+                drop(wait_state);
                 let core = &self.pool.core;
                 let mut slot = Core::redeem(core, self.request.class, grant);
                 slot.note_acquire(self.request);
@@ -111,13 +130,13 @@ impl Future for Acquire {
                 self.state = State::Done;
                 Poll::Ready(Ok(PooledBuffer::of(slot)))
             }
-            Place::Waiting(old_waker) => {
-                *place = Place::Waiting(Some(new_waker));
-                drop(place);
-                drop(old_waker); // not under the lock: it may be the last handle of a task
+            WaitState::Waiting(old_waker) => {
+                *wait_state = WaitState::Waiting(Some(new_waker));
+                drop(wait_state);
+                drop(old_waker); // after unlocking: it may be the last handle of a task
                 Poll::Pending
             }
-            Place::Left => Poll::Pending,
+            WaitState::Left => Poll::Pending,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The exclusive handle: a buffer to write to.
+//! The exclusive handle: a buffer that can be written to.
 
 use core::fmt;
 use core::mem;
@@ -12,14 +12,20 @@ use crate::pool::shared::{Core, Slot};
 use crate::pool::thread;
 use crate::sync::{Arc, Unique};
 
-/// An exclusive buffer of a [`BufferPool`](crate::pool::BufferPool): 8 bytes, `'static`, `Send`.
+/// An exclusive buffer of a [`BufferPool`](crate::BufferPool): a handle of 8 bytes, `'static` and `Send`.
 ///
-/// It starts empty, shows only what was written to it, and goes back to its pool when dropped, in any
-/// thread. Its capacity is its class's size (less what [`PooledBytes`](crate::pool::PooledBytes) that it was made of
-/// had advanced by) as long as what is written fits; writing more moves the
-/// bytes to a buffer of a larger class, or of the heap, and the outgrown one goes back.
+/// It starts empty, shows only the bytes written to it, and is returned to its pool when dropped, in any thread. Its
+/// capacity is the size of its class. (A buffer made of [`PooledBytes`](crate::PooledBytes) has less by what they had
+/// advanced.) Writing more than the capacity moves the bytes to a buffer of a larger class, or of the heap, and returns
+/// the old one.
 ///
-/// Three ways lead on: dropping it, [`freeze`](Self::freeze) and [`into_shared`](Self::into_shared).
+/// To pass the bytes on without a copy, freeze them:
+///
+/// | | mallocs | returned | locked instructions | for |
+/// |---|---|---|---|---|
+/// | [`into_shared`](Self::into_shared) → [`PooledBytes`](crate::PooledBytes) | 0 | at the last drop | 0 while there is one handle | your own code; copy on write |
+/// | [`freeze`](Self::freeze) → `bytes::Bytes` | 0 while the pool can follow them | found free some time after the last drop | 2 | any library |
+/// | [`freeze_tracked`](Self::freeze_tracked) → `bytes::Bytes` | 1 small | at the last drop | 1 | any library, under a tight memory limit |
 ///
 /// # Examples
 ///
@@ -30,9 +36,9 @@ use crate::sync::{Arc, Unique};
 /// let pool = BufferPool::new(BufferPoolConfig::messages());
 /// let mut buffer = pool.acquire(100);
 /// assert_eq!((buffer.len(), buffer.capacity()), (0, 128));
-/// buffer.extend_from_slice(b"way of ");
-/// buffer.as_buf_mut().put_slice(b"a byte");
-/// assert_eq!(&buffer[..], b"way of a byte");
+/// buffer.extend_from_slice(b"hello ");
+/// buffer.as_buf_mut().put_slice(b"world");
+/// assert_eq!(&buffer[..], b"hello world");
 /// ```
 pub struct PooledBuffer {
     /// `None` only while the handle is being consumed.
@@ -55,7 +61,7 @@ impl PooledBuffer {
         }
     }
 
-    /// With the arguments as they came, so that the fast path ends in a jump.
+    /// Takes the arguments of its caller unchanged, so that the fast path ends in a jump.
     #[inline(never)]
     fn acquire_slowly(core: &Arc<Core>, min_capacity: usize, caller: &'static Location<'static>) -> Self {
         let class = core.sizes.index_for(min_capacity);
@@ -66,7 +72,7 @@ impl PooledBuffer {
         Self::of(thread::acquire(core, request).unwrap_or_else(|| Core::overrun(core, request)))
     }
 
-    /// Bytes written.
+    /// The number of bytes written.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
@@ -79,31 +85,39 @@ impl PooledBuffer {
         self.storage().is_empty()
     }
 
-    /// Bytes that fit without a move to a larger buffer.
+    /// The number of bytes that fit without a move to a larger buffer.
     #[must_use]
     #[inline]
     pub fn capacity(&self) -> usize {
         self.storage().capacity()
     }
 
-    /// Forgets what was written.
+    /// Removes all bytes. The capacity stays.
     pub fn clear(&mut self) {
         self.storage_mut().clear();
     }
 
-    /// Forgets what was written behind the first `len` bytes; nothing happens if there is less.
+    /// Shortens the buffer to `len` bytes. Does nothing if it is shorter.
     pub fn truncate(&mut self, len: usize) {
         self.storage_mut().truncate(len);
     }
 
-    /// Makes the length `len`, by forgetting or by writing `value` to what is new.
+    /// Changes the length to `len`: shortens the buffer, or fills the new bytes with `value`.
+    ///
+    /// # Panics
+    ///
+    /// If `len` exceeds `isize::MAX`, as with `Vec`.
     #[track_caller]
     pub fn resize(&mut self, len: usize, value: u8) {
         self.reserve(len.saturating_sub(self.len()));
         self.storage_mut().resize(len, value);
     }
 
-    /// Writes `bytes` at the end.
+    /// Appends `bytes`.
+    ///
+    /// # Panics
+    ///
+    /// If the new length exceeds `isize::MAX`, as with `Vec`.
     #[inline]
     #[track_caller]
     pub fn extend_from_slice(&mut self, bytes: &[u8]) {
@@ -119,12 +133,14 @@ impl PooledBuffer {
         self.storage_mut().extend_from_slice(bytes);
     }
 
-    /// Makes sure that `additional` more bytes fit. If they do not, what was written moves, in one copy,
-    /// to a buffer at least twice as large.
+    /// Makes room for `additional` more bytes. If they do not fit, moves the written bytes, in one copy, to a larger
+    /// buffer: at least twice as large, unless only the largest class holds it.
+    ///
+    /// The larger buffer comes from [`acquire`](crate::BufferPool::acquire), so this can exceed the memory limit.
     ///
     /// # Panics
     ///
-    /// If the sum does not fit `isize`, as with `Vec`.
+    /// If the new length exceeds `isize::MAX`, as with `Vec`.
     #[inline]
     #[track_caller]
     pub fn reserve(&mut self, additional: usize) {
@@ -133,23 +149,23 @@ impl PooledBuffer {
         }
     }
 
-    /// The room that is left, as a [`BufMut`] for readers and encoders: `capacity() - len()` bytes, never more.
+    /// Returns the unused room as a [`BufMut`] for readers and encoders: `capacity() - len()` bytes, never more.
     ///
-    /// `BufMut` is an unsafe trait, and this crate forbids itself unsafe code: a type of its own cannot
-    /// implement it, but it can lend one that does.
+    /// `BufMut` is an unsafe trait, and this crate forbids unsafe code. So `PooledBuffer` cannot implement it, and
+    /// returns a type that does.
     pub fn as_buf_mut(&mut self) -> impl BufMut + '_ {
         let storage = self.storage_mut();
         let room = storage.capacity() - storage.len();
-        // Behind it nothing: a full `BytesMut` that is asked for its chunk would reserve more.
+        // The empty chain keeps a full `BytesMut` from being asked for a chunk, for which it would reserve more.
         let nothing: &mut [u8] = &mut [];
         storage.limit(room).chain_mut(nothing)
     }
 
-    /// Ends the handle without returning the slot.
+    /// Consumes the handle without returning the slot.
     #[inline]
     pub(in crate::pool) fn into_slot(mut self) -> Unique<Slot> {
         let slot = self.slot.take();
-        // Nothing is left to drop, which the compiler does not find out by itself.
+        // Nothing is left to drop. The compiler does not see that.
         mem::forget(self);
         match slot {
             Some(slot) => slot,
@@ -168,7 +184,7 @@ impl PooledBuffer {
         let Some(slot) = &self.slot else { return };
         let least = slot.storage.len().saturating_add(additional);
         let doubled = slot.storage.capacity().saturating_mul(2).max(least);
-        // A class that holds it is better than the heap, even if it does not double.
+        // A class that fits is better than the heap, even if it is less than twice as large.
         let sizes = &slot.core.sizes;
         let wanted = if doubled > sizes.largest() && least <= sizes.largest() { least } else { doubled };
         let mut larger = Self::acquire(&slot.core, wanted);
@@ -198,7 +214,7 @@ impl Drop for PooledBuffer {
     fn drop(&mut self) {
         if let Some(mut slot) = self.slot.take() {
             slot.storage.clear();
-            thread::give_back(slot);
+            thread::return_slot(slot);
         }
     }
 }
@@ -231,7 +247,7 @@ impl AsMut<[u8]> for PooledBuffer {
     }
 }
 
-/// Sizes only: what a buffer holds does not belong into a log.
+/// Sizes only: the content of a buffer does not belong in a log.
 impl fmt::Debug for PooledBuffer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PooledBuffer").field("len", &self.len()).field("capacity", &self.capacity()).finish()

@@ -1,4 +1,4 @@
-//! The shared handle: immutable bytes, copied only when written to.
+//! The shared handle: immutable bytes, copied on write.
 
 use core::fmt;
 use core::ops::{Bound, Deref, RangeBounds};
@@ -10,11 +10,11 @@ use crate::pool::shared::{Core, Slot};
 use crate::pool::thread;
 use crate::sync::{Arc, Shared};
 
-/// Immutable bytes of a [`BufferPool`](crate::pool::BufferPool), cheap to clone and to slice, copied only when
-/// written to; the storage goes back to the pool at the very drop of the last handle.
+/// Immutable bytes of a [`BufferPool`](crate::BufferPool), cheap to clone and to slice, and copied on write. The drop
+/// of the last handle returns the storage to the pool.
 ///
-/// Making the first handle, and dropping the last, takes neither a malloc nor a locked instruction; each
-/// further one takes a locked instruction to make and one to drop, and no malloc.
+/// No operation but a copy on write can allocate. The first handle costs no locked instruction to make or to drop; each
+/// further one costs one to make and one to drop.
 ///
 /// # Examples
 ///
@@ -34,7 +34,7 @@ use crate::sync::{Arc, Shared};
 pub struct PooledBytes {
     /// `None` only while the handle is being consumed.
     slot: Option<Shared<Slot>>,
-    /// What this handle sees: part of what was written to the storage.
+    /// The part of the written bytes that this handle shows.
     start: usize,
     len: usize,
 }
@@ -45,45 +45,45 @@ impl PooledBytes {
         Self { start: 0, len: slot.storage.len(), slot: Some(slot) }
     }
 
-    /// Bytes seen through this handle.
+    /// The number of bytes that this handle shows.
     #[must_use]
     #[inline]
     pub fn len(&self) -> usize {
         self.len
     }
 
-    /// Whether it sees no byte.
+    /// Whether this handle shows no byte.
     #[must_use]
     #[inline]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
-    /// Bytes of storage that this handle keeps from its pool: its class's size, or what the heap gave.
+    /// Bytes of storage that this handle keeps in use: the size of its class, or what the heap allocated.
     #[must_use]
     pub fn storage_len(&self) -> usize {
         let slot = self.slot();
         slot.storage.capacity().max(slot.core.class_size(slot.class()))
     }
 
-    /// Whether both keep the same storage from the pool.
+    /// Whether both handles keep the same storage in use.
     #[cfg(feature = "net")]
     pub(crate) fn shares_storage_with(&self, other: &Self) -> bool {
         self.storage_id() == other.storage_id()
     }
 
-    /// The same for all that keep the same storage, and for nobody else while they do.
+    /// Identifies the storage: equal for all handles of it, and for no other while one of them lives.
     #[cfg(feature = "net")]
     pub(crate) fn storage_id(&self) -> usize {
         core::ptr::from_ref::<Slot>(self.slot()).addr()
     }
 
-    /// A handle to a part of the bytes, without a copy. It keeps the whole buffer from its pool: see
+    /// Returns a handle to a part of the bytes, without a copy. It keeps the whole buffer in use: see
     /// [`detach`](Self::detach).
     ///
     /// # Panics
     ///
-    /// If the range lies outside of `0..len()`.
+    /// If the range is not within `0..len()`.
     #[must_use]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
         let from = match range.start_bound() {
@@ -96,7 +96,7 @@ impl PooledBytes {
             Bound::Excluded(&to) => to,
             Bound::Unbounded => self.len,
         };
-        assert!(from <= to && to <= self.len, "{from}..{to} lies outside of {} bytes", self.len);
+        assert!(from <= to && to <= self.len, "{from}..{to} is out of the range of {} bytes", self.len);
         self.part(from, to - from)
     }
 
@@ -105,18 +105,18 @@ impl PooledBytes {
     /// # Panics
     ///
     /// If `at > len()`.
-    #[must_use = "dropping it is `advance`, at a higher price"]
+    #[must_use = "if the first bytes are not needed, `advance` is cheaper"]
     pub fn split_to(&mut self, at: usize) -> Self {
         let head = self.slice(..at);
         self.advance(at);
         head
     }
 
-    /// The bytes as a buffer to write to, without a copy, if this is the only handle.
+    /// Converts the bytes into a buffer that can be written to, without a copy, if this is the only handle.
     ///
     /// # Errors
     ///
-    /// The handle itself, if there are others.
+    /// Returns the handle if there are others.
     pub fn try_into_unique(mut self) -> Result<PooledBuffer, Self> {
         let (start, len) = (self.start, self.len);
         match Shared::try_unique(self.take_slot()) {
@@ -128,8 +128,24 @@ impl PooledBytes {
         }
     }
 
-    /// The bytes to write to: in place if this is the only handle, else in a copy in a buffer of the pool, and
-    /// the others keep what they see. To make them longer, turn them into a [`PooledBuffer`].
+    /// Returns the bytes for writing: in place if this is the only handle, otherwise in a copy in another buffer of the
+    /// pool, and the other handles keep the old bytes. To append, convert them into a [`PooledBuffer`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let pool = BufferPool::new(BufferPoolConfig::messages());
+    /// let mut buffer = pool.acquire(100);
+    /// buffer.extend_from_slice(b"hop 1");
+    /// let mut packet = buffer.into_shared();
+    /// packet.make_mut()[4] = b'2'; // the only handle: in place
+    /// let kept = packet.clone();
+    /// packet.make_mut()[4] = b'3'; // shared: copied first
+    /// assert_eq!((&kept[..], &packet[..]), (&b"hop 2"[..], &b"hop 3"[..]));
+    /// assert_eq!(pool.stats().total_acquires, 2);
+    /// ```
     #[track_caller]
     pub fn make_mut(&mut self) -> &mut [u8] {
         if !self.is_unique() {
@@ -140,13 +156,26 @@ impl PooledBytes {
         slot.and_then(|slot| slot.storage.get_mut(start..end)).unwrap_or_default()
     }
 
-    /// If at most one `ratio`th of the storage shows through this handle, copies those bytes to a buffer of
-    /// their own size and lets the storage go; says whether it did. Nothing happens if the pool has no
-    /// smaller class for them, or if `ratio` is 0.
+    /// Copies a small part of a large buffer to a buffer of its own size, so that the large one can be returned. Does so
+    /// if this handle shows at most one `ratio`th of the storage; returns whether it did. Does nothing if the pool has no
+    /// smaller class for the bytes, or if `ratio` is 0.
     ///
-    /// A small slice keeps the whole buffer from its pool for as long as it lives: 30 bytes of a header
-    /// may pin 64 KiB. A ratio of 8 bounds the waste of what is kept for long to 8 times its size,
-    /// and copies at most an eighth of what was read.
+    /// A small slice keeps the whole buffer in use as long as it lives: 30 bytes of a header may pin 64 KiB. A ratio of
+    /// 8 bounds what a slice pins to 8 times its size, and copies at most an eighth of the bytes read.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let pool = BufferPool::new(BufferPoolConfig::messages());
+    /// let mut read = pool.acquire(65_536);
+    /// read.resize(60_000, 7);
+    /// let mut header = read.into_shared().slice(..30);
+    /// assert_eq!(header.storage_len(), 65_536);
+    /// assert!(header.detach(8));
+    /// assert_eq!((header.len(), header.storage_len()), (30, 128));
+    /// ```
     #[track_caller]
     pub fn detach(&mut self, ratio: usize) -> bool {
         let core = &self.slot().core;
@@ -160,7 +189,7 @@ impl PooledBytes {
         true
     }
 
-    /// The bytes in a buffer of their own.
+    /// A copy of the bytes in another buffer.
     #[track_caller]
     fn copied(&self) -> PooledBuffer {
         let mut copy = PooledBuffer::acquire(&self.slot().core, self.len);
@@ -177,12 +206,12 @@ impl PooledBytes {
         self.slot().is_of(core)
     }
 
-    /// Another handle of the same storage, to `len` bytes from `from` on of what this one sees.
+    /// Another handle of the same storage: `len` bytes from `from`, counted from where this handle starts.
     #[inline]
     fn part(&self, from: usize, len: usize) -> Self {
         let slot = self.slot();
         if let Some(sample) = slot.sample {
-            // Of the only handle it is known what it shows, however it was advanced.
+            // The only handle knows what is shown, even after it was advanced.
             slot.shows(sample, self.is_unique().then_some(self.len), len);
         }
         Self { slot: self.slot.clone(), start: self.start + from, len }
@@ -209,8 +238,8 @@ impl Drop for PooledBytes {
     #[inline]
     fn drop(&mut self) {
         let Some(slot) = self.slot.take() else { return };
-        // Whether it is the only one is a load. If it was not, and the others go at the same time, the decrement tells
-        // which is the last: of any number that go at once, exactly one gets the slot.
+        // Whether it is the only one takes a load. If it is not, and the others drop at the same time, the decrement
+        // decides which is the last: of any number that drop at once, exactly one gets the slot.
         let last = Shared::try_unique(slot).or_else(|slot| {
             if let Some(sample) = slot.sample {
                 slot.hides(sample, self.len);
@@ -219,7 +248,7 @@ impl Drop for PooledBytes {
         });
         if let Ok(mut slot) = last {
             slot.recover(0, 0);
-            thread::give_back(slot);
+            thread::return_slot(slot);
         }
     }
 }
@@ -267,14 +296,14 @@ impl Buf for PooledBytes {
         self.len -= count;
     }
 
-    /// Without a copy.
+    /// Does not copy.
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
         self.split_to(len).into()
     }
 }
 
-/// Without a copy. The only handle becomes what [`PooledBuffer::freeze`] makes, one of several what
-/// [`PooledBuffer::freeze_tracked`] makes.
+/// Does not copy. The only handle is frozen as by [`PooledBuffer::freeze`], one of several as by
+/// [`PooledBuffer::freeze_tracked`].
 impl From<PooledBytes> for Bytes {
     fn from(shared: PooledBytes) -> Self {
         match shared.try_into_unique() {
@@ -285,7 +314,7 @@ impl From<PooledBytes> for Bytes {
     }
 }
 
-/// In place if this is the only handle, else a copy in a buffer of the pool.
+/// In place if this is the only handle, otherwise a copy in another buffer of the pool.
 impl From<PooledBytes> for PooledBuffer {
     #[track_caller]
     fn from(shared: PooledBytes) -> Self {
@@ -293,7 +322,7 @@ impl From<PooledBytes> for PooledBuffer {
     }
 }
 
-/// Equal when the bytes are, whoever holds the other ones.
+/// Compares the bytes, with those of any type.
 impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for PooledBytes {
     fn eq(&self, other: &T) -> bool {
         self[..] == *other.as_ref()
@@ -302,7 +331,7 @@ impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for PooledBytes {
 
 impl Eq for PooledBytes {}
 
-/// Sizes only: what a buffer holds does not belong into a log.
+/// Sizes only: the content of a buffer does not belong in a log.
 impl fmt::Debug for PooledBytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PooledBytes").field("len", &self.len()).finish_non_exhaustive()

@@ -6,27 +6,27 @@ use core::fmt;
 use crate::pool::hooks::Request;
 use crate::pool::shared::Core;
 
-/// Why there is no buffer.
+/// Why an acquire failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum AcquireError {
-    /// No class is that large.
+    /// No class is this large.
     TooLarge {
-        /// Bytes asked for.
+        /// Bytes requested.
         requested: usize,
         /// Bytes of the largest class.
         largest: usize,
     },
-    /// The memory limit is reached, or others wait for memory.
+    /// The memory limit is reached, or other tasks wait for memory.
     Exhausted {
-        /// Bytes asked for.
+        /// Bytes requested.
         requested: usize,
         /// The limit in bytes.
         limit: usize,
     },
-    /// The deadline came before memory did.
+    /// The deadline passed before the memory limit allowed a buffer.
     TimedOut {
-        /// Bytes asked for.
+        /// Bytes requested.
         requested: usize,
         /// The limit in bytes.
         limit: usize,
@@ -42,13 +42,13 @@ impl fmt::Display for AcquireError {
             ),
             Self::Exhausted { requested, limit } => write!(
                 f,
-                "{requested} bytes do not fit the limit of {limit} beside what is in use; \
+                "{requested} bytes do not fit the memory limit of {limit} with what is in use; \
                  wait with `acquire_async`, or raise the limit"
             ),
             Self::TimedOut { requested, limit } => write!(
                 f,
-                "{requested} bytes did not fit the limit of {limit} before the deadline; \
-                 `BufferPool::holders` tells who holds buffers"
+                "{requested} bytes did not fit the memory limit of {limit} before the deadline; \
+                 `BufferPool::holders` reports who holds buffers"
             ),
         }
     }
@@ -56,7 +56,7 @@ impl fmt::Display for AcquireError {
 
 impl Error for AcquireError {}
 
-/// Why the pool did not serve this request at once.
+/// The error of a request that the pool did not serve at once.
 pub(super) fn refusal(core: &Core, request: Request) -> AcquireError {
     if request.class == core.heap() {
         AcquireError::TooLarge { requested: request.bytes, largest: core.sizes.largest() }

@@ -1,4 +1,4 @@
-//! The ways out of a [`PooledBuffer`]. Each is an upward conversion, so it stands above both its ends.
+//! The conversions of a [`PooledBuffer`]. This file imports both handles, so that neither imports the other.
 
 use bytes::Bytes;
 
@@ -8,18 +8,35 @@ use crate::pool::shared::Frozen;
 use crate::pool::thread;
 
 impl PooledBuffer {
-    /// Freezes what was written into a plain [`Bytes`], for any library that takes one.
+    /// Freezes the written bytes into a plain [`Bytes`], for any library that takes one.
     ///
-    /// No copy, and no malloc in steady state. The pool keeps an empty tail of the storage and finds it free
-    /// some time after the last `Bytes` is gone: at a later [`acquire`](crate::pool::BufferPool::acquire) that would
-    /// have to make storage, of this thread, or of any if this one follows many or has ended; at a
-    /// [`flush_thread_cache`](crate::pool::BufferPool::flush_thread_cache), a [`trim`](crate::pool::BufferPool::trim) or a step of
-    /// [`decay`](crate::pool::BufferPool::decay). Each looks at a bounded number. Until then it counts as
-    /// [`currently_frozen`](crate::pool::BufferPoolStats::currently_frozen).
+    /// No copy, and no malloc in steady state. The pool follows the storage: it keeps an empty tail of it, and finds it
+    /// free some time after the last `Bytes` is dropped. It looks when this thread would otherwise allocate, and at a
+    /// [`flush_thread_cache`](crate::BufferPool::flush_thread_cache), a [`trim`](crate::BufferPool::trim) or a step of
+    /// [`decay`](crate::BufferPool::decay). Other threads look, too, once this thread follows many or has exited. Each
+    /// acquire looks at a bounded number. Until the storage is found free it counts as
+    /// [`currently_frozen`](crate::BufferPoolStats::currently_frozen).
     ///
-    /// Each thread follows up to [`thread_cache_bytes`](crate::pool::BufferPoolConfig::thread_cache_bytes) of such
-    /// storage, all classes together, and the shared queue of each class its capacity. Beyond that, and while somebody waits for memory, this is
-    /// [`freeze_tracked`](Self::freeze_tracked).
+    /// Each thread follows up to [`thread_cache_bytes`](crate::BufferPoolConfig::thread_cache_bytes) of storage, all
+    /// classes together, and the shared queue of each class follows up to its capacity. Beyond that, and while a task
+    /// waits for memory, this does what [`freeze_tracked`](Self::freeze_tracked) does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use bytes::Bytes;
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let pool = BufferPool::new(BufferPoolConfig::messages());
+    /// let mut buffer = pool.acquire(100);
+    /// buffer.extend_from_slice(b"for hyper");
+    /// let body: Bytes = buffer.freeze();
+    /// assert_eq!(pool.stats().currently_frozen, 1);
+    /// drop(body);
+    /// let again = pool.acquire(100); // finds the storage free
+    /// assert_eq!(pool.stats().reclaimed_hits, 1);
+    /// # drop(again);
+    /// ```
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn freeze(self) -> Bytes {
         if self.is_empty() {
@@ -42,17 +59,44 @@ impl PooledBuffer {
         Self::of(frozen.unfreeze(bytes)).freeze_tracked()
     }
 
-    /// Freezes what was written into a plain [`Bytes`] whose last drop returns the storage at once.
+    /// Freezes the written bytes into a plain [`Bytes`] whose last drop returns the storage at once.
     ///
-    /// No copy, one small malloc: the handle that returns it is the owner of the `Bytes`.
+    /// No copy, one small malloc: the `Bytes` owns a handle that returns the storage.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let pool = BufferPool::new(BufferPoolConfig::messages());
+    /// let mut buffer = pool.acquire(100);
+    /// buffer.extend_from_slice(b"hello");
+    /// let bytes: bytes::Bytes = buffer.freeze_tracked();
+    /// assert_eq!(pool.stats().currently_in_use, 1);
+    /// drop(bytes);
+    /// assert_eq!(pool.stats().currently_in_use, 0);
+    /// ```
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn freeze_tracked(self) -> Bytes {
         Bytes::from_owner(self.into_shared())
     }
 
-    /// Freezes what was written into [`PooledBytes`], whose last drop returns the storage at once.
+    /// Freezes the written bytes into [`PooledBytes`], whose last drop returns the storage at once.
     ///
-    /// No copy, no malloc, and no locked instruction as long as it is not cloned.
+    /// No copy, no malloc, and no locked instruction as long as they are not cloned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let pool = BufferPool::new(BufferPoolConfig::messages());
+    /// let mut buffer = pool.acquire(100);
+    /// buffer.extend_from_slice(b"to many subscribers");
+    /// let first = buffer.into_shared();
+    /// let second = first.clone(); // no copy
+    /// assert_eq!(first, second);
+    /// ```
     #[inline]
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn into_shared(self) -> PooledBytes {

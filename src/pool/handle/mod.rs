@@ -1,10 +1,10 @@
-//! What users hold: the pool, its two kinds of handles, and the ways between them.
+//! The types that users hold: the pool, its two kinds of handles, and the conversions between them.
 //!
 //! | file | idea |
 //! |---|---|
 //! | `pool` | [`BufferPool`], whose last clone closes the pool |
-//! | `buffer`, `bytes`, `freeze` | the exclusive handle, the shared one, and the conversions upwards |
-//! | `acquire`, `error` | waiting for memory; why there is none |
+//! | `buffer`, `bytes`, `freeze` | the exclusive handle, the shared handle, and the conversions to `bytes::Bytes` |
+//! | `acquire`, `error` | waiting for memory; why an acquire failed |
 //! | `runtime` | deadlines, and decay while the pool is idle (feature `tokio`) |
 
 mod acquire;

@@ -13,11 +13,19 @@ use crate::pool::stats::BufferPoolStats;
 use crate::pool::thread;
 use crate::sync::Arc;
 
-/// A pool of buffers in size classes. Cheap to clone; all clones are one pool.
+/// A pool of buffers in size classes. Cheap to clone; all clones are the same pool.
 ///
-/// When the last clone goes, what lies idle is freed; buffers still out stay valid and are freed when
-/// they come back. What other threads keep in their caches is freed when they next turn to another pool,
-/// or exit.
+/// A new pool holds 0 bytes of buffers. Storage is allocated when an acquire finds none. A returned buffer stays in
+/// its thread's cache, up to [`thread_cache_bytes`](BufferPoolConfig::thread_cache_bytes), or in the shared queue of
+/// its class, up to the class's capacity; beyond that it is freed. Buffers that stay unused for two steps of
+/// [decay](Self::decay) are freed, too.
+///
+/// Dropping the last clone closes the pool and frees its idle buffers. Buffers in use stay valid, and are freed when
+/// they are returned. Another thread frees the buffers in its cache when it next uses another pool, or when it
+/// exits.
+///
+/// After `fork`, the child must not use a pool of its parent: the caches of other threads are out of its reach, and a
+/// lock that another thread held stays locked.
 ///
 /// # Examples
 ///
@@ -36,24 +44,27 @@ use crate::sync::Arc;
 #[derive(Clone)]
 pub struct BufferPool {
     pub(in crate::pool) core: Arc<Core>,
-    /// All clones share it, so that its drop is the end of the last.
+    /// All clones share it, so its drop marks the drop of the last clone.
     _handle: Arc<Handle>,
 }
 
 impl BufferPool {
-    /// A pool that holds no buffer yet.
+    /// Creates a pool that holds no buffer yet.
     #[must_use]
     pub fn new(config: BufferPoolConfig) -> Self {
         let core = Arc::new(Core::new(&config));
         Self { _handle: Arc::new(Handle { core: Arc::clone(&core) }), core }
     }
 
-    /// An empty buffer with room for `min_capacity` bytes. Always serves.
+    /// Returns an empty buffer with room for `min_capacity` bytes. Never fails and never waits.
     ///
-    /// It comes from the smallest class that fits. If none does, or if the
-    /// [memory limit](crate::pool::BufferPoolConfigBuilder::memory_limit) is reached or others wait for memory, it comes from the heap: then it is
-    /// counted as a [heap fallback](BufferPoolStats::heap_fallbacks) or an
-    /// [overrun](BufferPoolStats::overruns), and never kept.
+    /// The buffer comes from the smallest class that fits, or from the heap in two cases: no class fits, which counts
+    /// as a [heap fallback](BufferPoolStats::heap_fallbacks); or the
+    /// [memory limit](crate::BufferPoolConfigBuilder::memory_limit) is reached or others wait for memory, which counts as
+    /// an [overrun](BufferPoolStats::overruns). The pool never keeps a buffer from the heap.
+    ///
+    /// So `acquire` can exceed the memory limit. For buffers that peers can make you acquire, use
+    /// [`try_acquire`](Self::try_acquire) or [`acquire_async`](Self::acquire_async).
     ///
     /// # Panics
     ///
@@ -65,12 +76,27 @@ impl BufferPool {
         PooledBuffer::acquire(&self.core, min_capacity)
     }
 
-    /// An empty buffer with room for `min_capacity` bytes from one of the classes, never from the heap.
+    /// Returns an empty buffer with room for `min_capacity` bytes from one of the classes, never from the heap.
     ///
     /// # Errors
     ///
-    /// [`AcquireError::TooLarge`] if no class fits, [`AcquireError::Exhausted`] if the memory limit is
-    /// reached, or others wait for memory, and this thread keeps no buffer of the class.
+    /// [`AcquireError::TooLarge`] if no class fits. [`AcquireError::Exhausted`] if the memory limit is reached or
+    /// others wait for memory, and this thread's cache has no buffer of the class.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::{AcquireError, BufferPool, BufferPoolConfig};
+    ///
+    /// let config = BufferPoolConfig::builder().class(1024, 4).memory_limit(1024).build()?;
+    /// let pool = BufferPool::new(config);
+    /// let held = pool.try_acquire(1000)?;
+    /// let refused = pool.try_acquire(1000).unwrap_err();
+    /// assert_eq!(refused, AcquireError::Exhausted { requested: 1000, limit: 1024 });
+    /// drop(held);
+    /// assert!(pool.try_acquire(1000).is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_acquire(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> {
@@ -80,51 +106,66 @@ impl BufferPool {
         slot.map(PooledBuffer::of).ok_or_else(|| refusal(&self.core, request))
     }
 
-    /// As [`try_acquire`](Self::try_acquire), but without a memory limit the heap serves what no class holds: for all
-    /// storage that a peer causes.
+    /// As [`try_acquire`](Self::try_acquire), but in a pool without a memory limit the heap serves requests that no class
+    /// fits. For all storage that a peer can make this program acquire.
+    #[cfg(feature = "net")]
     #[inline]
     #[track_caller]
     pub(crate) fn acquire_within_limit(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> {
         match self.try_acquire(min_capacity) {
-            Err(AcquireError::TooLarge { .. }) if !self.is_limited() => Ok(self.acquire(min_capacity)),
+            Err(AcquireError::TooLarge { .. }) if self.core.memory.limit() == usize::MAX => {
+                Ok(self.acquire(min_capacity))
+            }
             outcome => outcome,
         }
     }
 
-    fn is_limited(&self) -> bool {
-        self.core.memory.limit() != usize::MAX
-    }
-
-    /// What the pool did and holds. Takes a short lock and reads every thread's counters; for logs and
-    /// tests, not for the path of a byte.
+    /// Returns a snapshot of what the pool did and holds.
+    ///
+    /// It takes a short lock and reads the counters of every thread: call it for logs and tests, not per message.
     #[must_use]
     pub fn stats(&self) -> BufferPoolStats {
         self.core.stats()
     }
 
-    /// The call sites that hold buffers, if the pool
-    /// [samples](crate::pool::BufferPoolConfigBuilder::sample_one_in) them.
+    /// Returns the leak report: the call sites that hold buffers, and for how long. `None` unless the pool
+    /// [samples](crate::BufferPoolConfigBuilder::sample_one_in) acquires.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::num::NonZeroU32;
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let config = BufferPoolConfig::messages().to_builder().sample_one_in(NonZeroU32::MIN);
+    /// let pool = BufferPool::new(config.build()?);
+    /// let leaked = pool.acquire(1000);
+    /// let report = pool.holders().unwrap();
+    /// assert_eq!(report.holders[0].storage_bytes, 1024);
+    /// println!("{report}"); // one line per call site, the longest held first
+    /// # drop(leaked);
+    /// # Ok::<(), millpond::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn holders(&self) -> Option<HolderReport> {
         let detector = self.core.hooks.as_ref()?.detector.as_ref()?;
         Some(detector.report(|class| self.core.class_size(class)))
     }
 
-    /// Whether the buffer's storage belongs to one of this pool's classes: not to another pool, nor to the heap.
+    /// Whether the buffer's storage belongs to one of this pool's classes, not to another pool or the heap.
     #[must_use]
     pub fn owns(&self, buffer: &PooledBuffer) -> bool {
         buffer.is_of(&self.core)
     }
 
-    /// Whether the storage of the bytes belongs to one of this pool's classes, as [`owns`](Self::owns) says of a
-    /// buffer's.
+    /// Whether the storage of the bytes belongs to one of this pool's classes, not to another pool or the heap.
     #[must_use]
     pub fn owns_bytes(&self, bytes: &PooledBytes) -> bool {
         bytes.is_of(&self.core)
     }
 
-    /// A copy of `bytes`, if this thread has a buffer for it at hand: what is taken by every small frame that is read, so
-    /// all of it is one piece, without a buffer handed from hand to hand.
+    /// A copy of `bytes` if this thread's cache has a buffer for it. Every small frame that is read takes this path,
+    /// so it is one inlined function.
     #[inline(always)]
     pub(crate) fn copied_at_hand(&self, bytes: &[u8]) -> Option<PooledBytes> {
         let mut slot = thread::pop(&self.core, self.core.sizes.index_for(bytes.len()))?;
@@ -132,32 +173,32 @@ impl BufferPool {
         Some(PooledBytes::of(slot.shareable()))
     }
 
-    /// Size of the largest class in bytes.
+    /// Bytes of the largest class.
     #[cfg(feature = "relay")]
     pub(crate) fn largest_class(&self) -> usize {
         self.core.sizes.largest()
     }
 
-    /// Size of the class that a request falls in, in bytes; `None` if it is the heap's.
+    /// Bytes of the class that serves a request; `None` if the heap does.
     pub(crate) fn class_of(&self, min_capacity: usize) -> Option<usize> {
         let class = self.core.sizes.index_for(min_capacity);
         (class != self.core.heap()).then(|| self.core.class_size(class))
     }
 
-    /// Frees what lies idle in this thread's cache and in the shared queues. Returns the bytes freed.
+    /// Frees the idle buffers of this thread's cache and of the shared queues. Returns the bytes freed.
     ///
-    /// What other threads keep for themselves stays: at most
-    /// [`thread_cache_bytes`](BufferPoolConfig::thread_cache_bytes) each of ready buffers, and of frozen ones.
+    /// The caches of other threads stay: per thread at most
+    /// [`thread_cache_bytes`](BufferPoolConfig::thread_cache_bytes) of ready buffers, and as many of frozen ones.
     pub fn trim(&self) -> usize {
         thread::flush(&self.core) + self.core.trim()
     }
 
-    /// Makes a [step of decay](crate::pool::BufferPoolConfigBuilder::decay_interval) now. Returns the bytes freed.
+    /// Makes a [step of decay](crate::BufferPoolConfigBuilder::decay_interval) now. Returns the bytes freed.
     pub fn decay(&self) -> usize {
         self.core.decay()
     }
 
-    /// Lays what this thread keeps for itself into the shared queues, for other threads to use.
+    /// Moves the buffers of this thread's cache to the shared queues, where other threads and decay find them.
     pub fn flush_thread_cache(&self) {
         thread::flush(&self.core);
     }

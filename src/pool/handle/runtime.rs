@@ -1,8 +1,6 @@
-//! What a pool can do in a program that runs on tokio: wait no longer than it should, and give memory back
-//! while nobody uses it.
+//! A pool in a program that runs on tokio: acquires with a deadline, and decay while the pool is idle.
 
 use std::future::Future;
-use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -14,7 +12,7 @@ use crate::pool::thread;
 use crate::sync::Arc;
 
 impl BufferPool {
-    /// Like [`acquire_async`](Self::acquire_async), but gives up at `deadline`. (Feature `tokio`.)
+    /// Like [`acquire_async`](Self::acquire_async), but fails at `deadline`. (Feature `tokio`.)
     ///
     /// # Errors
     ///
@@ -22,11 +20,31 @@ impl BufferPool {
     ///
     /// # Cancel safety
     ///
-    /// Dropping the future loses nothing; see [`Acquire`](crate::pool::Acquire).
+    /// Dropping the future loses nothing; see [`Acquire`](crate::Acquire).
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with its time driver enabled.
+    /// When polled outside of a tokio runtime, or in one whose time driver is not enabled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use millpond::{AcquireError, BufferPool, BufferPoolConfig};
+    /// use tokio::time::Instant;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = BufferPoolConfig::builder().class(1024, 4).memory_limit(1024).build()?;
+    /// let pool = BufferPool::new(config);
+    /// let held = pool.acquire(1000);
+    /// let deadline = Instant::now() + Duration::from_millis(5);
+    /// let late = pool.acquire_until(1000, deadline).await.unwrap_err();
+    /// assert_eq!(late, AcquireError::TimedOut { requested: 1000, limit: 1024 });
+    /// # drop(held);
+    /// # Ok(())
+    /// # }
+    /// ```
     #[track_caller]
     pub fn acquire_until(
         &self,
@@ -41,20 +59,22 @@ impl BufferPool {
         }
     }
 
-    /// Spawns a task that makes a step of [decay](Self::decay) at each
-    /// [interval](crate::pool::BufferPoolConfigBuilder::decay_interval), 5 s if the pool has none, so that memory
-    /// goes back while nobody uses the pool. It does not keep the pool open, and ends with it. (Feature `tokio`.)
+    /// Spawns a task that makes a step of [decay](Self::decay) once per
+    /// [decay interval](crate::BufferPoolConfigBuilder::decay_interval), so that memory is freed while nobody uses
+    /// the pool. The task does not keep the pool open, and ends with it. (Feature `tokio`.)
     ///
-    /// Buffers that a worker thread of the runtime keeps for itself are out of its reach:
-    /// see [`flush_on_park`](Self::flush_on_park).
+    /// In a pool without a decay interval the task ends at once: such a pool never decays by itself.
+    ///
+    /// It cannot reach the buffers in the caches of the runtime's worker threads: see
+    /// [`flush_on_park`](Self::flush_on_park).
     ///
     /// # Panics
     ///
-    /// Outside of a tokio runtime with its time driver enabled.
+    /// Outside of a tokio runtime, or in one whose time driver is not enabled.
     pub fn spawn_decay(&self) -> JoinHandle<()> {
         let core = Arc::clone(&self.core);
-        let every = Duration::from_millis(core.clock.interval_millis().unwrap_or(5000));
         tokio::spawn(async move {
+            let Some(every) = core.clock.interval() else { return };
             let mut ticks = interval(every);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while !core.is_closed() {
@@ -64,13 +84,11 @@ impl BufferPool {
         })
     }
 
-    /// What a worker thread of a runtime should do before it sleeps: lay what it keeps into the shared queues,
-    /// where decay finds it. Give it to
-    /// [`on_thread_park`](tokio::runtime::Builder::on_thread_park). It does not keep the pool open. (Feature
-    /// `tokio`.)
+    /// Returns a function that flushes the cache of the calling thread, for a runtime's
+    /// [`on_thread_park`](tokio::runtime::Builder::on_thread_park): decay then finds the buffers of workers that
+    /// sleep. The function does not keep the pool open. (Feature `tokio`.)
     ///
-    /// It costs a few pushes, under a memory limit one for each buffer that the thread keeps, before a sleep that
-    /// costs a system call.
+    /// It costs a few pushes, or one per cached buffer under a memory limit, before a sleep that costs a system call.
     ///
     /// # Examples
     ///

@@ -1,7 +1,7 @@
-//! What a pool does with every buffer beside lending it: wiping, sampling, recording sizes.
+//! Optional work on every buffer: wiping, sampling, recording sizes, debug switches.
 //!
-//! A pool that does none of it has no `Care`, and its fast paths know nothing of it. In one that has, every
-//! buffer takes the slow paths.
+//! A pool without any has no `Hooks`, and its fast paths do not check for them. In a pool with hooks every buffer takes
+//! the slow paths.
 
 mod request;
 mod sampling;
@@ -20,6 +20,7 @@ use self::sampling::Detector;
 pub use self::sampling::{Holder, HolderReport};
 pub(in crate::pool) use self::switches::Switches;
 use crate::pool::config::BufferPoolConfig;
+use crate::pool::stats::RequestedSize;
 use crate::sync::Count;
 use crate::sync::statistic::{AtomicUsize, Ordering};
 
@@ -60,13 +61,13 @@ impl Hooks {
         }
     }
 
-    /// A buffer is not handed out any more.
+    /// A buffer is returned.
     pub(in crate::pool) fn on_return(&self, storage: &mut BytesMut, sample: &mut Option<NonZeroU32>) {
         if self.wipe {
             storage.clear();
             storage.resize(storage.capacity(), 0);
-            // Whatever becomes of the storage, the zeros must have been written: to the optimiser
-            // somebody looks at them here.
+            // The zeros must be written even if the storage is freed next: this keeps the optimiser from removing
+            // the write.
             hint::black_box(&storage[..]);
             storage.clear();
         }
@@ -78,25 +79,25 @@ impl Hooks {
         }
     }
 
-    /// Whether the shared queues are to keep nothing.
+    /// Whether a debug switch keeps the shared queues empty.
     pub(in crate::pool) fn keeps_nothing_shared(&self) -> bool {
         self.switches.as_ref().is_some_and(Switches::keeps_nothing_shared)
     }
 
-    /// Whether this acquire is to be refused.
-    pub(in crate::pool) fn refuses(&self) -> bool {
-        self.switches.as_ref().is_some_and(Switches::refuses)
+    /// Whether a debug switch makes this acquire fail.
+    pub(in crate::pool) fn must_fail(&self) -> bool {
+        self.switches.as_ref().is_some_and(Switches::must_fail)
     }
 
-    /// Whether the buffer that comes back to the pool at `here` is to be lost.
-    pub(in crate::pool) fn loses<T>(&self, home: *const T, here: *const T, whole: bool) -> bool {
+    /// Whether a debug switch drops the buffer returned to the pool at `here`.
+    pub(in crate::pool) fn must_drop<T>(&self, home: *const T, here: *const T, whole: bool) -> bool {
         self.switches.as_ref().is_some_and(|switches| {
             switches.check_home(home, here, whole);
-            switches.loses()
+            switches.must_drop()
         })
     }
 
-    /// Views of the buffer came or went: `shown` tells of the bytes that showed the bytes that do now.
+    /// Views of a sampled buffer were made or dropped: `shown` maps the bytes shown before to those shown now.
     pub(in crate::pool) fn shows(
         &self,
         sample: NonZeroU32,
@@ -107,13 +108,13 @@ impl Hooks {
         }
     }
 
-    /// What [`BufferPoolStats::requested`](crate::pool::BufferPoolStats::requested) shows.
-    pub(in crate::pool) fn requested(&self) -> Vec<(usize, u64)> {
+    /// The value of [`BufferPoolStats::requested`](crate::BufferPoolStats::requested).
+    pub(in crate::pool) fn requested(&self) -> Vec<RequestedSize> {
         self.sizes.as_ref().map_or_else(Vec::new, Sizes::snapshot)
     }
 }
 
-/// How often each size was asked for, in eighths of powers of two.
+/// How often each size was requested, in eighths of powers of two.
 struct Sizes {
     buckets: Box<[Bucket]>,
 }
@@ -134,19 +135,22 @@ impl Sizes {
     fn record(&self, bytes: usize) {
         if let Some(bucket) = self.buckets.get(eighth(bytes)) {
             bucket.acquires.add(1);
-            // Ordering: Relaxed, a number for the stats.
+            // Ordering: Relaxed. A number for the stats; it guards no memory.
             bucket.largest.fetch_max(bytes, Ordering::Relaxed);
         }
     }
 
-    fn snapshot(&self) -> Vec<(usize, u64)> {
-        // Ordering: Relaxed, as in `record`.
-        let load = |bucket: &Bucket| (bucket.largest.load(Ordering::Relaxed), bucket.acquires.get());
-        self.buckets.iter().map(load).filter(|&(_, acquires)| acquires > 0).collect()
+    fn snapshot(&self) -> Vec<RequestedSize> {
+        let load = |bucket: &Bucket| RequestedSize {
+            // Ordering: Relaxed, as in `record`.
+            bytes: bucket.largest.load(Ordering::Relaxed),
+            acquires: bucket.acquires.get(),
+        };
+        self.buckets.iter().map(load).filter(|size| size.acquires > 0).collect()
     }
 }
 
-/// The eighth of a power of two in which `bytes` lies; below 16 each size is its own.
+/// The index of the eighth of a power of two that contains `bytes`; below 16 each size has its own.
 fn eighth(bytes: usize) -> usize {
     let exponent = bytes.checked_ilog2().unwrap_or(0).max(3) as usize;
     8 * (exponent - 3) + (bytes >> (exponent - 3))

@@ -1,4 +1,4 @@
-//! Who holds buffers, and how long: a sampling detector of leaks and pins.
+//! The leak report: a sampling detector of call sites that hold or pin buffers.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -12,7 +12,7 @@ use super::request::Request;
 use crate::sync::statistic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, Stopwatch};
 
-/// Follows one acquire in `every`.
+/// Samples one acquire in `every`.
 pub(in crate::pool) struct Detector {
     every: u32,
     acquires: AtomicU32,
@@ -21,8 +21,8 @@ pub(in crate::pool) struct Detector {
 
 #[derive(Default)]
 struct Samples {
-    /// By mark, less 1.
-    followed: Vec<Option<Sample>>,
+    /// Indexed by mark - 1.
+    sampled: Vec<Option<Sample>>,
     free: Vec<NonZeroU32>,
 }
 
@@ -31,7 +31,7 @@ struct Sample {
     since: Stopwatch,
     class: usize,
     requested: usize,
-    /// Bytes that can be seen; unknown while a buffer is written to.
+    /// Bytes that handles show; unknown while a buffer is written to.
     shows: Option<usize>,
 }
 
@@ -40,9 +40,9 @@ impl Detector {
         Self { every: every.get(), acquires: AtomicU32::new(0), samples: Mutex::default() }
     }
 
-    /// The mark of this acquire, if it is one to follow.
+    /// The mark of this acquire if it is sampled.
     pub(in crate::pool) fn on_acquire(&self, request: Request) -> Option<NonZeroU32> {
-        // Ordering: Relaxed. Each acquire gets a number of its own, whatever the order.
+        // Ordering: Relaxed. A read-modify-write gives each acquire its own number; it guards no memory.
         if !self.acquires.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.every) {
             return None;
         }
@@ -55,8 +55,8 @@ impl Detector {
         };
         let mut samples = self.samples.lock();
         let mark = samples.free.pop().or_else(|| {
-            let next = u32::try_from(samples.followed.len() + 1).ok().and_then(NonZeroU32::new)?;
-            samples.followed.push(None);
+            let next = u32::try_from(samples.sampled.len() + 1).ok().and_then(NonZeroU32::new)?;
+            samples.sampled.push(None);
             Some(next)
         })?;
         *samples.of(mark)? = Some(sample);
@@ -81,10 +81,10 @@ impl Detector {
         }
     }
 
-    /// `size`: bytes of a buffer of a class; 0 for the heap.
+    /// `size` maps a class to the bytes of its buffers, and the heap to 0.
     pub(in crate::pool) fn report(&self, size: impl Fn(usize) -> usize) -> HolderReport {
         let mut sites: BTreeMap<(&str, u32, u32), Holder> = BTreeMap::new();
-        for sample in self.samples.lock().followed.iter().flatten() {
+        for sample in self.samples.lock().sampled.iter().flatten() {
             let caller = sample.caller;
             let storage = size(sample.class).max(sample.requested);
             let held = sample.since.elapsed();
@@ -108,43 +108,54 @@ impl Detector {
 
 impl Samples {
     fn of(&mut self, mark: NonZeroU32) -> Option<&mut Option<Sample>> {
-        self.followed.get_mut(mark.get() as usize - 1)
+        self.sampled.get_mut(mark.get() as usize - 1)
     }
 }
 
-/// The call sites that hold buffers of a [`BufferPool`](crate::pool::BufferPool), those that hold one longest first.
+/// A leak report: the call sites that hold buffers of a [`BufferPool`](crate::BufferPool), the longest held first.
 ///
-/// It displays as a table, one line a call site.
+/// It displays as a table, one line per call site.
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct HolderReport {
-    /// One acquire in so many was followed: multiply by it to estimate the whole.
+    /// One acquire in this many was sampled: multiply by it to estimate the total.
     pub every: u32,
-    /// One for each call site that holds a followed buffer.
+    /// One per call site that holds a sampled buffer.
     pub holders: Vec<Holder>,
 }
 
-/// A line of code that acquired buffers which are still held.
+/// A call site whose buffers are still held, in a [`HolderReport`].
 #[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Holder {
-    /// Where `acquire` was called.
+    /// Where the buffers were acquired.
+    #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub caller: &'static Location<'static>,
-    /// Followed buffers that are held.
+    /// The number of sampled buffers held.
     pub samples: u64,
-    /// Their storage in bytes.
+    /// Bytes of their storage.
     pub storage_bytes: u64,
-    /// What of it no handle shows: bytes that small slices keep from the pool. Known for
-    /// [`PooledBytes`](crate::pool::PooledBytes) once they were cloned or sliced; views that overlap count twice. Of
-    /// frozen buffers it is what was not written: slices of plain `Bytes` cannot be seen.
+    /// Bytes of their storage that no handle shows, but that small slices keep in use.
+    ///
+    /// Known for [`PooledBytes`](crate::PooledBytes) once they were cloned or sliced; bytes that several handles show count
+    /// more than once. For frozen buffers it is the part that was not written, as the pool cannot see slices of plain
+    /// `Bytes`.
     pub pinned_bytes: u64,
-    /// How long the oldest of them has been held.
+    /// How long the oldest buffer has been held.
     pub longest: Duration,
+}
+
+/// As `file:line:column`.
+#[cfg(feature = "serde")]
+fn as_text<S: serde::Serializer>(caller: &Location<'_>, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(caller)
 }
 
 #[cfg(feature = "tracing")]
 impl HolderReport {
-    /// Emits one `tracing` event a call site, at level INFO, under the target `millpond::pool`.
+    /// Emits one `tracing` event per call site, at level INFO, with the target `millpond::pool`. (Feature `tracing`.)
     pub fn trace(&self) {
         for holder in &self.holders {
             tracing::info!(
@@ -165,7 +176,7 @@ impl fmt::Display for HolderReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} call sites hold buffers; one acquire in {} was followed",
+            "{} call sites hold buffers; one acquire in {} was sampled",
             self.holders.len(),
             self.every
         )?;

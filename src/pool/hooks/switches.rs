@@ -1,15 +1,15 @@
-//! Debug switches, after those of HAProxy's pools: with the feature `pool-debug` and the environment variable
-//! `MILLPOND_DEBUG`, each pool that is made from then on does one thing, or several, worse or with more care.
+//! Debug switches, after those of HAProxy's pools. With the feature `pool-debug`, each pool reads the environment
+//! variable `MILLPOND_DEBUG` when it is created: a list of switches, separated by commas.
 //!
-//! | switch | does |
+//! | switch | effect |
 //! |---|---|
-//! | `poison` | fills what comes back with 0xDE |
-//! | `integrity` | the same, and panics if it is not so any more when the buffer is handed out again; and if a buffer comes back to another pool, or smaller than its class |
-//! | `no-cache` | no thread keeps anything |
+//! | `poison` | fills returned buffers with 0xDE |
+//! | `integrity` | the same, and panics if the fill has changed when the buffer is handed out again, or if a buffer is returned to another pool or smaller than its class |
+//! | `no-cache` | turns off the thread caches |
 //! | `no-shared` | the shared queues keep nothing |
-//! | `fail` | of 10 acquires that find nothing in their thread's cache one is refused, as if the memory limit were reached |
-//! | `drop` | of 4 buffers that come back one is freed |
-//! | `caller` | every acquire is followed, for [`holders`](crate::pool::BufferPool::holders) |
+//! | `fail` | one in 10 acquires that miss their thread's cache fails, as if the memory limit were reached |
+//! | `drop` | one in 4 returned buffers is freed |
+//! | `caller` | every acquire is sampled, for [`holders`](crate::BufferPool::holders) |
 
 use core::num::NonZeroU32;
 use std::env;
@@ -27,16 +27,16 @@ pub(in crate::pool) struct Switches {
     no_shared: bool,
     fail: bool,
     drop: bool,
-    /// Draws lots, the same in each run of one thread.
+    /// State of a random generator; the same sequence in each run of one thread.
     drawn: AtomicU32,
 }
 
 impl Switches {
-    /// Those that are set, and what becomes of the configuration by them.
+    /// The switches that are set, and the configuration as they change it.
     ///
     /// # Panics
     ///
-    /// If one is misspelt: a switch that does nothing would prove nothing.
+    /// If a name is unknown: a misspelt switch would do nothing unnoticed.
     #[expect(clippy::panic, reason = "a debug switch")]
     pub(in crate::pool) fn from_environment(config: &BufferPoolConfig) -> (Option<Self>, BufferPoolConfig) {
         let mut config = config.to_builder();
@@ -64,7 +64,7 @@ impl Switches {
         (Some(switches), config.built())
     }
 
-    /// A buffer comes back.
+    /// A buffer is returned.
     pub(in crate::pool) fn fill(&self, storage: &mut BytesMut) {
         if self.poison || self.integrity {
             storage.clear();
@@ -76,16 +76,16 @@ impl Switches {
     pub(in crate::pool) fn check(&self, storage: &mut BytesMut) {
         assert!(
             !self.integrity || storage.iter().all(|&byte| byte == POISON),
-            "a buffer was written to after it came back"
+            "a buffer was written to after its return"
         );
         storage.clear();
     }
 
-    /// A buffer of the pool at `home` comes back to the one at `here`, whole or not.
+    /// A buffer of the pool at `home` is returned to the pool at `here`, whole or not.
     pub(in crate::pool) fn check_home<T>(&self, home: *const T, here: *const T, whole: bool) {
         assert!(
             !self.integrity || (home == here && whole),
-            "a buffer came back to a place that is not its own"
+            "a buffer was returned to the wrong pool, or smaller than its class"
         );
     }
 
@@ -93,18 +93,18 @@ impl Switches {
         self.no_shared
     }
 
-    pub(in crate::pool) fn refuses(&self) -> bool {
+    pub(in crate::pool) fn must_fail(&self) -> bool {
         self.fail && self.draw().is_multiple_of(10)
     }
 
-    pub(in crate::pool) fn loses(&self) -> bool {
+    pub(in crate::pool) fn must_drop(&self) -> bool {
         self.drop && self.draw().is_multiple_of(4)
     }
 
     fn draw(&self) -> u32 {
         // A step of a linear congruential generator (Numerical Recipes), its high bits.
         let next = |drawn: u32| Some(drawn.wrapping_mul(1_664_525).wrapping_add(1_013_904_223));
-        // Ordering: Relaxed, any number will do.
+        // Ordering: Relaxed. Any number will do.
         self.drawn.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).unwrap_or_default() >> 16
     }
 }

@@ -1,4 +1,4 @@
-//! What `switches` is without the feature `pool-debug`: there are none.
+//! The twin of `switches` without the feature `pool-debug`: there are no switches.
 
 use bytes::BytesMut;
 
@@ -21,11 +21,11 @@ impl Switches {
         false
     }
 
-    pub(in crate::pool) fn refuses(&self) -> bool {
+    pub(in crate::pool) fn must_fail(&self) -> bool {
         false
     }
 
-    pub(in crate::pool) fn loses(&self) -> bool {
+    pub(in crate::pool) fn must_drop(&self) -> bool {
         false
     }
 }

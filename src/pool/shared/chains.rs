@@ -6,29 +6,29 @@ use super::slot::Slot;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::{ClassQueue, Unique};
 
-/// Slots in a chain, at most.
+/// The most slots in a chain.
 pub(in crate::pool) const MAX_CHAIN: usize = 32;
 
-/// A bounded queue of slots that come and go in batches: what lies in it are chains, each the first of some slots,
-/// which owns the others, so that a batch costs two locked instructions, of the queue and of the count of places.
+/// A bounded queue of slots that move in batches. Its elements are chains: a slot that owns the next one, and so on. So a
+/// batch costs two locked instructions, one in the queue and one on the count of places.
 ///
-/// `benches/rivals/showdown/tiers.rs` is the bench that chose them before single slots. Vectors as magazines take two
-/// thirds of their time there, but need a malloc or a second queue of empty ones for each batch; a locked vector
-/// half, but is a lock, whose holder may be descheduled.
+/// `benches/rivals/showdown/tiers.rs` compares it with the alternatives. Vectors as magazines take two thirds of its
+/// time, but need a malloc per batch, or a second queue of empty vectors. A locked vector takes half of its time, but the
+/// holder of the lock may be descheduled.
 pub(in crate::pool) struct Chains {
     queue: ClassQueue<Unique<Slot>>,
-    /// Slots in a chain, at most.
+    /// The most slots in a chain.
     longest: usize,
-    /// Slots in all chains, at most.
+    /// The most slots in all chains.
     capacity: usize,
-    /// Places that are taken: by the slots in all chains, by those that are about to be laid down, and by those that
-    /// were just popped. So there are never more chains than places, and a push finds one.
+    /// Places taken: by the slots of all chains, by those about to be pushed, and by those just popped. So there are never
+    /// more chains than places, and a push always finds a place.
     taken: AtomicUsize,
 }
 
 impl Chains {
-    /// Who takes one slot of a chain holds the others for a moment, in which nobody else sees them. With a memory limit
-    /// that could cost somebody a refusal: so an `exact` one has chains of one.
+    /// A thread that pops one slot of a chain holds the others for a moment, in which no other thread sees them. Under a
+    /// memory limit another acquire could fail because of that, so an `exact` queue has chains of one slot.
     pub(in crate::pool) fn new(capacity: usize, exact: bool) -> Self {
         Self {
             queue: ClassQueue::new(capacity),
@@ -38,23 +38,24 @@ impl Chains {
         }
     }
 
-    /// Slots that lie here, at some recent moment.
+    /// The number of slots, at some recent moment.
     pub(in crate::pool) fn len(&self) -> usize {
-        // Ordering: Relaxed, a hint, but for those who look behind a fence: see `Core::settle`.
+        // Ordering: Relaxed. A hint for most callers. The others load after a fence: see `Core::serve_or_sweep`.
         self.taken.load(Ordering::Relaxed)
     }
 
-    /// Chains that lie here, at some recent moment.
+    /// The number of chains, at some recent moment.
     pub(in crate::pool) fn chains(&self) -> usize {
         self.queue.len()
     }
 
-    /// Takes places for `count` slots, as far as there are any, and at most for a chain. Returns how many.
+    /// Takes places for up to `count` slots, at most those of one chain. Returns how many.
     pub(in crate::pool) fn reserve(&self, count: usize) -> usize {
         let mut places = 0;
-        // Ordering: Acquire, which pairs with the Release of everybody who made room before. Without it the queue may
-        // still look full to the push that comes behind this, and refuse a chain that has its places. That the
-        // number is raised may be seen at any time: a pop sees the push, so it is never lowered below 0.
+        // Ordering: Acquire, which synchronizes with the Release of each earlier `vacate`: its pop happens before the push
+        // that follows here. Without it the queue could still look full to that push, which would fail with its places
+        // reserved. The store needs no Release: a pop synchronizes with the push through the queue, so `taken` never
+        // drops below 0.
         let _ = self.taken.fetch_update(Ordering::Acquire, Ordering::Relaxed, |taken| {
             places = min(min(count, self.longest), self.capacity.saturating_sub(taken));
             (places > 0).then_some(taken + places)
@@ -62,34 +63,34 @@ impl Chains {
         places
     }
 
-    /// Lays down slots, for which places were reserved, as one chain. The last one becomes the first of it.
+    /// Pushes slots as one chain. Their places must be reserved. The last slot becomes the first of the chain.
     pub(in crate::pool) fn push(&self, slots: impl IntoIterator<Item = Unique<Slot>>) {
         let mut chain = Chain::default();
         slots.into_iter().for_each(|slot| chain.prepend(slot));
-        self.put_back(chain);
+        self.push_chain(chain);
     }
 
-    /// The chain that lies here longest. Its places stay taken.
+    /// Pops the oldest chain. Its places stay taken.
     pub(in crate::pool) fn pop(&self) -> Option<Chain> {
         self.queue.pop().map(|first| Chain(Some(first)))
     }
 
-    /// What is left of a chain goes to the back.
-    pub(in crate::pool) fn put_back(&self, chain: Chain) {
+    /// Pushes a chain whose places are still taken.
+    pub(in crate::pool) fn push_chain(&self, chain: Chain) {
         if let Some(first) = chain.0 {
             let refused = self.queue.push(first);
-            debug_assert!(refused.is_ok(), "there are places, so there are at most as many chains");
+            debug_assert!(refused.is_ok(), "there are at most as many chains as places");
         }
     }
 
-    /// So many of those that were popped, or for which places were reserved, do not come back.
+    /// Frees `count` places that were reserved, or whose slots were popped.
     pub(in crate::pool) fn vacate(&self, count: usize) {
-        // Ordering: Release, so that whoever takes the places finds them in the queue; see `reserve`.
+        // Ordering: Release. The pop happens before every push that takes these places; see `reserve`.
         self.taken.fetch_sub(count, Ordering::Release);
     }
 }
 
-/// Slots, of which each owns the next.
+/// A list of slots in which each owns the next.
 #[derive(Default)]
 pub(in crate::pool) struct Chain(Option<Unique<Slot>>);
 

@@ -1,4 +1,4 @@
-//! The shared tier of one size class.
+//! The shared queues of one size class.
 
 use alloc::vec::Vec;
 use core::cmp::min;
@@ -8,17 +8,17 @@ use super::slot::Slot;
 use crate::sync::Unique;
 use crate::sync::statistic::{AtomicUsize, Ordering};
 
-/// The shared tier of one size class: what lies in it belongs to no thread.
+/// The shared queues of one size class. Their slots are in no thread's cache.
 pub(in crate::pool) struct Class {
     pub(in crate::pool) size: usize,
     pub(in crate::pool) capacity: usize,
     ready: Chains,
-    /// Frozen ones, the oldest first.
+    /// Frozen slots, the oldest first.
     pub(in crate::pool) frozen: Chains,
-    /// Buffers that exist, and the most there were.
+    /// Buffers that exist, and the most that existed at once.
     live: AtomicUsize,
     most_live: AtomicUsize,
-    /// The fewest ready ones since the last step of decay: so many were not needed in all that time.
+    /// The fewest ready slots since the last step of decay: that many were not needed since then.
     low_water: AtomicUsize,
 }
 
@@ -35,8 +35,8 @@ impl Class {
         }
     }
 
-    /// Lays down ready buffers, as many as the class keeps, and frees the others. Returns how many. The last
-    /// is taken to be the warmest: it is freed last, and lies on top again when its chain is popped.
+    /// Pushes as many ready slots as there are places for, and frees the others. Returns the number freed. The last slot
+    /// counts as the warmest: it is pushed first, and is the first of its chain.
     pub(in crate::pool) fn push_ready(
         &self,
         slots: impl IntoIterator<Item = Unique<Slot>, IntoIter: DoubleEndedIterator + ExactSizeIterator>,
@@ -56,7 +56,7 @@ impl Class {
         self.pop_ready_and(&mut Vec::new(), 0)
     }
 
-    /// One, and up to `more` of its chain onto the stack.
+    /// Pops a chain: returns one slot, and pushes up to `more` to `stack`. The rest goes to the end of the queue.
     pub(in crate::pool) fn pop_ready_and(
         &self,
         stack: &mut Vec<Unique<Slot>>,
@@ -66,27 +66,27 @@ impl Class {
         let first = chain.next();
         let before = stack.len();
         stack.extend(chain.by_ref().take(more));
-        self.ready.put_back(chain);
+        self.ready.push_chain(chain);
         self.ready.vacate(1 + stack.len() - before);
         first
     }
 
-    /// Ready buffers, at some recent moment.
+    /// The number of ready slots, at some recent moment.
     pub(in crate::pool) fn ready_len(&self) -> usize {
         self.ready.len()
     }
 
-    /// Behind a run of pops: remembers how low the queue went.
+    /// Records how short the queue is after a run of pops.
     pub(in crate::pool) fn note_low_water(&self) {
         let len = self.ready.len();
-        // Ordering: Relaxed, a hint. If two threads note at once, or a step of decay comes between load and
-        // store, a step frees a buffer too many or too few; no other memory hangs on it.
+        // Ordering: Relaxed. A hint that guards no memory. If two threads record at once, or a step of decay runs between
+        // load and store, a step frees one buffer too many or too few.
         if len < self.low_water.load(Ordering::Relaxed) {
             self.low_water.store(len, Ordering::Relaxed);
         }
     }
 
-    /// One step of decay: how many ready buffers nobody needed since the last step.
+    /// At a step of decay: the number of ready slots that were not needed since the last step.
     pub(in crate::pool) fn take_unneeded(&self) -> usize {
         // Ordering: Relaxed, see `note_low_water`.
         let len = self.ready.len();
@@ -96,7 +96,7 @@ impl Class {
     }
 
     pub(in crate::pool) fn count_made(&self) {
-        // Ordering: Relaxed. Numbers for the stats; they guard no memory.
+        // Ordering: Relaxed on both. Numbers for the stats; they guard no memory.
         let live = self.live.fetch_add(1, Ordering::Relaxed) + 1;
         self.most_live.fetch_max(live, Ordering::Relaxed);
     }
@@ -106,7 +106,7 @@ impl Class {
         self.live.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Buffers that exist, and the most there were at once.
+    /// Buffers that exist, and the most that existed at once.
     pub(in crate::pool) fn live(&self) -> (usize, usize) {
         // Ordering: Relaxed, as in `count_made`.
         (self.live.load(Ordering::Relaxed), self.most_live.load(Ordering::Relaxed))

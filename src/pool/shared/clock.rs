@@ -5,7 +5,7 @@ use core::time::Duration;
 use crate::sync::Stopwatch;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 
-/// Tells when the next step of decay is due.
+/// Decides when the next step of decay is due.
 pub(in crate::pool) struct Clock {
     interval_millis: usize,
     since: Stopwatch,
@@ -13,7 +13,7 @@ pub(in crate::pool) struct Clock {
 }
 
 impl Clock {
-    /// `None`: never.
+    /// With `None`, no step is ever due.
     pub(in crate::pool) fn new(interval: Option<Duration>) -> Self {
         let millis = |interval: Duration| usize::try_from(interval.as_millis()).unwrap_or(usize::MAX).max(1);
         Self {
@@ -24,18 +24,18 @@ impl Clock {
     }
 
     #[cfg(feature = "tokio")]
-    pub(in crate::pool) fn interval_millis(&self) -> Option<u64> {
-        Some(self.interval_millis as u64).filter(|&millis| millis > 0)
+    pub(in crate::pool) fn interval(&self) -> Option<Duration> {
+        (self.interval_millis > 0).then(|| Duration::from_millis(self.interval_millis as u64))
     }
 
-    /// Whether an interval has passed; true to one caller for each.
+    /// Whether an interval has passed since the last step. Returns true to one caller per interval.
     pub(super) fn is_due(&self) -> bool {
         if self.interval_millis == 0 {
             return false;
         }
         let now = self.since.elapsed().as_millis() as usize; // wraps
-        // Ordering: Relaxed on all. Of several threads that find the time come, the exchange lets one
-        // make the step; no memory hangs on it.
+        // Ordering: Relaxed on all. If several threads find that an interval has passed, the exchange succeeds in one of
+        // them. The number guards no memory.
         let last = self.last_millis.load(Ordering::Relaxed);
         now.wrapping_sub(last) >= self.interval_millis
             && self.last_millis.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()

@@ -1,4 +1,4 @@
-//! The memory limit: bytes reserved, and bytes leased to what a waiter cannot reach.
+//! The memory limit: bytes reserved, and bytes leased to places that waiters cannot reach.
 
 use core::cmp::min;
 
@@ -7,21 +7,21 @@ use crossbeam_utils::CachePadded;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::statistic::AtomicUsize as Statistic;
 
-/// The bytes of storage that a pool may have, and those that it has.
+/// The bytes of storage that a pool has, and may have.
 ///
-/// `live` changes only when storage is made or freed: a buffer that circulates pays nothing for it.
+/// `live` changes only when storage is allocated or freed: reusing a buffer does not touch it.
 ///
-/// What lies in a thread's cache, or is frozen into foreign `Bytes` and not known to be free, cannot be reached
-/// by a waiter, however long it waits. So those places *lease* their bytes, and the sum of all leases is at
-/// most what the limit leaves beside the largest class (and at most half of it):
+/// A waiter cannot reach a buffer in the cache of another thread, or one frozen into `Bytes` and not known to be free,
+/// no matter how long it waits. So those places *lease* their bytes. The sum of all leases leaves room for one buffer of
+/// the largest class, and is at most half of the limit:
 ///
 /// ```text
 /// live ≤ limit                          at every instant
 /// leased ≤ min(limit / 2, limit - largest class)
 /// ```
 ///
-/// Therefore, once what is handed out has come back, a request of any class can be met out of what
-/// is reachable: no waiter starves, whatever the other threads do or fail to do.
+/// Therefore, once the buffers in use are returned, the memory within reach serves a request of any class: no waiter
+/// starves, whatever the other threads do or fail to do.
 pub(in crate::pool) struct Memory {
     limit: usize,
     live: CachePadded<AtomicUsize>,
@@ -41,16 +41,16 @@ impl Memory {
         }
     }
 
-    /// In bytes; `usize::MAX` for none.
+    /// The limit in bytes; `usize::MAX` if there is none.
     pub(in crate::pool) fn limit(&self) -> usize {
         self.limit
     }
 
-    /// Storage of `bytes` may be made.
+    /// Reserves `bytes` for new storage. Returns whether they fit.
     pub(in crate::pool) fn reserve(&self, bytes: usize) -> bool {
-        // Ordering: Relaxed on all. The number guards no memory. A read-modify-write reads the latest value,
-        // so two that reserve at once cannot both get the last bytes; and as `release` comes behind the
-        // free in program order, an outdated value only errs towards too many bytes, never too few.
+        // Ordering: Relaxed on all. The number guards no memory. A read-modify-write reads the last value in the
+        // modification order, so two threads cannot both reserve the last bytes. `release` is sequenced after the free,
+        // so a stale value counts too many bytes, never too few.
         let fits = |live: usize| live.checked_add(bytes).filter(|&sum| sum <= self.limit);
         match self.live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
             Ok(before) => {
@@ -63,30 +63,30 @@ impl Memory {
 
     /// Bytes that must be released before `bytes` can be reserved, at some recent moment.
     pub(in crate::pool) fn missing(&self, bytes: usize) -> usize {
-        // Ordering: Relaxed, a hint.
+        // Ordering: Relaxed. A hint: `reserve` decides.
         self.live.load(Ordering::Relaxed).saturating_add(bytes).saturating_sub(self.limit)
     }
 
-    /// Storage of `bytes` is freed, or was not made after all.
+    /// Releases `bytes` whose storage was freed, or was never allocated.
     pub(in crate::pool) fn release(&self, bytes: usize) {
-        // Ordering: Relaxed, see `reserve`. It comes behind the free in program order, and no other thread can
-        // see the memory that was freed: what it gets from the allocator, the allocator has ordered.
+        // Ordering: Relaxed, see `reserve`. No other thread reads the freed memory through this number: the allocator
+        // synchronizes the free with the next allocation.
         self.live.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Bytes of storage now, and the most there were at once.
+    /// Bytes of storage now, and the most so far.
     pub(in crate::pool) fn live(&self) -> (usize, usize) {
-        // Ordering: Relaxed, numbers for the stats.
+        // Ordering: Relaxed on both. Numbers for the stats.
         (self.live.load(Ordering::Relaxed), self.most_live.load(Ordering::Relaxed))
     }
 
-    /// Leases up to `wanted` bytes, and at most half of what is left, so that later threads find some, too.
-    /// Without a limit there is nothing to count.
+    /// Leases up to `wanted` bytes, but at most half of the rest, so that later threads get some, too. Without a memory
+    /// limit it grants all.
     pub(in crate::pool) fn lease(&self, wanted: usize) -> usize {
         if self.limit == usize::MAX {
             return wanted;
         }
-        // Ordering: Relaxed on all: a number that guards no memory, as in `reserve`.
+        // Ordering: Relaxed on all. The number guards no memory, as in `reserve`.
         let mut granted = 0;
         let _ = self.lease.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
             granted = min(free / 2, wanted);

@@ -1,14 +1,14 @@
-//! What all threads share: storage, its queues, the memory limit and those that wait for it.
+//! What all threads of a pool share: storage, its queues, the memory limit and its waiters.
 //!
 //! | file | idea |
 //! |---|---|
 //! | `slot` | storage together with its pool, and frozen storage |
 //! | `chains`, `class` | the shared queues of one size |
 //! | `memory` | the memory limit, and leases of it |
-//! | `waiters` | the FIFO of those that wait for it |
+//! | `waiters` | the FIFO of waiters for memory |
 //! | `clock` | when a step of decay is due |
-//! | `pool_core` | all of it together: closing, evicting, trimming, decay |
-//! | `snapshot` | the numbers of all threads in one place |
+//! | `pool_core` | the whole pool: closing, evicting, trimming, decay |
+//! | `snapshot` | the counters of all threads, summed up |
 
 mod chains;
 mod class;
@@ -27,4 +27,4 @@ pub(in crate::pool) use self::class::Class;
 pub(in crate::pool) use self::pool_core::CLOSED;
 pub(in crate::pool) use self::pool_core::{Core, WAITING};
 pub(in crate::pool) use self::slot::{Frozen, Slot};
-pub(in crate::pool) use self::waiters::{Place, Waiter};
+pub(in crate::pool) use self::waiters::{WaitState, Waiter};

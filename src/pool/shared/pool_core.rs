@@ -1,4 +1,4 @@
-//! All of a pool together: closing, evicting, trimming, decay.
+//! The whole pool: closing, evicting, trimming, decay.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -18,56 +18,56 @@ use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::sync::statistic::AtomicBool;
 use crate::sync::{Arc, Mutex, Unique};
 
-/// What the handles, the slots and the thread caches of one pool share.
+/// The part of a pool that its handles, slots and thread caches share.
 ///
-/// Slots point here and lie in its queues: a cycle, which [`close`](Core::close) cuts when the last
-/// `BufferPool` handle goes. What is still out then is freed when it comes back.
+/// Slots point to the core, and its queues own slots: a cycle, which [`close`](Core::close) cuts when the last
+/// `BufferPool` handle is dropped. Buffers in use at that time are freed when they are returned.
 pub(in crate::pool) struct Core {
     pub(in crate::pool) sizes: SizeClasses,
     classes: Box<[Class]>,
-    /// What every return looks at, and hardly anybody writes:
+    /// The state word. Every return reads it; writes are rare.
     ///
     /// | bits | meaning | set | cleared |
     /// |---|---|---|---|
-    /// | 0 | [`CLOSED`]: the last `BufferPool` handle is gone | `close` | never |
-    /// | 1 | [`WAITING`]: somebody waits for memory | the first waiter | the last |
+    /// | 0 | [`CLOSED`]: the last `BufferPool` handle was dropped | by `close` | never |
+    /// | 1 | [`WAITING`]: the queue of waiters is not empty | by the first waiter | when the queue is empty |
     /// | 2.. | number of the step of decay | each step adds 1 | wraps |
     state: AtomicUsize,
-    /// Bytes of ready buffers, and as many of frozen ones, that one thread may keep.
+    /// Bytes of ready buffers, and of frozen ones, that one thread may keep.
     pub(in crate::pool) thread_cache_bytes: usize,
-    /// Whether an acquire may take a ready buffer of the next class before it does without.
+    /// Whether an acquire at the limit may take a ready buffer of the next class.
     pub(in crate::pool) next_class: bool,
-    /// What is done with every buffer of the pool beside lending it, if anything is.
+    /// Optional work on every buffer.
     pub(in crate::pool) hooks: Option<Hooks>,
     pub(in crate::pool) memory: Memory,
     pub(in crate::pool) waiters: Waiters,
     pub(in crate::pool) clock: Clock,
-    /// Frozen buffers for which their queue had no place when a thread let go of them.
-    orphans: Mutex<VecDeque<Frozen>>,
-    /// Whether there are orphans.
-    orphaned: AtomicBool,
+    /// Frozen slots of exited threads for which their queue had no place.
+    overflow: Mutex<VecDeque<Frozen>>,
+    /// Whether `overflow` has slots.
+    has_overflow: AtomicBool,
     pub(super) registry: Mutex<Registry>,
-    /// What happens without a thread cache: in a thread whose locals are already destroyed.
+    /// Counters of operations without a thread cache, as in a thread whose locals are destroyed.
     pub(super) cacheless: Counters,
 }
 
 pub(in crate::pool) const CLOSED: usize = 1;
 pub(in crate::pool) const WAITING: usize = 2;
-/// One step of decay.
+/// One step of decay in the state word.
 const STEP: usize = 4;
-/// Frozen buffers in use that are looked at, at most, in one shared queue for one acquire. The oldest is the likeliest to be free; a few
-/// long-lived ones in front must not cost each acquire a walk over all of them.
+/// The most frozen slots in use that one acquire looks at in one shared queue. The oldest is the most likely to be free. If
+/// a few live long, an acquire must not walk over all of them.
 pub(in crate::pool) const FROZEN_SCAN: usize = 8;
 
-/// What [`Core::obtain`] found.
+/// The result of [`Core::obtain`].
 pub(in crate::pool) enum Grant {
     Ready(Unique<Slot>),
     Reclaimed(Unique<Slot>),
-    /// Bytes for one buffer of the class are reserved in the memory.
+    /// Bytes for one buffer of the class, reserved.
     Room,
 }
 
-/// The counters of every thread that has a cache of this pool, and the sums of those that are gone.
+/// The counters of every thread cache of this pool, and the sums of the caches that were dropped.
 pub(super) struct Registry {
     pub(super) threads: Vec<Arc<Counters>>,
     pub(super) gone: Totals,
@@ -78,9 +78,9 @@ impl Core {
         let (switches, config) = Switches::from_environment(config);
         let table = config.classes();
         let exact = config.memory_limit() != usize::MAX;
-        let sizes = SizeClasses::new(table.iter().map(|&(size, _)| size).collect());
+        let sizes = SizeClasses::new(table.iter().map(|class| class.size).collect());
         Self {
-            classes: table.iter().map(|&(size, capacity)| Class::new(size, capacity, exact)).collect(),
+            classes: table.iter().map(|class| Class::new(class.size, class.capacity, exact)).collect(),
             state: AtomicUsize::new(0),
             thread_cache_bytes: config.thread_cache_bytes(),
             next_class: config.serves_from_next_class(),
@@ -88,8 +88,8 @@ impl Core {
             memory: Memory::new(config.memory_limit(), sizes.largest()),
             waiters: Waiters::new(),
             clock: Clock::new(config.decay_interval()),
-            orphans: Mutex::new(VecDeque::new()),
-            orphaned: AtomicBool::new(false),
+            overflow: Mutex::new(VecDeque::new()),
+            has_overflow: AtomicBool::new(false),
             registry: Mutex::new(Registry { threads: Vec::new(), gone: Totals::new(table.len()) }),
             cacheless: Counters::new(table.len()),
             sizes,
@@ -105,7 +105,7 @@ impl Core {
         self.classes.get(index)
     }
 
-    /// Bytes of a buffer of the class; 0 for the heap, which has no size.
+    /// Bytes of a buffer of the class; 0 for the heap.
     #[inline]
     pub(in crate::pool) fn class_size(&self, index: usize) -> usize {
         self.class(index).map_or(0, |class| class.size)
@@ -117,12 +117,12 @@ impl Core {
         self.classes.len()
     }
 
-    /// The state word. It may be outdated at once.
+    /// The state word. It may be stale.
     #[inline]
     pub(in crate::pool) fn state(&self) -> usize {
-        // Ordering: Relaxed. On the fast path an outdated word only means that a thread keeps, within its
-        // lease, what it might have laid down: the next flush of its cache goes through `settle`. Where
-        // missing a bit would lose something, `settle` looks behind a fence.
+        // Ordering: Relaxed. With a stale word the fast path keeps a buffer in its cache, within the lease, that it
+        // should push: the next flush of the cache calls `serve_or_sweep`. Where a missed bit would lose a buffer or a
+        // wake-up, `serve_or_sweep` loads the word after a fence.
         self.state.load(Ordering::Relaxed)
     }
 
@@ -130,43 +130,45 @@ impl Core {
         self.state() & CLOSED != 0
     }
 
-    /// Sets a bit, so that whoever lays down a buffer from now on sees it, or has laid it down visibly.
+    /// Sets a bit. Each `serve_or_sweep` either sees it, or what was pushed before it is visible after this call.
     fn raise(&self, bit: usize) {
-        // Ordering: the write may be Relaxed because of the fence behind it; see `settle`.
+        // Ordering: Relaxed, as the fence after it orders it; see `serve_or_sweep`.
         self.state.fetch_or(bit, Ordering::Relaxed);
         fence(Ordering::SeqCst);
     }
 
-    /// The last handle is gone: nothing will be acquired any more, so nothing stays idle.
+    /// Closes the pool after its last handle was dropped, and frees the idle buffers.
     pub(in crate::pool) fn close(&self) {
         self.raise(CLOSED);
         self.sweep();
     }
 
-    /// From now on there are waiters.
+    /// Sets [`WAITING`].
     pub(in crate::pool) fn raise_waiting(&self) {
         self.raise(WAITING);
     }
 
-    /// The last waiter is gone. Under the lock of the waiters.
+    /// Clears [`WAITING`], as the queue is empty. The caller holds the lock of the waiters.
     pub(in crate::pool) fn lower_waiting(&self) {
-        // Ordering: Relaxed. Who still sees the bit looks at an empty list.
+        // Ordering: Relaxed. A thread that still sees the bit finds an empty queue.
         self.state.fetch_and(!WAITING, Ordering::Relaxed);
     }
 
-    /// One more step of decay happened.
+    /// Counts a step of decay in the state word.
     pub(in crate::pool) fn count_step(&self) {
-        // Ordering: Relaxed, a hint to the threads to let go of what they do not need.
+        // Ordering: Relaxed. A hint to the threads to spill what they do not need.
         self.state.fetch_add(STEP, Ordering::Relaxed);
     }
 
-    /// Behind every push, or run of pushes, to a queue, and every release of memory. Two outcomes of the race
-    /// with `close`, and with a new waiter: its bit is seen here, and this thread empties the queues, or
-    /// serves; or it is not, and then what was done here is before the sweep, or the first try, of the other.
-    pub(in crate::pool) fn settle(&self) {
-        // Ordering: this fence and the one in `raise` are totally ordered. If ours is first, what we
-        // pushed or released is visible behind the other; if the other is first, we see the bit.
-        // Nothing weaker orders our push (a store) before our load of the word.
+    /// Serves waiters, or empties the queues of a closed pool. Must follow every push, or run of pushes, to a shared queue,
+    /// and every release of memory.
+    ///
+    /// The race with `close`, and with a new waiter, has two outcomes. If this thread sees the bit, it sweeps or serves.
+    /// If not, its pushes and releases are visible to the sweep, or to the first try of the waiter.
+    pub(in crate::pool) fn serve_or_sweep(&self) {
+        // Ordering: SeqCst. This fence and the one in `raise` are in one total order. If this one is first, what was
+        // pushed or released before it is visible after the other; if the other is first, this thread sees the bit.
+        // Acquire and Release do not order a store (the push) before a load (of the word).
         fence(Ordering::SeqCst);
         let state = self.state();
         if state & CLOSED != 0 {
@@ -187,16 +189,16 @@ impl Core {
                 class.frozen.vacate(chain.count());
             }
         }
-        drop(self.take_orphans(usize::MAX));
+        drop(self.pop_overflow(usize::MAX));
     }
 
-    /// New storage of the class, for which the budget has its bytes reserved.
+    /// A slot with new storage of the class. The caller has reserved its bytes.
     pub(in crate::pool) fn make(core: &Arc<Self>, index: usize) -> Unique<Slot> {
         let class = core.class(index).inspect(|class| class.count_made());
         Slot::new(core, index, class.map_or(0, |class| class.size))
     }
 
-    /// Storage of the class was freed: the end of a slot.
+    /// Counts storage of the class as freed. Called by the drop of a slot.
     pub(in crate::pool) fn unmake(&self, index: usize) {
         if let Some(class) = self.class(index) {
             class.count_freed();
@@ -204,18 +206,18 @@ impl Core {
         }
     }
 
-    /// Lays ready slots of one class into its shared queue; those that it does not keep are freed.
-    pub(in crate::pool) fn share_ready(
+    /// Pushes ready slots of one class to its shared queue, and frees those that do not fit.
+    pub(in crate::pool) fn push_idle_and_serve(
         &self,
         class: &Class,
         slots: impl IntoIterator<Item = Unique<Slot>, IntoIter: DoubleEndedIterator + ExactSizeIterator>,
     ) {
-        self.lay_down(class, slots);
-        self.settle();
+        self.push_idle(class, slots);
+        self.serve_or_sweep();
     }
 
-    /// The same. The caller settles. Returns the bytes freed.
-    pub(in crate::pool) fn lay_down(
+    /// The same, but the caller must call `serve_or_sweep`. Returns the bytes freed.
+    pub(in crate::pool) fn push_idle(
         &self,
         class: &Class,
         slots: impl IntoIterator<Item = Unique<Slot>, IntoIter: DoubleEndedIterator + ExactSizeIterator>,
@@ -225,7 +227,7 @@ impl Core {
         freed * class.size
     }
 
-    /// Lays a frozen slot into the shared queue; hands it back if that has no place, or the budget no lease.
+    /// Pushes a frozen slot to the shared queue, or fails with it if there is no place or no lease for it.
     pub(in crate::pool) fn follow(&self, frozen: Frozen) -> Result<(), Frozen> {
         let Some(class) = self.class(frozen.index()).filter(|class| class.frozen.reserve(1) == 1) else {
             return Err(frozen);
@@ -235,58 +237,63 @@ impl Core {
             return Err(frozen);
         }
         class.frozen.push([frozen.0]);
-        self.settle();
+        self.serve_or_sweep();
         Ok(())
     }
 
-    /// Takes over a frozen slot, together with the lease for it, from a thread that ends.
-    pub(in crate::pool) fn adopt(&self, class: &Class, frozen: Frozen) {
-        self.put_back(class, frozen);
-        self.settle();
+    /// Pushes a frozen slot of a thread that exits. Its lease moves with it.
+    pub(in crate::pool) fn push_frozen_and_serve(&self, class: &Class, frozen: Frozen) {
+        self.push_frozen(class, frozen);
+        self.serve_or_sweep();
     }
 
-    fn put_back(&self, class: &Class, frozen: Frozen) {
+    fn push_frozen(&self, class: &Class, frozen: Frozen) {
         if class.frozen.reserve(1) == 1 {
             class.frozen.push([frozen.0]);
         } else {
-            self.add_orphan(frozen);
+            self.push_overflow(frozen);
         }
     }
 
     #[cold]
     #[inline(never)] // named in .ci/tsan-suppressions
-    fn add_orphan(&self, frozen: Frozen) {
-        self.orphans.lock().push_back(frozen);
-        self.orphaned.store(true, Ordering::Relaxed);
+    fn push_overflow(&self, frozen: Frozen) {
+        self.overflow.lock().push_back(frozen);
+        // Ordering: Relaxed, a hint. A clear by `pop_overflow` before this push happens before this store, by the lock, so
+        // the clear cannot hide the slot.
+        self.has_overflow.store(true, Ordering::Relaxed);
     }
 
-    /// The oldest ones, up to `count`.
+    /// Takes up to `count` of the oldest slots of the overflow.
     #[inline(never)] // named in .ci/tsan-suppressions
-    fn take_orphans(&self, count: usize) -> Vec<Frozen> {
-        let mut orphans = self.orphans.lock();
-        let count = count.min(orphans.len());
-        let taken = orphans.drain(..count).collect();
-        self.orphaned.store(!orphans.is_empty(), Ordering::Relaxed);
+    fn pop_overflow(&self, count: usize) -> Vec<Frozen> {
+        let mut overflow = self.overflow.lock();
+        let count = count.min(overflow.len());
+        let taken = overflow.drain(..count).collect();
+        // Ordering: Relaxed, a hint, stored under the lock; see `push_overflow`.
+        self.has_overflow.store(!overflow.is_empty(), Ordering::Relaxed);
         taken
     }
 
-    /// Whether [`reclaim_shared`](Self::reclaim_shared) has anything to look at, at some recent moment.
+    /// Whether [`reclaim_shared`](Self::reclaim_shared) has slots to look at, at some recent moment.
     pub(in crate::pool) fn has_frozen(&self, index: usize) -> bool {
-        // Ordering: Relaxed, a hint: who does not see it yet leaves the orphans to the next one.
-        self.class(index).is_some_and(|class| class.frozen.len() > 0) || self.orphaned.load(Ordering::Relaxed)
+        // Ordering: Relaxed, a hint. A thread that does not see it yet leaves the overflow to a later acquire.
+        self.class(index).is_some_and(|class| class.frozen.len() > 0)
+            || self.has_overflow.load(Ordering::Relaxed)
     }
 
-    /// Frozen slots of the class that are free again, among the first few of the shared queue. The caller settles.
+    /// Passes slots found free to `found`, out of the first few frozen slots of the class's shared queue. The caller must
+    /// call `serve_or_sweep`.
     pub(in crate::pool) fn reclaim_shared(&self, class: &Class, found: impl FnMut(Unique<Slot>)) {
-        // Ordering: Relaxed, as above.
-        if self.orphaned.load(Ordering::Relaxed) {
-            self.find_free_orphans(FROZEN_SCAN);
+        // Ordering: Relaxed, as in `has_frozen`.
+        if self.has_overflow.load(Ordering::Relaxed) {
+            self.find_free_overflow(FROZEN_SCAN);
         }
         self.scan_frozen(class, FROZEN_SCAN, false, found);
     }
 
-    /// Hands `found` the frozen slots that are free again, chain by chain, until `looks` were in use, or, unless `all` are
-    /// wanted, behind the first chain with any. Those that are in use go to the back.
+    /// Passes slots found free to `found`, chain by chain, until it has seen `looks` slots in use, or, unless `all` are
+    /// wanted, after the first chain with a free slot. Slots in use move to the end of the queue.
     fn scan_frozen(&self, class: &Class, mut looks: usize, all: bool, mut found: impl FnMut(Unique<Slot>)) {
         for _ in 0..class.frozen.chains() {
             let Some(mut chain) = class.frozen.pop() else { break };
@@ -307,9 +314,9 @@ impl Core {
                     }
                 }
             }
-            // First what was not looked at, behind it, in their order, those in use.
-            class.frozen.put_back(chain);
-            class.frozen.put_back(used.reversed());
+            // First the slots that were not looked at, then those in use, in their order.
+            class.frozen.push_chain(chain);
+            class.frozen.push_chain(used.reversed());
             class.frozen.vacate(free);
             if looks == 0 || free > 0 && !all {
                 break;
@@ -317,40 +324,40 @@ impl Core {
         }
     }
 
-    /// Lays the frozen slots that are free by now, among the first of each queue, down as ready ones. The
-    /// caller settles. Returns the bytes freed.
+    /// Pushes slots found free, among the first frozen ones of each shared queue, to the ready queues. Returns the bytes
+    /// freed. The caller must call `serve_or_sweep`.
     fn find_free(&self, looks: usize) -> usize {
-        let mut freed = self.find_free_orphans(looks);
+        let mut freed = self.find_free_overflow(looks);
         for class in &self.classes {
-            self.scan_frozen(class, looks, true, |slot| freed += self.lay_down_free(class, slot));
+            self.scan_frozen(class, looks, true, |slot| freed += self.push_found_free(class, slot));
         }
         freed
     }
 
-    /// The same among the orphans. Those that are in use move to their queue, as far as that has places.
-    fn find_free_orphans(&self, scan: usize) -> usize {
+    /// The same for the overflow. Slots in use move to their queue, as far as it has places.
+    fn find_free_overflow(&self, scan: usize) -> usize {
         let mut freed = 0;
-        for frozen in self.take_orphans(scan) {
+        for frozen in self.pop_overflow(scan) {
             let Some(class) = self.class(frozen.index()) else { continue };
             match frozen.reclaim(class.size) {
                 Ok(mut slot) => {
                     slot.note_return();
                     self.memory.end_lease(class.size);
-                    freed += self.lay_down_free(class, slot);
+                    freed += self.push_found_free(class, slot);
                 }
-                Err(frozen) => self.put_back(class, frozen),
+                Err(frozen) => self.push_frozen(class, frozen),
             }
         }
         freed
     }
 
-    fn lay_down_free(&self, class: &Class, slot: Unique<Slot>) -> usize {
+    fn push_found_free(&self, class: &Class, slot: Unique<Slot>) -> usize {
         self.cacheless.of(slot.index()).found_free.add(1);
-        self.lay_down(class, [slot])
+        self.push_idle(class, [slot])
     }
 
-    /// What a waiter, or an acquire at the limit, may have: out of the shared queues of its class, or room for
-    /// new storage, for which idle memory of other classes gives way. The caller settles.
+    /// Obtains a grant for a waiter or an acquire at the limit: a slot of the shared queues of the class, or room for new
+    /// storage, for which it evicts idle memory of other classes. The caller must call `serve_or_sweep`.
     pub(in crate::pool) fn obtain(&self, index: usize) -> Option<Grant> {
         let class = self.class(index)?;
         if let Some(slot) = class.pop_ready() {
@@ -360,7 +367,7 @@ impl Core {
         let mut free = None;
         self.scan_frozen(class, FROZEN_SCAN, false, |slot| {
             if let Some(another) = free.replace(slot) {
-                self.lay_down_free(class, another);
+                self.push_found_free(class, another);
             }
         });
         if let Some(slot) = free {
@@ -378,12 +385,12 @@ impl Core {
         if let Some(slot) = class.pop_ready() {
             return Some(Grant::Ready(slot));
         }
-        // If all of it together were not enough, it would be lost for nothing.
+        // If all idle memory together is not enough, evicting it would gain nothing.
         let idle: usize = self.classes.iter().map(|other| other.ready_len() * other.size).sum();
         if self.memory.missing(class.size) > idle {
             return None;
         }
-        // The largest first: the fewest buffers are lost.
+        // The largest first, so that the fewest buffers are evicted.
         for other in self.classes.iter().rev() {
             while let Some(slot) = other.pop_ready() {
                 drop(slot);
@@ -395,45 +402,45 @@ impl Core {
         self.memory.reserve(class.size).then_some(Grant::Room)
     }
 
-    /// Frees what lies in the shared queues: ready slots, and frozen ones found free. Returns the bytes.
+    /// Frees the ready slots of the shared queues, and the frozen ones found free. Returns the bytes freed.
     pub(in crate::pool) fn trim(&self) -> usize {
         let refused = self.find_free(usize::MAX);
         let freed: usize = self.classes.iter().map(|class| free_ready(class, usize::MAX)).sum();
-        self.settle();
+        self.serve_or_sweep();
         refused + freed
     }
 
-    /// One step of decay: frees what lay in the shared queues unused since the last one. Returns the bytes.
+    /// Makes a step of decay: frees what was unused in the shared queues since the last step. Returns the bytes freed.
     pub(in crate::pool) fn decay(&self) -> usize {
         self.count_step();
         let refused = self.find_free(usize::MAX);
         let freed: usize = self.classes.iter().map(|class| free_ready(class, class.take_unneeded())).sum();
-        self.settle();
+        self.serve_or_sweep();
         refused + freed
     }
 
-    /// Makes a step of decay if it is time. Called by slow paths, now and then.
+    /// Makes a step of decay if one is due. Slow paths call it once in a while.
     pub(in crate::pool) fn decay_if_due(&self) {
         if self.clock.is_due() {
             self.decay();
         }
     }
 
-    /// Counters for a new thread cache.
+    /// Registers a new thread cache. Returns its counters.
     pub(in crate::pool) fn register(&self) -> Arc<Counters> {
         let counters = Arc::new(Counters::new(self.classes.len()));
         self.registry.lock().threads.push(Arc::clone(&counters));
         counters
     }
 
-    /// Folds the counters of a thread cache that goes away.
+    /// Adds the counters of a thread cache that is dropped to the sums.
     pub(in crate::pool) fn unregister(&self, counters: &Arc<Counters>) {
         let mut registry = self.registry.lock();
         registry.threads.retain(|other| !Arc::ptr_eq(other, counters));
         registry.gone.add(counters);
     }
 
-    /// Makes a slot of what was obtained.
+    /// Turns a grant into a slot.
     pub(in crate::pool) fn redeem(core: &Arc<Self>, index: usize, grant: Grant) -> Unique<Slot> {
         match grant {
             Grant::Ready(slot) => {
@@ -451,28 +458,28 @@ impl Core {
         }
     }
 
-    /// Takes back what was obtained and is not wanted any more.
-    pub(in crate::pool) fn refuse(&self, index: usize, grant: Grant) {
+    /// Returns a grant that is not needed any more.
+    pub(in crate::pool) fn return_grant(&self, index: usize, grant: Grant) {
         match grant {
             Grant::Ready(slot) => {
                 if let Some(class) = self.class(slot.index()) {
-                    self.share_ready(class, [slot]);
+                    self.push_idle_and_serve(class, [slot]);
                 }
             }
             Grant::Reclaimed(slot) => {
                 if let Some(class) = self.class(slot.index()) {
-                    self.lay_down_free(class, slot);
+                    self.push_found_free(class, slot);
                 }
-                self.settle();
+                self.serve_or_sweep();
             }
             Grant::Room => {
                 self.memory.release(self.class_size(index));
-                self.settle();
+                self.serve_or_sweep();
             }
         }
     }
 
-    /// Storage of the heap: no class fits, or the budget of the one that does is spent.
+    /// A slot with storage of the heap, as no class fits or the memory limit is reached.
     #[cold]
     pub(in crate::pool) fn overrun(core: &Arc<Self>, request: Request) -> Unique<Slot> {
         let class = core.class(request.class);
@@ -485,49 +492,49 @@ impl Core {
         slot
     }
 
-    /// An acquire in a thread that has no cache any more, or never one.
+    /// Acquires in a thread without a cache: after its locals were destroyed, or without std.
     pub(in crate::pool) fn acquire_cacheless(core: &Arc<Self>, request: Request) -> Option<Unique<Slot>> {
-        if core.state() & (CLOSED | WAITING) != 0 || core.refuses() {
+        if core.state() & (CLOSED | WAITING) != 0 || core.must_fail() {
             return None;
         }
         let grant = core.obtain(request.class);
-        core.settle();
+        core.serve_or_sweep();
         let mut slot = Self::redeem(core, request.class, grant?);
         slot.note_acquire(request);
         Some(slot)
     }
 
-    /// Takes back a slot in such a thread: straight to the shared queue.
-    pub(in crate::pool) fn give_back_cacheless(&self, mut slot: Unique<Slot>) {
+    /// Returns a slot in such a thread: to the shared queue.
+    pub(in crate::pool) fn return_cacheless(&self, mut slot: Unique<Slot>) {
         slot.reset();
         self.cacheless.of(slot.index()).returned.add(1);
         slot.note_return();
         match self.class(slot.index()) {
-            Some(class) if !self.loses(&slot) => self.share_ready(class, [slot]),
+            Some(class) if !self.must_drop(&slot) => self.push_idle_and_serve(class, [slot]),
             _ => {
                 drop(slot);
-                self.settle();
+                self.serve_or_sweep();
             }
         }
     }
 
-    /// Whether frozen storage must be wiped at its last drop, and so cannot be left to be found.
+    /// Whether storage is wiped on return. Then frozen storage must be returned at its last drop, not found free later.
     pub(in crate::pool) fn must_wipe(&self) -> bool {
         self.hooks.as_ref().is_some_and(|hooks| hooks.wipe)
     }
 
-    /// Whether a debug switch wants this acquire refused.
-    pub(in crate::pool) fn refuses(&self) -> bool {
-        self.hooks.as_ref().is_some_and(Hooks::refuses)
+    /// Whether a debug switch makes this acquire fail.
+    pub(in crate::pool) fn must_fail(&self) -> bool {
+        self.hooks.as_ref().is_some_and(Hooks::must_fail)
     }
 
-    /// Whether a debug switch wants this buffer, which just came back, lost.
-    pub(in crate::pool) fn loses(&self, slot: &Slot) -> bool {
+    /// Whether a debug switch drops this buffer, which was just returned.
+    pub(in crate::pool) fn must_drop(&self, slot: &Slot) -> bool {
         let whole = slot.storage.capacity() >= self.class_size(slot.index());
-        self.hooks.as_ref().is_some_and(|hooks| hooks.loses(Arc::as_ptr(&slot.core), self, whole))
+        self.hooks.as_ref().is_some_and(|hooks| hooks.must_drop(Arc::as_ptr(&slot.core), self, whole))
     }
 
-    /// Remembers a slot that was just frozen in such a thread; hands it back if there is no place to follow it.
+    /// Follows a slot that was frozen in such a thread, or fails with it if the pool cannot follow it.
     pub(in crate::pool) fn follow_cacheless(&self, frozen: Frozen) -> Result<(), Frozen> {
         if self.state() & (CLOSED | WAITING) != 0 || self.must_wipe() {
             return Err(frozen);
@@ -538,7 +545,7 @@ impl Core {
     }
 }
 
-/// Frees up to `count` ready slots of the shared queue. Returns the bytes. The caller settles.
+/// Frees up to `count` ready slots of the shared queue. Returns the bytes freed. The caller must call `serve_or_sweep`.
 fn free_ready(class: &Class, count: usize) -> usize {
     let mut freed = 0;
     while freed < count {

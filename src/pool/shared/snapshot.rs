@@ -1,4 +1,4 @@
-//! How the snapshot comes about: the counters of all threads, and what only the shared part knows.
+//! The snapshot of the stats: the counters of all threads, and the numbers of the shared part.
 
 use alloc::vec::Vec;
 
@@ -19,7 +19,7 @@ impl Core {
         self.assemble(&totals)
     }
 
-    /// With what only the pool itself knows.
+    /// Completes the sums with the numbers of the shared part.
     fn assemble(&self, totals: &Totals) -> BufferPoolStats {
         let heap = &totals.heap;
         let (live, most_live) = self.memory.live();

@@ -8,9 +8,9 @@ use core::time::Duration;
 use super::pool_core::{Core, Grant};
 use crate::sync::{Arc, Count, Mutex};
 
-/// The line of those who wait, and what it was like.
+/// The FIFO of waiters, and counters of their waits.
 pub(in crate::pool) struct Waiters {
-    /// Locked before any `Waiter::place`, never after.
+    /// Locked before any `Waiter::wait_state`, never after.
     queue: Mutex<VecDeque<Arc<Waiter>>>,
     waits: Count,
     nanos: Count,
@@ -19,13 +19,13 @@ pub(in crate::pool) struct Waiters {
 
 pub(in crate::pool) struct Waiter {
     class: usize,
-    pub(in crate::pool) place: Mutex<Place>,
+    pub(in crate::pool) wait_state: Mutex<WaitState>,
 }
 
-pub(in crate::pool) enum Place {
+pub(in crate::pool) enum WaitState {
     /// In the queue. The waker is missing only before the first poll has left it.
     Waiting(Option<Waker>),
-    /// Out of the line, with what it waited for.
+    /// Out of the queue, with the grant it waited for.
     Served(Grant),
     Left,
 }
@@ -40,7 +40,7 @@ impl Waiters {
         }
     }
 
-    /// Waits that ended with a buffer, their time in all, and the longest.
+    /// Waits that ended with a buffer, their total time, and the longest.
     pub(in crate::pool) fn waits(&self) -> (u64, Duration, Duration) {
         (
             self.waits.get(),
@@ -62,24 +62,24 @@ impl Waiters {
 }
 
 impl Core {
-    /// Serves the line from its head, as long as there is something for the head. Nobody behind it is served
-    /// before it, so a large request is not starved by small ones.
+    /// Serves the queue from its head, as long as there is memory for the head. No waiter is served before those ahead of
+    /// it, so small requests do not starve a large one.
     #[cold]
     pub(in crate::pool) fn serve_waiters(&self) {
         loop {
             let mut queue = self.waiters.queue.lock();
             let Some(head) = queue.front() else { return };
             let Some(grant) = self.obtain(head.class) else { return };
-            let waker = match mem::replace(&mut *head.place.lock(), Place::Served(grant)) {
-                Place::Waiting(waker) => waker,
-                Place::Served(_) | Place::Left => None,
+            let waker = match mem::replace(&mut *head.wait_state.lock(), WaitState::Served(grant)) {
+                WaitState::Waiting(waker) => waker,
+                WaitState::Served(_) | WaitState::Left => None,
             };
             queue.pop_front();
             if queue.is_empty() {
                 self.lower_waiting();
             }
             drop(queue);
-            // Not under a lock: a waker may run whatever its runtime likes.
+            // After unlocking: a waker may run any code of its runtime.
             if let Some(waker) = waker {
                 waker.wake();
             }
@@ -87,19 +87,19 @@ impl Core {
     }
 
     pub(in crate::pool) fn join_queue(&self, class: usize) -> Arc<Waiter> {
-        let waiter = Arc::new(Waiter { class, place: Mutex::new(Place::Waiting(None)) });
+        let waiter = Arc::new(Waiter { class, wait_state: Mutex::new(WaitState::Waiting(None)) });
         let mut queue = self.waiters.queue.lock();
         queue.push_back(Arc::clone(&waiter));
         self.raise_waiting();
         drop(queue);
-        // What was laid down before others could see the bit is found here; see `Core::settle`.
+        // Finds what other threads pushed before they could see the bit; see `Core::serve_or_sweep`.
         self.serve_waiters();
         waiter
     }
 
     pub(in crate::pool) fn leave_queue(&self, waiter: &Arc<Waiter>) {
         let mut queue = self.waiters.queue.lock();
-        let place = mem::replace(&mut *waiter.place.lock(), Place::Left);
+        let wait_state = mem::replace(&mut *waiter.wait_state.lock(), WaitState::Left);
         if let Some(position) = queue.iter().position(|other| Arc::ptr_eq(other, waiter)) {
             queue.remove(position);
             if queue.is_empty() {
@@ -107,10 +107,10 @@ impl Core {
             }
         }
         drop(queue);
-        match place {
-            Place::Served(grant) => self.refuse(waiter.class, grant),
-            // Who was behind may want less.
-            Place::Waiting(_) | Place::Left => self.settle(),
+        match wait_state {
+            WaitState::Served(grant) => self.return_grant(waiter.class, grant),
+            // The next waiter may want less.
+            WaitState::Waiting(_) | WaitState::Left => self.serve_or_sweep(),
         }
     }
 }

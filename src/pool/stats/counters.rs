@@ -5,7 +5,7 @@ use alloc::vec;
 
 use crate::sync::{Arc, Count};
 
-/// What happened to the buffers of a pool, counted by one thread.
+/// Counters of all classes of a pool, written by one thread.
 pub(in crate::pool) struct Counters {
     classes: Box<[Arc<ClassCounters>]>,
     heap: Arc<ClassCounters>,
@@ -16,35 +16,35 @@ impl Counters {
         Self { classes: (0..classes).map(|_| Arc::default()).collect(), heap: Arc::default() }
     }
 
-    /// Those of a class; of the heap for every other index.
+    /// The counters of a class; those of the heap for any other index.
     #[inline]
     pub(in crate::pool) fn of(&self, class: usize) -> &Arc<ClassCounters> {
         self.classes.get(class).unwrap_or(&self.heap)
     }
 }
 
-/// What happened to the buffers of one class, counted by one thread.
+/// Counters of one class, written by one thread.
 ///
-/// Only the owning thread writes, with `bump`; those that threads without a cache share, all with `add`. It begins a cache
-/// line, so that no other writer shares it.
+/// The owning thread writes with `bump`. Threads without a cache share one set of counters, and write with `add`. The
+/// alignment keeps other writers out of its cache line.
 #[derive(Default)]
 #[repr(align(64))]
 pub(in crate::pool) struct ClassCounters {
     /// Served from the thread's own cache.
     pub(in crate::pool) cache_hits: Count,
-    /// Served from the class's shared queue.
+    /// Served from the shared queue of the class.
     pub(in crate::pool) shared_hits: Count,
-    /// Served with a frozen buffer whose last `Bytes` was found to be gone.
+    /// Served with a frozen buffer that was found free.
     pub(in crate::pool) reclaimed_hits: Count,
     /// Served with new storage.
     pub(in crate::pool) made: Count,
-    /// Came back by the drop of a handle.
+    /// Returned by the drop of a handle.
     pub(in crate::pool) returned: Count,
-    /// Frozen into `Bytes` and remembered.
+    /// Frozen into `Bytes` and followed.
     pub(in crate::pool) frozen: Count,
-    /// Frozen, found to be free, and laid down idle.
+    /// Frozen, found free, and pushed to a queue.
     pub(in crate::pool) found_free: Count,
-    /// Asked for, and served from the heap, as the budget was spent.
+    /// Served from the heap because the memory limit was reached or others waited.
     pub(in crate::pool) overruns: Count,
 }
 
@@ -97,8 +97,7 @@ impl ClassTotals {
         self.cache_hits + self.shared_hits + self.reclaimed_hits + self.made
     }
 
-    /// Handed out now. Threads count in their own time, so while they run a return may be seen before
-    /// its acquire: then this is 0, not a wrap.
+    /// In use now. While threads run, a return may be seen before its acquire: then this is 0, and does not wrap.
     pub(in crate::pool) fn in_use(&self) -> u64 {
         self.acquires().saturating_sub(self.returned + self.frozen)
     }

@@ -1,4 +1,4 @@
-//! What happened: counters of each thread, the snapshot that users read, and what follows from it.
+//! Counters of each thread, the snapshot that users read, and the classes that it suggests.
 
 mod counters;
 mod snapshot;
@@ -7,5 +7,5 @@ mod suggest;
 #[cfg(feature = "std")]
 pub(in crate::pool) use self::counters::ClassCounters;
 pub(in crate::pool) use self::counters::{ClassTotals, Counters, Totals};
-pub use self::snapshot::{BufferPoolStats, ClassStats};
+pub use self::snapshot::{BufferPoolStats, ClassStats, RequestedSize};
 pub use self::suggest::Suggestion;

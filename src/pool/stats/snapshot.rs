@@ -4,59 +4,72 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
 
-/// A snapshot of what a [`BufferPool`](crate::pool::BufferPool) did and holds.
+/// A snapshot of what a [`BufferPool`](crate::BufferPool) did and holds.
 ///
-/// Exact when the pool's threads are quiet (their work happened before the call); while they run, a
-/// value may lag by what they do at that moment. Counts are buffers, since the pool was made; sizes are bytes.
-/// It displays as one line for a log, and with `{:#}` as one line a class more.
+/// Exact if the work of the pool's threads happens before the call. While they run, a value may lag by their current
+/// operations. Counts are buffers since the pool was created; sizes are bytes. `{}` displays one line for a log, `{:#}`
+/// adds one line per class.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BufferPoolStats {
-    /// Buffers handed out, by whatever source.
+    /// Buffers handed out, from any source.
     pub total_acquires: u64,
-    /// Acquires that had to allocate: new pooled storage, and all from the heap.
+    /// Acquires that allocated: new pooled storage, and all from the heap.
     pub total_allocations: u64,
-    /// Buffers that came back: dropped, or frozen and found free.
+    /// Buffers returned: dropped, or frozen and found free.
     pub total_returns: u64,
-    /// Handed out now as [`PooledBuffer`](crate::pool::PooledBuffer) or [`PooledBytes`](crate::pool::PooledBytes), or
-    /// frozen with [`freeze_tracked`](crate::pool::PooledBuffer::freeze_tracked).
+    /// In use now, as [`PooledBuffer`](crate::PooledBuffer) or [`PooledBytes`](crate::PooledBytes), or frozen with
+    /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked).
     pub currently_in_use: u64,
-    /// Frozen into `bytes::Bytes` and not found free yet. The pool learns of their return when it looks:
-    /// at an acquire, a flush, a trim or a step of decay.
+    /// Frozen into `bytes::Bytes` and not yet found free. The pool looks at an acquire, a flush, a trim or a step of
+    /// decay.
     pub currently_frozen: u64,
     /// Served from the acquiring thread's own cache.
     pub cache_hits: u64,
-    /// Served from a class's shared queue.
+    /// Served from the shared queue of a class.
     pub shared_hits: u64,
-    /// Served with a frozen buffer whose last `Bytes` was found to be gone.
+    /// Served with a frozen buffer that was found free.
     pub reclaimed_hits: u64,
     /// Served from the heap because no class fits. Counted in `total_allocations`, never kept.
     pub heap_fallbacks: u64,
-    /// Served from the heap because the memory limit was reached, or others waited for memory. Counted in `total_allocations`, never kept.
+    /// Served from the heap because the memory limit was reached or others waited for memory. Counted in
+    /// `total_allocations`, never kept.
     pub overruns: u64,
-    /// Buffers that lie ready, in shared queues and thread caches.
+    /// Ready buffers, in shared queues and thread caches.
     pub idle_buffers: u64,
     /// Their storage in bytes.
     pub idle_bytes: u64,
-    /// All pooled storage in bytes: idle, handed out and frozen. What came from the heap is not in it.
+    /// All pooled storage in bytes: idle, in use and frozen. Buffers from the heap are not included.
     pub live_bytes: u64,
-    /// The most `live_bytes` there were at once.
+    /// The highest `live_bytes` so far.
     pub high_water_bytes: u64,
-    /// Tasks that wait for memory now.
+    /// Tasks waiting for memory now.
     pub waiting: u64,
     /// Waits that ended with a buffer.
     pub waits: u64,
-    /// Their time in all.
+    /// Total time of these waits.
     pub wait_time: Duration,
-    /// The longest of them.
+    /// The longest of these waits.
     pub longest_wait: Duration,
-    /// The same per class, ascending by size.
+    /// Numbers per class, ascending by size.
     pub classes: Vec<ClassStats>,
-    /// Sizes that were asked for, ascending, if the pool
-    /// [records](crate::pool::BufferPoolConfigBuilder::record_sizes) them: `(bytes, acquires)`, where sizes
-    /// within an eighth of a power of two count as the largest of them.
-    pub requested: Vec<(usize, u64)>,
+    /// Requested sizes, ascending; empty unless the pool
+    /// [records](crate::BufferPoolConfigBuilder::record_sizes) them.
+    pub requested: Vec<RequestedSize>,
+}
+
+/// How often a size was requested, in a [`BufferPoolStats`].
+///
+/// Sizes within one eighth of a power of two count as the largest of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[non_exhaustive]
+pub struct RequestedSize {
+    /// Bytes requested.
+    pub bytes: usize,
+    /// Acquires that requested them.
+    pub acquires: u64,
 }
 
 /// One size class in a [`BufferPoolStats`].
@@ -66,29 +79,29 @@ pub struct BufferPoolStats {
 pub struct ClassStats {
     /// Bytes of a buffer.
     pub size: usize,
-    /// Buffers that the shared queue keeps.
+    /// Ready buffers that the shared queue keeps.
     pub capacity: usize,
     /// Buffers of the class handed out.
     pub acquires: u64,
-    /// Of these from the acquiring thread's own cache.
+    /// Of these, from the cache of the acquiring thread.
     pub cache_hits: u64,
-    /// Of these from the shared queue.
+    /// Of these, from the shared queue.
     pub shared_hits: u64,
-    /// Of these frozen before and found free.
+    /// Of these, frozen buffers that were found free.
     pub reclaimed_hits: u64,
-    /// Of these new.
+    /// Of these, newly allocated.
     pub allocations: u64,
-    /// Requests that the heap served, as the memory limit was reached.
+    /// Requests that the heap served because the memory limit was reached or others waited for memory.
     pub overruns: u64,
-    /// Buffers that came back.
+    /// Buffers returned: dropped, or frozen and found free.
     pub returns: u64,
-    /// Handed out now.
+    /// In use now.
     pub in_use: u64,
-    /// Frozen, and not found free yet.
+    /// Frozen and not yet found free.
     pub frozen: u64,
-    /// Ready, in the shared queue and the thread caches.
+    /// Ready buffers, in the shared queue and the thread caches.
     pub idle: u64,
-    /// The most that existed at once.
+    /// The most buffers that existed at once.
     pub high_water: u64,
 }
 

@@ -1,52 +1,73 @@
-//! Classes that would have fitted what was asked for.
+//! Classes that would have fitted the requested sizes.
 
 use alloc::vec;
 use alloc::vec::Vec;
 use core::fmt;
 
-use super::snapshot::{BufferPoolStats, ClassStats};
-use crate::pool::config::{BufferPoolConfig, ConfigError};
+use super::snapshot::{BufferPoolStats, ClassStats, RequestedSize};
+use crate::pool::config::{BufferPoolConfig, ClassConfig, ConfigError};
 
-/// The most classes of a suggestion: with more, each keeps so few buffers that they miss each other's returns.
+/// The most classes of a suggestion. With more, each keeps few buffers, and a buffer returned to one class cannot
+/// serve the next.
 const CLASSES: usize = 8;
 
-/// A table of classes that fits what a pool was asked for; see [`BufferPoolStats::suggest`].
+/// Classes that fit the requested sizes; see [`BufferPoolStats::suggest`].
 ///
-/// It displays as a table with its reasons.
+/// It displays as a table, with the waste before and after.
 #[derive(Clone, Debug, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct Suggestion {
-    /// `(size in bytes, capacity in buffers)`, ascending by size.
-    pub classes: Vec<(usize, usize)>,
-    /// Bytes of storage handed out for each byte asked for, by the classes as they are.
+    /// The classes, ascending by size.
+    pub classes: Vec<ClassConfig>,
+    /// Bytes of storage handed out per requested byte, with the current classes.
     pub waste_now: f64,
-    /// The same by the suggested classes.
+    /// Bytes of storage handed out per requested byte, with the suggested classes.
     pub waste_then: f64,
-    /// Acquires that it rests on.
+    /// The number of acquires that it is based on.
     pub acquires: u64,
 }
 
 impl Suggestion {
-    /// The suggested classes as a configuration; everything else by default.
+    /// A configuration of the suggested classes. The rest is default.
     ///
     /// # Errors
     ///
-    /// See [`ConfigError`]: sizes above 1 GiB were asked for.
+    /// [`ConfigError::ClassTooLarge`] if sizes above 1 GiB were requested, [`ConfigError::CapacityTooLarge`] or
+    /// [`ConfigError::CapacityOverflow`] if very many buffers were live at once.
     pub fn config(&self) -> Result<BufferPoolConfig, ConfigError> {
-        BufferPoolConfig::from_map(self.classes.iter().copied())
+        BufferPoolConfig::builder().classes(self.classes.iter().copied()).build()
     }
 }
 
 impl BufferPoolStats {
-    /// At most 8 classes that waste least of all on the sizes that were asked for, and for each as many
-    /// buffers as were live at once, as far as that can be told: the most that were live of a class,
-    /// shared out by where its requests would fall.
+    /// Suggests at most 8 classes that waste the least storage on the requested sizes.
     ///
-    /// `None` if no sizes are known: the pool must
-    /// [record](crate::pool::BufferPoolConfigBuilder::record_sizes) them.
+    /// The capacity of each is an estimate of the most buffers that would have been live at once: the high water of a
+    /// current class is divided among the suggested ones by the number of its requests.
+    ///
+    /// `None` if no sizes are known: the pool must [record](crate::BufferPoolConfigBuilder::record_sizes) them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let config = BufferPoolConfig::proxy().to_builder().record_sizes(true);
+    /// let pool = BufferPool::new(config.build()?);
+    /// for _ in 0..100 {
+    ///     drop(pool.acquire(600)); // from the class of 8 KiB
+    /// }
+    /// let suggestion = pool.stats().suggest().unwrap();
+    /// assert_eq!(suggestion.classes[0].size, 600);
+    /// assert!(suggestion.waste_now > 13.0 && suggestion.waste_then == 1.0);
+    /// let better = BufferPool::new(suggestion.config()?);
+    /// # drop(better);
+    /// # Ok::<(), millpond::ConfigError>(())
+    /// ```
     #[must_use]
     pub fn suggest(&self) -> Option<Suggestion> {
-        let largest = self.requested.last().map(|&(size, _)| size)?;
+        let largest = self.requested.last()?.bytes;
         let sizes = best_sizes(&self.requested, CLASSES);
         let class_of = |bytes: usize| sizes.iter().copied().find(|&size| size >= bytes).unwrap_or(largest);
         let today = |bytes: usize| {
@@ -57,46 +78,49 @@ impl BufferPoolStats {
         };
         let capacity = |size| (peak(size) + 0.999) as usize;
         Some(Suggestion {
-            classes: sizes.iter().map(|&size| (size, capacity(size).max(1))).collect(),
+            classes: sizes.iter().map(|&size| ClassConfig::new(size, capacity(size).max(1))).collect(),
             waste_now: self.waste(today),
             waste_then: self.waste(class_of),
-            acquires: total(self.requested.iter().map(|&(_, acquires)| acquires)),
+            acquires: total(self.requested.iter().map(|size| size.acquires)),
         })
     }
 
-    /// The part of the class's high water that goes to the sizes that are `wanted`, by their acquires.
+    /// The part of the class's high water that its `wanted` sizes get, by their acquires.
     fn share(&self, class: &ClassStats, wanted: impl Fn(usize) -> bool) -> f64 {
         let below = self.classes.iter().map(|other| other.size).filter(|&size| size < class.size).max();
-        let of_class =
-            |&&(size, _): &&(usize, u64)| size <= class.size && below.is_none_or(|below| size > below);
-        let all = total(self.requested.iter().filter(of_class).map(|&(_, acquires)| acquires));
-        let part = self.requested.iter().filter(of_class).filter(|&&(size, _)| wanted(size));
-        let part = total(part.map(|&(_, acquires)| acquires));
+        let of_class = |requested: &&RequestedSize| {
+            requested.bytes <= class.size && below.is_none_or(|below| requested.bytes > below)
+        };
+        let of_class = || self.requested.iter().filter(of_class);
+        let all = total(of_class().map(|size| size.acquires));
+        let part = total(of_class().filter(|size| wanted(size.bytes)).map(|size| size.acquires));
         if all == 0 { 0.0 } else { class.high_water as f64 * part as f64 / all as f64 }
     }
 
     fn waste(&self, class_of: impl Fn(usize) -> usize) -> f64 {
         let sum = |size: &dyn Fn(usize) -> usize| -> f64 {
-            self.requested.iter().map(|&(bytes, acquires)| size(bytes) as f64 * acquires as f64).sum()
+            let bytes = |of: &RequestedSize| size(of.bytes) as f64 * of.acquires as f64;
+            self.requested.iter().map(bytes).sum()
         };
         sum(&class_of) / sum(&|bytes| bytes).max(1.0)
     }
 }
 
-/// The `count` sizes, out of those asked for, by which the least storage is handed out; the largest is
-/// always one of them. By dynamic programming over the ascending sizes: `best[i]` is the least storage for the
-/// first `i` sizes with the classes so far, the last of which is the `i`th size.
-fn best_sizes(requested: &[(usize, u64)], count: usize) -> Vec<usize> {
+/// The `count` requested sizes that, as classes, hand out the least storage. The largest is always one of them.
+///
+/// Dynamic programming over the ascending sizes: `best[i]` is the least storage for the first `i` sizes with the classes
+/// so far, the last of which is the `i`th size.
+fn best_sizes(requested: &[RequestedSize], count: usize) -> Vec<usize> {
     // Acquires of the first `i` sizes.
     let mut before = vec![0.0];
-    before.extend(requested.iter().scan(0.0, |sum, &(_, acquires)| {
-        *sum += acquires as f64;
+    before.extend(requested.iter().scan(0.0, |sum, size| {
+        *sum += size.acquires as f64;
         Some(*sum)
     }));
     let at = |index: usize| before.get(index).copied().unwrap_or(0.0);
     let storage = |from: usize, to: usize| -> f64 {
         let acquires = at(to) - at(from);
-        let size = to.checked_sub(1).and_then(|last| requested.get(last)).map_or(0, |&(size, _)| size.max(1));
+        let size = to.checked_sub(1).and_then(|last| requested.get(last)).map_or(0, |size| size.bytes.max(1));
         size as f64 * acquires
     };
     let ends = requested.len();
@@ -115,8 +139,8 @@ fn best_sizes(requested: &[(usize, u64)], count: usize) -> Vec<usize> {
     let mut sizes = Vec::new();
     let mut to = ends;
     for cut in cuts.iter().rev() {
-        let Some(&(size, _)) = to.checked_sub(1).and_then(|last| requested.get(last)) else { break };
-        sizes.push(size.max(1));
+        let Some(size) = to.checked_sub(1).and_then(|last| requested.get(last)) else { break };
+        sizes.push(size.bytes.max(1));
         to = cut.get(to).copied().unwrap_or(0);
     }
     sizes.reverse();
@@ -132,9 +156,9 @@ impl fmt::Display for Suggestion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} acquires: {:.2} bytes handed out for each asked for, {:.2} with these classes",
+            "{} acquires: {:.2} bytes handed out per requested byte, {:.2} with these classes",
             self.acquires, self.waste_now, self.waste_then
         )?;
-        self.classes.iter().try_for_each(|(size, capacity)| write!(f, "\n  {size:>9} B x {capacity}"))
+        self.classes.iter().try_for_each(|class| write!(f, "\n  {:>9} B x {}", class.size, class.capacity))
     }
 }

@@ -1,4 +1,4 @@
-//! Corners in which an earlier pool lost, leaked, grew or forgot something: each test was red once.
+//! Regressions: cases in which an earlier version lost, leaked or grew something. Each doc comment names the defect.
 
 use std::future::Future;
 use std::num::NonZeroU32;
@@ -26,9 +26,9 @@ fn filled(pool: &BufferPool, len: usize) -> PooledBuffer {
 }
 
 /// `Limit::chunk_mut` asks `BytesMut::chunk_mut` first, which reserves 64 more bytes when it is full.
-/// tokio's `try_read_buf` calls it without looking at `has_remaining_mut`.
+/// tokio's `try_read_buf` calls it without a check of `has_remaining_mut`.
 #[test]
-fn a_full_lent_room_does_not_replace_the_storage() {
+fn writing_through_as_buf_mut_to_a_full_buffer_keeps_its_storage() {
     let pool = limited(&[(1024, 4)], 1024, 4096);
     let mut buffer = filled(&pool, 1024);
     let address = buffer.as_ptr();
@@ -38,12 +38,12 @@ fn a_full_lent_room_does_not_replace_the_storage() {
         lent.put_bytes(7, room);
         assert_eq!(lent.chunk_mut().len(), 0);
     }
-    // 256 KiB here, of a class of 1 KiB, in a pool with a limit of 1 KiB.
+    // It was 256 KiB, of a class of 1 KiB, in a pool with a limit of 1 KiB.
     assert_eq!((buffer.capacity(), buffer.as_ptr() == address), (1024, true), "{}", pool.stats());
 }
 
-/// A frozen buffer that the pool reclaimed while a view of it is out: possible since the tail alone is as
-/// large as the class. It is another part of the same allocation, of 2 KiB that count as 1.
+/// The pool reclaimed a frozen buffer that a view still showed, as the tail alone was as large as the class. It was another
+/// part of the same allocation, of 2 KiB that counted as 1 KiB.
 #[test]
 fn a_grown_storage_is_not_found_free_while_its_view_is_out() {
     let pool = pool(&[(1024, 4)], 1 << 20);
@@ -55,10 +55,9 @@ fn a_grown_storage_is_not_found_free_while_its_view_is_out() {
     drop((bytes, again));
 }
 
-/// The queue of a class is full of frozen buffers, so those that a flush adopts become orphans, which no
-/// acquire looks at.
+/// The queue of a class was full of frozen buffers, so a flush moved its own to the overflow, where no acquire looked.
 #[test]
-fn frozen_buffers_laid_down_by_flushes_are_bounded_and_found_again() {
+fn flushed_frozen_buffers_are_bounded_and_found_free() {
     let config = BufferPoolConfig::builder().class(1024, 4).thread_cache_bytes(64 * 1024);
     let pool = BufferPool::new(config.decay_interval(None).build().unwrap());
     for _ in 0..50 {
@@ -78,23 +77,23 @@ fn the_bound_on_frozen_buffers_of_a_thread_holds_across_flushes() {
         kept.extend((0..8).map(|_| filled(&pool, 1024).freeze()));
         pool.flush_thread_cache();
     }
-    // "Each thread follows up to thread_cache_bytes of such storage, and each class its capacity."
+    // As documented: each thread follows `thread_cache_bytes`, and each class its capacity.
     assert!(pool.stats().currently_frozen <= 8 + 4, "{}", pool.stats());
 }
 
-/// `notice_step` lays down half of the ready stack, and never looks at the frozen line.
+/// `notice_step` spilled half of the ready stack, and never looked at the frozen queue.
 #[test]
 fn decay_reaches_the_frozen_buffers_that_a_thread_keeps() {
     let pool = pool(&[(1024, 64)], 64 * 1024);
     drop((0..64).map(|_| filled(&pool, 1024).freeze()).collect::<Vec<_>>());
     for _ in 0..20 {
         pool.decay();
-        drop(pool.acquire(1024)); // this thread goes on
+        drop(pool.acquire(1024)); // this thread continues to use the pool
     }
     assert!(pool.stats().live_bytes <= 4 * 1024, "{}", pool.stats());
 }
 
-/// Only slow operations look at the clock; a thread that always hits its cache makes none.
+/// Only slow operations looked at the clock. A thread that always hits its cache makes none.
 #[test]
 fn a_pool_that_is_used_by_the_fast_path_only_decays() {
     let config = BufferPoolConfig::builder().class(1024, 4096).thread_cache_bytes(64 * 1024);
@@ -107,7 +106,7 @@ fn a_pool_that_is_used_by_the_fast_path_only_decays() {
     assert!(pool.stats().live_bytes <= 1024 * 1024, "{}", pool.stats());
 }
 
-/// The first thread leases twice `thread_cache_bytes`, all there is, and keeps the lease while it sleeps.
+/// The first thread leased twice `thread_cache_bytes`, all there was, and kept the lease while it slept.
 #[test]
 fn a_thread_that_sleeps_leaves_others_their_caches() {
     let pool =
@@ -124,7 +123,7 @@ fn a_thread_that_sleeps_leaves_others_their_caches() {
     assert!(kept.join().unwrap() > 900, "the other thread has no cache: {}", pool.stats());
 }
 
-/// The next class holds what is wanted, but not twice the capacity: so the heap serves.
+/// The next class fits, but is less than twice as large, so the heap served.
 #[test]
 fn a_buffer_grows_into_the_next_class_before_the_heap() {
     let pool = BufferPool::new(BufferPoolConfig::powers_of_two_and(16, 64..=1024).unwrap());
@@ -133,9 +132,9 @@ fn a_buffer_grows_into_the_next_class_before_the_heap() {
     assert_eq!((buffer.capacity(), pool.stats().heap_fallbacks), (1040, 0), "{}", pool.stats());
 }
 
-/// The closed cache goes from `current` to `others`, and `others` is looked through before that only.
+/// The closed cache moved from `current` to `others`, which was searched only before that.
 #[test]
-fn a_thread_that_turns_to_another_pool_lets_the_closed_one_go() {
+fn a_thread_that_uses_another_pool_drops_its_cache_of_a_closed_one() {
     let closed = pool(&[(1024, 64)], 64 * 1024);
     let core = Arc::downgrade(&closed.core);
     let other = pool(&[(1024, 64)], 64 * 1024);
@@ -162,12 +161,12 @@ fn a_thread_that_turns_to_another_pool_lets_the_closed_one_go() {
     let left = core.strong_count();
     drop(end);
     worker.join().unwrap();
-    assert_eq!(left, 0, "32 KiB of a pool that is gone stay for the life of the thread");
+    assert_eq!(left, 0, "32 KiB of a closed pool stay until the thread exits");
 }
 
-/// An `acquire` that panics as documented was counted before.
+/// An `acquire` that panics as documented was counted before it panicked.
 #[test]
-fn an_acquire_that_panics_is_not_in_use_for_ever() {
+fn an_acquire_that_panics_is_not_counted_as_in_use() {
     let pool = pool(&[(64, 4)], 4096);
     assert!(catch_unwind(AssertUnwindSafe(|| pool.acquire(usize::MAX))).is_err());
     assert_eq!(pool.stats().currently_in_use, 0, "{}", pool.stats());
@@ -191,9 +190,9 @@ fn pinned(pool: &BufferPool) -> u64 {
     pool.holders().unwrap().holders.iter().map(|holder| holder.pinned_bytes).sum()
 }
 
-/// `part` adds what a sole handle shows once more at each clone.
+/// `part` counted the bytes that the only handle shows again at each clone.
 #[test]
-fn a_clone_that_came_and_went_does_not_hide_a_pin() {
+fn a_dropped_clone_does_not_hide_a_pin() {
     let pool = sampled();
     let whole = filled(&pool, 60_000).into_shared();
     drop(whole.clone());
@@ -204,9 +203,9 @@ fn a_clone_that_came_and_went_does_not_hide_a_pin() {
     drop(header);
 }
 
-/// `advance`, and so `split_to`, does not tell that bytes are shown no more.
+/// `advance`, and so `split_to`, did not tell the detector that bytes are no longer shown.
 #[test]
-fn frames_split_off_one_read_do_not_hide_a_pin() {
+fn frames_split_off_a_read_do_not_hide_a_pin() {
     let pool = sampled();
     let mut read = filled(&pool, 60_000).into_shared();
     let mut last = read.split_to(30);
@@ -218,9 +217,9 @@ fn frames_split_off_one_read_do_not_hide_a_pin() {
     drop(last);
 }
 
-/// Idle buffers of other classes are freed even if they are not enough.
+/// Idle buffers of other classes were evicted even if they were not enough.
 #[test]
-fn an_acquire_that_goes_to_the_heap_anyhow_leaves_idle_buffers_alone() {
+fn an_acquire_that_needs_the_heap_evicts_nothing() {
     let pool = limited(&[(64, 64), (4096, 4)], 8192 + 2048, 0);
     let held = [pool.acquire(4096), pool.acquire(4096)];
     drop((0..32).map(|_| pool.acquire(64)).collect::<Vec<_>>());
@@ -230,8 +229,8 @@ fn an_acquire_that_goes_to_the_heap_anyhow_leaves_idle_buffers_alone() {
     drop(held);
 }
 
-/// After the last handle went, growth and copies still make pooled storage, beside frozen storage that
-/// is no longer counted.
+/// After the last handle was dropped, growth and copies still allocated pooled storage, beside frozen storage that was no
+/// longer counted.
 #[test]
 fn what_is_frozen_stays_counted_when_the_pool_closes() {
     let pool = limited(&[(1024, 8)], 4096, 1 << 20);
@@ -246,8 +245,8 @@ fn what_is_frozen_stays_counted_when_the_pool_closes() {
     drop((frozen, shared));
 }
 
-/// A waker that panics, in the middle of a flush: the frozen buffers that were not yet laid down are given up,
-/// and their bytes leave the budget while their views are out. Their lease ends twice.
+/// A waker panicked in the middle of a flush. The frozen buffers not yet pushed were dropped, so their bytes left the limit
+/// while views still showed them, and their lease ended twice.
 #[test]
 fn a_waker_that_panics_does_not_lose_what_is_frozen() {
     struct Panics;
@@ -273,16 +272,17 @@ fn a_waker_that_panics_does_not_lose_what_is_frozen() {
     })
     .join()
     .unwrap();
-    drop(other); // found by the first who settles, which is the flush
+    drop(other); // the flush, the first to call `serve_or_sweep`, finds it free
     assert!(catch_unwind(AssertUnwindSafe(|| pool.flush_thread_cache())).is_err());
     assert_eq!(pool.stats().live_bytes, 32 * 1024, "{}", pool.stats());
     drop((held, waiting, frozen));
 }
 
-/// `storage` sums anew for each pair of cuts: cubic in the sizes, 6 s here in a debug build.
+/// `storage` summed up again for each pair of cuts: cubic in the sizes, 6 s in a debug build.
 #[test]
-fn a_suggestion_out_of_five_hundred_sizes_takes_no_second() {
-    let requested = (1..=500).map(|size| (size * 13, 1 + (size as u64 * 7919) % 1000)).collect();
+fn a_suggestion_for_five_hundred_sizes_takes_less_than_a_second() {
+    let asked = |size: usize| RequestedSize { bytes: size * 13, acquires: 1 + (size as u64 * 7919) % 1000 };
+    let requested = (1..=500).map(asked).collect();
     let stats = BufferPoolStats { requested, ..BufferPoolStats::default() };
     let started = Instant::now();
     assert_eq!(stats.suggest().unwrap().classes.len(), 8);
@@ -290,15 +290,16 @@ fn a_suggestion_out_of_five_hundred_sizes_takes_no_second() {
 }
 
 #[test]
-fn a_suggestion_out_of_huge_counts_does_not_overflow() {
-    let requested = vec![(0, u64::MAX), (64, u64::MAX), (usize::MAX, 1)];
+fn a_suggestion_for_huge_counts_does_not_overflow() {
+    let requested = [(0, u64::MAX), (64, u64::MAX), (usize::MAX, 1)];
+    let requested = requested.map(|(bytes, acquires)| RequestedSize { bytes, acquires }).to_vec();
     let stats = BufferPoolStats { requested, ..BufferPoolStats::default() };
     assert!(catch_unwind(AssertUnwindSafe(|| stats.suggest())).is_ok());
 }
 
-/// Everything at once, by threads that die; at the end every byte and every lease is accounted for.
+/// Everything at once, by short-lived threads. At the end every byte and every lease is accounted for.
 #[test]
-fn nothing_leaks_by_whatever_interleaving() {
+fn nothing_leaks_under_any_interleaving() {
     const LIMIT: usize = 40 * 1024;
     let pool = limited(&[(64, 16), (256, 16), (1024, 8), (4096, 4)], LIMIT, 2048);
     let core = Arc::clone(&pool.core);
@@ -324,7 +325,7 @@ fn nothing_leaks_by_whatever_interleaving() {
                                     seed ^= seed << 17;
                                     seed % n
                                 };
-                                let mut line: Vec<Acquire> = Vec::new();
+                                let mut waiting_futures: Vec<Acquire> = Vec::new();
                                 for _ in 0..400 {
                                     let size = [60, 200, 1000, 4000][next(4) as usize];
                                     match next(12) {
@@ -334,10 +335,10 @@ fn nothing_leaks_by_whatever_interleaving() {
                                         3 => {
                                             let mut waiting = pool.acquire_async(size);
                                             let _ = poll_once(&mut waiting);
-                                            line.push(waiting);
+                                            waiting_futures.push(waiting);
                                         }
                                         4 => {
-                                            line.pop();
+                                            waiting_futures.pop();
                                         }
                                         5 | 6 => {
                                             let _ = receive.lock().unwrap().try_recv();
@@ -369,7 +370,7 @@ fn nothing_leaks_by_whatever_interleaving() {
                                         }
                                     }
                                 }
-                                drop(line);
+                                drop(waiting_futures);
                                 next(u64::MAX) | 1
                             })
                             .join()
@@ -381,7 +382,7 @@ fn nothing_leaks_by_whatever_interleaving() {
                 }
             }));
         }
-        // The end of a scope does not wait for thread locals to be dropped; a join does.
+        // The end of a scope does not wait until thread locals are dropped; a join does.
         workers.into_iter().for_each(|worker| worker.join().unwrap());
     });
     while receive.lock().unwrap().try_recv().is_ok() {}
@@ -393,12 +394,12 @@ fn nothing_leaks_by_whatever_interleaving() {
         (0, 0, 0, 0),
         "{stats:#}"
     );
-    // Half of what is left is what one may lease at once; and half of the limit is left for leases.
+    // One lease gets at most half of the rest, and all leases together half of the limit.
     assert_eq!(core.memory.lease(usize::MAX), LIMIT / 4);
 }
 
-/// `thread::acquire` looks at eight frozen buffers before it takes the ready one on top of the stack, and
-/// takes a cold one that it finds free.
+/// `thread::acquire` looked at eight frozen buffers before it took the ready one on top of the stack, and took a cold one
+/// that it found free.
 #[test]
 fn a_warm_ready_buffer_is_taken_before_a_frozen_one() {
     let pool = pool(&[(1024, 64)], 64 * 1024);

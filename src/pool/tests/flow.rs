@@ -1,4 +1,4 @@
-//! Steady flows: what is free is found again, whatever is kept for long beside it, and nothing new is made.
+//! Steady flows: free buffers are found, no matter what else is held for long, and nothing is allocated.
 
 use super::*;
 
@@ -12,22 +12,22 @@ fn quiet(size: usize, capacity: usize, cache: usize) -> BufferPoolConfigBuilder 
     BufferPoolConfig::builder().class(size, capacity).thread_cache_bytes(cache).decay_interval(None)
 }
 
-/// As many as are looked at for one acquire.
+/// As many as one acquire looks at.
 #[test]
 fn eight_long_lived_frozen_buffers_do_not_hide_the_rest_of_their_chain() {
     let pool = BufferPool::new(quiet(1024, 64, 64 * 1024).build().unwrap());
     let buffers: Vec<_> = (0..32).map(|_| filled(&pool, 1024)).collect();
     let mut frozen: Vec<Bytes> = buffers.into_iter().map(PooledBuffer::freeze).collect();
-    pool.flush_thread_cache(); // what `flush_on_park` does at each sleep, and a thread's end
+    pool.flush_thread_cache(); // as `flush_on_park` does at each sleep, and thread exit
     frozen.truncate(8);
     let held: Vec<_> = (0..24).map(|_| pool.acquire(1024)).collect();
     assert!(pool.stats().total_allocations < 40, "32 exist, 8 in use: {}", pool.stats());
     drop((held, frozen));
 }
 
-/// In steady state: a few residents, and a worker that sleeps after each batch.
+/// In steady state: a few long-lived buffers, and a worker that sleeps after each batch.
 #[test]
-fn a_few_long_lived_frozen_buffers_do_not_make_each_batch_allocate_anew() {
+fn a_few_long_lived_frozen_buffers_do_not_make_each_batch_allocate() {
     let pool = BufferPool::new(quiet(1024, 512, 256 * 1024).build().unwrap());
     let mut residents = Vec::new();
     for round in 0..40 {
@@ -39,14 +39,14 @@ fn a_few_long_lived_frozen_buffers_do_not_make_each_batch_allocate_anew() {
         }
         drop(batch);
     }
-    // 128 residents, and 32 in flight.
+    // 128 long-lived, and 32 in flight.
     let stats = pool.stats();
     assert!(stats.total_allocations <= 2 * 160, "{} allocations: {stats}", stats.total_allocations);
 }
 
-/// In a thread's line, with a shared queue that has no place for them.
+/// In the queue of a thread, as the shared queue has no place for them.
 #[test]
-fn nine_long_lived_frozen_buffers_do_not_hide_those_behind_them() {
+fn nine_long_lived_frozen_buffers_do_not_hide_the_later_ones() {
     let pool = BufferPool::new(quiet(1024, 4, 64 * 1024).build().unwrap());
     let mut residents: Vec<Bytes> = Vec::new();
     for _ in 0..14 {
@@ -64,7 +64,7 @@ fn nine_long_lived_frozen_buffers_do_not_hide_those_behind_them() {
 }
 
 #[test]
-fn a_flush_that_leaves_frozen_buffers_behind_does_not_turn_the_cache_off() {
+fn a_flush_that_leaves_frozen_buffers_does_not_turn_the_cache_off() {
     let pool = BufferPool::new(quiet(1024, 4, 64 * 1024).build().unwrap());
     let buffers: Vec<_> = (0..6).map(|_| filled(&pool, 1024)).collect();
     let frozen: Vec<Bytes> = buffers.into_iter().map(PooledBuffer::freeze).collect();
@@ -77,9 +77,9 @@ fn a_flush_that_leaves_frozen_buffers_behind_does_not_turn_the_cache_off() {
     assert!(hits >= 990, "{hits} of 1000 from the thread's own cache: {}", pool.stats());
 }
 
-/// With a lease that is too small for a single buffer, as the others held the rest.
+/// Its first lease was too small for one buffer, as other threads held the rest.
 #[test]
-fn a_thread_that_came_at_a_bad_time_gets_a_cache_when_the_others_are_gone() {
+fn a_thread_that_started_without_a_lease_gets_a_cache_after_others_exit() {
     let config = quiet(1024, 64, 1 << 20).memory_limit(64 * 1024);
     let pool = BufferPool::new(config.build().unwrap());
     let (go, wait): (Vec<_>, Vec<_>) = (0..6).map(|_| mpsc::channel::<()>()).unzip();
@@ -108,7 +108,7 @@ fn a_thread_that_came_at_a_bad_time_gets_a_cache_when_the_others_are_gone() {
 }
 
 #[test]
-fn eight_long_lived_orphans_do_not_hide_the_others() {
+fn eight_long_lived_buffers_in_the_overflow_do_not_hide_the_others() {
     let pool = BufferPool::new(quiet(1024, 4, 64 * 1024).build().unwrap());
     let theirs = pool.clone();
     let mut frozen: VecDeque<Bytes> = thread::spawn(move || {
@@ -118,10 +118,10 @@ fn eight_long_lived_orphans_do_not_hide_the_others() {
     .join()
     .unwrap();
     assert_eq!(pool.stats().currently_frozen, 64);
-    // The first four fill the queue, the last eight are the youngest orphans.
+    // The first four fill the queue, the last eight are the newest in the overflow.
     let residents: Vec<Bytes> = frozen.drain(..4).collect();
     let last = frozen.split_off(frozen.len() - 8);
-    drop(frozen); // 52 are free
+    drop(frozen); // 52 are free now
     for _ in 0..200 {
         drop((0..20).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
     }
@@ -130,9 +130,9 @@ fn eight_long_lived_orphans_do_not_hide_the_others() {
     drop((residents, last));
 }
 
-/// Frozen bytes dropped in no order, as by several consumers.
+/// As with several consumers.
 #[test]
-fn bytes_dropped_in_no_order_cost_no_more_storage_than_twice_what_is_held() {
+fn bytes_dropped_in_no_order_cost_at_most_twice_the_storage_in_use() {
     for (window, capacity) in [(20, 64), (60, 64), (100, 512)] {
         let pool = BufferPool::new(quiet(1024, capacity, 256 * 1024).build().unwrap());
         let mut held: Vec<Bytes> = (0..window).map(|_| filled(&pool, 1024).freeze()).collect();
@@ -161,9 +161,9 @@ fn a_class_above_the_cache_leaves_the_others_their_cache() {
     assert!(hits >= 990, "{hits} of 1000 from the thread's own cache\n{after:?}");
 }
 
-/// Four of 64 KiB take all that a thread follows.
+/// Four of 64 KiB use up what one thread may follow.
 #[test]
-fn frozen_residents_of_one_class_leave_the_others_a_quota() {
+fn long_lived_frozen_buffers_of_one_class_leave_other_classes_a_lease() {
     let config = BufferPoolConfig::builder().classes([(1024, 4), (65_536, 64)]).decay_interval(None);
     let pool = BufferPool::new(config.build().unwrap());
     let residents: Vec<_> = (0..4).map(|_| filled(&pool, 65_536).freeze()).collect();
@@ -181,9 +181,9 @@ fn frozen_residents_of_one_class_leave_the_others_a_quota() {
     drop(residents);
 }
 
-/// With a memory limit the shared queue takes them one at a time.
+/// Under a memory limit they enter the shared queue one at a time.
 #[test]
-fn residents_of_a_limited_pool_cost_no_storage_beside_their_own() {
+fn long_lived_buffers_of_a_limited_pool_cost_only_their_own_storage() {
     let live = |limit| {
         let pool = BufferPool::new(quiet(1024, 512, 256 * 1024).memory_limit(limit).build().unwrap());
         let residents: Vec<_> = (0..40).map(|_| filled(&pool, 1024).freeze()).collect();
@@ -195,10 +195,10 @@ fn residents_of_a_limited_pool_cost_no_storage_beside_their_own() {
     assert!(free <= 80 && limited <= 80, "41 in use; {free} live without a limit, {limited} with one");
 }
 
-/// Three pairs of threads, at most 18 buffers in flight, a class that keeps 64: what the consumers gather, and lay down
-/// at once, neither empties the shared queue nor overflows it.
+/// Three pairs of threads, at most 18 buffers in flight, a class that keeps 64. When consumers spill, they neither empty
+/// nor overflow the shared queue.
 #[test]
-fn a_steady_flow_between_threads_takes_no_new_storage() {
+fn a_steady_flow_between_threads_allocates_nothing() {
     let pool =
         BufferPool::new(BufferPoolConfig::messages().to_builder().decay_interval(None).build().unwrap());
     let rounds = 40_000;
@@ -228,9 +228,9 @@ fn a_steady_flow_between_threads_takes_no_new_storage() {
     assert!(new < 30, "{new} new storages in the last {} operations", 3 * rounds / 2);
 }
 
-/// What nobody holds, ready or frozen and not found yet, in the queues and with one thread.
+/// Memory that nobody uses, ready, or frozen and not yet found free, in the queues and in one thread's cache.
 #[test]
-fn memory_that_nobody_holds_is_bounded_as_documented() {
+fn memory_that_nobody_uses_is_bounded_as_documented() {
     let pool = BufferPool::new(quiet(1024, 64, 64 * 1024).build().unwrap());
     let mut buffers: Vec<_> = (0..300).map(|_| filled(&pool, 1024)).collect();
     let frozen: Vec<Bytes> = buffers.drain(..140).map(PooledBuffer::freeze).collect();
@@ -241,7 +241,7 @@ fn memory_that_nobody_holds_is_bounded_as_documented() {
     assert_eq!(pool.stats().live_bytes, 0);
 }
 
-/// Places of the shared queues that are taken: as many as lie there, so none behind a trim.
+/// Taken places of the shared queues: one per slot in them, so none after a trim.
 fn places(pool: &BufferPool) -> usize {
     pool.core.classes().iter().map(|class| class.ready_len() + class.frozen.len()).sum()
 }
@@ -266,13 +266,13 @@ fn no_place_of_a_shared_queue_is_lost() {
 }
 
 #[test]
-fn no_quota_is_lost_to_a_step_of_decay() {
+fn no_lease_is_lost_to_a_step_of_decay() {
     let pool = BufferPool::new(quiet(64, 1, 256).build().unwrap());
     for _ in 0..100 {
         let held = pool.acquire(64);
         drop(filled(&pool, 64).freeze());
         pool.decay();
-        drop(held); // notices the step, and finds what was frozen
+        drop(held); // notices the step, and finds the frozen ones free
     }
     let followed: Vec<_> = (0..4).map(|_| filled(&pool, 64).freeze()).collect();
     assert_eq!(pool.stats().currently_in_use, 0, "{}", pool.stats());

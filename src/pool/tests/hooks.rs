@@ -1,4 +1,4 @@
-//! Sampling and recording. (`tests/wiping.rs` looks at wiped storage, which takes unsafe code.)
+//! Sampling and recording. (`tests/wiping.rs` reads wiped storage, which needs unsafe code.)
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -10,7 +10,7 @@ fn hooked(builder: impl FnOnce(BufferPoolConfigBuilder) -> BufferPoolConfigBuild
 }
 
 #[test]
-fn the_report_names_who_holds_buffers_longest_and_what_slices_pin() {
+fn the_report_names_the_longest_holder_and_the_bytes_that_slices_pin() {
     assert!(BufferPool::new(BufferPoolConfig::messages()).holders().is_none());
     let pool = hooked(|builder| builder.sample_one_in(NonZeroU32::MIN));
     let old = pool.acquire(1000);
@@ -41,7 +41,7 @@ fn the_report_names_who_holds_buffers_longest_and_what_slices_pin() {
 }
 
 #[test]
-fn frozen_bytes_are_followed_until_they_are_found_free() {
+fn frozen_bytes_are_held_until_they_are_found_free() {
     let pool = hooked(|builder| builder.sample_one_in(NonZeroU32::new(2).unwrap()));
     let frozen: Vec<Bytes> = (0..10)
         .map(|_| {
@@ -58,7 +58,7 @@ fn frozen_bytes_are_followed_until_they_are_found_free() {
 }
 
 #[test]
-fn the_suggestion_fits_what_was_asked_for() {
+fn the_suggestion_fits_the_requested_sizes() {
     assert_eq!(BufferPool::new(BufferPoolConfig::messages()).stats().suggest(), None);
     let pool = hooked(|builder| builder.record_sizes(true));
     let held: Vec<_> = (0..10).map(|_| pool.acquire(130)).collect();
@@ -68,10 +68,15 @@ fn the_suggestion_fits_what_was_asked_for() {
     drop(pool.acquire(5000));
     drop(pool.acquire(100_000));
     let stats = pool.stats();
-    assert_eq!(stats.requested, [(130, 100), (5000, 1), (100_000, 1)]);
+    let requested = stats.requested.iter().map(|size| (size.bytes, size.acquires));
+    assert!(requested.eq([(130, 100), (5000, 1), (100_000, 1)]), "{:?}", stats.requested);
     let suggestion = stats.suggest().unwrap();
     assert_eq!(suggestion.acquires, 102);
-    assert_eq!(suggestion.classes, [(130, 11), (5000, 1), (100_000, 1)], "{suggestion}");
+    assert_eq!(
+        suggestion.classes,
+        [(130, 11), (5000, 1), (100_000, 1)].map(ClassConfig::from),
+        "{suggestion}"
+    );
     assert!(suggestion.waste_now > 1.0 && suggestion.waste_then == 1.0, "{suggestion}");
     assert!(suggestion.config().is_ok());
     drop(held);
@@ -80,6 +85,6 @@ fn the_suggestion_fits_what_was_asked_for() {
     (1..2000).for_each(|size| drop(many.acquire(size)));
     let suggestion = many.stats().suggest().unwrap();
     assert_eq!(suggestion.classes.len(), 8, "{suggestion}");
-    assert_eq!(suggestion.classes.last().unwrap().0, 1999, "{suggestion}");
+    assert_eq!(suggestion.classes.last().unwrap().size, 1999, "{suggestion}");
     assert!(suggestion.waste_then < suggestion.waste_now, "{suggestion}");
 }

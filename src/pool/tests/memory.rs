@@ -1,4 +1,4 @@
-//! The memory limit, and who waits for it.
+//! The memory limit, and its waiters.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -13,7 +13,7 @@ fn limited(classes: &[(usize, usize)], limit: usize, cache: usize) -> BufferPool
     BufferPool::new(builder.thread_cache_bytes(cache).memory_limit(limit).build().unwrap())
 }
 
-/// Wakes a frozen thread, and counts.
+/// Unparks a thread, and counts.
 struct Unpark(thread::Thread, AtomicUsize);
 
 impl Wake for Unpark {
@@ -39,7 +39,7 @@ fn poll_once(future: &mut Acquire) -> Poll<Result<PooledBuffer, AcquireError>> {
 }
 
 #[test]
-fn at_the_limit_each_way_to_acquire_does_what_it_says() {
+fn at_the_limit_each_acquire_does_as_documented() {
     let pool = limited(&[(1024, 8)], 2048, 4096);
     let (first, second) = (pool.acquire(1000), pool.try_acquire(1000).unwrap());
     assert_eq!(pool.try_acquire(1000).unwrap_err(), AcquireError::Exhausted { requested: 1000, limit: 2048 });
@@ -53,7 +53,7 @@ fn at_the_limit_each_way_to_acquire_does_what_it_says() {
     let mut waiting = pool.acquire_async(1000);
     assert!(poll_once(&mut waiting).is_pending());
     assert_eq!(pool.stats().waiting, 1);
-    drop(over); // of the heap: that is not what it waits for
+    drop(over); // from the heap, so it frees no pooled memory
     assert!(poll_once(&mut waiting).is_pending());
     drop(first);
     assert!(matches!(poll_once(&mut waiting), Poll::Ready(Ok(_))));
@@ -64,7 +64,7 @@ fn at_the_limit_each_way_to_acquire_does_what_it_says() {
 }
 
 #[test]
-fn idle_memory_of_other_classes_gives_way() {
+fn idle_memory_of_other_classes_is_evicted() {
     for cache in [0, 1 << 20] {
         let pool = limited(&[(64, 64), (1024, 4)], 2048, cache);
         drop((0..16).map(|_| pool.acquire(64)).collect::<Vec<_>>());
@@ -81,7 +81,7 @@ fn idle_memory_of_other_classes_gives_way() {
 }
 
 #[test]
-fn waiters_are_served_in_the_order_in_which_they_came() {
+fn waiters_are_served_first_in_first_out() {
     let pool = limited(&[(64, 64), (1024, 4)], 1024, 0);
     let held = pool.acquire(1024);
     let mut large = pool.acquire_async(1024);
@@ -96,7 +96,7 @@ fn waiters_are_served_in_the_order_in_which_they_came() {
 }
 
 #[test]
-fn a_cancelled_waiter_leaves_its_place_and_its_buffer_to_the_next() {
+fn the_place_and_the_buffer_of_a_cancelled_waiter_go_to_the_next() {
     for granted in [false, true] {
         let pool = limited(&[(1024, 4)], 1024, 0);
         let held = pool.acquire(1024);
@@ -118,7 +118,7 @@ fn a_cancelled_waiter_leaves_its_place_and_its_buffer_to_the_next() {
 }
 
 #[test]
-fn a_cancelled_head_lets_a_smaller_one_through() {
+fn after_a_cancelled_head_a_smaller_request_is_served() {
     let pool = limited(&[(64, 4), (1024, 4)], 1024, 0);
     let held: Vec<_> = (0..15).map(|_| pool.acquire(64)).collect();
     let (mut large, mut small) = (pool.acquire_async(1024), pool.acquire_async(64));
@@ -129,8 +129,8 @@ fn a_cancelled_head_lets_a_smaller_one_through() {
 }
 
 #[test]
-fn what_another_thread_merely_keeps_is_never_waited_for() {
-    // The other thread goes on living, and never touches the pool again.
+fn no_waiter_waits_for_the_cache_of_another_thread() {
+    // The other thread lives on, and does not use the pool again.
     let pool = limited(&[(1024, 16)], 8 * 1024, 1 << 20);
     let (done, release) = (mpsc::channel::<()>(), mpsc::channel::<()>());
     let theirs = pool.clone();
@@ -148,7 +148,7 @@ fn what_another_thread_merely_keeps_is_never_waited_for() {
         release.1.recv().unwrap();
     });
     done.1.recv().unwrap();
-    // The half of the limit that is never leased is within reach, and that is four buffers.
+    // The half of the limit that is never leased is within reach: four buffers.
     let held: Vec<_> = (0..4).map(|_| block_on(pool.acquire_async(1024)).unwrap()).collect();
     assert!(pool.stats().live_bytes <= 8 * 1024);
     drop(held);
@@ -173,7 +173,7 @@ fn what_another_thread_merely_keeps_is_never_waited_for() {
 }
 
 #[test]
-fn a_pool_lives_as_long_as_somebody_waits_for_it() {
+fn a_waiter_keeps_its_pool_open() {
     let pool = limited(&[(1024, 4)], 1024, 4096);
     let held = pool.acquire(1024);
     let mut waiting = pool.acquire_async(1024);
@@ -190,7 +190,7 @@ fn a_pool_lives_as_long_as_somebody_waits_for_it() {
 }
 
 #[test]
-fn an_idle_buffer_of_the_next_class_serves_if_that_is_wanted() {
+fn an_idle_buffer_of_the_next_class_serves_if_configured() {
     for (wanted, cache) in [(false, 0), (true, 0), (true, 4096)] {
         let config = BufferPoolConfig::builder().classes([(64, 4), (256, 4)]).memory_limit(512);
         let pool =
@@ -202,7 +202,7 @@ fn an_idle_buffer_of_the_next_class_serves_if_that_is_wanted() {
 }
 
 #[test]
-fn the_limit_holds_at_every_instant_and_everybody_is_served() {
+fn the_limit_holds_at_every_instant_and_all_waiters_are_served() {
     const LIMIT: usize = 24 * 1024;
     for cache in [0, 2048, 1 << 20] {
         let pool = limited(&[(256, 16), (1024, 8), (4096, 4)], LIMIT, cache);
@@ -223,14 +223,14 @@ fn the_limit_holds_at_every_instant_and_everybody_is_served() {
                         for round in 0..3000 {
                             let size = [200, 1000, 4000, 900][(worker + round) % 4];
                             if worker == 5 && round % 3 == 0 {
-                                // Waits a little, then gives up.
+                                // Waits for a short time, then cancels.
                                 let mut waiting = pool.acquire_async(size);
                                 let _ = poll_once(&mut waiting);
                                 thread::yield_now();
                                 drop(waiting);
                                 continue;
                             }
-                            kept.clear(); // nobody holds while it waits
+                            kept.clear(); // no thread holds buffers while it waits
                             let mut buffer = block_on(pool.acquire_async(size)).unwrap();
                             buffer.resize(size, worker as u8);
                             kept.push_back(match round % 3 {

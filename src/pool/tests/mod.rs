@@ -1,4 +1,4 @@
-//! The pool as its users see it.
+//! The pool through its public API.
 
 use std::cell::RefCell;
 use std::collections::{HashMap, VecDeque};
@@ -12,10 +12,10 @@ use crate::sync::Arc;
 
 mod corners;
 mod flow;
-mod giving_back;
 mod hooks;
 mod memory;
 mod presets;
+mod returns;
 mod sharing;
 
 fn pool(classes: &[(usize, usize)], thread_cache_bytes: usize) -> BufferPool {
@@ -24,7 +24,7 @@ fn pool(classes: &[(usize, usize)], thread_cache_bytes: usize) -> BufferPool {
     BufferPool::new(builder.build().unwrap())
 }
 
-/// What the documentation promises of the types.
+/// The documentation promises these.
 const _: () = {
     const fn send_and_static<T: Send + 'static>() {}
     const fn sync<T: Sync>() {}
@@ -55,11 +55,11 @@ fn a_new_pool_holds_nothing_and_one_thread_allocates_once() {
 }
 
 #[test]
-fn idle_memory_stays_within_the_capacities_and_the_thread_cache_by_every_way_home() {
+fn idle_memory_stays_within_the_capacities_and_the_thread_cache_after_every_kind_of_return() {
     for cache in [0, 256, 1 << 20] {
         let pool = pool(&[(128, 4), (1024, 3)], cache);
         let shared = 128 * 4 + 1024 * 3;
-        let max = shared + shared.min(cache as u64); // a thread keeps no more of a class than its queue does
+        let max = shared + shared.min(cache as u64); // a thread keeps no more of a class than the queue of the class
         let hold = |size| (0..50).map(|_| pool.acquire(size)).collect::<Vec<_>>();
         let buffers = [hold(100), hold(1000), hold(5000)].concat_buffers();
         assert_eq!(pool.stats().currently_in_use, 150);
@@ -76,7 +76,7 @@ fn idle_memory_stays_within_the_capacities_and_the_thread_cache_by_every_way_hom
             })
             .collect();
         let stats = pool.stats();
-        // What the pool cannot follow returns at its very drop, so nothing is given up.
+        // Storage that the pool cannot follow is returned at the last drop, so none is lost.
         let followed = (cache as u64 / 128).min(46) + 4;
         assert_eq!(
             (stats.currently_in_use, stats.currently_frozen),
@@ -135,7 +135,7 @@ fn a_buffer_that_outgrows_its_class_moves_and_both_return_to_their_own() {
 }
 
 #[test]
-fn the_lent_room_never_grows_the_buffer() {
+fn writing_through_as_buf_mut_never_grows_the_buffer() {
     let pool = pool(&[(16, 4)], 4096);
     let mut buffer = pool.acquire(16);
     buffer.extend_from_slice(b"0123");
@@ -170,7 +170,7 @@ fn shared_bytes_return_at_the_drop_of_the_last_handle() {
 }
 
 #[test]
-fn an_advanced_view_comes_back_whole() {
+fn an_advanced_view_is_returned_whole() {
     let pool = pool(&[(64, 4)], 4096);
     let mut buffer = pool.acquire(64);
     buffer.resize(64, 9);
@@ -195,21 +195,21 @@ fn frozen_bytes_that_outlive_others_do_not_hide_the_free_ones() {
         (0..times).for_each(|_| drop(make()));
         pool.stats().total_allocations - before
     };
-    // It takes a few misses until the line looks behind its first.
+    // A few misses pass before a scan goes beyond the first.
     assert!(allocations_of_more(100) <= 8, "{}", pool.stats());
     assert_eq!(allocations_of_more(1000), 0, "{}", pool.stats());
     drop(resident);
 }
 
 #[test]
-fn a_few_that_are_kept_for_long_go_out_of_the_way_of_the_others() {
+fn a_few_long_lived_frozen_buffers_do_not_delay_the_others() {
     let pool = pool(&[(64, 64)], 4096);
     let make = || {
         let mut buffer = pool.acquire(64);
         buffer.extend_from_slice(b"x");
         buffer.freeze()
     };
-    // More than are looked at for one acquire.
+    // More than one acquire looks at.
     let resident: Vec<Bytes> = (0..20).map(|_| make()).collect();
     (0..1000).for_each(|_| drop(make()));
     let before = pool.stats().total_allocations;
@@ -220,7 +220,7 @@ fn a_few_that_are_kept_for_long_go_out_of_the_way_of_the_others() {
 }
 
 #[test]
-fn frozen_bytes_beyond_the_quota_are_found_in_the_shared_queue_in_their_order() {
+fn frozen_bytes_beyond_the_lease_are_found_in_the_shared_queue_in_order() {
     let pool = pool(&[(64, 1024)], 1024); // a thread follows 16
     let mut window = VecDeque::new();
     for round in 0..3000 {
@@ -239,7 +239,7 @@ fn frozen_bytes_beyond_the_quota_are_found_in_the_shared_queue_in_their_order() 
 }
 
 #[test]
-fn a_thread_gives_its_cache_back_when_it_exits() {
+fn a_thread_returns_its_cache_when_it_exits() {
     let pool = pool(&[(64, 64)], 4096);
     let theirs = pool.clone();
     thread::spawn(move || {
@@ -288,7 +288,7 @@ fn buffers_made_here_and_dropped_there_circulate() {
 }
 
 #[test]
-fn what_is_out_when_the_last_handle_goes_stays_valid_and_is_freed() {
+fn buffers_in_use_when_the_last_handle_drops_stay_valid_and_are_freed() {
     let pool = pool(&[(64, 4)], 4096);
     let core = Arc::downgrade(&pool.core);
     let (mut held, mut frozen, idle) = (pool.acquire(64), pool.acquire(64), pool.acquire(64));
@@ -300,7 +300,7 @@ fn what_is_out_when_the_last_handle_goes_stays_valid_and_is_freed() {
     held.extend_from_slice(b"still here");
     assert_eq!((&held[..], &shared[..], &bytes[..]), (&b"still here"[..], &b"frozen"[..], &b"frozen"[..]));
     drop((held, shared, bytes));
-    // A cache made by a late return is let go when the thread next turns to another pool.
+    // A cache created by a late return is dropped when the thread next uses another pool.
     for _ in 0..2 {
         drop(BufferPool::new(BufferPoolConfig::proxy()).acquire(1));
     }
@@ -308,7 +308,7 @@ fn what_is_out_when_the_last_handle_goes_stays_valid_and_is_freed() {
 }
 
 #[test]
-fn many_pools_in_one_thread_keep_their_caches_and_leave_nothing() {
+fn many_pools_in_one_thread_keep_their_caches_and_leak_nothing() {
     let pools: Vec<_> = (0..40).map(|_| pool(&[(64, 4)], 4096)).collect();
     for _ in 0..10 {
         for pool in &pools {
@@ -333,7 +333,7 @@ fn a_buffer_dropped_by_another_thread_local_destructor_is_not_lost() {
             if touch_pool_first {
                 drop(theirs.acquire(64));
             }
-            // Destructors run in an order of the system's choice; both are tried.
+            // The order of destructors depends on the system; both are tried.
             LATE.with(|late| late.borrow_mut().push(theirs.acquire(64)));
         })
         .join()
@@ -356,7 +356,7 @@ fn a_panic_while_a_buffer_is_held_returns_it() {
 }
 
 #[test]
-fn a_table_that_is_none_is_refused_with_the_reason() {
+fn an_invalid_table_is_refused_with_the_reason() {
     let from = |classes: &[(usize, usize)]| BufferPoolConfig::from_map(classes.iter().copied());
     assert_eq!(from(&[]), Err(ConfigError::NoClasses));
     assert_eq!(from(&[(0, 1)]), Err(ConfigError::ZeroSize));
@@ -368,7 +368,7 @@ fn a_table_that_is_none_is_refused_with_the_reason() {
     assert_eq!(BufferPoolConfig::from_map(many), Err(ConfigError::TooManyClasses { count: 65, max: 64 }));
     let twice = BufferPoolConfig::builder().class(8, 1).class(8, 2).build();
     assert_eq!(twice, Err(ConfigError::DuplicateSize { size: 8 }));
-    assert_eq!(from(&[(8, 1), (4, 2)]).unwrap().classes(), &[(4, 2), (8, 1)]);
+    assert_eq!(from(&[(8, 1), (4, 2)]).unwrap().classes(), [(4, 2), (8, 1)].map(ClassConfig::from));
 }
 
 enum Held {

@@ -1,22 +1,22 @@
-//! The tables.
+//! The presets.
 
 use super::*;
 
 #[test]
-fn each_table_is_as_documented() {
-    assert_eq!(BufferPoolConfig::proxy().classes(), [(8192, 512), (65_536, 64)]);
+fn each_preset_is_as_documented() {
+    assert_eq!(BufferPoolConfig::proxy().classes(), [(8192, 512), (65_536, 64)].map(ClassConfig::from));
     assert_eq!(BufferPoolConfig::messages().max_idle_bytes(), (4 * 64 + 128 + 256 + 1024) * 1024);
     let embedded = BufferPoolConfig::embedded();
-    assert_eq!(embedded.classes(), [(64, 512), (256, 8), (512, 8), (1024, 8)]);
+    assert_eq!(embedded.classes(), [(64, 512), (256, 8), (512, 8), (1024, 8)].map(ClassConfig::from));
     assert_eq!((embedded.memory_limit(), embedded.thread_cache_bytes()), (46 * 1024, 0));
     assert!(embedded.serves_from_next_class());
     let powers = BufferPoolConfig::powers_of_two(100..=5000).unwrap();
-    let sizes: Vec<_> = powers.classes().iter().map(|&(size, _)| size).collect();
+    let sizes: Vec<_> = powers.classes().iter().map(|class| class.size).collect();
     assert_eq!(sizes, [128, 256, 512, 1024, 2048, 4096, 8192]);
-    assert_eq!(powers.classes().iter().map(|&(_, capacity)| capacity).min(), Some(128));
-    assert_eq!(powers.classes()[0].1, 4096);
+    assert_eq!(powers.classes().iter().map(|class| class.capacity).min(), Some(128));
+    assert_eq!(powers.classes()[0].capacity, 4096);
     let framed = BufferPoolConfig::powers_of_two_and(16, 1024..=4096).unwrap();
-    let sizes: Vec<_> = framed.classes().iter().map(|&(size, _)| size).collect();
+    let sizes: Vec<_> = framed.classes().iter().map(|class| class.size).collect();
     assert_eq!(sizes, [1040, 2064, 4112]);
     #[expect(clippy::reversed_empty_ranges, reason = "that it is empty is the case")]
     let empty = BufferPoolConfig::powers_of_two(9..=8);
@@ -29,7 +29,7 @@ fn each_table_is_as_documented() {
 }
 
 #[test]
-fn residents_fill_the_small_class_and_the_rest_goes_on() {
+fn long_lived_buffers_fill_the_small_class_and_the_other_classes_still_serve() {
     let pool = BufferPool::new(BufferPoolConfig::embedded());
     let residents: Vec<_> = (0..512).map(|_| pool.try_acquire(32).unwrap()).collect();
     let packets: Vec<_> = (0..8).map(|_| pool.try_acquire(1000).unwrap()).collect();

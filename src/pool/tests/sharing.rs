@@ -37,7 +37,7 @@ fn a_unique_handle_becomes_a_buffer_and_grows_into_the_next_class() {
     assert_eq!((&buffer[..], buffer.capacity()), (&b"0123456789abcdef!"[..], 64));
     drop(buffer);
 
-    // A slice of the middle, as the only handle: its bytes stay where they are.
+    // A slice of the middle, as the only handle: its bytes do not move.
     let whole = shared(&pool, b"0123456789abcdef");
     let middle = whole.slice(4..8);
     let address = middle.as_ptr();
@@ -97,7 +97,7 @@ fn only_small_slices_are_detached() {
 }
 
 #[test]
-fn a_pool_owns_what_comes_from_its_classes() {
+fn a_pool_owns_the_buffers_of_its_classes() {
     let (one, other) = (pool(&[(16, 4)], 4096), pool(&[(16, 4)], 4096));
     let (buffer, large) = (one.acquire(16), one.acquire(17));
     assert!(one.owns(&buffer) && !other.owns(&buffer) && !one.owns(&large));

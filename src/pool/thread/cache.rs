@@ -1,4 +1,4 @@
-//! One thread's part of one pool.
+//! The cache of one thread for one pool.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -9,56 +9,56 @@ use crate::pool::shared::{CLOSED, Class, Core, Frozen, MAX_CHAIN, Slot, WAITING}
 use crate::pool::stats::{ClassCounters, Counters};
 use crate::sync::{Arc, Unique};
 
-/// A state word that never is: nobody waits for a closed pool.
+/// A state value that never occurs: nobody waits for a closed pool.
 const NEVER: usize = CLOSED | WAITING;
-/// Slow operations of one thread between two looks at the clock of decay, which costs about as much as one.
+/// Slow operations of one thread per look at the clock of decay, which costs about as much as one of them.
 const CLOCK_EVERY: u32 = 64;
-/// Returns to one class between two looks of a thread that makes no slow operations.
+/// Returns to one class per look at the clock, in a thread that makes no slow operations.
 const CLOCK_EVERY_FAST: u64 = 1024;
 
-/// One thread's part of one pool: the buffers it keeps, and its counters. Never shared, so without locks.
+/// The cache of one thread for one pool: its buffers and its counters. Never shared, so it needs no lock.
 ///
-/// Ready buffers are a stack (the last one back is warm), frozen ones a line (the first is the likeliest
-/// to be free). Dropping the cache, as a thread does when it exits, gives everything to the shared queues.
+/// Ready buffers are a stack, as the last one returned is warm. Frozen buffers are a queue, as the first is the most
+/// likely to be free. Dropping the cache, as a thread does when it exits, moves all of them to the shared queues.
 pub(in crate::pool) struct LocalCache {
     core: Arc<Core>,
-    /// The state word under which the fast paths of returning may be taken: the one this cache last acted on,
-    /// or [`NEVER`] in a pool that does something with every buffer.
+    /// The state word for which the fast paths of returning may be taken: the one this cache last acted on, or [`NEVER`]
+    /// in a pool with hooks.
     seen: usize,
     /// The step of decay that this cache last noticed.
     step: usize,
-    /// One a class, and one for the heap, which keeps nothing.
+    /// One per class, and one for the heap, which keeps nothing.
     classes: Box<[LocalClass]>,
-    /// Bytes that the budget allows this cache: half for ready buffers, half for frozen ones. After a flush only
-    /// those of the frozen ones that it left.
+    /// Bytes of the memory limit that this cache may keep: half for ready buffers, half for frozen ones. After a flush, the
+    /// bytes of the frozen buffers that stayed.
     lease: usize,
-    /// Whether more is asked for when it is next needed.
+    /// Whether the lease is filled up when it is next needed.
     wants_lease: bool,
-    /// Of the first half: not yet promised to a class.
+    /// Of the first half, the bytes that no class's `limit` uses.
     ready_left: usize,
-    /// Of the second half: not yet taken by a frozen buffer.
+    /// Of the second half, the bytes that no frozen buffer uses.
     frozen_left: usize,
-    /// Whether the pool does something with every buffer, so that no fast path may be taken.
+    /// Whether the pool has hooks, so that no fast path may be taken.
     hooked: bool,
-    /// The class to which a buffer came back last; and its index, which is the same number. With both, the way of a
-    /// return to its stack is known before the slot is read, as long as the processor guesses the class right.
+    /// The class of the last return. It is held twice, so that a return finds its stack by `last_index` before the slot is
+    /// read, as long as the processor predicts correctly that the class is `last_class`.
     last_class: usize,
     last_index: usize,
     counters: Arc<Counters>,
     slow_operations: u32,
 }
 
-/// A power of two long, so that finding one takes a shift.
+/// Its size is a power of two, so that an index takes a shift.
 #[repr(align(128))]
 struct LocalClass {
     ready: Vec<Unique<Slot>>,
-    /// Buffers for which bytes are promised: the stack grows to this without a second thought.
+    /// Buffers for which bytes are leased: the stack may grow to this length.
     limit: usize,
     counters: Arc<ClassCounters>,
     frozen: FrozenQueue,
-    /// Bytes of a buffer; more than any quota for the heap, of which nothing is kept.
+    /// Bytes of a buffer. For the heap, of which nothing is kept, `usize::MAX`.
     size: usize,
-    /// What `ready` is in a hooked pool, where the fast path of acquiring must miss.
+    /// Replaces `ready` in a pool with hooks, where the fast path of acquiring must miss.
     guarded: Vec<Unique<Slot>>,
 }
 
@@ -99,7 +99,7 @@ impl LocalCache {
         self.core.is_closed()
     }
 
-    /// The fast path of [`acquire`](Self::acquire): the slot that came back last.
+    /// The fast path of [`acquire`](Self::acquire): the slot returned last.
     #[inline]
     pub(in crate::pool) fn pop(&mut self, class: usize) -> Option<Unique<Slot>> {
         let local = self.classes.get_mut(class)?;
@@ -108,7 +108,7 @@ impl LocalCache {
         Some(slot)
     }
 
-    /// The next fast path: the first of this thread's frozen slots that is free again.
+    /// The second fast path: this thread's first frozen slot of the class, if it is free.
     #[inline]
     pub(in crate::pool) fn reclaim(&mut self, index: usize) -> Option<Unique<Slot>> {
         if self.hooked {
@@ -117,7 +117,7 @@ impl LocalCache {
         self.reclaim_own(index)
     }
 
-    /// The fast path of [`give_back`](Self::give_back). Hands the slot back if anything is out of the ordinary.
+    /// The fast path of [`return_slot`](Self::return_slot). Gives the slot to the caller if the slow path must take it.
     #[inline]
     pub(in crate::pool) fn push(&mut self, slot: Unique<Slot>) -> Option<Unique<Slot>> {
         let index = if slot.index() == self.last_class {
@@ -129,7 +129,7 @@ impl LocalCache {
         };
         if let Some(local) = self.classes.get_mut(index)
             && local.ready.len() < local.limit
-            && local.ready.len() < local.ready.capacity() // so that no code to grow it is in the way
+            && local.ready.len() < local.ready.capacity() // so that the compiler omits the code that grows it
             && self.core.state() == self.seen
         {
             let returned = local.counters.returned.get();
@@ -148,7 +148,7 @@ impl LocalCache {
         if self.core.state() == self.seen { self.enqueue_frozen(frozen).err() } else { Some(frozen) }
     }
 
-    /// Takes a frozen slot into this thread's line; hands it back if the quota is used up.
+    /// Pushes a frozen slot to this thread's queue, or fails with it if the lease is used up.
     #[inline]
     fn enqueue_frozen(&mut self, frozen: Frozen) -> Result<(), Frozen> {
         match self.classes.get_mut(frozen.index()) {
@@ -162,8 +162,8 @@ impl LocalCache {
         }
     }
 
-    /// A slot of the class, from wherever one lies nearest, or new; none if the class is the heap, or the
-    /// budget is spent.
+    /// A slot of the class, from this cache, the shared queues, or new. `None` if the class is the heap, or the memory
+    /// limit is reached.
     pub(in crate::pool) fn acquire(&mut self, request: Request) -> Option<Unique<Slot>> {
         let kept = self.classes.get_mut(request.class).and_then(|local| local.guarded.pop());
         let kept = kept.inspect(|_| self.counters.of(request.class).cache_hits.bump());
@@ -176,25 +176,25 @@ impl LocalCache {
         Some(slot)
     }
 
-    /// Takes a slot back, empty. It stays here if there is room.
-    pub(in crate::pool) fn give_back(&mut self, mut slot: Unique<Slot>) {
+    /// Returns a slot, emptied. It stays in this cache if there is room.
+    pub(in crate::pool) fn return_slot(&mut self, mut slot: Unique<Slot>) {
         slot.reset();
         let index = slot.index();
         let returned = &self.counters.of(index).returned;
         if returned.get().is_multiple_of(CLOCK_EVERY_FAST) {
             self.core.decay_if_due();
         }
-        self.look_at_the_clock();
+        self.check_clock();
         self.counters.of(index).returned.bump();
         slot.note_return();
         let state = self.core.state();
-        if self.core.loses(&slot) {
+        if self.core.must_drop(&slot) {
             drop(slot);
-            return self.core.settle();
+            return self.core.serve_or_sweep();
         }
         match self.core.class(index) {
             Some(class) if state & WAITING != 0 => {
-                self.core.share_ready(class, [slot]);
+                self.core.push_idle_and_serve(class, [slot]);
                 self.flush();
             }
             Some(_) if state & CLOSED == 0 => {
@@ -205,24 +205,26 @@ impl LocalCache {
         }
     }
 
-    /// Remembers a slot that was just frozen; hands it back if the pool has no place to follow it.
+    /// Follows a slot that was just frozen, or fails with it if the pool cannot follow it.
     pub(in crate::pool) fn follow_slowly(&mut self, frozen: Frozen) -> Result<(), Frozen> {
-        self.look_at_the_clock();
+        self.check_clock();
         let index = frozen.index();
         let state = self.core.state();
         if index == self.core.heap() || state & (CLOSED | WAITING) != 0 || self.core.must_wipe() {
-            // Closed: nobody will look for it. Waited for, or secret: its return must be noticed at once.
+            // In a closed pool nobody would find it free. With waiters, or wiping, its return must be noticed at once.
             return Err(frozen);
         }
         self.notice_step(state);
         frozen.show();
         self.take_lease();
-        self.enqueue_frozen(frozen).or_else(|frozen| self.follow_beyond_quota(frozen))
+        self.enqueue_frozen(frozen).or_else(|frozen| self.follow_beyond_lease(frozen))
     }
 
-    /// The quota is used up: the oldest go to the shared queue, where any thread finds them, of this class, or of the one
-    /// that takes most of the quota. Under a memory limit only the new one does, if there is a lease for it.
-    fn follow_beyond_quota(&mut self, frozen: Frozen) -> Result<(), Frozen> {
+    /// Follows a slot after the lease of this cache is used up.
+    ///
+    /// Without a memory limit, the older half of this class's queue, or of the class with the most frozen bytes, spills
+    /// to the shared queue. With one, only the new slot goes there, if it gets a lease of its own.
+    fn follow_beyond_lease(&mut self, frozen: Frozen) -> Result<(), Frozen> {
         let index = frozen.index();
         let mut frozen = Err(frozen);
         if self.core.memory.limit() == usize::MAX {
@@ -240,31 +242,31 @@ impl LocalCache {
         })
     }
 
-    /// Lays up to `count` of the oldest frozen slots of the class, at most a chain, into the shared queue. There
-    /// is no memory limit, so what they leave is leased anew.
+    /// Spills up to `count` of the oldest frozen slots of the class, at most one chain, to the shared queue. There is no
+    /// memory limit, so this cache may use their bytes again.
     fn share_oldest(&mut self, index: usize, count: usize) {
         if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
             let count = class.frozen.reserve(count);
-            local.frozen.give_oldest(count, |oldest| class.frozen.push(oldest));
+            local.frozen.drain_oldest(count, |oldest| class.frozen.push(oldest));
             self.frozen_left += count * class.size;
-            self.core.settle();
+            self.core.serve_or_sweep();
         }
     }
 
-    /// Lays all that is idle into the shared queues, and of what is frozen and in use as much as they have
-    /// places for. Returns the bytes freed, as the queues are full.
+    /// Moves all ready slots, and all frozen slots that the queues have room for, to the shared queues. Returns the bytes
+    /// freed because the queues were full.
     pub(in crate::pool) fn flush(&mut self) -> usize {
-        let mut freed = self.lay_down_free();
+        let mut freed = self.push_found_free();
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             local.limit = 0;
-            freed += self.core.lay_down(class, local.stack(self.hooked).drain(..));
-            // What is in use goes, with its part of the lease, so that nobody takes that in between.
+            freed += self.core.push_idle(class, local.stack(self.hooked).drain(..));
+            // Slots in use keep their lease in the shared queue, so that nobody else can take it in between.
             loop {
                 let count = class.frozen.reserve(local.frozen.len());
                 if count == 0 {
                     break;
                 }
-                local.frozen.give_oldest(count, |oldest| class.frozen.push(oldest));
+                local.frozen.drain_oldest(count, |oldest| class.frozen.push(oldest));
                 self.lease -= count * class.size;
             }
         }
@@ -274,12 +276,13 @@ impl LocalCache {
         self.ready_left = 0;
         self.frozen_left = 0;
         self.wants_lease = true;
-        self.core.settle();
+        self.core.serve_or_sweep();
         freed
     }
 
-    /// Lays all frozen slots that are free by now down as ready ones. The caller settles. Returns the bytes freed.
-    fn lay_down_free(&mut self) -> usize {
+    /// Pushes all frozen slots found free to the shared ready queues. Returns the bytes freed. The caller must call
+    /// `serve_or_sweep`.
+    fn push_found_free(&mut self) -> usize {
         let mut freed = 0;
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             for _ in 0..local.frozen.len() {
@@ -289,7 +292,7 @@ impl LocalCache {
                         slot.note_return();
                         self.frozen_left += class.size;
                         local.counters.found_free.bump();
-                        freed += self.core.lay_down(class, [slot]);
+                        freed += self.core.push_idle(class, [slot]);
                     }
                     Err(frozen) => local.frozen.push(frozen),
                 }
@@ -298,23 +301,23 @@ impl LocalCache {
         freed
     }
 
-    /// Gives away what a flush leaves: frozen slots in use, for which the shared queues have no place.
-    fn abandon(&mut self) {
+    /// Moves the frozen slots that a flush leaves, as the shared queues are full, to the overflow.
+    fn push_remaining_frozen(&mut self) {
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             while let Some(frozen) = local.frozen.pop() {
                 self.lease -= class.size;
-                self.core.adopt(class, frozen);
+                self.core.push_frozen_and_serve(class, frozen);
             }
         }
     }
 
-    /// Bytes of the frozen slots that are kept here.
+    /// Bytes of the frozen slots in this cache.
     fn lease_of_frozen(&self) -> usize {
         let classes = self.classes.iter().zip(self.core.classes());
         classes.map(|(local, class)| local.frozen.len() * class.size).sum()
     }
 
-    /// The first of this thread's frozen slots that is free again.
+    /// This thread's first frozen slot of the class, if it is free.
     fn reclaim_own(&mut self, index: usize) -> Option<Unique<Slot>> {
         let local = self.classes.get_mut(index)?;
         let slot = local.frozen.reclaim(local.size)?;
@@ -332,12 +335,12 @@ impl LocalCache {
         slot
     }
 
-    /// From what belongs to no thread, or new.
+    /// A slot from the shared queues, or new.
     #[cold]
     fn fetch(&mut self, index: usize) -> Option<Unique<Slot>> {
-        self.look_at_the_clock();
-        if self.core.state() & (CLOSED | WAITING) != 0 || self.core.refuses() {
-            return None; // those who wait come first, and of a closed pool nobody keeps anything
+        self.check_clock();
+        if self.core.state() & (CLOSED | WAITING) != 0 || self.core.must_fail() {
+            return None; // waiters come first, and a closed pool keeps nothing
         }
         if let Some(slot) = self.refill(index) {
             return Some(slot);
@@ -345,8 +348,9 @@ impl LocalCache {
         if let Some(slot) = self.refill_with_free(index) {
             return Some(slot);
         }
-        let behind = self.classes.get_mut(index).and_then(|local| local.frozen.reclaim_behind(local.size));
-        if let Some(slot) = behind {
+        let later =
+            self.classes.get_mut(index).and_then(|local| local.frozen.reclaim_after_first(local.size));
+        if let Some(slot) = later {
             return Some(self.reclaimed(index, slot));
         }
         let class = self.core.class(index)?;
@@ -357,7 +361,7 @@ impl LocalCache {
         self.fetch_at_the_limit(index)
     }
 
-    /// The budget is spent: idle memory gives way, this thread's first of all.
+    /// The memory limit is reached: evicts idle memory, starting with this thread's.
     fn fetch_at_the_limit(&mut self, index: usize) -> Option<Unique<Slot>> {
         if self.core.next_class {
             let hooked = self.hooked;
@@ -369,19 +373,19 @@ impl LocalCache {
         }
         self.flush();
         if self.core.state() & WAITING != 0 {
-            return None; // what was flushed is theirs
+            return None; // the flushed buffers belong to the waiters
         }
         let grant = self.core.obtain(index);
-        self.core.settle();
+        self.core.serve_or_sweep();
         grant.map(|grant| Core::redeem(&self.core, index, grant))
     }
 
-    /// Fetches a batch of ready slots, keeps all but one.
+    /// Pops a batch of ready slots from the shared queue; keeps all but one.
     fn refill(&mut self, index: usize) -> Option<Unique<Slot>> {
         if self.core.class(index)?.ready_len() == 0 {
             return None;
         }
-        let batch = self.promise(index);
+        let batch = self.raise_limit(index);
         let hooked = self.hooked;
         let class = self.core.class(index)?;
         let local = self.classes.get_mut(index)?;
@@ -398,12 +402,12 @@ impl LocalCache {
         Some(slot)
     }
 
-    /// The same with frozen ones that are free again.
+    /// Reclaims frozen slots of the shared queue; keeps all but one.
     fn refill_with_free(&mut self, index: usize) -> Option<Unique<Slot>> {
         if !self.core.has_frozen(index) {
             return None;
         }
-        self.promise(index);
+        self.raise_limit(index);
         let hooked = self.hooked;
         let class = self.core.class(index)?;
         let local = self.classes.get_mut(index)?;
@@ -419,26 +423,26 @@ impl LocalCache {
             if stack.len() < limit {
                 stack.push(slot);
             } else {
-                self.core.lay_down(class, [slot]);
+                self.core.push_idle(class, [slot]);
             }
         });
-        self.core.settle();
+        self.core.serve_or_sweep();
         first.inspect(|_| local.counters.reclaimed_hits.bump())
     }
 
-    /// Lays a slot onto its stack, whose limit may have to grow for it; else into the shared queue.
+    /// Pushes a slot to its stack, whose limit may grow for it, or else to the shared queue.
     fn keep(&mut self, index: usize, slot: Unique<Slot>) {
         if self.is_full(index) {
-            self.promise(index);
+            self.raise_limit(index);
         }
         let fits = self.core.class_size(index) <= self.core.thread_cache_bytes;
         if self.is_full(index) && fits {
             self.spill(index);
-            self.promise(index);
+            self.raise_limit(index);
         }
         if self.is_full(index) {
             if let Some(class) = self.core.class(index) {
-                self.core.share_ready(class, [slot]);
+                self.core.push_idle_and_serve(class, [slot]);
             }
         } else if let Some(local) = self.classes.get_mut(index) {
             local.stack(self.hooked).push(slot);
@@ -450,14 +454,14 @@ impl LocalCache {
         self.classes.get_mut(index).is_none_or(|local| local.stack(hooked).len() >= local.limit)
     }
 
-    /// Raises the limit of a class by a batch, as far as the lease goes. Returns the batch.
-    fn promise(&mut self, index: usize) -> usize {
+    /// Raises the limit of a class by one batch, as far as the lease allows. Returns the size of a batch.
+    fn raise_limit(&mut self, index: usize) -> usize {
         self.take_lease();
         let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) else {
             return 0;
         };
         let batch = batch(class, self.core.thread_cache_bytes);
-        let count = batch.min(self.ready_left / class.size).min(most(class).saturating_sub(local.limit));
+        let count = batch.min(self.ready_left / class.size).min(max_kept(class).saturating_sub(local.limit));
         self.ready_left -= count * class.size;
         local.limit += count;
         let limit = local.limit;
@@ -466,7 +470,7 @@ impl LocalCache {
         batch
     }
 
-    /// Fills up the lease, now and then: what others had at the last time they may have given back.
+    /// Fills up the lease, once in a while: other threads may have ended leases since the last time.
     fn take_lease(&mut self) {
         if !self.wants_lease || self.core.state() & (CLOSED | WAITING) != 0 {
             return;
@@ -483,8 +487,8 @@ impl LocalCache {
         self.frozen_left += lease - ready;
     }
 
-    /// Moves the cold half of a stack to its shared queue: of this class, or of the one that was promised
-    /// most; what that does not keep any more is free to be promised.
+    /// Spills the cold half of a stack to its shared queue: the stack of this class or, if its limit is 0, of the class with
+    /// the most leased bytes, whose limit is lowered so that this class can use them.
     fn spill(&mut self, index: usize) {
         let own = self.classes.get(index).is_some_and(|local| local.limit > 0);
         let index = if own { index } else { self.largest(|local| local.limit * local.size) };
@@ -492,7 +496,7 @@ impl LocalCache {
         if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
             let stack = local.stack(hooked);
             let cold = stack.len().div_ceil(2);
-            self.core.share_ready(class, stack.drain(..cold));
+            self.core.push_idle_and_serve(class, stack.drain(..cold));
             if !own {
                 let unused = local.limit - local.stack(hooked).len();
                 local.limit -= unused;
@@ -501,13 +505,13 @@ impl LocalCache {
         }
     }
 
-    /// The class with the most of these bytes.
+    /// The class with the most bytes, as `bytes` counts them.
     fn largest(&self, bytes: impl Fn(&LocalClass) -> usize) -> usize {
         let bytes = self.classes.iter().map(bytes);
         bytes.enumerate().max_by_key(|&(_, bytes)| bytes).map_or(0, |(index, _)| index)
     }
 
-    /// After a step of decay: lets go of the cold half of everything, and of promises not made use of.
+    /// After a step of decay: spills the cold half of each stack, and lowers each limit to what is kept.
     fn notice_step(&mut self, state: usize) {
         if state == self.step {
             return;
@@ -517,16 +521,16 @@ impl LocalCache {
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             let stack = local.stack(self.hooked);
             let cold = stack.len().div_ceil(2);
-            self.core.lay_down(class, stack.drain(..cold));
+            self.core.push_idle(class, stack.drain(..cold));
             let kept = stack.len();
             self.ready_left += (local.limit - kept) * local.size;
             local.limit = kept;
         }
-        self.lay_down_free();
-        self.core.settle();
+        self.push_found_free();
+        self.core.serve_or_sweep();
     }
 
-    fn look_at_the_clock(&mut self) {
+    fn check_clock(&mut self) {
         self.slow_operations = self.slow_operations.wrapping_add(1);
         if self.slow_operations.is_multiple_of(CLOCK_EVERY) {
             self.wants_lease = true;
@@ -544,21 +548,20 @@ impl LocalClass {
 impl Drop for LocalCache {
     fn drop(&mut self) {
         self.flush();
-        self.abandon();
+        self.push_remaining_frozen();
         self.core.memory.end_lease(self.lease);
         self.core.unregister(&self.counters);
     }
 }
 
-/// How many buffers of the class a thread keeps, at most: so that what a few threads gather, and lay down, neither
-/// empties the shared queue nor overflows it.
-fn most(class: &Class) -> usize {
+/// The most buffers of the class that one thread keeps: so few that a few threads, when they refill or flush, neither empty
+/// nor overflow the shared queue.
+fn max_kept(class: &Class) -> usize {
     class.capacity.div_ceil(4)
 }
 
-/// How many buffers of the class, or promises of one, move at once: a quarter of what the cache holds,
-/// so that a refill leaves as much to take as to give; an eighth of what the class keeps, half of what a
-/// thread gathers of it.
+/// How many buffers of the class move at once, at most: a quarter of the cache, so that after a refill the stack can both
+/// grow and shrink; and an eighth of the class's capacity, which is half of what one thread keeps of it.
 fn batch(class: &Class, cache_bytes: usize) -> usize {
     (cache_bytes / class.size / 4).min(class.capacity / 8).clamp(1, MAX_CHAIN)
 }

@@ -1,4 +1,4 @@
-//! Frozen buffers of one class in the order in which they were frozen.
+//! The frozen buffers of one class that one thread follows.
 
 use alloc::collections::VecDeque;
 use core::cmp::min;
@@ -7,19 +7,19 @@ use core::{iter, mem};
 use crate::pool::shared::{Frozen, Slot};
 use crate::sync::Unique;
 
-/// Looks behind the first, at most, before storage is made: where buffers come back in no order, a line is about so
-/// much longer than it must be that one in this many is free.
-const LOOKS: usize = 32;
+/// The most buffers looked at after the first, before storage is allocated. Where views are dropped in no order, the
+/// queue grows until about one buffer in this many is free.
+const MAX_SCAN: usize = 32;
 
-/// Frozen buffers in the order in which they were frozen: the first is the likeliest to be free.
+/// Frozen buffers in the order in which they were frozen: the first is the most likely to be free.
 ///
-/// The first stands apart, so that a thread with one frozen buffer at a time, the most common case, does
-/// not turn a ring for it.
+/// The first is kept apart, so that a thread with one frozen buffer at a time, the most common case, does not touch the
+/// ring buffer.
 #[derive(Default)]
 pub(in crate::pool) struct FrozenQueue {
     first: Option<Frozen>,
     others: VecDeque<Frozen>,
-    /// Of the others, where the next look behind the first begins.
+    /// Index in `others` where the next scan starts.
     cursor: usize,
 }
 
@@ -43,17 +43,19 @@ impl FrozenQueue {
         mem::replace(&mut self.first, next)
     }
 
-    /// The first, if it is free again. Where buffers come back in the order in which they went, it is, or none; so the
-    /// order is left as it is.
+    /// Pops the first if it is free. Where views are dropped in order, either the first is free or none is, so the order
+    /// stays.
     #[inline]
     pub(in crate::pool) fn reclaim(&mut self, size: usize) -> Option<Unique<Slot>> {
         if self.first.as_mut()?.is_free(size) { self.pop().map(|frozen| frozen.0) } else { None }
     }
 
-    /// A free one among the next few behind the first, for who would have to make storage: each time from where the
-    /// last look ended, so that all are looked at in time. If there is one, the first is in its way, and goes to the back.
-    pub(in crate::pool) fn reclaim_behind(&mut self, size: usize) -> Option<Unique<Slot>> {
-        for _ in 0..min(self.others.len(), LOOKS) {
+    /// Pops a free one among the next [`MAX_SCAN`] after the first, for a caller that would allocate otherwise.
+    ///
+    /// Each scan continues where the last one ended, so that all are looked at in time. If one is free, the first is
+    /// held for longer than it, and moves to the back.
+    pub(in crate::pool) fn reclaim_after_first(&mut self, size: usize) -> Option<Unique<Slot>> {
+        for _ in 0..min(self.others.len(), MAX_SCAN) {
             let at = if self.cursor < self.others.len() { self.cursor } else { 0 };
             self.cursor = at + 1;
             if self.others.get_mut(at)?.is_free(size) {
@@ -68,15 +70,15 @@ impl FrozenQueue {
         None
     }
 
-    /// Hands over the `count` oldest, of at least so many, the latest first.
-    pub(in crate::pool) fn give_oldest(
+    /// Passes the `count` oldest to `to`, the latest of them first. There must be at least that many.
+    pub(in crate::pool) fn drain_oldest(
         &mut self,
         count: usize,
         to: impl FnOnce(&mut dyn Iterator<Item = Unique<Slot>>),
     ) {
         if count > 0 {
-            let behind = self.others.drain(..count - 1).rev();
-            to(&mut behind.chain(iter::once_with(|| self.first.take()).flatten()).map(|frozen| frozen.0));
+            let rest = self.others.drain(..count - 1).rev();
+            to(&mut rest.chain(iter::once_with(|| self.first.take()).flatten()).map(|frozen| frozen.0));
             self.first = self.others.pop_front();
         }
     }

@@ -1,11 +1,11 @@
-//! What one thread keeps of the pools that it uses, and how it finds it.
+//! The thread caches: the buffers that one thread keeps of each pool.
 //!
 //! | file | idea |
 //! |---|---|
 //! | `registry` | the caches of the running thread, one per pool |
-//! | `cache` | one thread's part of one pool |
+//! | `cache` | the cache of one thread for one pool |
 //! | `frozen_queue` | frozen buffers in the order in which they were frozen |
-//! | `no_threads` | the same door without std: nothing is kept |
+//! | `no_threads` | the twin of `registry` without std: there are no caches |
 
 #[cfg(feature = "std")]
 mod cache;
@@ -16,4 +16,4 @@ mod registry;
 
 #[cfg(millpond_loom)]
 pub(in crate::pool) use self::cache::LocalCache;
-pub(in crate::pool) use self::registry::{acquire, flush, follow, forget, give_back, pop, reclaim};
+pub(in crate::pool) use self::registry::{acquire, flush, follow, forget, pop, reclaim, return_slot};

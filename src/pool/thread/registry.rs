@@ -1,7 +1,7 @@
-//! The caches of the running thread, one a pool.
+//! The caches of the running thread, one per pool.
 //!
-//! The pool used last comes first, alone; a thread that uses one pool finds it with one comparison, and
-//! one that alternates between pools keeps the caches of all of them.
+//! The cache used last is kept apart: a thread that uses one pool finds its cache with one comparison, and a thread that
+//! alternates between pools keeps the caches of all of them.
 
 use std::cell::RefCell;
 use std::mem;
@@ -11,11 +11,12 @@ use crate::pool::hooks::Request;
 use crate::pool::shared::{Core, Frozen, Slot};
 use crate::sync::{Arc, Undropped, Unique, thread_local};
 
-/// Caches one thread keeps besides the current one. The one used longest ago is flushed beyond that.
+/// The most caches that one thread keeps beside the current one. Beyond that, the one used longest ago is dropped, which
+/// flushes it.
 const MAX_OTHERS: usize = 15;
 
-// Without a destructor of its own, so that an access takes no look at whether it still lives: `EXIT` empties
-// it when the thread ends.
+// Has no destructor, so that an access need not check whether it was destroyed: `EXIT` empties it when the thread
+// exits.
 thread_local! {
     static CACHES: Undropped<RefCell<ThreadCaches>> =
         const { Undropped::new(RefCell::new(ThreadCaches { current: None, others: Vec::new() })) };
@@ -27,11 +28,11 @@ thread_local! {
 
 struct ThreadCaches {
     current: Option<LocalCache>,
-    /// The longest unused first.
+    /// The one used longest ago first.
     others: Vec<LocalCache>,
 }
 
-/// Gives the caches back when the thread ends.
+/// Drops the caches when the thread exits, which flushes them.
 struct Exit;
 
 impl Drop for Exit {
@@ -46,21 +47,21 @@ impl Drop for Exit {
     }
 }
 
-/// The fast path of [`acquire`]: the slot of the class that came back last in this thread.
+/// The fast path of [`acquire`]: the slot of the class that this thread returned last.
 #[inline(always)]
 pub(in crate::pool) fn pop(core: &Arc<Core>, class: usize) -> Option<Unique<Slot>> {
     let hit = CACHES.try_with(move |caches| caches.try_borrow_mut().ok()?.current_of(core)?.pop(class));
     hit.ok().flatten()
 }
 
-/// The next fast path: the slot of the class that was frozen first in this thread, if it is free again.
+/// The second fast path: the slot of the class that this thread froze first, if it is free.
 #[inline]
 pub(in crate::pool) fn reclaim(core: &Arc<Core>, class: usize) -> Option<Unique<Slot>> {
     let hit = CACHES.try_with(move |caches| caches.try_borrow_mut().ok()?.current_of(core)?.reclaim(class));
     hit.ok().flatten()
 }
 
-/// A slot of the class; none if the class is the heap, or the budget is spent.
+/// A slot of the class; `None` if the class is the heap, or the memory limit is reached.
 #[cold]
 #[inline(never)]
 pub(in crate::pool) fn acquire(core: &Arc<Core>, request: Request) -> Option<Unique<Slot>> {
@@ -70,9 +71,9 @@ pub(in crate::pool) fn acquire(core: &Arc<Core>, request: Request) -> Option<Uni
     }
 }
 
-/// Takes an empty slot back, in any thread, at any moment of its life.
+/// Returns an empty slot to its pool, in any thread, also while its thread locals are being destroyed.
 #[inline]
-pub(in crate::pool) fn give_back(slot: Unique<Slot>) {
+pub(in crate::pool) fn return_slot(slot: Unique<Slot>) {
     let mut slot = Some(slot);
     let _ = CACHES.try_with(|caches| {
         if let Ok(mut caches) = caches.try_borrow_mut()
@@ -85,21 +86,21 @@ pub(in crate::pool) fn give_back(slot: Unique<Slot>) {
         }
     });
     if let Some(slot) = slot {
-        give_back_elsewhere(slot);
+        return_slowly(slot);
     }
 }
 
 #[inline(never)]
-fn give_back_elsewhere(slot: Unique<Slot>) {
+fn return_slowly(slot: Unique<Slot>) {
     let core = Arc::clone(&slot.core);
     let mut slot = Some(slot);
-    with_cache(&core, |cache| slot.take().map(|slot| cache.give_back(slot)));
+    with_cache(&core, |cache| slot.take().map(|slot| cache.return_slot(slot)));
     if let Some(slot) = slot {
-        core.give_back_cacheless(slot);
+        core.return_cacheless(slot);
     }
 }
 
-/// Remembers a slot that was just frozen; hands it back if the pool has no place to follow it.
+/// Follows a slot that was just frozen, or fails with it if the pool cannot follow it.
 #[inline]
 pub(in crate::pool) fn follow(frozen: Frozen) -> Result<(), Frozen> {
     let mut refused = Some(frozen);
@@ -113,12 +114,12 @@ pub(in crate::pool) fn follow(frozen: Frozen) -> Result<(), Frozen> {
             };
         }
     });
-    refused.map_or(Ok(()), follow_elsewhere)
+    refused.map_or(Ok(()), follow_slowly)
 }
 
 #[cold]
 #[inline(never)]
-fn follow_elsewhere(frozen: Frozen) -> Result<(), Frozen> {
+fn follow_slowly(frozen: Frozen) -> Result<(), Frozen> {
     let core = Arc::clone(frozen.core());
     let mut frozen = Some(frozen);
     let done = with_cache(&core, |cache| frozen.take().map_or(Ok(()), |frozen| cache.follow_slowly(frozen)));
@@ -129,8 +130,10 @@ fn follow_elsewhere(frozen: Frozen) -> Result<(), Frozen> {
     }
 }
 
-/// Runs `f` with this thread's cache of the pool, made if there is none; not in a thread whose locals
-/// are gone (this is a drop in the destructor of another one), nor within itself (a waker ran).
+/// Runs `f` with this thread's cache of the pool, which is created if there is none.
+///
+/// Does not run `f` in two cases: the thread locals are destroyed (a buffer is dropped by the destructor of another
+/// one), or this thread is already inside of `f` (a waker ran there).
 fn with_cache<R>(core: &Arc<Core>, f: impl FnOnce(&mut LocalCache) -> R) -> Option<R> {
     EXIT.try_with(|_| ()).ok()?;
     CACHES
@@ -139,13 +142,13 @@ fn with_cache<R>(core: &Arc<Core>, f: impl FnOnce(&mut LocalCache) -> R) -> Opti
         .flatten()
 }
 
-/// Lays what this thread keeps of the pool into the shared queues. Returns the bytes that they do not keep.
+/// Flushes this thread's cache of the pool to the shared queues. Returns the bytes freed because they were full.
 pub(in crate::pool) fn flush(core: &Arc<Core>) -> usize {
     let freed = CACHES.try_with(|caches| Some(caches.try_borrow_mut().ok()?.find(core)?.flush()));
     freed.ok().flatten().unwrap_or(0)
 }
 
-/// Drops this thread's cache of a pool that was closed.
+/// Drops this thread's cache of a closed pool.
 pub(in crate::pool) fn forget(core: &Arc<Core>) {
     let _ = CACHES.try_with(|caches| {
         if let Ok(mut caches) = caches.try_borrow_mut() {
@@ -155,16 +158,16 @@ pub(in crate::pool) fn forget(core: &Arc<Core>) {
 }
 
 impl ThreadCaches {
-    /// The cache of this pool, if it is the one used last.
+    /// The cache of this pool, if it was used last.
     #[inline]
     fn current_of(&mut self, core: &Arc<Core>) -> Option<&mut LocalCache> {
         self.current.as_mut().filter(|cache| cache.belongs_to(core))
     }
 
-    /// The cache of this pool, made if there is none; from now on the current one.
+    /// Makes the cache of this pool, created if there is none, the current one.
     fn select(&mut self, core: &Arc<Core>) -> &mut LocalCache {
         if !self.current.as_ref().is_some_and(|cache| cache.belongs_to(core)) {
-            // The moment to let go of pools that were closed by another thread.
+            // Also drop the caches of pools that other threads have closed.
             self.others.retain(|cache| !cache.is_closed());
             let known = self.others.iter().position(|cache| cache.belongs_to(core));
             let next = known.map(|index| self.others.remove(index));

@@ -1,12 +1,12 @@
-//! Eight threads that do anything to one pool, under random schedules: too many for loom to explore them all.
+//! Eight threads use every operation of one pool, under random schedules: too many for loom to explore all.
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg millpond_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --release -p threads
 //! ```
 //!
 //! `MILLPOND_SCHEDULES` is the number of schedules, 20000 unless it is set. Shuttle prints the schedule of a failure,
-//! which `shuttle::replay` plays again. It switches threads at each atomic, lock and thread local of the pool, not
-//! inside `bytes`, the queue and the counted references: those are loom's part.
+//! which `shuttle::replay` repeats. It switches threads at each atomic, lock and thread local of the pool, but not inside
+//! `bytes`, the queue and the counted references: loom explores those.
 #![cfg(millpond_shuttle)]
 
 use std::env;
@@ -35,12 +35,12 @@ enum Held {
 #[derive(Clone)]
 struct World {
     pool: BufferPool,
-    /// Where threads leave what others take.
+    /// Where threads put buffers for others.
     table: Arc<Mutex<Vec<Held>>>,
 }
 
 impl World {
-    /// Before a thread waits, or ends: so nobody waits for what lies there and is in nobody's mind.
+    /// Called before a thread waits or exits, so that no thread waits for a buffer in a mailbox.
     fn clear_the_table(&self) {
         let left: Vec<_> = self.table.lock().unwrap().drain(..).collect();
         left.into_iter().for_each(check);
@@ -52,7 +52,7 @@ fn schedules_by_chance() {
     shuttle::check_random(crowd, schedules());
 }
 
-/// Few, but the worst, switches: finds a bug of three with a probability that the paper of the method states.
+/// Few switches at random places (probabilistic concurrency testing).
 #[test]
 fn schedules_of_three_switches() {
     shuttle::check_pct(crowd, schedules(), 3);
@@ -90,16 +90,16 @@ fn crowd() {
 fn live(world: &World) {
     let mut dice = thread_rng();
     let mut held = Vec::new();
-    let mut in_line: Option<(Acquire, usize)> = None;
+    let mut waiting: Option<(Acquire, usize)> = None;
     for _ in 0..STEPS {
         let size = dice.gen_range(1..=CLASSES[1].0);
         match dice.gen_range(0..13) {
             0..=2 => held.push(written(world.pool.acquire(size), size)),
             3 => held.extend(world.pool.try_acquire(size).map(|buffer| written(buffer, size))),
             4 | 5 => {
-                // Who waits holds nothing, or everybody could wait for everybody.
+                // A thread that waits holds nothing, or all threads could wait for each other.
                 held.drain(..).for_each(check);
-                in_line = None;
+                waiting = None;
                 world.clear_the_table();
                 let buffer = block_on(world.pool.acquire_async(size)).unwrap();
                 held.push(written(buffer, size));
@@ -122,8 +122,8 @@ fn live(world: &World) {
                 _ => world.pool.flush_thread_cache(),
             },
             11 => {
-                // Leaves the line, perhaps while it is being served, or looks whether it was.
-                in_line = match in_line {
+                // Leaves the queue, perhaps while it is being served, or polls again.
+                waiting = match waiting {
                     None => Some((world.pool.acquire_async(size), size)),
                     Some(_) if dice.gen_bool(0.5) => None,
                     Some((mut waits, size)) => match poll_once(&mut waits) {
@@ -138,7 +138,7 @@ fn live(world: &World) {
             _ => held.drain(..1.min(held.len())).for_each(check),
         }
     }
-    drop(in_line);
+    drop(waiting);
     held.drain(..).for_each(check);
     world.clear_the_table();
 }
@@ -153,7 +153,7 @@ fn written(mut buffer: PooledBuffer, size: usize) -> Held {
     Held::Buffer(buffer)
 }
 
-/// Nobody else wrote to it.
+/// Checks that no other thread wrote to it.
 fn check(held: Held) {
     let bytes = match &held {
         Held::Buffer(buffer) => &buffer[..],

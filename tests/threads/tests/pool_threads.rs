@@ -1,7 +1,7 @@
-//! Threads that acquire, hand over, share, freeze, trim, die and close at once, and the books at the end.
+//! Threads acquire, send, share, freeze, trim, exit and close at once. At the end every buffer is accounted for.
 //!
-//! Without the test harness, and with std threads that are joined: that is what the thread sanitizer can
-//! follow. `.ci/run` runs it under that and, with fewer `MILLPOND_ROUNDS` (20000), under valgrind as well.
+//! Without the test harness, and with std threads that are joined, as the thread sanitizer needs it. `.ci/run` runs it
+//! under that sanitizer and, with fewer `MILLPOND_ROUNDS` (default 20000), under valgrind.
 
 use std::env;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -60,7 +60,7 @@ fn run(pool: &BufferPool, cache: usize, rounds: u64) {
     assert_eq!((stats.currently_in_use, stats.currently_frozen, stats.live_bytes), (0, 0, 0), "{stats}");
 }
 
-/// Fills a buffer with a byte of its own, shares it in one of the ways, and checks what comes from before.
+/// Fills a buffer with a byte of its own, sends it on as one kind of handle, and checks what the previous thread sent.
 fn work(pool: &BufferPool, seed: u64, rounds: u64, next: &SyncSender<Parcel>, receiver: &Receiver<Parcel>) {
     for round in 0..rounds {
         let byte = (seed * 31 + round) as u8;
@@ -74,7 +74,7 @@ fn work(pool: &BufferPool, seed: u64, rounds: u64, next: &SyncSender<Parcel>, re
             2 => {
                 let shared = buffer.into_shared();
                 let clone = shared.clone();
-                // A full neighbour drops its clone while this thread drops the other.
+                // The next thread drops this handle while this thread drops the clone.
                 let _ = next.try_send(Parcel::Shared(shared));
                 assert!(clone.iter().all(|&seen| seen == byte));
                 drop(clone);
@@ -93,7 +93,7 @@ fn work(pool: &BufferPool, seed: u64, rounds: u64, next: &SyncSender<Parcel>, re
     }
 }
 
-/// The last handle goes while other threads still return.
+/// The last handle drops while other threads still return buffers.
 fn close_while_returning(rounds: u64) {
     for _ in 0..rounds {
         let pool = BufferPool::new(BufferPoolConfig::messages());

@@ -1,4 +1,4 @@
-//! What a pool does not need any more goes back to the heap.
+//! Memory that a pool does not need any more is freed.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::*;
 
 #[test]
-fn what_was_not_needed_between_two_steps_of_decay_is_freed_and_what_was_is_kept() {
+fn a_step_of_decay_frees_what_was_unused_since_the_last_one_and_keeps_the_rest() {
     let pool = pool(&[(1024, 64), (64, 64)], 0);
     let burst: Vec<_> = (0..64).map(|_| pool.acquire(1024)).collect();
     drop(burst);
@@ -21,19 +21,19 @@ fn what_was_not_needed_between_two_steps_of_decay_is_freed_and_what_was_is_kept(
 }
 
 #[test]
-fn a_thread_lets_half_of_its_cache_go_at_each_step() {
+fn a_thread_spills_half_of_its_cache_at_each_step() {
     let pool = pool(&[(1024, 64)], 64 * 1024);
     drop((0..64).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
     for _ in 0..20 {
         pool.decay();
-        drop(pool.acquire(1024)); // this thread goes on
+        drop(pool.acquire(1024)); // this thread continues to use the pool
     }
     assert!(pool.stats().live_bytes <= 2 * 1024, "{}", pool.stats());
     assert!(pool.stats().live_bytes >= 1024, "{}", pool.stats());
 }
 
 #[test]
-fn the_slow_operations_of_a_pool_make_the_steps() {
+fn slow_operations_of_a_pool_make_the_steps() {
     let config = BufferPoolConfig::builder().classes([(1024, 64), (64, 4)]).thread_cache_bytes(0);
     let pool = BufferPool::new(config.decay_interval(Some(Duration::from_millis(2))).build().unwrap());
     drop((0..64).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
@@ -51,7 +51,7 @@ fn the_slow_operations_of_a_pool_make_the_steps() {
 }
 
 #[test]
-fn frozen_buffers_of_a_thread_that_is_gone_are_found() {
+fn frozen_buffers_of_an_exited_thread_are_found_free() {
     let pool = pool(&[(64, 2)], 4096);
     let theirs = pool.clone();
     let frozen: Vec<Bytes> = thread::spawn(move || {
@@ -73,7 +73,7 @@ fn frozen_buffers_of_a_thread_that_is_gone_are_found() {
 }
 
 #[test]
-fn a_thousand_pools_leave_nothing() {
+fn a_thousand_pools_leak_nothing() {
     let cores: Vec<_> = (0..1000)
         .map(|round| {
             let builder = BufferPoolConfig::messages().to_builder();
