@@ -103,11 +103,11 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
                 return Poll::Ready(self.frames.finish().map(|()| None).map_err(Into::into));
             }
             if let Some(byte) = self.early.take() {
-                self.frames.push(&mut [byte].as_slice());
+                self.frames.push(&mut [byte].as_slice())?;
                 continue;
             }
             let read = {
-                let mut room = self.frames.room();
+                let mut room = self.frames.room()?;
                 let size = bytes::BufMut::remaining_mut(&room);
                 let polled = pin!(self.reader.read_buf(&mut room)).poll(cx);
                 polled.map_ok(|count| (count, size))
@@ -140,12 +140,13 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
                     self.waiting = None;
                     served
                 }
-                None => pool.try_acquire(size),
+                None => pool.acquire_within_limit(size),
             };
             match buffer {
                 Ok(buffer) => self.frames.lend(buffer),
-                // No class is that large: what the heap gives is bounded by what has arrived.
-                Err(AcquireError::TooLarge { .. }) => self.frames.lend(pool.acquire(size)),
+                Err(error @ AcquireError::TooLarge { .. }) => {
+                    return Poll::Ready(Err(self.frames.refuse(error).into()));
+                }
                 Err(AcquireError::Exhausted { .. }) => {
                     // Whoever has nothing to say is not to take a place in the line.
                     if self.early.is_none() && !ready!(self.poll_early(cx))? {
@@ -154,7 +155,7 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
                     self.waiting = Some(Box::pin(self.frames.pool().acquire_async(size)));
                     continue;
                 }
-                Err(error) => return Poll::Ready(Err(ReadFrameError(Cause::Memory(error)))),
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
             return Poll::Ready(Ok(true));
         }
@@ -193,8 +194,10 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
     ///
     /// Says whether it has left the line for memory, which it does not need any more: then it is to be polled again.
     pub fn shrink(&mut self) -> bool {
+        // Its own place in the queue would keep it from the smaller buffer.
+        let left = self.frames.smaller().is_some() && self.waiting.take().is_some();
         self.frames.shrink();
-        self.frames.wants().is_none() && self.waiting.take().is_some()
+        left
     }
 
     /// Whether it waits for the pool's memory and not for its peer.
@@ -269,6 +272,12 @@ impl Error for ReadFrameError {
 impl From<FrameError> for ReadFrameError {
     fn from(error: FrameError) -> Self {
         Self(Cause::Protocol(error))
+    }
+}
+
+impl From<AcquireError> for ReadFrameError {
+    fn from(error: AcquireError) -> Self {
+        Self(Cause::Memory(error))
     }
 }
 

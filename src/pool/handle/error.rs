@@ -7,7 +7,7 @@ use crate::pool::hooks::Request;
 use crate::pool::shared::Core;
 
 /// Why there is no buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcquireError {
     /// No class is that large.

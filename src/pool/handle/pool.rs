@@ -80,6 +80,26 @@ impl BufferPool {
         slot.map(PooledBuffer::of).ok_or_else(|| refusal(&self.core, request))
     }
 
+    /// As [`try_acquire`](Self::try_acquire), but without a memory limit the heap serves what no class holds: for all
+    /// storage that a peer causes.
+    #[inline]
+    #[track_caller]
+    pub(crate) fn acquire_within_limit(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> {
+        match self.try_acquire(min_capacity) {
+            Err(AcquireError::TooLarge { .. }) if !self.is_limited() => Ok(self.acquire(min_capacity)),
+            outcome => outcome,
+        }
+    }
+
+    /// The largest request that [`acquire_within_limit`](Self::acquire_within_limit) can serve, in bytes.
+    pub(crate) fn largest_within_limit(&self) -> usize {
+        if self.is_limited() { self.core.sizes.largest() } else { usize::MAX }
+    }
+
+    fn is_limited(&self) -> bool {
+        self.core.memory.limit() != usize::MAX
+    }
+
     /// What the pool did and holds. Takes a short lock and reads every thread's counters; for logs and
     /// tests, not for the path of a byte.
     #[must_use]
