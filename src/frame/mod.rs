@@ -38,6 +38,8 @@ pub mod tlv;
 
 mod assembler;
 mod error;
+#[cfg(test)]
+mod limit;
 mod message;
 #[cfg(test)]
 mod pieces;

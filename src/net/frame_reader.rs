@@ -292,7 +292,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::frame::{ReadMode, Tlv, tlv};
+    use crate::frame::{Lines, ReadMode, Tlv, tlv};
     use crate::pool::{BufferPool, BufferPoolConfig};
 
     /// Out of the line for the large buffer, it reads on in the small one.
@@ -322,5 +322,20 @@ mod tests {
         let second = poll_fn(&mut next).await;
         assert_eq!((first.payload.len(), second.payload.len()), (4000, 200));
         assert_eq!(pool.stats().waiting, 0);
+    }
+    /// The rest of it is skipped, and the stream goes on.
+    #[tokio::test]
+    async fn a_frame_above_every_class_is_refused_under_a_limit() {
+        let config = BufferPoolConfig::builder().class(1024, 4).memory_limit(4096);
+        let pool = BufferPool::new(config.build().unwrap());
+        let (mut here, there) = duplex(100_000);
+        let mut reader =
+            FrameReader::new(there, Assembler::new(Lines::default(), pool.clone(), ReadMode::PerFrame));
+        here.write_all(&[&[b'x'; 5000][..], b"\nshort\n"].concat()).await.unwrap();
+        let refused = reader.next_frame().await.unwrap_err();
+        assert!(!refused.is_fatal());
+        assert_eq!(reader.frames().held_bytes(), 0);
+        assert_eq!(reader.next_frame().await.unwrap().unwrap(), *b"short");
+        assert_eq!((pool.stats().overruns, pool.stats().heap_fallbacks), (0, 0));
     }
 }
