@@ -18,7 +18,7 @@ use tokio_util::codec::{Framed, FramedRead};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn pool() -> BufferPool {
-    BufferPool::new(BufferPoolConfig::embedded())
+    BufferPool::new(BufferPoolConfig::builder().class(128, 8).class(1024, 8).build().unwrap())
 }
 
 /// Sends the messages at one end of a pipe and checks that they come out at the other as `plain` makes them, that
@@ -161,4 +161,19 @@ async fn a_message_that_is_none_of_the_framing_is_not_sent() {
     let mut receiver = FramedRead::new(there, Codec::new(Lines::default(), pool()));
     assert_eq!(receiver.next().await.unwrap().unwrap().unwrap(), *b"one");
     assert!(receiver.next().await.is_none());
+}
+
+/// Payloads are copied into the pool only within its limit.
+#[tokio::test]
+async fn a_frame_without_memory_is_skipped() {
+    let pool = BufferPool::new(BufferPoolConfig::builder().class(128, 8).memory_limit(128).build().unwrap());
+    let (mut here, there) = duplex(64);
+    let mut lines = FramedRead::new(there, Codec::new(Lines::default(), pool.clone()));
+    let taken = pool.try_acquire(128).unwrap();
+    here.write_all(b"one\ntwo\n").await.unwrap();
+    let refused = lines.next().await.unwrap().unwrap().unwrap_err();
+    assert!(matches!(refused.kind(), FrameErrorKind::OutOfMemory(_)), "{refused}");
+    drop(taken);
+    assert_eq!(lines.next().await.unwrap().unwrap().unwrap(), *b"two");
+    assert_eq!(pool.stats().overruns, 0);
 }

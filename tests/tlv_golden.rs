@@ -29,7 +29,7 @@ fn their_frames_are_ours() {
     let stream = wires.concat();
     for reading in [ReadMode::PerFrame, ReadMode::batched()] {
         let mut frames = Assembler::new(Tlv::default(), pool.clone(), reading);
-        frames.push(&mut stream.as_slice());
+        frames.push(&mut stream.as_slice()).unwrap();
         for message in &messages {
             let frame = frames.next_frame().unwrap().expect("a golden frame is whole");
             message.is_seen_in(&frame);

@@ -225,7 +225,7 @@ fn frames_read(reading: ReadMode) -> impl Fn() {
                 black_box(frame);
                 return;
             }
-            frames.push(&mut &wire[..]);
+            frames.push(&mut &wire[..]).unwrap();
         }
     }
 }

@@ -81,7 +81,7 @@ fn decode_in_pieces<D: Decoder>(
         let mut piece = front.chain(back);
         while piece.has_remaining() {
             let before = piece.remaining();
-            assembler.push(&mut piece);
+            assembler.push(&mut piece).unwrap();
             received += before - piece.remaining();
             while let Some(outcome) = assembler.next_frame().transpose() {
                 let fatal = outcome.as_ref().err().copied().filter(FrameError::is_fatal);
@@ -100,7 +100,7 @@ fn decode_in_pieces<D: Decoder>(
 
 fn assert_stopped<D: Decoder>(assembler: &mut Assembler<D>, error: FrameError) {
     assert_eq!(assembler.held_bytes(), 0);
-    assembler.push(&mut [0; 6].as_slice());
+    assembler.push(&mut [0; 6].as_slice()).unwrap();
     assert_eq!(assembler.next_frame().err(), Some(error));
     assert_eq!(assembler.finish(), Err(error));
 }

@@ -1,24 +1,25 @@
-//! Where the bytes of a stream become frames, and what memory that takes.
+//! Collects the bytes of a stream into frames, and decides how much memory that takes.
 
 use bytes::{Buf, BufMut};
 
 use super::reader::{Held, Reader, Storage};
 use super::{Decoder, FrameError};
-use crate::pool::{BufferPool, PooledBuffer};
+use crate::pool::{AcquireError, BufferPool, PooledBuffer};
 use crate::size::ReadSize;
 
-/// How frames lie in the pool's storage.
+/// How frames are stored in the pool's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum ReadMode {
-    /// Every frame has a buffer of its own class, so that what a slow reader keeps is one frame. Small frames
-    /// arrive many at a time and are copied out of what was read ahead; one that fills at least half of its
-    /// buffer stays in it.
+    /// One buffer per frame, of the frame's own class: a slow consumer keeps no more than its frames. Small frames are
+    /// read many at a time and copied out of the read buffer. A frame that fills at least half of its buffer stays in
+    /// it.
     PerFrame,
-    /// Frames are slices of what one large read brought: nothing is copied but a frame that the read cut in two,
-    /// and what a slow reader keeps is the whole read.
+    /// Frames are slices of one large read. Only a frame that the read cut in two is copied, and a slow consumer keeps
+    /// the whole read.
     Batched {
-        /// Payloads below so many bytes get a buffer of their own class nevertheless: to copy them costs
-        /// less than to count the holders of a shared one, and they pin no large buffer.
+        /// Payloads of fewer bytes get a buffer of their own class nevertheless: to copy them costs less than to count
+        /// the holders of a shared buffer, and they keep no large one.
         detach_below: usize,
     },
 }
@@ -33,11 +34,14 @@ impl ReadMode {
 
 /// Puts frames together from the pieces of a stream, in buffers of a pool; free of I/O.
 ///
-/// Between frames it holds no buffer once [`release`](Self::release) was called. Of a frame under way it holds at
-/// most the largest of
-/// - a read: 8 KiB, or 64 KiB if an earlier one was filled,
-/// - four times what has arrived of the frame, rounded up to a class: an announced length alone buys nothing,
-/// - what the frame before took, so that a stream of equal frames is read in one piece each.
+/// Between frames it holds no buffer after [`release`](Self::release). Of a frame under way it holds at most the largest
+/// of
+/// - a read: 8 KiB, or 64 KiB if an earlier one was filled;
+/// - four times what has arrived of the frame, rounded up to a class: a declared length alone reserves nothing;
+/// - the size of the previous frame, so that frames of equal size are read in one piece each.
+///
+/// It never takes memory above the pool's memory limit. When there is none left, [`push`](Self::push) and
+/// [`room`](Self::room) fail: try again later, or [refuse](Self::refuse) the frame.
 ///
 /// # Examples
 ///
@@ -50,7 +54,7 @@ impl ReadMode {
 /// let mut seen = Vec::new();
 /// for mut piece in [&b"{\"id\":1}\n{\"i"[..], b"d\":2}\n"] {
 ///     while !piece.is_empty() {
-///         frames.push(&mut piece);
+///         frames.push(&mut piece)?;
 ///         while let Some(line) = frames.next_frame()? {
 ///             seen.push(line);
 ///         }
@@ -58,7 +62,7 @@ impl ReadMode {
 /// }
 /// frames.finish()?;
 /// assert_eq!(seen, [b"{\"id\":1}", b"{\"id\":2}"]);
-/// # Ok::<(), millpond::frame::FrameError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Debug)]
 pub struct Assembler<D> {
@@ -68,9 +72,11 @@ pub struct Assembler<D> {
     read_ahead: bool,
     held: Held,
     read_size: ReadSize,
+    /// The largest buffer to ask for, in bytes.
+    largest: usize,
     /// Where the frame under way begins.
     frame_start: u64,
-    /// What the frame before took, if it was kept where it was read and its class had room for all of it.
+    /// Size of the previous frame, if it was kept where it was read and its class had room for all of it.
     expected: usize,
 }
 
@@ -80,6 +86,7 @@ impl<D: Decoder> Assembler<D> {
     pub fn new(decoder: D, pool: BufferPool, reading: ReadMode) -> Self {
         Self {
             decoder,
+            largest: pool.largest_within_limit(),
             pool,
             reading,
             read_ahead: true,
@@ -90,13 +97,14 @@ impl<D: Decoder> Assembler<D> {
         }
     }
 
-    /// Never has room for more than what the decoder is sure to need: for a stream that somebody else reads on from.
+    /// Never has room for more than the decoder is sure to need, so that another reader of the stream can continue after
+    /// the frame.
     #[must_use]
     pub fn without_read_ahead(self) -> Self {
         Self { read_ahead: false, reading: ReadMode::PerFrame, ..self }
     }
 
-    /// The pool its buffers are of.
+    /// The pool of its buffers.
     #[must_use]
     pub fn pool(&self) -> &BufferPool {
         &self.pool
@@ -108,15 +116,20 @@ impl<D: Decoder> Assembler<D> {
         &self.decoder
     }
 
-    /// Takes as much of `input` as there is room for; then ask for the [`next_frame`](Self::next_frame) frames until there is
-    /// none, and push the rest.
-    pub fn push(&mut self, input: &mut impl Buf) {
+    /// Takes as much of `input` as there is room for. Then take out every [`next_frame`](Self::next_frame), and push the
+    /// rest.
+    ///
+    /// # Errors
+    ///
+    /// As [`room`](Self::room). Nothing was taken then.
+    pub fn push(&mut self, input: &mut impl Buf) -> Result<(), AcquireError> {
         let before = input.remaining();
-        let mut room = self.room();
+        let mut room = self.room()?;
         let size = room.remaining_mut();
         room.put(input.take(size));
         drop(room);
         self.learn(before - input.remaining(), size);
+        Ok(())
     }
 
     /// The next frame, if all of it is there.
@@ -132,8 +145,8 @@ impl<D: Decoder> Assembler<D> {
         }
     }
 
-    /// The next frame, if it takes no more than a copy: without a decoder that looks at the storage through a
-    /// [`Reader`], and in one piece, so that the frame is made where it is wanted.
+    /// The next frame, if [`Decoder::decode_small`] finds it: without a [`Reader`], and inlined, so that the frame is made
+    /// where the caller wants it.
     #[inline(always)]
     pub(crate) fn next_small(&mut self) -> Option<D::Frame> {
         let Storage::Own(buffer) = &self.held.storage else { return None };
@@ -145,7 +158,7 @@ impl<D: Decoder> Assembler<D> {
         Some(frame)
     }
 
-    /// The next frame, whatever it takes.
+    /// The next frame, through the decoder.
     #[inline(never)]
     pub(crate) fn next_frame_slowly(&mut self) -> Result<Option<D::Frame>, FrameError> {
         let mut reader = Reader::of_held(&mut self.held, &self.pool);
@@ -165,15 +178,55 @@ impl<D: Decoder> Assembler<D> {
                 Ok(None)
             }
             Err(error) => {
-                self.note_no_frame();
-                if error.is_fatal() {
-                    self.held.clear();
-                }
-                // What a refused frame grew to is not what skipping the rest of it takes.
-                self.release();
+                self.note_refused(error);
                 Err(error)
             }
         }
+    }
+
+    /// Refuses the frame under way, or the next one, if there is no memory for it: for when [`push`](Self::push) or
+    /// [`room`](Self::room) has failed. The decoder skips the frame as it arrives, and nothing of it is held.
+    ///
+    /// Call it after [`next_frame`](Self::next_frame) has returned `None`. The error is a
+    /// [`FrameErrorKind::OutOfMemory`](super::FrameErrorKind::OutOfMemory). It is fatal if the framing cannot skip.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::frame::{Assembler, Lines, ReadMode};
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let config = BufferPoolConfig::builder().class(1024, 4).memory_limit(4096).build()?;
+    /// let mut lines = Assembler::new(Lines::default(), BufferPool::new(config), ReadMode::PerFrame);
+    /// let wire = [&[b'x'; 5000][..], b"\nshort\n"].concat();
+    /// let mut rest = wire.as_slice();
+    /// let mut seen = Vec::new();
+    /// while !rest.is_empty() {
+    ///     if let Err(no_memory) = lines.push(&mut rest) {
+    ///         assert!(!lines.refuse(no_memory).is_fatal());
+    ///     }
+    ///     while let Some(line) = lines.next_frame()? {
+    ///         seen.push(line);
+    ///     }
+    /// }
+    /// assert_eq!(seen, [b"short"]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn refuse(&mut self, error: AcquireError) -> FrameError {
+        let mut reader = Reader::of_held(&mut self.held, &self.pool);
+        let refused = self.decoder.refuse(&mut reader, error);
+        self.note_refused(refused);
+        self.forget_sizes();
+        refused
+    }
+
+    fn note_refused(&mut self, error: FrameError) {
+        self.note_no_frame();
+        if error.is_fatal() {
+            self.held.clear();
+        }
+        // To skip the rest of a frame takes less than the frame had grown to.
+        self.release();
     }
 
     #[inline(never)]
@@ -183,7 +236,7 @@ impl<D: Decoder> Assembler<D> {
         }
     }
 
-    /// To be called when the stream ends: did it end between two frames?
+    /// The stream has ended: did it end between two frames?
     ///
     /// # Errors
     ///
@@ -207,7 +260,7 @@ impl<D: Decoder> Assembler<D> {
         self.held.offset() + self.held.unread().len() as u64
     }
 
-    /// Bytes of the stream in front of the frame that is under way.
+    /// Bytes of the stream before the frame that is under way.
     #[must_use]
     pub fn frame_start(&self) -> u64 {
         self.frame_start
@@ -219,33 +272,44 @@ impl<D: Decoder> Assembler<D> {
         self.held.bytes()
     }
 
-    /// Gives the buffer back if nothing of a frame is in it: for when there is nothing to read.
+    /// Returns the buffer to the pool if nothing of a frame is in it: for when there is nothing to read.
     pub fn release(&mut self) {
         if self.held.unread().is_empty() {
             self.held.clear();
         }
     }
 
-    /// Forgets what has arrived: for when nothing more will.
+    /// Drops what has arrived: for when nothing more will arrive.
     pub fn abandon(&mut self) {
         self.held.clear();
     }
 
-    /// Moves a part of a frame that takes little of its buffer into a smaller one: for when the rest does not come.
+    /// Moves a part of a frame that takes little of its buffer into a smaller one, if the pool has one: for when the rest
+    /// does not arrive.
     pub fn shrink(&mut self) {
-        let unread = self.held.unread().len();
-        let enough = self.pool.class_of(unread * 2).unwrap_or(unread * 2);
-        if unread == 0 {
-            self.held.clear();
-        } else if enough * 2 <= self.held.bytes() {
-            self.lend(self.pool.acquire(enough));
+        self.release();
+        if let Some(enough) = self.smaller()
+            && let Ok(buffer) = self.pool.acquire_within_limit(enough)
+        {
+            self.lend(buffer);
         }
+        self.forget_sizes();
+    }
+
+    /// Size of the buffer that [`shrink`](Self::shrink) moves to, if it moves.
+    pub(crate) fn smaller(&self) -> Option<usize> {
+        let twice = self.held.unread().len() * 2;
+        let enough = self.pool.class_of(twice).unwrap_or(twice);
+        (twice > 0 && enough * 2 <= self.held.bytes()).then_some(enough)
+    }
+
+    fn forget_sizes(&mut self) {
         self.expected = 0;
         self.read_size = ReadSize::default();
     }
 
-    /// Size of the buffer that the next [`room`](Self::room) acquires, if it does. Who keeps a budget
-    /// acquires it himself, when he may, and [lends](Self::lend) it.
+    /// Size of the buffer that the next [`room`](Self::room) acquires, if it acquires one. To wait for it, acquire it
+    /// asynchronously and [lend](Self::lend) it.
     #[must_use]
     pub fn wants(&self) -> Option<usize> {
         let unread = self.held.unread().len();
@@ -255,7 +319,7 @@ impl<D: Decoder> Assembler<D> {
             buffer.capacity() >= plan.size
         } else {
             let room = buffer.capacity() - buffer.len();
-            // To the end of the frame, or so much that the read is worth it; or another buffer has hardly more room.
+            // To the end of the frame, or enough to be worth a read; or another buffer has hardly more room.
             let most = plan.most.min(room);
             let another = plan.size.saturating_sub(unread);
             self.held.start + plan.needs <= buffer.capacity()
@@ -264,8 +328,11 @@ impl<D: Decoder> Assembler<D> {
         (!enough).then_some(plan.size)
     }
 
-    /// Goes on in `buffer`; what is unread moves.
+    /// Continues in `buffer`, to which what is unread moves. A buffer without room for more than that is not used.
     pub fn lend(&mut self, mut buffer: PooledBuffer) {
+        if buffer.capacity() <= self.held.unread().len() {
+            return;
+        }
         buffer.clear();
         buffer.extend_from_slice(self.held.unread());
         let keep_from = match self.reading {
@@ -276,9 +343,14 @@ impl<D: Decoder> Assembler<D> {
     }
 
     /// Where the next bytes of the stream go: never empty.
-    pub fn room(&mut self) -> impl BufMut + '_ {
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`] if the memory limit leaves no memory for a buffer. Try again later, or
+    /// [refuse](Self::refuse) the frame. [`TooLarge`](AcquireError::TooLarge) lasts as long as the frame.
+    pub fn room(&mut self) -> Result<impl BufMut + '_, AcquireError> {
         if let Some(size) = self.wants() {
-            self.lend(self.pool.acquire(size));
+            self.lend(self.pool.acquire_within_limit(size)?);
         }
         let unread = self.held.unread().len();
         let most = self.plan(unread).most;
@@ -286,14 +358,14 @@ impl<D: Decoder> Assembler<D> {
             self.held.rewind();
         }
         match &mut self.held.storage {
-            Storage::Own(buffer) => buffer.as_buf_mut().limit(most),
+            Storage::Own(buffer) => Ok(buffer.as_buf_mut().limit(most)),
             _ => unreachable!("a buffer was lent"),
         }
     }
 
-    /// A read brought `count` bytes where `room` would have fitted.
+    /// Notes that a read brought `count` bytes where it had `room`, for the size of later reads.
     pub fn learn(&mut self, count: usize, room: usize) {
-        // A read that was made for one frame tells of the frame.
+        // The size of a read that was made for one frame depends on the frame.
         if self.expected == 0 || self.reading != ReadMode::PerFrame {
             self.read_size.learn(count, room);
         }
@@ -313,16 +385,16 @@ impl<D: Decoder> Assembler<D> {
         }
         let ahead = match unread {
             0 => self.expected,
-            // To the end of the frame, as far as it can be afforded.
+            // To the end of the frame, as far as what has arrived allows.
             _ if self.decoder.needs() > unread => 0,
-            // Without a known length room doubles, so that a long frame moves a few times and not at every read.
+            // Without a known length the room doubles, so that a long frame moves a few times and not at every read.
             _ => unread * 2,
         };
-        let ahead = ahead.max(self.read_size.size());
+        let ahead = ahead.max(self.read_size.size()).min(self.largest);
         Plan { needs: size, size: size.max(ahead), most: usize::MAX }
     }
 
-    /// So many bytes, if a buffer for them is at most twice as large; else 0.
+    /// `size`, if a buffer for it is less than twice as large; else 0.
     #[inline(never)]
     fn fitting(&self, size: usize) -> usize {
         let fits = self.pool.class_of(size).is_some_and(|class| class < size.saturating_mul(2));
@@ -332,7 +404,7 @@ impl<D: Decoder> Assembler<D> {
 
 /// What to read next.
 struct Plan {
-    /// Bytes from the first unread one that must lie in one piece, as far as the peer can have them.
+    /// Bytes from the first unread one that must lie in one piece, as far as what has arrived allows.
     needs: usize,
     /// Of the buffer, if another one is needed.
     size: usize,

@@ -3,10 +3,12 @@
 use core::error::Error;
 use core::fmt;
 
+use crate::pool::AcquireError;
+
 /// What is wrong with the bytes of a stream, and where.
 ///
-/// After an error that [is not fatal](Self::is_fatal) the decoder goes on at the next place where a frame can begin;
-/// after a fatal one it repeats it, for nothing behind it can be trusted.
+/// After an error that [is not fatal](Self::is_fatal) the decoder continues at the next place where a frame can begin.
+/// After a fatal one nothing can be trusted, and the decoder returns the same error again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct FrameError {
     kind: FrameErrorKind,
@@ -18,11 +20,11 @@ pub struct FrameError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum FrameErrorKind {
-    /// A frame is longer than allowed: its header says so, or so much of it has arrived without an end.
+    /// A frame is longer than allowed: its header says so, or that many bytes have arrived without an end.
     MessageTooLarge {
-        /// Announced or arrived, in bytes.
+        /// Declared or received length in bytes.
         size: usize,
-        /// Allowed, in bytes.
+        /// Allowed length in bytes.
         max: usize,
     },
     /// The stream ended inside a frame.
@@ -32,21 +34,28 @@ pub enum FrameErrorKind {
         /// Length of the frame in bytes, or the least it can be.
         expected: usize,
     },
-    /// The stream does not begin with the digest of the schema that is spoken here.
+    /// The stream does not begin with the digest of the expected schema.
     DigestMismatch,
     /// The escape byte stands before a byte that it cannot escape.
     BadEscape {
         /// That byte.
         byte: u8,
     },
+    /// The pool's memory limit left no memory for a frame. The peer is not to blame, unless all of the memory is
+    /// its own.
+    OutOfMemory(AcquireError),
 }
 
 impl FrameError {
-    pub(super) fn new(kind: FrameErrorKind, offset: u64) -> Self {
+    /// An error after which the decoder continues with the next frame. `offset`: bytes of the stream before the error.
+    #[must_use]
+    pub fn new(kind: FrameErrorKind, offset: u64) -> Self {
         Self { kind, offset, fatal: false }
     }
 
-    pub(super) fn fatal(kind: FrameErrorKind, offset: u64) -> Self {
+    /// An error that ends the stream.
+    #[must_use]
+    pub fn fatal(kind: FrameErrorKind, offset: u64) -> Self {
         Self { kind, offset, fatal: true }
     }
 
@@ -56,13 +65,13 @@ impl FrameError {
         self.kind
     }
 
-    /// Where it was found: bytes of the stream in front of the place.
+    /// Where it was found: bytes of the stream before the place.
     #[must_use]
     pub fn offset(&self) -> u64 {
         self.offset
     }
 
-    /// Whether the stream cannot be read any further: close the connection.
+    /// Whether the stream cannot be read any further and the connection has to be closed.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         self.fatal
@@ -78,10 +87,9 @@ impl fmt::Display for FrameErrorKind {
             Self::Truncated { received, expected } => {
                 write!(f, "the stream ended {received} bytes into a frame of at least {expected}")
             }
-            Self::DigestMismatch => {
-                f.write_str("the peer speaks another schema: compare the contracts files")
-            }
+            Self::DigestMismatch => f.write_str("the peer uses another schema: compare the contracts files"),
             Self::BadEscape { byte } => write!(f, "an escape before the byte {byte:#04x}"),
+            Self::OutOfMemory(_) => f.write_str("the pool has no memory for a frame"),
         }
     }
 }
@@ -92,29 +100,36 @@ impl fmt::Display for FrameError {
     }
 }
 
-impl Error for FrameError {}
+impl Error for FrameError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.kind {
+            FrameErrorKind::OutOfMemory(error) => Some(error),
+            _ => None,
+        }
+    }
+}
 
 /// Why a message could not be encoded. Nothing was written then.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum EncodeError {
-    /// The message is longer than the framing can say.
+    /// The message is longer than the framing's length field can express.
     MessageTooLarge {
         /// Length of the message in bytes.
         size: usize,
-        /// The most that fits, in bytes.
+        /// The longest possible length in bytes.
         max: usize,
     },
-    /// The output has less room than the frame is long.
+    /// The frame is longer than the room in the output.
     NoRoom {
         /// Length of the frame in bytes.
         needed: usize,
         /// Room of the output in bytes.
         available: usize,
     },
-    /// The message contains what ends one: a line feed in a line, for one.
+    /// The message contains bytes that would end it, for example a line feed in a line.
     Delimiter {
-        /// Where in the message.
+        /// Where in the message, or in the field of an event, in bytes.
         at: usize,
     },
 }

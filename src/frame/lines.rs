@@ -1,40 +1,64 @@
-//! Lines: a message each, as JSON-RPC over stdio sends them.
+//! Lines: one message per line, as JSON-RPC over stdio sends them.
 //!
 //! A line ends with a line feed, and one carriage return before it belongs to its end. An empty line is a message.
-//! Neither ending can stand in a message, so there is nothing to escape.
+//! Neither can occur in a message, so nothing is escaped.
 //!
-//! See [`Assembler`](super::Assembler) for an example.
+//! # Examples
+//!
+//! ```
+//! use millpond::frame::{Assembler, Encoder, Lines, ReadMode};
+//! use millpond::{BufferPool, BufferPoolConfig};
+//!
+//! let mut wire = Vec::new();
+//! Lines::default().encode("{\"id\":1}", &mut wire)?;
+//! assert_eq!(wire, b"{\"id\":1}\n");
+//!
+//! let pool = BufferPool::new(BufferPoolConfig::messages());
+//! let mut lines = Assembler::new(Lines::default(), pool, ReadMode::PerFrame);
+//! lines.push(&mut wire.as_slice())?;
+//! assert_eq!(lines.next_frame()?.unwrap(), b"{\"id\":1}");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 #[cfg(test)]
 mod tests;
 
 use super::sink::copied_len;
 use super::{Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, FrameSink, Payload, Reader};
-use crate::pool::PooledBytes;
+use crate::pool::{AcquireError, PooledBytes};
 
-/// The longest line accepted unless configured otherwise, in bytes, its end not counted: 1 MiB, far above the messages of
-/// tool servers, of which the longest that we captured had 7698 bytes.
+/// The longest line accepted by default, in bytes without its end: 1 MiB. The longest captured message of a tool server
+/// had 7698 bytes.
 pub const DEFAULT_MAX_LINE: usize = 1024 * 1024;
 
-/// The framing. As a decoder:
-/// after a line that is too long it goes on behind its end, and holds nothing of what it skips.
+/// The framing.
 ///
-/// A line without its end, at the end of the stream, is an error: who wrote it may have died in the middle, and a part
-/// of a message must not pass for all of it. If it was refused for its length already, it is no further error.
+/// After a line that it refused, the decoder continues after the line's end, and holds nothing of what it skips.
+///
+/// A last line without its end is an error: its writer may have died in the middle, and a part of a message must not
+/// pass for all of it. If the line was refused already, there is no second error.
 #[derive(Debug)]
 pub struct Lines {
     max_line: usize,
     /// In a line that was refused.
     skipping: bool,
-    /// Bytes of the line under way that are known to hold no line feed.
+    /// Bytes of the line under way that are known to contain no line feed.
     scanned: usize,
 }
 
 impl Lines {
-    /// At the start of a line; refuses lines longer than `max_line` bytes, their ends not counted.
+    /// At the start of a line. Refuses lines of more than `max_line` bytes without their end.
     #[must_use]
     pub fn new(max_line: usize) -> Self {
         Self { max_line, skipping: false, scanned: 0 }
+    }
+
+    /// Takes what is there of a refused line; `false` if its end is not there yet.
+    fn skip(&mut self, input: &mut Reader<'_>) -> bool {
+        let end = input.find(b'\n', 0);
+        input.skip(end.map_or(input.remaining(), |end| end + 1));
+        (self.skipping, self.scanned) = (end.is_none(), 0);
+        !self.skipping
     }
 }
 
@@ -51,16 +75,13 @@ impl Decoder for Lines {
 
     /// # Errors
     ///
-    /// [`MessageTooLarge`](FrameErrorKind::MessageTooLarge), not fatal, as soon as the line is over the limit, and
-    /// its size is so the limit and 1; the offset is that of the line's first byte.
+    /// None is fatal, and the offset is that of the line's first byte.
+    /// - [`MessageTooLarge`](FrameErrorKind::MessageTooLarge) as soon as the line is over the limit, so its size is
+    ///   given as the limit plus 1.
+    /// - [`OutOfMemory`](FrameErrorKind::OutOfMemory) if the memory limit leaves no memory for the line.
     fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<PooledBytes>, FrameError> {
-        if self.skipping {
-            let Some(end) = input.find(b'\n', 0) else {
-                input.skip(input.remaining());
-                return Ok(None);
-            };
-            input.skip(end + 1);
-            self.skipping = false;
+        if self.skipping && !self.skip(input) {
+            return Ok(None);
         }
         let found = input.find(b'\n', self.scanned);
         let end = found.unwrap_or(input.remaining());
@@ -78,7 +99,7 @@ impl Decoder for Lines {
             return Ok(None);
         }
         self.scanned = 0;
-        let line = input.take(len);
+        let line = input.take(len).map_err(|error| self.refuse(input, error))?;
         input.skip(end - len + 1);
         Ok(line)
     }
@@ -91,13 +112,19 @@ impl Decoder for Lines {
         false
     }
 
+    fn refuse(&mut self, input: &mut Reader<'_>, error: AcquireError) -> FrameError {
+        let refused = FrameError::new(FrameErrorKind::OutOfMemory(error), input.offset());
+        self.skip(input);
+        refused
+    }
+
     /// # Errors
     ///
     /// [`Truncated`](FrameErrorKind::Truncated) if a line has begun.
     fn finish(&mut self, input: &mut Reader<'_>) -> Result<(), FrameError> {
         let received = input.remaining();
         (self.skipping, self.scanned) = (false, 0);
-        // Of a line that was refused everything was taken.
+        // All of a refused line was taken.
         if received == 0 {
             return Ok(());
         }
@@ -106,7 +133,7 @@ impl Decoder for Lines {
     }
 }
 
-/// The length of a line of which so many bytes, the last of them this one, stand before the line feed, be it there or not.
+/// The length of a line without its end, if `len` bytes stand before the line feed, or have arrived without one.
 fn line_len(len: usize, last: Option<u8>) -> usize {
     len - usize::from(last == Some(b'\r'))
 }
@@ -123,8 +150,8 @@ impl<P: Payload> Encoder<P> for Lines {
 
     /// # Errors
     ///
-    /// [`EncodeError::Delimiter`] if a line feed is in it; or a carriage return at its end, which whoever reads it
-    /// takes for a part of the line's end. [`EncodeError::NoRoom`].
+    /// [`EncodeError::Delimiter`] for a line feed, and for a carriage return at the end of the line, which a reader takes
+    /// for a part of the line's end. [`EncodeError::NoRoom`].
     fn encode(&self, line: P, out: &mut impl FrameSink) -> Result<(), EncodeError> {
         let bytes = line.as_ref();
         let at_end = bytes.len().checked_sub(1).filter(|_| bytes.ends_with(b"\r"));

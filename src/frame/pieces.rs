@@ -25,7 +25,7 @@ pub(super) fn decode<D: Decoder>(
     for &cut in cuts.iter().cycle() {
         let (mut piece, behind) = wire.split_at(cut.min(wire.len()));
         while !piece.is_empty() {
-            frames.push(&mut piece);
+            frames.push(&mut piece).unwrap();
             while let Some(outcome) = frames.next_frame().transpose() {
                 outcomes.push(outcome);
             }
@@ -70,7 +70,7 @@ pub(super) fn feed<D: Decoder<Frame = PooledBytes>>(
 ) -> Vec<Result<Vec<u8>, FrameError>> {
     let mut outcomes = Vec::new();
     while !wire.is_empty() {
-        frames.push(&mut wire);
+        frames.push(&mut wire).unwrap();
         while let Some(outcome) = frames.next_frame().transpose() {
             outcomes.push(outcome.map(|frame| frame.to_vec()));
         }
@@ -83,7 +83,7 @@ pub(super) fn push_in_vain<D: Decoder>(frames: &mut Assembler<D>, piece: &[u8], 
     for _ in 0..times {
         let mut piece = piece;
         while !piece.is_empty() {
-            frames.push(&mut piece);
+            frames.push(&mut piece).unwrap();
             assert!(matches!(frames.next_frame(), Ok(None)));
             assert!(frames.held_bytes() <= most, "{} bytes are held", frames.held_bytes());
             assert!(frames.pool().stats().currently_in_use <= 1);

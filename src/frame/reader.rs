@@ -58,10 +58,13 @@ impl<'a> Reader<'a> {
         self.unread().len()
     }
 
-    /// The pool for what has to be copied or put together.
-    #[must_use]
-    pub fn pool(&self) -> &'a BufferPool {
-        self.pool
+    /// An empty buffer for what the decoder has to copy or join.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`] under a memory limit that leaves no memory for it: never more than the limit is taken.
+    pub fn acquire(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> {
+        self.pool.acquire_within_limit(min_capacity)
     }
 
     /// Takes the next byte.
@@ -122,15 +125,23 @@ impl<'a> Reader<'a> {
         self.unread().get(..len)
     }
 
-    /// Takes the next `len` bytes as a payload.
+    /// Takes the next `len` bytes as a payload; `None`, and nothing was taken, if they are not there yet.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`] if the payload has to be copied, and the memory limit leaves no memory for the copy. Nothing
+    /// was taken then.
     #[inline(always)]
-    pub fn take(&mut self, len: usize) -> Option<PooledBytes> {
+    pub fn take(&mut self, len: usize) -> Result<Option<PooledBytes>, AcquireError> {
         match &mut self.input {
             Input::Held(held) => held.take(len, self.pool),
             Input::Foreign { bytes, taken, .. } => {
-                let payload = copied(bytes.get(**taken..)?.get(..len)?, self.pool);
+                let Some(payload) = bytes.get(**taken..).and_then(|unread| unread.get(..len)) else {
+                    return Ok(None);
+                };
+                let payload = copied(payload, self.pool)?;
                 **taken += len;
-                Some(payload)
+                Ok(Some(payload))
             }
         }
     }
@@ -220,58 +231,54 @@ impl Held {
     }
 
     #[inline(always)]
-    fn take(&mut self, len: usize, pool: &BufferPool) -> Option<PooledBytes> {
-        let payload = self.unread().get(..len)?;
+    fn take(&mut self, len: usize, pool: &BufferPool) -> Result<Option<PooledBytes>, AcquireError> {
+        let Some(payload) = self.unread().get(..len) else { return Ok(None) };
         if len < self.keep_from
             && let Some(copy) = pool.copied_at_hand(payload)
         {
             self.start += len;
-            return Some(copy);
+            return Ok(Some(copy));
         }
-        Some(self.take_slowly(len, pool))
+        self.take_slowly(len, pool).map(Some)
     }
 
     /// The next `len` bytes, which are there, and stay there or take a buffer from somewhere else.
     #[inline(never)]
-    fn take_slowly(&mut self, len: usize, pool: &BufferPool) -> PooledBytes {
-        if len < self.keep_from {
-            let buffer = match pool.try_acquire(len) {
-                Err(AcquireError::TooLarge { .. }) => Ok(pool.acquire(len)),
-                buffer => buffer,
-            };
-            // If memory is short: a slice of what is there takes no more of it.
-            if let Ok(mut buffer) = buffer {
-                buffer.extend_from_slice(self.unread().get(..len).unwrap_or_default());
-                self.start += len;
-                return buffer.into_shared();
-            }
+    fn take_slowly(&mut self, len: usize, pool: &BufferPool) -> Result<PooledBytes, AcquireError> {
+        if len < self.keep_from
+            && let Ok(copy) = copied(self.unread().get(..len).unwrap_or_default(), pool)
+        {
+            self.start += len;
+            return Ok(copy);
         }
+        // Also if memory is short: a slice of what is there takes no more of it.
         self.keep(len, pool)
     }
 
     /// The next `len` bytes, which are there, in the storage where they lie.
-    fn keep(&mut self, len: usize, pool: &BufferPool) -> PooledBytes {
-        let start = self.start;
-        self.start += len;
+    fn keep(&mut self, len: usize, pool: &BufferPool) -> Result<PooledBytes, AcquireError> {
         let mut bytes = match mem::take(&mut self.storage) {
             Storage::Own(buffer) => buffer.into_shared(),
             Storage::Shared(bytes) => bytes,
-            Storage::None => pool.acquire(0).into_shared(),
+            Storage::None => return copied(&[], pool),
         };
+        let start = self.start;
+        self.start += len;
         if self.start == bytes.len() {
             self.clear();
             bytes.advance(start);
-            return bytes;
+            return Ok(bytes);
         }
         let payload = bytes.slice(start..self.start);
         self.storage = Storage::Shared(bytes);
-        payload
+        Ok(payload)
     }
 }
 
+/// A copy in a buffer of the payload's class.
 #[inline(never)]
-fn copied(payload: &[u8], pool: &BufferPool) -> PooledBytes {
-    let mut buffer = pool.acquire(payload.len());
+fn copied(payload: &[u8], pool: &BufferPool) -> Result<PooledBytes, AcquireError> {
+    let mut buffer = pool.acquire_within_limit(payload.len())?;
     buffer.extend_from_slice(payload);
-    buffer.into_shared()
+    Ok(buffer.into_shared())
 }

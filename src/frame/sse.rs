@@ -21,12 +21,12 @@
 //!
 //! let pool = BufferPool::new(BufferPoolConfig::messages());
 //! let mut events = Assembler::new(Sse::default(), pool, ReadMode::PerFrame);
-//! events.push(&mut &b"event: endpoint\ndata: /messages?session=7\n\n: still here\n"[..]);
+//! events.push(&mut &b"event: endpoint\ndata: /messages?session=7\n\n: still here\n"[..])?;
 //! let event = events.next_frame()?.unwrap();
 //! assert_eq!(event.event.unwrap(), b"endpoint");
 //! assert_eq!(event.data, b"/messages?session=7");
 //! assert_eq!(events.next_frame()?, None);
-//! # Ok::<(), millpond::frame::FrameError>(())
+//! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
 mod block;
@@ -40,13 +40,13 @@ use core::time::Duration;
 use self::block::Block;
 use self::line_ends::LineEnds;
 use super::{Decoder, FrameError, FrameErrorKind, Reader};
-use crate::pool::{BufferPool, PooledBuffer, PooledBytes};
+use crate::pool::{AcquireError, PooledBytes};
 
-/// The largest event accepted unless configured otherwise, in bytes as it arrives, from its first line to the blank one:
-/// 1 MiB, as for [`lines`](super::lines).
+/// The largest event accepted by default, in bytes as it arrives, from its first line to the blank one: 1 MiB, as for
+/// [`lines`](super::lines).
 pub const DEFAULT_MAX_EVENT: usize = 1024 * 1024;
 
-/// Three bytes at the start of a stream that say nothing.
+/// Three bytes at the start of a stream without a meaning.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
 /// One event: as it was decoded, or to be encoded, with any [`Payload`](super::Payload) for its fields.
@@ -103,9 +103,10 @@ impl<P> Event<P> {
     }
 }
 
-/// The framing. As a decoder:
-/// an event that is too large is skipped up to its blank line, and nothing of it is held or applied. An event without
-/// its blank line at the end of the stream is discarded, which the standard asks for, and is no error.
+/// The framing.
+///
+/// The decoder skips a refused event up to its blank line, and holds and applies nothing of it. It discards a last event
+/// without its blank line, as the standard demands; that is no error.
 ///
 /// Between events it holds the last id, in a buffer of the id's class, and nothing else.
 #[derive(Debug)]
@@ -114,7 +115,7 @@ pub struct Sse {
     id: Option<PooledBytes>,
     retry: Option<Duration>,
     state: State,
-    /// How far it has looked. While it skips, all that was looked at was taken, too.
+    /// How far it has looked. While it skips, it takes everything that it has looked at.
     lines: LineEnds,
 }
 
@@ -124,13 +125,13 @@ enum State {
     Start,
     /// In an event, or between two.
     Event,
-    /// In an event that was refused.
+    /// In a refused event.
     Skipping,
 }
 
 impl Sse {
-    /// At the start of a stream; refuses events of more than `max_event` bytes as they arrive, their blank lines
-    /// not counted.
+    /// At the start of a stream. Refuses events of more than `max_event` bytes as they arrive, without their blank
+    /// lines.
     #[must_use]
     pub fn new(max_event: usize) -> Self {
         Self { max_event, id: None, retry: None, state: State::Start, lines: LineEnds::default() }
@@ -142,13 +143,13 @@ impl Sse {
         self.id.as_ref()
     }
 
-    /// How long to wait before connecting again, as the stream has said last, with or without an event.
+    /// How long to wait before connecting again: the last such time in the stream, with or without an event.
     #[must_use]
     pub fn retry(&self) -> Option<Duration> {
         self.retry
     }
 
-    /// Whether the start of the stream is behind, which takes up to three bytes to see.
+    /// Whether the start of the stream is over, which takes up to three bytes to see.
     fn start(&mut self, input: &mut Reader<'_>) -> bool {
         let len = input.remaining().min(BYTE_ORDER_MARK.len());
         let is_mark = input.look(len).is_some_and(|bytes| BYTE_ORDER_MARK.starts_with(bytes));
@@ -162,7 +163,7 @@ impl Sse {
         true
     }
 
-    /// Whether the blank line of the event that was refused has come; what stands before it is taken.
+    /// Whether the blank line of the refused event has arrived. All bytes before it are taken.
     fn skip(&mut self, input: &mut Reader<'_>) -> bool {
         let mut is_over = false;
         while !is_over && let Some(end) = self.lines.next_end(input) {
@@ -183,12 +184,14 @@ impl Sse {
             let end = self.lines.next_end(input);
             let (size, is_blank) = end.map_or((input.remaining(), false), |end| (end.at, end.is_blank));
             if size > self.max_event {
-                return Err(self.refuse(is_blank, input));
+                let max = self.max_event;
+                let kind = FrameErrorKind::MessageTooLarge { size: max.saturating_add(1), max };
+                return Err(self.skip_event(kind, is_blank, input));
             }
             match end {
                 None => return Ok(None),
                 Some(end) if is_blank && !is_first => return Ok(Some(end.at)),
-                // A comment in front of an event is not kept until one comes: there may be none for days.
+                // A comment before an event is not kept until the event arrives: that may take days.
                 Some(_) if is_blank || (is_first && input.peek() == Some(b':')) => {
                     input.skip(self.lines.restart());
                 }
@@ -197,40 +200,45 @@ impl Sse {
         }
     }
 
-    /// Takes what was looked at of an event that is too large: all of it, if its blank line `is_over` already.
-    fn refuse(&mut self, is_over: bool, input: &mut Reader<'_>) -> FrameError {
-        let max = self.max_event;
-        let kind = FrameErrorKind::MessageTooLarge { size: max.saturating_add(1), max };
+    /// Takes what was looked at of an event that is refused: all of it, if it `is_over`, with its blank line.
+    fn skip_event(&mut self, kind: FrameErrorKind, is_over: bool, input: &mut Reader<'_>) -> FrameError {
         let refused = FrameError::new(kind, input.offset());
         input.skip(self.lines.restart());
         self.state = if is_over { State::Event } else { State::Skipping };
         refused
     }
 
-    /// The event whose lines are the next `len` bytes, if it has data. They and the blank line are taken in any case.
-    fn dispatch(&mut self, len: usize, input: &mut Reader<'_>) -> Option<Event> {
-        let (pool, taken) = (input.pool(), self.lines.restart());
-        let block = Block::parse(input.look(len)?);
-        if let Some(id) = block.id
-            && id != self.id.as_deref().unwrap_or_default()
-        {
-            self.id = copied(id, pool);
-        }
+    /// The event whose lines are the next `len` bytes, if it has data. They and the blank line are taken.
+    fn dispatch(&mut self, len: usize, input: &mut Reader<'_>) -> Result<Option<Event>, FrameError> {
+        let start = input.offset();
+        let end = start + self.lines.restart() as u64;
+        let event = self.take_event(len, input);
+        input.skip((end - input.offset()) as usize);
+        event.map_err(|error| FrameError::new(FrameErrorKind::OutOfMemory(error), start))
+    }
+
+    /// Takes at most the next `len` bytes, and changes nothing if there is an error.
+    fn take_event(&mut self, len: usize, input: &mut Reader<'_>) -> Result<Option<Event>, AcquireError> {
+        let block = Block::parse(input.look(len).unwrap_or_default());
+        let new_id = block.id.filter(|&id| id != self.id.as_deref().unwrap_or_default());
+        let new_id = new_id.map(|id| copied(id, input)).transpose()?;
+        let event = block.event.filter(|_| block.data_lines > 0);
+        let event = event.map(|event| copied(event, input)).transpose()?.flatten();
         let retry = block.retry.map(Duration::from_millis);
-        self.retry = retry.or(self.retry);
-        let event = block.event.filter(|_| block.data_lines > 0).and_then(|event| copied(event, pool));
-        let joined = (block.data_lines > 1).then(|| block.join(pool.acquire(block.data_len)));
-        let (lines, start, len) = (block.data_lines, block.data_start, block.data_len);
-        let data = if lines == 1 {
-            input.skip(start);
-            let data = input.take(len);
-            input.skip(taken - start - len);
-            data
-        } else {
-            input.skip(taken);
-            joined.map(PooledBuffer::into_shared)
+        let data = match block.data_lines {
+            0 => None,
+            1 => {
+                let (start, len) = (block.data_start, block.data_len);
+                input.skip(start);
+                input.take(len)?
+            }
+            _ => Some(block.join(input.acquire(block.data_len)?).into_shared()),
         };
-        data.map(|data| Event { event, data, id: self.id.clone(), retry })
+        if let Some(id) = new_id {
+            self.id = id;
+        }
+        self.retry = retry.or(self.retry);
+        Ok(data.map(|data| Event { event, data, id: self.id.clone(), retry }))
     }
 }
 
@@ -246,22 +254,24 @@ impl Decoder for Sse {
 
     /// # Errors
     ///
-    /// [`MessageTooLarge`](FrameErrorKind::MessageTooLarge), not fatal, as soon as so much of the event has
-    /// arrived that it is over the limit, and its size is so the limit and 1; the offset is that of its first byte.
+    /// None is fatal, and the offset is that of the event's first byte.
+    /// - [`MessageTooLarge`](FrameErrorKind::MessageTooLarge) as soon as what has arrived of the event is over the limit,
+    ///   so its size is given as the limit plus 1.
+    /// - [`OutOfMemory`](FrameErrorKind::OutOfMemory) if the memory limit leaves no memory for the event.
     fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<Event>, FrameError> {
         loop {
-            let goes_on = match self.state {
+            let continues = match self.state {
                 State::Start => self.start(input),
                 State::Skipping => self.skip(input),
                 State::Event => {
                     let Some(len) = self.scan(input)? else { return Ok(None) };
-                    if let Some(event) = self.dispatch(len, input) {
+                    if let Some(event) = self.dispatch(len, input)? {
                         return Ok(Some(event));
                     }
                     true
                 }
             };
-            if !goes_on {
+            if !continues {
                 return Ok(None);
             }
         }
@@ -275,6 +285,12 @@ impl Decoder for Sse {
         false
     }
 
+    fn refuse(&mut self, input: &mut Reader<'_>, error: AcquireError) -> FrameError {
+        let refused = self.skip_event(FrameErrorKind::OutOfMemory(error), false, input);
+        self.skip(input);
+        refused
+    }
+
     /// Never an error: what is left is discarded.
     fn finish(&mut self, input: &mut Reader<'_>) -> Result<(), FrameError> {
         input.skip(input.remaining());
@@ -283,12 +299,12 @@ impl Decoder for Sse {
     }
 }
 
-/// A copy in a buffer of its own class, as it may be kept for long; none of what is empty.
-fn copied(bytes: &[u8], pool: &BufferPool) -> Option<PooledBytes> {
+/// A copy in a buffer of its own class, as it may be kept for long; `None` for an empty one.
+fn copied(bytes: &[u8], input: &Reader<'_>) -> Result<Option<PooledBytes>, AcquireError> {
     if bytes.is_empty() {
-        return None;
+        return Ok(None);
     }
-    let mut copy = pool.acquire(bytes.len());
+    let mut copy = input.acquire(bytes.len())?;
     copy.extend_from_slice(bytes);
-    Some(copy.into_shared())
+    Ok(Some(copy.into_shared()))
 }

@@ -1,156 +1,94 @@
-//! Byte stuffing: frames stand between flags, and an escape stands before what must not occur in them. HDLC and
-//! KISS differ in their bytes only, and in the command that a KISS frame begins with.
+//! Byte stuffing: flags stand between frames, and an escape stands before each byte that must not occur in them. HDLC
+//! and KISS differ only in these bytes, and in the command at the start of a KISS frame.
+
+use core::fmt::Debug;
+use core::marker::PhantomData;
 
 use super::sink::copied_len;
-use super::{EncodeError, FrameError, FrameErrorKind, FrameSink, Payload, Reader};
-use crate::pool::{PooledBuffer, PooledBytes};
+use super::{Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, FrameSink, Payload, Reader};
+use crate::pool::{AcquireError, PooledBuffer, PooledBytes};
 
 /// The bytes that a framing uses.
-#[derive(Debug)]
-pub(super) struct Alphabet {
+pub trait Alphabet: Debug {
     /// Ends a frame and begins the next.
-    pub(super) flag: u8,
-    pub(super) escape: u8,
-    /// Behind an escape: a flag of the payload.
-    pub(super) escaped_flag: u8,
-    /// Behind an escape: an escape of the payload.
-    pub(super) escaped_escape: u8,
-    /// In front of every payload, never escaped. Only its low nibble counts: the high one numbers a port.
-    pub(super) command: Option<u8>,
+    const FLAG: u8;
+    /// Stands before what is escaped.
+    const ESCAPE: u8;
+    /// After an escape: a flag of the payload.
+    const ESCAPED_FLAG: u8;
+    /// After an escape: an escape of the payload.
+    const ESCAPED_ESCAPE: u8;
+    /// Before every payload, never escaped. Only its low nibble counts: the high one numbers a port.
+    const COMMAND: Option<u8>;
+    /// The longest payload that is accepted by default, in bytes.
+    const MAX_FRAME: usize;
+    /// The shortest payload that is accepted by default, in bytes.
+    const MIN_FRAME: usize;
 }
 
-impl Alphabet {
-    pub(super) fn encoded_len(&self, payload: &[u8]) -> usize {
-        let escapes = memchr::memchr2_iter(self.flag, self.escape, payload).count();
-        2 + usize::from(self.command.is_some()) + payload.len() + escapes
-    }
-
-    pub(super) fn copied_len<P: Payload>(&self, payload: &P) -> usize {
-        let bytes = payload.as_ref();
-        let (mut start, mut copied) = (0, 2 + usize::from(self.command.is_some()));
-        for at in memchr::memchr2_iter(self.flag, self.escape, bytes) {
-            copied += copied_len::<P>(at - start) + 2;
-            start = at + 1;
-        }
-        copied + copied_len::<P>(bytes.len() - start)
-    }
-
-    pub(super) fn encode<P: Payload>(&self, payload: P, out: &mut impl FrameSink) -> Result<(), EncodeError> {
-        let bytes = payload.as_ref();
-        EncodeError::check_room(self.encoded_len(bytes), out.room())?;
-        match self.command {
-            None => out.push_copy(&[self.flag]),
-            Some(command) => out.push_copy(&[self.flag, command]),
-        }
-        let mut start = 0;
-        for at in memchr::memchr2_iter(self.flag, self.escape, bytes) {
-            payload.push_part(start..at, out);
-            let is_flag = bytes.get(at) == Some(&self.flag);
-            out.push_copy(&[self.escape, if is_flag { self.escaped_flag } else { self.escaped_escape }]);
-            start = at + 1;
-        }
-        payload.push_rest(start, out);
-        out.push_copy(&[self.flag]);
-        Ok(())
-    }
-
-    /// What a byte behind an escape stands for.
-    fn unescaped(&self, byte: u8) -> Option<u8> {
-        match byte {
-            _ if byte == self.escaped_flag => Some(self.flag),
-            _ if byte == self.escaped_escape => Some(self.escape),
-            _ => None,
-        }
-    }
-
-    fn unescape(&self, mut stuffed: &[u8], payload: &mut PooledBuffer) {
-        while let Some(at) = memchr::memchr(self.escape, stuffed)
-            && let Some((plain, &[_, byte, ref behind @ ..])) = stuffed.split_at_checked(at)
-        {
-            payload.extend_from_slice(plain);
-            payload.extend_from_slice(self.unescaped(byte).as_slice());
-            stuffed = behind;
-        }
-        payload.extend_from_slice(stuffed);
-    }
-}
-
-/// The decoder. It leaves a frame where it lies until all of it is there, and remembers how far it has looked.
+/// A framing with byte stuffing: [`Hdlc`](super::Hdlc) or [`Kiss`](super::Kiss).
+///
+/// The decoder skips all bytes before the first flag, empty frames, and KISS commands other than data, whatever their
+/// length. It drops and counts frames that are too short. After an error it continues at the next flag, and holds nothing
+/// of what it skips. If the stream ends in a frame that was refused already, there is no second error.
+///
+/// A payload without an escape stays where it was read, if the [`ReadMode`](super::ReadMode) allows it. One with escapes
+/// is put together in a buffer of its own class.
 #[derive(Debug)]
-pub(super) struct Unstuffing {
-    alphabet: &'static Alphabet,
+pub struct Stuffing<A> {
     max_frame: usize,
-    pub(super) min_frame: usize,
-    pub(super) dropped: u64,
+    min_frame: usize,
+    dropped: u64,
     place: Place,
     /// Bytes of the frame under way that were looked at, and are neither a flag nor the half of an escape.
     scanned: usize,
     /// Escapes among them.
     escapes: usize,
+    alphabet: PhantomData<A>,
 }
 
 #[derive(Debug)]
 enum Place {
-    /// Before the first flag, or in a frame that was refused or is none of ours.
+    /// Before the first flag, or in a frame that is not decoded.
     Skipping,
-    BehindFlag,
-    /// Behind the first byte that is no flag; behind the command, if there is one.
+    AfterFlag,
+    /// After the first byte that is no flag; if there is a command, after the command.
     Inside,
 }
 
-impl Unstuffing {
-    pub(super) fn new(alphabet: &'static Alphabet, max_frame: usize, min_frame: usize) -> Self {
-        let place = Place::Skipping;
-        Self { alphabet, max_frame, min_frame, dropped: 0, place, scanned: 0, escapes: 0 }
-    }
-
-    pub(super) fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<PooledBytes>, FrameError> {
-        loop {
-            match self.place {
-                Place::Skipping => {
-                    let Some(at) = input.find(self.alphabet.flag, 0) else {
-                        input.skip(input.remaining());
-                        return Ok(None);
-                    };
-                    input.skip(at + 1);
-                    self.place = Place::BehindFlag;
-                }
-                Place::BehindFlag => {
-                    let Some(byte) = input.peek() else { return Ok(None) };
-                    self.enter(byte, input);
-                }
-                Place::Inside => {
-                    let Some(end) = self.scan(input)? else { return Ok(None) };
-                    let payload = self.take(end, input);
-                    input.skip(1);
-                    self.go_to(Place::BehindFlag);
-                    if payload.is_some() {
-                        return Ok(payload);
-                    }
-                }
-            }
+impl<A: Alphabet> Stuffing<A> {
+    /// Before the first flag of a stream. Refuses payloads of more than `max_frame` bytes, and drops those that are
+    /// shorter than the default allows.
+    #[must_use]
+    pub fn new(max_frame: usize) -> Self {
+        Self {
+            max_frame,
+            min_frame: A::MIN_FRAME,
+            dropped: 0,
+            place: Place::Skipping,
+            scanned: 0,
+            escapes: 0,
+            alphabet: PhantomData,
         }
     }
 
-    pub(super) fn is_partial(&self) -> bool {
-        self.taken() > 0
+    /// Drops payloads of fewer than `min_frame` bytes, and no others. Empty ones are always skipped.
+    #[must_use]
+    pub fn with_min_frame(self, min_frame: usize) -> Self {
+        Self { min_frame, ..self }
     }
 
-    pub(super) fn finish(&mut self, input: &mut Reader<'_>) -> Result<(), FrameError> {
-        let received = self.taken() + input.remaining();
-        self.go_to(Place::Skipping);
-        // Of a frame that was refused everything was taken.
-        if received == 0 {
-            return Ok(());
-        }
-        let kind = FrameErrorKind::Truncated { received, expected: received + 1 };
-        Err(FrameError::fatal(kind, input.offset() + input.remaining() as u64))
+    /// Frames that were dropped because they were too short. Empty frames and KISS commands other than data do not
+    /// count.
+    #[must_use]
+    pub fn dropped(&self) -> u64 {
+        self.dropped
     }
 
-    /// `byte`, which is the next one, stands behind a flag.
+    /// `byte`, which is the next one, stands after a flag.
     fn enter(&mut self, byte: u8, input: &mut Reader<'_>) {
-        match self.alphabet.command {
-            _ if byte == self.alphabet.flag => input.skip(1),
+        match A::COMMAND {
+            _ if byte == A::FLAG => input.skip(1),
             Some(command) if byte & 0x0F != command => self.place = Place::Skipping,
             command => {
                 input.skip(usize::from(command.is_some()));
@@ -159,26 +97,30 @@ impl Unstuffing {
         }
     }
 
+    /// Takes what is there up to and including the next flag; `false` if the flag is not there yet.
+    fn skip(&mut self, input: &mut Reader<'_>) -> bool {
+        let flag = input.find(A::FLAG, 0);
+        input.skip(flag.map_or(input.remaining(), |at| at + 1));
+        self.go_to(if flag.is_some() { Place::AfterFlag } else { Place::Skipping });
+        flag.is_some()
+    }
+
     /// How many bytes stand before the flag that ends the frame.
     fn scan(&mut self, input: &mut Reader<'_>) -> Result<Option<usize>, FrameError> {
-        let Alphabet { flag, escape, .. } = *self.alphabet;
         loop {
-            let special = input.find_either(flag, escape, self.scanned);
+            let special = input.find_either(A::FLAG, A::ESCAPE, self.scanned);
             let at = special.unwrap_or(input.remaining());
             let max = self.max_frame;
             if at.saturating_sub(self.escapes) > max {
-                let start = input.offset() - self.taken() as u64;
-                input.skip(at);
-                self.go_to(Place::Skipping);
                 let kind = FrameErrorKind::MessageTooLarge { size: max.saturating_add(1), max };
-                return Err(FrameError::new(kind, start));
+                return Err(self.skip_frame(kind, at, input));
             }
             self.scanned = at;
-            if special.is_none() || input.peek_at(at) == Some(flag) {
+            if special.is_none() || input.peek_at(at) == Some(A::FLAG) {
                 return Ok(special);
             }
             let Some(byte) = input.peek_at(at + 1) else { return Ok(None) };
-            if self.alphabet.unescaped(byte).is_none() {
+            if unescaped::<A>(byte).is_none() {
                 let offset = input.offset() + at as u64;
                 // The byte stays: it may be a flag.
                 input.skip(at + 1);
@@ -190,21 +132,29 @@ impl Unstuffing {
         }
     }
 
-    /// The payload of the next `end` bytes, if it is long enough; they are taken in any case.
-    fn take(&mut self, end: usize, input: &mut Reader<'_>) -> Option<PooledBytes> {
+    /// Takes `count` bytes of the frame, whose rest is then skipped.
+    fn skip_frame(&mut self, kind: FrameErrorKind, count: usize, input: &mut Reader<'_>) -> FrameError {
+        let start = input.offset() - self.taken() as u64;
+        input.skip(count);
+        self.go_to(Place::Skipping);
+        FrameError::new(kind, start)
+    }
+
+    /// The payload of the next `end` bytes, if it is long enough. They are taken, unless there is an error.
+    fn take(&mut self, end: usize, input: &mut Reader<'_>) -> Result<Option<PooledBytes>, AcquireError> {
         let len = end.saturating_sub(self.escapes);
         if len < self.min_frame.max(1) {
             self.dropped += u64::from(len > 0);
             input.skip(end);
-            return None;
+            return Ok(None);
         }
         if self.escapes == 0 {
             return input.take(end);
         }
-        let mut payload = input.pool().acquire(len);
-        self.alphabet.unescape(input.look(end)?, &mut payload);
+        let mut payload = input.acquire(len)?;
+        unescape::<A>(input.look(end).unwrap_or_default(), &mut payload);
         input.skip(end);
-        Some(payload.into_shared())
+        Ok(Some(payload.into_shared()))
     }
 
     fn go_to(&mut self, place: Place) {
@@ -213,6 +163,139 @@ impl Unstuffing {
 
     /// Bytes of the frame under way that were taken: its command.
     fn taken(&self) -> usize {
-        usize::from(matches!(self.place, Place::Inside) && self.alphabet.command.is_some())
+        usize::from(matches!(self.place, Place::Inside) && A::COMMAND.is_some())
     }
+}
+
+/// With the framing's own limits.
+impl<A: Alphabet> Default for Stuffing<A> {
+    fn default() -> Self {
+        Self::new(A::MAX_FRAME)
+    }
+}
+
+impl<A: Alphabet> Decoder for Stuffing<A> {
+    /// The payload, without flags, command and escapes.
+    type Frame = PooledBytes;
+
+    /// # Errors
+    ///
+    /// None is fatal. The offset is that of the frame's first byte after the flag, or of the escape.
+    /// - [`MessageTooLarge`](FrameErrorKind::MessageTooLarge) as soon as the payload is over the limit, so its size is
+    ///   given as the limit plus 1.
+    /// - [`BadEscape`](FrameErrorKind::BadEscape).
+    /// - [`OutOfMemory`](FrameErrorKind::OutOfMemory) if the memory limit leaves no memory for the frame.
+    fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<PooledBytes>, FrameError> {
+        loop {
+            match self.place {
+                Place::Skipping => {
+                    if !self.skip(input) {
+                        return Ok(None);
+                    }
+                }
+                Place::AfterFlag => {
+                    let Some(byte) = input.peek() else { return Ok(None) };
+                    self.enter(byte, input);
+                }
+                Place::Inside => {
+                    let Some(end) = self.scan(input)? else { return Ok(None) };
+                    let payload = self.take(end, input).map_err(|error| self.refuse(input, error))?;
+                    input.skip(1);
+                    self.go_to(Place::AfterFlag);
+                    if payload.is_some() {
+                        return Ok(payload);
+                    }
+                }
+            }
+        }
+    }
+
+    fn needs(&self) -> usize {
+        1
+    }
+
+    fn is_partial(&self) -> bool {
+        self.taken() > 0
+    }
+
+    fn refuse(&mut self, input: &mut Reader<'_>, error: AcquireError) -> FrameError {
+        let refused = self.skip_frame(FrameErrorKind::OutOfMemory(error), 0, input);
+        self.skip(input);
+        refused
+    }
+
+    /// # Errors
+    ///
+    /// [`Truncated`](FrameErrorKind::Truncated) if a frame has begun.
+    fn finish(&mut self, input: &mut Reader<'_>) -> Result<(), FrameError> {
+        let received = self.taken() + input.remaining();
+        self.go_to(Place::Skipping);
+        // All of a refused frame was taken.
+        if received == 0 {
+            return Ok(());
+        }
+        let kind = FrameErrorKind::Truncated { received, expected: received + 1 };
+        Err(FrameError::fatal(kind, input.offset() + input.remaining() as u64))
+    }
+}
+
+/// A payload; for KISS, as data for port 0. Readers skip an empty one, and Reticulum drops one of fewer than
+/// [`hdlc::MIN_FRAME`](super::hdlc::MIN_FRAME) bytes.
+impl<A: Alphabet, P: Payload> Encoder<P> for Stuffing<A> {
+    fn encoded_len(&self, payload: &P) -> usize {
+        let bytes = payload.as_ref();
+        let escapes = memchr::memchr2_iter(A::FLAG, A::ESCAPE, bytes).count();
+        2 + usize::from(A::COMMAND.is_some()) + bytes.len() + escapes
+    }
+
+    fn copied_len(&self, payload: &P) -> usize {
+        let bytes = payload.as_ref();
+        let (mut start, mut copied) = (0, 2 + usize::from(A::COMMAND.is_some()));
+        for at in memchr::memchr2_iter(A::FLAG, A::ESCAPE, bytes) {
+            copied += copied_len::<P>(at - start) + 2;
+            start = at + 1;
+        }
+        copied + copied_len::<P>(bytes.len() - start)
+    }
+
+    /// # Errors
+    ///
+    /// [`EncodeError::NoRoom`].
+    fn encode(&self, payload: P, out: &mut impl FrameSink) -> Result<(), EncodeError> {
+        EncodeError::check_room(self.encoded_len(&payload), out.room())?;
+        match A::COMMAND {
+            None => out.push_copy(&[A::FLAG]),
+            Some(command) => out.push_copy(&[A::FLAG, command]),
+        }
+        let (bytes, mut start) = (payload.as_ref(), 0);
+        for at in memchr::memchr2_iter(A::FLAG, A::ESCAPE, bytes) {
+            payload.push_part(start..at, out);
+            let is_flag = bytes.get(at) == Some(&A::FLAG);
+            out.push_copy(&[A::ESCAPE, if is_flag { A::ESCAPED_FLAG } else { A::ESCAPED_ESCAPE }]);
+            start = at + 1;
+        }
+        payload.push_rest(start, out);
+        out.push_copy(&[A::FLAG]);
+        Ok(())
+    }
+}
+
+/// What a byte after an escape stands for.
+fn unescaped<A: Alphabet>(byte: u8) -> Option<u8> {
+    match byte {
+        _ if byte == A::ESCAPED_FLAG => Some(A::FLAG),
+        _ if byte == A::ESCAPED_ESCAPE => Some(A::ESCAPE),
+        _ => None,
+    }
+}
+
+fn unescape<A: Alphabet>(mut stuffed: &[u8], payload: &mut PooledBuffer) {
+    while let Some(at) = memchr::memchr(A::ESCAPE, stuffed)
+        && let Some((plain, &[_, byte, ref rest @ ..])) = stuffed.split_at_checked(at)
+    {
+        payload.extend_from_slice(plain);
+        payload.extend_from_slice(unescaped::<A>(byte).as_slice());
+        stuffed = rest;
+    }
+    payload.extend_from_slice(stuffed);
 }

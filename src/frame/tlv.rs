@@ -33,7 +33,7 @@ use bytes::BufMut;
 
 use super::sink::copied_len;
 use super::{Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, FrameSink, Payload, Reader};
-use crate::pool::{BufferPool, PooledBytes};
+use crate::pool::{AcquireError, BufferPool, PooledBytes};
 
 /// Bytes of a frame's header: a `u16` type id and a `u32` payload length.
 pub const HEADER_LEN: usize = 6;
@@ -216,14 +216,22 @@ impl Decoder for Tlv {
                 (header, false)
             }
         };
-        let Some(payload) = input.take(header.payload_len as usize) else {
-            self.next = Next::Payload(header);
-            return Ok(None);
-        };
-        if begun {
-            self.next = Next::Header;
+        match input.take(header.payload_len as usize) {
+            Ok(Some(payload)) => {
+                if begun {
+                    self.next = Next::Header;
+                }
+                Ok(Some(Frame { type_id: header.type_id, payload }))
+            }
+            Ok(None) => {
+                self.next = Next::Payload(header);
+                Ok(None)
+            }
+            Err(error) => {
+                self.next = Next::Payload(header);
+                Err(self.refuse(input, error))
+            }
         }
-        Ok(Some(Frame { type_id: header.type_id, payload }))
     }
 
     #[inline(always)]
@@ -249,6 +257,14 @@ impl Decoder for Tlv {
 
     fn is_partial(&self) -> bool {
         matches!(self.next, Next::Payload(_))
+    }
+
+    /// Fatal: the stream could continue only after all of the payload.
+    fn refuse(&mut self, input: &mut Reader<'_>, error: AcquireError) -> FrameError {
+        match self.next {
+            Next::Failed(error) => error,
+            _ => self.fail(FrameErrorKind::OutOfMemory(error), input.offset()),
+        }
     }
 
     fn finish(&mut self, input: &mut Reader<'_>) -> Result<(), FrameError> {

@@ -103,11 +103,11 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
                 return Poll::Ready(self.frames.finish().map(|()| None).map_err(Into::into));
             }
             if let Some(byte) = self.early.take() {
-                self.frames.push(&mut [byte].as_slice());
+                self.frames.push(&mut [byte].as_slice())?;
                 continue;
             }
             let read = {
-                let mut room = self.frames.room();
+                let mut room = self.frames.room()?;
                 let size = bytes::BufMut::remaining_mut(&room);
                 let polled = pin!(self.reader.read_buf(&mut room)).poll(cx);
                 polled.map_ok(|count| (count, size))
@@ -145,6 +145,9 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
             };
             match buffer {
                 Ok(buffer) => self.frames.lend(buffer),
+                Err(error @ AcquireError::TooLarge { .. }) => {
+                    return Poll::Ready(Err(self.frames.refuse(error).into()));
+                }
                 Err(AcquireError::Exhausted { .. }) => {
                     // Whoever has nothing to say is not to take a place in the line.
                     if self.early.is_none() && !ready!(self.poll_early(cx))? {
@@ -153,7 +156,7 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
                     self.waiting = Some(Box::pin(self.frames.pool().acquire_async(size)));
                     continue;
                 }
-                Err(error) => return Poll::Ready(Err(ReadFrameError(Cause::Memory(error)))),
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
             return Poll::Ready(Ok(true));
         }
@@ -192,8 +195,10 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
     ///
     /// Says whether it has left the line for memory, which it does not need any more: then it is to be polled again.
     pub fn shrink(&mut self) -> bool {
+        // Its own place in the queue would keep it from the smaller buffer.
+        let left = self.frames.smaller().is_some() && self.waiting.take().is_some();
         self.frames.shrink();
-        self.frames.wants().is_none() && self.waiting.take().is_some()
+        left
     }
 
     /// Whether it waits for the pool's memory and not for its peer.
@@ -271,6 +276,12 @@ impl From<FrameError> for ReadFrameError {
     }
 }
 
+impl From<AcquireError> for ReadFrameError {
+    fn from(error: AcquireError) -> Self {
+        Self(Cause::Memory(error))
+    }
+}
+
 impl From<io::Error> for ReadFrameError {
     fn from(error: io::Error) -> Self {
         Self(Cause::Io(error))
@@ -282,7 +293,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::frame::{ReadMode, Tlv, tlv};
+    use crate::frame::{Lines, ReadMode, Tlv, tlv};
     use crate::pool::{BufferPool, BufferPoolConfig};
 
     /// Out of the line for the large buffer, it reads on in the small one.
@@ -312,5 +323,20 @@ mod tests {
         let second = poll_fn(&mut next).await;
         assert_eq!((first.payload.len(), second.payload.len()), (4000, 200));
         assert_eq!(pool.stats().waiting, 0);
+    }
+    /// The rest of it is skipped, and the stream goes on.
+    #[tokio::test]
+    async fn a_frame_above_every_class_is_refused_under_a_limit() {
+        let config = BufferPoolConfig::builder().class(1024, 4).memory_limit(4096);
+        let pool = BufferPool::new(config.build().unwrap());
+        let (mut here, there) = duplex(100_000);
+        let mut reader =
+            FrameReader::new(there, Assembler::new(Lines::default(), pool.clone(), ReadMode::PerFrame));
+        here.write_all(&[&[b'x'; 5000][..], b"\nshort\n"].concat()).await.unwrap();
+        let refused = reader.next_frame().await.unwrap_err();
+        assert!(!refused.is_fatal());
+        assert_eq!(reader.frames().held_bytes(), 0);
+        assert_eq!(reader.next_frame().await.unwrap().unwrap(), *b"short");
+        assert_eq!((pool.stats().overruns, pool.stats().heap_fallbacks), (0, 0));
     }
 }

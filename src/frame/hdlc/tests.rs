@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, readings};
-use crate::frame::{Assembler, FrameErrorKind, ReadMode};
+use crate::frame::{Assembler, EncodeError, Encoder, FrameError, FrameErrorKind, ReadMode};
 
 /// A payload that no frame is too short for.
 const PACKET: &[u8; 20] = b"twenty bytes are one";
@@ -94,7 +94,7 @@ fn a_payload_without_an_escape_stays_where_it_was_read() {
         let mut frames = Assembler::new(Hdlc::default(), pool.clone(), ReadMode::Batched { detach_below: 0 });
         let mut wire = Vec::new();
         Hdlc::default().encode(&payload, &mut wire).unwrap();
-        frames.push(&mut wire.as_slice());
+        frames.push(&mut wire.as_slice()).unwrap();
         let frame = frames.next_frame().unwrap().unwrap();
         assert_eq!((frame.len(), frame.storage_len()), (600, class));
         frames.release();
@@ -106,7 +106,7 @@ fn a_payload_without_an_escape_stays_where_it_was_read() {
 #[test]
 fn the_last_frame_of_a_read_is_the_only_holder_of_its_storage() {
     let mut frames = Assembler::new(short(9), pool(), ReadMode::Batched { detach_below: 0 });
-    frames.push(&mut &b"\x7Eone\x7Etwo\x7E"[..]);
+    frames.push(&mut &b"\x7Eone\x7Etwo\x7E"[..]).unwrap();
     let one = frames.next_frame().unwrap().unwrap();
     let two = frames.next_frame().unwrap().unwrap();
     assert_eq!((frames.held_bytes(), one.storage_len(), two.storage_len()), (0, 8192, 8192));
@@ -133,7 +133,7 @@ fn a_long_frame_takes_few_pushes() {
     Hdlc::default().encode(&[7; 200_000], &mut wire).unwrap();
     let (mut rest, mut pushes) = (wire.as_slice(), 0);
     while !rest.is_empty() {
-        frames.push(&mut rest);
+        frames.push(&mut rest).unwrap();
         pushes += 1;
         if let Some(frame) = frames.next_frame().unwrap() {
             assert!(frame == [7; 200_000]);

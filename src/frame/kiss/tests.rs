@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, readings};
-use crate::frame::{Assembler, FrameErrorKind, ReadMode};
+use crate::frame::{Assembler, Encoder, FrameError, FrameErrorKind, ReadMode};
 
 /// The payloads and errors of `wire`.
 fn read(max_frame: usize, wire: &[u8]) -> Outcome<Vec<u8>> {

@@ -97,7 +97,7 @@ fn a_long_line_takes_few_pushes() {
         let wire = [&[b'x'; 1_000_000][..], b"\n"].concat();
         let (mut rest, mut pushes) = (wire.as_slice(), 0);
         while !rest.is_empty() {
-            frames.push(&mut rest);
+            frames.push(&mut rest).unwrap();
             pushes += 1;
             if let Some(line) = frames.next_frame().unwrap() {
                 assert!(line == wire[..1_000_000]);

@@ -78,9 +78,9 @@ fn lines_end_in_any_of_three_ways() {
 #[test]
 fn a_carriage_return_ends_the_event_at_once() {
     let mut events = Assembler::new(Sse::default(), pool(), ReadMode::PerFrame);
-    events.push(&mut &b"data: a\r\n\r"[..]);
+    events.push(&mut &b"data: a\r\n\r"[..]).unwrap();
     assert_eq!(events.next_frame().unwrap().map(plain), Some(data("a").unwrap()));
-    events.push(&mut &b"\ndata: b\n\n"[..]);
+    events.push(&mut &b"\ndata: b\n\n"[..]).unwrap();
     assert_eq!(events.next_frame().unwrap().map(plain), Some(data("b").unwrap()));
 }
 
@@ -176,7 +176,7 @@ fn nothing_is_held_of_an_event_that_is_too_large() {
         push_in_vain(&mut events, b"data: line\n", 9000, 4 * 100_000);
         let mut refused = 0;
         for _ in 0..1000 {
-            events.push(&mut &b"data: line\n"[..]);
+            events.push(&mut &b"data: line\n"[..]).unwrap();
             while !matches!(events.next_frame(), Ok(None)) {
                 refused += 1;
             }
@@ -192,7 +192,7 @@ fn nothing_is_held_of_an_event_that_is_too_large() {
 #[test]
 fn a_single_line_of_data_stays_where_it_was_read() {
     let mut events = Assembler::new(Sse::default(), pool(), ReadMode::Batched { detach_below: 0 });
-    events.push(&mut &b"event: e\nid: 1\ndata: one\n\ndata: one\ndata: two\n\n"[..]);
+    events.push(&mut &b"event: e\nid: 1\ndata: one\n\ndata: one\ndata: two\n\n"[..]).unwrap();
     let one = events.next_frame().unwrap().unwrap();
     let sizes =
         [&one.data, one.event.as_ref().unwrap(), one.id.as_ref().unwrap()].map(PooledBytes::storage_len);
@@ -219,7 +219,7 @@ fn no_byte_is_looked_at_twice() {
     let mut events = Assembler::new(Sse::default(), pool(), ReadMode::PerFrame);
     for (piece, state) in [(&b"data: a\nda"[..], "scanned: 10, ended: 1"), (b"ta\r", "scanned: 13, ended: 2")]
     {
-        events.push(&mut &piece[..]);
+        events.push(&mut &piece[..]).unwrap();
         assert_eq!(events.next_frame(), Ok(None));
         let decoder = format!("{:?}", events.decoder());
         assert!(decoder.contains(state), "{decoder}");

@@ -32,7 +32,7 @@ fn limit_is_inclusive() {
     for (max, refused) in [(100, false), (99, true)] {
         let pool = pool();
         let mut frames = frames(max, &pool);
-        frames.push(&mut [header(7, 0), header(1, 100)].concat().as_slice());
+        frames.push(&mut [header(7, 0), header(1, 100)].concat().as_slice()).unwrap();
         assert_eq!(frames.next_frame().unwrap().unwrap().type_id, 7);
         let kind = FrameErrorKind::MessageTooLarge { size: 100, max: 99 };
         let expected = if refused { Err(FrameError::fatal(kind, 6)) } else { Ok(None) };
@@ -67,7 +67,7 @@ fn encode_writes_all_or_nothing() {
 fn empty_payload_is_a_frame() {
     let pool = pool();
     let mut frames = frames(0, &pool);
-    frames.push(&mut [header(1, 0), header(2, 0)].concat().as_slice());
+    frames.push(&mut [header(1, 0), header(2, 0)].concat().as_slice()).unwrap();
     for type_id in [1, 2] {
         let frame = frames.next_frame().unwrap().unwrap();
         assert_eq!((frame.type_id, frame.payload.len()), (type_id, 0));
@@ -86,7 +86,7 @@ fn a_frame_has_a_buffer_of_its_own_class() {
         encode(1, vec![5; payload_len], &mut wire).unwrap();
         let mut wire = wire.as_slice();
         let frame = loop {
-            frames.push(&mut wire);
+            frames.push(&mut wire).unwrap();
             if let Some(frame) = frames.next_frame().unwrap() {
                 break frame;
             }
@@ -106,7 +106,7 @@ fn batched_frames_share_the_storage_of_the_read() {
     for payload_len in [300, 100, 300] {
         encode(1, vec![5; payload_len], &mut wire).unwrap();
     }
-    frames.push(&mut wire.as_slice());
+    frames.push(&mut wire.as_slice()).unwrap();
     let storage = |frame: Frame| frame.payload.storage_len();
     let sizes: Vec<_> = std::iter::from_fn(|| frames.next_frame().unwrap()).map(storage).collect();
     assert_eq!(sizes, [8192, 128, 8192]);
@@ -123,7 +123,7 @@ fn equal_large_frames_are_read_in_one_piece_each() {
     }
     let (mut wire, mut pushes, mut seen) = (wire.as_slice(), 0, 0);
     while !wire.is_empty() {
-        frames.push(&mut wire);
+        frames.push(&mut wire).unwrap();
         pushes += 1;
         while let Some(frame) = frames.next_frame().unwrap() {
             assert!(frame.payload.as_ref() == [5; 16_384]);
@@ -138,7 +138,7 @@ fn an_announcement_alone_buys_little_room() {
     let pool = pool();
     let mut frames = frames(DEFAULT_MAX_PAYLOAD, &pool);
     let payload = vec![9; DEFAULT_MAX_PAYLOAD];
-    frames.push(&mut header(1, DEFAULT_MAX_PAYLOAD as u32).as_slice());
+    frames.push(&mut header(1, DEFAULT_MAX_PAYLOAD as u32).as_slice()).unwrap();
     assert_eq!(frames.next_frame(), Ok(None));
     assert_eq!(frames.held_bytes(), 8192);
 
@@ -146,7 +146,7 @@ fn an_announcement_alone_buys_little_room() {
     for mut piece in payload.chunks(100_000) {
         sent += piece.len();
         while !piece.is_empty() {
-            frames.push(&mut piece);
+            frames.push(&mut piece).unwrap();
             if let Some(frame) = frames.next_frame().unwrap() {
                 assert!(frame.payload.as_ref() == payload);
             }
@@ -162,10 +162,10 @@ fn the_first_error_is_final() {
     let pool = pool();
     let mut frames = frames(1000, &pool);
     let error = FrameError::fatal(FrameErrorKind::MessageTooLarge { size: 1001, max: 1000 }, 0);
-    frames.push(&mut header(1, 1001).as_slice());
+    frames.push(&mut header(1, 1001).as_slice()).unwrap();
     assert_eq!(frames.next_frame(), Err(error));
     assert_eq!((frames.held_bytes(), pool.stats().currently_in_use), (0, 0));
-    frames.push(&mut header(1, 0).as_slice());
+    frames.push(&mut header(1, 0).as_slice()).unwrap();
     assert_eq!(frames.next_frame(), Err(error));
     assert_eq!(frames.finish(), Err(error));
 }
@@ -176,7 +176,7 @@ fn finish_tells_where_the_stream_broke() {
     for received in 0..=wire.len() {
         let pool = pool();
         let mut frames = frames(1000, &pool);
-        frames.push(&mut &wire[..received]);
+        frames.push(&mut &wire[..received]).unwrap();
         let frame = frames.next_frame().unwrap();
         assert_eq!((frame.is_some(), frames.is_partial()), (received == 9, received % 9 != 0));
         let expected = if received < HEADER_LEN { HEADER_LEN } else { wire.len() };
@@ -191,14 +191,14 @@ fn a_part_that_waits_takes_a_buffer_of_its_size() {
     let mut frames = frames(DEFAULT_MAX_PAYLOAD, &pool);
     let mut wire = Vec::new();
     encode(1, &[5; 6000], &mut wire).unwrap();
-    frames.push(&mut &wire[..100]);
+    frames.push(&mut &wire[..100]).unwrap();
     assert_eq!(frames.next_frame(), Ok(None));
     assert_eq!(frames.held_bytes(), 8192);
     frames.shrink();
     assert_eq!((frames.held_bytes(), frames.is_partial()), (1024, true));
     let mut rest = &wire[100..];
     while !rest.is_empty() {
-        frames.push(&mut rest);
+        frames.push(&mut rest).unwrap();
         if let Some(frame) = frames.next_frame().unwrap() {
             assert!(frame.payload.as_ref() == [5; 6000]);
         }
@@ -214,9 +214,9 @@ fn a_handshake_is_refused_at_its_first_wrong_byte() {
         received[wrong_at] ^= 1;
         let mut frames =
             Assembler::new(Tlv::default().expecting([7; DIGEST_LEN]), pool(), ReadMode::PerFrame);
-        frames.push(&mut &received[..wrong_at]);
+        frames.push(&mut &received[..wrong_at]).unwrap();
         assert_eq!(frames.next_frame(), Ok(None));
-        frames.push(&mut &received[wrong_at..=wrong_at]);
+        frames.push(&mut &received[wrong_at..=wrong_at]).unwrap();
         let refused = FrameError::fatal(FrameErrorKind::DigestMismatch, 0);
         assert_eq!(frames.next_frame(), Err(refused));
     }
@@ -231,7 +231,7 @@ fn a_long_frame_moves_few_times() {
         let wire = [&header(1, 1_000_000)[..], &[5; 1_000_000]].concat();
         for mut piece in wire.chunks(1460) {
             while !piece.is_empty() {
-                frames.push(&mut piece);
+                frames.push(&mut piece).unwrap();
             }
             if let Some(frame) = frames.next_frame().unwrap() {
                 assert_eq!(frame.payload.len(), 1_000_000);
@@ -253,7 +253,7 @@ fn the_size_of_reads_follows_the_stream() {
         for _ in 0..20 {
             let mut rest = wire.as_slice();
             while !rest.is_empty() {
-                frames.push(&mut rest);
+                frames.push(&mut rest).unwrap();
                 while frames.next_frame().unwrap().is_some() {}
             }
         }
@@ -268,7 +268,7 @@ fn the_size_of_reads_follows_the_stream() {
 fn dropped_in_the_middle_it_gives_its_buffer_back() {
     let pool = pool();
     let mut frames = frames(1000, &pool);
-    frames.push(&mut header(1, 1000).as_slice());
+    frames.push(&mut header(1, 1000).as_slice()).unwrap();
     assert_eq!(pool.stats().currently_in_use, 1);
     drop(frames);
     assert_eq!(pool.stats().currently_in_use, 0);
@@ -295,7 +295,7 @@ proptest! {
         for &cut in cuts.iter().cycle() {
             let (mut piece, behind) = rest.split_at(cut.min(rest.len()));
             while !piece.is_empty() {
-                frames.push(&mut piece);
+                frames.push(&mut piece).unwrap();
                 while let Some(frame) = frames.next_frame().unwrap() {
                     decoded.push((frame.type_id, frame.payload));
                 }

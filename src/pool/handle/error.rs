@@ -7,7 +7,7 @@ use crate::pool::hooks::Request;
 use crate::pool::shared::Core;
 
 /// Why an acquire failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum AcquireError {
     /// No class is this large.

@@ -108,16 +108,22 @@ impl BufferPool {
 
     /// As [`try_acquire`](Self::try_acquire), but in a pool without a memory limit the heap serves requests that no class
     /// fits. For all storage that a peer can make this program acquire.
-    #[cfg(feature = "net")]
     #[inline]
     #[track_caller]
     pub(crate) fn acquire_within_limit(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> {
         match self.try_acquire(min_capacity) {
-            Err(AcquireError::TooLarge { .. }) if self.core.memory.limit() == usize::MAX => {
-                Ok(self.acquire(min_capacity))
-            }
+            Err(AcquireError::TooLarge { .. }) if !self.is_limited() => Ok(self.acquire(min_capacity)),
             outcome => outcome,
         }
+    }
+
+    /// The largest request that [`acquire_within_limit`](Self::acquire_within_limit) can serve, in bytes.
+    pub(crate) fn largest_within_limit(&self) -> usize {
+        if self.is_limited() { self.core.sizes.largest() } else { usize::MAX }
+    }
+
+    fn is_limited(&self) -> bool {
+        self.core.memory.limit() != usize::MAX
     }
 
     /// Returns a snapshot of what the pool did and holds.
