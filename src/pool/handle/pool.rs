@@ -149,12 +149,12 @@ impl BufferPool {
     /// What other threads keep for themselves stays: at most
     /// [`thread_cache_bytes`](BufferPoolConfig::thread_cache_bytes) each of ready buffers, and of frozen ones.
     pub fn trim(&self) -> usize {
-        thread::flush(&self.core) + self.core.trim()
+        self.core.report(thread::flush(&self.core) + self.core.trim())
     }
 
     /// Makes a [step of decay](crate::pool::BufferPoolConfigBuilder::decay_interval) now. Returns the bytes freed.
     pub fn decay(&self) -> usize {
-        self.core.decay()
+        self.core.report(self.core.decay())
     }
 
     /// Lays what this thread keeps for itself into the shared queues, for other threads to use.

@@ -59,7 +59,7 @@ impl BufferPool {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while !core.is_closed() {
                 ticks.tick().await;
-                core.decay();
+                core.report(core.decay());
             }
         })
     }
