@@ -42,7 +42,7 @@ const TOP_LEVEL: &[&str] = &[
 ];
 
 /// What still has to be opened with a line that says what it is.
-const UNOPENED: &[&str] = &["bin/", "frame/fields/", "frame/message.rs", "schema/"];
+const UNOPENED: &[&str] = &["frame/fields/", "frame/message.rs", "schema/"];
 
 const MAX_LINES: usize = 600;
 const NAMELESS: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc"];

@@ -1,5 +1,6 @@
 //! `millpond codegen`: what follows from a contract file: as Rust, as a table, and as a picture.
 
+mod args;
 mod plot;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use std::process::ExitCode;
 
 use millpond::schema::{Diagnostics, Dialect, Layout, MessageDef, Options, Plan, Schema, generate};
 
-use crate::cli::{CodegenArgs, DialectArg, LayoutArg};
+pub(crate) use self::args::CodegenArgs;
+use self::args::{DialectArg, LayoutArg};
 
 /// More than a contract file may have: so much need not be read to be refused.
 const MAX_READ: u64 = 2 * 1024 * 1024;
