@@ -94,7 +94,7 @@ fn a_proxy_returns_the_memory_of_a_burst_to_the_system() {
     /// What each direction of a connection holds in the proxy while its reader stalls.
     const BUFFER: usize = 64 * 1024;
     /// Pages of the program that ran for the first time, and small allocations that share a page with a live one.
-    const TOLERANCE: usize = 6 << 20;
+    const TOLERANCE: usize = 4 << 20;
     let burst = env::var("MILLPOND_BURST").map_or(ByteSize::mib(128), |size| size.parse().unwrap());
     let burst = usize::try_from(burst.as_u64()).unwrap();
     let (_, most_descriptors) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();

@@ -45,8 +45,9 @@ impl BufferPool {
     /// [interval](crate::pool::BufferPoolConfigBuilder::decay_interval), 5 s if the pool has none, so that memory
     /// goes back while nobody uses the pool. It does not keep the pool open, and ends with it. (Feature `tokio`.)
     ///
-    /// Buffers that a worker thread of the runtime keeps for itself are out of its reach:
-    /// see [`flush_on_park`](Self::flush_on_park).
+    /// It does not reach the buffers that a worker thread of the runtime keeps for itself: see
+    /// [`flush_on_park`](Self::flush_on_park). What it frees goes to the allocator:
+    /// [`decay`](Self::decay#returning-memory-to-the-system) says how it leaves the process.
     ///
     /// # Panics
     ///
