@@ -1,16 +1,16 @@
 //! The command's allocator, and how freed memory leaves the process.
 //!
 //! The allocator is the system's. On glibc, [`return_free_pages`] runs after each step of decay that freed memory,
-//! because glibc by itself keeps nearly all of a burst. Resident MiB of `millpond proxy`, with 16384 buffers of
-//! 64 KiB held by stalled readers and then freed (2 cores, 30 s after the burst):
+//! because glibc by itself keeps nearly all of a burst. Resident memory of `millpond proxy` before a burst of stalled
+//! readers that hold 64 KiB buffers, in it, and 30 s after it, measured once each on 2 cores:
 //!
-//! | allocator | start | burst | 30 s after | stripped binary |
-//! |---|---|---|---|---|
-//! | glibc | 5.6 | 1030 | 1030 | no difference |
-//! | glibc, `malloc_trim` | 5.6 | 1030 | 7.0, after 9 s | no difference |
-//! | jemalloc | 6.9 | 1080 | 510 | + 440 KiB |
-//! | jemalloc, background threads | 7.0 | 1080 | 15.3 | + 440 KiB |
-//! | mimalloc | 12.1 | 1090 | 331 | + 140 KiB |
+//! | allocator | burst | start | in it | 30 s after | stripped binary |
+//! |---|---|---|---|---|---|
+//! | glibc | 512 MiB | 6.0 MiB | 527 MiB | 527 MiB | |
+//! | glibc, `malloc_trim` | 1 GiB | 5.6 MiB | 1.0 GiB | 7.0 MiB, already after 9 s | |
+//! | jemalloc | 512 MiB | 6.9 MiB | 562 MiB | 264 MiB | + 436 KiB |
+//! | jemalloc, background threads | 1 GiB | 7.0 MiB | 1.0 GiB | 15.3 MiB | + 436 KiB |
+//! | mimalloc | 1 GiB | 12.1 MiB | 1.0 GiB | 331 MiB | + 136 KiB |
 //!
 //! So the allocator that adds no dependency is also the one that returns the most, for one call of a C function.
 //! This file holds the only unsafe code of the command.
