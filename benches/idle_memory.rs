@@ -1,6 +1,6 @@
 //! Proxy memory per connection: at rest, and 10 s after every connection has echoed 64 KiB.
 //!
-//! `cargo bench --features cli --bench idle_memory [-- CONNECTIONS]`
+//! `cargo bench --features proxy --bench idle_memory [-- CONNECTIONS]`
 //!
 //! Every proxy gets the same connections from this process, which echoes behind it as well. Resident bytes
 //! are the kernel's. The last burst has readers that stall for 5 s when they have half of it.

@@ -1,6 +1,6 @@
 //! Proxy CPU time and system calls per request, against tokio's own copies.
 //!
-//! `cargo bench --features cli --bench relay_cpu [-- ROUNDS]`
+//! `cargo bench --features proxy --bench relay_cpu [-- ROUNDS]`
 //!
 //! A real `redis-server` behind each proxy, `redis-benchmark` in front, GET, 50 connections. In each round
 //! every proxy takes the same load in turn, first one first, then the next one first. CPU time is the

@@ -436,7 +436,7 @@ fn only_a_file_that_changes_is_written_and_it_keeps_its_place_and_mode() {
 fn the_example_and_the_demo_are_fresh() {
     for command in [
         "codegen examples/contract/contracts.yaml -o examples/contract/generated.rs --check",
-        "codegen src/bin/millpond/contracts.yaml -o src/bin/millpond/messages.rs --check \
+        "codegen examples/demo/contracts.yaml -o examples/demo/messages.rs --check \
          --traffic Tick=3,Trade=2,Order=1,Book=1,Snapshot=1 --memory-limit 16MiB",
     ] {
         let check = Command::new(env!("CARGO_BIN_EXE_millpond"))

@@ -41,9 +41,6 @@ const TOP_LEVEL: &[&str] = &[
     "tests",
 ];
 
-/// What still has to be opened with a line that says what it is.
-const UNOPENED: &[&str] = &["bin/"];
-
 const MAX_LINES: usize = 600;
 const NAMELESS: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc"];
 
@@ -92,7 +89,7 @@ fn violations(tree: &Tree) -> Vec<String> {
         }
         let Some(inner) = path.strip_prefix("src/") else { continue };
         let opens = ["//!", "#![doc"].iter().any(|opening| text.starts_with(opening));
-        if !opens && !UNOPENED.iter().any(|start| inner.starts_with(start)) {
+        if !opens {
             found.push(format!("{path}: the first line does not say what the file is; open it with `//!`"));
         }
         if text.lines().count() > MAX_LINES {

@@ -13,7 +13,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A proxy that runs until it is interrupted or dropped.
 pub(crate) struct Proxy {
-    child: Child,
+    pub(crate) child: Child,
     /// Where it says that it listens.
     pub(crate) endpoint: String,
     stderr: Option<JoinHandle<String>>,
@@ -47,7 +47,11 @@ impl Proxy {
 
     /// Presses Ctrl-C.
     pub(crate) fn interrupt(&self) {
-        kill(Pid::from_raw(self.child.id().cast_signed()), Signal::SIGINT).unwrap();
+        self.signal(Signal::SIGINT);
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
     /// Waits for the end, which must be a success. Returns what it said on stderr.

@@ -6,6 +6,7 @@
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::ffi::CStr;
+use std::ptr::null_mut;
 use std::sync::atomic::{AtomicU8, Ordering};
 
 use mimalloc::MiMalloc;
@@ -29,6 +30,25 @@ impl Allocator {
             Self::Glibc => "glibc",
             Self::Jemalloc => "jemalloc",
             Self::Mimalloc => "mimalloc",
+        }
+    }
+
+    /// Returns the free pages of the heap to the system, as far as the allocator does it at once when asked.
+    pub(crate) fn return_free_pages(self) {
+        match self {
+            #[cfg(target_env = "gnu")]
+            // SAFETY: it has no precondition.
+            Self::Glibc => drop(unsafe { libc::malloc_trim(0) }),
+            #[cfg(not(target_env = "gnu"))]
+            Self::Glibc => {}
+            Self::Jemalloc => {
+                // Of all arenas: 4096 is MALLCTL_ARENAS_ALL.
+                let name = c"arena.4096.purge".as_ptr();
+                // SAFETY: the name ends in NUL, and this command reads and writes no value.
+                unsafe { tikv_jemalloc_sys::mallctl(name, null_mut(), null_mut(), null_mut(), 0) };
+            }
+            // SAFETY: it has no precondition.
+            Self::Mimalloc => unsafe { libmimalloc_sys::mi_collect(true) },
         }
     }
 }
@@ -89,14 +109,3 @@ fn choose() -> &'static dyn GlobalAlloc {
     CHOSEN.store(index as u8 + 1, Ordering::Relaxed);
     chosen()
 }
-
-/// Gives all free pages of glibc's heap back to the kernel.
-#[cfg(target_env = "gnu")]
-pub(crate) fn trim_glibc() {
-    // SAFETY: it has no precondition.
-    unsafe { libc::malloc_trim(0) };
-}
-
-/// Only glibc has it.
-#[cfg(not(target_env = "gnu"))]
-pub(crate) fn trim_glibc() {}

@@ -101,7 +101,7 @@ fn stroke(variant: &Variant, nth: Option<usize>) -> (&'static str, &'static str)
     match (variant.keeper, nth) {
         (Keeper::Pool, _) => (LIMIT, "none"),
         (Keeper::Nobody, _) => (RIVAL, if variant.traffic { TRAFFIC } else { "none" }),
-        (Keeper::DecayAndTrim, _) => (OURS, "14 3"),
+        (Keeper::DecayAndReturn, _) => (OURS, "14 3"),
         (Keeper::Decay, None) => (OURS, if variant.traffic { TRAFFIC } else { "none" }),
         (Keeper::Decay, Some(0)) => (OURS, "2 3"),
         (Keeper::Decay, Some(1)) => (OURS, "10 3 2 3"),

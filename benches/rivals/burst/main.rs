@@ -42,7 +42,7 @@ pub(crate) struct Measured {
     burst: u64,
     /// At each second after the burst, from 0 on.
     after: Vec<u64>,
-    /// Milliseconds of each `malloc_trim`.
+    /// Milliseconds of each return of free pages.
     trims: Vec<u64>,
     /// KiB that the pool has in the end.
     pool: u64,

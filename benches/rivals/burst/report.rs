@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use crate::variant::Variant;
 use crate::{Measured, Results, chart};
 
 /// Seconds after the burst that the table shows; the chart shows all.
@@ -24,8 +25,10 @@ pub(crate) fn table(results: &Results) -> String {
             mib(Some(&measured.pool)),
         );
     }
-    for (_, Measured { trims, .. }) in results.iter().filter(|(_, measured)| !measured.trims.is_empty()) {
-        let _ = writeln!(text, "\nEach `malloc_trim` took, in ms: {trims:?}.");
+    for (Variant { allocator, .. }, Measured { trims, .. }) in
+        results.iter().filter(|(_, measured)| !measured.trims.is_empty())
+    {
+        let _ = writeln!(text, "\nIn `on_decay`, the calls took {}, in ms: {trims:?}.", allocator.name());
     }
     text
 }

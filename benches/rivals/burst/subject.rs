@@ -8,9 +8,10 @@ use std::time::{Duration, Instant};
 
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::runtime::{Builder, Runtime};
-use tokio::time::{MissedTickBehavior, interval, sleep, sleep_until};
+use tokio::task::spawn_blocking;
+use tokio::time::{interval, sleep, sleep_until};
 
-use crate::allocator::trim_glibc;
+use crate::allocator::Allocator;
 use crate::variant::{Keeper, Variant};
 
 const LARGE: usize = 64 * 1024;
@@ -24,14 +25,12 @@ const DECAY: Duration = Duration::from_secs(5);
 pub(crate) const LAST_SECOND: u32 = 30;
 
 /// Runs the burst and prints a line for each look at the resident memory: the moment, and KiB.
-pub(crate) fn run(&Variant { keeper, traffic, .. }: &Variant) -> io::Result<()> {
-    let pool = pool(keeper);
+pub(crate) fn run(&Variant { allocator, keeper, traffic, .. }: &Variant) -> io::Result<()> {
+    let pool = pool(keeper, allocator);
     let runtime = runtime(keeper, &pool)?;
     runtime.block_on(async {
-        match keeper {
-            Keeper::Decay => drop(pool.spawn_decay()),
-            Keeper::DecayAndTrim => drop(tokio::spawn(decay_and_trim(pool.clone()))),
-            Keeper::Pool | Keeper::Nobody => {}
+        if matches!(keeper, Keeper::Decay | Keeper::DecayAndReturn) {
+            pool.spawn_decay();
         }
         // The threads have started by then.
         sleep(Duration::from_secs(1)).await;
@@ -61,38 +60,32 @@ pub(crate) fn run(&Variant { keeper, traffic, .. }: &Variant) -> io::Result<()> 
 }
 
 /// Room for all of the burst, so that only decay gives anything back.
-fn pool(keeper: Keeper) -> BufferPool {
-    // With a loop of its own the program makes all steps of decay, and misses none that freed something.
-    let decay = (keeper == Keeper::Decay).then_some(DECAY);
-    let config = BufferPoolConfig::builder()
+fn pool(keeper: Keeper, allocator: Allocator) -> BufferPool {
+    let decays = matches!(keeper, Keeper::Decay | Keeper::DecayAndReturn);
+    let mut config = BufferPoolConfig::builder()
         .class(SMALL, SMALL_COUNT)
         .class(LARGE, LARGE_COUNT)
-        .decay_interval(decay)
-        .build();
-    BufferPool::new(config.expect("a valid table"))
+        .decay_interval(decays.then_some(DECAY));
+    if keeper == Keeper::DecayAndReturn {
+        // In a thread that may block: the hook runs in a worker of the runtime.
+        config = config.on_decay(move |_| drop(spawn_blocking(move || return_free_pages(allocator))));
+    }
+    BufferPool::new(config.build().expect("a valid table"))
+}
+
+fn return_free_pages(allocator: Allocator) {
+    let start = Instant::now();
+    allocator.return_free_pages();
+    println!("trim {}", start.elapsed().as_millis());
 }
 
 fn runtime(keeper: Keeper, pool: &BufferPool) -> io::Result<Runtime> {
     let mut builder = Builder::new_multi_thread();
     builder.worker_threads(THREADS).enable_time();
-    if matches!(keeper, Keeper::Decay | Keeper::DecayAndTrim) {
+    if matches!(keeper, Keeper::Decay | Keeper::DecayAndReturn) {
         builder.on_thread_park(pool.flush_on_park());
     }
     builder.build()
-}
-
-/// What a program on glibc runs in place of `spawn_decay`.
-async fn decay_and_trim(pool: BufferPool) {
-    let mut ticks = interval(DECAY);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if pool.decay() > 0 {
-            let start = Instant::now();
-            trim_glibc();
-            println!("trim {}", start.elapsed().as_millis());
-        }
-    }
 }
 
 /// A hundred times a second, tasks that reach all workers and allocate; the pool stays idle.

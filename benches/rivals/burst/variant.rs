@@ -7,8 +7,8 @@ use crate::allocator::Allocator;
 pub(crate) enum Keeper {
     /// A pool as its documentation sets it up on tokio: `spawn_decay` and `flush_on_park`.
     Decay,
-    /// The same, with a loop of the program's own in place of `spawn_decay`, which also calls `malloc_trim`.
-    DecayAndTrim,
+    /// The same, and `on_decay` asks the allocator to return free pages.
+    DecayAndReturn,
     /// A pool that nobody asks to give anything back.
     Pool,
     /// `Vec<u8>`, freed at once: what the allocator does by itself.
@@ -19,7 +19,7 @@ impl Keeper {
     fn name(self) -> &'static str {
         match self {
             Self::Decay => "pool, decay",
-            Self::DecayAndTrim => "pool, decay and malloc_trim",
+            Self::DecayAndReturn => "pool, decay, on_decay",
             Self::Pool => "pool, no decay",
             Self::Nobody => "no pool, Vec",
         }
@@ -59,7 +59,7 @@ const fn set(allocator: Allocator, keeper: Keeper, variable: &'static str, value
 pub(crate) const VARIANTS: &[Variant] = &[
     plain(Allocator::Glibc, Keeper::Decay),
     busy(Allocator::Glibc, Keeper::Decay),
-    plain(Allocator::Glibc, Keeper::DecayAndTrim),
+    plain(Allocator::Glibc, Keeper::DecayAndReturn),
     set(Allocator::Glibc, Keeper::Decay, "MALLOC_ARENA_MAX", "1"),
     set(Allocator::Glibc, Keeper::Decay, "MALLOC_TRIM_THRESHOLD_", "131072"),
     set(Allocator::Glibc, Keeper::Decay, "MALLOC_MMAP_THRESHOLD_", "65536"),
@@ -68,12 +68,14 @@ pub(crate) const VARIANTS: &[Variant] = &[
     busy(Allocator::Glibc, Keeper::Nobody),
     plain(Allocator::Jemalloc, Keeper::Decay),
     busy(Allocator::Jemalloc, Keeper::Decay),
+    plain(Allocator::Jemalloc, Keeper::DecayAndReturn),
     set(Allocator::Jemalloc, Keeper::Decay, "_RJEM_MALLOC_CONF", "background_thread:true"),
     plain(Allocator::Jemalloc, Keeper::Pool),
     plain(Allocator::Jemalloc, Keeper::Nobody),
     busy(Allocator::Jemalloc, Keeper::Nobody),
     plain(Allocator::Mimalloc, Keeper::Decay),
     busy(Allocator::Mimalloc, Keeper::Decay),
+    plain(Allocator::Mimalloc, Keeper::DecayAndReturn),
     set(Allocator::Mimalloc, Keeper::Decay, "MIMALLOC_PURGE_DELAY", "0"),
     plain(Allocator::Mimalloc, Keeper::Pool),
     plain(Allocator::Mimalloc, Keeper::Nobody),

@@ -1,5 +1,6 @@
 //! `millpond codegen`: Rust code, a table of sizes and classes, and a plot, all made from a contract file.
 
+mod args;
 mod plot;
 
 use std::collections::BTreeMap;
@@ -13,7 +14,8 @@ use std::process::ExitCode;
 
 use millpond::schema::{Diagnostics, Dialect, Layout, MessageDef, Options, Plan, Schema, generate};
 
-use crate::cli::{CodegenArgs, DialectArg, LayoutArg};
+pub(crate) use self::args::CodegenArgs;
+use self::args::{DialectArg, LayoutArg};
 
 /// More than a contract file may have, so a larger file is refused without reading all of it.
 const MAX_READ: u64 = 2 * 1024 * 1024;

@@ -1,69 +1,89 @@
+//! `millpond proxy`: a relay on a pool of its own, until a signal stops it.
+
 use std::error::Error;
+use std::future;
 use std::io::{self, Write};
 
 use millpond::net::Listener;
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::spawn_blocking;
 use tokio::time::{Duration, sleep};
 use tracing_subscriber::EnvFilter;
 
 use crate::cli::ProxyArgs;
+use crate::memory::return_free_pages;
 
-/// Serves until a signal asks it to stop.
-pub(crate) async fn run(args: ProxyArgs) -> Result<(), Box<dyn Error>> {
+/// Serves until a signal stops it.
+pub(crate) fn run(args: ProxyArgs) -> Result<(), Box<dyn Error>> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    raise_descriptor_limit();
 
+    let pool = BufferPoolConfig::proxy()
+        .to_builder()
+        .memory_limit(usize::try_from(args.memory_limit.as_u64()).unwrap_or(usize::MAX))
+        // The hook runs in the task of `spawn_decay`, so on a worker thread, which must not block.
+        .on_decay(|_| drop(spawn_blocking(return_free_pages)))
+        .build();
+    let pool = BufferPool::new(pool.map_err(|error| format!("--memory-limit: {error}"))?);
+    let runtime = Builder::new_multi_thread().enable_all().on_thread_park(pool.flush_on_park()).build()?;
+    let outcome = runtime.block_on(serve(pool, args));
+    // A thread may still block, in a name look-up for example. The exit does not wait for it.
+    runtime.shutdown_background();
+    outcome
+}
+
+async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<(), Box<dyn Error>> {
+    pool.spawn_decay();
     let config = RelayConfig::default()
         .max_connections(args.max_connections)
         .idle_timeout((!args.idle_timeout.is_zero()).then_some(args.idle_timeout))
         .connect_timeout(args.connect_timeout)
         .drain_timeout(args.drain_timeout);
-    let limit = usize::try_from(args.memory_limit.as_u64()).unwrap_or(usize::MAX);
-    let pool = BufferPoolConfig::proxy().to_builder().memory_limit(limit).build();
-    let pool = BufferPool::new(pool.map_err(|error| format!("--memory-limit: {error}"))?);
-    pool.spawn_decay();
     let relay = Relay::new(pool, config);
-    // Before it says that it listens: from then on a signal drains.
+    // Before the line that says "listening": whoever has read it may send a signal, and gets a drain.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let listener = Listener::bind(&args.listen).await?;
     writeln!(io::stdout(), "listening on {}", listener.local_endpoint())?;
 
-    let mut stop = async || {
+    let mut stop_signal = async || {
         tokio::select! {
             _ = interrupt.recv() => {}
             _ = terminate.recv() => {}
         }
     };
-    let (tell, told) = tokio::sync::oneshot::channel::<()>();
+    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serve = relay.serve(listener, args.to, async {
-        // An error says that the sender is gone, which is a reason to stop as well.
-        let _ = told.await;
+        // An error means that the sender is gone, which is also a reason to stop.
+        let _ = stopped.await;
     });
     let report = tokio::select! {
         report = serve => Some(report),
         () = print_stats(&relay, args.stats_every) => None,
         () = async {
-            stop().await;
-            eprintln!("draining for up to {:?}; once more cuts at once", args.drain_timeout);
-            let _ = tell.send(());
-            stop().await;
+            stop_signal().await;
+            eprintln!("draining for up to {:?}; a second signal aborts at once", args.drain_timeout);
+            let _ = stop.send(());
+            stop_signal().await;
         } => None,
     };
     eprintln!("{}", stats_line(&relay));
     match report {
         Some(report) => eprintln!("{report}"),
-        None => eprintln!("cut"),
+        None => eprintln!("aborted"),
     }
     Ok(())
 }
 
-/// Prints a line so often, for ever; never, if `every` is 0.
+/// Prints a line of statistics at each interval; never, if `every` is 0. Does not return.
 async fn print_stats(relay: &Relay, every: Duration) {
     if every.is_zero() {
-        return std::future::pending().await;
+        return future::pending().await;
     }
     loop {
         sleep(every).await;
@@ -73,4 +93,13 @@ async fn print_stats(relay: &Relay, every: Duration) {
 
 fn stats_line(relay: &Relay) -> String {
     format!("{}; pool: {}", relay.stats(), relay.pool().stats())
+}
+
+/// A connection takes two descriptors. The usual soft limit of 1024 exists for programs that use `select`, and this one
+/// does not.
+fn raise_descriptor_limit() {
+    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
+        // If this fails the limit stays as it is, and accepting fails when it is reached.
+        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
 }

@@ -7,6 +7,7 @@ use core::num::NonZeroU32;
 use core::time::Duration;
 
 use super::class::ClassConfig;
+use super::on_decay::OnDecay;
 use crate::size::MAX_CLASSES;
 
 /// The largest class: 1 GiB. Larger requests are rare, and the heap serves them as well.
@@ -23,6 +24,9 @@ const DEFAULT_DECAY: Duration = Duration::from_secs(5);
 /// A value of this type is valid: every constructor checks it. [`from_map`](Self::from_map) takes classes alone, the
 /// presets [`proxy`](Self::proxy), [`messages`](Self::messages) and [`embedded`](Self::embedded) fit a kind of program,
 /// and [`builder`](Self::builder) or [`to_builder`](Self::to_builder) set the rest.
+///
+/// Two are equal if all settings are. A function for [`on_decay`](BufferPoolConfigBuilder::on_decay) equals its clones
+/// only.
 ///
 /// # Examples
 ///
@@ -46,6 +50,7 @@ struct Options {
     thread_cache_bytes: usize,
     memory_limit: usize,
     decay: Option<Duration>,
+    on_decay: OnDecay,
     next_class: bool,
     wipe: bool,
     sample_one_in: Option<NonZeroU32>,
@@ -58,6 +63,7 @@ impl Default for Options {
             thread_cache_bytes: DEFAULT_THREAD_CACHE_BYTES,
             memory_limit: usize::MAX,
             decay: Some(DEFAULT_DECAY),
+            on_decay: OnDecay::default(),
             next_class: false,
             wipe: false,
             sample_one_in: None,
@@ -130,6 +136,10 @@ impl BufferPoolConfig {
     #[must_use]
     pub fn decay_interval(&self) -> Option<Duration> {
         self.options.decay
+    }
+
+    pub(in crate::pool) fn on_decay(&self) -> OnDecay {
+        self.options.on_decay.clone()
     }
 
     /// Whether an acquire at the memory limit takes an idle buffer of the next class.
@@ -238,6 +248,22 @@ impl BufferPoolConfigBuilder {
     /// make the step that is due. A pool that nobody uses does not: call `spawn_decay`, or `decay` yourself.
     pub fn decay_interval(mut self, interval: Option<Duration>) -> Self {
         self.options.decay = interval;
+        self
+    }
+
+    /// Calls `hook` with the number of bytes after [`decay`](crate::pool::BufferPool::decay),
+    /// [`trim`](crate::pool::BufferPool::trim) or a step of the task of
+    #[cfg_attr(feature = "tokio", doc = " [`spawn_decay`](crate::pool::BufferPool::spawn_decay)")]
+    #[cfg_attr(not(feature = "tokio"), doc = " `spawn_decay`")]
+    /// freed memory. Default: nothing is called. Here a program asks its allocator to return the pages to the system:
+    /// see [`decay`](crate::pool::BufferPool::decay#returning-memory-to-the-system).
+    ///
+    /// The hook runs in the thread that made that call or runs that task, after the step: it may use the pool, and its
+    /// panic is the caller's. It never runs within an acquire or a return. A step that one of those made is reported
+    /// by the next call or the next step of the task. Buffers that were freed because the queue of their class was full
+    /// are not in the number, so do not ignore a small one.
+    pub fn on_decay(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
+        self.options.on_decay = OnDecay::new(hook);
         self
     }
 

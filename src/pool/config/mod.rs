@@ -2,7 +2,9 @@
 
 mod builder;
 mod class;
+mod on_decay;
 mod preset;
 
 pub use self::builder::{BufferPoolConfig, BufferPoolConfigBuilder, ConfigError};
 pub use self::class::ClassConfig;
+pub(in crate::pool) use self::on_decay::OnDecay;

@@ -66,7 +66,8 @@ impl BufferPool {
     /// In a pool without a decay interval the task ends at once: such a pool never decays by itself.
     ///
     /// It cannot reach the buffers in the caches of the runtime's worker threads: see
-    /// [`flush_on_park`](Self::flush_on_park).
+    /// [`flush_on_park`](Self::flush_on_park). What it frees goes to the allocator:
+    /// [`decay`](Self::decay#returning-memory-to-the-system) says how it leaves the process.
     ///
     /// # Panics
     ///
@@ -79,7 +80,7 @@ impl BufferPool {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             while !core.is_closed() {
                 ticks.tick().await;
-                core.decay();
+                core.report(core.decay());
             }
         })
     }

@@ -10,12 +10,12 @@ use super::clock::Clock;
 use super::memory::Memory;
 use super::slot::{Frozen, Slot};
 use super::waiters::Waiters;
-use crate::pool::config::BufferPoolConfig;
+use crate::pool::config::{BufferPoolConfig, OnDecay};
 use crate::pool::hooks::{Hooks, Request, Switches};
 use crate::pool::stats::{Counters, Totals};
 use crate::size::SizeClasses;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
-use crate::sync::statistic::AtomicBool;
+use crate::sync::statistic::{AtomicBool, AtomicUsize as Number};
 use crate::sync::{Arc, Mutex, Unique};
 
 /// The part of a pool that its handles, slots and thread caches share.
@@ -42,6 +42,9 @@ pub(in crate::pool) struct Core {
     pub(in crate::pool) memory: Memory,
     pub(in crate::pool) waiters: Waiters,
     pub(in crate::pool) clock: Clock,
+    on_decay: OnDecay,
+    /// Bytes that steps of decay freed within an acquire or a return, where no function of the user's may run.
+    unreported: Number,
     /// Frozen slots of exited threads for which their queue had no place.
     overflow: Mutex<VecDeque<Frozen>>,
     /// Whether `overflow` has slots.
@@ -88,6 +91,8 @@ impl Core {
             memory: Memory::new(config.memory_limit(), sizes.largest()),
             waiters: Waiters::new(),
             clock: Clock::new(config.decay_interval()),
+            on_decay: config.on_decay(),
+            unreported: Number::new(0),
             overflow: Mutex::new(VecDeque::new()),
             has_overflow: AtomicBool::new(false),
             registry: Mutex::new(Registry { threads: Vec::new(), gone: Totals::new(table.len()) }),
@@ -422,8 +427,18 @@ impl Core {
     /// Makes a step of decay if one is due. Slow paths call it once in a while.
     pub(in crate::pool) fn decay_if_due(&self) {
         if self.clock.is_due() {
-            self.decay();
+            // Ordering: Relaxed, here and in `report`: a number, and no memory hangs on it.
+            self.unreported.fetch_add(self.decay(), Ordering::Relaxed);
         }
+    }
+
+    /// Tells the program what was freed: now, and by earlier steps that could not tell. Returns `freed`.
+    pub(in crate::pool) fn report(&self, freed: usize) -> usize {
+        let unreported = self.unreported.swap(0, Ordering::Relaxed);
+        if freed + unreported > 0 {
+            self.on_decay.call(freed + unreported);
+        }
+        freed
     }
 
     /// Registers a new thread cache. Returns its counters.

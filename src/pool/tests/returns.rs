@@ -1,6 +1,8 @@
 //! Memory that a pool does not need any more is freed.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::*;
@@ -96,4 +98,62 @@ fn a_thousand_pools_leak_nothing() {
     ]);
     let left = cores.iter().filter(|core| core.strong_count() > 0).count();
     assert_eq!(left, 0);
+}
+
+#[test]
+fn the_hook_hears_of_every_byte_that_decay_and_trim_freed() {
+    let (pool, freed) = listening(|builder| builder);
+    drop((0..64).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
+    assert_eq!((pool.decay(), freed.load(Relaxed)), (0, 0));
+    drop(pool.acquire(1024));
+    assert_eq!((pool.decay(), freed.load(Relaxed)), (63 * 1024, 63 * 1024));
+    assert_eq!((pool.trim(), freed.load(Relaxed)), (1024, 64 * 1024));
+    assert_eq!((pool.trim(), freed.load(Relaxed)), (0, 64 * 1024));
+}
+
+#[test]
+fn a_step_within_an_acquire_is_reported_by_the_next_call_of_decay() {
+    let (pool, freed) = listening(|builder| builder.decay_interval(Some(Duration::from_millis(2))));
+    drop((0..64).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
+    for _ in 0..10 {
+        thread::sleep(Duration::from_millis(3));
+        (0..64).for_each(|_| drop(pool.acquire(64)));
+    }
+    assert_eq!(freed.load(Relaxed), 0, "no function runs within an acquire");
+    pool.decay();
+    assert_eq!(freed.load(Relaxed), 64 * 1024);
+}
+
+#[test]
+fn the_hook_may_use_the_pool() {
+    let pool: Arc<OnceLock<BufferPool>> = Arc::default();
+    let theirs = Arc::clone(&pool);
+    let hook = move |_| drop(theirs.get().map(|pool| pool.acquire(1024)));
+    let config = BufferPoolConfig::builder().class(1024, 64).on_decay(hook).build().unwrap();
+    let pool = pool.get_or_init(|| BufferPool::new(config));
+    drop((0..64).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
+    assert_eq!(pool.trim(), 64 * 1024);
+    assert_eq!(pool.stats().idle_buffers, 1);
+}
+
+#[test]
+fn configurations_with_a_hook_are_equal_to_their_clones_only() {
+    let with_hook = || BufferPoolConfig::messages().to_builder().on_decay(|_| {}).build().unwrap();
+    let one = with_hook();
+    assert_eq!(one, one.clone());
+    assert_ne!(one, with_hook());
+    assert_ne!(one, BufferPoolConfig::messages());
+}
+
+/// A pool without thread caches, and the bytes of which its hook heard.
+fn listening(
+    more: impl FnOnce(BufferPoolConfigBuilder) -> BufferPoolConfigBuilder,
+) -> (BufferPool, Arc<AtomicUsize>) {
+    let freed = Arc::new(AtomicUsize::new(0));
+    let heard = Arc::clone(&freed);
+    let builder = BufferPoolConfig::builder().classes([(1024, 64), (64, 4)]).thread_cache_bytes(0);
+    let builder = builder.on_decay(move |bytes| {
+        heard.fetch_add(bytes, Relaxed);
+    });
+    (BufferPool::new(more(builder).build().unwrap()), freed)
 }

@@ -1,3 +1,5 @@
+//! What a run of the demo took: a table, or JSON.
+
 use std::fmt;
 use std::time::Duration;
 
@@ -22,7 +24,7 @@ pub(crate) struct Report {
 }
 
 impl Report {
-    /// Whether messages went, and every one came back as it was sent.
+    /// Whether there were messages, and each arrived as it was sent.
     pub(crate) fn is_clean(&self) -> bool {
         self.messages > 0 && self.messages_lost == 0 && self.messages_altered == 0
     }
@@ -53,17 +55,21 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |name: &str, value: String, note: &str| writeln!(f, "{name:<22}{value:>14}   {note}");
         row("messages", self.messages.to_string(), &format!("64 B to 16 KiB, {}", self.route))?;
-        row("  lost", self.messages_lost.to_string(), "sent and not seen again")?;
+        row("  lost", self.messages_lost.to_string(), "sent and not received")?;
         row("  altered", self.messages_altered.to_string(), "not the bytes that were sent")?;
         row("throughput", format!("{:.1} MB/s", self.megabytes_per_second), "payload, one way")?;
-        row("latency p50", format!("{:.0} us", self.latency_us(0.5)), "16 messages in flight a connection")?;
+        row(
+            "latency p50",
+            format!("{:.0} us", self.latency_us(0.5)),
+            "16 messages in flight per connection",
+        )?;
         row("        p99", format!("{:.0} us", self.latency_us(0.99)), "")?;
         row("        p99.9", format!("{:.0} us", self.latency_us(0.999)), "")?;
         row("hit rate", format!("{:.3} %", self.hit_rate_percent), "buffers served without an allocation")?;
         row(
             "heap allocations",
             format!("{:.4}", self.allocations_per_message),
-            "a message, of the whole process, after the warm-up",
+            "per message, of the whole process, after the warm-up",
         )?;
         row("peak memory", ByteSize(self.peak_rss_bytes).to_string(), "resident, of the whole process")?;
         let seconds = self.duration.as_secs_f64();

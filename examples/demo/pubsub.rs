@@ -12,14 +12,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use crate::demo::{ClientOutcome, GRACE, Run, Scene};
 use crate::messages::{
     BOOK_MAX_SIZE, Book, ORDER_MAX_SIZE, Order, SCHEMA_DIGEST, SNAPSHOT_MAX_SIZE, Snapshot, TICK_MAX_SIZE,
     TRADE_MAX_SIZE, Tick, Trade, create_buffer_pool_config,
 };
 use crate::traffic::{Progress, SIZES, WINDOW, latencies, pattern};
+use crate::{ClientOutcome, GRACE, Run, Scene};
 
-/// What all messages of the demo are.
+/// The fields that all messages of the demo have.
 struct Numbered<'a> {
     publisher: u64,
     number: u64,
@@ -27,10 +27,10 @@ struct Numbered<'a> {
     filling: &'a [u8],
 }
 
-/// The messages of contracts.yaml, each by its size.
+/// The messages of contracts.yaml, each with its size.
 macro_rules! messages {
     ($($name:ident: $message:ident $size:ident,)*) => {
-        /// Of each type.
+        /// A publisher for each type.
         struct Publishers {
             $($name: Publisher<$message>,)*
         }
@@ -78,15 +78,16 @@ messages! {
     snapshot: Snapshot SNAPSHOT_MAX_SIZE,
 }
 
-/// The pool is planned for the contracts, which both ends must have.
+/// The pool is planned for the contracts, and both ends must have the same ones.
 pub(crate) fn config() -> TransportConfig {
     TransportConfig::default().buffer_pool(create_buffer_pool_config()).schema_digest(Some(SCHEMA_DIGEST))
 }
 
-/// What one subscriber grants each publisher: a window of messages that it has not seen.
+/// One subscriber's permits, for each publisher: how many messages it may send that the subscriber has not received.
 type Windows = Arc<[Semaphore]>;
 
-/// Publishers over connections of their own to one server. No subscriber is a window behind, so that none misses any.
+/// Connects each publisher to one server. A publisher waits for the slowest subscriber's permits, so that no subscriber
+/// misses a message.
 pub(crate) fn scene<K: Send + Sync + 'static>(
     server: Transport<K>,
     publishers: Vec<Transport<K>>,
@@ -118,7 +119,7 @@ pub(crate) fn scene<K: Send + Sync + 'static>(
             tokio::spawn(async move {
                 publish(Publishers::of(client.hub()), index, &windows, start, until, &pattern, &progress)
                     .await;
-                // All that was sent has been seen, or never will be.
+                // Until each subscriber has received everything, or long enough that it never will.
                 let all_seen = async {
                     for window in windows.iter() {
                         let _ = window[index as usize].acquire_many(WINDOW as u32).await;
@@ -165,7 +166,7 @@ async fn publish(
     }
 }
 
-/// Until the transport is shut down.
+/// Receives and checks until the transport is shut down.
 async fn subscribe(
     mut subscriber: FrameSubscriber,
     start: Instant,
@@ -199,7 +200,7 @@ async fn subscribe(
     }
 }
 
-/// Another part of the pattern for each message.
+/// A part of the pattern, another one for each message.
 fn filling<const N: usize>(number: u64, pattern: &[u8]) -> &[u8; N] {
     let filling = pattern[start_of(number, N, pattern)..].first_chunk();
     filling.expect("the pattern is longer than any message")
