@@ -26,8 +26,8 @@
 //!
 //! The payload of a frame is a [`Message`]. The types of generated messages' fields are in `fields`.
 //!
-//! Deliberately absent: which messages exist (see [`schema`](crate::schema)), and waiting for bytes (see
-//! [`net`](crate::net)).
+//! Deliberately absent: which messages exist (see `schema`), and waiting for bytes (see
+//! `net`).
 
 #[cfg(feature = "messages")]
 pub mod fields;

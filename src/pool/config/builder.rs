@@ -251,12 +251,12 @@ impl BufferPoolConfigBuilder {
         self
     }
 
-    /// Calls `hook` with the number of bytes after [`decay`](crate::pool::BufferPool::decay),
-    /// [`trim`](crate::pool::BufferPool::trim) or a step of the task of
-    #[cfg_attr(feature = "tokio", doc = " [`spawn_decay`](crate::pool::BufferPool::spawn_decay)")]
+    /// Calls `hook` with the number of bytes after [`decay`](crate::BufferPool::decay),
+    /// [`trim`](crate::BufferPool::trim) or a step of the task of
+    #[cfg_attr(feature = "tokio", doc = " [`spawn_decay`](crate::BufferPool::spawn_decay)")]
     #[cfg_attr(not(feature = "tokio"), doc = " `spawn_decay`")]
     /// freed memory. Default: nothing is called. Here a program asks its allocator to return the pages to the system:
-    /// see [`decay`](crate::pool::BufferPool::decay#returning-memory-to-the-system).
+    /// see [`decay`](crate::BufferPool::decay).
     ///
     /// The hook runs in the thread that made that call or runs that task, after the step: it may use the pool, and its
     /// panic is the caller's. It never runs within an acquire or a return. A step that one of those made is reported

@@ -196,19 +196,19 @@ impl BufferPool {
     /// The caches of other threads stay: per thread at most
     /// [`thread_cache_bytes`](BufferPoolConfig::thread_cache_bytes) of ready buffers, and as many of frozen ones.
     ///
-    /// The memory goes to the allocator. [`decay`](Self::decay#returning-memory-to-the-system) says how it leaves the
+    /// The memory goes to the allocator. [`decay`](Self::decay) says how it leaves the
     /// process.
     pub fn trim(&self) -> usize {
         self.core.report(thread::flush(&self.core) + self.core.trim())
     }
 
-    /// Makes a [step of decay](crate::pool::BufferPoolConfigBuilder::decay_interval) now. Returns the bytes freed.
+    /// Makes a [step of decay](crate::BufferPoolConfigBuilder::decay_interval) now. Returns the bytes freed.
     ///
     /// # Returning memory to the system
     ///
     /// The pool frees memory to the program's allocator. An allocator may keep the pages: glibc's keeps nearly all of a
     /// burst until it is told to return them. Tell it in
-    /// [`on_decay`](crate::pool::BufferPoolConfigBuilder::on_decay), in a thread that may block:
+    /// [`on_decay`](crate::BufferPoolConfigBuilder::on_decay), in a thread that may block:
     ///
     /// ```ignore
     /// let config = BufferPoolConfig::proxy().to_builder().on_decay(|_freed| {

@@ -67,7 +67,7 @@ impl BufferPool {
     ///
     /// It cannot reach the buffers in the caches of the runtime's worker threads: see
     /// [`flush_on_park`](Self::flush_on_park). What it frees goes to the allocator:
-    /// [`decay`](Self::decay#returning-memory-to-the-system) says how it leaves the process.
+    /// [`decay`](Self::decay) says how it leaves the process.
     ///
     /// # Panics
     ///
