@@ -5,6 +5,7 @@ mod cli;
 mod codegen;
 mod memory;
 mod proxy;
+mod values;
 
 use std::error::Error;
 use std::iter::successors;

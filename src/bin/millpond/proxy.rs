@@ -45,7 +45,7 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<(), Box<dyn Error>> 
         .connect_timeout(args.connect_timeout)
         .drain_timeout(args.drain_timeout);
     let relay = Relay::new(pool, config);
-    // Before the line that says "listening": whoever has read it may send a signal, and gets a drain.
+    // Before the line that says "listening": after it a signal must drain.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let listener = Listener::bind(&args.listen).await?;

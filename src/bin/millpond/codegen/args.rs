@@ -6,7 +6,7 @@ use bytesize::ByteSize;
 use clap::{ArgGroup, Args, ValueEnum};
 use millpond::schema::Layout;
 
-use crate::cli::size;
+use crate::values::size;
 
 const EXAMPLES: &str = "\
 Examples:

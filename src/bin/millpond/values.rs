@@ -1,0 +1,27 @@
+//! How the values of options are read.
+
+use std::time::Duration;
+
+use bytesize::ByteSize;
+
+/// Seconds as a decimal number, up to a year.
+pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    // Timers do not reach much further. For "never" there is 0.
+    seconds
+        .filter(|seconds| *seconds <= Duration::from_secs(366 * 86_400))
+        .ok_or_else(|| "write seconds, as in 5 or 0.5".to_owned())
+}
+
+pub(crate) fn positive_seconds(text: &str) -> Result<Duration, String> {
+    seconds(text)
+        .and_then(|time| if time.is_zero() { Err("write more than 0 seconds".to_owned()) } else { Ok(time) })
+}
+
+pub(crate) fn size(text: &str) -> Result<ByteSize, String> {
+    text.parse().map_err(|_| "write a size, as in 64MiB or 65536".to_owned())
+}
+
+pub(crate) fn positive(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "write a number of 1 or more".to_owned())
+}
