@@ -72,9 +72,9 @@ pub use self::stats::RelayStats;
 /// let pool = BufferPool::new(BufferPoolConfig::proxy().to_builder().memory_limit(64 << 20).build()?);
 /// pool.spawn_decay(); // frees idle buffers, also while nothing is relayed
 /// let relay = Relay::new(pool, RelayConfig::default());
-/// let listener = Listener::bind(&"tcp://127.0.0.1:7000".parse()?).await?;
+/// let listener = Listener::bind("127.0.0.1:7000").await?;
 /// let stop = async { tokio::time::sleep(std::time::Duration::from_secs(3600)).await };
-/// let report = relay.serve(listener, "unix:///run/app.sock".parse()?, stop).await;
+/// let report = relay.serve(listener, "unix:///run/app.sock", stop).await;
 /// println!("{report}");
 /// # Ok(())
 /// # }

@@ -210,7 +210,9 @@ impl BufferPool {
     /// burst until it is told to return them. Tell it in
     /// [`on_decay`](crate::BufferPoolConfigBuilder::on_decay), in a thread that may block:
     ///
-    /// ```ignore
+    /// ```no_run
+    /// # use millpond::BufferPoolConfig;
+    /// # #[cfg(all(target_os = "linux", target_env = "gnu"))]
     /// let config = BufferPoolConfig::proxy().to_builder().on_decay(|_freed| {
     ///     // SAFETY: `malloc_trim` has no precondition.
     ///     tokio::task::spawn_blocking(|| unsafe { libc::malloc_trim(0) });
