@@ -224,11 +224,11 @@ impl BufferPool {
     /// | allocator | call in `on_decay` | with the call | without it |
     /// |---|---|---|---|
     /// | glibc | `libc::malloc_trim(0)` | 6, 1041, 7 | 6, 1041, 1040 |
-    /// | jemalloc | the command `arena.4096.purge` of `tikv_jemalloc_sys::mallctl` | 7, 1084, 20 | 7, 1083, 1053 |
-    /// | mimalloc | `libmimalloc_sys::mi_collect(true)` | 12, 1058, 35 | 12, 1058, 1058 |
+    /// | jemalloc | the command `arena.4096.purge` of `tikv_jemalloc_sys::mallctl` | 7, 1084, 20 | 7, 1084, 1015 |
+    /// | mimalloc | `libmimalloc_sys::mi_collect(true)` | 12, 1060, 33 | 12, 1060, 1060 |
     ///
-    /// Without a call in `on_decay`, jemalloc's `background_thread:true` comes to 19 MiB, and mimalloc's
-    /// `MIMALLOC_PURGE_DELAY=0` to 31 MiB. `benches/rivals/burst` has the code of all of them, and
+    /// Without a call in `on_decay`, jemalloc's `background_thread:true` comes to 20 MiB, and mimalloc's
+    /// `MIMALLOC_PURGE_DELAY=0` to 33 MiB. `benches/rivals/burst` has the code of all of them, and
     /// `cargo bench -p rivals --bench burst` repeats the measurement.
     pub fn decay(&self) -> usize {
         self.core.report(self.core.decay())
