@@ -262,6 +262,8 @@ impl BufferPoolConfigBuilder {
     /// panic is the caller's. It never runs within an acquire or a return. A step that one of those made is reported
     /// by the next call or the next step of the task. Buffers that were freed because the queue of their class was full
     /// are not in the number, so do not ignore a small one.
+    ///
+    /// The pool owns the hook, so a hook that owns the pool would keep both alive for ever.
     pub fn on_decay(mut self, hook: impl Fn(usize) + Send + Sync + 'static) -> Self {
         self.options.on_decay = OnDecay::new(hook);
         self

@@ -1,8 +1,8 @@
 //! Memory that a pool does not need any more is freed.
 
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use super::*;
@@ -126,14 +126,15 @@ fn a_step_within_an_acquire_is_reported_by_the_next_call_of_decay() {
 
 #[test]
 fn the_hook_may_use_the_pool() {
-    let pool: Arc<OnceLock<BufferPool>> = Arc::default();
-    let theirs = Arc::clone(&pool);
-    let hook = move |_| drop(theirs.get().map(|pool| pool.acquire(1024)));
+    thread_local!(static POOL: RefCell<Option<BufferPool>> = const { RefCell::new(None) });
+    let hook = |_| drop(POOL.with_borrow(|pool| pool.as_ref().map(|pool| pool.acquire(1024))));
     let config = BufferPoolConfig::builder().class(1024, 64).on_decay(hook).build().unwrap();
-    let pool = pool.get_or_init(|| BufferPool::new(config));
+    let pool = BufferPool::new(config);
+    POOL.set(Some(pool.clone()));
     drop((0..64).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
     assert_eq!(pool.trim(), 64 * 1024);
     assert_eq!(pool.stats().idle_buffers, 1);
+    POOL.take();
 }
 
 #[test]
