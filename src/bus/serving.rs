@@ -11,7 +11,7 @@ use crate::net::Stream;
 impl Hub {
     /// Serves one connection over any stream until it ends: a socket that was accepted elsewhere, a pipe, TLS.
     ///
-    /// It takes the server's side of the handshake. See [`Hub`] for an example.
+    /// It takes the server's side of the handshake.
     ///
     /// # Errors
     ///
