@@ -122,7 +122,7 @@ async fn subscribers_share_the_storage() {
     for subscriber in &mut subscribers {
         received.push(subscriber.recv().await.unwrap());
     }
-    assert!(received.iter().all(|message| message.as_ptr() == received[0].as_ptr()));
+    assert!(received.iter().all(|message| message.payload().as_ptr() == received[0].payload().as_ptr()));
     until(|| server.buffer_pool_stats().currently_in_use == 1).await;
     drop(received);
     assert_eq!(server.buffer_pool_stats().currently_in_use, 0);
@@ -437,7 +437,7 @@ async fn who_never_receives_starves_nobody() {
     for n in 0..200_u8 {
         client.publisher().publish(&Large(vec![n; 16 * 1024])).await.unwrap();
         let received = timeout(SOON, works.recv()).await.expect("the pool is used up").unwrap();
-        assert_eq!(received.first(), Some(&n));
+        assert_eq!(received.payload().first(), Some(&n));
         drop(received);
         let kept = server.buffer_pool_stats().currently_in_use;
         assert!(kept <= 8, "{kept} buffers are in use");
@@ -450,7 +450,7 @@ async fn who_never_receives_starves_nobody() {
     assert_eq!(stuck.recv().await.unwrap_err(), RecvError::Lagged(197));
     assert_eq!(topic.recv().await.unwrap_err(), RecvError::Lagged(197));
     for n in 197..200 {
-        assert_eq!(stuck.recv().await.unwrap().first(), Some(&n));
+        assert_eq!(stuck.recv().await.unwrap().payload().first(), Some(&n));
     }
     until(|| server.buffer_pool_stats().currently_in_use == 3).await;
     drop(topic);

@@ -1,30 +1,30 @@
-//! A connection to a server that is made again when it breaks.
+//! A client's connection to its server, and reconnecting with backoff when it breaks.
 
 use std::error::Error;
 
 use tokio::time::{Instant, sleep};
 use tracing::debug;
 
-use super::hub::{Admitted, Guest, Hub};
+use super::hub::{Hub, OpenConnection, RegisteredPeer};
 use super::role::Role;
 use crate::net::{Backoff, Endpoint, Stream};
 
-/// Keeps one connection to a server: makes it again when it breaks. What waits for the server stays queued meanwhile.
+/// Keeps one connection to a server, and reconnects when it breaks. Frames for the server stay queued meanwhile.
 pub(super) struct Client {
     hub: Hub,
     endpoint: Endpoint,
-    /// Published to from the beginning, whether a connection is there or not.
-    server: Admitted,
+    /// Registered for as long as the client lives, connected or not, so that publishers queue frames for it.
+    server: RegisteredPeer,
 }
 
 impl Client {
     /// `None` if the hub is shut down.
     pub(super) fn new(hub: Hub, endpoint: Endpoint) -> Option<Self> {
-        let server = Admitted::new(&hub.shared, |_| endpoint.to_string())?;
+        let server = RegisteredPeer::new(&hub.shared, |_| endpoint.to_string())?;
         Some(Self { hub, endpoint, server })
     }
 
-    /// Until it is shut down, or the connection has ended and none is to be made again.
+    /// Runs until the hub is shut down, or until the connection ends if `reconnect` is `None`.
     pub(super) async fn run(self, first: Stream) {
         let shared = &self.hub.shared;
         let config = &shared.config;
@@ -32,9 +32,10 @@ impl Client {
         loop {
             if let Some(stream) = stream.take() {
                 let since = Instant::now();
-                // Who wants to know was told by an event.
-                let _ = Guest::of(shared, &self.server).serve(stream, Role::Client).await;
-                // A server that accepts and closes is none that works.
+                // The outcome was sent as an event.
+                let _ = OpenConnection::new(shared, &self.server).serve(stream, Role::Client).await;
+                // A connection that ended within the last pause does not reset the backoff: the server accepts, but
+                // does not work.
                 pause = pause.filter(|pause| since.elapsed() < *pause);
             }
             let Some(backoff) = config.reconnect else { return };
@@ -49,7 +50,7 @@ impl Client {
                 () = shared.drains() => return,
                 connected = connect => match connected {
                     Ok(connected) => stream = Some(connected),
-                    Err(error) => debug!(error = &error as &dyn Error, "connecting again failed"),
+                    Err(error) => debug!(error = &error as &dyn Error, "reconnecting failed"),
                 },
             }
         }

@@ -1,4 +1,4 @@
-//! The limits of a transport, and why each default is what it is.
+//! The limits of a transport, and the reason for each default.
 
 use std::time::Duration;
 
@@ -8,8 +8,7 @@ use crate::frame::tlv::{DEFAULT_MAX_PAYLOAD, HEADER_LEN};
 use crate::net::{Backoff, Keepalive, setters};
 use crate::pool::BufferPoolConfig;
 
-/// How a [`Transport`](super::Transport) works, and what it grants its peers. Every default has its reason in
-/// the field's text.
+/// The limits of a [`Transport`](super::Transport) or [`Hub`](super::Hub). Each field gives the reason for its default.
 ///
 /// # Examples
 ///
@@ -24,64 +23,71 @@ use crate::pool::BufferPoolConfig;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct TransportConfig {
-    /// Classes and limits of the pool. Default: powers of two of 128 B to 16 MiB and a header's 6 bytes, so that a
-    /// payload of a power of two is read in one piece with its header, and none that is allowed is beside the limit;
-    /// at most 256 MiB, a hundredth of which a thousand busy connections use. Where no class holds them, and
-    /// the limit has room, classes of 8 and 64 KiB are added, which each keep 1 MiB: for what is read ahead, and
-    /// what is written together.
+    /// Classes and limits of the pool.
+    ///
+    /// Default: powers of two from 128 B to 16 MiB plus the header's 6 bytes, so that a payload of a power of two is
+    /// read in one piece with its header, and every allowed payload has a class. The memory limit is 256 MiB; a thousand
+    /// busy connections use a hundredth of it. If there is no class for them and the limit has room, classes of 8 and
+    /// 64 KiB are added, which keep 1 MiB each: for reads ahead, and for small frames that are written together.
     pub buffer_pool: BufferPoolConfig,
-    /// Whether buffers are pooled. Default: true; false takes the same way with every buffer from the heap, to
-    /// see what the pool is worth.
+    /// Whether buffers are pooled. Default: true. With false the same code takes every buffer from the heap, to
+    /// measure what the pool is worth.
     pub buffer_pool_enabled: bool,
-    /// How frames lie in the pool's storage. Default: a buffer a frame, so that a slow subscriber keeps
-    /// frames and not whole reads.
+    /// How reads become frames. Default: one buffer per frame, so that a slow subscriber keeps frames and not whole
+    /// reads.
     pub read_mode: ReadMode,
-    /// The longest payload, sent or received, in bytes. Default: 16 MiB, as the protocol's reference has it.
+    /// The longest payload, sent or received, in bytes. Default: 16 MiB, as in the protocol's reference.
     pub max_payload: usize,
-    /// Messages a subscriber may be behind before it misses some and is told how many, and messages that wait
-    /// for one peer. Default: 1024.
+    /// Messages that are kept for a slow subscriber before it loses the oldest, and messages that are queued for one
+    /// peer. Default: 1024.
     pub channel_capacity: usize,
-    /// Bytes of storage that a topic, or a type, keeps for subscribers that are behind, before the oldest frames go and
-    /// those who miss them are told how many; and that wait for one peer. One frame is kept in any case. A slice
-    /// counts as the whole buffer that it keeps from the pool; for subscribers, slices of one buffer that follow on each
-    /// other count as one. Default: `None`, room for two of the longest payloads, but at most a quarter of the pool's
-    /// memory limit, so that who never receives does not use it up for all others, and at least a sixteenth.
+    /// Bytes of storage that a type or a topic keeps for slow subscribers before they lose the oldest frames, and that
+    /// are queued for one peer.
+    ///
+    /// One frame is kept in any case. A slice counts as the whole buffer that it keeps from the pool; for subscribers,
+    /// consecutive slices of one buffer count once. Default: `None`, which means two of the longest payloads, but at
+    /// most a quarter of the pool's memory limit, so that a subscriber that never receives does not use it up, and at
+    /// least a sixteenth.
     pub channel_bytes: Option<usize>,
-    /// SHA-256 of the contracts file's text: a client sends it first, a server demands it. Default: none, and
-    /// no handshake.
+    /// SHA-256 of the contract file's text. A client sends it first, and a server requires it. Default: `None`, no
+    /// handshake.
     pub schema_digest: Option<[u8; 32]>,
-    /// What becomes of a frame whose type nobody named. Default: `None`, by who asked for the connection. A server
-    /// rejects: it protects itself from its clients. A client skips: it went to a server that it trusts, which may
-    /// well publish more than this client wants. A stream that a hub serves counts as one that came to a server.
+    /// What to do with a frame of an unknown type, one that the hub was never told of.
+    ///
+    /// Default: `None`, which depends on the side. A server rejects, to protect itself from its clients. A client skips,
+    /// because its server may publish more than this client wants. A stream that a hub serves counts as accepted by a
+    /// server.
     pub unknown_types: Option<UnknownTypes>,
-    /// Connections of a server at once, at most; the system's accept queue holds the next. Default: 10 000,
+    /// The most connections of a server at once. The system's accept queue holds the next ones. Default: 10 000,
     /// below the 20 480 descriptors that many systems allow.
     pub max_connections: usize,
-    /// For a connection to be made. Default: 10 s, which three SYN retries (1 s, 2 s, 4 s) fit.
+    /// Time for a connection to be made. Default: 10 s, enough for three SYN retries (1 s, 2 s, 4 s).
     pub connect_timeout: Duration,
-    /// For a client's first byte; with a handshake, 15 s even if `None`. Default: `None`, for a client that only
-    /// subscribes never says a word. Set it where every client publishes.
+    /// Time for a client's first byte to arrive; 15 s if `None` and a handshake is required. Default: `None`, because a
+    /// client that only subscribes never sends. Set it if every client publishes.
     pub first_byte_timeout: Option<Duration>,
-    /// Without a byte either way. Default: `None`: dead peers are found by TCP's keepalive.
+    /// A connection without a byte in either direction for this long is closed. Default: `None`: TCP keepalive detects
+    /// dead peers.
     pub idle_timeout: Option<Duration>,
-    /// From the first byte of a frame to its last, and a second more for each 64 KiB of it. Default: 30 s:
-    /// who sends a byte a second is no slow network.
+    /// Time from the first byte of a frame to its last, plus one second per 64 KiB of it. Default: 30 s, because a peer
+    /// that sends one byte per second is not a slow network.
     pub frame_timeout: Duration,
-    /// For a peer to take any byte while some wait for it. Default: 20 s, before TCP's user timeout of 24 s ends the
-    /// connection with less to say.
+    /// Time for a peer to take any byte while bytes wait for it. Default: 20 s, less than TCP's user timeout of 24 s,
+    /// whose error says less.
     pub write_timeout: Duration,
-    /// For connections to end at a shutdown, before they are cut. Default: 10 s, what service managers grant or less.
+    /// Time for connections to end at a shutdown before they are aborted. Default: 10 s, which is what service managers
+    /// allow, or less.
     pub drain_timeout: Duration,
-    /// Whether and how a client connects again. Default: after 100 ms, then twice as long each time up to
-    /// 5 s, without end; a tenth at random, so that a thousand clients do not come at once.
+    /// Whether and how a client reconnects. Default: after 100 ms, then twice as long each time up to 5 s, for as many
+    /// tries as it takes, with jitter.
     pub reconnect: Option<Backoff>,
-    /// TCP's keepalive and user timeout. Default: 5 s of silence, 12 probes 2 s apart, 24 s for what was sent
-    /// to be acknowledged, as meshes of this protocol's kind set them. `None` leaves the system's.
+    /// TCP keepalive and user timeout. Default: 5 s of silence, 12 probes 2 s apart, and 24 s for sent bytes to be
+    /// acknowledged. `None` leaves the system's settings.
     pub keepalive: Option<Keepalive>,
 }
 
-/// What becomes of a frame whose type no publisher, subscriber or
-/// [`declare`](crate::bus::Hub::declare) named.
+/// What to do with a frame of an unknown type: one without a publisher, a subscriber or a
+/// [declaration](crate::bus::Hub::declare).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownTypes {
@@ -89,7 +95,7 @@ pub enum UnknownTypes {
     Reject,
     /// The frame is dropped, and counted.
     Skip,
-    /// Whoever [subscribed to opaque frames](crate::bus::Hub::opaque_subscriber) gets it.
+    /// [Opaque subscribers](crate::bus::Hub::opaque_subscriber) receive it.
     PassThrough,
 }
 
@@ -138,7 +144,7 @@ impl TransportConfig {
         keepalive: Option<Keepalive>,
     }
 
-    /// What becomes of frames of unknown types on that side of a connection.
+    /// What to do with frames of unknown types on that side of a connection.
     pub(super) fn unknown_types_of(&self, role: Role) -> UnknownTypes {
         self.unknown_types.unwrap_or(match role {
             Role::Server => UnknownTypes::Reject,
@@ -146,7 +152,7 @@ impl TransportConfig {
         })
     }
 
-    /// What a channel keeps, in bytes of storage.
+    /// The most that a channel keeps, in bytes of storage.
     pub(super) fn channel_byte_limit(&self) -> usize {
         let two_frames = self.max_payload.saturating_add(HEADER_LEN).saturating_mul(2);
         let of_the_pool = match self.buffer_pool.memory_limit() {
@@ -159,7 +165,7 @@ impl TransportConfig {
 
 fn default_pool() -> BufferPoolConfig {
     let classes = BufferPoolConfig::powers_of_two_and(HEADER_LEN, 128..=256 * 1024);
-    // Of each of the large ones one is kept while it lies idle: 31.5 MiB in all, until they decay.
+    // Each of the large classes keeps one idle buffer, 31.5 MiB in all, until they decay.
     let large = (19..=24).map(|exponent| ((1 << exponent) + HEADER_LEN, 1));
     let all = classes.and_then(|classes| classes.to_builder().classes(large).memory_limit(256 << 20).build());
     match all {

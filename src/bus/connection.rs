@@ -1,4 +1,4 @@
-//! One connection: reads, writes, and one timer.
+//! One connection: reads, writes, and one timer for all timeouts.
 
 use std::cell::Cell;
 use std::future::poll_fn;
@@ -21,38 +21,38 @@ use crate::frame::{Assembler, SHARE_ABOVE};
 use crate::net::{FrameReader, PushError, WriteQueue};
 use crate::sync::statistic::Ordering;
 
-/// Frames delivered before other tasks have their turn.
-const FRAMES_A_TURN: usize = 256;
+/// Frames delivered before other tasks run.
+const FRAMES_PER_POLL: usize = 256;
 /// Bytes, and bytes of storage, taken from the peer's queue before some are written.
 const WRITE_AHEAD: usize = 256 * 1024;
-/// After so long without a byte, what is held beyond need is given back; and so long after a frame began, what it
-/// holds beyond what has arrived: a byte now and then is not to keep what was meant for many.
+/// After this time without a byte, memory beyond need is freed. This long after a frame began, its buffer shrinks to what
+/// has arrived, so that a peer that sends a byte now and then does not hold a large one.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
-/// For the first byte where a handshake has to come.
+/// Time for the first byte where a handshake is required.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes of a frame that are granted a second more.
+/// Bytes of a frame that extend its timeout by one second.
 const SLOWEST_RATE: u32 = 64 * 1024;
-/// Types whose channels are remembered: of a stream of few types no frame takes the lock of all connections.
+/// Types whose channels are cached: in a stream of few types, frames do not take the lock that all connections share.
 const ROUTES: usize = 8;
 
-/// One connection: reads, writes, and one timer.
+/// One connection, as a future that reads and writes.
 pub(super) struct Connection<'a, S> {
     shared: &'a Shared,
     peer: &'a Peer,
     role: Role,
     reader: FrameReader<S, Tlv>,
     writes: WriteQueue,
-    /// Where frames of the first types went: the next is most often of one of them.
+    /// Channels of the first types that arrived: most later frames are of one of them.
     routes: Vec<(u16, Route)>,
-    /// The peer has not ended.
+    /// The peer has not ended its direction.
     reads: bool,
     /// Something was written since the last flush.
     dirty: bool,
-    /// The peer is being told of the end.
+    /// Our direction is being shut down.
     ending: bool,
-    /// The peer was told of the end.
+    /// Our direction was shut down.
     ended: bool,
-    /// Nothing can be written any more. What the peer sent before is still received.
+    /// A write has failed. What the peer sent before is still received.
     broken: Option<io::Error>,
     first_byte_timeout: Option<Duration>,
     times: Times,
@@ -63,20 +63,20 @@ pub(super) struct Connection<'a, S> {
 struct Times {
     began: Instant,
     last_byte: Instant,
-    frame: Option<UnderWay>,
-    /// Since when what waits for the peer has not become less.
+    frame: Option<Unfinished>,
+    /// Since when bytes have waited without progress.
     write: Option<Instant>,
 }
 
 /// A frame of which a part has arrived, or one that waits for memory.
 #[derive(Clone, Copy)]
-struct UnderWay {
+struct Unfinished {
     since: Instant,
-    /// When it is given up; `None`: never.
+    /// When it times out. `None` means never.
     ends: Option<Instant>,
-    /// Where it begins in the stream.
+    /// Its offset in the stream.
     start: u64,
-    /// Waits for memory: the time is not the peer's.
+    /// It waits for memory, which is not the peer's fault.
     waits_for_memory: bool,
     shrunk: bool,
 }
@@ -115,7 +115,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         }
     }
 
-    /// Until both sides have ended.
+    /// Runs until both directions have ended.
     pub(super) async fn run(mut self) -> Result<(), ConnectionError> {
         let mut timer = pin!(None::<Sleep>);
         poll_fn(|cx| {
@@ -135,7 +135,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         let read = self.reads;
         self.poll_read(cx)?;
         if read && !self.reads && self.role == Role::Server {
-            // What was published until now is still sent, and nothing more, or this would not end.
+            // What was published before is still sent. Nothing is queued after that, or this might never end.
             self.peer.refuse_more();
             let (stops, writes) = self.write_or_break(cx);
             (stop, wrote) = (stops, wrote || writes);
@@ -146,12 +146,12 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         if let Some(error) = self.broken.take_if(|_| !self.reads) {
             return Poll::Ready(Err(ConnectionError(Cause::Write(error))));
         }
-        let said = !self.has_unwritten() && self.broken.is_none();
-        self.ending |= said && (stop == Stop::Drain || !self.reads);
+        let all_written = !self.has_unwritten() && self.broken.is_none();
+        self.ending |= all_written && (stop == Stop::Drain || !self.reads);
         if self.ending && !self.ended {
             match Pin::new(self.reader.get_mut()).poll_shutdown(cx) {
                 Poll::Pending => {}
-                // The peer went first.
+                // `NotConnected` means that the peer closed first.
                 Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::NotConnected => {
                     return Poll::Ready(Err(ConnectionError(Cause::Write(error))));
                 }
@@ -166,7 +166,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         !self.writes.is_empty() || self.dirty
     }
 
-    /// [`poll_write`](Self::poll_write), after whose error only reading goes on.
+    /// [`poll_write`](Self::poll_write). After an error only reading continues.
     fn write_or_break(&mut self, cx: &mut Context<'_>) -> (Stop, bool) {
         self.poll_write(cx).unwrap_or_else(|error| {
             self.broken = Some(error);
@@ -179,16 +179,16 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         })
     }
 
-    /// Takes what was published and writes it. Says whether to stop, and whether a byte was written.
+    /// Takes frames from the peer's queue and writes them. Returns whether to stop, and whether a byte was written.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<(Stop, bool)> {
         let mut progress = false;
         loop {
             let (mut frames, mut bytes) = (0, 0);
             let (writes, ended) = (&mut self.writes, self.ended);
             let room = WRITE_AHEAD.saturating_sub(writes.len().max(writes.held_bytes()));
-            // What waits for a server that ends is for the next connection.
-            let goes_on = self.broken.is_none() && (self.reads || self.role == Role::Server);
-            let wanted = match goes_on {
+            // Once a client's server has ended, its queued frames are for the next connection.
+            let sends = self.broken.is_none() && (self.reads || self.role == Role::Server);
+            let wanted = match sends {
                 true if ended => usize::MAX,
                 true => room,
                 false => 0,
@@ -200,7 +200,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
                 HEADER_LEN + if costs_storage { len.max(frame.payload.storage_len()) } else { len }
             };
             let taken = self.peer.poll_take(cx, wanted, size, |frame| {
-                // After the end nobody can be told any more.
+                // After our shutdown nothing can be sent: the frame is dropped.
                 if ended {
                     return;
                 }
@@ -239,9 +239,9 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Result<(), ConnectionError> {
-        // Half of a channel, so that subscribers who are prompt have their turn before it is full.
+        // Half of a channel, so that prompt subscribers run before it is full.
         let config = &self.shared.config;
-        let most_frames = FRAMES_A_TURN.min(config.channel_capacity / 2).max(1);
+        let most_frames = FRAMES_PER_POLL.min(config.channel_capacity / 2).max(1);
         let most_bytes = config.channel_byte_limit() / 2;
         let (mut frames, mut bytes) = (0, 0);
         let outcome = loop {
@@ -316,20 +316,21 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             self.times.last_byte = now;
             self.shrink_due = true;
         }
-        // Another frame than before has a time of its own, and so has the wait for memory.
+        // Each frame has its own timeout, and so has the wait for memory.
         let start = self.reader.frames().frame_start();
         let same = self
             .times
             .frame
             .filter(|frame| frame.start == start && frame.waits_for_memory == waits_for_memory);
         let ends = now.checked_add(self.shared.config.frame_timeout);
-        // What arrives earns time, but never more than there was at first: who stops, however much came before, ends.
+        // What arrives earns time, but the time left never exceeds the timeout: a peer that stops is closed, no matter
+        // how much it sent before.
         let earned = Duration::from_secs(news) / SLOWEST_RATE;
-        let same = same.map(|frame| UnderWay {
+        let same = same.map(|frame| Unfinished {
             ends: frame.ends.map(|at| at.checked_add(earned).into_iter().chain(ends).min().unwrap_or(at)),
             ..frame
         });
-        let new = UnderWay { since: now, ends, start, waits_for_memory, shrunk: false };
+        let new = Unfinished { since: now, ends, start, waits_for_memory, shrunk: false };
         self.times.frame = partial.then(|| same.unwrap_or(new));
         self.times.write = match self.times.write {
             Some(since) if waits && !wrote => Some(since),
@@ -337,7 +338,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
         };
     }
 
-    /// What happens next if no byte comes, and when. A time beyond the clock's never comes.
+    /// The next timeout if no byte moves, and when. One beyond the clock's range never expires.
     fn deadline(&self) -> Option<(Instant, ConnectionErrorKind, Duration)> {
         let config = &self.shared.config;
         let due = |since: Instant, kind, after: Duration| Some((since.checked_add(after)?, kind, after));
@@ -372,7 +373,7 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             let Some(next) = deadline.map(|(at, ..)| at).into_iter().chain(quiet).chain(slow).min() else {
                 return Poll::Pending;
             };
-            // Set anew when it fires, or when something is due before; not whenever a byte moves.
+            // Reset when it fires or when something is due earlier, not whenever a byte moves.
             match timer.as_mut().as_pin_mut() {
                 Some(sleep) if sleep.deadline() <= next => {}
                 Some(sleep) => sleep.reset(next),
@@ -402,7 +403,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
             }
         }
     }
-    /// Holds no more for the frame under way than what has arrived of it takes.
+
+    /// Shrinks the unfinished frame's buffer to what has arrived of it.
     fn shrink(&mut self, cx: &Context<'_>) {
         if self.reader.shrink() {
             cx.waker().wake_by_ref();
@@ -410,8 +412,8 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     }
 }
 
-/// Queues the frame. If the pool has no memory to copy a small one, its payload is written from where it is. Says
-/// whether there is a header for it: max_payload lets none come this far that has none.
+/// Queues the frame. If the pool has no memory to copy a small one, its payload is written without a copy. Returns
+/// whether the payload's length fits a header; because of `max_payload` it always does.
 #[inline]
 fn push(writes: &mut WriteQueue, frame: Frame) -> bool {
     match writes.push(&Tlv::default(), frame) {

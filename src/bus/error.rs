@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::frame::{FrameErrorKind, MessageError};
 use crate::net::{ReadFrameError, ReadFrameErrorKind};
 
-/// Why a connection did not end well.
+/// Why a connection failed.
 #[derive(Debug)]
 pub struct ConnectionError(pub(super) Cause);
 
@@ -22,31 +22,31 @@ pub(super) enum Cause {
     Closed,
 }
 
-/// The outcomes that call for different answers.
+/// What happened, as far as a program can react to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionErrorKind {
-    /// The peer's bytes are no frames.
+    /// The peer's bytes are not frames.
     Protocol(FrameErrorKind),
-    /// A frame of a type that nobody named, where such are refused.
+    /// A frame of an unknown type arrived, and unknown types are [rejected](super::UnknownTypes::Reject).
     UnknownType(u16),
-    /// The peer said nothing after it connected.
+    /// The peer sent nothing after it connected.
     FirstByteTimeout,
-    /// No byte went either way for the idle timeout.
+    /// No byte was sent or received for the idle timeout.
     IdleTimeout,
-    /// A frame was begun and not ended in time.
+    /// A frame did not arrive completely in time.
     FrameTimeout,
     /// The pool had no memory for a frame in time.
     MemoryTimeout,
-    /// The peer took no byte of what waits for it.
+    /// The peer took none of the bytes that waited for it.
     WriteTimeout,
     /// The peer reset the connection, or is gone.
     Reset,
     /// Another I/O error.
     Io(io::ErrorKind),
-    /// It was cut: at the deadline of a shutdown, or since its transport was dropped.
+    /// The connection was aborted: at the deadline of a shutdown, or because its transport was dropped.
     Aborted,
-    /// It was not begun: its hub is shut down.
+    /// The connection was not served, because the hub is shut down.
     Closed,
 }
 
@@ -55,11 +55,11 @@ impl ConnectionError {
         Self(Cause::Timeout { kind, after })
     }
 
-    /// What happened.
+    /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> ConnectionErrorKind {
         let io = |kind| match kind {
-            // The last is what a keepalive or TCP's user timeout ends in.
+            // `TimedOut` is what keepalive and TCP's user timeout end in.
             io::ErrorKind::ConnectionReset
             | io::ErrorKind::BrokenPipe
             | io::ErrorKind::ConnectionAborted
@@ -80,7 +80,7 @@ impl ConnectionError {
         }
     }
 
-    /// Whether time ran out.
+    /// Whether a timeout expired.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(&self.0, Cause::Timeout { .. })
@@ -94,26 +94,26 @@ impl fmt::Display for ConnectionError {
             Cause::Write(_) => f.write_str("writing to the peer failed"),
             Cause::UnknownType(type_id) => write!(
                 f,
-                "a frame of type {type_id}, which nobody named; subscribe to it, declare it, or let unknown types pass"
+                "a frame of unknown type {type_id}; subscribe to it, declare it, or set unknown_types"
             ),
             Cause::Timeout { kind, after } => {
                 let what = match kind {
-                    ConnectionErrorKind::FirstByteTimeout => ("the peer said nothing", "first_byte_timeout"),
-                    ConnectionErrorKind::FrameTimeout => ("a frame was not ended", "frame_timeout"),
+                    ConnectionErrorKind::FirstByteTimeout => ("the peer sent nothing", "first_byte_timeout"),
+                    ConnectionErrorKind::FrameTimeout => ("a frame was not completed", "frame_timeout"),
                     ConnectionErrorKind::MemoryTimeout => {
                         ("the pool had no memory for a frame", "the pool's memory limit")
                     }
                     ConnectionErrorKind::WriteTimeout => {
-                        ("the peer took nothing of what waits for it", "write_timeout")
+                        ("the peer took none of the bytes that wait for it", "write_timeout")
                     }
-                    _ => ("no byte went either way", "idle_timeout"),
+                    _ => ("no byte was sent or received", "idle_timeout"),
                 };
                 let (what, setting) = what;
                 write!(f, "{what} for {after:?}; if that is right for this peer, raise {setting}")
             }
-            Cause::Aborted => {
-                f.write_str("it was cut by a shutdown; to leave it more time, raise drain_timeout")
-            }
+            Cause::Aborted => f.write_str(
+                "the connection was aborted by a shutdown; to leave it more time, raise drain_timeout",
+            ),
             Cause::Closed => f.write_str("the hub is shut down"),
         }
     }
@@ -146,9 +146,9 @@ pub enum PublishError {
         /// The limit in bytes.
         max: usize,
     },
-    /// A field breaks its rules, so that no subscriber would take the message.
+    /// A field breaks its constraints, so no subscriber would accept the message.
     Invalid(MessageError),
-    /// The transport is shut down, or its connection ended and it does not connect again.
+    /// The transport is shut down, or its connection ended and it does not reconnect.
     Closed,
 }
 
@@ -176,15 +176,15 @@ impl Error for PublishError {
     }
 }
 
-/// Why a subscriber got no message.
+/// Why a subscriber received no message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RecvError {
-    /// It fell behind and missed so many frames of its topic; the next call has the oldest that is left.
+    /// The subscriber was too slow and missed this many frames. The next call returns the oldest frame that is left.
     Lagged(u64),
-    /// A payload that is none of the type; the next call goes on behind it.
+    /// The payload is not a message of the type. The next call continues with the next one.
     Malformed(MessageError),
-    /// The transport is gone, and everything was received.
+    /// The transport is closed, and everything was received.
     Closed,
 }
 
@@ -193,7 +193,7 @@ impl fmt::Display for RecvError {
         match self {
             Self::Lagged(missed) => write!(
                 f,
-                "the subscriber fell behind and missed {missed} frames; receive faster or raise channel_capacity or \
+                "the subscriber was too slow and missed {missed} frames; receive faster or raise channel_capacity or \
                  channel_bytes"
             ),
             Self::Malformed(_) => f.write_str("the payload is not a message of its type"),

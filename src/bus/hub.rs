@@ -360,12 +360,12 @@ impl Shared {
 }
 
 /// A peer that is published to, for as long as this lives.
-pub(super) struct Admitted {
+pub(super) struct RegisteredPeer {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
 }
 
-impl Admitted {
+impl RegisteredPeer {
     /// `None` if connections are to end.
     pub(super) fn new(shared: &Arc<Shared>, name: impl FnOnce(u64) -> String) -> Option<Self> {
         let mut peers = shared.peers.lock();
@@ -381,7 +381,7 @@ impl Admitted {
     }
 }
 
-impl Deref for Admitted {
+impl Deref for RegisteredPeer {
     type Target = Peer;
 
     fn deref(&self) -> &Peer {
@@ -389,7 +389,7 @@ impl Deref for Admitted {
     }
 }
 
-impl Drop for Admitted {
+impl Drop for RegisteredPeer {
     fn drop(&mut self) {
         self.peer.close();
         let gone = {
@@ -407,14 +407,14 @@ impl Drop for Admitted {
 }
 
 /// A connection from its first moment to its last, however it ends.
-pub(super) struct Guest<'a> {
+pub(super) struct OpenConnection<'a> {
     pub(super) shared: &'a Shared,
     pub(super) peer: &'a Peer,
     outcome: Option<Option<ConnectionErrorKind>>,
 }
 
-impl<'a> Guest<'a> {
-    pub(super) fn of(shared: &'a Shared, peer: &'a Peer) -> Self {
+impl<'a> OpenConnection<'a> {
+    pub(super) fn new(shared: &'a Shared, peer: &'a Peer) -> Self {
         shared.began(peer);
         Self { shared, peer, outcome: None }
     }
@@ -431,7 +431,7 @@ impl<'a> Guest<'a> {
     }
 }
 
-impl Drop for Guest<'_> {
+impl Drop for OpenConnection<'_> {
     fn drop(&mut self) {
         self.shared.ended(self.peer, self.outcome.unwrap_or(Some(ConnectionErrorKind::Aborted)));
     }

@@ -1,4 +1,4 @@
-//! The queue of frames for one peer, and what the peer costs.
+//! The queue of frames for one peer, and what the peer's connection holds.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -14,33 +14,33 @@ use crate::frame::tlv::Frame;
 use crate::sync::statistic::{AtomicUsize, Ordering};
 use crate::sync::{Arc, Count, Mutex};
 
-/// What a publisher and a connection share: the frames that wait for the peer, and what the peer costs.
+/// What publishers and a connection share: the frames that wait for the peer, and its figures.
 pub(super) struct Peer {
     pub(super) id: u64,
     pub(super) name: String,
     since: Instant,
     waiting: Mutex<Waiting>,
-    /// A permit for each place that is free. tokio's semaphore, since it is fair to those who wait.
+    /// One permit per free place. tokio's semaphore serves waiting publishers in order.
     places: Semaphore,
     capacity: usize,
-    /// Bytes of storage that one place stands for; who keeps more takes several.
+    /// Bytes of storage per place. A larger frame takes several places.
     place: usize,
-    /// Bytes of storage that the connection holds, as of its last turn.
+    /// Bytes of storage that the connection holds, as of its last poll.
     pub(super) held: AtomicUsize,
     pub(super) received_frames: Count,
     pub(super) received_bytes: Count,
     pub(super) missed_frames: Count,
 }
 
-/// Frames that are taken from the queue at once.
+/// Frames taken from the queue under one lock.
 const BATCH: usize = 16;
 
 #[derive(Default)]
 struct Waiting {
     frames: VecDeque<Frame>,
     connection: Option<Waker>,
-    /// The connection has taken all there was, and is woken for the next.
-    hungry: bool,
+    /// The connection has taken all frames, and the next one wakes it.
+    wake_on_push: bool,
     stop: Stop,
 }
 
@@ -49,14 +49,14 @@ struct Waiting {
 pub(super) enum Stop {
     #[default]
     No,
-    /// After the frame that is under way, and with everything written that waits.
+    /// Once everything that waits is written.
     Drain,
     /// At once.
     Abort,
 }
 
 impl Peer {
-    /// For so many frames that wait, which keep so many bytes of storage, or for one.
+    /// A queue of at most `capacity` frames with `bytes` of storage, but always of one frame.
     pub(super) fn new(id: u64, name: String, capacity: usize, bytes: usize) -> Arc<Self> {
         let most = Semaphore::MAX_PERMITS.min(u32::MAX as usize).min(bytes.max(1));
         let capacity = capacity.clamp(1, most);
@@ -104,7 +104,7 @@ impl Peer {
         let connection = {
             let mut waiting = self.waiting.lock();
             waiting.frames.push_back(frame);
-            match mem::take(&mut waiting.hungry) {
+            match mem::take(&mut waiting.wake_on_push) {
                 true => waiting.connection.take(),
                 false => None,
             }
@@ -114,8 +114,8 @@ impl Peer {
         }
     }
 
-    /// Passes frames on, each of a size in bytes, until they fill `room`; when none is left, the task is woken for the
-    /// next, and in any case for a stop.
+    /// Takes frames until their sizes, in bytes, fill `room`. When none is left, the next one wakes the task. A stop
+    /// always wakes it.
     pub(super) fn poll_take(
         &self,
         cx: &mut Context<'_>,
@@ -125,7 +125,7 @@ impl Peer {
     ) -> Poll<Stop> {
         let mut places = 0;
         loop {
-            // Copied and dropped outside of the lock, which publishers wait for.
+            // Frames are copied and dropped outside of the lock, for which publishers wait.
             let mut batch = [const { None }; BATCH];
             let mut waiting = self.waiting.lock();
             let mut free = batch.iter_mut();
@@ -138,7 +138,7 @@ impl Peer {
             }
             let more = room > 0 && !waiting.frames.is_empty();
             if !more {
-                waiting.hungry = waiting.frames.is_empty();
+                waiting.wake_on_push = waiting.frames.is_empty();
                 if !waiting.connection.as_ref().is_some_and(|known| known.will_wake(cx.waker())) {
                     waiting.connection = Some(cx.waker().clone());
                 }
@@ -160,20 +160,20 @@ impl Peer {
         }
     }
 
-    /// From now on nothing is queued.
+    /// Refuses to queue anything from now on.
     pub(super) fn refuse_more(&self) {
         self.places.close();
     }
 
-    /// Asks the connection to end well, with everything written that is queued by now.
+    /// Asks the connection to end once everything that is queued now is written.
     pub(super) fn drain(&self) {
         self.stop(Stop::Drain);
     }
 
-    /// Nobody writes what is queued any more; a connection that goes on is cut.
+    /// Drops what is queued, and aborts the connection if it is still open.
     pub(super) fn close(&self) {
         self.stop(Stop::Abort);
-        // Dropped behind the lock.
+        // Dropped after the lock is released.
         let _frames = mem::take(&mut self.waiting.lock().frames);
     }
 
@@ -189,7 +189,7 @@ impl Peer {
         }
     }
 
-    /// Gives back the places of a long queue, if nothing waits.
+    /// Frees the memory that a long queue needed, if nothing waits.
     pub(super) fn shrink(&self) {
         let mut waiting = self.waiting.lock();
         if waiting.frames.is_empty() {
@@ -212,31 +212,31 @@ impl Peer {
     }
 }
 
-/// What one connection costs and does.
+/// What one connection holds and has received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ConnectionInfo {
     /// Number of the connection within its transport.
     pub id: u64,
-    /// Address of the peer; a Unix peer has none and is called by its number.
+    /// Address of the peer. A Unix peer has none and is named by its number.
     pub peer: String,
     /// How long it has been open.
     pub open_for: Duration,
-    /// Bytes of storage held for a frame under way and for what is being written, as of its last turn.
+    /// Bytes of storage held for an unfinished frame and for what is being written, when its task last ran.
     pub held_bytes: usize,
     /// Bytes of storage of the frames that wait for it.
     pub waiting_bytes: usize,
-    /// Frames that came from it.
+    /// Frames received from it.
     pub received_frames: u64,
-    /// Bytes that came from it.
+    /// Bytes received from it.
     pub received_bytes: u64,
     /// Frames published while its queue was full, or while it was about to end.
     pub missed_frames: u64,
 }
 
 impl ConnectionInfo {
-    /// All that is kept for it.
+    /// All storage that is held for it.
     pub(super) fn bytes(&self) -> usize {
         self.held_bytes + self.waiting_bytes
     }
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_connection_is_woken_for_what_it_waits_for() {
+    fn a_connection_is_woken_only_for_what_it_waits_for() {
         let pool = BufferPool::new(BufferPoolConfig::messages());
         let peer = Peer::new(1, "peer".to_owned(), 2 * BATCH, 2 * BATCH * 128);
         let wakes = Arc::new(Wakes::default());
@@ -290,7 +290,7 @@ mod tests {
         let offer = || peer.offer(&Frame { type_id: 1, payload: pool.acquire(1).into_shared() });
         assert_eq!((take(BATCH + 2), wakes.0.get()), ((Poll::Pending, 0), 0));
         assert_eq!((offer(), wakes.0.get()), (true, 1));
-        // Nobody waits for the others before all were taken.
+        // The connection waits for no more before it has taken all.
         assert!((1..2 * BATCH).all(|_| offer()));
         assert!(!offer());
         assert_eq!(take(BATCH + 2), (Poll::Ready(Stop::No), BATCH + 2));
@@ -305,9 +305,9 @@ mod tests {
         assert_eq!(pool.stats().currently_in_use, 0);
     }
 
-    /// Of storage, not of payload: 1 byte keeps 128, or 4096 where it is a slice.
+    /// Bytes of storage, not of payload: 1 byte keeps a whole buffer of 128 or 4096.
     #[test]
-    fn what_waits_is_bounded_by_bytes() {
+    fn the_queue_is_bounded_by_bytes_of_storage() {
         let pool = BufferPool::new(BufferPoolConfig::messages());
         let frame = |size| {
             let mut payload = pool.acquire(size);
@@ -325,7 +325,7 @@ mod tests {
         };
         assert_eq!((offered(1), take()), (64, 64));
         assert_eq!((offered(4096), take()), (2, 2));
-        // One in any case, and nothing beside it.
+        // One frame in any case, and then no other.
         assert_eq!((offered(65_536), offered(1), take()), (1, 0, 1));
         assert_eq!((offered(4096), offered(129), take()), (2, 0, 2));
         assert_eq!((offered(1), take()), (64, 64));

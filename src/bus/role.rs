@@ -1,6 +1,6 @@
 //! Which side of a connection this end is.
 
-/// Which side of the handshake it is on.
+/// The side of a connection: a client sends the handshake, a server requires it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Role {
     Server,

@@ -1,49 +1,50 @@
-//! One connection from its first moment to its last: over a socket of ours, or over any stream.
+//! Serving one connection, over a socket of a transport or over any stream.
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::connection::Connection;
 use super::error::{Cause, ConnectionError};
-use super::hub::{Admitted, Guest, Hub};
+use super::hub::{Hub, OpenConnection, RegisteredPeer};
 use super::role::Role;
 use crate::net::Stream;
 
 impl Hub {
     /// Serves one connection over any stream until it ends: a socket that was accepted elsewhere, a pipe, TLS.
-    /// It does not speak the handshake first; who wants a timeout for its end wraps it.
+    ///
+    /// It takes the server's side of the handshake.
     ///
     /// # Errors
     ///
-    /// [`ConnectionError`]. The stream is closed then, no buffer of it is held, and no other connection is concerned.
-    /// At once, with [`ConnectionErrorKind::Closed`](super::ConnectionErrorKind::Closed), if the hub is shut down.
+    /// [`ConnectionError`]. The stream is closed then, it holds no buffer, and other connections are not affected. If the
+    /// hub is shut down, the error is [`ConnectionErrorKind::Closed`](super::ConnectionErrorKind::Closed), at once.
     ///
     /// # Cancel safety
     ///
-    /// Cancelled, it closes the stream: frames under way are lost.
+    /// Cancelled, it closes the stream. Unfinished and queued frames are lost.
     pub async fn handle_stream_connection<S>(&self, stream: S) -> Result<(), ConnectionError>
     where
         S: AsyncRead + AsyncWrite + Unpin,
     {
-        let peer = Admitted::new(&self.shared, |id| format!("stream #{id}"));
+        let peer = RegisteredPeer::new(&self.shared, |id| format!("stream #{id}"));
         let peer = peer.ok_or(ConnectionError(Cause::Closed))?;
-        let guest = Guest::of(&self.shared, &peer);
+        let open = OpenConnection::new(&self.shared, &peer);
         let outcome = Connection::new(&self.shared, &peer, stream, Role::Server).run().await;
-        guest.end(outcome)
+        open.end(outcome)
     }
 }
 
-impl Guest<'_> {
-    /// A connection over a socket, from its first moment to its last.
+impl OpenConnection<'_> {
+    /// Serves a connection over a socket until it ends.
     pub(super) async fn serve(self, stream: Stream, role: Role) -> Result<(), ConnectionError> {
-        let outcome = converse(&self, stream, role).await;
+        let outcome = run(&self, stream, role).await;
         self.end(outcome)
     }
 }
 
-async fn converse(guest: &Guest<'_>, stream: Stream, role: Role) -> Result<(), ConnectionError> {
-    let shared = guest.shared;
+async fn run(open: &OpenConnection<'_>, stream: Stream, role: Role) -> Result<(), ConnectionError> {
+    let shared = open.shared;
     if let Some(keepalive) = &shared.config.keepalive {
         stream.set_keepalive(keepalive).map_err(|error| ConnectionError(Cause::Write(error)))?;
     }
-    Connection::new(shared, guest.peer, stream, role).run().await
+    Connection::new(shared, open.peer, stream, role).run().await
 }

@@ -1,11 +1,11 @@
-//! What the connections of a hub did.
+//! Counters of a hub's connections, and their snapshot.
 
 use std::fmt;
 
 use super::error::ConnectionErrorKind;
 use crate::sync::Count;
 
-/// Counted by all connections, once a turn and not once a frame.
+/// Counted by all connections, once per poll and not once per frame.
 #[derive(Default)]
 pub(super) struct Counters {
     opened: Count,
@@ -29,7 +29,7 @@ impl Counters {
         self.opened.add(1);
     }
 
-    /// A connection ended; `None`: well.
+    /// A connection ended, normally if `error` is `None`.
     pub(super) fn ended(&self, error: Option<ConnectionErrorKind>) {
         let counter = match error {
             None => &self.closed,
@@ -51,7 +51,7 @@ impl Counters {
 
     pub(super) fn snapshot(&self) -> TransportStats {
         let get = Count::get;
-        // The ends first: a connection that opens and ends meanwhile must not make more ends than beginnings.
+        // `opened` is read last: a connection that opens and ends meanwhile must not make `ended` larger than `opened`.
         let mut stats = TransportStats {
             closed: get(&self.closed),
             protocol_errors: get(&self.protocol),
@@ -74,7 +74,7 @@ impl Counters {
     }
 }
 
-/// A snapshot of what a transport's connections did since it was made.
+/// A snapshot of the counters of a hub's connections, since the hub was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -83,11 +83,11 @@ pub struct TransportStats {
     pub opened: u64,
     /// Connections open now.
     pub open: u64,
-    /// Ended by either side between two frames.
+    /// Closed by either side between two frames.
     pub closed: u64,
-    /// Ended for bytes that are no frames.
+    /// Ended because of bytes that are not frames.
     pub protocol_errors: u64,
-    /// Ended for a frame of an unknown type.
+    /// Ended because of a frame of an unknown type.
     pub unknown_types: u64,
     /// Ended by a timeout of any kind.
     pub timeouts: u64,
@@ -95,7 +95,7 @@ pub struct TransportStats {
     pub resets: u64,
     /// Ended by another I/O error.
     pub io_errors: u64,
-    /// Cut by a shutdown.
+    /// Aborted by a shutdown, or because the transport was dropped.
     pub aborted: u64,
     /// Frames received.
     pub received_frames: u64,
@@ -103,21 +103,21 @@ pub struct TransportStats {
     pub received_bytes: u64,
     /// Frames handed to connections for writing.
     pub sent_frames: u64,
-    /// Bytes of those, headers counted.
+    /// Bytes of those frames, with headers.
     pub sent_bytes: u64,
     /// Frames of unknown types that were dropped.
     pub skipped_frames: u64,
-    /// Frames that a peer missed since its queue was full.
+    /// Frames that a peer missed because its queue was full.
     pub missed_frames: u64,
 }
 
 impl TransportStats {
-    /// Connections that ended, however they did.
+    /// Connections that have ended, for any reason.
     pub(super) fn ended(&self) -> u64 {
         self.closed + self.failed()
     }
 
-    /// Connections that did not end well.
+    /// Connections that ended with an error.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.protocol_errors
@@ -134,7 +134,7 @@ impl fmt::Display for TransportStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "connections {} open, {} opened, {} ended well, {} failed (protocol {}, unknown type {}, timeout {}, \
+            "connections {} open, {} opened, {} closed, {} failed (protocol {}, unknown type {}, timeout {}, \
              reset {}, io {}, aborted {}); frames {} in, {} out, {} skipped, {} missed; bytes {} in, {} out",
             self.open,
             self.opened,

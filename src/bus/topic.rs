@@ -6,7 +6,6 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::marker::PhantomData;
 use std::mem;
-use std::ops::Deref;
 
 use tokio::sync::Notify;
 use tokio::task::coop::cooperative;
@@ -403,19 +402,16 @@ impl<M: Message> Received<M> {
         }
     }
 
-    /// The payload.
+    /// The payload, borrowed.
+    #[must_use]
+    pub fn payload(&self) -> &PooledBytes {
+        &self.payload
+    }
+
+    /// The payload, without a copy.
     #[must_use]
     pub fn into_payload(self) -> PooledBytes {
         self.payload
-    }
-}
-
-/// The payload's bytes.
-impl<M> Deref for Received<M> {
-    type Target = PooledBytes;
-
-    fn deref(&self) -> &PooledBytes {
-        &self.payload
     }
 }
 

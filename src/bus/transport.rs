@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 
 use super::client::Client;
 use super::config::TransportConfig;
-use super::hub::{Admitted, Guest, Hub, Publisher};
+use super::hub::{Hub, OpenConnection, Publisher, RegisteredPeer};
 use super::role::Role;
 use super::topic::Subscriber;
 use crate::frame::Message;
@@ -320,7 +320,7 @@ async fn serve(listener: Listener, hub: Hub) {
     let shared = &hub.shared;
     let connection = |stream| {
         let shared = Arc::clone(shared);
-        let peer = Admitted::new(&shared, |id| match &stream {
+        let peer = RegisteredPeer::new(&shared, |id| match &stream {
             Stream::Tcp(stream) => {
                 stream.peer_addr().map_or_else(|_| "gone".to_owned(), |peer| peer.to_string())
             }
@@ -329,7 +329,7 @@ async fn serve(listener: Listener, hub: Hub) {
         async move {
             if let Some(peer) = peer {
                 // Who wants to know was told by an event.
-                let _ = Guest::of(&shared, &peer).serve(stream, Role::Server).await;
+                let _ = OpenConnection::new(&shared, &peer).serve(stream, Role::Server).await;
             }
         }
     };

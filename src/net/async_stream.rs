@@ -13,17 +13,18 @@ use tokio::net::{TcpStream, UnixStream};
 /// TCP and Unix sockets implement it. [`Peekable`] makes one of any other stream: TLS, an in-memory
 /// duplex, the pipes of a child process as [`Halves`](super::Halves).
 pub trait AsyncStream: AsyncRead + AsyncWrite + Unpin {
-    /// Waits until a read would not block: there are bytes, the end, or an error. It may be ready although there is
-    /// nothing to read.
+    /// Waits until a read would not block: there are bytes, the end of the stream, or an error.
+    ///
+    /// A spurious readiness is allowed: the read after it may still be pending.
     ///
     /// # Errors
     ///
-    /// Those of the runtime's I/O driver.
+    /// Errors of the runtime's I/O driver.
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
-    /// Makes the coming close a reset where the stream has one, so that the peer learns that it did not end well.
+    /// Makes the next close a reset where the stream has one, so that the peer does not take it for a normal end.
     ///
-    /// TCP has resets. A Unix socket and a pipe have none, and their peers see an end. A TLS stream that is dropped
+    /// TCP has resets. Unix sockets and pipes have none, and their peers see a normal end. A TLS stream that is dropped
     /// without a shutdown sends no `close_notify`, which its peer reports as a truncation.
     fn reset_on_close(&mut self);
 }
@@ -54,7 +55,7 @@ impl AsyncStream for TcpStream {
     }
 
     fn reset_on_close(&mut self) {
-        // It fails only for a socket that is gone already, and then the peer knows.
+        // This fails only if the connection is gone already, and then the peer knows.
         let _ = self.set_zero_linger();
     }
 }
@@ -67,10 +68,10 @@ impl AsyncStream for UnixStream {
     fn reset_on_close(&mut self) {}
 }
 
-/// Any stream as an [`AsyncStream`]: to find out whether there is something to read it reads one byte, which the next
-/// read hands out first.
+/// Any stream as an [`AsyncStream`].
 ///
-/// It holds that byte and nothing else. What the inner stream buffers is its own affair: TLS keeps a record.
+/// To find out whether there is something to read, it reads one byte, which the next read returns first. It holds that
+/// byte and nothing else. The inner stream may buffer more: TLS, for example, keeps a record.
 ///
 /// # Examples
 ///
@@ -94,12 +95,12 @@ impl AsyncStream for UnixStream {
 #[derive(Debug)]
 pub struct Peekable<S> {
     stream: S,
-    /// What was read ahead; `None` in it is the end.
+    /// The byte that was read ahead, or `None` for the end of the stream.
     peeked: Option<io::Result<Option<u8>>>,
 }
 
 impl<S> Peekable<S> {
-    /// Wraps a stream of which nothing was read ahead.
+    /// Wraps `stream`.
     #[must_use]
     pub fn new(stream: S) -> Self {
         Self { stream, peeked: None }
@@ -144,7 +145,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Peekable<S> {
                 if buffer.remaining() > 0
                     && let Poll::Ready(Err(error)) = Pin::new(&mut self.stream).poll_read(cx, buffer)
                 {
-                    // The byte came before it.
+                    // The byte comes before the error, which the next read reports.
                     self.peeked = Some(Err(error));
                 }
                 Poll::Ready(Ok(()))

@@ -1,4 +1,4 @@
-//! When a client that lost its connection tries again.
+//! Reconnect backoff: how long a client that lost its connection waits before it tries again.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -6,10 +6,24 @@ use std::time::Duration;
 
 use super::settings::setters;
 
-/// Exponential backoff: a delay before the first try, each later one twice the one before, up to a maximum.
+/// Exponential backoff: each delay is twice the one before, up to a maximum.
 ///
-/// The default is 100 ms, doubling up to 5 s, without end. Up to a tenth is added at random, so that a thousand
-/// clients of one server do not connect in step.
+/// By default the delays are 100 ms, 200 ms and so on up to 5 s, for as many tries as it takes. Jitter of up to a tenth
+/// is added, so that a thousand clients of one server do not reconnect in step.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millpond::net::Backoff;
+///
+/// let backoff = Backoff::default().max(Duration::from_millis(350));
+/// let first = backoff.after(None);
+/// let second = backoff.after(Some(first));
+/// let third = backoff.after(Some(second));
+/// assert_eq!([first, second, third].map(|delay| delay.as_millis()), [100, 200, 350]);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backoff {
@@ -31,16 +45,16 @@ impl Backoff {
         max: Duration,
     }
 
-    /// The delay after `previous`, without jitter. `None` means that this is the first try.
+    /// The delay that follows `previous`, without jitter; after `None`, the delay before the first try.
     #[must_use]
     pub fn after(&self, previous: Option<Duration>) -> Duration {
         previous.map_or(self.initial, |delay| delay.saturating_mul(2).min(self.max))
     }
 
-    /// `delay` and up to a tenth of it, at random.
+    /// Adds up to a tenth to `delay`, at random.
     #[must_use]
     pub fn with_jitter(delay: Duration) -> Duration {
-        // std's hasher is seeded at random: no crate for one number.
+        // std's hasher has a random seed, which saves a dependency.
         let share = RandomState::new().hash_one(0) % 1000;
         delay.saturating_add(delay / 10_000 * share as u32)
     }

@@ -1,4 +1,4 @@
-//! The framings under `tokio_util`'s [`Framed`](tokio_util::codec::Framed), for programs that stand on it already.
+//! The framings as codecs of `tokio_util`'s [`Framed`](tokio_util::codec::Framed), for programs that already use it.
 
 use std::error::Error;
 use std::{fmt, io};
@@ -11,9 +11,10 @@ use crate::pool::BufferPool;
 
 /// A framing as a [`tokio_util::codec`] decoder and encoder.
 ///
-/// Payloads are copied out of `Framed`'s own buffer, which no frame keeps so, into buffers of the pool, of their
-/// class: no heap allocation a frame. A [`FrameReader`](super::FrameReader) reads into pooled buffers at once,
-/// and holds none while there is nothing to read; `Framed` keeps its two for as long as it lives.
+/// Payloads are copied from `Framed`'s own buffer into pooled buffers of their class, so there is no heap allocation
+/// per frame, and no frame keeps `Framed`'s buffer alive. A [`FrameReader`](super::FrameReader) copies less: it reads
+/// into pooled buffers, and holds none while there is nothing to read. `Framed` keeps its two buffers as long as it
+/// lives.
 ///
 /// # Examples
 ///
@@ -44,7 +45,7 @@ pub struct Codec<F> {
 }
 
 impl<F> Codec<F> {
-    /// At the start of a stream.
+    /// A codec for one stream, from its start.
     #[must_use]
     pub fn new(framing: F, pool: BufferPool) -> Self {
         Self { framing, pool, offset: 0 }
@@ -61,15 +62,15 @@ impl<F> Codec<F> {
 }
 
 impl<F: Decoder> codec::Decoder for Codec<F> {
-    /// A frame, or why one was skipped: `Framed` ends the stream at an error of the codec itself, and looks at what
-    /// has arrived behind it only when more does.
+    /// A frame, or why one was skipped. A skipped frame is an item and not an error of the codec, because `Framed` ends
+    /// the stream at such an error.
     type Item = Result<F::Frame, FrameError>;
     type Error = CodecError;
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
         match self.read(source, F::decode) {
             Ok(None) => {
-                // As the assembler does it: what an announced length reserves grows with what arrives.
+                // As in the assembler: a declared length reserves only in proportion to what has arrived.
                 let missing = self.framing.needs().saturating_sub(source.len());
                 source.reserve(missing.min(source.len().saturating_mul(3).max(8 * 1024)));
                 Ok(None)
@@ -104,9 +105,9 @@ impl<F: Encoder<M>, M> codec::Encoder<M> for Codec<F> {
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CodecError {
-    /// The bytes are no frame, and nothing behind them can be one. `Framed` ends the stream after it.
+    /// The bytes are not a frame, and no frame can be found after them. `Framed` ends the stream.
     Frame(FrameError),
-    /// The message is none of the framing.
+    /// The framing cannot carry the message.
     Encoder(EncodeError),
     /// The reader or writer failed.
     Io(io::Error),
@@ -115,9 +116,9 @@ pub enum CodecError {
 impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Frame(error) => write!(f, "the peer broke the framing: {error}"),
-            Self::Encoder(error) => write!(f, "no frame can be made: {error}"),
-            Self::Io(error) => write!(f, "the connection failed: {error}"),
+            Self::Frame(_) => f.write_str("the peer broke the framing"),
+            Self::Encoder(_) => f.write_str("the framing cannot carry the message"),
+            Self::Io(_) => f.write_str("the connection failed"),
         }
     }
 }

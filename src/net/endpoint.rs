@@ -1,4 +1,4 @@
-//! Where a stream begins or ends, as text.
+//! Addresses: `tcp://HOST:PORT` and `unix:///PATH`, parsed and printed. Abstract Unix sockets would begin here.
 
 use std::error;
 use std::fmt;
@@ -6,12 +6,12 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// Where a stream begins or ends: `tcp://host:port`, `tcp://[::1]:port` or `unix:///path/of.sock`.
+/// The address of a listener: `tcp://host:port`, `tcp://[::1]:port` or `unix:///path/of.sock`.
 ///
-/// What users of a program write is parsed, and a mistake is a [`ParseEndpointError`]. What a program has already is
-/// converted with `into`: a socket address, a host and a port, or a path. Text converts as well: with a scheme it is
-/// that endpoint, with a `/` it is the path of a socket file, and else it is `HOST:PORT`, of which [`Listener::bind`] and
-/// [`Stream::connect`] report what is wrong.
+/// Parse what users write: a mistake is a [`ParseEndpointError`]. Convert what the program has already with `into`: a
+/// socket address, a host and a port, or a path. Text converts as well. With a scheme it is that endpoint, with a `/`
+/// it is the path of a socket file, and otherwise it is `HOST:PORT`; [`Listener::bind`] and [`Stream::connect`] report
+/// what is wrong with it.
 ///
 /// [`Listener::bind`]: super::Listener::bind
 /// [`Stream::connect`]: super::Stream::connect
@@ -132,7 +132,7 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Why a text is no [`Endpoint`].
+/// Why a text is not an [`Endpoint`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ParseEndpointError {
@@ -152,7 +152,7 @@ impl fmt::Display for ParseEndpointError {
             Self::NoScheme => "write tcp://HOST:PORT or unix:///PATH",
             Self::NoPath => "name the socket file, as in unix:///run/app.sock",
             Self::NoPort => "end it with a port from 0 to 65535, as in tcp://127.0.0.1:6379",
-            Self::BadHost => "name a host; an IPv6 address stands in brackets, as in tcp://[::1]:6379",
+            Self::BadHost => "name a host; put an IPv6 address in brackets, as in tcp://[::1]:6379",
         })
     }
 }
@@ -164,7 +164,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_back() {
+    fn an_endpoint_prints_as_the_text_it_was_parsed_from() {
         for text in [
             "tcp://127.0.0.1:80",
             "tcp://example.org:0",
@@ -187,12 +187,12 @@ mod tests {
     }
 
     #[test]
-    fn an_ipv6_host_gets_its_brackets() {
+    fn an_ipv6_host_is_put_in_brackets() {
         assert_eq!(Endpoint::from(("::1", 80)).to_string(), "tcp://[::1]:80");
     }
 
     #[test]
-    fn what_is_no_endpoint_is_refused_with_the_reason() {
+    fn other_text_does_not_parse_and_the_error_says_why() {
         use ParseEndpointError::*;
         for (text, reason) in [
             ("", NoScheme),

@@ -1,4 +1,4 @@
-//! What went wrong with a socket, and with which one.
+//! Why listening or connecting failed, and at which endpoint.
 
 use std::error;
 use std::fmt;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::endpoint::Endpoint;
 
-/// What went wrong with a socket, and with which.
+/// Why listening or connecting failed, and at which endpoint.
 #[derive(Debug)]
 pub struct Error {
     kind: ErrorKind,
@@ -15,23 +15,23 @@ pub struct Error {
     source: Option<io::Error>,
 }
 
-/// The outcomes that call for different answers.
+/// What happened, as far as a program can react to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
-    /// The endpoint is of another kind than what it was given to.
+    /// A Unix endpoint was given to a TCP transport, or the other way round.
     WrongKind,
-    /// Somebody else listens there.
+    /// Another listener has the endpoint.
     AddressInUse,
     /// There is no space left for the socket file.
     StorageFull,
     /// Listening failed for another reason.
     Listen,
-    /// No connection could be made.
+    /// The connection was refused, or failed for another reason.
     Connect,
-    /// No connection was made within the time given.
+    /// The connection was not made in time.
     ConnectTimeout {
-        /// That time.
+        /// The time limit.
         after: Duration,
     },
 }
@@ -41,51 +41,54 @@ impl Error {
         Self { kind, endpoint, source }
     }
 
-    /// What happened.
+    /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {
         self.kind
     }
 
-    /// Where.
+    /// The endpoint that was to be listened at, or connected to.
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
     }
 
-    /// Whether time ran out.
+    /// Whether a timeout expired.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self.kind, ErrorKind::ConnectTimeout { .. })
     }
 }
 
-/// One line that says what to do. What the system said is the [`source`](error::Error::source).
+/// One line that says what to do. The system's error is the [`source`](error::Error::source).
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoint = &self.endpoint;
         match self.kind {
             ErrorKind::WrongKind => {
-                write!(f, "{endpoint} is of another kind; TcpTransport takes HOST:PORT, UnixTransport a path")
-            }
-            ErrorKind::AddressInUse => {
-                write!(f, "{endpoint} is in use; stop who listens there or choose another address")
-            }
-            ErrorKind::StorageFull => {
                 write!(
                     f,
-                    "no space for the socket file of {endpoint}; free some there or choose another path"
+                    "{endpoint} does not fit the transport; TcpTransport takes HOST:PORT, UnixTransport a path"
                 )
+            }
+            ErrorKind::AddressInUse => {
+                write!(
+                    f,
+                    "{endpoint} is in use; stop the program that listens there or choose another address"
+                )
+            }
+            ErrorKind::StorageFull => {
+                write!(f, "no space left for the socket file of {endpoint}; free some or choose another path")
             }
             ErrorKind::Listen => write!(
                 f,
-                "cannot listen on {endpoint}; choose an address of this machine that this user may take"
+                "cannot listen on {endpoint}; choose an address of this machine that this user may listen on"
             ),
             ErrorKind::Connect => {
-                write!(f, "cannot connect to {endpoint}; check that it listens there")
+                write!(f, "cannot connect to {endpoint}; check that the server listens there")
             }
             ErrorKind::ConnectTimeout { after } => {
-                write!(f, "{endpoint} did not answer within {after:?}; check the way there")
+                write!(f, "{endpoint} did not answer within {after:?}; check the network and the firewall")
             }
         }
     }

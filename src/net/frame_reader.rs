@@ -1,4 +1,4 @@
-//! The one reader that lends.
+//! Frames out of any tokio reader. It holds a buffer only while there is something to read.
 
 use std::error::Error;
 use std::future::poll_fn;
@@ -11,14 +11,14 @@ use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 use crate::frame::{Assembler, Decoder, FrameError, FrameErrorKind};
 use crate::pool::{Acquire, AcquireError};
 
-/// Frames out of any tokio reader, through pooled buffers that are lent only while there is something to read.
+/// Frames out of any tokio reader, in pooled buffers.
 ///
-/// Before it reads it borrows a buffer, and if nothing came it gives it back before it waits: whoever has nothing
-/// to say holds none. That costs two turns of the thread's cache and no system call. Of a frame under way it
-/// holds what the [`Assembler`] holds.
+/// A silent peer holds no buffer: the reader acquires one before each read, and returns it if nothing has arrived. That
+/// costs an acquire and a return through the thread's cache, and no system call. An unfinished frame holds what its
+/// [`Assembler`] holds.
 ///
-/// Under a [memory limit](crate::BufferPoolConfigBuilder::memory_limit) that is used up it waits in the pool's
-/// line as soon as there is something to read, and reads nothing meanwhile; the peer feels it as a full socket.
+/// When the pool's [memory limit](crate::BufferPoolConfigBuilder::memory_limit) is reached, a reader with something to
+/// read waits in the pool's queue and reads nothing. The peer's socket fills meanwhile.
 ///
 /// # Examples
 ///
@@ -45,29 +45,29 @@ use crate::pool::{Acquire, AcquireError};
 pub struct FrameReader<R, D> {
     reader: R,
     frames: Assembler<D>,
-    /// In line for memory. The box is made only there.
-    waiting: Option<Pin<Box<Acquire>>>,
-    /// Read without a buffer, to know that there is something to read.
+    /// Waits for memory. The box is made only then.
+    acquire: Option<Pin<Box<Acquire>>>,
+    /// A byte that was read without a buffer, to know that there is something to read.
     early: Option<u8>,
 }
 
 impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
-    /// Reads frames from `reader`, as `frames` puts them together.
+    /// Reads frames from `reader`. The assembler sets the framing, the pool and the read mode.
     #[must_use]
     pub fn new(reader: R, frames: Assembler<D>) -> Self {
-        Self { reader, frames, waiting: None, early: None }
+        Self { reader, frames, acquire: None, early: None }
     }
 
-    /// The next frame; `None`: the stream ended between two.
+    /// Reads the next frame. `None` means that the stream ended between two frames.
     ///
     /// # Errors
     ///
-    /// [`ReadFrameError`]. A framing's error that is not fatal skips a frame: call again. After any other
-    /// the stream is of no further use. No buffer is held after one.
+    /// [`ReadFrameError`]. After one that is not [fatal](ReadFrameError::is_fatal) a frame was skipped: call again.
+    /// After any other the stream is of no further use, and no buffer is held.
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: what has arrived stays for the next call.
+    /// Cancel safe: bytes that have arrived are kept for the next call.
     pub async fn next_frame(&mut self) -> Result<Option<D::Frame>, ReadFrameError> {
         poll_fn(|cx| self.poll_next_frame(cx)).await
     }
@@ -98,7 +98,7 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
                 return Poll::Ready(Ok(Some(frame)));
             }
             if let Some(size) = self.frames.wants()
-                && !ready!(self.poll_borrow(cx, size))?
+                && !ready!(self.poll_acquire(cx, size))?
             {
                 return Poll::Ready(self.frames.finish().map(|()| None).map_err(Into::into));
             }
@@ -129,18 +129,18 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
         }
     }
 
-    /// Lends the assembler a buffer of `size` bytes, as soon as there is something to read and the pool has memory
-    /// for it; `false`: the stream has ended.
-    fn poll_borrow(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<Result<bool, ReadFrameError>> {
+    /// Gives the assembler a buffer of `size` bytes, as soon as there is something to read and the pool has memory
+    /// for it. `false` means that the stream has ended.
+    fn poll_acquire(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<Result<bool, ReadFrameError>> {
         loop {
             let pool = self.frames.pool();
-            let buffer = match &mut self.waiting {
-                Some(wait) => {
-                    let served = ready!(wait.as_mut().poll(cx));
-                    self.waiting = None;
-                    served
+            let buffer = match &mut self.acquire {
+                Some(acquire) => {
+                    let acquired = ready!(acquire.as_mut().poll(cx));
+                    self.acquire = None;
+                    acquired
                 }
-                // Without a limit the heap serves what no class holds, bounded by what has arrived.
+                // Sizes above every class come from the heap. What has arrived bounds them.
                 None => pool.acquire_within_limit(size),
             };
             match buffer {
@@ -149,11 +149,11 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
                     return Poll::Ready(Err(self.frames.refuse(error).into()));
                 }
                 Err(AcquireError::Exhausted { .. }) => {
-                    // Whoever has nothing to say is not to take a place in the line.
+                    // A silent peer must not take a place in the queue.
                     if self.early.is_none() && !ready!(self.poll_early(cx))? {
                         return Poll::Ready(Ok(false));
                     }
-                    self.waiting = Some(Box::pin(self.frames.pool().acquire_async(size)));
+                    self.acquire = Some(Box::pin(self.frames.pool().acquire_async(size)));
                     continue;
                 }
                 Err(error) => return Poll::Ready(Err(error.into())),
@@ -162,7 +162,7 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
         }
     }
 
-    /// Reads a byte; `false`: there is none any more.
+    /// Reads one byte. `false` means that the stream has ended.
     fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
         let mut byte = [0];
         let mut room = ReadBuf::new(&mut byte);
@@ -174,42 +174,44 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
         Poll::Ready(Ok(self.early.is_some()))
     }
 
-    /// The reader and what reads from it.
+    /// The inner reader.
     #[must_use]
     pub fn get_ref(&self) -> &R {
         &self.reader
     }
 
-    /// The reader, to write to if it is a socket; who reads from it takes bytes away from the frames.
+    /// The inner reader, for example to write to it if it is a socket. Bytes read from it are missing in the frames.
     pub fn get_mut(&mut self) -> &mut R {
         &mut self.reader
     }
 
-    /// The assembler: what it holds, and whether a frame is under way.
+    /// The assembler. It knows what is held, and whether a frame is unfinished.
     #[must_use]
     pub fn frames(&self) -> &Assembler<D> {
         &self.frames
     }
 
-    /// Moves a part of a frame to a buffer of its size: see [`Assembler::shrink`].
+    /// Moves an unfinished frame to a buffer that fits what has arrived of it: see [`Assembler::shrink`].
     ///
-    /// Says whether it has left the line for memory, which it does not need any more: then it is to be polled again.
+    /// Returns whether the reader was waiting for memory that it does not need any more. Poll it again then.
     pub fn shrink(&mut self) -> bool {
         // Its own place in the queue would keep it from the smaller buffer.
-        let left = self.frames.smaller().is_some() && self.waiting.take().is_some();
+        let left = self.frames.smaller().is_some() && self.acquire.take().is_some();
         self.frames.shrink();
         left
     }
 
-    /// Whether it waits for the pool's memory and not for its peer.
+    /// Whether it waits for memory of the pool, and not for its peer.
     #[must_use]
     pub fn is_waiting_for_memory(&self) -> bool {
-        self.waiting.is_some()
+        self.acquire.is_some()
     }
 }
 
-/// Why no frame could be read. [`kind`](Self::kind) tells a peer that broke the protocol from a connection
-/// that broke; the [`source`](Error::source) is the [`FrameError`], the [`AcquireError`] or the [`io::Error`] itself.
+/// Why no frame was read.
+///
+/// [`kind`](Self::kind) distinguishes a peer that broke the protocol from a connection that failed. The
+/// [`source`](Error::source) is the [`FrameError`], the [`AcquireError`] or the [`io::Error`] itself.
 #[derive(Debug)]
 pub struct ReadFrameError(Cause);
 
@@ -217,9 +219,9 @@ pub struct ReadFrameError(Cause);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ReadFrameErrorKind {
-    /// The bytes are no frame.
+    /// The bytes are not a frame.
     Protocol(FrameErrorKind),
-    /// The pool has no memory.
+    /// The pool cannot provide a buffer.
     Memory,
     /// The reader failed.
     Io(io::ErrorKind),
@@ -233,7 +235,7 @@ enum Cause {
 }
 
 impl ReadFrameError {
-    /// What the error is about.
+    /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> ReadFrameErrorKind {
         match &self.0 {
@@ -243,7 +245,7 @@ impl ReadFrameError {
         }
     }
 
-    /// Whether the stream cannot be read any further.
+    /// Whether no more frames can be read from the stream.
     #[must_use]
     pub fn is_fatal(&self) -> bool {
         !matches!(&self.0, Cause::Protocol(error) if !error.is_fatal())
@@ -296,9 +298,9 @@ mod tests {
     use crate::frame::{Lines, ReadMode, Tlv, tlv};
     use crate::pool::{BufferPool, BufferPoolConfig};
 
-    /// Out of the line for the large buffer, it reads on in the small one.
+    /// Once it does not wait for the large buffer any more, it continues in the small one.
     #[tokio::test]
-    async fn who_shrinks_leaves_the_line() {
+    async fn a_reader_that_shrinks_leaves_the_queue_for_memory() {
         let classes = BufferPoolConfig::builder().class(512, 64).class(8198, 8).thread_cache_bytes(0);
         let pool = BufferPool::new(classes.memory_limit(2 * 8198 + 1024).build().unwrap());
         let (mut here, there) = duplex(100_000);

@@ -1,4 +1,4 @@
-//! Frames into any tokio writer, gathered, without a copy of large pooled payloads.
+//! Frames into any tokio writer: gathering writes, and no copy of large pooled payloads.
 
 use std::error::Error;
 use std::fmt;
@@ -14,7 +14,7 @@ use crate::frame::{EncodeError, Encoder};
 use crate::pool::{AcquireError, BufferPool};
 use crate::size::ReadSize;
 
-/// Bytes that wait before [`feed`](FrameWriter::feed) writes: what a large buffer holds, so that small frames fill one.
+/// [`feed`](FrameWriter::feed) writes once this many bytes wait: the size of a large buffer, so that small frames fill one.
 const WRITE_AT: usize = ReadSize::LARGE;
 
 /// Frames into any tokio writer.
@@ -151,7 +151,7 @@ impl<W: AsyncWrite + Unpin, E> FrameWriter<W, E> {
         Pin::new(&mut self.writer).poll_flush(cx)
     }
 
-    /// The writer. Bytes written to it come between two frames at best.
+    /// The inner writer. Bytes written to it may land in the middle of a frame unless everything was flushed before.
     pub fn get_mut(&mut self) -> &mut W {
         &mut self.writer
     }
@@ -163,8 +163,10 @@ impl<W: AsyncWrite + Unpin, E> FrameWriter<W, E> {
     }
 }
 
-/// Why no frame was written. [`kind`](Self::kind) tells a message that the framing cannot carry from a connection that
-/// broke. The [`source`](Error::source) is the [`EncodeError`], the [`AcquireError`] or the [`io::Error`] itself.
+/// Why no frame was written.
+///
+/// [`kind`](Self::kind) distinguishes a message that the framing cannot carry from a connection that failed. The
+/// [`source`](Error::source) is the [`EncodeError`], the [`AcquireError`] or the [`io::Error`] itself.
 #[derive(Debug)]
 pub struct WriteFrameError(Cause);
 
@@ -188,7 +190,7 @@ enum Cause {
 }
 
 impl WriteFrameError {
-    /// What the error is about.
+    /// The kind of failure.
     #[must_use]
     pub fn kind(&self) -> WriteFrameErrorKind {
         match &self.0 {

@@ -8,8 +8,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A reader and a writer as one stream, for the pipes of a child process.
 ///
-/// Its shutdown drops the writer: a pipe ends when its last writer is closed, and tokio's own shutdown of a pipe closes
-/// nothing. Within a [`Peekable`](super::Peekable) it can be relayed.
+/// A shutdown drops the writer, because a pipe ends only when its last writer is closed, and tokio's own shutdown of a
+/// pipe closes nothing. Wrap it in a [`Peekable`](super::Peekable) to relay it.
 ///
 /// # Examples
 ///
@@ -43,7 +43,7 @@ pub struct Halves<R, W> {
 }
 
 impl<R, W> Halves<R, W> {
-    /// Joins the two.
+    /// Joins `reader` and `writer`.
     #[must_use]
     pub fn new(reader: R, writer: W) -> Self {
         Self { reader, writer: Some(writer) }

@@ -1,4 +1,4 @@
-//! How a dead TCP peer is found.
+//! TCP keepalive and user timeout: how a dead TCP peer is detected.
 
 use std::io;
 use std::time::Duration;
@@ -8,10 +8,26 @@ use tokio::net::TcpStream;
 
 use super::settings::setters;
 
-/// TCP's keepalive and user timeout.
+/// TCP keepalive and user timeout.
 ///
-/// The default is 5 s of silence, 12 probes 2 s apart, and 24 s for sent bytes to be acknowledged, as meshes of
-/// the bus protocol's kind set them.
+/// By default the first probe is sent after 5 s of silence, 12 probes follow each other 2 s apart, and sent bytes must
+/// be acknowledged within 24 s. Values outside the system's range (32 767 s, 127 probes) are clamped to it.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millpond::net::{Keepalive, Listener, Stream};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = Listener::bind("127.0.0.1:0").await?;
+/// let stream = Stream::connect(listener.local_endpoint(), Duration::from_secs(10)).await?;
+/// stream.set_keepalive(&Keepalive::default().idle(Duration::from_secs(30)))?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Keepalive {
@@ -19,9 +35,9 @@ pub struct Keepalive {
     pub idle: Duration,
     /// Time between two probes.
     pub interval: Duration,
-    /// Probes without an answer before the connection is given up.
+    /// Unanswered probes after which the connection is closed.
     pub probes: u32,
-    /// Time for sent bytes to be acknowledged before the connection is given up (Linux only).
+    /// Time within which sent bytes must be acknowledged, or the connection is closed (Linux only).
     pub user_timeout: Duration,
 }
 
@@ -46,7 +62,7 @@ impl Keepalive {
 
     pub(super) fn apply(&self, stream: &TcpStream) -> io::Result<()> {
         let socket = SockRef::from(stream);
-        // What Linux takes: whole seconds in 15 bits, probes in 7, milliseconds in 31.
+        // Linux accepts seconds of 15 bits, a number of probes of 7 bits, and milliseconds of 31 bits.
         let seconds = |time: Duration| time.clamp(Duration::from_secs(1), Duration::from_secs(32_767));
         let probes = TcpKeepalive::new().with_time(seconds(self.idle)).with_interval(seconds(self.interval));
         socket.set_tcp_keepalive(&probes.with_retries(self.probes.clamp(1, 127)))?;

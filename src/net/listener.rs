@@ -1,4 +1,4 @@
-//! Accepting connections over TCP and Unix sockets.
+//! Listening and accepting over TCP and Unix sockets, and ownership of the socket file.
 
 use std::fs::{self, File, TryLockError};
 use std::io;
@@ -13,11 +13,38 @@ use super::endpoint::Endpoint;
 use super::error::{Error, ErrorKind};
 use super::stream::Stream;
 
-/// For another server that binds in the same folder: two seconds, where it needs microseconds.
+/// How often and how fast to retry while another server binds in the same folder: two seconds in all for what takes
+/// microseconds.
 const LOCK_TRIES: u32 = 400;
 const LOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// Accepts [`Stream`]s at an [`Endpoint`]. A Unix listener removes its socket file when dropped.
+/// Accepts [`Stream`]s at an [`Endpoint`].
+///
+/// A Unix listener removes its socket file when dropped.
+///
+/// # Examples
+///
+/// Echo what a client sends:
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millpond::net::{Listener, Stream};
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let listener = Listener::bind("127.0.0.1:0").await?;
+/// let mut client = Stream::connect(listener.local_endpoint(), Duration::from_secs(10)).await?;
+/// let mut server = listener.accept().await?;
+///
+/// client.write_all(b"hello").await?;
+/// let mut received = [0; 5];
+/// server.read_exact(&mut received).await?;
+/// assert_eq!(&received, b"hello");
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Listener {
     endpoint: Endpoint,
@@ -27,7 +54,7 @@ pub struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    /// The file goes first: while the socket is open, no other file can have its identity.
+    /// The file is removed before the socket is closed: until then no other file can have its identity.
     Unix {
         _file: SocketFile,
         listener: UnixListener,
@@ -35,9 +62,11 @@ enum Socket {
 }
 
 impl Listener {
-    /// Listens. Port 0 takes a free one, which [`local_endpoint`](Self::local_endpoint) names. For a Unix
-    /// socket the parent directories are made, and a stale socket file, one that nobody listens on, is
-    /// replaced; a live one never is, nor a file that is no socket.
+    /// Listens at an endpoint.
+    ///
+    /// For TCP, port 0 takes a free port, which [`local_endpoint`](Self::local_endpoint) names. For a Unix socket,
+    /// missing parent directories are created. A stale socket file, one that nobody listens on, is replaced. A live one
+    /// is not, and neither is a file that is not a socket.
     ///
     /// # Errors
     ///
@@ -65,7 +94,7 @@ impl Listener {
         }
     }
 
-    /// Where it listens, with the port that was taken.
+    /// The endpoint that it listens at, with the actual port.
     #[must_use]
     pub fn local_endpoint(&self) -> &Endpoint {
         &self.endpoint
@@ -75,12 +104,12 @@ impl Listener {
     ///
     /// # Errors
     ///
-    /// Those of `accept(2)`; most concern one connection or pass by (no file descriptor left), so a
-    /// server goes on after a pause.
+    /// Errors of `accept(2)`. Most concern one connection, or are temporary (no file descriptor left), so a server
+    /// should pause and accept again.
     ///
     /// # Cancel safety
     ///
-    /// Cancelled, it has accepted nothing.
+    /// Cancel safe: no connection is lost.
     pub async fn accept(&self) -> io::Result<Stream> {
         match &self.socket {
             Socket::Tcp(listener) => Stream::from_tcp(listener.accept().await?.0),
@@ -93,7 +122,7 @@ async fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
-    let _alone = alone_in(path.parent().filter(|parent| !parent.as_os_str().is_empty())).await;
+    let _lock = lock_folder(path.parent().filter(|parent| !parent.as_os_str().is_empty())).await;
     let listener = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path).await => {
             fs::remove_file(path)?;
@@ -105,10 +134,10 @@ async fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
     Ok((listener, file))
 }
 
-/// Of several servers that want one path each looks, and takes it or leaves it, alone: or one would remove as stale what
-/// another has bound, but does not listen on yet. The lock is the folder's: it ends with the process, and leaves no
-/// file behind. Where there is none to be had, or somebody else does not let it go, it goes without.
-async fn alone_in(folder: Option<&Path>) -> Option<File> {
+/// Locks the folder, so that of several servers that want one path only one at a time looks at it and takes it.
+/// Otherwise one could remove as stale a file that another has bound but does not listen on yet. The lock is on the
+/// folder, so it ends with the process and leaves no file. If it cannot be had, binding continues without it.
+async fn lock_folder(folder: Option<&Path>) -> Option<File> {
     let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
     for _ in 0..LOCK_TRIES {
         match folder.try_lock() {
@@ -120,8 +149,8 @@ async fn alone_in(folder: Option<&Path>) -> Option<File> {
     None
 }
 
-/// Whether it is a socket file that nobody listens on. A listener too busy to take the connection is one
-/// still; a blocking connect would wait for it.
+/// Whether it is a socket file that nobody listens on. A listener with a full accept queue still listens. The connect
+/// does not block, or it would wait for that listener.
 async fn is_stale(path: &Path) -> bool {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
     is_socket
@@ -140,7 +169,7 @@ struct SocketFile {
 impl Drop for SocketFile {
     fn drop(&mut self) {
         if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
-            // Somebody may have removed it since.
+            // Another process may have removed it since.
             let _ = fs::remove_file(&self.path);
         }
     }

@@ -1,4 +1,4 @@
-//! Sockets as they are, and frames over any reader and writer.
+//! TCP and Unix sockets, and frames over any reader and writer.
 //!
 //! ```text
 //!  Endpoint ─▶ Listener ─▶ Stream ─▶ FrameReader ─▶ frames in pooled buffers
@@ -7,21 +7,24 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `endpoint` | where a stream begins or ends, as text |
-//! | `listener`, `stream` | TCP and Unix sockets as one type |
-//! | `async_stream` | the trait through which bytes move: readiness, reset on close |
+//! | `endpoint` | addresses as text: `tcp://` and `unix://` (a new kind of address, such as abstract Unix sockets, begins here) |
+//! | `listener` | binding and accepting, and the socket file of a Unix listener |
+//! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), drain at shutdown |
+//! | `stream` | a TCP or Unix connection as one type, and connecting |
+//! | `async_stream` | the trait through which a relay reads and writes: readiness, reset on close |
 //! | `halves` | a reader and a writer, such as two pipes, as one stream |
-//! | `keepalive`, `backoff` | how a dead peer is found, and when a client connects again |
-//! | `frame_reader` | frames out of any tokio reader: it borrows only while there is something to read |
-//! | `frame_writer` | frames into any tokio writer: gathered, large payloads not copied |
-//! | `codec` | the framings under `tokio_util` |
-//! | `write_queue` | the bytes that wait to be written |
-//! | `serve` | accepting connections, and draining them |
-//! | `tlv` | one TLV frame, read or written |
-//! | `settings` | one style of configuration |
-//! | `error` | what went wrong, where, and what to do |
+//! | `keepalive` | how a dead TCP peer is detected |
+//! | `backoff` | delays between a client's attempts to reconnect (the bus's `client` uses them) |
+//! | `frame_reader` | frames out of any tokio reader: it holds a buffer only while there is something to read |
+//! | `frame_writer` | frames into any tokio writer: gathering writes, large payloads not copied |
+//! | `write_queue` | the frames that wait to be written: which bytes are copied, which are shared |
+//! | `codec` | the framings as codecs of `tokio_util` |
+//! | `tlv` | one TLV frame at a time, read or written |
+//! | `settings` | the setters of configuration structs |
+//! | `error` | why listening or connecting failed, where, and what to do |
 //!
-//! Absent on purpose: pools of connections, and what the frames mean.
+//! Absent on purpose: pools of connections (the application's), TLS ([`Peekable`] wraps any stream), and what the frames
+//! mean (the bus).
 
 mod async_stream;
 mod backoff;

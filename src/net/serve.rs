@@ -1,4 +1,5 @@
-//! Accepting connections, and ending well.
+//! The accept loop: a task per connection, the connection limit, and the drain at shutdown. A filter for accepted
+//! connections, such as an allow-list by CIDR, would go here.
 
 use std::error::Error;
 use std::fmt;
@@ -12,15 +13,15 @@ use tracing::warn;
 use super::listener::Listener;
 use super::stream::Stream;
 
-/// The pause after a failed accept: without a descriptor left it would fail again at once.
+/// The pause after a failed accept: with no file descriptor left, it would fail again at once.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How a server ended.
+/// How the open connections of a server ended at its shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct DrainReport {
-    /// Connections that were open at the shutdown and ended by themselves.
+    /// Connections that were open at the shutdown and ended by themselves before the deadline.
     pub drained: u64,
     /// Connections that were aborted at the deadline.
     pub aborted: u64,
@@ -33,13 +34,46 @@ impl fmt::Display for DrainReport {
 }
 
 impl Listener {
-    /// Accepts connections and runs the task that `connection` makes of each, at most `max_connections` at once,
-    /// until `shutdown` completes; then it stops to listen, waits for the open ones up to `drain_timeout`, and cuts the
-    /// rest.
+    /// Accepts connections until `shutdown` completes, and spawns the future that `connection` makes of each.
+    ///
+    /// At most `max_connections` are open at once; the system's accept queue holds the next ones. After `shutdown` it
+    /// stops listening, waits up to `drain_timeout` for the open connections, and aborts the rest. A failed accept is
+    /// logged and tried again.
     ///
     /// # Cancel safety
     ///
-    /// Cancelled, it stops to listen and cuts all connections at once.
+    /// Cancelled, it stops listening and aborts all connections at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use millpond::net::{Listener, Stream};
+    /// use tokio::io::AsyncReadExt;
+    /// use tokio::sync::oneshot;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = Listener::bind("127.0.0.1:0").await?;
+    /// let endpoint = listener.local_endpoint().clone();
+    /// let (stop, stopped) = oneshot::channel::<()>();
+    /// let stopped = async { drop(stopped.await) };
+    /// let greet = |mut stream: Stream| async move {
+    ///     let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, b"hello").await;
+    /// };
+    /// let server = tokio::spawn(listener.serve(100, Duration::from_secs(10), stopped, greet));
+    ///
+    /// let mut greeting = String::new();
+    /// let mut client = Stream::connect(endpoint, Duration::from_secs(10)).await?;
+    /// client.read_to_string(&mut greeting).await?;
+    /// assert_eq!(greeting, "hello");
+    ///
+    /// drop(stop);
+    /// assert_eq!(server.await?.aborted, 0);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn serve<F>(
         self,
         max_connections: usize,
@@ -77,7 +111,7 @@ async fn drain(mut connections: JoinSet<()>, drain_timeout: Duration) -> DrainRe
     let open = connections.len() as u64;
     let all_ended = async { while connections.join_next().await.is_some() {} };
     let _ = timeout(drain_timeout, all_ended).await;
-    // Some may end by themselves while they are cut: each says how it was.
+    // A connection may still end by itself here: its own outcome says which it was.
     connections.abort_all();
     let mut aborted = 0;
     while let Some(ended) = connections.join_next().await {

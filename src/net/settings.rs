@@ -1,4 +1,4 @@
-//! How configurations are set, the same in this layer and all above it: `Default`, and one method per field.
+//! The setters of configuration structs, the same in this layer and all above it: `Default`, and one method per field.
 
 /// One setter per field, named after it.
 macro_rules! setters {

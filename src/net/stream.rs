@@ -1,4 +1,4 @@
-//! A connection over TCP or a Unix socket.
+//! A connection over TCP or a Unix socket, and how it is made.
 
 use std::io;
 use std::path::Path;
@@ -15,22 +15,22 @@ use super::endpoint::Endpoint;
 use super::error::{Error, ErrorKind};
 use super::keepalive::Keepalive;
 
-/// How long after a Unix listener's accept queue was full a connect tries again: a busy server accepts many
+/// The pause before another connect to a Unix listener whose accept queue was full: a busy server accepts many
 /// connections in that time.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(10);
 
-/// A connection, TCP or Unix.
+/// A connection over TCP or a Unix socket.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Stream {
-    /// Without Nagle's delay when made by this crate: a relay writes what it has and waits for nothing.
+    /// A TCP connection. If this crate made it, Nagle's algorithm is off (`TCP_NODELAY`).
     Tcp(TcpStream),
-    /// Of the local machine.
+    /// A connection over a Unix socket.
     Unix(UnixStream),
 }
 
 impl Stream {
-    /// Connects, within `timeout`. A listener whose accept queue is full is waited for.
+    /// Connects to an endpoint, within `timeout`. If the listener's accept queue is full, it waits.
     ///
     /// # Errors
     ///
@@ -38,7 +38,27 @@ impl Stream {
     ///
     /// # Cancel safety
     ///
-    /// A cancelled connect closes what it opened.
+    /// Cancelled, it closes what it opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use millpond::net::{ErrorKind, Listener, Stream};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = Listener::bind("127.0.0.1:0").await?;
+    /// let endpoint = listener.local_endpoint().clone();
+    /// let _stream = Stream::connect(&endpoint, Duration::from_secs(10)).await?;
+    ///
+    /// drop(listener);
+    /// let error = Stream::connect(&endpoint, Duration::from_secs(10)).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Connect);
+    /// # Ok(())
+    /// # }
+    /// ```
     pub async fn connect(endpoint: impl Into<Endpoint>, timeout: Duration) -> Result<Self, Error> {
         let endpoint = endpoint.into();
         let connect = async {
@@ -59,11 +79,11 @@ impl Stream {
         Ok(Self::Tcp(stream))
     }
 
-    /// Sets TCP's keepalive and user timeout. Does nothing to a Unix socket, whose peer cannot be lost.
+    /// Sets TCP keepalive and user timeout. A Unix socket needs neither: the kernel knows when its peer is gone.
     ///
     /// # Errors
     ///
-    /// Those of `setsockopt(2)`.
+    /// Errors of `setsockopt(2)`.
     pub fn set_keepalive(&self, keepalive: &Keepalive) -> io::Result<()> {
         match self {
             Self::Tcp(stream) => keepalive.apply(stream),
@@ -72,7 +92,7 @@ impl Stream {
     }
 }
 
-/// A full accept queue makes a TCP connect wait, and a non-blocking Unix one fail: here both wait.
+/// With a full accept queue a TCP connect waits, but a non-blocking Unix connect fails. This makes it wait, too.
 async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
     loop {
         match UnixStream::connect(path).await {

@@ -1,4 +1,4 @@
-//! TLV frames over any tokio reader or writer, straight between the socket and the pooled buffer.
+//! One TLV frame at a time, read into a pooled buffer or written from one.
 
 use std::io;
 
@@ -47,20 +47,20 @@ where
     read_frame_pooled_with(reader, pool, DEFAULT_MAX_PAYLOAD).await
 }
 
-/// Reads one frame with a payload of at most `max_payload` bytes. `None`: the stream ended between frames.
+/// Reads one frame with a payload of at most `max_payload` bytes. `None` means that the stream ended between frames.
 ///
-/// Never reads beyond the frame, so a socket sees one read for the header and at least one for the payload. For
-/// many frames a [`FrameReader`] reads ahead.
+/// It never reads beyond the frame, so it takes one read for the header and at least one for the payload. For many
+/// frames use a [`FrameReader`], which reads ahead.
 ///
 /// # Errors
 ///
-/// [`ReadFrameError`]; the buffer is back in the pool, and the stream is of no further use.
+/// [`ReadFrameError`]. The buffer was returned to the pool, and the stream is of no further use.
 ///
 /// # Cancel safety
 ///
-/// Until the first byte of a frame has arrived, dropping the future loses nothing. From then on the bytes
-/// read so far are lost and the stream is no longer at the start of a frame, so it must be closed; the
-/// buffer goes back to the pool. Do not race this against a timer and then read on.
+/// Not cancel safe once the first byte of a frame has arrived: the bytes read so far are lost, so the stream must be
+/// closed. Do not race this against a timer and then read again. Before the first byte nothing is lost. The buffer is
+/// returned to the pool in any case.
 pub async fn read_frame_pooled_with<R>(
     reader: &mut R,
     pool: &BufferPool,
@@ -73,20 +73,20 @@ where
     FrameReader::new(reader, frames.without_read_ahead()).next_frame().await
 }
 
-/// Writes one frame. A writer that can gather takes header and payload in one call, without a copy or an
-/// allocation; one that cannot gets them one after the other, so put a
-/// [`BufWriter`](tokio::io::BufWriter) over it. Does not flush.
+/// Writes one frame. Does not flush.
+///
+/// A writer with vectored writes gets header and payload in one call, without a copy or an allocation. Any other gets
+/// them in two calls, so wrap it in a [`BufWriter`](tokio::io::BufWriter).
 ///
 /// # Errors
 ///
-/// What the writer reports, with [`io::ErrorKind::WriteZero`] for one that takes no more bytes, and
-/// [`io::ErrorKind::InvalidInput`] around an [`EncodeError`](crate::frame::EncodeError) for a payload whose length is no `u32`: nothing was
-/// written then.
+/// The writer's errors, and [`io::ErrorKind::WriteZero`] if it takes no more bytes. If the payload's length does not
+/// fit a `u32`, nothing is written, and the error is [`io::ErrorKind::InvalidInput`] around an
+/// [`EncodeError`](crate::frame::EncodeError).
 ///
 /// # Cancel safety
 ///
-/// Not cancel safe: a dropped future may have written a part of the frame, and then the stream must be
-/// closed.
+/// Not cancel safe: a part of the frame may have been written, so the stream must be closed.
 pub async fn write_frame<W>(writer: &mut W, type_id: u16, payload: &[u8]) -> io::Result<()>
 where
     W: AsyncWrite + Unpin,

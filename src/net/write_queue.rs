@@ -1,4 +1,5 @@
-//! The bytes that wait to be written, and how they are written in few system calls.
+//! The frames that wait to be written: which are copied, which are shared, and how they are gathered into few writes. A
+//! counter of copied bytes would go into `push_copy` here.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -18,21 +19,23 @@ use crate::size::ReadSize;
 #[cfg(test)]
 mod tests;
 
-/// Slices of one write: four times the least that a kernel takes (`_XOPEN_IOV_MAX` is 16, Linux has 1024), and what
-/// fits the stack.
+/// Slices per write: four times the least that a kernel must accept (`_XOPEN_IOV_MAX` is 16, Linux accepts 1024), and
+/// few enough for the stack.
 const SLICES: usize = 64;
 /// Entries that an empty queue keeps room for.
 const PARTS_KEPT: usize = 16;
-/// Bytes of a header that fit an entry of the queue: as many as make it no larger than shared bytes do.
+/// Bytes of a header that fit into an entry of the queue without making entries larger than shared bytes make them.
 const INLINE: usize = 29;
-/// Bytes that wait in a buffer this many times as large, when the peer takes no more, move to a smaller one.
+/// When the peer takes no more, bytes in a buffer that is this many times as large are moved to a smaller one.
 const SPARSE: usize = 8;
 
-/// Frames on their way out. Headers and small payloads are copied side by side into a pooled buffer, large pooled
-/// payloads stay where they are, and all of it is written with as few gathering writes as the peer takes.
+/// A queue of frames that wait to be written.
 ///
-/// It holds no buffer while nothing waits. It never exceeds the pool's
-/// [memory limit](crate::BufferPoolConfigBuilder::memory_limit): a frame for which there is no memory is handed back.
+/// Headers and small payloads are copied side by side into a pooled buffer. Large pooled payloads are not copied. All of
+/// it is written with as few vectored writes as the peer allows.
+///
+/// An empty queue holds no buffer. The queue never exceeds the pool's
+/// [memory limit](crate::BufferPoolConfigBuilder::memory_limit): if there is no memory for a frame, it is handed back.
 ///
 /// A [`FrameWriter`](super::FrameWriter) is a queue with its writer. Use the queue alone where one task both reads and
 /// writes a stream.
@@ -57,10 +60,10 @@ pub struct WriteQueue {
 
 #[derive(Debug)]
 enum Part {
-    /// The next bytes of the copies. They are all in one of them.
+    /// The next bytes of `copies`. They never span two buffers.
     Copied(usize),
     Shared(PooledBytes),
-    /// A header for which the pool has no memory.
+    /// A header for which the pool had no memory.
     Inline {
         bytes: [u8; INLINE],
         range: Range<u8>,
@@ -84,7 +87,7 @@ impl WriteQueue {
         }
     }
 
-    /// Bytes that wait.
+    /// Bytes that wait to be written.
     #[inline]
     #[must_use]
     pub fn len(&self) -> usize {
@@ -160,7 +163,7 @@ impl WriteQueue {
     }
 
     /// Waits in the pool's queue until there is memory for `copied` bytes, after [`push`](Self::push) had none. Write
-    /// first what waits already: that may be the memory.
+    /// what is queued first: it may hold that memory.
     ///
     /// # Errors
     ///
@@ -180,7 +183,7 @@ impl WriteQueue {
         Poll::Ready(Ok(()))
     }
 
-    /// Whether it waits for the pool's memory, and not for its peer.
+    /// Whether it waits for memory of the pool, and not for its peer.
     #[must_use]
     pub fn is_waiting_for_memory(&self) -> bool {
         self.acquire.is_some()
@@ -194,7 +197,7 @@ impl WriteQueue {
 
     #[cold]
     fn begin_copy(&mut self, len: usize) -> Result<(), AcquireError> {
-        // What fills a small buffer before it is written is worth a large one. If memory is short, any will do.
+        // If a small buffer is full before it is written, the next one is large. If memory is short, any size will do.
         let size = if self.tail.is_none() { ReadSize::SMALL } else { ReadSize::LARGE };
         let tail = match self.pool.acquire_within_limit(size.max(len)) {
             Err(_) if len < size => self.pool.acquire_within_limit(len),
@@ -221,7 +224,7 @@ impl WriteQueue {
         }
     }
 
-    /// Drops what waits.
+    /// Drops everything that waits.
     pub fn clear(&mut self) {
         *self = Self::new(self.pool.clone());
     }
@@ -230,7 +233,7 @@ impl WriteQueue {
     ///
     /// # Errors
     ///
-    /// What the writer reports, with [`io::ErrorKind::WriteZero`] for one that takes no more bytes.
+    /// The writer's errors, and [`io::ErrorKind::WriteZero`] if it takes no more bytes.
     pub fn poll_write<W: AsyncWrite>(
         &mut self,
         cx: &mut Context<'_>,
@@ -339,7 +342,7 @@ impl WriteQueue {
         (self.tail_in_parts, self.copied_start) = (0, 0);
     }
 
-    /// The peer takes no more for now: a few bytes are not to keep a large buffer meanwhile.
+    /// Called when the peer takes no more for now: a few bytes must not hold a large buffer meanwhile.
     fn shrink_copies(&mut self) {
         let (true, Some(tail)) = (self.copies.is_empty(), &mut self.tail) else { return };
         let unwritten = tail.get(self.copied_start..).unwrap_or_default();
@@ -354,14 +357,14 @@ impl WriteQueue {
         }
     }
 
-    /// Bytes of storage that it holds.
+    /// Bytes of storage that the queue holds, in whole buffers.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let copies = self.copies.iter().chain(&self.tail).map(PooledBuffer::capacity);
         self.shared_storage + copies.sum::<usize>()
     }
 
-    /// Gives back the memory of a long queue, if nothing waits.
+    /// Frees the memory that a long queue needed, if nothing waits.
     pub fn shrink(&mut self) {
         if self.parts.is_empty() {
             self.parts.shrink_to(PARTS_KEPT);
@@ -405,8 +408,8 @@ impl FrameSink for Reserved<'_> {
     }
 }
 
-/// Whether one of the two parts next to it keeps the same storage: slices of one read follow each other, with a header
-/// in between.
+/// Whether one of the next two parts shares the storage: slices of one read follow each other, with a header in
+/// between.
 #[expect(single_use_lifetimes, reason = "an anonymous one cannot stand in `impl Iterator`")]
 fn shares_storage<'a>(bytes: &PooledBytes, mut next: impl Iterator<Item = &'a Part>) -> bool {
     let is_same = |part: &Part| matches!(part, Part::Shared(other) if other.shares_storage_with(bytes));
@@ -418,10 +421,11 @@ fn shares_storage<'a>(bytes: &PooledBytes, mut next: impl Iterator<Item = &'a Pa
 #[non_exhaustive]
 pub enum PushError<M> {
     /// There is no memory for the bytes that are copied. [`WriteQueue::poll_reserve`] waits for it.
+    #[non_exhaustive]
     Memory {
-        /// What the pool said.
+        /// The pool's error.
         error: AcquireError,
-        /// The message, to try again.
+        /// The message that was not queued, to try again.
         message: M,
     },
     /// The framing cannot carry the message.

@@ -1,4 +1,4 @@
-//! What the queue holds, and that what it writes is what was queued.
+//! The queue holds little, and writes exactly the bytes that were queued.
 
 use std::io;
 use std::pin::{Pin, pin};
@@ -22,7 +22,7 @@ fn frame(type_id: u16, payload: PooledBytes) -> Frame {
     Frame { type_id, payload }
 }
 
-/// Takes a few bytes at a time, and none in between.
+/// Takes a few bytes per write, and is pending between two writes.
 struct Narrow {
     taken: Vec<u8>,
     at_once: usize,
@@ -150,7 +150,7 @@ fn a_queue_waits_for_memory_and_is_served() {
     queue.push(&Lines::default(), b"a line".as_slice()).unwrap();
 }
 
-/// Takes everything, and remembers where it lay.
+/// Takes everything, and records the addresses.
 #[derive(Default)]
 struct Places(Vec<std::ops::Range<usize>>);
 
@@ -184,7 +184,7 @@ impl AsyncWrite for Places {
     }
 }
 
-/// That the framing writes a large payload from where it is.
+/// Checks that the framing writes a large payload without a copy.
 #[track_caller]
 fn assert_written_in_place<E: Encoder<PooledBytes>>(encoder: &E) {
     let pool = BufferPool::new(BufferPoolConfig::messages());
