@@ -103,7 +103,7 @@ fn own<P: AsRef<[u8]>>(event: Event<P>) -> Owned {
     (event.event.map(bytes), bytes(event.data), event.id.map(bytes), event.retry)
 }
 
-/// What comes of a stream.
+/// The frames and errors of a stream.
 async fn outcomes<F: Decoder>(framing: F, wire: &'static [u8]) -> Vec<Result<F::Frame, FrameError>> {
     let (mut here, there) = duplex(7);
     let frames = FramedRead::new(there, Codec::new(framing, pool()));
@@ -117,9 +117,9 @@ async fn outcomes<F: Decoder>(framing: F, wire: &'static [u8]) -> Vec<Result<F::
     timeout(PATIENCE, async { tokio::join!(send, receive) }).await.unwrap().1
 }
 
-/// The stream stays open, and nothing more comes.
+/// The stream stays open, and nothing more arrives.
 #[tokio::test]
-async fn a_frame_behind_a_skipped_one_does_not_wait_for_more() {
+async fn a_frame_after_a_skipped_one_does_not_wait_for_more_bytes() {
     let (mut here, there) = duplex(64);
     let mut lines = FramedRead::new(there, Codec::new(Lines::new(3), pool()));
     here.write_all(b"four\ntwo\n").await.unwrap();
@@ -129,7 +129,7 @@ async fn a_frame_behind_a_skipped_one_does_not_wait_for_more() {
 }
 
 #[tokio::test]
-async fn errors_say_where_and_those_that_are_not_fatal_skip_a_frame() {
+async fn errors_have_an_offset_and_only_fatal_ones_end_the_stream() {
     let [too_large, cut, line] = &outcomes(Lines::new(3), b"four\nthree\r\ntwo\n").await[..] else {
         panic!()
     };
@@ -151,11 +151,12 @@ async fn errors_say_where_and_those_that_are_not_fatal_skip_a_frame() {
 }
 
 #[tokio::test]
-async fn a_message_that_is_none_of_the_framing_is_not_sent() {
+async fn a_message_that_cannot_be_encoded_is_not_sent() {
     let (here, there) = duplex(64);
     let mut sender = Framed::new(here, Codec::new(Lines::default(), pool()));
     let refused = sender.send("two\nlines").await.unwrap_err();
-    assert!(matches!(refused, CodecError::Encoder(EncodeError::Delimiter { at: 3 })), "{refused}");
+    assert!(matches!(refused, CodecError::Encode(EncodeError::Delimiter { at: 3 })), "{refused}");
+    assert_eq!(refused.to_string(), "the framing cannot carry the message");
     sender.send("one").await.unwrap();
     drop(sender);
     let mut receiver = FramedRead::new(there, Codec::new(Lines::default(), pool()));

@@ -108,7 +108,7 @@ pub enum CodecError {
     /// The bytes are not a frame, and no frame can be found after them. `Framed` ends the stream.
     Frame(FrameError),
     /// The framing cannot carry the message.
-    Encoder(EncodeError),
+    Encode(EncodeError),
     /// The reader or writer failed.
     Io(io::Error),
 }
@@ -117,7 +117,7 @@ impl fmt::Display for CodecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Frame(_) => f.write_str("the peer broke the framing"),
-            Self::Encoder(_) => f.write_str("the framing cannot carry the message"),
+            Self::Encode(_) => f.write_str("the framing cannot carry the message"),
             Self::Io(_) => f.write_str("the connection failed"),
         }
     }
@@ -127,7 +127,7 @@ impl Error for CodecError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Frame(error) => Some(error),
-            Self::Encoder(error) => Some(error),
+            Self::Encode(error) => Some(error),
             Self::Io(error) => Some(error),
         }
     }
@@ -141,7 +141,7 @@ impl From<FrameError> for CodecError {
 
 impl From<EncodeError> for CodecError {
     fn from(error: EncodeError) -> Self {
-        Self::Encoder(error)
+        Self::Encode(error)
     }
 }
 
