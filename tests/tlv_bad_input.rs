@@ -134,7 +134,7 @@ fn pool() -> BufferPool {
 }
 
 fn header(payload_len: u32) -> [u8; HEADER_LEN] {
-    Header { type_id: 1001, payload_len }.encode()
+    Header::new(1001, payload_len as usize).unwrap().encode()
 }
 
 fn read_in_the_background(

@@ -1,4 +1,4 @@
-//! Hostile peers against the pool's memory limit: the tests of all framings.
+//! Tests: hostile peers of every framing stay within the pool's memory limit.
 
 use alloc::vec::Vec;
 use core::iter;
@@ -23,14 +23,14 @@ fn assert_within_limit(pool: &BufferPool) {
     assert!(stats.high_water_bytes <= LIMIT as u64, "{} bytes", stats.high_water_bytes);
 }
 
-/// Feeds all of `wire` and keeps every frame; what finds no memory is refused. The frames, and the errors.
+/// Feeds all of `wire` and keeps every frame. A frame without memory is refused. Returns the frames and the errors.
 fn feed<D: Decoder>(frames: &mut Assembler<D>, mut wire: &[u8]) -> (Vec<D::Frame>, Vec<FrameError>) {
     let (mut kept, mut errors) = (Vec::new(), Vec::new());
     while !wire.is_empty() && !errors.iter().any(FrameError::is_fatal) {
         if let Err(error) = frames.push(&mut wire) {
             errors.push(frames.refuse(error));
             if frames.held_bytes() == 0 && frames.push(&mut wire).is_err() {
-                // The kept frames take all of it: the consumer has to let go of some.
+                // The kept frames hold all of the memory: the consumer has to drop some.
                 kept.clear();
             }
         }
@@ -50,25 +50,25 @@ fn feed<D: Decoder>(frames: &mut Assembler<D>, mut wire: &[u8]) -> (Vec<D::Frame
     (kept, errors)
 }
 
-/// Sends `hostile` 20 times to a consumer that keeps every frame, then `small`, which must arrive.
+/// Sends `hostile` 20 times to a consumer that keeps every frame, then `small`, which must arrive. Returns the errors.
 fn flood<D: Decoder>(decoder: impl Fn() -> D, hostile: &[u8], small: &[u8]) -> Vec<FrameError> {
     let mut all = Vec::new();
-    for reading in [ReadMode::PerFrame, ReadMode::Batched { detach_below: 0 }, ReadMode::batched()] {
+    for read_mode in [ReadMode::PerFrame, ReadMode::Batched { detach_below: 0 }, ReadMode::batched()] {
         let pool = limited();
-        let mut frames = Assembler::new(decoder(), pool.clone(), reading);
+        let mut frames = Assembler::new(decoder(), pool.clone(), read_mode);
         let (kept, errors) = feed(&mut frames, &hostile.repeat(20));
         drop(kept);
-        assert!(!errors.is_empty(), "{reading:?}: nothing was refused");
+        assert!(!errors.is_empty(), "{read_mode:?}: nothing was refused");
         assert!(
             errors.iter().all(|error| matches!(error.kind(), FrameErrorKind::OutOfMemory(_))),
             "{errors:?}"
         );
         if errors.iter().any(FrameError::is_fatal) {
             assert_eq!(frames.held_bytes(), 0);
-            frames = Assembler::new(decoder(), pool.clone(), reading);
+            frames = Assembler::new(decoder(), pool.clone(), read_mode);
         }
         let (kept, refused) = feed(&mut frames, small);
-        assert_eq!((kept.len(), refused.len()), (1, 0), "{reading:?}");
+        assert_eq!((kept.len(), refused.len()), (1, 0), "{read_mode:?}");
         drop((kept, frames));
         assert_eq!(pool.stats().currently_in_use, 0);
         all.extend(errors);
@@ -82,7 +82,7 @@ fn encoded<F: Encoder<M>, M>(framing: &F, message: M) -> Vec<u8> {
     wire
 }
 
-/// Whether a frame was refused because other frames hold the memory, and because no class is large enough for it.
+/// Whether a frame was refused because other frames hold the memory, and whether one was because no class is large enough.
 fn reasons(errors: &[FrameError]) -> (bool, bool) {
     let any = |reason: fn(&AcquireError) -> bool| {
         errors.iter().any(|error| matches!(error.kind(), FrameErrorKind::OutOfMemory(why) if reason(&why)))
@@ -154,7 +154,7 @@ fn tlv_payloads_stay_within_the_limit_and_end_the_stream() {
 }
 
 #[test]
-fn a_part_of_a_frame_moves_to_a_smaller_buffer_only_within_the_limit() {
+fn shrink_moves_a_partial_frame_only_within_the_limit() {
     let pool = limited();
     let mut lines = Assembler::new(Lines::default(), pool.clone(), ReadMode::PerFrame);
     lines.push(&mut &b"part"[..]).unwrap();
@@ -169,7 +169,7 @@ fn a_part_of_a_frame_moves_to_a_smaller_buffer_only_within_the_limit() {
 }
 
 #[test]
-fn reads_ahead_are_no_larger_than_the_largest_class() {
+fn a_read_is_no_larger_than_the_largest_class() {
     let config = BufferPoolConfig::builder().class(128, 8).memory_limit(1024).build().unwrap();
     let pool = BufferPool::new(config);
     let mut lines = Assembler::new(Lines::default(), pool.clone(), ReadMode::PerFrame);
@@ -183,7 +183,7 @@ fn reads_ahead_are_no_larger_than_the_largest_class() {
 }
 
 #[test]
-fn without_a_limit_the_heap_serves_what_no_class_holds() {
+fn without_a_limit_the_heap_serves_frames_larger_than_every_class() {
     let pool = BufferPool::new(BufferPoolConfig::builder().class(128, 8).build().unwrap());
     let mut lines = Assembler::new(Lines::default(), pool, ReadMode::PerFrame);
     let wire = encoded(&Lines::default(), [b'x'].repeat(20_000));

@@ -1,4 +1,4 @@
-//! The only way a decoder looks at bytes.
+//! The reader: the only way in which a decoder looks at bytes.
 
 use core::mem;
 
@@ -6,10 +6,59 @@ use bytes::Buf;
 
 use crate::pool::{AcquireError, BufferPool, PooledBuffer, PooledBytes};
 
-/// What has arrived and was not taken yet, for a [`Decoder`](super::Decoder).
+/// The bytes that have arrived and were not taken yet, for a [`Decoder`](super::Decoder).
 ///
-/// Nothing here panics or reads past the end: what is not there yet is `None`, and then nothing was taken.
-/// Payloads are taken as [`PooledBytes`], without a copy where they may stay in the storage they were read into.
+/// No method panics or reads past the end. If the bytes are not there yet, the result is `None` and nothing was taken.
+/// Payloads are taken as [`PooledBytes`]. They are not copied if they may stay in the storage that they were read into.
+///
+/// # Examples
+///
+/// A decoder of lines finds the line feed, takes the line, and skips the line feed. It has no limit, unlike
+/// [`Lines`](super::Lines):
+///
+/// ```
+/// use millpond::frame::{Assembler, Decoder, FrameError, FrameErrorKind, ReadMode, Reader};
+/// use millpond::{AcquireError, BufferPool, BufferPoolConfig, PooledBytes};
+///
+/// struct LineFeeds;
+///
+/// impl Decoder for LineFeeds {
+///     type Frame = PooledBytes;
+///
+///     fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<PooledBytes>, FrameError> {
+///         let Some(len) = input.find(b'\n', 0) else { return Ok(None) };
+///         let line = input.take(len).map_err(|error| self.refuse(input, error))?;
+///         input.skip(1);
+///         Ok(line)
+///     }
+/// #    fn needs(&self) -> usize {
+/// #        1
+/// #    }
+/// #    fn is_partial(&self) -> bool {
+/// #        false
+/// #    }
+/// #    fn refuse(&mut self, input: &mut Reader<'_>, error: AcquireError) -> FrameError {
+/// #        FrameError::fatal(FrameErrorKind::OutOfMemory(error), input.offset())
+/// #    }
+/// #    fn finish(&mut self, input: &mut Reader<'_>) -> Result<(), FrameError> {
+/// #        let received = input.remaining();
+/// #        if received == 0 {
+/// #            return Ok(());
+/// #        }
+/// #        let kind = FrameErrorKind::Truncated { received, expected: received + 1 };
+/// #        Err(FrameError::fatal(kind, input.offset() + received as u64))
+/// #    }
+///     // ...
+/// }
+///
+/// let pool = BufferPool::new(BufferPoolConfig::messages());
+/// let mut frames = Assembler::new(LineFeeds, pool, ReadMode::PerFrame);
+/// frames.push(&mut &b"one\n\nthr"[..])?;
+/// assert_eq!(frames.next_frame()?.unwrap(), b"one");
+/// assert_eq!(frames.next_frame()?.unwrap(), b"");
+/// assert_eq!(frames.next_frame()?, None);
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 #[derive(Debug)]
 pub struct Reader<'a> {
     input: Input<'a>,
@@ -20,7 +69,7 @@ pub struct Reader<'a> {
 enum Input<'a> {
     /// Pooled storage.
     Held(&'a mut Held),
-    /// Somebody else's, from this offset of the stream on, and how much of it was taken: every payload is copied.
+    /// A caller's bytes, the number of them that were taken, and the stream's offset before them. Every payload is copied.
     #[cfg_attr(not(feature = "net"), expect(dead_code, reason = "for the codec"))]
     Foreign { bytes: &'a [u8], taken: &'a mut usize, before: u64 },
 }
@@ -41,7 +90,7 @@ impl<'a> Reader<'a> {
         Self { input: Input::Foreign { bytes, taken, before }, pool }
     }
 
-    /// Bytes of the stream in front of the next one.
+    /// Bytes of the stream before the next one.
     #[must_use]
     #[inline]
     pub fn offset(&self) -> u64 {
@@ -51,18 +100,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Bytes that are there.
+    /// Bytes that have arrived and were not taken.
     #[must_use]
     #[inline]
     pub fn remaining(&self) -> usize {
         self.unread().len()
     }
 
-    /// An empty buffer for what the decoder has to copy or join.
+    /// An empty buffer of at least `min_capacity` bytes, for bytes that the decoder has to copy or join.
     ///
     /// # Errors
     ///
-    /// [`AcquireError`] under a memory limit that leaves no memory for it: never more than the limit is taken.
+    /// [`AcquireError`] if the memory limit leaves no memory for the buffer: the limit is never overrun.
     pub fn acquire(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> {
         self.pool.acquire_within_limit(min_capacity)
     }
@@ -83,33 +132,33 @@ impl<'a> Reader<'a> {
         Some(bytes)
     }
 
-    /// The next byte, which stays.
+    /// The next byte, without taking it.
     #[must_use]
     pub fn peek(&self) -> Option<u8> {
         self.unread().first().copied()
     }
 
-    /// The byte that `before` others stand in front of, which stays.
+    /// The byte after the next `before` bytes, without taking any.
     #[must_use]
     pub fn peek_at(&self, before: usize) -> Option<u8> {
         self.unread().get(before).copied()
     }
 
-    /// How many bytes stand before the first `byte`, not looking at the first `from`.
+    /// Number of bytes before the first `byte`, which is searched for after the next `from` bytes.
     #[must_use]
     pub fn find(&self, byte: u8, from: usize) -> Option<usize> {
         let tail = self.unread().get(from..)?;
         memchr::memchr(byte, tail).map(|at| from + at)
     }
 
-    /// How many bytes stand before the first of either byte, not looking at the first `from`.
+    /// Number of bytes before the first of either byte, which is searched for after the next `from` bytes.
     #[must_use]
     pub fn find_either(&self, one: u8, other: u8, from: usize) -> Option<usize> {
         let tail = self.unread().get(from..)?;
         memchr::memchr2(one, other, tail).map(|at| from + at)
     }
 
-    /// Lets go of the next `count` bytes, or of all there are.
+    /// Skips the next `count` bytes, or all if there are fewer.
     #[inline]
     pub fn skip(&mut self, count: usize) {
         let count = count.min(self.remaining());
@@ -119,18 +168,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// The next `len` bytes to look at, for as long as none is taken.
+    /// The next `len` bytes, without taking them.
     #[must_use]
     pub fn look(&self, len: usize) -> Option<&[u8]> {
         self.unread().get(..len)
     }
 
-    /// Takes the next `len` bytes as a payload; `None`, and nothing was taken, if they are not there yet.
+    /// Takes the next `len` bytes as a payload.
     ///
     /// # Errors
     ///
-    /// [`AcquireError`] if the payload has to be copied, and the memory limit leaves no memory for the copy. Nothing
-    /// was taken then.
+    /// [`AcquireError`] if the payload has to be copied and the memory limit leaves no memory for the copy. Nothing was
+    /// taken then.
     #[inline(always)]
     pub fn take(&mut self, len: usize) -> Result<Option<PooledBytes>, AcquireError> {
         match &mut self.input {
@@ -155,15 +204,15 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Pooled storage that is read into, and then taken from.
+/// Pooled storage that bytes are read into, and then taken from.
 #[derive(Debug, Default)]
 pub(super) struct Held {
     pub(super) storage: Storage,
-    /// Bytes of it that were taken.
+    /// Bytes of the storage that were taken.
     pub(super) start: usize,
-    /// Payloads of so many bytes and more stay in it.
+    /// Payloads of at least this many bytes stay in the storage.
     pub(super) keep_from: usize,
-    /// Bytes of the stream in front of it: so that what is taken is counted once.
+    /// Bytes of the stream before the storage.
     before: u64,
 }
 
@@ -171,25 +220,25 @@ pub(super) struct Held {
 pub(super) enum Storage {
     #[default]
     None,
-    /// Can still be written to.
+    /// Still writable.
     Own(PooledBuffer),
-    /// Frames lie in it; what arrives next needs storage of its own.
+    /// Shared with frames: the next read needs other storage.
     Shared(PooledBytes),
 }
 
 impl Held {
-    /// Bytes of the stream in front of what is unread.
+    /// Bytes of the stream before the unread ones.
     #[inline]
     pub(super) fn offset(&self) -> u64 {
         self.before + self.start as u64
     }
 
-    /// Goes on in other storage, of which nothing is taken.
+    /// Continues in other storage, of which nothing is taken.
     pub(super) fn replace(&mut self, storage: Storage, keep_from: usize) {
         *self = Self { storage, start: 0, keep_from, before: self.offset() };
     }
 
-    /// Writes over what was taken, which is all of it.
+    /// Makes all of the storage writable again. All of its bytes were taken.
     pub(super) fn rewind(&mut self) {
         if let Storage::Own(buffer) = &mut self.storage {
             buffer.clear();
@@ -197,7 +246,7 @@ impl Held {
         self.before += mem::take(&mut self.start) as u64;
     }
 
-    /// Lets go of all of it.
+    /// Drops the storage.
     pub(super) fn clear(&mut self) {
         self.replace(Storage::None, 0);
     }
@@ -216,12 +265,12 @@ impl Held {
     fn skip(&mut self, count: usize) {
         self.start += count;
         if matches!(self.storage, Storage::Shared(_)) && self.unread().is_empty() {
-            // All that is left of it are frames: the last of them is the only holder.
+            // Only frames are left in it. Dropped here, so that the last of them is the only holder.
             self.clear();
         }
     }
 
-    /// Bytes of storage.
+    /// Size of the storage in bytes.
     pub(super) fn bytes(&self) -> usize {
         match &self.storage {
             Storage::None => 0,
@@ -242,7 +291,7 @@ impl Held {
         self.take_slowly(len, pool).map(Some)
     }
 
-    /// The next `len` bytes, which are there, and stay there or take a buffer from somewhere else.
+    /// Takes the next `len` bytes, which are there: a copy from a slower source of buffers, or a slice of the storage.
     #[inline(never)]
     fn take_slowly(&mut self, len: usize, pool: &BufferPool) -> Result<PooledBytes, AcquireError> {
         if len < self.keep_from
@@ -251,11 +300,11 @@ impl Held {
             self.start += len;
             return Ok(copy);
         }
-        // Also if memory is short: a slice of what is there takes no more of it.
+        // Also if there is no memory for the copy: a slice needs none.
         self.keep(len, pool)
     }
 
-    /// The next `len` bytes, which are there, in the storage where they lie.
+    /// Takes the next `len` bytes, which are there, as a slice of the storage.
     fn keep(&mut self, len: usize, pool: &BufferPool) -> Result<PooledBytes, AcquireError> {
         let mut bytes = match mem::take(&mut self.storage) {
             Storage::Own(buffer) => buffer.into_shared(),

@@ -35,25 +35,25 @@ use super::sink::copied_len;
 use super::{Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, FrameSink, Payload, Reader};
 use crate::pool::{AcquireError, BufferPool, PooledBytes};
 
-/// Bytes of a frame's header: a `u16` type id and a `u32` payload length.
+/// Length of a frame's header in bytes: a `u16` type id and a `u32` payload length.
 pub const HEADER_LEN: usize = 6;
 
-/// Bytes of a schema's digest: SHA-256.
+/// Length of a schema's digest in bytes: SHA-256.
 pub const DIGEST_LEN: usize = 32;
 
-/// Bytes of the handshake: a `u16` length and the digest.
+/// Length of the handshake in bytes: a `u16` length and the digest.
 pub const HANDSHAKE_LEN: usize = 2 + DIGEST_LEN;
 
-/// The longest payload accepted unless configured otherwise, in bytes: 16 MiB, the limit of the protocol's
-/// reference implementation. Peers with a limit of 4 MiB exist.
+/// The longest payload accepted by default, in bytes: 16 MiB, as in the protocol's reference implementation. Some peers
+/// have a limit of 4 MiB.
 pub const DEFAULT_MAX_PAYLOAD: usize = 16 * 1024 * 1024;
 
 /// Appends one frame to `out`.
 ///
 /// # Errors
 ///
-/// [`EncodeError::MessageTooLarge`] for a payload whose length is no `u32`, [`EncodeError::NoRoom`] when `out`
-/// cannot take the whole frame. Nothing was written then.
+/// [`EncodeError::MessageTooLarge`] if the payload's length does not fit a `u32`, [`EncodeError::NoRoom`] if `out` has no
+/// room for the whole frame. Nothing was written then.
 #[inline]
 pub fn encode(type_id: u16, payload: impl Payload, out: &mut impl FrameSink) -> Result<(), EncodeError> {
     let len = payload.payload_len();
@@ -64,8 +64,9 @@ pub fn encode(type_id: u16, payload: impl Payload, out: &mut impl FrameSink) -> 
     Ok(())
 }
 
-/// What a client sends first where the server demands it: `u16 LE 32`, and the SHA-256 of the contracts file's text.
-/// There is no reply.
+/// The handshake that a client sends first if the server requires one.
+///
+/// It is `u16 LE 32` and the SHA-256 of the contracts file's text. There is no reply.
 #[must_use]
 pub fn handshake(digest: [u8; DIGEST_LEN]) -> [u8; HANDSHAKE_LEN] {
     let mut bytes = [0; HANDSHAKE_LEN];
@@ -75,14 +76,14 @@ pub fn handshake(digest: [u8; DIGEST_LEN]) -> [u8; HANDSHAKE_LEN] {
     bytes
 }
 
-/// One message: its type and its bytes.
+/// One message: its type and its payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Frame {
-    /// What the payload is, as the contracts file numbers it.
+    /// The number of the message's type in the contracts file.
     pub type_id: u16,
-    /// The payload in the pool's storage, shared without a copy or an allocation. The storage returns to
-    /// the pool when the last clone is dropped.
+    /// The payload in the pool's storage, shared without a copy or an allocation. The storage returns to the pool when
+    /// the last clone is dropped.
     pub payload: PooledBytes,
 }
 
@@ -94,12 +95,13 @@ impl Frame {
     }
 }
 
-/// What stands before every payload.
+/// The header before every payload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Header {
-    /// What the payload is, as the contracts file numbers it.
+    /// The number of the message's type in the contracts file.
     pub type_id: u16,
-    /// Length of the payload in bytes, this header not counted.
+    /// Length of the payload in bytes, without this header.
     pub payload_len: u32,
 }
 
@@ -117,14 +119,14 @@ impl Header {
         }
     }
 
-    /// Reads a header.
+    /// Reads the header from its bytes on the wire.
     #[must_use]
     pub fn decode(bytes: [u8; HEADER_LEN]) -> Self {
         let [t0, t1, l0, l1, l2, l3] = bytes;
         Self { type_id: u16::from_le_bytes([t0, t1]), payload_len: u32::from_le_bytes([l0, l1, l2, l3]) }
     }
 
-    /// The header as it stands on the wire.
+    /// The header's bytes on the wire.
     #[inline]
     #[must_use]
     pub fn encode(self) -> [u8; HEADER_LEN] {
@@ -134,35 +136,36 @@ impl Header {
     }
 }
 
-/// The framing. As a decoder:
-/// the first error is final: every later call returns it again and takes nothing.
+/// The framing.
+///
+/// The decoder's first error is final: every later call returns it again and takes nothing.
 #[derive(Debug)]
 pub struct Tlv {
     max_payload: usize,
     next: Next,
 }
 
-/// What a [`Tlv`] waits for.
+/// What a [`Tlv`] decodes next.
 #[derive(Debug)]
 enum Next {
     /// The [handshake] with this digest.
     Handshake([u8; DIGEST_LEN]),
     Header,
-    /// What this header announced.
+    /// The payload of this header.
     Payload(Header),
-    /// Nothing more.
+    /// Nothing: this error is final.
     Failed(FrameError),
 }
 
 impl Tlv {
-    /// At the start of a frame; refuses payloads longer than `max_payload` bytes.
+    /// At the start of a frame. Refuses payloads of more than `max_payload` bytes.
     #[must_use]
     pub fn new(max_payload: usize) -> Self {
         Self { max_payload, next: Next::Header }
     }
 
-    /// Demands the [handshake] with this digest before the first frame; another one is
-    /// [`FrameErrorKind::DigestMismatch`], fatal.
+    /// Requires the [handshake] with this digest before the first frame. A stream that begins with anything else is
+    /// refused with [`FrameErrorKind::DigestMismatch`].
     #[must_use]
     pub fn expecting(self, digest: [u8; DIGEST_LEN]) -> Self {
         Self { next: Next::Handshake(digest), ..self }
@@ -188,11 +191,15 @@ impl Decoder for Tlv {
 
     /// # Errors
     ///
-    /// [`FrameErrorKind::MessageTooLarge`], fatal, with the offset of the header that announces too much.
+    /// All are fatal.
+    /// - [`MessageTooLarge`](FrameErrorKind::MessageTooLarge) if a header declares a payload over the limit. The offset is
+    ///   that of the header.
+    /// - [`DigestMismatch`](FrameErrorKind::DigestMismatch) at the first wrong byte of a required handshake, offset 0.
+    /// - [`OutOfMemory`](FrameErrorKind::OutOfMemory) if the memory limit leaves no memory for the payload.
     fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<Frame>, FrameError> {
         if let Next::Handshake(digest) = self.next {
             let received = input.remaining().min(HANDSHAKE_LEN);
-            // The first wrong byte tells: who speaks another protocol need not send the rest.
+            // Refused at the first wrong byte: a peer of another protocol may never send the rest.
             if !input.look(received).is_some_and(|received| handshake(digest).starts_with(received)) {
                 return Err(self.fail(FrameErrorKind::DigestMismatch, 0));
             }

@@ -1,13 +1,13 @@
-//! The HDLC framing against golden frames, in any chunking.
+//! Tests of the HDLC framing: golden frames, limits, errors, and any chunking.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, readings};
+use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, read_modes};
 use crate::frame::{Assembler, EncodeError, Encoder, FrameError, FrameErrorKind, ReadMode};
 
-/// A payload that no frame is too short for.
+/// The shortest payload accepted by default.
 const PACKET: &[u8; 20] = b"twenty bytes are one";
 
 fn short(max_frame: usize) -> Hdlc {
@@ -32,7 +32,7 @@ fn truncated(received: usize, offset: u64) -> FrameError {
 }
 
 #[test]
-fn golden_vector() {
+fn the_golden_frame_is_encoded_and_decoded() {
     let (payload, wire) = (b"\x01\x7E\x02\x7D\x03", b"\x7E\x01\x7D\x5E\x02\x7D\x5D\x03\x7E");
     let mut encoded = Vec::new();
     short(5).encode(payload, &mut encoded).unwrap();
@@ -41,7 +41,7 @@ fn golden_vector() {
 }
 
 #[test]
-fn flags_are_shared_or_doubled_and_garbage_before_the_first_is_skipped() {
+fn frames_may_share_flags_and_bytes_before_the_first_flag_are_skipped() {
     let wire = b"gar\x7Dbage\x7Eone\x7Etwo\x7E\x7E\x7Ethree\x7E\x7E";
     let payloads = [&b"one"[..], b"two", b"three"].map(|payload| Ok(payload.to_vec()));
     assert_eq!(read(|| short(5), wire), (payloads.to_vec(), Ok(())));
@@ -58,7 +58,7 @@ fn frames_shorter_than_a_packet_are_dropped_and_counted() {
 }
 
 #[test]
-fn the_limit_is_inclusive_and_counts_what_is_unescaped() {
+fn the_limit_is_inclusive_and_counts_unescaped_bytes() {
     let fits = b"\x7E\x7D\x5E\x7D\x5E\x7D\x5E\x7E";
     assert_eq!(read(|| short(3), fits), (vec![Ok(b"\x7E\x7E\x7E".to_vec())], Ok(())));
     let wire = b"\x7E\x7D\x5E\x7D\x5E\x7D\x5E\x7D\x5E\x7Eone\x7Efour\x7Etwo\x7E";
@@ -69,10 +69,10 @@ fn the_limit_is_inclusive_and_counts_what_is_unescaped() {
 }
 
 #[test]
-fn an_escape_of_nothing_refuses_the_frame() {
+fn a_frame_with_an_invalid_escape_is_refused() {
     let wire = b"\x7Ea\x7D\x5Eb\x7D\x00c\x7D\x01\x7Edef\x7E";
     assert_eq!(read(|| short(9), wire), (vec![Err(bad_escape(0, 5)), Ok(b"def".to_vec())], Ok(())));
-    // The flag behind an escape is a flag: HDLC's way to abort a frame.
+    // A flag after an escape is still a flag: this is how HDLC aborts a frame.
     let wire = b"\x7Eabc\x7D\x7Edef\x7E";
     assert_eq!(read(|| short(9), wire), (vec![Err(bad_escape(0x7E, 4)), Ok(b"def".to_vec())], Ok(())));
     let wire = b"\x7E\x7D\x7D\x5E\x7Edef\x7E";
@@ -80,7 +80,7 @@ fn an_escape_of_nothing_refuses_the_frame() {
 }
 
 #[test]
-fn finish_tells_where_the_stream_broke() {
+fn finish_reports_a_stream_that_ended_inside_a_frame() {
     assert_eq!(read(|| short(9), b"\x7Eabc\x7E\x7E"), (vec![Ok(b"abc".to_vec())], Ok(())));
     assert_eq!(read(|| short(9), b"\x7Eabc"), (vec![], Err(truncated(3, 4))));
     assert_eq!(read(|| short(9), b"\x7E\x7Eabc\x7D"), (vec![], Err(truncated(4, 6))));
@@ -99,7 +99,7 @@ fn a_payload_without_an_escape_stays_where_it_was_read() {
         assert_eq!((frame.len(), frame.storage_len()), (600, class));
         frames.release();
         assert_eq!(pool.stats().currently_in_use, 1);
-        assert!(frame.try_into_unique().is_ok(), "nobody else holds the storage");
+        assert!(frame.try_into_unique().is_ok(), "another handle holds the storage");
     }
 }
 
@@ -116,7 +116,7 @@ fn the_last_frame_of_a_read_is_the_only_holder_of_its_storage() {
 }
 
 #[test]
-fn nothing_is_held_of_what_is_skipped() {
+fn nothing_is_held_of_skipped_bytes() {
     let mut frames = Assembler::new(Hdlc::new(100_000), pool(), ReadMode::PerFrame);
     push_in_vain(&mut frames, &[b'g'; 30_000], 10, 65_536);
     let wire = [&[0x7E][..], &[0x7D, 0x5E].repeat(100_001)].concat();
@@ -144,7 +144,7 @@ fn a_long_frame_takes_few_pushes() {
 }
 
 #[test]
-fn no_byte_is_looked_at_twice() {
+fn no_byte_is_scanned_twice() {
     let mut frames = Assembler::new(short(1000), pool(), ReadMode::PerFrame);
     for (piece, state) in
         [(&b"\x7Eabc"[..], "scanned: 3, escapes: 0"), (b"\x7D\x5Ede\x7D", "scanned: 7, escapes: 1")]
@@ -165,13 +165,13 @@ fn encode_writes_all_or_nothing() {
 
 proptest! {
     #[test]
-    fn round_trip_in_any_chunking(
+    fn encoded_frames_are_decoded_in_any_chunking(
         payloads in vec(prop_oneof![
             vec(prop_oneof![Just(0x7D_u8), Just(0x7E), any::<u8>()], 1..300),
             vec(any::<u8>(), 1..12_000),
         ], 0..12),
         cuts in vec(1_usize..9000, 1..20),
-        reading in readings(),
+        read_mode in read_modes(),
     ) {
         let pool = pool();
         let (mut wire, mut len) = (Vec::new(), 0);
@@ -180,7 +180,7 @@ proptest! {
             len += Hdlc::default().encoded_len(&payload);
         }
         prop_assert_eq!(len, wire.len());
-        let mut frames = Assembler::new(short(12_000), pool.clone(), reading);
+        let mut frames = Assembler::new(short(12_000), pool.clone(), read_mode);
         let (decoded, end) = decode(&mut frames, &wire, &cuts);
         prop_assert_eq!(end, Ok(()));
         let plain: Vec<_> = decoded.iter().map(|frame| frame.as_ref().unwrap().to_vec()).collect();

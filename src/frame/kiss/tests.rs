@@ -1,10 +1,10 @@
-//! The KISS framing against golden frames, in any chunking.
+//! Tests of the KISS framing: golden frames, commands, errors, and any chunking.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, readings};
+use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, read_modes};
 use crate::frame::{Assembler, Encoder, FrameError, FrameErrorKind, ReadMode};
 
 /// The payloads and errors of `wire`.
@@ -13,7 +13,7 @@ fn read(max_frame: usize, wire: &[u8]) -> Outcome<Vec<u8>> {
 }
 
 #[test]
-fn golden_vector() {
+fn the_golden_frame_is_encoded_and_decoded() {
     let (payload, wire) = (b"\x01\xC0\x02\xDB\x03", b"\xC0\x00\x01\xDB\xDC\x02\xDB\xDD\x03\xC0");
     let mut encoded = Vec::new();
     Kiss::default().encode(payload, &mut encoded).unwrap();
@@ -23,20 +23,20 @@ fn golden_vector() {
 
 #[test]
 fn only_the_low_nibble_of_the_command_counts() {
-    // Data for the ports 0, 1, 2, then a delay, an escape where the command stands, data for port 13, a return.
+    // Data for the ports 0, 1 and 2, a delay, an escape in place of the command, data for port 13, a return.
     let wire = b"\xC0\x00a\xC0\xC0\x10b\xC0\x20c\xC0\x01no\xC0\xDBno\xC0\xD0d\xC0\xFF\xC0\x00e\xC0";
     let payloads = [b"a", b"b", b"c", b"d", b"e"].map(|payload| Ok(payload.to_vec()));
     assert_eq!(read(9, wire), (payloads.to_vec(), Ok(())));
 }
 
 #[test]
-fn what_is_empty_is_skipped() {
+fn empty_frames_are_skipped() {
     let wire = b"ga\x00\xDBrbage\xC0\xC0\x00\xC0\xC0\x00a\xC0";
     assert_eq!(read(9, wire), (vec![Ok(b"a".to_vec())], Ok(())));
 }
 
 #[test]
-fn a_least_length_can_be_configured() {
+fn a_minimum_length_can_be_configured() {
     let mut frames = Assembler::new(Kiss::default().with_min_frame(2), pool(), ReadMode::PerFrame);
     let wire = b"\xC0\x00a\xC0\x00ab\xC0\x00\xDB\xDC\xC0\x00\xC0\x01a\xC0";
     let (payloads, end) = decode(&mut frames, wire, &[1]);
@@ -45,7 +45,7 @@ fn a_least_length_can_be_configured() {
 }
 
 #[test]
-fn errors_tell_where_and_the_next_flag_ends_them() {
+fn errors_have_an_offset_and_decoding_continues_at_the_next_flag() {
     let too_large = FrameError::new(FrameErrorKind::MessageTooLarge { size: 4, max: 3 }, 1);
     let wire = b"\xC0\x00abcd\xDB\xC0\x00ab\xC0";
     assert_eq!(read(3, wire), (vec![Err(too_large), Ok(b"ab".to_vec())], Ok(())));
@@ -55,7 +55,7 @@ fn errors_tell_where_and_the_next_flag_ends_them() {
 }
 
 #[test]
-fn finish_tells_where_the_stream_broke() {
+fn finish_reports_a_stream_that_ended_inside_a_frame() {
     let truncated = |received, offset| {
         FrameError::fatal(FrameErrorKind::Truncated { received, expected: received + 1 }, offset)
     };
@@ -66,11 +66,11 @@ fn finish_tells_where_the_stream_broke() {
 }
 
 #[test]
-fn a_command_that_was_taken_is_part_of_a_frame() {
+fn a_frame_is_partial_from_its_command_on() {
     let mut frames = Assembler::new(Kiss::default(), pool(), ReadMode::PerFrame);
     for (byte, is_partial) in [(0xC0, false), (0x00, true), (0x07, true), (0xC0, false), (0x06, false)] {
         feed(&mut frames, &[byte]);
-        assert_eq!(frames.is_partial(), is_partial, "behind {byte:#x}");
+        assert_eq!(frames.is_partial(), is_partial, "after {byte:#x}");
     }
 }
 
@@ -85,13 +85,13 @@ fn nothing_is_held_of_another_command() {
 
 proptest! {
     #[test]
-    fn round_trip_in_any_chunking(
+    fn encoded_frames_are_decoded_in_any_chunking(
         payloads in vec(prop_oneof![
             vec(prop_oneof![Just(0xC0_u8), Just(0xDB), any::<u8>()], 1..300),
             vec(any::<u8>(), 1..12_000),
         ], 0..12),
         cuts in vec(1_usize..9000, 1..20),
-        reading in readings(),
+        read_mode in read_modes(),
     ) {
         let pool = pool();
         let (mut wire, mut len) = (Vec::new(), 0);
@@ -100,7 +100,7 @@ proptest! {
             len += Kiss::default().encoded_len(&payload);
         }
         prop_assert_eq!(len, wire.len());
-        let mut frames = Assembler::new(Kiss::new(12_000), pool.clone(), reading);
+        let mut frames = Assembler::new(Kiss::new(12_000), pool.clone(), read_mode);
         let (decoded, end) = decode(&mut frames, &wire, &cuts);
         prop_assert_eq!(end, Ok(()));
         let plain: Vec<_> = decoded.iter().map(|frame| frame.as_ref().unwrap().to_vec()).collect();

@@ -1,10 +1,10 @@
-//! The lines framing, in any chunking.
+//! Tests of the lines framing: golden lines, limits, errors, and any chunking.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, readings};
+use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, read_modes};
 use crate::frame::{Assembler, ReadMode};
 use crate::pool::{BufferPool, BufferPoolConfig};
 
@@ -18,7 +18,7 @@ fn too_large(max: usize, offset: u64) -> FrameError {
 }
 
 #[test]
-fn golden_lines() {
+fn golden_lines_are_decoded() {
     let wire =
         b"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"ping\"}\n{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n";
     let lines = [
@@ -36,7 +36,7 @@ fn one_carriage_return_belongs_to_the_end_and_a_line_may_be_empty() {
 }
 
 #[test]
-fn the_limit_is_inclusive_and_counts_no_end() {
+fn the_limit_is_inclusive_and_does_not_count_line_ends() {
     let wire = b"abc\r\nabc\nabcd\nabc\r\r\nabcde\r\nab\n";
     let expected = vec![
         Ok(b"abc".to_vec()),
@@ -61,8 +61,8 @@ fn a_line_without_its_end_is_an_error() {
 
 #[test]
 fn nothing_is_held_of_a_line_that_is_too_long() {
-    for reading in [ReadMode::PerFrame, ReadMode::batched()] {
-        let mut frames = Assembler::new(Lines::new(100_000), pool(), reading);
+    for read_mode in [ReadMode::PerFrame, ReadMode::batched()] {
+        let mut frames = Assembler::new(Lines::new(100_000), pool(), read_mode);
         push_in_vain(&mut frames, &[b'x'; 50_000], 2, 4 * 100_000);
         assert_eq!(feed(&mut frames, b"x"), [Err(too_large(100_000, 0))]);
         push_in_vain(&mut frames, &[b'x'; 50_000], 100, 65_536);
@@ -72,18 +72,18 @@ fn nothing_is_held_of_a_line_that_is_too_long() {
 }
 
 #[test]
-fn a_line_that_was_skipped_leaves_no_appetite() {
+fn a_skipped_line_does_not_make_later_reads_larger() {
     let pool = BufferPool::new(BufferPoolConfig::powers_of_two(128..=1 << 20).unwrap());
     let mut frames = Assembler::new(Lines::new(50_000), pool, ReadMode::PerFrame);
     feed(&mut frames, &[&[b'x'; 1 << 19][..], b"\n"].concat());
-    // Fills so much of its buffer that it stays there, and the next read is made to its measure.
+    // This line fills enough of its buffer to stay there, and the next read has its size.
     feed(&mut frames, &[&[b'x'; 50_000][..], b"\n"].concat());
     frames.release();
     assert!(frames.wants().is_some_and(|size| size <= 65_536), "{:?}", frames.wants());
 }
 
 #[test]
-fn no_byte_is_looked_at_twice() {
+fn no_byte_is_scanned_twice() {
     let mut frames = Assembler::new(Lines::new(1000), pool(), ReadMode::PerFrame);
     assert_eq!((feed(&mut frames, b"abc").len(), frames.decoder().scanned), (0, 3));
     assert_eq!(feed(&mut frames, b"de\nf"), [Ok(b"abcde".to_vec())]);
@@ -92,8 +92,8 @@ fn no_byte_is_looked_at_twice() {
 
 #[test]
 fn a_long_line_takes_few_pushes() {
-    for reading in [ReadMode::PerFrame, ReadMode::batched()] {
-        let mut frames = Assembler::new(Lines::default(), pool(), reading);
+    for read_mode in [ReadMode::PerFrame, ReadMode::batched()] {
+        let mut frames = Assembler::new(Lines::default(), pool(), read_mode);
         let wire = [&[b'x'; 1_000_000][..], b"\n"].concat();
         let (mut rest, mut pushes) = (wire.as_slice(), 0);
         while !rest.is_empty() {
@@ -108,7 +108,7 @@ fn a_long_line_takes_few_pushes() {
 }
 
 #[test]
-fn what_would_not_arrive_as_it_was_sent_is_refused() {
+fn a_line_that_would_be_decoded_differently_is_refused() {
     let encode = |line: &[u8]| {
         let mut out = Vec::new();
         Lines::default().encode(line, &mut out).map(|()| out)
@@ -125,13 +125,13 @@ fn what_would_not_arrive_as_it_was_sent_is_refused() {
 
 proptest! {
     #[test]
-    fn round_trip_in_any_chunking(
+    fn encoded_frames_are_decoded_in_any_chunking(
         lines in vec(prop_oneof![
             vec(prop_oneof![Just(b'\r'), b' '..b'~'], 0..300),
             vec(b' '..b'~', 0..12_000),
         ], 0..12),
         cuts in vec(1_usize..9000, 1..20),
-        reading in readings(),
+        read_mode in read_modes(),
     ) {
         let pool = pool();
         let (mut wire, mut sent) = (Vec::new(), Vec::new());
@@ -145,7 +145,7 @@ proptest! {
                 Err(error) => prop_assert_eq!(error, EncodeError::Delimiter { at: line.len() - 1 }),
             }
         }
-        let mut frames = Assembler::new(Lines::new(12_000), pool.clone(), reading);
+        let mut frames = Assembler::new(Lines::new(12_000), pool.clone(), read_mode);
         let (decoded, end) = decode(&mut frames, &wire, &cuts);
         prop_assert_eq!(end, Ok(()));
         let plain: Vec<_> = decoded.iter().map(|frame| frame.as_ref().unwrap().to_vec()).collect();

@@ -10,7 +10,7 @@ use crate::frame::pieces::pool;
 use crate::frame::sse::Event;
 use crate::frame::{EncodeError, Encoder, Hdlc, Kiss, Lines, Sse, Tlv, tlv};
 
-/// Keeps what is shared, and counts what is copied.
+/// A sink that keeps shared bytes and counts copied ones.
 #[derive(Default)]
 struct Keeping {
     bytes: Vec<u8>,
@@ -40,7 +40,7 @@ fn pooled(bytes: &[u8]) -> PooledBytes {
     buffer.into_shared()
 }
 
-/// The frame of pooled bytes, which is that of borrowed ones, and as long as announced.
+/// Encodes the same message from borrowed and from pooled bytes. Asserts that the frames and the promised lengths are equal.
 fn kept<F, B: Clone, S: Clone>(framing: &F, borrowed: B, shared: S) -> Result<Keeping, EncodeError>
 where
     F: Encoder<B> + Encoder<S>,
@@ -64,7 +64,7 @@ where
 }
 
 #[test]
-fn a_long_payload_is_shared_whole() {
+fn a_long_payload_is_shared_in_one_piece() {
     let payload = [b'x'; SHARE_ABOVE + 1];
     let sinks = [
         kept(&Tlv::default(), (7, &payload[..]), (7, pooled(&payload))),
@@ -76,7 +76,7 @@ fn a_long_payload_is_shared_whole() {
     for sink in sinks {
         let [piece]: [PooledBytes; 1] = sink.unwrap().kept.try_into().unwrap();
         assert_eq!(piece, payload);
-        assert!(piece.try_into_unique().is_ok(), "nobody else holds the storage");
+        assert!(piece.try_into_unique().is_ok(), "another handle holds the storage");
     }
 }
 
@@ -88,7 +88,7 @@ fn a_payload_at_the_limit_is_copied() {
 }
 
 #[test]
-fn what_lies_between_two_escapes_is_a_piece_of_its_own() {
+fn a_long_run_between_two_escapes_is_shared() {
     let payload = [&[7; 2000][..], &[0x7E], &[7; 100], &[0x7D], &[7; 3000]].concat();
     let sink = kept(&Hdlc::default(), payload.as_slice(), pooled(&payload)).unwrap();
     let lengths: Vec<_> = sink.kept.iter().map(PooledBytes::len).collect();
@@ -101,7 +101,7 @@ proptest! {
         runs in vec((prop_oneof![0..50_usize, 1000..1100_usize, 0..9000_usize], any::<u8>(), 0..6_usize), 0..8),
         event in prop_oneof![Just(None), prop_oneof![0..50_usize, 1000..1100_usize].prop_map(Some)],
     ) {
-        // What one of the framings escapes or ends at stands between the runs.
+        // Between the runs there are bytes that a framing escapes or ends at.
         let payload: Vec<u8> = runs.iter().flat_map(|&(len, byte, special)| {
             let special = [0x7E, 0x7D, 0xC0, 0xDB, b'\n', b'\r'][special];
             core::iter::repeat_n(byte, len).chain([special])

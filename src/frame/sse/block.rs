@@ -4,7 +4,7 @@ use core::iter;
 
 use crate::pool::PooledBuffer;
 
-/// The lines of one event, without the blank one, and what they say.
+/// The lines of one event without the blank line, and the values of their fields.
 #[derive(Debug, Default)]
 pub(super) struct Block<'a> {
     lines: &'a [u8],
@@ -13,20 +13,20 @@ pub(super) struct Block<'a> {
     /// Milliseconds.
     pub(super) retry: Option<u64>,
     pub(super) data_lines: usize,
-    /// Where the first line of data stands.
+    /// Offset of the first data line's value in the block.
     pub(super) data_start: usize,
-    /// Length of the data lines, joined.
+    /// Length of the data lines' values, joined with line feeds.
     pub(super) data_len: usize,
 }
 
 impl<'a> Block<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Self {
         let mut block = Self { lines: bytes, ..Self::default() };
-        for (line, behind) in lines(bytes) {
+        for (line, bytes_after) in lines(bytes) {
             match field(line) {
                 (b"data", value) => {
                     if block.data_lines == 0 {
-                        block.data_start = bytes.len() - behind - value.len();
+                        block.data_start = bytes.len() - bytes_after - value.len();
                     } else {
                         block.data_len += 1;
                     }
@@ -42,7 +42,7 @@ impl<'a> Block<'a> {
         block
     }
 
-    /// The data lines with line feeds between them, in `joined`.
+    /// Appends the data lines' values to `joined`, with a line feed between two.
     pub(super) fn join(&self, mut joined: PooledBuffer) -> PooledBuffer {
         let data = lines(self.lines).map(|(line, _)| field(line)).filter(|(name, _)| *name == b"data");
         for (index, (_, value)) in data.enumerate() {
@@ -55,18 +55,18 @@ impl<'a> Block<'a> {
     }
 }
 
-/// The lines without their ends, each with the number of bytes behind its last one.
+/// The lines without their ends, each with the number of bytes after its last byte.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = (&[u8], usize)> {
     let mut rest = bytes;
     iter::from_fn(move || {
         let end = memchr::memchr2(b'\r', b'\n', rest)?;
-        let (line, behind) = rest.split_at_checked(end)?;
-        rest = behind.strip_prefix(b"\r\n").or_else(|| behind.get(1..))?;
-        Some((line, behind.len()))
+        let (line, after) = rest.split_at_checked(end)?;
+        rest = after.strip_prefix(b"\r\n").or_else(|| after.get(1..))?;
+        Some((line, after.len()))
     })
 }
 
-/// The name and the value of a line. A comment is a field without a name, and a line without a colon one without a
+/// The name and the value of a line. A comment is a field without a name. A line without a colon is a field without a
 /// value.
 fn field(line: &[u8]) -> (&[u8], &[u8]) {
     let Some((name, [_, value @ ..])) =
@@ -77,7 +77,7 @@ fn field(line: &[u8]) -> (&[u8], &[u8]) {
     (name, value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// Of digits only; what no `u64` holds is its maximum.
+/// The value of a text of digits only; `u64::MAX` if it does not fit.
 fn integer(digits: &[u8]) -> Option<u64> {
     let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let add = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'));

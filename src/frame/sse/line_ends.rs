@@ -1,33 +1,37 @@
-//! Where the lines of a stream of events end.
+//! Finds the line ends of a stream of events.
 
 use crate::frame::Reader;
 
-/// Finds the ends of lines, and remembers how far it has looked: from the reader's position, which must not move
-/// but by what it says.
+/// Finds line ends and remembers how far it has scanned, so that no byte is scanned twice.
+///
+/// It counts from the reader's position. Only [`restart`](Self::restart) and
+/// [`skip_second_half`](Self::skip_second_half) say how far that may move.
 #[derive(Debug, Default)]
 pub(super) struct LineEnds {
+    /// Bytes scanned, from the reader's position.
     scanned: usize,
-    /// Lines that ended in what was scanned.
+    /// Lines that ended in the scanned bytes.
     ended: usize,
-    /// The line under way has a byte.
+    /// Whether the line under way has a byte.
     has_begun: bool,
-    /// The last byte scanned was a carriage return: a line feed next to it ends no other line.
-    is_behind_cr: bool,
+    /// Whether the last scanned byte was a carriage return: a line feed after it does not end another line.
+    is_after_cr: bool,
 }
 
 /// The end of a line.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct LineEnd {
-    /// Bytes in front of it.
+    /// Bytes before it, from the reader's position.
     pub(super) at: usize,
     pub(super) is_blank: bool,
 }
 
 impl LineEnds {
+    /// The next line end; `None` if it has not arrived.
     pub(super) fn next_end(&mut self, input: &Reader<'_>) -> Option<LineEnd> {
-        if self.is_behind_cr {
+        if self.is_after_cr {
             let is_second_half = input.peek_at(self.scanned)? == b'\n';
-            self.is_behind_cr = false;
+            self.is_after_cr = false;
             self.scanned += usize::from(is_second_half);
         }
         let Some(at) = input.find_either(b'\r', b'\n', self.scanned) else {
@@ -36,7 +40,7 @@ impl LineEnds {
             return None;
         };
         let is_blank = at == self.scanned && !self.has_begun;
-        self.is_behind_cr = input.peek_at(at) == Some(b'\r');
+        self.is_after_cr = input.peek_at(at) == Some(b'\r');
         (self.scanned, self.has_begun) = (at + 1, false);
         self.ended += 1;
         Some(LineEnd { at, is_blank })
@@ -47,19 +51,19 @@ impl LineEnds {
         self.ended
     }
 
-    /// How many bytes were scanned, which must be taken.
+    /// Starts again after the scanned bytes. Returns their number: the caller has to take them.
     pub(super) fn restart(&mut self) -> usize {
         self.ended = 0;
         core::mem::take(&mut self.scanned)
     }
 
-    /// Takes the line feed of a line that ended, as far as anybody could tell, with a carriage return.
+    /// Takes the line feed after a carriage return that ended the last line before the line feed arrived.
     pub(super) fn skip_second_half(&mut self, input: &mut Reader<'_>) {
-        if self.is_behind_cr
+        if self.is_after_cr
             && self.scanned == 0
             && let Some(byte) = input.peek()
         {
-            self.is_behind_cr = false;
+            self.is_after_cr = false;
             input.skip(usize::from(byte == b'\n'));
         }
     }

@@ -1,4 +1,4 @@
-//! Server-sent events against the examples of the standard, in any chunking.
+//! Tests of server-sent events: the standard's examples, limits, errors, and any chunking.
 
 use alloc::string::String;
 
@@ -6,10 +6,10 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 use super::*;
-use crate::frame::pieces::{Outcome, decode, decode_all_ways, pool, push_in_vain, readings};
+use crate::frame::pieces::{Outcome, decode, decode_all_ways, pool, push_in_vain, read_modes};
 use crate::frame::{Assembler, EncodeError, Encoder, ReadMode};
 
-/// Type, data, id, milliseconds.
+/// Type, data, id, retry time in milliseconds.
 type Plain = (Option<String>, String, Option<String>, Option<u64>);
 
 fn plain(event: Event) -> Plain {
@@ -18,7 +18,7 @@ fn plain(event: Event) -> Plain {
     (event.event.map(text), text(event.data), event.id.map(text), retry)
 }
 
-/// The events and errors of `wire`, which never ends badly.
+/// The events and errors of `wire`. The end of a stream is never an error.
 fn read(max_event: usize, wire: &[u8]) -> Vec<Result<Plain, FrameError>> {
     let (events, end): Outcome<Plain> = decode_all_ways(|| Sse::new(max_event), wire, plain);
     assert_eq!(end, Ok(()));
@@ -37,9 +37,9 @@ fn too_large(max: usize, offset: u64) -> Result<Plain, FrameError> {
     Err(FrameError::new(FrameErrorKind::MessageTooLarge { size: max + 1, max }, offset))
 }
 
-/// The standard's own, section 9.2.6, "Interpreting an event stream".
+/// HTML standard, section 9.2.6, "Interpreting an event stream".
 #[test]
-fn examples_of_the_standard() {
+fn the_standards_examples_are_decoded() {
     let stocks = b"data: YHOO\ndata: +2\ndata: 10\n\n";
     assert_eq!(read(1000, stocks), [data("YHOO\n+2\n10")]);
 
@@ -53,9 +53,9 @@ fn examples_of_the_standard() {
     assert_eq!(read(1000, b"data:test\n\ndata: test\n\n"), [data("test"), data("test")]);
 }
 
-/// The standard's introduction, section 9.2.1.
+/// HTML standard, section 9.2.1, "Introduction".
 #[test]
-fn examples_of_event_types() {
+fn the_standards_example_of_event_types_is_decoded() {
     let wire = b"event: add\ndata: 73857293\n\nevent: remove\ndata: 2153\n\nevent: add\ndata: 113411\n\n";
     let expected = [("add", "73857293"), ("remove", "2153"), ("add", "113411")]
         .map(|(kind, text)| event(Some(kind), text, None));
@@ -101,7 +101,7 @@ fn comments_and_unknown_fields_are_ignored() {
 }
 
 #[test]
-fn one_space_behind_the_colon_is_removed() {
+fn one_space_after_the_colon_is_removed() {
     assert_eq!(
         read(1000, b"data:a\n\ndata: a\n\ndata:  a\n\ndata:\ta:b\n\n"),
         ["a", "a", " a", "\ta:b"].map(data)
@@ -109,20 +109,20 @@ fn one_space_behind_the_colon_is_removed() {
 }
 
 #[test]
-fn without_data_there_is_no_event_and_the_type_is_forgotten() {
+fn a_block_without_data_is_no_event_and_its_type_is_discarded() {
     let wire =
         b"event: lost\n: no data\n\ndata: a\n\nevent: kept\nevent: b\ndata\n\nevent: c\nevent\ndata: d\n\n";
     assert_eq!(read(1000, wire), [data("a"), event(Some("b"), "", None), data("d")]);
 }
 
 #[test]
-fn the_id_stays_until_another_is_set() {
+fn an_id_is_kept_until_another_is_set() {
     let wire =
         b"id: 1\n\ndata: a\n\nid: 2\ndata: b\n\nid: \0\ndata: c\n\nid: 3\0\nid:\ndata: d\n\ndata: e\n\n";
     let expected = [("a", Some("1")), ("b", Some("2")), ("c", Some("2")), ("d", None), ("e", None)]
         .map(|(d, id)| event(None, d, id));
     assert_eq!(read(1000, wire), expected);
-    // Of an event that is discarded, or refused, nothing counts.
+    // A discarded or refused event sets no id.
     let mut events = Assembler::new(Sse::new(20), pool(), ReadMode::PerFrame);
     let (seen, _) =
         decode(&mut events, b"id: 1\n\nid: 2\ndata: 12345678901234567890\n\nid: 3\ndata: a\n", &[3]);
@@ -131,7 +131,7 @@ fn the_id_stays_until_another_is_set() {
 }
 
 #[test]
-fn retry_is_digits_only() {
+fn a_retry_time_has_only_digits() {
     let retry = |wire: &[u8]| read(1000, &[wire, b"\ndata\n\n"].concat())[0].clone().unwrap().3;
     assert_eq!(retry(b"retry: 1500"), Some(1500));
     assert_eq!(retry(b"retry:007"), Some(7));
@@ -150,7 +150,7 @@ fn retry_is_digits_only() {
 }
 
 #[test]
-fn the_limit_is_inclusive_and_counts_what_arrives_but_the_blank_line() {
+fn the_limit_is_inclusive_and_does_not_count_the_blank_line() {
     assert_eq!(read(8, b"data: a\n\ndata: b\r\r"), [data("a"), data("b")]);
     assert_eq!(read(9, b"data: a\r\n\r\n"), [data("a")]);
     assert_eq!(read(8, b"data: a\r\n\r\ndata: b\n\n"), [too_large(8, 0), data("b")]);
@@ -171,8 +171,8 @@ fn comments_between_events_are_not_held() {
 
 #[test]
 fn nothing_is_held_of_an_event_that_is_too_large() {
-    for reading in [ReadMode::PerFrame, ReadMode::batched()] {
-        let mut events = Assembler::new(Sse::new(100_000), pool(), reading);
+    for read_mode in [ReadMode::PerFrame, ReadMode::batched()] {
+        let mut events = Assembler::new(Sse::new(100_000), pool(), read_mode);
         push_in_vain(&mut events, b"data: line\n", 9000, 4 * 100_000);
         let mut refused = 0;
         for _ in 0..1000 {
@@ -199,7 +199,7 @@ fn a_single_line_of_data_stays_where_it_was_read() {
     assert_eq!(sizes, [8192, 128, 128]);
     let two = events.next_frame().unwrap().unwrap();
     assert_eq!((two.data.storage_len(), events.held_bytes()), (128, 0));
-    assert!(one.data.try_into_unique().is_ok(), "nobody else holds the storage");
+    assert!(one.data.try_into_unique().is_ok(), "another handle holds the storage");
 }
 
 #[test]
@@ -215,7 +215,7 @@ fn between_events_only_the_id_is_held() {
 }
 
 #[test]
-fn no_byte_is_looked_at_twice() {
+fn no_byte_is_scanned_twice() {
     let mut events = Assembler::new(Sse::default(), pool(), ReadMode::PerFrame);
     for (piece, state) in [(&b"data: a\nda"[..], "scanned: 10, ended: 1"), (b"ta\r", "scanned: 13, ended: 2")]
     {
@@ -234,7 +234,7 @@ fn encode(event: Event<&[u8]>) -> Result<String, EncodeError> {
 }
 
 #[test]
-fn what_is_written() {
+fn events_are_encoded_with_their_fields() {
     let bare = Event::new(&b""[..]);
     assert_eq!(encode(bare).unwrap(), "data: \n\n");
     assert_eq!(encode(Event::new(b"a\n\nb\n")).unwrap(), "data: a\ndata: \ndata: b\ndata: \n\n");
@@ -245,7 +245,7 @@ fn what_is_written() {
 }
 
 #[test]
-fn what_would_not_arrive_as_it_was_sent_is_refused() {
+fn an_event_that_would_be_decoded_differently_is_refused() {
     let bare = Event::new(&b""[..]);
     let delimiter = |at| Err(EncodeError::Delimiter { at });
     assert_eq!(encode(bare.with_type(b"a\nb")), delimiter(1));
@@ -260,7 +260,7 @@ fn what_would_not_arrive_as_it_was_sent_is_refused() {
     assert_eq!(short, [0xAA; 7]);
 }
 
-/// At most `len` of these characters.
+/// Fewer than `len` of these characters.
 fn text(characters: &'static [u8], len: usize) -> impl Strategy<Value = String> {
     let character = (0..characters.len()).prop_map(|at| char::from(characters[at]));
     vec(character, 0..len).prop_map(String::from_iter)
@@ -268,7 +268,7 @@ fn text(characters: &'static [u8], len: usize) -> impl Strategy<Value = String> 
 
 proptest! {
     #[test]
-    fn round_trip_in_any_chunking(
+    fn encoded_frames_are_decoded_in_any_chunking(
         events in vec((
             prop_oneof![Just(None), "[ -~]{1,20}".prop_map(Some)],
             prop_oneof![text(b"\n:a ", 40), text(b"\nabcdefgh", 3000), text(b"ab: ", 12_000)],
@@ -276,7 +276,7 @@ proptest! {
             prop_oneof![Just(None), any::<u64>().prop_map(Some)],
         ), 0..12),
         cuts in vec(1_usize..9000, 1..20),
-        reading in readings(),
+        read_mode in read_modes(),
     ) {
         let pool = pool();
         let (mut wire, mut len) = (Vec::new(), 0);
@@ -291,7 +291,7 @@ proptest! {
             len += Sse::default().encoded_len(&event);
         }
         prop_assert_eq!(len, wire.len());
-        let mut frames = Assembler::new(Sse::default(), pool.clone(), reading);
+        let mut frames = Assembler::new(Sse::default(), pool.clone(), read_mode);
         let (decoded, end) = decode(&mut frames, &wire, &cuts);
         prop_assert_eq!(end, Ok(()));
         let decoded: Vec<_> = decoded.into_iter().map(|event| plain(event.unwrap())).collect();
