@@ -21,8 +21,8 @@ fn pool() -> BufferPool {
     BufferPool::new(BufferPoolConfig::builder().class(128, 8).class(1024, 8).build().unwrap())
 }
 
-/// Sends the messages at one end of a pipe and checks that they come out at the other as `plain` makes them, that
-/// the stream ends well, and that no buffer is out behind it.
+/// Sends the messages through a pipe. Asserts that they arrive, in `plain` values, that the stream ends without an error,
+/// and that all buffers are returned after it.
 async fn exchange<F, M, T>(framing: impl Fn() -> F, messages: Vec<(M, T)>, plain: impl Fn(F::Frame) -> T)
 where
     F: Decoder + Encoder<M>,

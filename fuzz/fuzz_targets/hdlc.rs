@@ -1,3 +1,5 @@
+//! Fuzz target: the HDLC decoder against its model.
+
 #![no_main]
 
 mod hdlc_model;

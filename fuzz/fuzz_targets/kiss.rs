@@ -1,3 +1,5 @@
+//! Fuzz target: the KISS decoder against its model.
+
 #![no_main]
 
 mod kiss_model;

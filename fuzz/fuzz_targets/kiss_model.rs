@@ -1,5 +1,6 @@
-//! The decoder of KISS against one that sees the whole stream at once. The fuzzer and the replay of the
-//! checked-in corpus both run [`check`].
+//! Model of KISS: the rules for the shared model of byte-stuffed frames.
+//!
+//! The fuzzer and the replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`].
 
 use millpond::frame::Kiss;
 

@@ -1,3 +1,5 @@
+//! Fuzz target: the decoder of lines against its model.
+
 #![no_main]
 
 mod lines_model;

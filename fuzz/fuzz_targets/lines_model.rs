@@ -1,5 +1,7 @@
-//! The decoder of lines against one that sees the whole stream at once. The fuzzer and the replay of the
-//! checked-in corpus both run [`check`]. The limit is the line's; no option.
+//! Model of lines: a decoder that sees the whole stream at once.
+//!
+//! The fuzzer and the replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`]. The input's limit is
+//! that of the line; there is no option.
 
 use millpond::frame::{EncodeError, Encoder, FrameErrorKind, Lines};
 

@@ -1,3 +1,5 @@
+//! Fuzz target: operations on a pool against its model.
+
 #![no_main]
 
 mod pool_model;

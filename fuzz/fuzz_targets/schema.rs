@@ -1,3 +1,5 @@
+//! Fuzz target: contract files, their layouts and their plans.
+
 #![no_main]
 
 mod schema_model;

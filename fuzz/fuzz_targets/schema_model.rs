@@ -1,5 +1,6 @@
-//! Contract files: every valid file has consistent layouts and plans, and every other file has errors. The fuzzer and the
-//! replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`].
+//! Checks of contract files: a valid file has consistent layouts and plans, every other file has errors.
+//!
+//! The fuzzer and the replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`].
 
 use millpond::frame::tlv::DEFAULT_MAX_PAYLOAD;
 use millpond::schema::{Diagnostics, Layout, MessageDef, Options, Plan, Schema, Severity, generate};

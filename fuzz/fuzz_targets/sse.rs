@@ -1,3 +1,5 @@
+//! Fuzz target: the decoder of server-sent events against its model.
+
 #![no_main]
 
 mod sse_model;

@@ -1,6 +1,7 @@
-//! The decoder of server-sent events against one that sees the whole stream at once and goes by the letter of the
-//! standard. The fuzzer and the replay of the checked-in corpus both run [`check`]. The limit is the event's as it
-//! arrives; no option.
+//! Model of server-sent events: a decoder that sees the whole stream at once and follows the standard step by step.
+//!
+//! The fuzzer and the replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`]. The input's limit is
+//! that of the event as it arrives; there is no option.
 
 use std::time::Duration;
 
@@ -24,10 +25,10 @@ pub(crate) fn check(input: &[u8]) {
         },
     );
 
-    // What was read can be written, and read again.
+    // What was decoded can be encoded, and decoded again.
     case.stream.clear();
     for event in expected.0.iter().flatten() {
-        // None is written as an empty one, which takes back the last.
+        // No id is written as an empty one, which resets the last id.
         let id = event.id.as_deref().unwrap_or_default();
         let mut written = Event::new(event.data.as_slice()).with_id(id);
         written.event = event.event.as_deref();
@@ -68,7 +69,7 @@ fn millis(time: Duration) -> u64 {
     time.as_millis().try_into().unwrap()
 }
 
-/// What a block says so far, by the standard's names.
+/// The fields of a block so far, by the standard's names.
 #[derive(Default)]
 struct Buffers {
     event_type: Vec<u8>,
@@ -77,7 +78,7 @@ struct Buffers {
     retry: Option<u64>,
 }
 
-/// And the last id and time.
+/// Returns the last id and the last retry time, too.
 fn decode_at_once(stream: &[u8], max: usize) -> (Outcome<Plain>, Option<Vec<u8>>, Option<u64>) {
     let mark = b"\xEF\xBB\xBF";
     let (mut outcomes, mut id, mut retry) = (Vec::new(), None, None);

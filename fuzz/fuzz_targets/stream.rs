@@ -1,9 +1,10 @@
 //! Streams in pieces, for the models of the framings.
 //!
-//! Input: `u32 LE` limit (low 17 bits) and option (high 8 bits) | `u8` KiB of filler behind the stream (low 7 bits) |
-//! `u8` number of cuts (low 4 bits) | the cuts, a byte each | stream. The filler brings frames that no class holds
-//! within reach of short inputs; a cut `c` is a piece of `1 + c²` bytes. The cuts are taken in turn, for so many pieces as
-//! a run has time for; the rest is one.
+//! Input: `u32 LE` limit (low 17 bits) and option (high 8 bits) | `u8` KiB of filler after the stream (low 7 bits) |
+//! `u8` number of cuts (low 4 bits) | the cuts, one byte each | stream.
+//!
+//! With the filler a short input can make a frame that is larger than every class. A cut `c` is a piece of `1 + c²`
+//! bytes. The cuts are used in turn, for at most `MAX_PIECES` pieces; the rest of the stream is one more.
 
 use bytes::Buf;
 use millpond::frame::{Assembler, Decoder, FrameError, FrameErrorKind, ReadMode};
@@ -17,21 +18,21 @@ pub(crate) struct Case {
     pub(crate) stream: Vec<u8>,
 }
 
-/// Kind and offset of an error.
+/// The kind and the offset of an error.
 pub(crate) type Wrong = (FrameErrorKind, u64);
 
-/// Frames and errors in their order, and how the stream ended.
+/// Frames and errors in order, and how the stream ended.
 pub(crate) type Outcome<T> = (Vec<Result<T, Wrong>>, Result<(), Wrong>);
 
 impl Case {
-    /// And the option. `twice`: the stream stands behind the filler once more, for what comes of it after that.
+    /// Returns the option, too. `twice`: the stream is repeated after the filler, to be decoded after a refused frame.
     pub(crate) fn parse(mut input: &[u8], filler: u8, twice: bool) -> Option<(Self, u8)> {
         let word = input.try_get_u32_le().ok()?;
         let filler = vec![filler; usize::from(input.try_get_u8().ok()? & 0x7F) * 1024];
         let cuts = usize::from(input.try_get_u8().ok()? & 0x0F);
         let (cuts, stream) = input.split_at_checked(cuts)?;
-        let behind = if twice && !filler.is_empty() { stream } else { &[] };
-        let stream = [stream, &filler, behind].concat();
+        let repeated = if twice && !filler.is_empty() { stream } else { &[] };
+        let stream = [stream, &filler, repeated].concat();
         Some((Self { limit: (word & 0x1_FFFF) as usize, cuts: cuts.to_vec(), stream }, (word >> 24) as u8))
     }
 
@@ -39,26 +40,26 @@ impl Case {
         let mut pieces = Vec::new();
         let mut rest = self.stream.as_slice();
         for &cut in self.cuts.iter().cycle().take(MAX_PIECES) {
-            let Some((piece, behind)) = rest.split_at_checked(1 + usize::from(cut).pow(2)) else { break };
+            let Some((piece, after)) = rest.split_at_checked(1 + usize::from(cut).pow(2)) else { break };
             pieces.push(piece);
-            rest = behind;
+            rest = after;
         }
         pieces.push(rest);
         pieces
     }
 
-    /// What comes of the stream in each mode of reading is handed to `check`. `longest`: bytes that the longest
-    /// frame can have as it arrives, before it is refused.
+    /// Calls `check` with the outcome in each read mode. `longest`: the largest number of bytes that can arrive of a frame
+    /// before it is refused.
     pub(crate) fn decode<D: Decoder>(
         &self,
         decoder: impl Fn() -> D,
         longest: usize,
         check: impl Fn(Outcome<D::Frame>, &D),
     ) {
-        for reading in [ReadMode::PerFrame, ReadMode::Batched { detach_below: 100 }] {
+        for read_mode in [ReadMode::PerFrame, ReadMode::Batched { detach_below: 100 }] {
             let config = BufferPoolConfig::builder().class(16, 4).class(64, 4).class(1024, 2).class(8192, 2);
             let pool = BufferPool::new(config.build().unwrap());
-            let mut assembler = Assembler::new(decoder(), pool.clone(), reading);
+            let mut assembler = Assembler::new(decoder(), pool.clone(), read_mode);
             let outcome = decode_in_pieces(&mut assembler, self, longest);
             assert_eq!(assembler.held_bytes(), 0);
             check(outcome, assembler.decoder());
@@ -76,7 +77,7 @@ fn decode_in_pieces<D: Decoder>(
 ) -> Outcome<D::Frame> {
     let (mut outcomes, mut received) = (Vec::new(), 0);
     for piece in case.pieces() {
-        // A `Buf` in two chunks, so that none of the steps can rely on a contiguous one.
+        // A `Buf` of two chunks: no step may rely on contiguous bytes.
         let (front, back) = piece.split_at(piece.len() / 2);
         let mut piece = front.chain(back);
         while piece.has_remaining() {

@@ -1,5 +1,6 @@
-//! Byte-stuffed frames, found by a decoder that sees the whole stream at once: what the models of HDLC and KISS share.
-//! The limit is the payload's, and the option its least length (low 5 bits).
+//! Model of byte-stuffed frames, shared by HDLC and KISS: a decoder that sees the whole stream at once.
+//!
+//! The input's limit is that of the payload. The option's low 5 bits are the payload's minimum length.
 
 use millpond::PooledBytes;
 use millpond::frame::{Decoder, Encoder, FrameErrorKind};
@@ -29,7 +30,7 @@ pub(crate) fn check<D: Decoder<Frame = PooledBytes> + Encoder<Vec<u8>>>(
     };
     check(&case, &expected, expected_dropped);
 
-    // What was read can be written, and read again.
+    // What was decoded can be encoded, and decoded again.
     case.stream.clear();
     for payload in expected.0.iter().flatten() {
         let (encoder, before) = (framing(max, min), case.stream.len());
@@ -41,9 +42,9 @@ pub(crate) fn check<D: Decoder<Frame = PooledBytes> + Encoder<Vec<u8>>>(
 }
 
 pub(crate) struct Rules {
-    /// The flag and the escape,
+    /// The flag and the escape.
     pub(crate) special: [u8; 2],
-    /// and what stands behind an escape for them.
+    /// The bytes that stand for them after an escape.
     pub(crate) escaped: [u8; 2],
     pub(crate) command: bool,
     pub(crate) max: usize,
@@ -51,7 +52,7 @@ pub(crate) struct Rules {
 }
 
 impl Rules {
-    /// And how many frames were dropped.
+    /// Returns the number of dropped frames, too.
     fn decode_at_once(&self, stream: &[u8]) -> (Outcome<Vec<u8>>, u64) {
         let (mut outcomes, mut end, mut dropped) = (Vec::new(), Ok(()), 0);
         let mut segments: Vec<_> = stream.split(|&byte| byte == self.special[0]).collect();
@@ -84,7 +85,7 @@ impl Rules {
         !segment.is_empty() && (!self.command || segment[0] & 0x0F == 0)
     }
 
-    /// `next`: the byte behind the segment, if there is one.
+    /// `next`: the byte after the segment, if there is one.
     fn unescape(&self, segment: &[u8], start: usize, next: Option<u8>) -> Result<Vec<u8>, Wrong> {
         let mut payload = Vec::new();
         let mut at = usize::from(self.command);

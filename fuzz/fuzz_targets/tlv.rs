@@ -1,3 +1,5 @@
+//! Fuzz target: the TLV decoder against its model.
+
 #![no_main]
 
 mod stream;

@@ -1,6 +1,7 @@
-//! The TLV decoder against one that sees the whole stream at once. The fuzzer and the replay of the
-//! checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`]. The limit is the payload's; an odd option
-//! demands the handshake, with a digest of 32 times 7.
+//! Model of TLV: a decoder that sees the whole stream at once.
+//!
+//! The fuzzer and the replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`]. The input's limit is
+//! that of the payload. An odd option requires the handshake, with a digest of 32 times 7.
 
 use std::ops::Range;
 
@@ -13,11 +14,11 @@ const DIGEST: [u8; DIGEST_LEN] = [7; DIGEST_LEN];
 
 pub(crate) fn check(input: &[u8]) {
     let Some((case, option)) = Case::parse(input, 0xA5, false) else { return };
-    let demanded = option % 2 == 1;
-    let (expected, taken) = decode_at_once(&case.stream, case.limit, demanded);
+    let requires_handshake = option % 2 == 1;
+    let (expected, taken) = decode_at_once(&case.stream, case.limit, requires_handshake);
     assert_eq!(encode_again(&expected), case.stream[taken]);
     case.decode(
-        || if demanded { Tlv::new(case.limit).expecting(DIGEST) } else { Tlv::new(case.limit) },
+        || if requires_handshake { Tlv::new(case.limit).expecting(DIGEST) } else { Tlv::new(case.limit) },
         HANDSHAKE_LEN.max(HEADER_LEN + case.limit),
         |(outcomes, end), _| {
             let plain = |frame: &tlv::Frame| (frame.type_id, frame.payload.to_vec());
@@ -35,10 +36,14 @@ fn encode_again((outcomes, _): &Outcome<(u16, Vec<u8>)>) -> Vec<u8> {
     wire
 }
 
-/// And which bytes of the stream the frames take.
-fn decode_at_once(stream: &[u8], max: usize, demanded: bool) -> (Outcome<(u16, Vec<u8>)>, Range<usize>) {
+/// Returns the range of the stream that the frames take, too.
+fn decode_at_once(
+    stream: &[u8],
+    max: usize,
+    requires_handshake: bool,
+) -> (Outcome<(u16, Vec<u8>)>, Range<usize>) {
     let (mut outcomes, mut consumed) = (Vec::new(), 0);
-    if demanded && !stream.is_empty() {
+    if requires_handshake && !stream.is_empty() {
         let wanted = [&[DIGEST_LEN as u8, 0], &DIGEST[..]].concat();
         let received = stream.len().min(HANDSHAKE_LEN);
         if stream[..received] != wanted[..received] {

@@ -1,3 +1,5 @@
+//! Fuzz target: views of all generated messages.
+
 #![no_main]
 
 #[path = "../../tests/generated/mod.rs"]

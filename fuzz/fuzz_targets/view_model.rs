@@ -1,5 +1,6 @@
-//! Views of all generated messages: bytes are an error, or a message that encodes to the same bytes. The fuzzer and the
-//! replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`].
+//! Checks of all generated messages' views: bytes are an error, or a message that encodes to the same bytes.
+//!
+//! The fuzzer and the replay of the checked-in corpus (`tests/fuzz_corpus.rs`) both run [`check`].
 
 use millpond::frame::MessageError;
 

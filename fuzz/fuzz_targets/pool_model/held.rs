@@ -1,3 +1,5 @@
+//! The handles that a case holds, each beside a plain copy of its bytes, and its waiters.
+
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,7 +13,7 @@ use millpond::{Acquire, AcquireError, PooledBuffer, PooledBytes};
 pub(super) struct Held {
     pub(super) handle: Handle,
     pub(super) bytes: Vec<u8>,
-    /// None for bytes that keep nothing from the pool.
+    /// None for bytes that hold no storage of the pool.
     pub(super) storage: Option<Rc<Storage>>,
 }
 
@@ -21,11 +23,11 @@ pub(super) enum Handle {
     Plain(Bytes),
 }
 
-/// One buffer of the pool; as many references as there are handles to it.
+/// One buffer of the pool, with one reference per handle to it.
 pub(super) struct Storage {
-    /// Bytes of its class; 0 for the heap.
+    /// Size of its class in bytes; 0 if it is from the heap.
     pub(super) class: usize,
-    /// Frozen, and followed by the pool.
+    /// Whether it is frozen and tracked by the pool.
     pub(super) frozen: bool,
 }
 
@@ -38,7 +40,7 @@ impl Held {
         }
     }
 
-    /// Another handle to a part of the bytes; none to a buffer.
+    /// Another handle to a part of the bytes; `None` for a buffer, which has only one.
     pub(super) fn slice(&self, from: usize, len: usize) -> Option<Self> {
         let all = (from, len) == (0, self.bytes.len());
         let mut storage = self.storage.clone();
@@ -48,7 +50,7 @@ impl Held {
             Handle::Shared(shared) => Handle::Shared(shared.slice(from..from + len)),
             Handle::Plain(plain) if all => Handle::Plain(plain.clone()),
             Handle::Plain(plain) => {
-                storage = storage.filter(|_| len > 0); // an empty slice keeps nothing
+                storage = storage.filter(|_| len > 0); // an empty slice holds no storage
                 Handle::Plain(plain.slice(from..from + len))
             }
         };

@@ -1,8 +1,9 @@
-//! The pool against a plain oracle: a `Vec<u8>` and a reference count beside each handle. The fuzzer, the
-//! replay of the checked-in corpus (`tests/fuzz_corpus.rs`) and proptest (`tests/pool_operations.rs`) all run
-//! [`Case::check`].
+//! Model of the pool: a `Vec<u8>` and a reference count beside each handle.
 //!
-//! Input: `u8` [`Setup`] | operations of four bytes: code, which handle, two numbers. Any input is a case.
+//! The fuzzer, the replay of the checked-in corpus (`tests/fuzz_corpus.rs`) and proptest (`tests/pool_operations.rs`) all
+//! run [`Case::check`].
+//!
+//! Input: `u8` [`Setup`] | operations of four bytes: code, handle, two numbers. Any input is a case.
 
 mod held;
 mod world;
@@ -14,7 +15,7 @@ use millpond::{BufferPool, BufferPoolConfig};
 
 use self::world::World;
 
-/// `(size, capacity)`: small enough that every queue runs full and empty within a short case.
+/// `(size, capacity)`: small enough for every queue to run full and empty within a short case.
 const CLASSES: [(usize, usize); 3] = [(16, 3), (64, 5), (256, 2)];
 const LARGEST: usize = 256;
 
@@ -33,15 +34,15 @@ struct Setup {
     next_class: bool,
 }
 
-/// What a user may do. The first number is always the handle that it is done to, 0 for the newest, or the waiter,
-/// 0 for the one that waits longest.
+/// What a user can do. If it is done to a handle or a waiter, the first number selects it: 0 is the newest handle, or the
+/// oldest waiter.
 #[derive(Clone, Copy, Debug)]
 enum Operation {
     Acquire(usize),
     TryAcquire(usize),
-    /// Polled once; if it is not served, it stays and waits.
+    /// Polled once. If it is not served, it becomes a waiter.
     AcquireAsync(usize),
-    /// By a thread that keeps another buffer for itself, until it exits.
+    /// In another thread, which holds a second buffer meanwhile and then exits.
     AcquireElsewhere(usize),
     PollWaiting,
     Cancel(usize),
@@ -64,14 +65,14 @@ enum Operation {
     CopyToBytes(usize, usize),
     IntoForeign(usize),
     Drop(usize),
-    /// In a thread that exits behind it.
+    /// In another thread, which then exits.
     DropElsewhere(usize),
     Trim,
     Flush,
     Decay,
-    /// Another pool becomes the one that this thread used last.
+    /// Makes another pool the one that this thread used last.
     TouchOther,
-    /// The last `BufferPool` goes; what is out stays valid.
+    /// Drops the last `BufferPool`. Its buffers stay valid.
     Close,
 }
 
@@ -93,7 +94,7 @@ impl Case {
     }
 }
 
-/// On one line, also where proptest asks for many.
+/// On one line, also if proptest asks for several.
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?} {:?}", self.setup, self.operations)
@@ -105,7 +106,7 @@ impl Setup {
         Self {
             cache: [0, 64, 256, 1 << 20][usize::from(bits & 3)],
             limit: [usize::MAX, LARGEST, 600, 2048][usize::from(bits >> 2 & 3)],
-            // Half of the pools take the fast paths.
+            // Half of the pools have no option that disables the fast paths.
             wipe: matches!(bits >> 4 & 7, 4 | 7),
             sample: matches!(bits >> 4 & 7, 5 | 7),
             record: matches!(bits >> 4 & 7, 6 | 7),
@@ -133,7 +134,7 @@ impl Operation {
     fn parse(&[code, handle, low, high]: &[u8; 4]) -> Self {
         let at = usize::from(handle);
         let (low, high) = (usize::from(low), usize::from(high));
-        // Half of them around the ends of the classes, the others up to what only the heap has.
+        // Half of the sizes are near a class's size, the others reach beyond the largest class.
         let number = match high {
             128.. => [0, 1, 15, 16, 17, 63, 64, 65, 255, 256, 257][low % 11],
             _ => (low | high << 8) % 320,
@@ -170,7 +171,7 @@ impl Operation {
             60 => Self::Flush,
             61 => Self::Decay,
             62 => Self::TouchOther,
-            _ if high == 255 => Self::Close, // seldom, as much is not done behind it
+            _ if high == 255 => Self::Close, // rare, because most operations do nothing after it
             _ => Self::Drop(at),
         }
     }

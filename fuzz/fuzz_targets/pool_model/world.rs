@@ -1,3 +1,5 @@
+//! The oracle: applies operations to a pool and to plain values, and compares them with the pool's statistics.
+
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::task::Poll;
@@ -9,17 +11,17 @@ use millpond::{AcquireError, BufferPool, BufferPoolConfig, PooledBuffer, PooledB
 use super::held::{Handle, Held, Storage, Waiting};
 use super::{CLASSES, LARGEST, Operation, Setup};
 
-/// A pool, and beside it all that one must know of it.
+/// A pool and the oracle's knowledge of it.
 pub(super) struct World {
     setup: Setup,
-    /// None once it is closed.
+    /// `None` after [`Operation::Close`].
     pool: Option<BufferPool>,
     other: BufferPool,
     held: Vec<Held>,
     waiting: Vec<Waiting>,
     storages: Vec<Weak<Storage>>,
     acquires: u64,
-    /// The most that may be frozen: what was, and what was frozen since.
+    /// The largest possible number of frozen buffers: those of the last check, and those frozen since.
     frozen: u64,
 }
 
@@ -41,7 +43,7 @@ impl World {
         use Operation as Op;
         match operation {
             Op::Close => {
-                self.waiting.clear(); // each of them keeps it open
+                self.waiting.clear(); // each waiter keeps the pool open
                 self.pool = None;
             }
             Op::TouchOther => drop(self.other.acquire(1)),
@@ -86,7 +88,7 @@ impl World {
         }
     }
 
-    /// Does it to the handle, and returns that or what became of it. Nothing happens to a handle of the wrong kind.
+    /// Applies the operation to the handle, and returns the handle that results. Ignores handles of the wrong kind.
     fn apply_to(&mut self, operation: Operation, mut held: Held) -> Option<Held> {
         use Operation as Op;
         match operation {
@@ -179,7 +181,7 @@ impl World {
             let asked = if doubled > LARGEST && wanted <= LARGEST { wanted } else { doubled };
             storage = Some(self.made(asked, &buffer));
         } else {
-            assert_eq!(buffer.capacity(), capacity, "it moves only if it must");
+            assert_eq!(buffer.capacity(), capacity, "it moved without need");
         }
         Held { handle: Handle::Buffer(buffer), bytes, storage }
     }
@@ -251,15 +253,15 @@ impl World {
         Some(Held { handle: Handle::Shared(shared), bytes, storage })
     }
 
-    /// What `freeze` made of the only handle. Whether the pool follows it is its own business, so that is
-    /// read off the books; but it is one or the other.
+    /// The result of `freeze` on the only handle. Whether the pool tracks it is up to the pool, so that is read from the
+    /// statistics; it must be one or the other.
     fn frozen(
         &mut self,
         freeze: impl FnOnce() -> Bytes,
         bytes: Vec<u8>,
         storage: Option<Rc<Storage>>,
     ) -> Held {
-        // Not of those frozen: to freeze one may find that others are free.
+        // Without the frozen ones: freezing one may discover that others are free.
         let used_now = |world: &Self| world.pool.as_ref().map(|pool| pool.stats().currently_in_use);
         let before = used_now(self);
         let handle = Handle::Plain(freeze());
@@ -274,7 +276,7 @@ impl World {
         };
         self.frozen += 1;
         let class = storage.map_or(0, |storage| storage.class);
-        assert_ne!(class, 0, "the heap's is not followed");
+        assert_ne!(class, 0, "a buffer from the heap is not tracked");
         let storage = Rc::new(Storage { class, frozen: true });
         self.storages.push(Rc::downgrade(&storage));
         Held { handle, bytes, storage: Some(storage) }
@@ -300,7 +302,7 @@ impl World {
         };
         let buffer = thread::spawn(acquire).join().unwrap();
         self.acquires += 1;
-        // That it goes to the heap need not be justified by what is held now.
+        // The other thread's second buffer may have forced it to the heap, so `assert_spent` does not apply.
         let class = self.class_of(&buffer);
         self.acquires += 1;
         let storage = Some(self.remember(class));
@@ -331,20 +333,20 @@ impl World {
                 assert!(size > LARGEST);
             }
             Poll::Pending => {
-                let class = class_for(size).expect("nobody waits for what never comes");
+                let class = class_for(size).expect("a size that is too large waits for no buffer");
                 self.assert_spent(class);
                 self.waiting.push(waiting);
             }
         }
     }
 
-    /// In their order: who is behind one that still waits, waits as well; and nobody is served without a wake.
+    /// Polls the waiters in order: none is served before an older one, and none without a wake.
     fn poll_waiting(&mut self) {
         let mut served = Vec::new();
         for waiting in &mut self.waiting {
             match waiting.poll() {
                 Poll::Ready(result) => {
-                    assert!(waiting.woken(), "served, and not told");
+                    assert!(waiting.woken(), "served without a wake");
                     served.push((waiting.size, result.unwrap()));
                 }
                 Poll::Pending => break,
@@ -364,7 +366,7 @@ impl World {
         let Some(pool) = &self.pool else { return };
         pool.trim();
         let stats = pool.stats();
-        // What a waiter was granted and has not fetched lies idle, or counts as frozen.
+        // A buffer that was granted to a waiter and not fetched is idle, or counts as frozen.
         if self.waiting.is_empty() {
             self.frozen = self.count(|storage| storage.frozen);
             assert_eq!((stats.idle_bytes, stats.currently_frozen), (0, self.frozen), "{stats:#}");
@@ -377,7 +379,7 @@ impl World {
         self.held.push(Held { handle: Handle::Buffer(buffer), bytes: Vec::new(), storage });
     }
 
-    /// An acquire that wanted `size` bytes and got this.
+    /// Records an acquire of `size` bytes that returned this buffer.
     fn made(&mut self, size: usize, buffer: &PooledBuffer) -> Rc<Storage> {
         assert!(buffer.capacity() >= size);
         let class = self.class_of(buffer);
@@ -424,8 +426,8 @@ impl World {
         }
     }
 
-    /// Only a limit makes the pool refuse, and only if even with all idle memory gone there is no room, or
-    /// others wait or were just served.
+    /// The pool refuses only under a limit, and only if there is no room even without idle memory, or others wait or were
+    /// just served.
     fn assert_spent(&self, class: usize) {
         let held: usize = self.live().map(|storage| storage.class).sum();
         assert!(
@@ -473,12 +475,12 @@ impl World {
         assert!(stats.live_bytes <= self.setup.limit as u64, "{stats:#}");
         assert!(stats.high_water_bytes <= self.setup.limit as u64, "{stats:#}");
         assert_eq!(stats.waiting, self.waiting.iter().filter(|waiting| !waiting.woken()).count() as u64);
-        // Nobody waits for what is there. What was frozen counts as used until the pool has looked at it.
+        // No waiter waits while its memory is available. A frozen buffer counts as used until the pool finds it free.
         if let Some(head) = self.waiting.iter().find(|waiting| !waiting.woken()) {
             let sizes = |waiting: &Waiting| class_for(waiting.size).unwrap_or(0);
             let granted = |waiting: &Waiting| {
                 let class = sizes(waiting);
-                // It may have been given a buffer of the next one.
+                // It may have been granted a buffer of the next class.
                 if self.setup.next_class { class_for(class + 1).unwrap_or(class) } else { class }
             };
             let granted: usize = self.waiting.iter().filter(|waiting| waiting.woken()).map(granted).sum();
@@ -495,8 +497,8 @@ impl World {
             assert_eq!(stats.live_bytes, accounted, "{stats:#}");
             assert!(stats.idle_bytes <= (queues + self.setup.cache.min(queues)) as u64, "{stats:#}");
             if self.setup.sample {
-                let followed: u64 = pool.holders().unwrap().holders.iter().map(|site| site.samples).sum();
-                assert_eq!(followed, in_use + stats.currently_frozen, "{stats:#}");
+                let tracked: u64 = pool.holders().unwrap().holders.iter().map(|site| site.samples).sum();
+                assert_eq!(tracked, in_use + stats.currently_frozen, "{stats:#}");
             }
         }
         if self.setup.record {
@@ -504,12 +506,12 @@ impl World {
         }
     }
 
-    /// Once all is given back, everybody who waits is served, and nothing is left.
+    /// When all buffers have been returned, every waiter is served, and no memory is left.
     pub(super) fn end(mut self) {
         self.held.clear();
         for mut waiting in self.waiting.drain(..) {
-            assert!(matches!(waiting.poll(), Poll::Ready(Ok(_))), "it waits for nobody");
-            assert!(waiting.woken(), "served, and not told");
+            assert!(matches!(waiting.poll(), Poll::Ready(Ok(_))), "it waits for free memory");
+            assert!(waiting.woken(), "served without a wake");
             self.acquires += 1;
         }
         self.assert_books();
