@@ -73,9 +73,11 @@ async fn a_pool_without_a_decay_interval_never_decays() {
     let pool = BufferPool::new(config);
     drop(pool.acquire(1024));
     pool.flush_thread_cache();
+    // 1024, or 0 under a debug switch that keeps nothing.
+    let idle = pool.stats().idle_bytes;
     let decay = pool.spawn_decay();
     sleep(Duration::from_secs(60)).await;
-    assert_eq!(pool.stats().idle_bytes, 1024);
+    assert_eq!(pool.stats().idle_bytes, idle);
     assert!(decay.is_finished());
 }
 
