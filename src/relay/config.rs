@@ -4,17 +4,29 @@ use std::time::Duration;
 
 use crate::net::setters;
 
-/// The limits of a [`Relay`](super::Relay); the [module's page](super) says why the defaults are what they are.
+/// The limits of a [`Relay`](super::Relay). The [module documentation](super) gives the reason for each default.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millpond::relay::RelayConfig;
+///
+/// let config = RelayConfig::default().max_connections(500).idle_timeout(Some(Duration::from_secs(60)));
+/// assert_eq!(config.max_connections, 500);
+/// assert_eq!(config.connect_timeout, Duration::from_secs(10));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayConfig {
-    /// Connections relayed at once, at most; the system's accept queue holds the next ones.
+    /// The most connections relayed at once. Further ones wait in the system's accept queue.
     pub max_connections: usize,
-    /// A connection without a byte in either direction for so long is closed. `None`: never.
+    /// How long a connection may relay no bytes in either direction before it is closed. `None` means no limit.
     pub idle_timeout: Option<Duration>,
-    /// For the connection to the upstream.
+    /// How long connecting to the upstream may take.
     pub connect_timeout: Duration,
-    /// How long a shutdown waits for connections to end before it cuts them.
+    /// How long a shutdown waits for open connections before it aborts them.
     pub drain_timeout: Duration,
 }
 

@@ -1,4 +1,4 @@
-//! Why a relayed connection did not end well.
+//! Why a relayed connection failed, and on which side.
 
 use std::error;
 use std::fmt;
@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use crate::net;
 
-/// Why a connection did not end well.
+/// Why a relayed connection failed.
+///
+/// [`kind`](Self::kind) names the cause and the side, and [`source`](std::error::Error::source) is the underlying error,
+/// if there is one.
 #[derive(Debug)]
 pub struct RelayError(pub(super) Cause);
 
@@ -19,31 +22,31 @@ pub(super) enum Cause {
     Idle { after: Duration },
 }
 
-/// One end of a relayed connection.
+/// One side of a relayed connection, as seen from the relay.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Side {
-    /// Who connected to the relay.
+    /// The peer that connected to the relay.
     Client,
-    /// Whom the relay connected to.
+    /// The server that the relay connected to.
     Upstream,
 }
 
-/// The outcomes that call for different answers.
+/// The cause of a [`RelayError`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RelayErrorKind {
-    /// The upstream could not be reached.
+    /// Connecting to the upstream failed.
     Connect,
-    /// A side reset its connection.
+    /// This side reset its connection, or closed it before everything was written to it.
     Reset(Side),
-    /// Another I/O error of a side.
+    /// Another I/O error on this side.
     Io(Side),
-    /// No byte went either way for the idle timeout.
+    /// No bytes were relayed in either direction for the idle timeout.
     IdleTimeout,
 }
 
 impl RelayError {
-    /// What happened.
+    /// The cause.
     #[must_use]
     pub fn kind(&self) -> RelayErrorKind {
         match &self.0 {
@@ -56,7 +59,7 @@ impl RelayError {
         }
     }
 
-    /// Whether time ran out, connecting or idle.
+    /// Whether the connect timeout or the idle timeout expired.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         match &self.0 {
@@ -79,10 +82,10 @@ impl fmt::Display for Side {
 impl fmt::Display for RelayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
-            Cause::Connect(_) => f.write_str("the upstream cannot be reached"),
+            Cause::Connect(_) => f.write_str("cannot connect to the upstream"),
             Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
             Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),
-            Cause::Idle { after } => write!(f, "no byte went either way for {after:?}"),
+            Cause::Idle { after } => write!(f, "no bytes in either direction for {after:?}"),
         }
     }
 }

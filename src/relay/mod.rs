@@ -1,45 +1,53 @@
-//! Bytes between any two streams: TCP and Unix sockets, TLS, pipes.
+//! Copies bytes in both directions between two streams: TCP and Unix sockets, TLS, pipes.
 //!
 //! ```text
 //!  client ── readable? acquire ─▶ read ─▶ write ─▶ upstream     one Pump per direction,
 //!         ◀── write ◀── read ◀─ acquire, readable? ──           two Pumps per Pair
 //!                          │         ▲
-//!                          └ written ┘ the buffer returns to the pool at once
+//!                          └ written ┘ the buffer is returned to the pool at once
 //! ```
 //!
 //! * **A connection with nothing to read holds no buffer.** A pump waits until its source is readable, and only
-//!   then acquires a buffer. The buffer returns as soon as it is written. A reader that stalls keeps one buffer of
-//!   its sender's, and nothing more is read for it.
-//! * **A buffer has the size that the last reads call for:** 8 KiB, or 64 KiB once a read has filled its buffer,
-//!   until eight reads in a row would have fitted 8 KiB. A 64 KiB reply then takes 6 system calls instead of the 20
-//!   of 8 KiB buffers.
+//!   then acquires a buffer. It returns the buffer as soon as all of its bytes are written. While a reader stalls,
+//!   its direction holds one buffer and reads no more.
+//! * **The read size is adaptive:** 8 KiB, or 64 KiB once a read has filled its buffer, until eight reads in a row
+//!   would have fitted 8 KiB. A 64 KiB reply then takes 6 system calls instead of the 20 of 8 KiB buffers.
 //! * **Memory is bounded by the pool's [memory limit](crate::BufferPoolConfigBuilder::memory_limit)** and by nothing
-//!   else. When there is no room for a large buffer a pump takes a small one, and when there is none for that it
-//!   waits, first come, first served. A stalled reader keeps its buffer until the idle timeout, so the limit should
-//!   exceed what such readers may hold, 64 KiB each.
-//! * **Idle memory is freed by the pool's configuration**: see [`spawn_decay`](crate::BufferPool::spawn_decay).
-//! * The end of one direction is passed on as the end of that direction. The other continues.
-//! * A side that resets, or fails to be read, resets the other at once. A side that cannot be written to ends
-//!   that direction, and what it still sent is delivered first (a server that answers early and closes).
-//!   A pump that is blocked in a write sees a reset of its source only after the write, or at the idle timeout.
-//! * Bytes under way are lost when a connection times out or is aborted, and the side that lacks them gets a reset: a
-//!   good end would pass a part for the whole. See [`AsyncStream::reset_on_close`] for streams without resets.
+//!   else. When the limit leaves no room for a large buffer, a pump acquires a small one. When it leaves no room for
+//!   that either, the pump waits; waiters are served in FIFO order. A stalled reader keeps its buffer until the idle
+//!   timeout, so the limit should exceed what all stalled readers may hold, 64 KiB each.
+//! * **The pool's configuration decides when idle memory is freed**: see
+//!   [`spawn_decay`](crate::BufferPool::spawn_decay).
+//! * **Half-closes are relayed.** When one direction ends, the relay shuts down that direction only. The other
+//!   continues.
+//! * **Resets and read errors are relayed at once:** when a side resets or a read from it fails, the relay resets the
+//!   other side. When a write to a side fails, that direction ends, and the relay first delivers what that side has
+//!   already sent (a server that answers early and closes). A pump that is blocked in a write sees a reset of its
+//!   source only after the write, or at the idle timeout.
+//! * **Truncated data never ends with a clean close.** When a connection times out or is aborted, the bytes in flight
+//!   are lost, and the side that lacks them gets a reset. See [`AsyncStream::reset_on_close`] for streams without
+//!   resets.
 //!
 //! | default | | why |
 //! |---|---|---|
-//! | connections | 10 000 | with two descriptors each it stays below the 20 480 that many systems allow |
-//! | idle timeout | 5 min | longer than the keep-alive of common clients, shorter than NAT tables remember |
+//! | connections | 10 000 | at two descriptors per connection it stays below 20 480, a common limit |
+//! | idle timeout | 5 min | longer than the keep-alive of common clients, shorter than the timeouts of NAT tables |
 //! | connect timeout | 10 s | three SYN retries (1 s, 2 s, 4 s) fit |
-//! | drain timeout | 10 s | what service managers grant before they kill, or less |
+//! | drain timeout | 10 s | no longer than service managers wait before they kill a process |
 //!
-//! | file | idea |
-//! |---|---|
-//! | `pump` | one direction, as a state machine that holds at most one buffer |
-//! | `pair` | one connection: two streams, two pumps, one timer |
-//! | `serve` | every connection that a listener accepts |
-//! | `config`, `error`, `stats` | limits; why a connection failed; what was done |
+//! | file | what it does | go there to |
+//! |---|---|---|
+//! | `pump` | copies one direction: a state machine that holds at most one buffer | buffer or flush differently |
+//! | `pair` | runs one connection: two streams, two pumps, one timer; `conclude` sees which side ended or failed | log which side closed a connection |
+//! | `serve` | connects each accepted client to the upstream, counts and logs the outcome | change what happens before or after a connection |
+//! | `config` | timeouts and limits | add a setting |
+//! | `error` | why a connection failed, and on which side | add a cause |
+//! | `stats` | counters of connections and bytes | add a counter |
 //!
-//! Absent on purpose: any look into the bytes, retries, balancing.
+//! Outside this module: `net/serve.rs` accepts the connections, so an allow-list by CIDR for clients belongs there.
+//! `bin/millpond/cli.rs` declares the options of `millpond proxy`, and `bin/millpond/proxy.rs` applies them.
+//!
+//! Absent on purpose: inspection of the bytes, retries, load balancing.
 
 mod config;
 mod error;
@@ -91,7 +99,7 @@ struct Shared {
     counters: Counters,
 }
 
-/// Bytes that went each way.
+/// Bytes relayed in each direction of one connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -103,20 +111,24 @@ pub struct Transferred {
 }
 
 impl Relay {
-    /// A relay that takes its buffers from `pool`. [`BufferPoolConfig::proxy`](crate::BufferPoolConfig::proxy) has the
-    /// classes that a relay asks for. Another pool serves as well, at a worse fit.
+    /// Creates a relay that acquires its buffers from `pool`.
+    ///
+    /// [`BufferPoolConfig::proxy`](crate::BufferPoolConfig::proxy) has exactly the size classes that a relay uses. Any
+    /// other pool works too, and may waste memory.
     #[must_use]
     pub fn new(pool: BufferPool, config: RelayConfig) -> Self {
         Self { shared: Arc::new(Shared { config, pool, counters: Counters::default() }) }
     }
 
-    /// The pool that its buffers belong to.
+    /// The pool that this relay acquires buffers from.
     #[must_use]
     pub fn pool(&self) -> &BufferPool {
         &self.shared.pool
     }
 
-    /// What it did.
+    /// A snapshot of the connections and bytes of [`serve`](Self::serve).
+    ///
+    /// Connections of [`relay`](Self::relay) add to the bytes only.
     #[must_use]
     pub fn stats(&self) -> RelayStats {
         self.shared.counters.snapshot()
@@ -126,11 +138,11 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// [`RelayError`], after both sides were closed.
+    /// Returns a [`RelayError`] if a side fails or the idle timeout expires. Both sides are closed by then.
     ///
     /// # Cancel safety
     ///
-    /// Cancelled, it closes both sides, and its buffers return to the pool.
+    /// Dropping the future closes both sides and returns the buffers to the pool. A side that lacks bytes gets a reset.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! One relayed connection: two streams, two pumps, one timer.
+//! One relayed connection: two streams, two pumps, one timer. `Pair::conclude` sees which side ended or failed.
 
 use std::future::poll_fn;
 use std::io;
@@ -12,14 +12,14 @@ use super::pump::{Pump, PumpError};
 use super::{Shared, Transferred};
 use crate::net::AsyncStream;
 
-/// One connection: two streams, two pumps, one timer.
+/// One connection. It ends when both directions have ended, or at the first error that affects both.
 pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
     shared: &'a Shared,
     client: C,
     upstream: U,
     up: Pump<'a>,
     down: Pump<'a>,
-    /// The first side that could not be written to; the other direction goes on.
+    /// The first side to which a write failed. The direction that reads from it continues.
     unwritable: Option<(Side, io::Error)>,
     last_byte: Instant,
 }
@@ -32,7 +32,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     }
 
     pub(super) async fn run(mut self) -> Result<Transferred, RelayError> {
-        // One timer per connection, reset when it fires and not when a byte moves.
+        // One timer per connection. It is reset when it fires, because resetting it per byte relayed would cost more.
         let mut idle = pin!(self.shared.config.idle_timeout.map(sleep));
         poll_fn(|cx| match self.poll(cx) {
             Poll::Pending => match self.poll_idle(cx, idle.as_mut()) {
@@ -62,7 +62,9 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         })
     }
 
-    /// What the outcome of the pump that reads from `side` means for the connection.
+    /// Decides what the outcome of the pump that reads from `side` means for the connection.
+    ///
+    /// `Ok(())` means that the direction from `side` has ended. Later polls of the connection report it again.
     fn conclude(&mut self, outcome: Poll<Result<(), PumpError>>, side: Side) -> Result<Poll<()>, RelayError> {
         match outcome {
             Poll::Pending => Ok(Poll::Pending),
@@ -81,8 +83,8 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
                     Side::Upstream => (&mut self.down, &mut self.up, Side::Client),
                 };
                 pump.stop();
-                // A socket tells an error once, and the next read sees an end. A broken pipe is what a reset
-                // is called after the peer's own end: then the end is a good one.
+                // A socket reports an error only once: after a failed write, the next read sees an end of stream.
+                // A broken pipe means that the peer had already closed its direction, so that end is a clean one.
                 if source.kind() != io::ErrorKind::BrokenPipe {
                     opposite.break_source();
                 }
@@ -108,13 +110,13 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     }
 }
 
-/// However a connection ends, a side that lacks bytes must not see a good end.
+/// However a connection ends, a side that lacks bytes must not see a clean end of stream.
 impl<C: AsyncStream, U: AsyncStream> Drop for Pair<'_, C, U> {
     fn drop(&mut self) {
-        if self.up.has_bytes_under_way() {
+        if self.up.has_bytes_in_flight() {
             self.upstream.reset_on_close();
         }
-        if self.down.has_bytes_under_way() {
+        if self.down.has_bytes_in_flight() {
             self.client.reset_on_close();
         }
     }

@@ -17,26 +17,28 @@ pub(super) struct Pump<'a> {
     flow: &'a Flow,
     state: State,
     read_size: ReadSize,
-    /// Written, and not flushed yet.
+    /// Whether bytes were written and not flushed since.
     unflushed: bool,
-    /// The side it reads from is known to be gone, so that an end read from it now is no good end.
+    /// Whether the source is known to be reset, so that an end of stream read from it is not a clean one.
     source_broken: bool,
+    /// Bytes.
     pub(super) written: u64,
 }
 
 enum State {
-    /// Nothing to read, nothing held.
+    /// Waits until the source is readable, and holds no buffer.
     Idle,
-    /// There is something to read, and no memory for it. The box is made only here.
+    /// The source is readable, and the pool has no memory. Only this state allocates a box.
     Waiting(Pin<Box<Acquire>>),
-    /// Read, and written up to the offset.
+    /// The buffer is written up to the offset.
     Writing(PooledBuffer, usize),
-    /// The reader's side has ended, and the writer's side is being told.
+    /// The source has ended, and the destination is being shut down.
     Ending,
+    /// Both are done.
     Ended,
 }
 
-/// Which side an error came from.
+/// An error, and the operation that failed: a read from the source or a write to the destination.
 pub(super) enum PumpError {
     Read(io::Error),
     Write(io::Error),
@@ -55,7 +57,7 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Moves what can be moved. `moved` is set if any byte was.
+    /// Copies as much as it can without waiting. Sets `moved` if it wrote any byte.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -104,7 +106,7 @@ impl<'a> Pump<'a> {
                 }
                 State::Ending => {
                     match ready!(Pin::new(&mut *to).poll_shutdown(cx)) {
-                        // The peer went first.
+                        // Not connected: the peer has closed already.
                         Err(error) if error.kind() != io::ErrorKind::NotConnected => {
                             return Poll::Ready(Err(PumpError::Write(error)));
                         }
@@ -117,23 +119,23 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Gives back what it holds. Nothing moves in this direction any more.
+    /// Ends this direction and returns its buffer to the pool.
     pub(super) fn stop(&mut self) {
         self.state = State::Ended;
         self.unflushed = false;
     }
 
-    /// From now on an end of the side it reads from is a reset: the error that said so went to a write.
+    /// From now on an end of stream from the source counts as a reset: a write has consumed the socket's error.
     pub(super) fn break_source(&mut self) {
         self.source_broken = true;
     }
 
-    /// Whether bytes are under way: taken from one side or waiting there, and not yet written to the other.
-    pub(super) fn has_bytes_under_way(&self) -> bool {
+    /// Whether bytes are in flight: read from the source or ready there, and not yet written and flushed.
+    pub(super) fn has_bytes_in_flight(&self) -> bool {
         self.unflushed || matches!(self.state, State::Waiting(_) | State::Writing(..))
     }
 
-    /// A buffer of the size that the last reads call for or, if memory is short, a small one.
+    /// Acquires a buffer of the adaptive read size, or a small one if the memory limit is near.
     fn acquire(&self) -> Result<PooledBuffer, AcquireError> {
         let largest = self.pool.largest_class();
         let small = ReadSize::SMALL.min(largest);
@@ -143,10 +145,10 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// One read into the buffer. Pending: there was nothing after all, and the buffer goes back.
+    /// Reads once into the buffer. Pending means that there was nothing to read after all, and the buffer is returned.
     ///
-    /// `poll_read` and not `try_read`: after a read that did not fill its buffer the runtime takes the socket
-    /// for drained, so that the next wait costs no system call to find that out.
+    /// This uses `poll_read` and not `try_read`: after a read that did not fill its buffer, the runtime knows that the
+    /// socket is drained, so the next wait needs no system call.
     fn poll_fill(
         &mut self,
         cx: &mut Context<'_>,

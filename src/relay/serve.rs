@@ -1,4 +1,4 @@
-//! Relaying every connection that a listener accepts.
+//! Relays every connection that a listener accepts, and counts and logs how each ended.
 
 use std::error::Error;
 
@@ -10,15 +10,16 @@ use crate::net::{AsyncStream, DrainReport, Endpoint, Listener, Stream};
 use crate::sync::Arc;
 
 impl Relay {
-    /// Accepts connections and relays each to `upstream`, until `shutdown` completes. Then it stops
-    /// listening, waits for the open connections up to the drain timeout, and aborts the rest.
+    /// Accepts connections and relays each to `upstream` until `shutdown` completes.
     ///
-    /// Idle buffers are freed as the pool's configuration says: see
-    /// [`spawn_decay`](crate::BufferPool::spawn_decay).
+    /// After `shutdown` it stops listening, waits up to the drain timeout for the open connections, and aborts the rest.
+    /// A failed connection is logged at debug level and counted in [`stats`](Self::stats).
+    ///
+    /// Start [`spawn_decay`](crate::BufferPool::spawn_decay) to free idle buffers.
     ///
     /// # Cancel safety
     ///
-    /// Cancelled, it stops listening and aborts all connections at once.
+    /// Dropping the future stops listening and aborts all connections at once.
     pub async fn serve(
         &self,
         listener: Listener,
@@ -36,7 +37,7 @@ impl Relay {
         report
     }
 
-    /// One connection from its accept to its end.
+    /// Serves one connection from its accept to its end.
     async fn connect(self, client: Stream, upstream: Arc<Endpoint>) {
         let outcome = self.connect_and_relay(client, &upstream).await;
         self.shared.counters.ended(outcome.as_ref().err().map(RelayError::kind));

@@ -1,11 +1,11 @@
-//! What a relay did and holds.
+//! Counters of a relay: connections by outcome, and bytes per direction.
 
 use std::fmt;
 
 use super::error::RelayErrorKind;
 use crate::sync::Count;
 
-/// Counted by all connections. One addition a read or write, beside a system call that costs a thousand of them.
+/// Shared by all connections. Each write adds once, which costs about a thousandth of its system call.
 #[derive(Debug, Default)]
 pub(super) struct Counters {
     accepted: Count,
@@ -19,7 +19,7 @@ pub(super) struct Counters {
     pub(super) to_client: Flow,
 }
 
-/// Bytes of one direction.
+/// Bytes written in one direction.
 #[derive(Debug, Default)]
 pub(super) struct Flow(Count);
 
@@ -38,7 +38,7 @@ impl Counters {
         self.aborted.add(connections);
     }
 
-    /// A connection ended by itself; `None`: well.
+    /// Counts a connection that ended before any abort. `None` means that both directions were closed.
     pub(super) fn ended(&self, error: Option<RelayErrorKind>) {
         let counter = match error {
             None => &self.closed,
@@ -51,7 +51,7 @@ impl Counters {
     }
 
     pub(super) fn snapshot(&self) -> RelayStats {
-        // Each is a sum of its own; a snapshot is not a transaction over them.
+        // Each counter is read on its own, so the values may be from slightly different times.
         let get = Count::get;
         let mut stats = RelayStats {
             accepted: get(&self.accepted),
@@ -71,26 +71,32 @@ impl Counters {
     }
 }
 
-/// A snapshot of what a [`Relay`](super::Relay)'s servers did and hold: connections and bytes since it was made.
+/// A snapshot of the counters of a [`Relay`](super::Relay) since its creation.
+///
+/// Every accepted connection is active or has one of the six outcomes, from `closed` to `aborted`. The counters are read
+/// one after another, so a snapshot taken under load may be off by the connections that change meanwhile.
+///
+/// Connections passed to [`Relay::relay`](super::Relay::relay) add to the bytes only. Dropping the future of
+/// [`Relay::serve`](super::Relay::serve) leaves the connections that it aborts counted as active.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RelayStats {
-    /// Connections taken in.
+    /// Connections accepted.
     pub accepted: u64,
-    /// Connections open now.
+    /// Connections that are open now.
     pub active: u64,
-    /// Ended by the end of both directions.
+    /// Connections that ended when both sides had closed.
     pub closed: u64,
-    /// Ended because the upstream could not be reached.
+    /// Connections that ended because connecting to the upstream failed.
     pub connect_errors: u64,
-    /// Ended by a reset of either side.
+    /// Connections that either side reset.
     pub reset: u64,
-    /// Ended by another I/O error.
+    /// Connections that ended with another I/O error.
     pub io_failed: u64,
-    /// Ended by the idle timeout.
+    /// Connections that ended at the idle timeout.
     pub idle_timeouts: u64,
-    /// Ended by the deadline of a shutdown.
+    /// Connections that a shutdown aborted at its deadline.
     pub aborted: u64,
     /// Bytes written to upstreams.
     pub bytes_to_upstream: u64,
@@ -99,14 +105,14 @@ pub struct RelayStats {
 }
 
 impl RelayStats {
-    /// Connections that ended with an error.
+    /// Connections that ended with an error: `connect_errors`, `reset`, `io_failed` and `idle_timeouts`.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.connect_errors + self.reset + self.io_failed + self.idle_timeouts
     }
 }
 
-/// One line for a log.
+/// A single line, for logs.
 impl fmt::Display for RelayStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
