@@ -1,4 +1,4 @@
-//! The framings under `tokio_util`'s `Framed`, over a pipe that takes few bytes at a time.
+//! The framings under `tokio_util`'s `Framed`, over a pipe that holds few bytes.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use tokio::io::{AsyncWriteExt, duplex};
 use tokio::time::timeout;
 use tokio_util::codec::{Framed, FramedRead};
 
-/// However slow the machine: a test that waits so long has failed.
+/// A test that waits this long has failed, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn pool() -> BufferPool {
@@ -52,7 +52,7 @@ where
     assert_eq!(pool.stats().currently_in_use, 0);
 }
 
-/// Payloads of any bytes, some longer than every class.
+/// Payloads of arbitrary bytes, one larger than every class.
 fn payloads() -> Vec<(Vec<u8>, Vec<u8>)> {
     [20, 500, 64, 5000, 21].map(|len| (0..len).map(|at| (at * 7 % 256) as u8).collect()).map(twice).to_vec()
 }
@@ -62,30 +62,30 @@ fn twice(bytes: Vec<u8>) -> (Vec<u8>, Vec<u8>) {
 }
 
 #[tokio::test]
-async fn tlv_frames() {
+async fn tlv_frames_arrive_as_they_were_sent() {
     let messages = payloads().into_iter().zip(1001..).map(|((sent, seen), id)| ((id, sent), (id, seen)));
     let plain = |frame: tlv::Frame| (frame.type_id, frame.payload.to_vec());
     exchange(Tlv::default, messages.collect(), plain).await;
 }
 
 #[tokio::test]
-async fn hdlc_frames() {
+async fn hdlc_frames_arrive_as_they_were_sent() {
     exchange(Hdlc::default, payloads(), |payload| payload.to_vec()).await;
 }
 
 #[tokio::test]
-async fn kiss_frames() {
+async fn kiss_frames_arrive_as_they_were_sent() {
     exchange(Kiss::default, payloads(), |payload| payload.to_vec()).await;
 }
 
 #[tokio::test]
-async fn lines() {
+async fn lines_arrive_as_they_were_sent() {
     let lines = [&b"{\"id\":1}"[..], b"", b"\r.", &[b'x'; 5000]].map(|line| twice(line.to_vec()));
     exchange(Lines::default, lines.to_vec(), |line| line.to_vec()).await;
 }
 
 #[tokio::test]
-async fn server_sent_events() {
+async fn server_sent_events_arrive_as_they_were_sent() {
     let sent: [Event<&[u8]>; 3] = [
         Event::new(&b"/messages"[..]).with_type(b"endpoint"),
         Event::new(&b"two\nlines"[..]).with_id(b"7"),
@@ -123,17 +123,19 @@ async fn a_frame_after_a_skipped_one_does_not_wait_for_more_bytes() {
     let (mut here, there) = duplex(64);
     let mut lines = FramedRead::new(there, Codec::new(Lines::new(3), pool()));
     here.write_all(b"four\ntwo\n").await.unwrap();
-    let mut next = async || timeout(PATIENCE, lines.next()).await.expect("it waits").unwrap().unwrap();
+    let mut next = async || {
+        timeout(PATIENCE, lines.next()).await.expect("the decoder waits for more bytes").unwrap().unwrap()
+    };
     assert!(next().await.is_err());
     assert_eq!(next().await.unwrap(), *b"two");
 }
 
 #[tokio::test]
 async fn errors_have_an_offset_and_only_fatal_ones_end_the_stream() {
-    let [too_large, cut, line] = &outcomes(Lines::new(3), b"four\nthree\r\ntwo\n").await[..] else {
+    let [too_large, skipped, line] = &outcomes(Lines::new(3), b"four\nthree\r\ntwo\n").await[..] else {
         panic!()
     };
-    for (error, at) in [(too_large, 0), (cut, 5)] {
+    for (error, at) in [(too_large, 0), (skipped, 5)] {
         let error = error.as_ref().unwrap_err();
         assert_eq!(error.kind(), FrameErrorKind::MessageTooLarge { size: 4, max: 3 });
         assert_eq!((error.offset(), error.is_fatal()), (at, false));
@@ -164,9 +166,9 @@ async fn a_message_that_cannot_be_encoded_is_not_sent() {
     assert!(receiver.next().await.is_none());
 }
 
-/// Payloads are copied into the pool only within its limit.
+/// The codec copies a payload into a pooled buffer only within the memory limit.
 #[tokio::test]
-async fn a_frame_without_memory_is_skipped() {
+async fn a_frame_that_gets_no_memory_is_skipped() {
     let pool = BufferPool::new(BufferPoolConfig::builder().class(128, 8).memory_limit(128).build().unwrap());
     let (mut here, there) = duplex(64);
     let mut lines = FramedRead::new(there, Codec::new(Lines::default(), pool.clone()));

@@ -1,4 +1,4 @@
-//! Frames of every framing through a `FrameWriter`, under a memory limit and to a reader that stalls.
+//! Frames of every framing through a `FrameWriter`, also at the memory limit and with a stalled reader.
 
 use std::fmt::Debug;
 use std::time::Duration;
@@ -10,16 +10,16 @@ use millpond::{BufferPool, BufferPoolConfig, PooledBytes};
 use tokio::io::duplex;
 use tokio::time::timeout;
 
-/// However slow the machine: a test that waits this long has failed.
+/// A test that waits this long has failed, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("it takes too long")
+    timeout(PATIENCE, future).await.expect("it took too long")
 }
 
 fn payload(pool: &BufferPool, size: usize) -> PooledBytes {
     let mut payload = pool.acquire(size);
-    // Every escape of HDLC and KISS now and then, and no line end.
+    // Contains every byte that HDLC and KISS escape, and no line end.
     payload.extend_from_slice(&(0..size).map(|n| (n % 253) as u8 | 0x40).collect::<Vec<_>>());
     payload.into_shared()
 }
@@ -88,9 +88,9 @@ async fn events_arrive_as_they_were_written() {
     assert_eq!(received[49].id.as_deref(), Some(&b"7"[..]));
 }
 
-/// One buffer for all: it goes from writer to writer.
+/// The limit allows one buffer, which all writers share.
 #[tokio::test]
-async fn writers_at_the_memory_limit_take_turns_and_exceed_nothing() {
+async fn writers_at_the_memory_limit_take_turns_and_do_not_exceed_it() {
     let config = BufferPoolConfig::builder().class(8192, 8).memory_limit(8192).build().unwrap();
     let pool = BufferPool::new(config);
     let mut writers = tokio::task::JoinSet::new();
@@ -118,7 +118,7 @@ async fn writers_at_the_memory_limit_take_turns_and_exceed_nothing() {
 }
 
 #[tokio::test]
-async fn a_frame_that_no_class_holds_is_refused_and_the_stream_goes_on() {
+async fn a_frame_larger_than_every_class_is_refused_and_the_stream_continues() {
     let config = BufferPoolConfig::builder().class(1024, 8).memory_limit(8192).build().unwrap();
     let (here, there) = duplex(10_000);
     let mut writer = FrameWriter::new(here, Lines::default(), BufferPool::new(config));
@@ -132,12 +132,12 @@ async fn a_frame_that_no_class_holds_is_refused_and_the_stream_goes_on() {
 }
 
 #[tokio::test]
-async fn a_cancelled_feed_leaves_the_stream_at_a_boundary() {
+async fn a_cancelled_feed_leaves_the_stream_at_a_frame_boundary() {
     let pool = BufferPool::new(BufferPoolConfig::messages());
     let (here, there) = duplex(64);
     let mut writer = FrameWriter::new(here, Lines::default(), pool.clone());
     writer.feed([b'a'; 70_000].as_slice()).await.unwrap();
-    // More than 64 KiB wait, and nobody reads.
+    // More than 64 KiB are queued, and the peer does not read.
     let cancelled = timeout(Duration::from_millis(50), writer.feed(b"dropped".as_slice())).await;
     assert!(cancelled.is_err());
     let mut reader = FrameReader::new(there, Assembler::new(Lines::default(), pool, ReadMode::PerFrame));

@@ -1,4 +1,4 @@
-//! The relay between real sockets: every pair of TCP and Unix, and every way a connection can go wrong.
+//! The relay between real sockets: every pair of TCP and Unix, and every way a connection can fail.
 
 use std::io::{self, ErrorKind as Io};
 use std::path::PathBuf;
@@ -12,10 +12,10 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// However slow the machine: a test that waits so long has failed.
+/// A test that waits this long has failed, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A relay that serves, and the upstream it connects to, which the test plays.
+/// A running relay and the upstream that it connects to. The test plays the upstream.
 struct Setup {
     relay: Relay,
     upstream: Listener,
@@ -86,7 +86,7 @@ async fn connect(endpoint: &Endpoint) -> Stream {
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("it takes too long")
+    timeout(PATIENCE, future).await.expect("it took too long")
 }
 
 async fn eventually(what: &str, condition: impl Fn() -> bool) {
@@ -114,7 +114,7 @@ fn bytes(len: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn bytes_and_half_closes_pass_between_any_two_kinds_of_sockets() {
+async fn bytes_and_half_closes_are_relayed_between_all_kinds_of_sockets() {
     for (number, (listen_unix, upstream_unix)) in
         [(false, false), (false, true), (true, false), (true, true)].into_iter().enumerate()
     {
@@ -125,7 +125,7 @@ async fn bytes_and_half_closes_pass_between_any_two_kinds_of_sockets() {
         let setup = Setup::new(&listen, &endpoint(upstream_unix, "upstream"), RelayConfig::default()).await;
         let (request, answer) = (bytes(300_000), bytes(500_000));
 
-        // The client ends first; the upstream answers what it has read to the end.
+        // The client closes first; the upstream answers after it has read everything.
         let (mut client, mut upstream) = setup.connection().await;
         let send = async {
             client.write_all(&request).await.unwrap();
@@ -140,7 +140,7 @@ async fn bytes_and_half_closes_pass_between_any_two_kinds_of_sockets() {
         let (seen, ()) = tokio::join!(read_all(&mut client), send);
         assert!(seen.unwrap() == answer);
 
-        // The upstream ends first; the client goes on.
+        // The upstream closes first; the client keeps sending.
         let (mut client, mut upstream) = setup.connection().await;
         upstream.shutdown().await.unwrap();
         assert!(read_all(&mut client).await.unwrap().is_empty());
@@ -148,25 +148,25 @@ async fn bytes_and_half_closes_pass_between_any_two_kinds_of_sockets() {
         client.shutdown().await.unwrap();
         assert_eq!(read_all(&mut upstream).await.unwrap(), b"still here");
 
-        eventually("both completed", || setup.relay.stats().closed == 2).await;
+        eventually("both connections close", || setup.relay.stats().closed == 2).await;
         let stats = setup.relay.stats();
         assert_eq!((stats.bytes_to_upstream, stats.bytes_to_client), (300_010, 500_000), "{stats}");
         setup.end().await;
         if let Endpoint::Unix(path) = listen {
-            assert!(!path.exists(), "the listener leaves no socket file");
+            assert!(!path.exists(), "the listener left its socket file");
         }
     }
 }
 
 #[tokio::test]
-async fn a_connection_with_nothing_to_say_holds_no_buffer() {
+async fn a_connection_without_traffic_holds_no_buffer() {
     let setup = Setup::tcp(RelayConfig::default()).await;
     let (mut client, mut upstream) = setup.connection().await;
     let (sent, mut seen) = (bytes(64 * 1024), vec![0; 64 * 1024]);
     client.write_all(&sent).await.unwrap();
     upstream.read_exact(&mut seen).await.unwrap();
     assert!(seen == sent);
-    eventually("the buffer is back", || setup.relay.pool().stats().currently_in_use == 0).await;
+    eventually("the buffer is returned", || setup.relay.pool().stats().currently_in_use == 0).await;
     let pool = setup.relay.pool().stats();
     assert!(pool.total_acquires > 0, "{pool}");
     assert_eq!((pool.currently_in_use, setup.relay.stats().active), (0, 1));
@@ -175,25 +175,25 @@ async fn a_connection_with_nothing_to_say_holds_no_buffer() {
 }
 
 #[tokio::test]
-async fn a_reset_of_either_side_reaches_the_other() {
+async fn a_reset_by_either_side_resets_the_other() {
     let setup = Setup::tcp(RelayConfig::default()).await;
     for client_resets in [true, false] {
         let (mut client, mut upstream) = setup.connection().await;
-        // A byte across: before it the relay may not have seen its connection to the upstream succeed.
+        // Until one byte is relayed, the relay may still be connecting to the upstream.
         client.write_all(b"x").await.unwrap();
         within(upstream.read_exact(&mut [0])).await.unwrap();
         let (mut resets, mut other) = if client_resets { (client, upstream) } else { (upstream, client) };
         resets.reset_on_close();
         drop(resets);
-        let error = read_all(&mut other).await.expect_err("an end without a reset looks like a good one");
+        let error = read_all(&mut other).await.expect_err("a clean close instead of a reset");
         assert_eq!(error.kind(), Io::ConnectionReset, "client resets: {client_resets}");
     }
-    eventually("both counted", || setup.relay.stats().reset == 2).await;
+    eventually("both resets are counted", || setup.relay.stats().reset == 2).await;
     setup.end().await;
 }
 
 #[tokio::test]
-async fn an_early_answer_arrives_whole_though_the_upstream_reads_no_more() {
+async fn an_early_answer_arrives_whole_when_the_upstream_stops_reading() {
     let setup = Setup::tcp(RelayConfig::default()).await;
     let (client, mut upstream) = setup.connection().await;
     let Stream::Tcp(client) = client else { unreachable!() };
@@ -201,24 +201,24 @@ async fn an_early_answer_arrives_whole_though_the_upstream_reads_no_more() {
     let sender = tokio::spawn(async move { while write.write_all(&[0; 4096]).await.is_ok() {} });
     upstream.read_exact(&mut [0; 4096]).await.unwrap();
     upstream.write_all(&bytes(100_000)).await.unwrap();
-    // Unread bytes make this close a reset, which must not overtake the answer.
+    // Closing with unread bytes sends a reset, which must not overtake the answer.
     drop(upstream);
     let mut answer = vec![0; 100_000];
     within(read.read_exact(&mut answer)).await.unwrap();
     assert!(answer == bytes(100_000));
     drop(read);
     within(sender).await.unwrap();
-    eventually("it ended", || setup.relay.stats().active == 0).await;
+    eventually("the connection ends", || setup.relay.stats().active == 0).await;
     setup.end().await;
 }
 
 #[tokio::test]
-async fn a_reader_that_stalls_stops_its_sender_and_costs_one_buffer() {
+async fn a_stalled_reader_stops_its_sender_and_holds_one_buffer() {
     let setup = Setup::tcp(RelayConfig::default()).await;
     let (mut client, mut upstream) = setup.connection().await;
     let mut sent = 0;
     let chunk = bytes(64 * 1024);
-    // Until the buffers of the kernel on the way are full.
+    // Until the kernel's buffers on the path are full.
     while let Ok(written) = timeout(Duration::from_millis(500), client.write(&chunk)).await {
         sent += written.unwrap();
     }
@@ -231,7 +231,7 @@ async fn a_reader_that_stalls_stops_its_sender_and_costs_one_buffer() {
 }
 
 #[tokio::test]
-async fn silence_ends_a_connection_and_a_byte_now_and_then_keeps_it() {
+async fn the_idle_timeout_closes_a_silent_connection_and_keeps_an_active_one() {
     let idle = Duration::from_millis(400);
     let setup = Setup::tcp(RelayConfig::default().idle_timeout(Some(idle))).await;
     let (mut client, mut upstream) = setup.connection().await;
@@ -243,18 +243,18 @@ async fn silence_ends_a_connection_and_a_byte_now_and_then_keeps_it() {
     assert_eq!(setup.relay.stats().idle_timeouts, 0);
     assert!(read_all(&mut client).await.unwrap().is_empty());
     assert!(read_all(&mut upstream).await.unwrap().is_empty());
-    eventually("counted", || setup.relay.stats().idle_timeouts == 1).await;
+    eventually("the timeout is counted", || setup.relay.stats().idle_timeouts == 1).await;
     setup.end().await;
 }
 
 #[tokio::test]
-async fn connections_above_the_limit_wait_for_one_to_end() {
+async fn connections_above_the_limit_wait_until_another_ends() {
     let setup = Setup::tcp(RelayConfig::default().max_connections(1)).await;
     let (first, _upstream) = setup.connection().await;
     let mut second = setup.client().await;
     second.write_all(b"hello").await.unwrap();
     let early = timeout(Duration::from_millis(200), setup.upstream.accept()).await;
-    assert!(early.is_err(), "served beyond the limit");
+    assert!(early.is_err(), "served above the limit");
     drop((first, _upstream));
     let mut upstream = within(setup.upstream.accept()).await.unwrap();
     within(upstream.read_exact(&mut [0; 5])).await.unwrap();
@@ -264,7 +264,7 @@ async fn connections_above_the_limit_wait_for_one_to_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_memory_limit_of_one_small_buffer_serves_everybody_in_turn() {
+async fn a_memory_limit_of_one_small_buffer_serves_every_connection() {
     let limit = 8 * 1024;
     let pool = BufferPoolConfig::builder().class(limit, 4).memory_limit(limit).build().unwrap();
     let relay = Relay::new(BufferPool::new(pool), RelayConfig::default());
@@ -291,25 +291,25 @@ async fn a_memory_limit_of_one_small_buffer_serves_everybody_in_turn() {
         });
     }
     within(echoes.join_all()).await;
-    eventually("all have ended", || setup.relay.stats().closed == 20).await;
+    eventually("all connections close", || setup.relay.stats().closed == 20).await;
     let pool = setup.relay.pool().stats();
     assert!(pool.high_water_bytes <= limit as u64, "{pool}");
     assert_eq!(pool.overruns + pool.heap_fallbacks, 0, "{pool}");
-    assert!(pool.total_acquires >= 20 * 2 * (256 / 8), "every buffer was a small one");
+    assert!(pool.total_acquires >= 20 * 2 * (256 / 8), "a buffer was larger than 8 KiB");
     setup.end().await;
 }
 
 #[tokio::test]
-async fn a_shutdown_drains_and_then_cuts() {
+async fn a_shutdown_drains_and_then_aborts() {
     let config = RelayConfig::default().drain_timeout(Duration::from_secs(1));
     let setup = Setup::tcp(config).await;
     let (mut ends, upstream_of_ends) = setup.connection().await;
     let (mut stays, _upstream_of_stays) = setup.connection().await;
-    eventually("both are open", || setup.relay.stats().active == 2).await;
+    eventually("both connections are open", || setup.relay.stats().active == 2).await;
     setup.stop.send(()).unwrap();
     let listen = setup.listen.clone();
     within(async { while Stream::connect(&listen, PATIENCE).await.is_ok() {} }).await;
-    // Well into the drain: one that cuts at once would be through by now.
+    // Well into the drain: a shutdown that aborts at once would have finished by now.
     sleep(Duration::from_millis(100)).await;
     ends.write_all(b"last words").await.unwrap();
     drop(ends);
@@ -325,7 +325,7 @@ async fn a_shutdown_drains_and_then_cuts() {
 }
 
 #[tokio::test]
-async fn an_upstream_that_cannot_be_reached_is_a_typed_error_and_closes_the_client() {
+async fn an_unreachable_upstream_is_a_typed_error_and_resets_the_client() {
     let gone = Listener::bind(&any_port()).await.unwrap().local_endpoint().clone();
     let error = Stream::connect(&gone, PATIENCE).await.unwrap_err();
     assert_eq!((error.kind(), error.endpoint()), (ErrorKind::Connect, &gone));
@@ -336,14 +336,14 @@ async fn an_upstream_that_cannot_be_reached_is_a_typed_error_and_closes_the_clie
     let (listen, stop, served) = serve(&relay, &any_port(), gone).await;
     let mut client = connect(&listen).await;
     assert_eq!(read_all(&mut client).await.unwrap_err().kind(), Io::ConnectionReset);
-    eventually("counted", || relay.stats().connect_errors == 1).await;
+    eventually("the error is counted", || relay.stats().connect_errors == 1).await;
     stop.send(()).unwrap();
     within(served).await.unwrap();
     assert_nothing_held(&relay);
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_refused_and_only_a_stale_socket_file_is_replaced() {
+async fn binding_refuses_an_address_in_use_and_replaces_only_a_stale_socket_file() {
     let tcp = Listener::bind(&any_port()).await.unwrap();
     let error = Listener::bind(tcp.local_endpoint()).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddressInUse, "{error}");
@@ -357,7 +357,7 @@ async fn an_address_in_use_is_refused_and_only_a_stale_socket_file_is_replaced()
     drop((client, accepted.unwrap(), live));
     assert!(!path.exists());
 
-    // std's listener leaves its file behind.
+    // The listener of std does not remove its file.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     drop(Listener::bind(&endpoint).await.expect("a stale socket file is replaced"));

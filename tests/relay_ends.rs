@@ -1,4 +1,4 @@
-//! Ends that are not good ones must not look like it: a stream that lacks bytes ends with a reset.
+//! Truncated data never ends with a clean close: a side that lacks bytes gets a reset.
 
 use std::io::{self, ErrorKind as Io};
 use std::time::Duration;
@@ -11,9 +11,9 @@ use tokio::net::TcpSocket;
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
-/// However slow the machine: a test that waits so long has failed.
+/// A test that waits this long has failed, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// For what is under way on loopback to arrive.
+/// Long enough for bytes sent over loopback to arrive.
 const ARRIVAL: Duration = Duration::from_millis(100);
 /// The smallest buffer.
 const SMALL: usize = 8 * 1024;
@@ -21,7 +21,7 @@ const SMALL: usize = 8 * 1024;
 type Outcome = JoinHandle<Result<Transferred, RelayError>>;
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("it takes too long")
+    timeout(PATIENCE, future).await.expect("it took too long")
 }
 
 /// Both ends of a TCP connection.
@@ -32,7 +32,7 @@ async fn tcp() -> (Stream, Stream) {
     (near.unwrap(), far.unwrap())
 }
 
-/// The same, with so little room in the kernel that a few KiB from the second to the first make it full.
+/// The same, with kernel buffers that a few KiB from the second to the first fill.
 async fn narrow_tcp() -> (Stream, Stream) {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_send_buffer_size(4096).unwrap();
@@ -53,8 +53,8 @@ fn start(relay: &Relay, client: Stream, upstream: Stream) -> Outcome {
     tokio::spawn(async move { relay.relay(client, upstream).await })
 }
 
-/// Writes until all buffers of the kernel on the way are full. Returns the bytes.
-async fn stuff(stream: &mut Stream) -> usize {
+/// Writes until all kernel buffers on the path are full. Returns the number of bytes.
+async fn fill_the_path(stream: &mut Stream) -> usize {
     let mut sent = 0;
     while let Ok(written) = timeout(3 * ARRIVAL, stream.write(&[7; 64 * 1024])).await {
         sent += written.unwrap();
@@ -62,7 +62,7 @@ async fn stuff(stream: &mut Stream) -> usize {
     sent
 }
 
-/// The bytes before the end, and how it ended.
+/// The number of bytes before the end, and how the stream ended.
 async fn read_all(stream: &mut Stream) -> (usize, io::Result<()>) {
     let mut bytes = Vec::new();
     let end = within(stream.read_to_end(&mut bytes)).await;
@@ -75,16 +75,16 @@ fn reset(mut stream: Stream) {
 
 #[track_caller]
 fn assert_reset(end: io::Result<()>) {
-    let error = end.expect_err("it looks like a good end");
+    let error = end.expect_err("a clean close instead of a reset");
     assert_eq!(error.kind(), Io::ConnectionReset);
 }
 
 #[tokio::test]
-async fn a_reset_of_the_upstream_that_a_write_meets_first_reaches_the_client() {
+async fn the_client_gets_a_reset_of_the_upstream_that_a_write_sees_first() {
     let (mut client, client_side) = tcp().await;
     let (upstream_side, upstream) = tcp().await;
-    // The relay finds both at once. Writing to a socket that was reset takes the error from it, and the
-    // read after that sees an end.
+    // The relay finds both at once. Writing to a socket that was reset consumes its error, and the next read sees an
+    // end of stream.
     client.write_all(b"a request").await.unwrap();
     reset(upstream);
     sleep(ARRIVAL).await;
@@ -98,13 +98,13 @@ async fn a_reset_of_the_upstream_that_a_write_meets_first_reaches_the_client() {
 }
 
 #[tokio::test]
-async fn a_reset_of_the_client_that_a_write_meets_first_reaches_the_upstream() {
+async fn the_upstream_gets_a_reset_of_the_client_that_a_write_sees_first() {
     let (mut client, client_side) = tcp().await;
     let (upstream_side, mut upstream) = tcp().await;
     let relay = relay(RelayConfig::default());
     let outcome = start(&relay, client_side, upstream_side);
-    // The relay is blocked on the upstream, so that it reads nothing of the client, then writes to it.
-    stuff(&mut client).await;
+    // The relay is blocked in a write to the upstream, so it does not read from the client before it writes to it.
+    fill_the_path(&mut client).await;
     reset(client);
     upstream.write_all(b"an answer").await.unwrap();
     sleep(ARRIVAL).await;
@@ -116,7 +116,7 @@ async fn a_reset_of_the_client_that_a_write_meets_first_reaches_the_upstream() {
 }
 
 #[tokio::test]
-async fn an_answer_sent_whole_keeps_its_good_end_though_its_sender_takes_no_more() {
+async fn a_complete_answer_ends_with_a_clean_close_when_its_sender_reads_no_more() {
     let (mut client, client_side) = narrow_tcp().await;
     let (upstream_side, mut upstream) = tcp().await;
     let answer = 60 * 1024;
@@ -125,13 +125,13 @@ async fn an_answer_sent_whole_keeps_its_good_end_though_its_sender_takes_no_more
 
     let relay = relay(RelayConfig::default());
     let outcome = start(&relay, client_side, upstream_side);
-    // The first is answered by a reset, which the second meets: a broken pipe.
-    for word in [b"a word", b"a next"] {
+    // The upstream answers the first with a reset, so the write of the second fails with a broken pipe.
+    for word in [b"first.", b"second"] {
         sleep(ARRIVAL).await;
         client.write_all(word).await.unwrap();
     }
     sleep(ARRIVAL).await;
-    assert_eq!(relay.pool().stats().currently_in_use, 1, "the answer is on its way");
+    assert_eq!(relay.pool().stats().currently_in_use, 1, "the answer is in flight");
     let (seen, end) = read_all(&mut client).await;
     end.unwrap();
     assert_eq!(seen, answer);
@@ -140,7 +140,7 @@ async fn an_answer_sent_whole_keeps_its_good_end_though_its_sender_takes_no_more
 }
 
 #[tokio::test]
-async fn a_timeout_with_bytes_under_way_is_a_reset_for_who_lacks_them() {
+async fn a_timeout_with_bytes_in_flight_resets_the_side_that_lacks_them() {
     let relay = relay(RelayConfig::default().idle_timeout(Some(Duration::from_millis(500))));
     for upstream_stalls in [true, false] {
         let (mut client, client_side) = tcp().await;
@@ -157,36 +157,36 @@ async fn a_timeout_with_bytes_under_way_is_a_reset_for_who_lacks_them() {
         };
         assert_eq!(error.kind(), RelayErrorKind::IdleTimeout, "{error}");
         let (seen, end) = read_all(staller).await;
-        assert!(seen < sent, "nothing was under way");
+        assert!(seen < sent, "no bytes were in flight");
         assert_reset(end);
         assert_eq!(relay.pool().stats().currently_in_use, 0);
     }
 }
 
 #[tokio::test]
-async fn a_cut_with_bytes_under_way_is_a_reset_for_who_lacks_them() {
+async fn an_abort_with_bytes_in_flight_resets_the_side_that_lacks_them() {
     let (mut client, client_side) = tcp().await;
     let (upstream_side, mut upstream) = tcp().await;
     let relay = relay(RelayConfig::default());
     let outcome = start(&relay, client_side, upstream_side);
-    let sent = stuff(&mut client).await;
+    let sent = fill_the_path(&mut client).await;
     assert_eq!(relay.pool().stats().currently_in_use, 1);
     outcome.abort();
     assert!(within(outcome).await.unwrap_err().is_cancelled());
     let (seen, end) = read_all(&mut upstream).await;
-    assert!(seen < sent, "nothing was under way");
+    assert!(seen < sent, "no bytes were in flight");
     assert_reset(end);
     assert_eq!(relay.pool().stats().currently_in_use, 0);
 }
 
 #[tokio::test]
-async fn an_abort_while_waiting_for_memory_is_a_reset_for_the_side_that_lacks_bytes() {
+async fn an_abort_while_waiting_for_memory_resets_the_side_that_lacks_bytes() {
     let pool = BufferPoolConfig::builder().class(SMALL, 4).memory_limit(SMALL).build().unwrap();
     let relay = Relay::new(BufferPool::new(pool), RelayConfig::default());
     let (mut borrower, borrower_side) = tcp().await;
     let (stalling_side, _stalling) = tcp().await;
     let borrowed = start(&relay, borrower_side, stalling_side);
-    stuff(&mut borrower).await;
+    fill_the_path(&mut borrower).await;
     assert_eq!(relay.pool().stats().currently_in_use, 1);
 
     let (mut client, client_side) = tcp().await;

@@ -1,4 +1,4 @@
-//! The relay between streams that are no sockets: TLS, pipes of a child process, memory.
+//! The relay between streams that are not sockets: TLS, pipes of a child process, memory.
 
 use std::io;
 use std::process::Stdio;
@@ -19,7 +19,7 @@ use tokio_rustls::rustls::pki_types::{PrivatePkcs8KeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio_rustls::{TlsAcceptor, TlsConnector, client, server};
 
-/// However slow the machine: a test that waits this long has failed.
+/// A test that waits this long has failed, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn relay() -> Relay {
@@ -36,7 +36,7 @@ fn start(
 }
 
 async fn within<T>(future: impl Future<Output = T>) -> T {
-    timeout(PATIENCE, future).await.expect("it takes too long")
+    timeout(PATIENCE, future).await.expect("it took too long")
 }
 
 fn bytes(len: usize) -> Vec<u8> {
@@ -124,7 +124,7 @@ async fn a_tls_connection_with_nothing_to_read_holds_no_buffer() {
     relayed.abort();
 }
 
-/// What was written last must not lie in the stream's own buffer until something else is written.
+/// The last message must not stay in the stream's own buffer until something else is written.
 #[tokio::test]
 async fn a_small_message_through_a_buffered_stream_is_flushed_at_once() {
     let relay = relay();
@@ -141,7 +141,7 @@ async fn a_small_message_through_a_buffered_stream_is_flushed_at_once() {
 }
 
 #[tokio::test]
-async fn a_tls_peer_that_lacks_bytes_sees_a_truncation_and_no_end() {
+async fn a_tls_peer_that_lacks_bytes_sees_a_truncation_error() {
     let relay = relay();
     let ((mut client, client_side), (upstream_side, mut upstream)) = (tls().await, tls().await);
     let relayed = start(&relay, Peekable::new(client_side), Peekable::new(upstream_side));
@@ -177,7 +177,7 @@ async fn a_child_process_is_relayed_through_its_pipes() {
 }
 
 #[tokio::test]
-async fn a_byte_that_was_peeked_at_is_read_first_and_once() {
+async fn a_peeked_byte_is_read_first_and_only_once() {
     let (mut here, there) = duplex(64);
     let mut there = Peekable::new(there);
     here.write_all(b"abc").await.unwrap();

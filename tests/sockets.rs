@@ -1,4 +1,4 @@
-//! Listening and connecting where somebody else is in the way.
+//! Listening on a socket file that another listener owns, and connecting to a busy listener.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,10 +11,10 @@ use tokio::net::{UnixListener, UnixSocket, UnixStream};
 use tokio::runtime;
 use tokio::time::timeout;
 
-/// However slow the machine: a test that waits so long has failed.
+/// A test that waits this long has failed, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A folder for one test, gone with it.
+/// A folder for one test, removed when the test ends.
 struct Folder(PathBuf);
 
 impl Folder {
@@ -49,23 +49,23 @@ async fn busy(path: &Path) -> (UnixListener, Vec<UnixStream>) {
 }
 
 #[tokio::test]
-async fn a_socket_file_whose_listener_is_busy_is_live() {
+async fn the_socket_file_of_a_busy_listener_is_in_use() {
     let folder = Folder::new("busy");
     let (path, endpoint) = folder.socket();
     let _busy = busy(&path).await;
-    // In a thread of its own: should it block, then not the test.
+    // In its own thread, so that a bind that blocks does not block the test.
     let (tell, told) = mpsc::channel();
     thread::spawn(move || {
         let runtime = runtime::Builder::new_current_thread().enable_all().build().unwrap();
         tell.send(runtime.block_on(Listener::bind(&endpoint)).map(drop).map_err(|error| error.kind()))
     });
-    let bound = told.recv_timeout(PATIENCE).expect("it waits for the busy listener");
+    let bound = told.recv_timeout(PATIENCE).expect("the bind waited for the busy listener");
     assert_eq!(bound, Err(ErrorKind::AddressInUse));
     assert!(path.exists());
 }
 
 #[tokio::test]
-async fn a_listener_leaves_the_socket_file_of_another() {
+async fn a_dropped_listener_keeps_the_socket_file_of_another() {
     let folder = Folder::new("replaced");
     let (path, endpoint) = folder.socket();
     let old = Listener::bind(&endpoint).await.unwrap();
@@ -74,7 +74,7 @@ async fn a_listener_leaves_the_socket_file_of_another() {
     drop(old);
     let (client, accepted) =
         tokio::join!(Stream::connect(&endpoint, PATIENCE), timeout(PATIENCE, new.accept()));
-    client.expect("its file is there");
+    client.expect("the new listener's file was removed");
     accepted.unwrap().unwrap();
     drop(new);
     assert!(!path.exists());
@@ -99,5 +99,5 @@ async fn a_connect_waits_for_a_busy_unix_listener() {
         }
     };
     let (connected, ()) = tokio::join!(Stream::connect(&endpoint, PATIENCE), accept_all);
-    connected.expect("there is room now");
+    connected.expect("the accept queue has room now");
 }

@@ -1,4 +1,4 @@
-//! Peers that break the framing, over real sockets: a typed error each, and every buffer back in the pool.
+//! Peers that break the framing, over real sockets: each gets a typed error, and every buffer is returned to the pool.
 #![cfg(feature = "net")]
 
 use std::error::Error;
@@ -15,7 +15,7 @@ use tokio::task::{JoinHandle, yield_now};
 const PAYLOAD_LEN: u32 = 312;
 
 #[tokio::test]
-async fn a_length_over_the_limit_reserves_and_reads_nothing() {
+async fn a_length_above_the_limit_reserves_and_reads_nothing() {
     let (mut peer, mut socket) = connection().await;
     let pool = pool();
     let size = DEFAULT_MAX_PAYLOAD + 1;
@@ -25,14 +25,14 @@ async fn a_length_over_the_limit_reserves_and_reads_nothing() {
 
     let error = read_frame_pooled(&mut socket, &pool).await.unwrap_err();
     assert_protocol(&error, FrameErrorKind::MessageTooLarge { size, max: DEFAULT_MAX_PAYLOAD }, 0);
-    assert_all_back(&pool);
+    assert_all_returned(&pool);
     let mut unread = [0; 7];
     socket.read_exact(&mut unread).await.unwrap();
     assert_eq!(&unread, b"payload");
 }
 
 #[tokio::test]
-async fn the_largest_length_there_is_reserves_nothing() {
+async fn the_largest_possible_length_reserves_nothing() {
     let (mut peer, mut socket) = connection().await;
     let pool = pool();
     peer.write_all(&[0xFF; HEADER_LEN]).await.unwrap();
@@ -41,11 +41,11 @@ async fn the_largest_length_there_is_reserves_nothing() {
     let error = read_frame_pooled(&mut socket, &pool).await.unwrap_err();
     let size = u32::MAX as usize;
     assert_protocol(&error, FrameErrorKind::MessageTooLarge { size, max: DEFAULT_MAX_PAYLOAD }, 0);
-    assert_all_back(&pool);
+    assert_all_returned(&pool);
 }
 
 #[tokio::test]
-async fn an_end_between_frames_is_no_error() {
+async fn an_end_of_stream_between_frames_is_not_an_error() {
     let (mut peer, mut socket) = connection().await;
     let pool = pool();
     peer.write_all(&header(0)).await.unwrap();
@@ -55,11 +55,11 @@ async fn an_end_between_frames_is_no_error() {
     assert_eq!(frame.payload.len(), 0);
     drop(frame);
     assert!(read_frame_pooled(&mut socket, &pool).await.unwrap().is_none());
-    assert_all_back(&pool);
+    assert_all_returned(&pool);
 }
 
 #[tokio::test]
-async fn an_end_inside_the_header_is_truncation() {
+async fn an_end_of_stream_inside_the_header_is_a_truncation() {
     let (mut peer, mut socket) = connection().await;
     let pool = pool();
     peer.write_all(&header(PAYLOAD_LEN)[..3]).await.unwrap();
@@ -67,11 +67,11 @@ async fn an_end_inside_the_header_is_truncation() {
 
     let error = read_frame_pooled(&mut socket, &pool).await.unwrap_err();
     assert_protocol(&error, FrameErrorKind::Truncated { received: 3, expected: HEADER_LEN }, 3);
-    assert_all_back(&pool);
+    assert_all_returned(&pool);
 }
 
 #[tokio::test]
-async fn an_end_inside_the_payload_is_truncation() {
+async fn an_end_of_stream_inside_the_payload_is_a_truncation() {
     for payload_sent in [0, 1, 311] {
         let (mut peer, mut socket) = connection().await;
         let pool = pool();
@@ -85,7 +85,7 @@ async fn an_end_inside_the_payload_is_truncation() {
             FrameErrorKind::Truncated { received: 6 + payload_sent, expected: 6 + 312 },
             6 + payload_sent,
         );
-        assert_all_back(&pool);
+        assert_all_returned(&pool);
     }
 }
 
@@ -96,29 +96,29 @@ async fn a_reset_inside_the_payload_is_an_io_error() {
     peer.write_all(&header(PAYLOAD_LEN)).await.unwrap();
     peer.write_all(b"the first bytes").await.unwrap();
     let reading = read_in_the_background(socket, &pool);
-    wait_until_a_buffer_is_lent(&reading, &pool).await;
+    wait_until_a_buffer_is_in_use(&reading, &pool).await;
     peer.set_zero_linger().unwrap();
     drop(peer);
 
     let error = reading.await.unwrap().unwrap_err();
     assert_eq!(error.kind(), ReadFrameErrorKind::Io(io::ErrorKind::ConnectionReset));
     let source = error.source().and_then(|source| source.downcast_ref::<io::Error>()).unwrap();
-    assert!(source.raw_os_error().is_some(), "the system's error is kept: {source:?}");
-    assert_all_back(&pool);
+    assert!(source.raw_os_error().is_some(), "the system's error is lost: {source:?}");
+    assert_all_returned(&pool);
 }
 
 #[tokio::test]
-async fn a_cancelled_read_gives_its_buffer_back() {
+async fn a_cancelled_read_returns_its_buffer() {
     let (mut peer, socket) = connection().await;
     let pool = pool();
     peer.write_all(&header(PAYLOAD_LEN)).await.unwrap();
     peer.write_all(b"the first bytes").await.unwrap();
     let reading = read_in_the_background(socket, &pool);
-    wait_until_a_buffer_is_lent(&reading, &pool).await;
+    wait_until_a_buffer_is_in_use(&reading, &pool).await;
     reading.abort();
 
     assert!(reading.await.unwrap_err().is_cancelled());
-    assert_all_back(&pool);
+    assert_all_returned(&pool);
 }
 
 /// Both ends of a TCP connection over loopback.
@@ -145,7 +145,7 @@ fn read_in_the_background(
     tokio::spawn(async move { read_frame_pooled(&mut socket, &pool).await })
 }
 
-async fn wait_until_a_buffer_is_lent<T>(reading: &JoinHandle<T>, pool: &BufferPool) {
+async fn wait_until_a_buffer_is_in_use<T>(reading: &JoinHandle<T>, pool: &BufferPool) {
     while pool.stats().currently_in_use == 0 {
         assert!(!reading.is_finished());
         yield_now().await;
@@ -159,7 +159,7 @@ fn assert_protocol(error: &ReadFrameError, expected: FrameErrorKind, offset: usi
     assert!(error.is_fatal());
 }
 
-fn assert_all_back(pool: &BufferPool) {
+fn assert_all_returned(pool: &BufferPool) {
     let stats = pool.stats();
     assert_eq!((stats.currently_in_use, stats.total_returns), (0, stats.total_acquires));
 }

@@ -1,4 +1,4 @@
-//! Frames that an independent implementation of the protocol encoded, in both directions.
+//! Golden frames that an independent implementation of the protocol encoded: we encode the same bytes, and decode them.
 
 use millpond::frame::tlv::{self, Frame};
 use millpond::frame::{Assembler, Message, MessageError, ReadMode, Tlv};
@@ -16,14 +16,14 @@ enum Golden {
 }
 
 #[test]
-fn our_frames_are_theirs() {
+fn messages_encode_to_the_golden_frames() {
     for (message, wire) in golden_frames() {
         assert_eq!(message.frame(), wire, "{message:?}");
     }
 }
 
 #[test]
-fn their_frames_are_ours() {
+fn the_golden_frames_decode_to_their_messages() {
     let pool = BufferPool::new(BufferPoolConfig::messages());
     let (messages, wires): (Vec<_>, Vec<_>) = golden_frames().into_iter().unzip();
     let stream = wires.concat();
@@ -60,7 +60,7 @@ impl Golden {
                 value: fields["value"].as_i64().unwrap().try_into().unwrap(),
                 delta: fields["delta"].as_i64().unwrap().try_into().unwrap(),
             }),
-            other => panic!("{other} has no encoder here"),
+            other => panic!("no test encodes {other}"),
         }
     }
 
@@ -94,7 +94,7 @@ impl Golden {
 }
 
 #[test]
-fn bytes_of_no_message_are_refused() {
+fn bytes_that_encode_no_message_are_refused() {
     let expected = Err(MessageError::Length { received: 311, expected: 312 });
     assert_eq!(TextMessage::view(&[0; 311]), expected);
     for (at, field, offset) in [(0, "sender", 0), (3, "sender", 0), (39, "sender", 0), (41, "content", 40)] {

@@ -1,4 +1,4 @@
-//! Frames over tokio readers and writers that give and take as little as they like.
+//! TLV frames over tokio readers and writers that transfer any number of bytes per call.
 #![cfg(feature = "net")]
 
 use std::io;
@@ -18,7 +18,7 @@ fn pool() -> BufferPool {
 
 proptest! {
     #[test]
-    fn round_trip_through_a_pipe_of_any_capacity(
+    fn frames_survive_a_pipe_of_any_capacity(
         messages in vec((any::<u16>(), vec(any::<u8>(), 0..3000)), 0..12),
         capacity in 1_usize..700,
     ) {
@@ -50,7 +50,7 @@ proptest! {
 }
 
 #[tokio::test]
-async fn two_buffers_serve_a_connection() {
+async fn a_connection_needs_two_buffers() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut peer = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     let (mut socket, _) = listener.accept().await.unwrap();
@@ -61,12 +61,12 @@ async fn two_buffers_serve_a_connection() {
         assert_eq!((frame.type_id, frame.payload.as_ref()), (type_id, [type_id as u8; 312].as_slice()));
     }
     let stats = pool.stats();
-    // One for the header, one of the payload's class.
+    // One buffer for the header, and one of the payload's class.
     assert_eq!((stats.total_allocations, stats.currently_in_use), (2, 0));
 }
 
 #[tokio::test]
-async fn payloads_above_every_class_are_read_whole() {
+async fn payloads_larger_than_every_class_are_read_whole() {
     let pool = pool();
     let payload: Vec<u8> = (0..1_000_000_u32).map(|n| n.to_le_bytes()[1]).collect();
     let (mut here, mut there) = tokio::io::duplex(4096);
@@ -82,8 +82,8 @@ async fn payloads_above_every_class_are_read_whole() {
 }
 
 #[tokio::test]
-async fn a_gathering_writer_is_called_once_a_frame() {
-    let mut writer = Gathering::default();
+async fn a_vectored_writer_is_called_once_per_frame() {
+    let mut writer = Vectored::default();
     write_frame(&mut writer, 7, b"abc").await.unwrap();
     write_frame(&mut writer, 8, b"").await.unwrap();
     assert_eq!(writer.calls, 2);
@@ -91,12 +91,12 @@ async fn a_gathering_writer_is_called_once_a_frame() {
 }
 
 #[derive(Default)]
-struct Gathering {
+struct Vectored {
     calls: usize,
     written: Vec<u8>,
 }
 
-impl AsyncWrite for Gathering {
+impl AsyncWrite for Vectored {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         self.poll_write_vectored(cx, &[io::IoSlice::new(buf)])
     }
