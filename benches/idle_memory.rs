@@ -2,8 +2,8 @@
 //!
 //! `cargo bench --features proxy --bench idle_memory [-- CONNECTIONS]`
 //!
-//! Every proxy gets the same connections from this process, which echoes behind it as well. Resident bytes
-//! are the kernel's. The last burst has readers that stall for 5 s when they have half of it.
+//! This process is both the clients and the echoing upstream of every proxy. Resident memory is as the kernel reports
+//! it. In the last burst the readers stall for 5 s after half of their bytes.
 
 mod proxies;
 
@@ -21,7 +21,7 @@ use tokio::time::sleep;
 const ECHO: usize = 64 * 1024;
 const REST: Duration = Duration::from_secs(10);
 const STALL: Duration = Duration::from_secs(5);
-/// Sends at once in a burst without stalls: more only wait for this machine's processors.
+/// Concurrent echoes in a burst without stalls. More would only wait for a CPU.
 const AT_ONCE: usize = 256;
 
 fn main() {
@@ -49,7 +49,7 @@ async fn measure(connections: usize) {
         let mut streams = Vec::new();
         for _ in 0..connections {
             let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.unwrap();
-            // A byte there and back: the proxy has its other side by then.
+            // One byte and its echo: by then the proxy has connected to the upstream.
             stream.write_all(b"x").await.unwrap();
             stream.read_exact(&mut [0]).await.unwrap();
             streams.push(stream);
@@ -76,7 +76,7 @@ async fn measure(connections: usize) {
     }
 }
 
-/// Bytes resident now, and the most there ever were since the last call.
+/// The resident bytes now, and their peak since the last call.
 fn resident_and_peak(proxy: &Proxy) -> (u64, u64) {
     let status = fs::read_to_string(format!("/proc/{}/status", proxy.id())).unwrap();
     let field = |name: &str| {
@@ -88,7 +88,7 @@ fn resident_and_peak(proxy: &Proxy) -> (u64, u64) {
     sizes
 }
 
-/// Every connection echoes once, `at_once` of them at a time; its reader stalls in the middle.
+/// Every connection echoes once, at most `at_once` of them at a time. Each reader stalls for `stall` in the middle.
 async fn burst(streams: Vec<TcpStream>, at_once: usize, stall: Duration) -> Vec<TcpStream> {
     let gate = Arc::new(Semaphore::new(at_once));
     let mut tasks = JoinSet::new();

@@ -2,9 +2,9 @@
 //!
 //! `cargo bench --features proxy --bench relay_cpu [-- ROUNDS]`
 //!
-//! A real `redis-server` behind each proxy, `redis-benchmark` in front, GET, 50 connections. In each round
-//! every proxy takes the same load in turn, first one first, then the next one first. CPU time is the
-//! proxy's own, as the scheduler counts it; system calls are counted by `strace` in runs of their own.
+//! `redis-benchmark` sends GET requests over 50 connections through each proxy to a real `redis-server`. In each round
+//! every proxy takes the same load in turn, and each round starts with another proxy. CPU time is the proxy's own, as
+//! the scheduler counts it. `strace` counts the system calls in separate runs.
 
 mod proxies;
 
@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use proxies::{Kind, Proxy, become_rival_if_asked};
 
-/// Value bytes, pipeline, requests a round.
+/// Value size in bytes, pipeline depth, requests per round.
 const ROWS: [(usize, usize, usize); 5] =
     [(64, 1, 40_000), (64, 16, 320_000), (4096, 1, 40_000), (4096, 16, 160_000), (65_536, 1, 16_000)];
 const KEY: &str = "key:__rand_int__";
@@ -56,7 +56,7 @@ fn main() {
                 rounds.join(" ")
             );
         }
-        // Round by round, so that a slow moment of the machine is in both.
+        // Ratios per round, so that a slow moment of the machine affects both sides.
         let ratios: Vec<f64> =
             (0..rounds).map(|round| cpu[0][round] / cpu[1][round].min(cpu[2][round])).collect();
         let better = median(&cpu[1]).min(median(&cpu[2]));
@@ -79,7 +79,7 @@ fn load(port: u16, size: usize, pipeline: usize, requests: usize) {
     assert!(output.status.success(), "{output:?}");
 }
 
-/// System calls of the proxy over so many requests.
+/// System calls of the proxy during `requests` requests.
 fn system_calls(proxy: &Proxy, size: usize, pipeline: usize, requests: usize) -> f64 {
     let file = std::env::temp_dir().join(format!("millpond-strace-{}", proxy.id()));
     let mut strace = Command::new("strace")
@@ -126,7 +126,7 @@ impl Redis {
         Self { child, port }
     }
 
-    /// Lays down the value that the load gets.
+    /// Stores the value that the load reads.
     fn set(&self, size: usize) {
         let status = Command::new("redis-cli")
             .args(["-p", &self.port.to_string(), "set", KEY, &"x".repeat(size)])

@@ -1,5 +1,5 @@
-//! A 100 MB file through `millpond proxy`, half-closed at its end: the server answers with the SHA-256 of
-//! what arrived only after it saw the end, so the answer passes a connection that is closed the other way.
+//! A 100 MB file through `millpond proxy`, then a half-close: the server answers with the SHA-256 of what arrived, after
+//! it has seen the end of the stream. So the answer passes a connection whose other direction is closed.
 
 mod proxy;
 
@@ -35,10 +35,10 @@ fn a_file_arrives_whole_over_tcp() {
 }
 
 #[test]
-fn a_file_arrives_whole_from_a_unix_socket() {
+fn a_file_arrives_whole_over_a_unix_socket() {
     let file = Noise::write("bulk-unix");
     let (server, arrived) = hashing_server();
-    // Not among the build's files: a socket's path holds 107 bytes at most.
+    // Not in the target folder, because a socket's path can have at most 107 bytes.
     let socket = env::temp_dir().join(format!("millpond-bulk-{}.sock", process::id()));
     let proxy = Proxy::start(&format!("unix://{}", socket.display()), &server, &[]);
     let mut client = UnixStream::connect(&socket).unwrap();
@@ -51,10 +51,10 @@ fn a_file_arrives_whole_from_a_unix_socket() {
 
     proxy.interrupt();
     proxy.wait();
-    assert!(!socket.exists(), "the proxy left its socket file behind");
+    assert!(!socket.exists(), "the proxy left its socket file");
 }
 
-/// A file of bytes without a pattern, the same in each run.
+/// A file of pseudo-random bytes, the same in each run.
 struct Noise {
     path: PathBuf,
     sha256: Vec<u8>,
@@ -90,12 +90,12 @@ impl Noise {
 
 impl Drop for Noise {
     fn drop(&mut self) {
-        // It lies among the build's files; `cargo clean` takes what is left.
+        // It is in the target folder, so `cargo clean` removes what is left.
         let _ = fs::remove_file(&self.path);
     }
 }
 
-/// Serves one connection: its endpoint, and, when joined, how many bytes came.
+/// Serves one connection. Returns the endpoint, and a thread that returns the number of bytes received.
 fn hashing_server() -> (String, JoinHandle<u64>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let endpoint = format!("tcp://{}", listener.local_addr().unwrap());

@@ -1,8 +1,8 @@
-//! `millpond proxy` as its operators see it: drained by Ctrl-C, refusing to start with one line that says what to do,
-//! and returning the memory of a burst to the system.
+//! `millpond proxy` as its operators see it: Ctrl-C drains it, a start that fails prints one line with advice, and the
+//! memory of a burst is returned to the system.
 //!
-//! `MILLPOND_BURST=1GiB cargo test --release --features proxy --test command burst -- --nocapture` shows a large burst;
-//! the kernel takes six times its size for the sockets, and each 64 KiB of it take a descriptor.
+//! `MILLPOND_BURST=1GiB cargo test --release --features proxy --test command burst -- --nocapture` shows a large burst.
+//! The kernel needs six times its size for the sockets, and the test needs one descriptor per 64 KiB of it.
 
 mod proxy;
 
@@ -48,8 +48,8 @@ fn a_connection_that_does_not_end_is_aborted() {
 }
 
 #[test]
-fn an_unreachable_upstream_costs_the_client_its_connection_and_the_proxy_nothing() {
-    // Bound and not listening: nobody answers, and nobody else can take the port.
+fn an_unreachable_upstream_closes_the_client_and_the_proxy_keeps_running() {
+    // Bound and not listening: connecting fails, and no other process can take the port.
     let silent = TcpSocket::new_v4().unwrap();
     silent.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let upstream = silent.local_addr().unwrap();
@@ -64,13 +64,16 @@ fn an_unreachable_upstream_costs_the_client_its_connection_and_the_proxy_nothing
 }
 
 #[test]
-fn what_cannot_start_says_what_to_do_in_one_line() {
+fn a_failed_start_prints_one_line_with_advice() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = format!("tcp://{}", busy.local_addr().unwrap());
     let upstream = "tcp://127.0.0.1:6379";
     for (arguments, advice) in [
-        (&["--listen", &busy, "--to", upstream][..], "stop who listens there or choose another address"),
-        // RFC 5737 keeps this network for documentation: no machine has the address.
+        (
+            &["--listen", &busy, "--to", upstream][..],
+            "stop the program that listens there or choose another address",
+        ),
+        // RFC 5737 reserves this network for documentation, so no machine has the address.
         (&["--listen", "tcp://192.0.2.1:7000", "--to", upstream], "cannot listen on tcp://192.0.2.1:7000"),
         (&["--listen", "unix:///proc/millpond.sock", "--to", upstream], "cannot listen on unix:///proc/"),
         (&["--listen", "7000", "--to", upstream], "write tcp://HOST:PORT or unix:///PATH"),
@@ -91,9 +94,10 @@ fn what_cannot_start_says_what_to_do_in_one_line() {
 
 #[test]
 fn a_proxy_returns_the_memory_of_a_burst_to_the_system() {
-    /// What each direction of a connection holds in the proxy while its reader stalls.
+    /// Bytes that each direction of a connection holds in the proxy while its reader stalls.
     const BUFFER: usize = 64 * 1024;
-    /// Pages of the program that ran for the first time, and small allocations that share a page with a live one.
+    /// Bytes for pages of the program that were loaded meanwhile, and for free memory that shares a page with a live
+    /// allocation.
     const TOLERANCE: usize = 4 << 20;
     let burst = env::var("MILLPOND_BURST").map_or(ByteSize::mib(128), |size| size.parse().unwrap());
     let burst = usize::try_from(burst.as_u64()).unwrap();
@@ -107,7 +111,7 @@ fn a_proxy_returns_the_memory_of_a_burst_to_the_system() {
     let limit = (2 * burst).to_string();
     let proxy = Proxy::start(&endpoint("proxy"), &endpoint("upstream"), &["--memory-limit", &limit]);
     let at_start = resident_bytes(&proxy);
-    // Two directions for each, and an eighth more connections, as some reads do not fill their buffer.
+    // Each connection has two directions. An eighth more connections, because some reads do not fill their buffer.
     let connect = || [UnixStream::connect(path("proxy")).unwrap(), upstream.accept().unwrap().0];
     let mut ends: Vec<_> = iter::repeat_with(connect).take(burst / BUFFER * 9 / 16).flatten().collect();
     ends.iter().for_each(|end| end.set_nonblocking(true).unwrap());
@@ -145,7 +149,7 @@ fn a_proxy_returns_the_memory_of_a_burst_to_the_system() {
     );
 }
 
-/// A proxy with one connection through it, both ends in hand, over which a message passed.
+/// A proxy and both ends of one connection through it, over which a message has passed.
 fn connected(more: &[&str]) -> (Proxy, TcpStream, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let upstream = format!("tcp://{}", listener.local_addr().unwrap());
@@ -159,7 +163,7 @@ fn connected(more: &[&str]) -> (Proxy, TcpStream, TcpStream) {
     (proxy, client, server)
 }
 
-/// The end of the stream, orderly or by a reset.
+/// Asserts that the stream has ended, by a close or by a reset.
 fn assert_is_aborted(client: &mut TcpStream) {
     match client.read(&mut [0]) {
         Ok(0) => {}
@@ -168,7 +172,7 @@ fn assert_is_aborted(client: &mut TcpStream) {
     }
 }
 
-/// One message from one end to the other.
+/// Passes one message from one end to the other.
 fn pass(from: &mut TcpStream, to: &mut TcpStream) {
     let mut arrived = [0; 5];
     from.write_all(b"grist").unwrap();
@@ -176,7 +180,7 @@ fn pass(from: &mut TcpStream, to: &mut TcpStream) {
     assert_eq!(&arrived, b"grist");
 }
 
-/// What the process has in the machine's memory.
+/// Resident memory of the process.
 fn resident_bytes(proxy: &Proxy) -> usize {
     let status = fs::read_to_string(format!("/proc/{}/status", proxy.child.id())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();

@@ -1,4 +1,4 @@
-//! Every input of the checked-in fuzz corpora, through the code that the fuzzer runs.
+//! Replays every input of the checked-in fuzz corpora through the code that the fuzzer runs.
 
 use std::fs;
 use std::path::Path;
@@ -29,44 +29,44 @@ mod tlv_model;
 mod view_model;
 
 #[test]
-fn tlv() {
+fn the_tlv_corpus_passes() {
     replay("tlv", tlv_model::check);
 }
 
 #[test]
-fn hdlc() {
+fn the_hdlc_corpus_passes() {
     replay("hdlc", hdlc_model::check);
 }
 
 #[test]
-fn kiss() {
+fn the_kiss_corpus_passes() {
     replay("kiss", kiss_model::check);
 }
 
 #[test]
-fn lines() {
+fn the_lines_corpus_passes() {
     replay("lines", lines_model::check);
 }
 
 #[test]
-fn sse() {
+fn the_sse_corpus_passes() {
     replay("sse", sse_model::check);
 }
 
 #[test]
-fn pool() {
+fn the_pool_corpus_passes() {
     replay("pool", |input| pool_model::Case::parse(input).check());
 }
 
 #[cfg(feature = "schema")]
 #[test]
-fn schema() {
+fn the_schema_corpus_passes() {
     replay("schema", schema_model::check);
 }
 
 #[cfg(feature = "messages")]
 #[test]
-fn view() {
+fn the_view_corpus_passes() {
     replay("view", view_model::check);
 }
 

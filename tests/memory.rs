@@ -1,6 +1,6 @@
 //! What the allocator sees of a pool: freed secrets, the size of an empty pool, mallocs of a flush.
 //!
-//! Without the test harness, whose own thread allocates at any time.
+//! This runs without the test harness, because the harness's own thread allocates at any time.
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -15,7 +15,7 @@ const WATCHED: usize = 12_345;
 const SECRET: u8 = 0x5A;
 static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 static LIVE: AtomicUsize = AtomicUsize::new(0);
-static SPILT: AtomicUsize = AtomicUsize::new(0);
+static LEAKED_SECRETS: AtomicUsize = AtomicUsize::new(0);
 
 // SAFETY: every call is forwarded to `System`, after the block is read while it is still allocated.
 unsafe impl GlobalAlloc for Watch {
@@ -28,9 +28,9 @@ unsafe impl GlobalAlloc for Watch {
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
-        // SAFETY: within the block; the tests below write all of it.
+        // SAFETY: the read is within the block, and the tests below initialize all of it.
         if layout.size() == WATCHED && unsafe { block.add(WATCHED / 2).read() } == SECRET {
-            SPILT.fetch_add(1, Ordering::Relaxed);
+            LEAKED_SECRETS.fetch_add(1, Ordering::Relaxed);
         }
         // SAFETY: as the caller promises.
         unsafe { System.dealloc(block, layout) };
@@ -45,15 +45,15 @@ fn wiping(cache: usize) -> BufferPool {
     BufferPool::new(config.thread_cache_bytes(cache).build().unwrap())
 }
 
-fn spilt(act: impl FnOnce()) -> usize {
-    let before = SPILT.load(Ordering::Relaxed);
+fn leaked_secrets(act: impl FnOnce()) -> usize {
+    let before = LEAKED_SECRETS.load(Ordering::Relaxed);
     act();
-    SPILT.load(Ordering::Relaxed) - before
+    LEAKED_SECRETS.load(Ordering::Relaxed) - before
 }
 
 /// Every view is dropped before the pool closes, which drops the frozen slots of the shared queue.
-fn frozen_storage_that_is_free_is_wiped_when_the_pool_closes() {
-    let count = spilt(|| {
+fn unused_frozen_storage_is_wiped_when_the_pool_closes() {
+    let count = leaked_secrets(|| {
         let pool = wiping(0);
         let mut buffer = pool.acquire(WATCHED);
         buffer.resize(WATCHED, SECRET);
@@ -63,10 +63,10 @@ fn frozen_storage_that_is_free_is_wiped_when_the_pool_closes() {
     assert_eq!(count, 0, "freed with the secret in it");
 }
 
-/// When the last view drops, the pool is closed.
-fn frozen_storage_is_wiped_though_its_view_outlives_the_pool() {
+/// The pool is already closed when the last view drops.
+fn frozen_storage_is_wiped_when_its_view_outlives_the_pool() {
     for cache in [0, 1 << 20] {
-        let count = spilt(|| {
+        let count = leaked_secrets(|| {
             let pool = wiping(cache);
             let mut buffer = pool.acquire(WATCHED);
             buffer.resize(WATCHED, SECRET);
@@ -80,7 +80,7 @@ fn frozen_storage_is_wiped_though_its_view_outlives_the_pool() {
 
 /// `Limit::chunk_mut` makes a full `BytesMut` reallocate.
 fn writing_through_as_buf_mut_to_a_full_buffer_leaves_no_secret() {
-    let count = spilt(|| {
+    let count = leaked_secrets(|| {
         let pool = wiping(1 << 20);
         let mut buffer = pool.acquire(WATCHED);
         buffer.resize(WATCHED, SECRET);
@@ -96,7 +96,7 @@ fn an_empty_pool_is_small() {
     let before = LIVE.load(Ordering::Relaxed);
     let pool = BufferPool::new(config);
     let bytes = LIVE.load(Ordering::Relaxed) - before;
-    assert!(bytes < 4 << 20, "{bytes} bytes of an empty pool");
+    assert!(bytes < 4 << 20, "an empty pool takes {bytes} bytes");
     drop(pool);
 }
 
@@ -119,8 +119,8 @@ fn a_flush_costs_no_malloc_in_steady_state() {
 }
 
 fn main() {
-    frozen_storage_that_is_free_is_wiped_when_the_pool_closes();
-    frozen_storage_is_wiped_though_its_view_outlives_the_pool();
+    unused_frozen_storage_is_wiped_when_the_pool_closes();
+    frozen_storage_is_wiped_when_its_view_outlives_the_pool();
     writing_through_as_buf_mut_to_a_full_buffer_leaves_no_secret();
     an_empty_pool_is_small();
     a_flush_costs_no_malloc_in_steady_state();

@@ -1,6 +1,6 @@
 //! In steady state a generated message is encoded into a pooled buffer, viewed and converted without a heap allocation.
 //!
-//! Runs without the test harness, whose thread allocates at any time.
+//! This runs without the test harness, because the harness's own thread allocates at any time.
 
 use std::alloc::System;
 
@@ -43,9 +43,9 @@ fn main() {
         deadline_block: 5,
     };
     let round = || {
-        there_and_back(&pool, &text);
-        there_and_back(&pool, &update);
-        there_and_back(&pool, &signal);
+        encode_and_view(&pool, &text);
+        encode_and_view(&pool, &update);
+        encode_and_view(&pool, &signal);
     };
     round();
     let before = ALLOCATOR.stats();
@@ -55,7 +55,7 @@ fn main() {
     println!("test result: ok. {} messages", 3 * TIMES);
 }
 
-fn there_and_back<M>(pool: &BufferPool, message: &M)
+fn encode_and_view<M>(pool: &BufferPool, message: &M)
 where
     M: Message + PartialEq + for<'a> From<<M as Message>::View<'a>>,
 {

@@ -1,4 +1,4 @@
-//! Random operations in any order: the pool agrees with a plain oracle, and loses nothing.
+//! Random operations in any order: the pool agrees with a plain oracle and loses no buffer.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -15,7 +15,7 @@ fn case() -> impl Strategy<Value = pool_model::Case> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
-    fn agree_with_a_plain_oracle_and_lose_nothing(case in case()) {
+    fn random_operations_agree_with_a_plain_oracle(case in case()) {
         case.check();
     }
 }

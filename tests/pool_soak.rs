@@ -20,10 +20,10 @@ use millpond::{BufferPool, BufferPoolConfig, PooledBuffer, PooledBytes};
 const THREADS: usize = 16;
 const CLASSES: [(usize, usize); 4] = [(256, 64), (2048, 32), (16_384, 16), (65_536, 8)];
 const LARGEST: usize = 65_536;
-/// Less than sixteen threads want.
+/// Less than sixteen threads use without a limit.
 const LIMIT: usize = 2 << 20;
 const MAILBOX: usize = 16;
-/// Longer than any wait for buffers in use, on any machine.
+/// Longer than any wait for a buffer, even on a slow machine.
 const STARVED: Duration = Duration::from_secs(60);
 
 fn main() {
@@ -52,12 +52,12 @@ fn config(round: u64) -> BufferPoolConfig {
     builder.wipe_on_return(round % 7 == 6).serve_from_next_class(round % 2 == 1).build().unwrap()
 }
 
-/// What the threads of one round have in common.
+/// State shared by the threads of one round.
 struct World {
     pool: BufferPool,
     mailboxes: Vec<Mutex<VecDeque<Parcel>>>,
     end: Instant,
-    /// Only one of the threads waits, so that only a return can serve it.
+    /// Whether only one of the threads waits, so that only a returned buffer can serve it.
     lonely: bool,
     lives: AtomicU64,
     panics: AtomicU64,
@@ -178,7 +178,7 @@ impl Worker {
             5..8 => self.world.pool.try_acquire(size).ok(),
             8 => self.wait(size.min(LARGEST), Instant::now() + Duration::from_micros(200)),
             _ => {
-                // A thread that holds nothing may wait as long as it takes.
+                // A thread that holds no buffer may wait without a deadline.
                 self.held.clear();
                 let buffer = self.wait(size.min(LARGEST), Instant::now() + STARVED);
                 Some(buffer.unwrap_or_else(|| panic!("starved: {:#}", self.world.pool.stats())))
@@ -190,7 +190,7 @@ impl Worker {
         self.lane == 0 || !self.world.lonely
     }
 
-    /// Stops waiting after `until`. Empties the mailboxes meanwhile, as no other thread may look into them.
+    /// Stops waiting after `until`. Empties the mailboxes meanwhile, because possibly no other thread does.
     fn wait(&mut self, size: usize, until: Instant) -> Option<PooledBuffer> {
         let bell = Arc::new(Bell { thread: thread::current(), rung: AtomicBool::new(false) });
         let waker = Waker::from(Arc::clone(&bell));
@@ -274,7 +274,7 @@ impl Worker {
         }
     }
 
-    /// The oldest or any, so that some live long.
+    /// Drops the oldest or a random one, so that some live long.
     fn drop_one(&mut self) {
         let at = self.dice.below(2) * self.dice.below(self.held.len().max(1));
         if let Some(parcel) = self.held.remove(at) {
@@ -331,7 +331,7 @@ impl Wake for Bell {
     }
 }
 
-/// Every parcel holds a part of it.
+/// Every parcel holds a part of this.
 static PATTERN: [u8; 4 * LARGEST] = {
     let mut pattern = [0; 4 * LARGEST];
     let mut at = 0;

@@ -1,4 +1,5 @@
-//! A real Redis behind `millpond proxy`: `redis-benchmark` sees no error, and every value comes back.
+//! A real Redis as the upstream of `millpond proxy`: `redis-benchmark` sees no error, and every value is read as it was
+//! written.
 
 mod proxy;
 
@@ -14,7 +15,7 @@ const MISSING: &str =
     "is missing, and this test needs it: run tests/run, or apt-get install redis-server redis-tools";
 
 #[test]
-fn a_benchmark_reports_no_error() {
+fn redis_benchmark_reports_no_error() {
     const REQUESTS: usize = 20_000;
     let redis = Redis::start();
     let proxy = Proxy::start("tcp://127.0.0.1:0", &format!("tcp://{}", redis.address), &[]);
@@ -36,7 +37,7 @@ fn a_benchmark_reports_no_error() {
         }
     }
 
-    // What Redis counted itself: everything arrived, and nothing that it had to refuse.
+    // By the counters of Redis itself, every request arrived and none was refused.
     let mut direct = Client::connect(&redis.address);
     let stats = direct.info("commandstats");
     for command in ["set", "get"] {
@@ -50,7 +51,7 @@ fn a_benchmark_reports_no_error() {
 }
 
 #[test]
-fn a_thousand_values_come_back_as_they_were_written() {
+fn a_thousand_values_are_read_as_they_were_written() {
     let redis = Redis::start();
     let proxy = Proxy::start("tcp://127.0.0.1:0", &format!("tcp://{}", redis.address), &[]);
 
@@ -61,12 +62,12 @@ fn a_thousand_values_come_back_as_they_were_written() {
     }
     for reader in [proxy.address(), &redis.address] {
         let mut reader = Client::connect(reader);
-        // All questions before the first answer, so that answers meet in the proxy's buffers.
+        // All requests before the first reply, so that the proxy's buffers hold several replies.
         for number in 0..1000 {
             reader.send(&[b"GET", key(number).as_bytes()]);
         }
         for number in 0..1000 {
-            assert!(reader.reply() == value(number), "value {number} came back altered");
+            assert!(reader.reply() == value(number), "value {number} is altered");
         }
     }
 
@@ -79,7 +80,7 @@ fn key(number: usize) -> String {
     format!("millpond:{number}")
 }
 
-/// Of a length around the edges of buffers, and unlike every other.
+/// A unique value whose length is near a buffer's size.
 fn value(number: usize) -> Vec<u8> {
     const LENGTHS: [usize; 8] = [0, 1, 64, 4096, 8 * 1024 - 20, 8 * 1024, 64 * 1024 - 20, 100_000];
     let length = LENGTHS[number % LENGTHS.len()] + number / LENGTHS.len();
@@ -87,7 +88,7 @@ fn value(number: usize) -> Vec<u8> {
     pattern.into_iter().cycle().take(length).collect()
 }
 
-/// A server of its own on a free port, without persistence.
+/// A Redis server for one test, on a free port, without persistence.
 struct Redis {
     child: Child,
     address: String,
@@ -95,10 +96,10 @@ struct Redis {
 
 impl Redis {
     fn start() -> Self {
-        // Between our look for a free port and the server's bind somebody else may take it.
+        // Another process may take the free port before the server binds it.
         (0..5)
             .find_map(|_| Self::try_start())
-            .expect("five free ports were taken before redis-server had them")
+            .expect("other processes took five free ports before redis-server bound them")
     }
 
     fn try_start() -> Option<Self> {
@@ -125,13 +126,13 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// As much of RESP as the tests speak: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
+/// A client for the part of RESP that the tests use: <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 struct Client(BufReader<TcpStream>);
 
 impl Client {
@@ -152,7 +153,7 @@ impl Client {
         self.0.get_mut().write_all(&command).unwrap();
     }
 
-    /// A simple or a bulk string; nothing else is expected.
+    /// Reads one reply, which must be a simple or a bulk string.
     fn reply(&mut self) -> Vec<u8> {
         let mut head = String::new();
         self.0.read_line(&mut head).unwrap();
@@ -174,7 +175,7 @@ impl Client {
     }
 }
 
-/// The number behind `name` in the text of `INFO`.
+/// The number after `name` in the text of `INFO`.
 fn field(info: &str, name: &str) -> usize {
     let (_, rest) = info.split_once(name).unwrap_or_else(|| panic!("no {name} in {info}"));
     rest.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()

@@ -1,4 +1,4 @@
-//! The proxies under test, each a process of its own, and what the kernel says of it.
+//! The proxies under test, each in its own process, and their CPU time as the kernel counts it.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -8,14 +8,14 @@ use std::process::{Child, Command, Stdio};
 use tokio::io::{copy_bidirectional, copy_bidirectional_with_sizes};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Who relays. The rivals are tokio's own, without delay on both sides.
+/// The proxy under test. The rivals use tokio's copy functions, with `TCP_NODELAY` on both sides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// `millpond proxy`.
     Millpond,
-    /// `tokio::io::copy_bidirectional`: two buffers of 8 KiB a connection.
+    /// `tokio::io::copy_bidirectional`: two buffers of 8 KiB per connection.
     Copy8K,
-    /// `tokio::io::copy_bidirectional_with_sizes`: two buffers of 64 KiB a connection.
+    /// `tokio::io::copy_bidirectional_with_sizes`: two buffers of 64 KiB per connection.
     Copy64K,
 }
 
@@ -63,7 +63,7 @@ impl Proxy {
         self.child.id()
     }
 
-    /// Nanoseconds on a processor, of all its threads, as the scheduler counts them.
+    /// CPU time of all its threads in nanoseconds, as the scheduler counts it.
     pub(crate) fn cpu_ns(&self) -> u64 {
         fs::read_dir(format!("/proc/{}/task", self.id()))
             .unwrap()
@@ -82,7 +82,7 @@ impl Drop for Proxy {
     }
 }
 
-/// If this process was started as a rival, be it, for ever.
+/// Runs as a rival and never returns, if this process was started as one.
 pub(crate) fn become_rival_if_asked() {
     let Ok(rival) = std::env::var("RIVAL") else { return };
     let large = rival == Kind::Copy64K.name();

@@ -1,4 +1,4 @@
-//! The built command as users run it: `millpond proxy`, a process of its own.
+//! The built command as users run it: `millpond proxy` in its own process.
 
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// A peer that says nothing for so long hangs.
+/// A peer that is silent for this long hangs.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A proxy that runs until it is interrupted or dropped.
 pub(crate) struct Proxy {
     pub(crate) child: Child,
-    /// Where it says that it listens.
+    /// The endpoint that it reports to listen on.
     pub(crate) endpoint: String,
     stderr: Option<JoinHandle<String>>,
 }
@@ -40,12 +40,12 @@ impl Proxy {
         proxy
     }
 
-    /// `host:port` of a proxy that listens on TCP.
+    /// The `host:port` of a proxy that listens on TCP.
     pub(crate) fn address(&self) -> &str {
         self.endpoint.strip_prefix("tcp://").unwrap()
     }
 
-    /// Presses Ctrl-C.
+    /// Sends the signal of Ctrl-C.
     pub(crate) fn interrupt(&self) {
         self.signal(Signal::SIGINT);
     }
@@ -54,7 +54,7 @@ impl Proxy {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
-    /// Waits for the end, which must be a success. Returns what it said on stderr.
+    /// Waits until the proxy exits, and asserts that it succeeded. Returns its stderr.
     pub(crate) fn wait(mut self) -> String {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
@@ -72,7 +72,7 @@ impl Proxy {
 
 impl Drop for Proxy {
     fn drop(&mut self) {
-        // It may have ended.
+        // It may have exited already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         // Shown if the test fails.

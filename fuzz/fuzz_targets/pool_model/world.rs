@@ -354,7 +354,7 @@ impl World {
         }
         self.waiting.drain(..served.len());
         for waiting in &mut self.waiting {
-            assert!(!waiting.woken() && waiting.poll().is_pending(), "served out of turn");
+            assert!(!waiting.woken() && waiting.poll().is_pending(), "served out of order");
         }
         for (size, buffer) in served {
             assert!(self.pool.as_ref().unwrap().owns(&buffer));
@@ -531,7 +531,7 @@ fn write(bytes: &mut [u8], at: usize, byte: u8) {
     }
 }
 
-/// Bytes of the smallest class that fits.
+/// The size of the smallest class that fits, in bytes.
 fn class_for(size: usize) -> Option<usize> {
     CLASSES.iter().map(|&(class, _)| class).find(|&class| class >= size)
 }
