@@ -183,10 +183,10 @@ async fn an_abort_with_bytes_in_flight_resets_the_side_that_lacks_them() {
 async fn an_abort_while_waiting_for_memory_resets_the_side_that_lacks_bytes() {
     let pool = BufferPoolConfig::builder().class(SMALL, 4).memory_limit(SMALL).build().unwrap();
     let relay = Relay::new(BufferPool::new(pool), RelayConfig::default());
-    let (mut borrower, borrower_side) = tcp().await;
+    let (mut holder, holder_side) = tcp().await;
     let (stalling_side, _stalling) = tcp().await;
-    let borrowed = start(&relay, borrower_side, stalling_side);
-    fill_the_path(&mut borrower).await;
+    let held = start(&relay, holder_side, stalling_side);
+    fill_the_path(&mut holder).await;
     assert_eq!(relay.pool().stats().currently_in_use, 1);
 
     let (mut client, client_side) = tcp().await;
@@ -199,5 +199,5 @@ async fn an_abort_while_waiting_for_memory_resets_the_side_that_lacks_bytes() {
     let (seen, end) = read_all(&mut upstream).await;
     assert_eq!(seen, 0);
     assert_reset(end);
-    borrowed.abort();
+    held.abort();
 }

@@ -432,7 +432,7 @@ impl World {
         let held: usize = self.live().map(|storage| storage.class).sum();
         assert!(
             self.setup.limit != usize::MAX && (held + class > self.setup.limit || !self.waiting.is_empty()),
-            "{class} bytes refused beside {held}"
+            "{class} bytes refused while {held} are held"
         );
     }
 
