@@ -8,13 +8,14 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use millpond::BufferPoolConfig;
+use bytes::BufMut;
 use millpond::bus::{
     ConnectionErrorKind, ConnectionEvent, PublishError, RecvError, Subscriber, TcpTransport, TransportConfig,
     UnixTransport,
 };
-use millpond::frame::{FrameErrorKind, Message, ReadMode, tlv};
+use millpond::frame::{FrameErrorKind, Message, MessageError, ReadMode, tlv};
 use millpond::net::{Endpoint, ErrorKind, Listener};
+use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::broadcast;
@@ -345,9 +346,16 @@ async fn the_pool_is_used_up() {
     // It wakes the client's connection, which has nothing to say and so must not ask for memory.
     let told = CounterUpdate { counter_id: 4, value: 5, delta: 6 };
     let mut idle = stage.client.subscriber::<CounterUpdate>();
-    assert_eq!(stage.server.publisher().publish(&told).await.unwrap(), 1);
+    let refused = stage.server.publisher().try_publish(&told).unwrap_err();
+    assert!(matches!(refused, PublishError::OutOfMemory(_)), "{refused:?}");
+    let others = BufferPool::new(BufferPoolConfig::messages());
+    let payload = told.encode_pooled(&others).into_shared();
+    assert_eq!(
+        stage.server.hub().forward(tlv::Frame::new(CounterUpdate::TYPE_ID, payload)).await.unwrap(),
+        1
+    );
     assert_eq!(timeout(SOON, idle.recv()).await.unwrap().unwrap().view(), told);
-    assert_eq!(pool.stats().overruns, 1, "the publisher's own message, and nothing to write it");
+    assert_eq!(pool.stats().overruns, 0);
     let mut socket = stage.socket().await;
     socket.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
     assert_eq!(stage.end().await, Some(ConnectionErrorKind::MemoryTimeout));
@@ -361,6 +369,44 @@ async fn the_pool_is_used_up() {
     drop(socket);
     assert_eq!(stage.end().await, None);
     stage.is_unharmed().await;
+}
+
+/// A message of 60 000 bytes.
+struct Page;
+
+impl Message for Page {
+    const TYPE_ID: u16 = 1003;
+    const TOPIC: &'static str = "pages";
+    const MAX_SIZE: usize = 60_000;
+    type View<'a> = Self;
+
+    fn encode(&self, out: &mut impl BufMut) {
+        out.put_bytes(7, Self::MAX_SIZE);
+    }
+
+    fn view(_: &[u8]) -> Result<Self, MessageError> {
+        Ok(Self)
+    }
+}
+
+/// Each peer that does not read pins messages of its own: those that were published since it connected.
+#[tokio::test]
+async fn peers_that_stop_reading_do_not_push_publishers_over_the_limit() {
+    const LIMIT: usize = 1 << 20;
+    let classes = BufferPoolConfig::builder().class(8192, 8).class(65_536, 8).memory_limit(LIMIT);
+    let config = TransportConfig::default().buffer_pool(classes.build().unwrap());
+    let stage = Stage::new(config).await;
+    let publisher = stage.server.publisher::<Page>();
+    let mut silent = Vec::new();
+    for _ in 0..16 {
+        silent.push(TcpStream::connect(stage.server.local_addr()).await.unwrap());
+        for _ in 0..200 {
+            let _ = publisher.try_publish(&Page);
+            tokio::task::yield_now().await;
+        }
+    }
+    let stats = stage.server.buffer_pool_stats();
+    assert_eq!((stats.overruns, stats.heap_fallbacks), (0, 0), "{stats}");
 }
 
 /// Also of frames far larger than a read: those that do not fit wait, and then time out.

@@ -7,7 +7,7 @@ use millpond::frame::sse::Event;
 use millpond::frame::{Assembler, Decoder, Encoder, Hdlc, Kiss, Lines, ReadMode, Sse, Tlv, tlv};
 use millpond::net::{FrameReader, FrameWriter, WriteFrameErrorKind};
 use millpond::{BufferPool, BufferPoolConfig, PooledBytes};
-use tokio::io::duplex;
+use tokio::io::{AsyncWriteExt, duplex};
 use tokio::time::timeout;
 
 /// A test that waits this long has failed, even on a slow machine.
@@ -146,4 +146,36 @@ async fn a_cancelled_feed_leaves_the_stream_at_a_frame_boundary() {
     let (second, _) =
         within(async { tokio::join!(reader.next_frame(), writer.send(b"next".as_slice())) }).await;
     assert_eq!(second.unwrap().unwrap(), b"next".as_slice());
+}
+
+/// A pool of one buffer, which is held.
+fn used_up() -> (BufferPool, millpond::PooledBuffer) {
+    let config = BufferPoolConfig::builder().class(8192, 8).memory_limit(8192).build().unwrap();
+    let pool = BufferPool::new(config);
+    let held = pool.try_acquire(8192).unwrap();
+    (pool, held)
+}
+
+#[tokio::test]
+async fn a_cancelled_feed_gives_up_its_place_in_the_memory_queue() {
+    let (pool, held) = used_up();
+    let (here, _there) = duplex(64);
+    let mut writer = FrameWriter::new(here, Lines::default(), pool.clone());
+    assert!(timeout(Duration::from_millis(50), writer.feed(b"hello".as_slice())).await.is_err());
+    drop(held);
+    within(pool.acquire_async(4000)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_cancelled_read_gives_up_its_place_in_the_memory_queue() {
+    let (pool, held) = used_up();
+    let (mut here, there) = duplex(64);
+    let mut reader =
+        FrameReader::new(there, Assembler::new(Lines::default(), pool.clone(), ReadMode::PerFrame));
+    here.write_all(b"hel").await.unwrap();
+    assert!(timeout(Duration::from_millis(50), reader.next_frame()).await.is_err());
+    drop(held);
+    drop(within(pool.acquire_async(4000)).await.unwrap());
+    here.write_all(b"lo\n").await.unwrap();
+    assert_eq!(within(reader.next_frame()).await.unwrap().unwrap(), b"hello".as_slice());
 }

@@ -140,6 +140,34 @@ async fn a_small_message_through_a_buffered_stream_is_flushed_at_once() {
     relayed.abort();
 }
 
+/// Else the peer that holds the memory could wait for those bytes for ever.
+#[tokio::test]
+async fn a_stream_is_flushed_while_the_relay_waits_for_memory() {
+    let pool = BufferPoolConfig::builder().class(8192, 8).memory_limit(8192).build().unwrap();
+    let relay = Relay::new(BufferPool::new(pool), RelayConfig::default());
+    let (mut client, client_side) = duplex(64);
+    let (upstream_side, mut upstream) = duplex(4);
+    let relayed = start(&relay, Peekable::new(client_side), Peekable::new(BufStream::new(upstream_side)));
+    client.write_all(b"request").await.unwrap();
+    // Four bytes fit the pipe, the others wait in the stream, and the buffer is back.
+    let held = loop {
+        sleep(Duration::from_millis(20)).await;
+        if let (true, Ok(held)) = (relay.stats().bytes_to_upstream == 7, relay.pool().try_acquire(8192)) {
+            break held;
+        }
+    };
+    client.write_all(b"more").await.unwrap();
+    while relay.pool().stats().waiting == 0 {
+        sleep(Duration::from_millis(5)).await;
+    }
+    let mut request = [0; 7];
+    within(upstream.read_exact(&mut request)).await.unwrap();
+    assert_eq!(&request, b"request");
+    drop(held);
+    within(upstream.read_exact(&mut [0; 4])).await.unwrap();
+    relayed.abort();
+}
+
 #[tokio::test]
 async fn a_tls_peer_that_lacks_bytes_sees_a_truncation_error() {
     let relay = relay();

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::frame::{FrameErrorKind, MessageError};
 use crate::net::{ReadFrameError, ReadFrameErrorKind};
+use crate::pool::AcquireError;
 
 /// Why a connection failed.
 #[derive(Debug)]
@@ -148,6 +149,8 @@ pub enum PublishError {
     },
     /// A field breaks its constraints, so no subscriber would accept the message.
     Invalid(MessageError),
+    /// The pool's memory limit has no room for the message now, or none of its classes is large enough.
+    OutOfMemory(AcquireError),
     /// The transport is shut down, or its connection ended and it does not reconnect.
     Closed,
 }
@@ -162,6 +165,7 @@ impl fmt::Display for PublishError {
                 )
             }
             Self::Invalid(_) => f.write_str("a field of the message breaks its constraints"),
+            Self::OutOfMemory(_) => f.write_str("there is no memory for the message"),
             Self::Closed => f.write_str("the transport is closed"),
         }
     }
@@ -171,6 +175,7 @@ impl Error for PublishError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Invalid(error) => Some(error),
+            Self::OutOfMemory(error) => Some(error),
             _ => None,
         }
     }

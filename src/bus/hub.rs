@@ -19,7 +19,7 @@ use super::topic::{FrameSubscriber, Subscriber, Topics};
 use crate::frame::Message;
 use crate::frame::tlv::Frame;
 use crate::net::DrainReport;
-use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats};
+use crate::pool::{AcquireError, BufferPool, BufferPoolConfig, BufferPoolStats, PooledBuffer};
 use crate::size::ReadSize;
 use crate::sync::{Arc, Mutex};
 
@@ -468,6 +468,9 @@ impl<M: Message> Publisher<M> {
     /// for the write timeout, and is closed then; a slow one, for as long as it is slow; and a client's server that is
     /// away, until it is back.
     ///
+    /// It waits for memory, too, when the pool's [memory limit](crate::BufferPoolConfigBuilder::memory_limit) is reached:
+    /// peers that do not read cannot push the pool over it.
+    ///
     /// A message is sent at most once: what was on its way when a connection broke is lost.
     ///
     /// # Errors
@@ -478,7 +481,14 @@ impl<M: Message> Publisher<M> {
     ///
     /// Cancelled, some peers may have got the message and others not.
     pub async fn publish(&self, message: &M) -> Result<usize, PublishError> {
-        self.hub.forward(self.frame(message)?).await
+        self.check(message)?;
+        let (pool, len) = (&self.hub.shared.pool, message.encoded_len());
+        let buffer = match pool.acquire_within_limit(len) {
+            Err(AcquireError::Exhausted { .. }) => pool.acquire_async(len).await,
+            buffer => buffer,
+        };
+        let buffer = buffer.map_err(PublishError::OutOfMemory)?;
+        self.hub.forward(Self::frame(message, buffer)).await
     }
 
     /// Sends a message to every peer whose queue has a place; returns how many have. The others miss it, which is
@@ -488,21 +498,25 @@ impl<M: Message> Publisher<M> {
     ///
     /// [`PublishError`].
     pub fn try_publish(&self, message: &M) -> Result<usize, PublishError> {
-        let frame = self.frame(message)?;
+        self.check(message)?;
+        let buffer = self.hub.shared.pool.acquire_within_limit(message.encoded_len());
+        let frame = Self::frame(message, buffer.map_err(PublishError::OutOfMemory)?);
         self.hub.shared.offer(&frame, |peer| {
             peer.missed_frames.add(1);
             self.hub.shared.counters.missed_frames.add(1);
         })
     }
 
-    fn frame(&self, message: &M) -> Result<Frame, PublishError> {
+    fn check(&self, message: &M) -> Result<(), PublishError> {
         let (size, max) = (message.encoded_len(), self.hub.shared.config.max_payload);
         if size > max {
             return Err(PublishError::MessageTooLarge { size, max });
         }
-        message.validate().map_err(PublishError::Invalid)?;
-        let payload = message.encode_pooled(&self.hub.shared.pool).into_shared();
-        Ok(Frame { type_id: M::TYPE_ID, payload })
+        message.validate().map_err(PublishError::Invalid)
+    }
+
+    fn frame(message: &M, buffer: PooledBuffer) -> Frame {
+        Frame { type_id: M::TYPE_ID, payload: message.encode_in(buffer).into_shared() }
     }
 }
 

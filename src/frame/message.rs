@@ -66,18 +66,26 @@ pub trait Message {
     /// Writes the payload: exactly [`encoded_len`](Self::encoded_len) bytes, for which `out` must have room.
     fn encode(&self, out: &mut impl BufMut);
 
-    /// Encodes the payload into a buffer of the pool.
+    /// Encodes the payload into a buffer of the pool, which [always serves](BufferPool::acquire).
+    ///
+    /// # Panics
+    ///
+    /// As [`encode_in`](Self::encode_in).
+    fn encode_pooled(&self, pool: &BufferPool) -> PooledBuffer {
+        self.encode_in(pool.acquire(self.encoded_len()))
+    }
+
+    /// Encodes the payload into this buffer, which is empty and has room for [`encoded_len`](Self::encoded_len) bytes.
     ///
     /// # Panics
     ///
     /// If [`encode`](Self::encode) writes more than [`encoded_len`](Self::encoded_len) bytes.
-    fn encode_pooled(&self, pool: &BufferPool) -> PooledBuffer {
+    fn encode_in(&self, mut payload: PooledBuffer) -> PooledBuffer {
         /// Writing fields to a slice takes a third of the instructions of writing to a buffer that grows
         /// (`cargo bench -p rivals --bench instructions`). But the slice has to be filled with zeros first, which
         /// costs a pass over all of a long payload.
         const MAX_SLICE: usize = 2048;
         let len = self.encoded_len();
-        let mut payload = pool.acquire(len);
         if len > MAX_SLICE {
             self.encode(&mut payload.as_buf_mut().limit(len));
             return payload;

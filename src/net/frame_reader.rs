@@ -51,6 +51,16 @@ pub struct FrameReader<R, D> {
     early: Option<u8>,
 }
 
+/// A reader that leaves the pool's queue when nobody waits for its next frame any more: a buffer that is granted to it
+/// would be lost to all others.
+struct Waiting<'a, R, D>(&'a mut FrameReader<R, D>);
+
+impl<R, D> Drop for Waiting<'_, R, D> {
+    fn drop(&mut self) {
+        self.0.acquire = None;
+    }
+}
+
 impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
     /// Reads frames from `reader`. The assembler sets the framing, the pool and the read mode.
     #[must_use]
@@ -67,12 +77,15 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
     ///
     /// # Cancel safety
     ///
-    /// Cancel safe: bytes that have arrived are kept for the next call.
+    /// Cancel safe: bytes that have arrived are kept for the next call. Cancelled while it waits for memory, it gives up
+    /// its place in the pool's queue.
     pub async fn next_frame(&mut self) -> Result<Option<D::Frame>, ReadFrameError> {
-        poll_fn(|cx| self.poll_next_frame(cx)).await
+        let waiting = Waiting(self);
+        poll_fn(|cx| waiting.0.poll_next_frame(cx)).await
     }
 
-    /// [`next_frame`](Self::next_frame) as a poll function.
+    /// [`next_frame`](Self::next_frame) as a poll function. While it waits for memory the reader keeps its place in the
+    /// pool's queue, and a buffer that is granted waits for the next poll: poll again, or drop the reader.
     ///
     /// # Errors
     ///

@@ -69,34 +69,30 @@ impl<W: AsyncWrite + Unpin, E> FrameWriter<W, E> {
     ///
     /// # Cancel safety
     ///
-    /// Cancelled, the frame is queued as a whole or dropped as a whole. What was queued before stays queued, and the
+    /// Cancelled, the frame is queued as a whole or dropped as a whole, and its place in the pool's queue is given up. What was queued before stays queued, and the
     /// stream stays at the boundary of a frame once it is flushed.
     pub async fn feed<M>(&mut self, message: M) -> Result<(), WriteFrameError>
     where
         E: Encoder<M>,
     {
-        let mut message = Some(message);
-        poll_fn(|cx| {
-            if self.queue.len() >= WRITE_AT {
-                ready!(self.queue.poll_write(cx, Pin::new(&mut self.writer)))?;
-            }
-            while let Some(taken) = message.take() {
-                let copied = self.encoder.copied_len(&taken);
-                match self.queue.push(&self.encoder, taken) {
-                    Ok(()) => {}
-                    Err(PushError::Encode(error)) => {
-                        return Poll::Ready(Err(WriteFrameError(Cause::Encode(error))));
-                    }
-                    Err(PushError::Memory { message: refused, .. }) => {
-                        message = Some(refused);
-                        ready!(self.queue.poll_write(cx, Pin::new(&mut self.writer)))?;
-                        ready!(self.queue.poll_reserve(cx, copied))?;
-                    }
-                }
-            }
-            Poll::Ready(Ok(()))
-        })
-        .await
+        let mut message = message;
+        if self.queue.len() >= WRITE_AT {
+            self.write().await?;
+        }
+        loop {
+            let copied = self.encoder.copied_len(&message);
+            message = match self.queue.push(&self.encoder, message) {
+                Ok(()) => return Ok(()),
+                Err(PushError::Encode(error)) => return Err(WriteFrameError(Cause::Encode(error))),
+                Err(PushError::Memory { message, .. }) => message,
+            };
+            self.write().await?;
+            self.queue.reserve(copied).await?;
+        }
+    }
+
+    async fn write(&mut self) -> io::Result<()> {
+        poll_fn(|cx| self.queue.poll_write(cx, Pin::new(&mut self.writer))).await
     }
 
     /// Queues a frame, and writes everything that waits.

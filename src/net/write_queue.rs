@@ -13,7 +13,7 @@ use bytes::Buf;
 use tokio::io::AsyncWrite;
 
 use crate::frame::{EncodeError, Encoder, FrameSink};
-use crate::pool::{Acquire, AcquireError, BufferPool, PooledBuffer, PooledBytes};
+use crate::pool::{AcquireError, BufferPool, PooledBuffer, PooledBytes};
 use crate::size::ReadSize;
 
 #[cfg(test)]
@@ -54,8 +54,6 @@ pub struct WriteQueue {
     bytes: usize,
     /// Storage of the shared parts, in bytes.
     shared_storage: usize,
-    /// Waits for memory. The box is made only then.
-    acquire: Option<Pin<Box<Acquire>>>,
 }
 
 #[derive(Debug)]
@@ -83,7 +81,6 @@ impl WriteQueue {
             copied_start: 0,
             bytes: 0,
             shared_storage: 0,
-            acquire: None,
         }
     }
 
@@ -128,7 +125,10 @@ impl WriteQueue {
         }
         match encoder.encode(message, &mut Reserved(self)) {
             Ok(()) => Ok(()),
-            Err(error) => Err(PushError::Encode(error)),
+            Err(error) => {
+                self.tail.take_if(|tail| tail.is_empty());
+                Err(PushError::Encode(error))
+            }
         }
     }
 
@@ -168,25 +168,16 @@ impl WriteQueue {
     /// # Errors
     ///
     /// [`AcquireError::TooLarge`] if no class holds as much.
-    pub fn poll_reserve(&mut self, cx: &mut Context<'_>, copied: usize) -> Poll<Result<(), AcquireError>> {
-        while self.room() < copied {
-            if self.acquire.is_none() && self.begin_copy(copied).is_ok() {
-                break;
-            }
-            let pool = &self.pool;
-            let acquire = self.acquire.get_or_insert_with(|| Box::pin(pool.acquire_async(copied)));
-            let acquired = ready!(acquire.as_mut().poll(cx));
-            self.acquire = None;
-            self.begin_tail(acquired?);
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it leaves the pool's queue and holds nothing.
+    pub async fn reserve(&mut self, copied: usize) -> Result<(), AcquireError> {
+        if self.room() < copied && self.begin_copy(copied).is_err() {
+            let tail = self.pool.acquire_async(copied).await?;
+            self.begin_tail(tail);
         }
-        self.acquire = None;
-        Poll::Ready(Ok(()))
-    }
-
-    /// Whether it waits for memory of the pool, and not for its peer.
-    #[must_use]
-    pub fn is_waiting_for_memory(&self) -> bool {
-        self.acquire.is_some()
+        Ok(())
     }
 
     /// Bytes that can be copied without another buffer.
@@ -209,7 +200,8 @@ impl WriteQueue {
 
     fn begin_tail(&mut self, tail: PooledBuffer) {
         self.note_tail();
-        self.copies.extend(self.tail.replace(tail));
+        // An empty one is of no use: its frame was refused.
+        self.copies.extend(self.tail.replace(tail).filter(|old| !old.is_empty()));
         self.tail_in_parts = 0;
     }
 
@@ -295,7 +287,13 @@ impl WriteQueue {
 
     fn advance(&mut self, mut count: usize) {
         self.bytes -= count.min(self.bytes);
-        while let Some(part) = self.parts.front_mut() {
+        loop {
+            // Before bytes are taken from the next copy, so that they are not counted in one that is written.
+            while self.copies.front().is_some_and(|copy| copy.len() <= self.copied_start) {
+                self.copies.pop_front();
+                self.copied_start = 0;
+            }
+            let Some(part) = self.parts.front_mut() else { break };
             match part {
                 Part::Copied(len) => {
                     let written = count.min(*len);
@@ -328,10 +326,6 @@ impl WriteQueue {
                         self.shared_storage -= bytes.storage_len();
                     }
                 }
-            }
-            while self.copies.front().is_some_and(|copy| copy.len() <= self.copied_start) {
-                self.copies.pop_front();
-                self.copied_start = 0;
             }
         }
     }
@@ -420,7 +414,7 @@ fn shares_storage<'a>(bytes: &PooledBytes, mut next: impl Iterator<Item = &'a Pa
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PushError<M> {
-    /// There is no memory for the bytes that are copied. [`WriteQueue::poll_reserve`] waits for it.
+    /// There is no memory for the bytes that are copied. [`WriteQueue::reserve`] waits for it.
     #[non_exhaustive]
     Memory {
         /// The pool's error.

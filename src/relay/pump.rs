@@ -66,13 +66,15 @@ impl<'a> Pump<'a> {
         moved: &mut bool,
     ) -> Poll<Result<(), PumpError>> {
         loop {
+            // Also while it waits for memory, which may be held by the peer that waits for these bytes.
+            if self.unflushed
+                && matches!(self.state, State::Idle | State::Waiting(_))
+                && Pin::new(&mut *to).poll_flush(cx).map_err(PumpError::Write)?.is_ready()
+            {
+                self.unflushed = false;
+            }
             match &mut self.state {
                 State::Idle => {
-                    if self.unflushed
-                        && Pin::new(&mut *to).poll_flush(cx).map_err(PumpError::Write)?.is_ready()
-                    {
-                        self.unflushed = false;
-                    }
                     ready!(from.poll_read_ready(cx)).map_err(PumpError::Read)?;
                     match self.acquire() {
                         Ok(buffer) => ready!(self.poll_fill(cx, from, buffer))?,

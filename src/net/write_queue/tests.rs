@@ -142,12 +142,54 @@ fn a_queue_waits_for_memory_and_is_served() {
     let taken = pool.try_acquire(8192).unwrap();
     let mut queue = WriteQueue::new(pool.clone());
     let mut cx = Context::from_waker(Waker::noop());
-    assert!(queue.poll_reserve(&mut cx, 7).is_pending());
-    assert!(queue.is_waiting_for_memory());
-    drop(taken);
-    assert!(matches!(queue.poll_reserve(&mut cx, 7), Poll::Ready(Ok(()))));
-    assert!(!queue.is_waiting_for_memory());
+    {
+        let mut reserve = pin!(queue.reserve(7));
+        assert!(reserve.as_mut().poll(&mut cx).is_pending());
+        drop(taken);
+        assert!(matches!(reserve.poll(&mut cx), Poll::Ready(Ok(()))));
+    }
     queue.push(&Lines::default(), b"a line".as_slice()).unwrap();
+}
+
+#[test]
+fn a_refused_frame_leaves_no_buffer() {
+    let pool = BufferPool::new(BufferPoolConfig::proxy());
+    let mut queue = WriteQueue::new(pool);
+    assert!(matches!(queue.push(&Lines::default(), b"a\nb".as_slice()), Err(PushError::Encode(_))));
+    assert_eq!(queue.held_bytes(), 0);
+}
+
+/// The buffer of a refused frame, or of a reservation, must not be taken for the bytes that follow.
+#[test]
+fn frames_after_an_unused_reservation_arrive_unharmed() {
+    let mut queue = WriteQueue::new(BufferPool::new(BufferPoolConfig::proxy()));
+    let reserve = pin!(queue.reserve(100)).poll(&mut Context::from_waker(Waker::noop())).is_ready();
+    assert!(reserve);
+    let line: Vec<u8> = (0..9).flat_map(|n| vec![b'a' + n; 1000]).collect();
+    queue.push(&Lines::default(), line.as_slice()).unwrap();
+    assert_eq!(write_all(&mut queue, 1000), [&line[..], b"\n"].concat());
+}
+
+/// A tail that is written to its end while shared parts still wait.
+#[test]
+fn frames_after_a_written_tail_arrive_unharmed() {
+    let pool = BufferPool::new(BufferPoolConfig::proxy());
+    let mut queue = WriteQueue::new(pool.clone());
+    queue.push(&Lines::default(), payload(&pool, 5000, b'x')).unwrap();
+    queue.push(&Tlv::default(), frame(1, payload(&pool, 5000, b'y'))).unwrap();
+    let mut writer = Narrow { taken: Vec::new(), at_once: 5007, full: true };
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(queue.poll_write(&mut cx, Pin::new(&mut writer)).is_pending());
+    assert!(queue.poll_write(&mut cx, Pin::new(&mut writer)).is_pending());
+    let line = vec![b'z'; 20_000];
+    queue.push(&Lines::default(), line.as_slice()).unwrap();
+    while queue.poll_write(&mut cx, Pin::new(&mut writer)).is_pending() {}
+    let mut expected = vec![b'x'; 5000];
+    expected.extend_from_slice(b"\n\x01\x00\x88\x13\x00\x00");
+    expected.extend_from_slice(&[b'y'; 5000]);
+    expected.extend_from_slice(&line);
+    expected.push(b'\n');
+    assert!(writer.taken == expected);
 }
 
 /// Takes everything, and records the addresses.
