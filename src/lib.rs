@@ -20,6 +20,9 @@
 //!   │
 //!  sync    the only module that names atomics and locks
 //! ```
+//!
+//! Each layer reports by plain snapshots, its stats. A metric exporter reads them: it would be a layer above all of these,
+//! which none of them imports. There is none yet.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![forbid(unsafe_code)]
 #![warn(

@@ -1,4 +1,5 @@
-//! Where encoders put frames, and what becomes of the payload there: copied or shared.
+//! Where encoders put frames, and the rule for what is copied and what is shared. The copying itself is the sink's: for
+//! sockets that is `net/write_queue.rs`.
 
 #[cfg(test)]
 mod tests;

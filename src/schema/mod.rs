@@ -18,6 +18,9 @@
 //! | `plan` | size classes and capacities |
 //! | `generate/` | Rust code |
 //!
+//! A new type begins in `field` (its name and size). It also needs `read/types`, `layout`, `generate/` and, to be read
+//! and written, `frame/fields/wire`.
+//!
 //! The two dialects have the same content in two shapes, and each understands the types of both.
 //!
 //! | | map dialect | list dialect |

@@ -11,7 +11,7 @@ use millpond::net::Endpoint;
 
 #[cfg(feature = "cli")]
 use crate::codegen::CodegenArgs;
-use crate::values::{positive, positive_seconds, seconds, size};
+use crate::values::{memory_limit, positive, positive_seconds, seconds};
 
 /// A proxy that holds no buffer for an idle connection, and code for message contracts.
 #[derive(Debug, Parser)]
@@ -57,9 +57,9 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
     pub(crate) to: Endpoint,
 
-    /// The most memory that the buffers of all connections take together; at the limit, reads wait. A slow reader
+    /// The most memory that the buffers of all connections take together, 64KiB at least; at the limit, reads wait. A slow reader
     /// holds up to 64 KiB, so the default serves 1024 of them
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = size)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = memory_limit)]
     pub(crate) memory_limit: ByteSize,
 
     /// The most connections at once; the next ones wait in the kernel's accept queue. Each takes two descriptors, and

@@ -73,6 +73,9 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<(), Box<dyn Error>> 
         } => None,
     };
     eprintln!("{}", stats_line(&relay));
+    if relay.stats().failed() > 0 {
+        eprintln!("RUST_LOG=millpond=debug logs why connections fail");
+    }
     match report {
         Some(report) => eprintln!("{report}"),
         None => eprintln!("aborted"),

@@ -25,3 +25,13 @@ pub(crate) fn size(text: &str) -> Result<ByteSize, String> {
 pub(crate) fn positive(text: &str) -> Result<usize, String> {
     text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "write a number of 1 or more".to_owned())
 }
+
+/// At least one of the proxy's largest buffers.
+pub(crate) fn memory_limit(text: &str) -> Result<ByteSize, String> {
+    let limit = size(text)?;
+    if limit < ByteSize::kib(64) {
+        Err("write 64KiB or more: one buffer has as much".to_owned())
+    } else {
+        Ok(limit)
+    }
+}

@@ -1,4 +1,4 @@
-//! Size classes, capacities and limits, checked when they are built.
+//! Size classes, capacities, limits and decay (how long idle memory is kept), checked when they are built.
 
 use alloc::vec::Vec;
 use core::error::Error;

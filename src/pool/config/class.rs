@@ -1,4 +1,4 @@
-//! One size class, as it is configured.
+//! One size class, as it is configured: its size, and the capacity of its shared queue.
 
 /// One size class of a [`BufferPoolConfig`](crate::BufferPoolConfig).
 ///

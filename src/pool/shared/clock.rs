@@ -1,4 +1,4 @@
-//! When the next step of decay is due.
+//! When the next step of decay is due. The interval and its default are in `config/builder.rs`.
 
 use core::time::Duration;
 

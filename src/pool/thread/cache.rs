@@ -1,4 +1,4 @@
-//! The cache of one thread for one pool.
+//! The cache of one thread for one pool, and how many buffers of each class it keeps (`max_kept`).
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

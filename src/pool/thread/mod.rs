@@ -3,7 +3,7 @@
 //! | file | idea |
 //! |---|---|
 //! | `registry` | the caches of the running thread, one per pool |
-//! | `cache` | the cache of one thread for one pool |
+//! | `cache` | the cache of one thread for one pool, and how much of each class it keeps |
 //! | `frozen_queue` | frozen buffers in the order in which they were frozen |
 //! | `no_threads` | the twin of `registry` without std: there are no caches |
 
