@@ -22,7 +22,7 @@ const WIDTH: usize = 720;
 const LEFT: usize = 190;
 /// The longest bar, with room for its figure behind it.
 const LONGEST: f64 = (WIDTH - LEFT - 80) as f64;
-/// A bar of more than so many times our own is cut, or the others would be too short to compare.
+/// A bar of more than this many times our own is cut off, or the others would be too short to compare.
 const CUT: f64 = 5.0;
 const LINE: usize = 22;
 const BAR: usize = 15;

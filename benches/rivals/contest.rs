@@ -11,7 +11,7 @@ pub(crate) const SLICE: Duration = Duration::from_millis(3);
 pub(crate) struct Contestant {
     name: &'static str,
     role: Role,
-    /// Does the work so many times.
+    /// Does the work this many times.
     run: Box<dyn FnMut(u64)>,
 }
 

@@ -34,7 +34,7 @@ use tikv_jemallocator::Jemalloc;
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio_util::codec::{Decoder, Encoder, FramedRead, LengthDelimitedCodec};
 
-/// An operation that repeats itself so many times.
+/// An operation that repeats itself this many times.
 type Operation = (&'static str, Box<dyn Fn(u64)>);
 
 /// Enough to fill every cache and to reach every steady state.
@@ -134,7 +134,7 @@ fn an_operation(name: &str) -> Result<f64, String> {
     Ok(with.saturating_sub(without) as f64 / COUNTED as f64)
 }
 
-/// Instructions of a whole process that does the operation so many times.
+/// Instructions of a whole process that does the operation this many times.
 fn collected(name: &str, times: u64) -> Result<u64, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
     let output = Command::new("valgrind")

@@ -339,7 +339,7 @@ mod tests {
         assert_eq!((first.payload.len(), second.payload.len()), (4000, 200));
         assert_eq!(pool.stats().waiting, 0);
     }
-    /// The rest of it is skipped, and the stream goes on.
+    /// The rest of it is skipped, and the stream continues.
     #[tokio::test]
     async fn a_frame_above_every_class_is_refused_under_a_limit() {
         let config = BufferPoolConfig::builder().class(1024, 4).memory_limit(4096);

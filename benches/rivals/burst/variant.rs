@@ -30,7 +30,7 @@ impl Keeper {
 pub(crate) struct Variant {
     pub(crate) allocator: Allocator,
     pub(crate) keeper: Keeper,
-    /// Whether a little goes on after the burst. An allocator may need calls to give anything back.
+    /// Whether there is a little traffic after the burst. An allocator may need calls to return anything.
     pub(crate) traffic: bool,
     /// A variable that the allocator reads, and its value.
     pub(crate) setting: Option<(&'static str, &'static str)>,

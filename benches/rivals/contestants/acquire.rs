@@ -2,7 +2,7 @@
 //!
 //! Nobody touches the bytes; everyone tells their address to [`black_box`], so that the work is not optimised
 //! away and no handle is forced into memory for the benchmark's sake.
-//! A pool of objects holds `BytesMut`, like ours, and clears it, as whoever lends bytes twice must.
+//! A pool of objects holds `BytesMut`, like ours, and clears it, as anything that reuses bytes must.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::RefCell;

@@ -27,7 +27,7 @@ const DEFAULT_CAPACITY: usize = 8 * 1024;
 pub(crate) struct Contestant<'a> {
     pub(crate) name: &'static str,
     pub(crate) role: Role,
-    /// Sends so many frames, and receives them.
+    /// Sends this many frames, and receives them.
     pub(crate) run: Box<dyn FnMut(u64) + 'a>,
 }
 

@@ -20,7 +20,7 @@ fn place(size: usize) -> usize {
     size.div_ceil(8).min(PLACES - 1)
 }
 
-// Ordering: Relaxed, both. They are read when nothing goes on.
+// Ordering: Relaxed, both. They are read when no thread writes them.
 fn born(size: usize) {
     BYTES.fetch_add(size as u64, Ordering::Relaxed);
     BLOCKS[place(size)].fetch_add(1, Ordering::Relaxed);

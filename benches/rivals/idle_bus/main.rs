@@ -94,7 +94,7 @@ fn measure(connections: usize, write: bool) -> io::Result<()> {
     eprintln!("{connections} frames");
     sleep(REST);
     moments.push(server.ask("10 s later", connections, connections, false)?);
-    // What it held for so many must serve as many again.
+    // What it held for these connections must serve as many again.
     send(&mut streams)?;
     server.ask("", connections, 2 * connections, false)?;
     sleep(REST);
@@ -150,7 +150,7 @@ impl Server {
         Ok(Self { child, questions, answers, address })
     }
 
-    /// What it has, once so many connections are open and so many frames were received; and once its allocator was
+    /// What it has, once this many connections are open and this many frames were received; and once its allocator was
     /// asked to give back what is free.
     fn ask(&mut self, name: &'static str, open: usize, received: usize, trim: bool) -> io::Result<Moment> {
         writeln!(self.questions, "{open} {received} {}", u8::from(trim))?;

@@ -81,7 +81,7 @@ impl<const SIZE: usize> Lane<SIZE> {
         Self { bus, windows }
     }
 
-    /// For so many steps to be published and received.
+    /// Waits until this many steps are published and received.
     fn time(&self, runtime: &Runtime, steps: usize) -> Duration {
         let (publisher, windows) = (self.bus.publisher.clone(), self.windows.clone());
         let start = Instant::now();

@@ -33,7 +33,7 @@ pub(crate) fn tables(work: usize, messages: &[[Race; 3]]) -> String {
     text
 }
 
-/// Who is ahead of us, row by row.
+/// The rivals that are ahead of us, row by row.
 pub(crate) fn wins(messages: &[[Race; 3]]) -> String {
     let mut text = String::from("### Where each rival wins\n\n");
     for (work, name) in WORK.iter().enumerate() {

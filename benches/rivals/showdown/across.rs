@@ -34,7 +34,7 @@ fn contestants(size: usize) -> Vec<Contestant> {
     ]
 }
 
-/// Makes so many messages here and waits until a thread of its own has dropped them.
+/// Makes this many messages here and waits until a thread of its own has dropped them.
 fn handed_over<T: Send + 'static>(make: impl Fn() -> T + 'static) -> impl FnMut(u64) + 'static {
     let (send, receive) = sync_channel::<Option<T>>(CHANNEL);
     let (done, all_dropped) = sync_channel(1);

@@ -82,7 +82,7 @@ pub(crate) fn verdicts(results: &Results) -> String {
     text
 }
 
-/// Who is ahead of us, row by row.
+/// The rivals that are ahead of us, row by row.
 pub(crate) fn wins(results: &Results) -> String {
     let mut text = String::from("### Where each rival wins\n\n");
     let wins = verdict::wins(results);

@@ -15,7 +15,7 @@ const OPERATIONS: u64 = 1_000_000;
 /// Of each thread, before the clock starts: its caches fill, its stack and its thread locals exist.
 const WARM_UP: u64 = 100;
 
-/// Does the work so many times.
+/// Does the work this many times.
 pub(crate) type Work = Box<dyn Fn(u64) + Sync>;
 
 pub(crate) fn rows() -> Vec<Row> {
