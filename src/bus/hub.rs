@@ -23,20 +23,20 @@ use crate::pool::{AcquireError, BufferPool, BufferPoolConfig, BufferPoolStats, P
 use crate::size::ReadSize;
 use crate::sync::{Arc, Mutex};
 
-/// Events that an observer may be behind.
+/// Events kept for an observer that falls behind.
 const EVENTS: usize = 256;
-/// Between two lines of the log about memory that is used up: it fails for many at once.
+/// Least time between two warnings that memory is used up: many connections fail at once.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
-/// Bytes that a class for batches keeps, as [`BufferPoolConfig::powers_of_two`] has it.
+/// Bytes that a class for batches may keep idle, the same as in [`BufferPoolConfig::powers_of_two`].
 const BATCH_BYTES: usize = 1 << 20;
 
-/// Topics, a pool and any number of connections: what every transport is, without its listener.
+/// Topics, a pool and any number of connections: a transport without its listener.
 ///
-/// What one side publishes, the other side's subscribers get. A hub does not pass on what it receives: to the
-/// peers of a server goes what the server publishes. Cheap to clone; clones are one hub.
+/// The subscribers of one side receive what the other side publishes. A hub does not forward what it receives: a
+/// server's peers receive only what the server itself publishes. Cloning is cheap, and all clones are the same hub.
 ///
-/// It ends by its [`shutdown`](Self::shutdown), or with the transport that it is of, and does not begin again.
+/// A hub closes on [`shutdown`](Self::shutdown), or when its transport ends. It cannot be opened again.
 #[derive(Clone)]
 pub struct Hub {
     pub(super) shared: Arc<Shared>,
@@ -48,20 +48,20 @@ pub(super) struct Shared {
     pub(super) topics: Topics,
     pub(super) counters: Counters,
     peers: Mutex<Peers>,
-    /// Another phase has begun, or the last peer has gone.
+    /// Notified when the phase changes and when the last peer is removed.
     changed: Notify,
     events: broadcast::Sender<ConnectionEvent>,
-    /// When the log was last told that memory is used up.
+    /// When the log last warned that memory is used up.
     warned: Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct Peers {
     phase: Phase,
-    /// Who is published to. Copied when it changes while somebody goes through it, so that nobody who publishes holds
-    /// the lock meanwhile.
+    /// The peers that are published to. Copied on change while a publisher iterates over it, so that no publisher holds
+    /// the lock during the iteration.
     all: Arc<Vec<Arc<Peer>>>,
-    /// Of the connections.
+    /// Number of the newest connection.
     last_id: u64,
 }
 
@@ -69,36 +69,36 @@ struct Peers {
 enum Phase {
     #[default]
     Open,
-    /// No connection begins, and those that are there end. Publishers are told that it is over.
+    /// New connections are refused, and open ones end. Publishers get [`PublishError::Closed`].
     Draining,
-    /// Subscribers are told that it is over.
+    /// Subscribers get `RecvError::Closed` after the last message.
     Closed,
 }
 
-/// A connection's beginning or end.
+/// A connection opened or closed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionEvent {
-    /// It was made.
+    /// A connection opened.
     Opened {
         /// Number of the connection within its transport.
         id: u64,
-        /// Who is at the other end.
+        /// Name of the peer.
         peer: String,
     },
-    /// It ended.
+    /// A connection closed.
     Closed {
         /// Number of the connection within its transport.
         id: u64,
-        /// Who was at the other end.
+        /// Name of the peer.
         peer: String,
-        /// Why; `None` if it ended between two frames.
+        /// The cause; `None` if the connection ended between two frames.
         error: Option<ConnectionErrorKind>,
     },
 }
 
 impl Hub {
-    /// Without a connection yet.
+    /// Creates a hub without connections.
     #[must_use]
     pub fn new(mut config: TransportConfig) -> Self {
         config.max_payload = config.max_payload.min(u32::MAX as usize);
@@ -116,57 +116,58 @@ impl Hub {
         Self { shared: Arc::new(shared) }
     }
 
-    /// Sends messages of the type to every peer.
+    /// Returns a publisher that sends messages of the type to every peer.
     ///
     /// # Panics
     ///
-    /// As [`declare`](Self::declare).
+    /// The same as [`declare`](Self::declare).
     #[must_use]
     pub fn publisher<M: Message>(&self) -> Publisher<M> {
         self.declare::<M>();
         Publisher { hub: self.clone(), message: PhantomData }
     }
 
-    /// Gets messages of the type from every peer, from now on.
+    /// Subscribes to the messages of the type that arrive from now on, from any peer.
     ///
     /// # Panics
     ///
-    /// As [`declare`](Self::declare).
+    /// The same as [`declare`](Self::declare).
     #[must_use]
     pub fn subscriber<M: Message>(&self) -> Subscriber<M> {
         self.shared.topics.subscribe()
     }
 
-    /// Gets all frames of the message's topic, of whatever type, from now on.
+    /// Subscribes to the frames of the message's topic that arrive from now on, of any type.
     ///
     /// # Panics
     ///
-    /// As [`declare`](Self::declare).
+    /// The same as [`declare`](Self::declare).
     #[must_use]
     pub fn topic_subscriber<M: Message>(&self) -> FrameSubscriber {
         self.shared.topics.subscribe_to_topic::<M>()
     }
 
-    /// Gets the frames whose type nobody named, if
-    /// [they pass](super::UnknownTypes::PassThrough).
+    /// Subscribes to the frames of undeclared types, if the hub
+    /// [passes them through](super::UnknownTypes::PassThrough).
     #[must_use]
     pub fn opaque_subscriber(&self) -> FrameSubscriber {
         self.shared.topics.subscribe_to_opaque()
     }
 
-    /// From now on frames of the type are no unknown ones, even if nobody subscribes to them.
+    /// Makes the type known to the hub, even if it has no subscriber.
     ///
     /// # Panics
     ///
     /// If the hub knows the [`TYPE_ID`](Message::TYPE_ID) with another [`TOPIC`](Message::TOPIC) or
-    /// [`MAX_SIZE`](Message::MAX_SIZE): two types with one id, which is a mistake in the program. Two that agree in both
-    /// are views of the same messages.
+    /// [`MAX_SIZE`](Message::MAX_SIZE): two types share one id, which is a mistake in the program. Two types that agree
+    /// in both are views of the same messages.
     pub fn declare<M: Message>(&self) {
         self.shared.topics.declare::<M>();
     }
 
-    /// Sends a frame of any type to every peer as [`Publisher::publish`] does: to pass on what was received, without a
-    /// copy.
+    /// Sends a frame of any type to every peer, as [`Publisher::publish`] does.
+    ///
+    /// It forwards a received frame without a copy.
     ///
     /// # Errors
     ///
@@ -174,11 +175,11 @@ impl Hub {
     ///
     /// # Cancel safety
     ///
-    /// As [`Publisher::publish`].
+    /// The same as [`Publisher::publish`].
     pub async fn forward(&self, frame: Frame) -> Result<usize, PublishError> {
-        // Who is held up by nobody, as nobody is there, lets other tasks have their turn all the same.
+        // Without peers this never waits, but must still yield to other tasks.
         consume_budget().await;
-        // Most often there is one at most: then nothing is allocated.
+        // Usually at most one queue is full. Then nothing is allocated.
         let (mut first, mut others) = (None, Vec::new());
         let mut reached = self.shared.offer(&frame, |peer| match first {
             None => first = Some(Arc::clone(peer)),
@@ -190,38 +191,40 @@ impl Hub {
         Ok(reached)
     }
 
-    /// Lets every connection send what waits for it and receive what its peer still sends, and tells the peer; cuts
-    /// those that have not ended by [`drain_timeout`](TransportConfig::drain_timeout), with
-    /// [`ConnectionErrorKind::Aborted`]. From its beginning no connection begins, a transport of this hub neither listens
-    /// nor connects again, and publishers are told that the hub is closed; at its end subscribers are, when they have
-    /// received what is there.
+    /// Drains every connection, and closes the hub.
+    ///
+    /// Each connection sends its queue, tells the peer that it ends, and receives what the peer still sends. Connections
+    /// that are open after [`drain_timeout`](TransportConfig::drain_timeout) are aborted, with
+    /// [`ConnectionErrorKind::Aborted`]. As soon as the shutdown starts, new connections are refused, transports of this
+    /// hub stop listening and reconnecting, and publishers get [`PublishError::Closed`]. When it completes, subscribers
+    /// receive the messages that are kept for them, and then `RecvError::Closed`.
     ///
     /// # Cancel safety
     ///
-    /// Cancelled, it leaves the hub draining, with nothing cut; another call goes on, with a drain timeout of its own.
+    /// If cancelled, the hub keeps draining and aborts nothing. Another call continues, with a new drain timeout.
     pub async fn shutdown(&self) -> DrainReport {
         self.shared.shutdown().await
     }
 
-    /// The pool that frames are read into.
+    /// Returns the pool that frames are read into.
     #[must_use]
     pub fn buffer_pool(&self) -> &BufferPool {
         &self.shared.pool
     }
 
-    /// What the pool did and holds.
+    /// Returns the statistics of the pool.
     #[must_use]
     pub fn buffer_pool_stats(&self) -> BufferPoolStats {
         self.shared.pool.stats()
     }
 
-    /// What the connections did.
+    /// Returns the statistics of all connections.
     #[must_use]
     pub fn stats(&self) -> TransportStats {
         self.shared.counters.snapshot()
     }
 
-    /// The connections, those first that hold most.
+    /// Lists the connections, the one that holds the most bytes first.
     #[must_use]
     pub fn connections(&self) -> Vec<ConnectionInfo> {
         let peers = self.shared.all();
@@ -230,7 +233,8 @@ impl Hub {
         infos
     }
 
-    /// Tells of connections that begin and end from now on. Who is more than 256 events behind misses the oldest.
+    /// Reports the connections that open and close from now on. A receiver that falls more than 256 events behind misses
+    /// the oldest.
     #[must_use]
     pub fn events(&self) -> broadcast::Receiver<ConnectionEvent> {
         self.shared.events.subscribe()
@@ -256,7 +260,8 @@ impl fmt::Debug for Hub {
 }
 
 impl Shared {
-    /// Queues the frame at every peer that has a place; `full` is told of the others. Returns how many took it.
+    /// Queues the frame for every peer whose queue has room, and calls `full` for each of the others. Returns the number
+    /// of peers that it was queued for.
     fn offer(&self, frame: &Frame, mut full: impl FnMut(&Arc<Peer>)) -> Result<usize, PublishError> {
         let (size, max) = (frame.payload.len(), self.config.max_payload);
         if size > max {
@@ -278,7 +283,7 @@ impl Shared {
 
     pub(super) fn began(&self, peer: &Peer) {
         self.counters.opened();
-        // Nobody may observe.
+        // An error means that there is no observer.
         let _ = self.events.send(ConnectionEvent::Opened { id: peer.id, peer: peer.name.clone() });
     }
 
@@ -287,14 +292,14 @@ impl Shared {
         let _ = self.events.send(ConnectionEvent::Closed { id: peer.id, peer: peer.name.clone(), error });
     }
 
-    /// The peers by now.
+    /// Returns the current peers.
     fn all(&self) -> Arc<Vec<Arc<Peer>>> {
         Arc::clone(&self.peers.lock().all)
     }
 
     async fn until(&self, holds: impl Fn(&Peers) -> bool) {
         loop {
-            // Before the look, so that what changes behind it wakes this.
+            // Created before the check, so that a change after the check wakes this task.
             let changed = self.changed.notified();
             if holds(&self.peers.lock()) {
                 return;
@@ -303,12 +308,12 @@ impl Shared {
         }
     }
 
-    /// Until connections are to end.
+    /// Waits until the hub drains or is closed.
     pub(super) async fn drains(&self) {
         self.until(|peers| peers.phase != Phase::Open).await;
     }
 
-    /// Lets the connections end well until the deadline, and closes.
+    /// Waits for the connections to drain until the timeout, then closes.
     async fn shutdown(&self) -> DrainReport {
         let before = self.counters.snapshot().ended();
         let peers = self.begin(Phase::Draining);
@@ -321,13 +326,13 @@ impl Shared {
         DrainReport { drained: stats.ended().saturating_sub(before), aborted: stats.open }
     }
 
-    /// Publishers and subscribers are told that it is over; connections that go on are cut.
+    /// Closes publishers and subscribers, and aborts the connections that are still open.
     pub(super) fn close(&self) {
         self.begin(Phase::Closed).iter().for_each(|peer| peer.close());
         self.topics.close();
     }
 
-    /// Returns the peers that there are then, of which a closed hub keeps none.
+    /// Enters the phase, and returns the peers at that moment. A closed hub keeps none of them.
     fn begin(&self, phase: Phase) -> Arc<Vec<Arc<Peer>>> {
         let peers = {
             let mut peers = self.peers.lock();
@@ -341,7 +346,7 @@ impl Shared {
         peers
     }
 
-    /// Names in the log who holds most of the pool.
+    /// Logs which connection holds the most of the pool.
     fn memory_failed(&self) {
         let now = Instant::now();
         {
@@ -359,14 +364,14 @@ impl Shared {
     }
 }
 
-/// A peer that is published to, for as long as this lives.
+/// A peer that is published to until this is dropped.
 pub(super) struct RegisteredPeer {
     shared: Arc<Shared>,
     peer: Arc<Peer>,
 }
 
 impl RegisteredPeer {
-    /// `None` if connections are to end.
+    /// Returns `None` if the hub drains or is closed.
     pub(super) fn new(shared: &Arc<Shared>, name: impl FnOnce(u64) -> String) -> Option<Self> {
         let mut peers = shared.peers.lock();
         if peers.phase != Phase::Open {
@@ -394,7 +399,7 @@ impl Drop for RegisteredPeer {
         self.peer.close();
         let gone = {
             let mut peers = self.shared.peers.lock();
-            // A closed hub has none.
+            // A closed hub has no peers.
             if let Some(place) = peers.all.iter().position(|peer| Arc::ptr_eq(peer, &self.peer)) {
                 Arc::make_mut(&mut peers.all).swap_remove(place);
             }
@@ -406,7 +411,7 @@ impl Drop for RegisteredPeer {
     }
 }
 
-/// A connection from its first moment to its last, however it ends.
+/// An open connection: reports when it opens and, on every path, when it closes.
 pub(super) struct OpenConnection<'a> {
     pub(super) shared: &'a Shared,
     pub(super) peer: &'a Peer,
@@ -437,8 +442,8 @@ impl Drop for OpenConnection<'_> {
     }
 }
 
-/// What is read ahead, and small frames that are written together, have classes, too: in a pool of classes for
-/// messages alone each would come from the heap.
+/// Adds classes for reads and for gathered writes of small frames. A pool with classes for messages only would take
+/// them from the heap.
 fn with_batches(config: &BufferPoolConfig) -> BufferPoolConfig {
     let largest = config.classes().last().map_or(0, |class| class.size);
     let missing = [ReadSize::SMALL, ReadSize::LARGE]
@@ -448,7 +453,7 @@ fn with_batches(config: &BufferPoolConfig) -> BufferPoolConfig {
     config.to_builder().classes(missing).build().unwrap_or_else(|_| config.clone())
 }
 
-/// Every buffer from the heap: one class, for what needs no storage to speak of.
+/// Takes practically every buffer from the heap: the only class holds one byte.
 fn no_pool() -> BufferPoolConfig {
     match BufferPoolConfig::builder().class(1, 1).build() {
         Ok(config) => config,
@@ -456,22 +461,21 @@ fn no_pool() -> BufferPoolConfig {
     }
 }
 
-/// Sends messages of one type to every peer.
+/// Sends messages of one type to every peer of a hub.
 pub struct Publisher<M> {
     hub: Hub,
     message: PhantomData<fn() -> M>,
 }
 
 impl<M: Message> Publisher<M> {
-    /// Sends a message to every peer; returns how many there are. It is encoded once, into a pooled buffer that all
-    /// peers share. Waits until each peer's queue has a place: a peer that takes nothing holds the publisher up
-    /// for the write timeout, and is closed then; a slow one, for as long as it is slow; and a client's server that is
-    /// away, until it is back.
+    /// Sends a message to every peer, and returns the number of peers.
     ///
-    /// It waits for memory, too, when the pool's [memory limit](crate::BufferPoolConfigBuilder::memory_limit) is reached:
-    /// peers that do not read cannot push the pool over it.
+    /// The message is encoded once, into a pooled buffer that all peers share. The call waits until every peer's queue
+    /// has room. A peer that takes nothing is closed after the write timeout. A slow peer delays the publisher for as
+    /// long as it is slow. A client that lost its server waits until it is connected again.
+    /// When the pool's [memory limit](crate::BufferPoolConfigBuilder::memory_limit) is reached, it waits for memory.
     ///
-    /// A message is sent at most once: what was on its way when a connection broke is lost.
+    /// A message is sent at most once: messages in flight when a connection breaks are lost.
     ///
     /// # Errors
     ///
@@ -479,7 +483,7 @@ impl<M: Message> Publisher<M> {
     ///
     /// # Cancel safety
     ///
-    /// Cancelled, some peers may have got the message and others not.
+    /// If cancelled, some peers may receive the message and others not.
     pub async fn publish(&self, message: &M) -> Result<usize, PublishError> {
         self.check(message)?;
         let (pool, len) = (&self.hub.shared.pool, message.encoded_len());
@@ -491,8 +495,10 @@ impl<M: Message> Publisher<M> {
         self.hub.forward(Self::frame(message, buffer)).await
     }
 
-    /// Sends a message to every peer whose queue has a place; returns how many have. The others miss it, which is
-    /// [counted](ConnectionInfo::missed_frames). Never waits: one slow peer holds up nobody.
+    /// Sends a message to every peer whose queue has room, and returns the number of these peers.
+    ///
+    /// The other peers miss it, which is [counted](ConnectionInfo::missed_frames). It never waits, so a slow peer
+    /// delays no other.
     ///
     /// # Errors
     ///

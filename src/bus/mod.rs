@@ -1,22 +1,25 @@
 //! A typed message bus over TCP and Unix sockets.
 //!
 //! ```text
-//!  publisher ─▶ PooledBytes ─▶ queue a peer ─▶ gathering write ─▶ socket ─▶ peer
-//!  subscriber ◀─ channel a topic ◀─ frame, in the storage it was read into ◀─ socket ◀─ peer
+//!  publisher ─▶ PooledBytes ─▶ queue per peer ─▶ gathering write ─▶ socket ─▶ peer
+//!  subscriber ◀─ channel per topic ◀─ frame, in the storage it was read into ◀─ socket ◀─ peer
 //! ```
 //!
 //! | file | idea |
 //! |---|---|
-//! | `transport` | a hub with a listener, or with a connection that is made again |
-//! | `hub` | topics, pool, connections |
-//! | `topic` | from a frame's type to its subscribers |
-//! | `peer` | what waits for a peer, and what it costs |
-//! | `connection`, `role` | one connection: reads, writes, one timer |
-//! | `serving` | a connection from its first moment to its last |
-//! | `client` | a connection that is made again |
-//! | `config`, `error`, `stats` | limits and their reasons; what went wrong; what was done |
+//! | `transport` | `TcpTransport`, `UnixTransport`: a hub with a listener, or with a connection that reconnects |
+//! | `hub` | `Hub`, `Publisher`, connection events, shutdown |
+//! | `topic` | `Subscriber`, `FrameSubscriber`: routing from a frame's type to its subscribers |
+//! | `peer` | the write queue of one peer, and the memory that it holds |
+//! | `connection` | one connection: reads, writes, one timer |
+//! | `role` | whether a connection is a server's or a client's |
+//! | `serving` | a hub that serves any stream |
+//! | `client` | the client's reconnect loop |
+//! | `config` | limits, and the reason for each default |
+//! | `error` | errors of connections, publishers and subscribers |
+//! | `stats` | counters of a hub |
 //!
-//! What can be set and what it costs: [`tuning`].
+//! [`tuning`] says what can be set and what it costs.
 
 #[doc = include_str!("tuning.md")]
 pub mod tuning {}
