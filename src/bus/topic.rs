@@ -1,4 +1,4 @@
-//! From a frame's type to its subscribers.
+//! Routes frames by type to the subscribers of the type and of its topic.
 
 use std::any::type_name;
 use std::borrow::Borrow;
@@ -17,22 +17,22 @@ use crate::frame::tlv::Frame;
 use crate::pool::PooledBytes;
 use crate::sync::{Arc, Mutex};
 
-/// Places that an empty channel keeps: the default capacity, so that who falls behind within it again and again
-/// allocates nothing; 40 KiB.
+/// Capacity that an empty channel keeps, 40 KiB: the default channel capacity, so that repeated short bursts allocate
+/// nothing.
 const PLACES_KEPT: usize = 1024;
 
-/// Where frames go by their type: to a channel of the type, and to one of its topic.
+/// The channels of all types and topics. A frame goes to the channel of its type and to the one of its topic.
 pub(super) struct Topics {
     limits: Limits,
     known: Mutex<Known>,
     opaque: Arc<Channel>,
 }
 
-/// What a channel keeps at most. One frame it keeps in any case.
+/// The most that a channel keeps. It keeps one frame of any size.
 #[derive(Clone, Copy)]
 struct Limits {
     frames: usize,
-    /// Of storage.
+    /// Bytes of storage.
     bytes: usize,
 }
 
@@ -43,7 +43,7 @@ struct Known {
     closed: bool,
 }
 
-/// What was said of a type when it was named first.
+/// The first declaration of a type.
 #[derive(Clone, Copy)]
 struct Declared {
     topic: &'static str,
@@ -56,8 +56,8 @@ impl Declared {
         Self { topic: M::TOPIC, max_size: M::MAX_SIZE, by: type_name::<M>() }
     }
 
-    /// No input gets here: whoever gives one id to two types has made a mistake, that would show as messages in the
-    /// wrong topic.
+    /// Panics if two types share one id: a mistake in the program, which would put messages in the wrong topic. No input
+    /// can cause it.
     fn agrees_with(&self, other: &Self, type_id: u16) {
         assert!(
             (self.topic, self.max_size) == (other.topic, other.max_size),
@@ -73,8 +73,8 @@ impl Declared {
     }
 }
 
-/// Where the frames of one type go. Channels of their own, so that who waits for one type is not woken for
-/// another, nor keeps it.
+/// The channels for frames of one type. Types have separate channels, so that a subscriber of one type is not woken for
+/// another and keeps none of its frames.
 #[derive(Clone)]
 pub(super) struct Route {
     own: Arc<Channel>,
@@ -87,7 +87,7 @@ impl Topics {
         Self { limits, known: Mutex::default(), opaque: Arc::new(Channel::new(limits)) }
     }
 
-    /// From now on frames of the type are known.
+    /// Makes the type known, and returns its channels.
     ///
     /// # Panics
     ///
@@ -134,20 +134,20 @@ impl Topics {
         FrameSubscriber::new(Arc::clone(&self.opaque))
     }
 
-    /// Subscribers receive what is there, and then that it is closed.
+    /// Closes all channels. Subscribers receive the frames that are kept, and then [`RecvError::Closed`].
     pub(super) fn close(&self) {
         let routes: Vec<Route> = {
             let mut known = self.known.lock();
             known.closed = true;
             known.by_type.values().map(|(_, route)| route.clone()).collect()
         };
-        // Not under the lock: a waker may run whatever its runtime likes.
+        // Outside of the lock: a waker may run any code.
         let channels = routes.iter().flat_map(|route| [&route.own, &route.topic]);
         channels.chain([&self.opaque]).for_each(|channel| channel.close());
     }
 }
 
-/// Nobody delivers any more.
+/// Without topics nothing delivers frames, so subscribers must not wait.
 impl Drop for Topics {
     fn drop(&mut self) {
         self.close();
@@ -155,7 +155,7 @@ impl Drop for Topics {
 }
 
 impl Route {
-    /// Hands the frame to all that subscribe to its type or its topic.
+    /// Delivers the frame to all subscribers of its type or its topic.
     #[inline]
     pub(super) fn deliver(&self, frame: Frame) {
         self.topic.send(&frame, Frame::clone);
@@ -163,8 +163,8 @@ impl Route {
     }
 }
 
-/// The frames that some subscriber has not received yet, each kept once for all of them, and the newest only. tokio's
-/// broadcast channel does the same, but for a number of frames and not of bytes.
+/// Keeps each frame once until every subscriber has received it, and drops the oldest frames above its limits. tokio's
+/// broadcast channel does the same, but limits only the number of frames, not their bytes.
 struct Channel {
     limits: Limits,
     ring: Mutex<Ring>,
@@ -173,14 +173,14 @@ struct Channel {
 
 #[derive(Default)]
 struct Ring {
-    /// In their order, so that those behind have as many receivers or more.
+    /// In order of arrival, so that a later frame has at least as many receivers left.
     kept: VecDeque<Kept>,
-    /// Number of the first that is kept, or else of the next, among all that were ever kept.
+    /// Sequence number of the oldest kept frame, or of the next frame if none is kept.
     first: u64,
-    /// Of their storage; of slices of one read that follow on each other, once.
+    /// Bytes of storage of the kept frames. Consecutive slices of one read count once.
     bytes: usize,
     subscribers: usize,
-    /// Somebody waits for the next.
+    /// Whether a subscriber waits for the next frame.
     awaited: bool,
     closed: bool,
 }
@@ -192,7 +192,7 @@ struct Kept {
 }
 
 impl Ring {
-    /// Bytes of storage that are kept besides if the frame is.
+    /// Bytes of storage that keeping the frame adds.
     fn price(&self, frame: &Frame) -> usize {
         match self.kept.back() {
             Some(last) if last.frame.payload.shares_storage_with(&frame.payload) => 0,
@@ -219,7 +219,7 @@ impl Ring {
         self.first + self.kept.len() as u64
     }
 
-    /// Those that an empty ring gives back, to be freed behind the lock.
+    /// Takes the excess capacity of an empty ring, to be freed after the lock is released.
     fn spare_places(&mut self) -> Option<VecDeque<Kept>> {
         let spare = self.kept.is_empty() && self.kept.capacity() > PLACES_KEPT;
         spare.then(|| mem::take(&mut self.kept))
@@ -231,7 +231,7 @@ impl Channel {
         Self { limits, ring: Mutex::default(), arrived: Notify::new() }
     }
 
-    /// Keeps a frame for all who subscribe; what goes for it, goes outside of the lock.
+    /// Keeps a frame for all subscribers. Frames that it evicts are dropped outside of the lock.
     #[inline]
     fn send<F: Borrow<Frame>>(&self, frame: F, keep: impl FnOnce(F) -> Frame) {
         let awaited = loop {
@@ -260,8 +260,10 @@ impl Channel {
     }
 }
 
-/// Gets every frame of a topic, in the storage that all its subscribers share. What it has not received is kept for
-/// it, [within limits](super::TransportConfig::channel_bytes), until it is dropped.
+/// Receives every frame of a topic, in storage that all subscribers share.
+///
+/// Frames that it has not received yet are kept, [within limits](super::TransportConfig::channel_bytes), until it is
+/// dropped. A subscriber that falls behind these limits loses the oldest frames, and gets [`RecvError::Lagged`].
 pub struct FrameSubscriber {
     channel: Arc<Channel>,
     /// Number of the frame it receives next.
@@ -278,7 +280,7 @@ impl FrameSubscriber {
         Self { channel, next }
     }
 
-    /// The next frame.
+    /// Waits for the next frame.
     ///
     /// # Errors
     ///
@@ -288,10 +290,10 @@ impl FrameSubscriber {
     ///
     /// Cancel safe: no frame is lost.
     pub async fn recv(&mut self) -> Result<Frame, RecvError> {
-        // Who always finds a frame lets other tasks have their turn all the same.
+        // A subscriber that always finds a frame must still yield to other tasks.
         cooperative(async {
             loop {
-                // Before the look, so that what arrives behind it wakes this.
+                // Created before the check, so that a frame that arrives after the check wakes this task.
                 let arrived = self.channel.arrived.notified();
                 if let Some(outcome) = Self::take(&self.channel, &mut self.next) {
                     return outcome;
@@ -302,7 +304,7 @@ impl FrameSubscriber {
         .await
     }
 
-    /// `None`: nothing is there, and the task is woken for the next.
+    /// Takes the next frame. `None` if there is none yet; the next frame then wakes the waiting tasks.
     fn take(channel: &Channel, next: &mut u64) -> Option<Result<Frame, RecvError>> {
         let mut ring = channel.ring.lock();
         let missed = ring.first.saturating_sub(*next);
@@ -320,7 +322,7 @@ impl FrameSubscriber {
         if kept.receivers > 0 {
             return Some(Ok(kept.frame.clone()));
         }
-        // The last receiver of a frame has it to itself; those before it are gone by then.
+        // The last receiver of a frame gets it without a clone. All frames before it are already removed.
         let frame = ring.pop();
         let places = ring.spare_places();
         drop(ring);
@@ -329,7 +331,7 @@ impl FrameSubscriber {
     }
 }
 
-/// What only this one had not received goes.
+/// Releases the frames that only this subscriber had not received.
 impl Drop for FrameSubscriber {
     fn drop(&mut self) {
         let mut released = Vec::new();
@@ -353,18 +355,18 @@ impl fmt::Debug for FrameSubscriber {
     }
 }
 
-/// Gets every message of a type that arrives, in the storage that all subscribers share.
+/// Receives every message of a type, in storage that all subscribers share.
 pub struct Subscriber<M> {
     frames: FrameSubscriber,
     message: PhantomData<fn() -> M>,
 }
 
 impl<M: Message> Subscriber<M> {
-    /// The next message of the type.
+    /// Waits for the next message of the type.
     ///
     /// # Errors
     ///
-    /// [`RecvError`]; unless it is [`Closed`](RecvError::Closed), the next call goes on.
+    /// [`RecvError`]. After any error but [`Closed`](RecvError::Closed) the next call continues with the next message.
     ///
     /// # Cancel safety
     ///
@@ -382,18 +384,18 @@ impl<M> fmt::Debug for Subscriber<M> {
     }
 }
 
-/// A message in the storage it was read into. While it lives that storage is kept from the pool.
+/// A message in the storage that it was read into. The storage cannot return to the pool while this exists.
 pub struct Received<M> {
     payload: PooledBytes,
     message: PhantomData<fn() -> M>,
 }
 
 impl<M: Message> Received<M> {
-    /// Its fields, borrowed from the payload.
+    /// Returns the fields, borrowed from the payload.
     ///
     /// # Panics
     ///
-    /// If [`M::view`](Message::view) says another thing of the same bytes than when they were received.
+    /// If [`M::view`](Message::view) fails on bytes that it accepted when they were received.
     #[must_use]
     pub fn view(&self) -> M::View<'_> {
         match M::view(&self.payload) {
@@ -402,13 +404,13 @@ impl<M: Message> Received<M> {
         }
     }
 
-    /// The payload, borrowed.
+    /// Borrows the payload.
     #[must_use]
     pub fn payload(&self) -> &PooledBytes {
         &self.payload
     }
 
-    /// The payload, without a copy.
+    /// Returns the payload, without a copy.
     #[must_use]
     pub fn into_payload(self) -> PooledBytes {
         self.payload
@@ -432,7 +434,7 @@ mod tests {
         Arc::new(Channel::new(Limits { frames, bytes }))
     }
 
-    /// Of storage of as many bytes.
+    /// A pool with one class of this size.
     fn pool(size: usize) -> BufferPool {
         BufferPool::new(BufferPoolConfig::builder().class(size, 1024).thread_cache_bytes(0).build().unwrap())
     }
@@ -450,7 +452,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_bytes_are_kept_as_are_allowed() {
+    fn a_channel_keeps_at_most_its_byte_limit() {
         let (channel, pool) = (channel(100, 1000), pool(300));
         let (mut early, mut quick) =
             (FrameSubscriber::new(Arc::clone(&channel)), FrameSubscriber::new(Arc::clone(&channel)));
@@ -488,7 +490,7 @@ mod tests {
             channel.send(Frame { type_id: read as u16, payload }, |frame| frame);
         }
         drop(reads);
-        // The third read is one too many: all that is of the first went for it.
+        // The third read exceeds the limit, so all slices of the first were evicted.
         assert_eq!(take(&mut subscriber), Some(Err(RecvError::Lagged(10))));
         for n in 0..20 {
             assert_eq!(pool.stats().currently_in_use, 2 - n / 10);
@@ -512,9 +514,9 @@ mod tests {
         assert_eq!(take(&mut subscriber), Some(Err(RecvError::Closed)));
     }
 
-    /// Whoever comes, goes, or is behind: nothing is left, and nothing is counted that is gone.
+    /// After subscribers were added and dropped at random, no frame is left, and none is counted.
     #[test]
-    fn subscribers_come_and_go() {
+    fn dropped_subscribers_leave_nothing_kept() {
         let (channel, pool) = (channel(8, 2000), pool(300));
         std::thread::scope(|threads| {
             for _ in 0..2 {
@@ -535,7 +537,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_burst_the_places_go() {
+    fn capacity_is_released_after_a_burst() {
         let (channel, pool) = (channel(10_000, usize::MAX), pool(128));
         let mut subscriber = FrameSubscriber::new(Arc::clone(&channel));
         for burst in [200, 600, 5000] {
@@ -544,10 +546,10 @@ mod tests {
             }
             while take(&mut subscriber).is_some() {}
             let places = channel.ring.lock().kept.capacity();
-            // Those of the usual bursts stay, for the next one.
+            // The capacity for usual bursts is kept for the next one.
             assert!(places <= PLACES_KEPT && (burst > PLACES_KEPT || burst <= places), "{places}");
         }
-        // Where nobody subscribes, nothing is kept.
+        // Without subscribers nothing is kept.
         drop(subscriber);
         send(&channel, &pool, 1);
         assert_eq!((pool.stats().currently_in_use, channel.ring.lock().next()), (0, 5800));

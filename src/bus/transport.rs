@@ -1,4 +1,4 @@
-//! A hub with a listener, or with a connection that is made again when it breaks.
+//! A hub with a listener, or with a connection that reconnects when it breaks.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -53,7 +53,7 @@ use crate::sync::Arc;
 /// ```
 pub type TcpTransport = Transport<Tcp>;
 
-/// Messages over Unix sockets; as [`TcpTransport`], with a path for the address.
+/// Messages over Unix sockets: the same as [`TcpTransport`], with a path as the address.
 pub type UnixTransport = Transport<Unix>;
 
 /// The kind of [`TcpTransport`].
@@ -91,10 +91,10 @@ mod sealed {
     }
 }
 
-/// A [`Hub`] with a listener, or with a connection that is made again when it breaks.
+/// A [`Hub`] with a listener, or with a connection that reconnects when it breaks.
 ///
-/// Dropped, it aborts its connections as soon as the runtime has a turn, and then the address is free.
-/// [`shutdown`](Self::shutdown) ends well, and the address is free when it returns.
+/// Dropping it aborts its connections and frees the address as soon as the runtime runs its task.
+/// [`shutdown`](Self::shutdown) drains the connections first, and the address is free when it returns.
 pub struct Transport<K> {
     hub: Hub,
     endpoint: Endpoint,
@@ -108,7 +108,7 @@ impl<K: Kind> Transport<K> {
     /// Listens with the defaults, at `HOST:PORT` or at a path.
     ///
     /// Port 0 takes a free port, which `local_addr` names. For a path the parent directories are made. A stale socket
-    /// file, one that nobody listens on, is replaced. A live one never is, nor a file that is no socket.
+    /// file, one that nobody listens on, is replaced. A live socket file is never replaced, nor is any other file.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl<K: Kind> Transport<K> {
     ///
     /// # Errors
     ///
-    /// As [`bind`](Self::bind).
+    /// The same as [`bind`](Self::bind).
     pub async fn bind_with_buffer_pool(
         endpoint: impl Into<Endpoint>,
         buffer_pool: BufferPoolConfig,
@@ -132,13 +132,13 @@ impl<K: Kind> Transport<K> {
 
     /// Listens with a [`TransportConfig`], or with a [`Hub`].
     ///
-    /// A hub can be asked for its subscribers before, so that they get everything from the first frame on. The hub
-    /// ends with this transport, and so does everything else that it serves. A hub that is shut down already accepts
-    /// nobody.
+    /// Subscribers that are created on the hub before this call receive everything from the first frame. When this
+    /// transport ends, the hub closes, and so does everything else that it serves. A hub that is already shut down
+    /// accepts no connection.
     ///
     /// # Errors
     ///
-    /// As [`bind`](Self::bind).
+    /// The same as [`bind`](Self::bind).
     ///
     /// # Examples
     ///
@@ -168,7 +168,7 @@ impl<K: Kind> Transport<K> {
         Ok(Self::new(hub, endpoint, local, serving))
     }
 
-    /// Connects with the defaults, to `HOST:PORT` or to a path, and again whenever the connection breaks.
+    /// Connects with the defaults, to `HOST:PORT` or to a path, and reconnects whenever the connection breaks.
     ///
     /// # Errors
     ///
@@ -184,7 +184,7 @@ impl<K: Kind> Transport<K> {
     ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect).
+    /// The same as [`connect`](Self::connect).
     pub async fn connect_with(endpoint: impl Into<Endpoint>, hub: impl Into<Hub>) -> Result<Self, Error> {
         let (endpoint, hub) = (Self::checked(endpoint)?, hub.into());
         let stream = Stream::connect(&endpoint, hub.shared.config.connect_timeout).await?;
@@ -208,7 +208,7 @@ impl<K: Kind> Transport<K> {
 }
 
 impl Transport<Tcp> {
-    /// The address that it listens at or, of a client, its end of the first connection.
+    /// Returns the address that it listens on or, for a client, the local address of the first connection.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         match self.local {
@@ -219,7 +219,7 @@ impl Transport<Tcp> {
 }
 
 impl Transport<Unix> {
-    /// The path of the socket file.
+    /// Returns the path of the socket file.
     #[must_use]
     pub fn local_addr(&self) -> &Path {
         match &self.endpoint {
@@ -230,33 +230,33 @@ impl Transport<Unix> {
 }
 
 impl<K> Transport<K> {
-    /// The hub: its topics, its pool and its connections.
+    /// Returns the hub: its topics, its pool and its connections.
     #[must_use]
     pub fn hub(&self) -> &Hub {
         &self.hub
     }
 
-    /// Sends messages of the type to every peer: see [`Hub::publisher`].
+    /// Returns a publisher that sends messages of the type to every peer: see [`Hub::publisher`].
     ///
     /// # Panics
     ///
-    /// As [`Hub::declare`].
+    /// The same as [`Hub::declare`].
     #[must_use]
     pub fn publisher<M: Message>(&self) -> Publisher<M> {
         self.hub.publisher()
     }
 
-    /// Receives messages of the type from every peer, from now on: see [`Hub::subscriber`].
+    /// Subscribes to the messages of the type that arrive from now on: see [`Hub::subscriber`].
     ///
     /// # Panics
     ///
-    /// As [`Hub::declare`].
+    /// The same as [`Hub::declare`].
     #[must_use]
     pub fn subscriber<M: Message>(&self) -> Subscriber<M> {
         self.hub.subscriber()
     }
 
-    /// What the pool did and holds.
+    /// Returns the statistics of the pool.
     #[must_use]
     pub fn buffer_pool_stats(&self) -> BufferPoolStats {
         self.hub.buffer_pool_stats()
@@ -277,14 +277,14 @@ impl<K> Transport<K> {
         Self { hub, endpoint, local, task, decay, kind: PhantomData }
     }
 
-    /// Stops listening, or connecting again, and shuts the hub down: see [`Hub::shutdown`].
+    /// Stops listening or reconnecting, and shuts the hub down: see [`Hub::shutdown`].
     ///
     /// # Cancel safety
     ///
-    /// Cancelled, it aborts the connections that are left.
+    /// If cancelled, it aborts the connections that are left.
     pub async fn shutdown(mut self) -> DrainReport {
         let report = self.hub.shutdown().await;
-        // All have ended or are cut, so it ends by itself, and then the address is free.
+        // All connections have ended or are aborted, so the task ends, and then the address is free.
         let _ = (&mut self.task).await;
         report
     }
@@ -307,7 +307,8 @@ impl<K> fmt::Debug for Transport<K> {
     }
 }
 
-/// However a transport's task ends, even with its runtime, nobody waits for it any more.
+/// Closes the hub when the transport's task ends for any reason, even with its runtime, so that no subscriber waits for
+/// ever.
 struct Closing(Hub);
 
 impl Drop for Closing {
@@ -328,11 +329,11 @@ async fn serve(listener: Listener, hub: Hub) {
         });
         async move {
             if let Some(peer) = peer {
-                // Who wants to know was told by an event.
+                // Events and statistics report the outcome.
                 let _ = OpenConnection::new(&shared, &peer).serve(stream, Role::Server).await;
             }
         }
     };
-    // The hub cuts those that do not end.
+    // The hub aborts the connections that do not end.
     listener.serve(shared.config.max_connections, Duration::MAX, shared.drains(), connection).await;
 }
