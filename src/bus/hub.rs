@@ -37,6 +37,41 @@ const BATCH_BYTES: usize = 1 << 20;
 /// server's peers receive only what the server itself publishes. Cloning is cheap, and all clones are the same hub.
 ///
 /// A hub closes on [`shutdown`](Self::shutdown), or when its transport ends. It cannot be opened again.
+///
+/// # Examples
+///
+/// ```
+/// # use bytes::{Buf, BufMut};
+/// # use millpond::frame::{Message, MessageError};
+/// # struct Counter(u64); impl Message for Counter {
+/// #     const TYPE_ID: u16 = 1; const TOPIC: &'static str = "counters"; const MAX_SIZE: usize = 8;
+/// #     type View<'a> = u64;
+/// #     fn encode(&self, out: &mut impl BufMut) { out.put_u64_le(self.0) }
+/// #     fn view(mut payload: &[u8]) -> Result<u64, MessageError> {
+/// #         MessageError::check_len(payload, 8)?; Ok(payload.get_u64_le())
+/// #     }
+/// # }
+/// use millpond::bus::{Hub, TransportConfig};
+/// use millpond::frame::tlv;
+/// use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let hub = Hub::new(TransportConfig::default());
+/// let mut counters = hub.subscriber::<Counter>();
+/// let (mut peer, stream) = duplex(1024);
+/// let served = hub.clone();
+/// tokio::spawn(async move { served.handle_stream_connection(stream).await });
+///
+/// let mut frame = Vec::new();
+/// tlv::encode(Counter::TYPE_ID, &42_u64.to_le_bytes(), &mut frame)?;
+/// peer.write_all(&frame).await?;
+/// assert_eq!(counters.recv().await?.view(), 42);
+///
+/// hub.publisher::<Counter>().publish(&Counter(42)).await?;
+/// let mut received = vec![0; frame.len()];
+/// peer.read_exact(&mut received).await?;
+/// assert_eq!(received, frame);
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Hub {
     pub(super) shared: Arc<Shared>,
@@ -462,6 +497,32 @@ fn no_pool() -> BufferPoolConfig {
 }
 
 /// Sends messages of one type to every peer of a hub.
+///
+/// # Examples
+///
+/// ```
+/// # use bytes::{Buf, BufMut};
+/// # use millpond::frame::{Message, MessageError};
+/// # struct Counter(u64); impl Message for Counter {
+/// #     const TYPE_ID: u16 = 1; const TOPIC: &'static str = "counters"; const MAX_SIZE: usize = 8;
+/// #     type View<'a> = u64;
+/// #     fn encode(&self, out: &mut impl BufMut) { out.put_u64_le(self.0) }
+/// #     fn view(mut payload: &[u8]) -> Result<u64, MessageError> {
+/// #         MessageError::check_len(payload, 8)?; Ok(payload.get_u64_le())
+/// #     }
+/// # }
+/// use millpond::bus::TcpTransport;
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TcpTransport::bind("127.0.0.1:0").await?;
+/// let mut counters = server.subscriber::<Counter>();
+/// let client = TcpTransport::connect(server.local_addr()).await?;
+/// let publisher = client.publisher();
+/// publisher.publish(&Counter(1)).await?; // waits for room in the queue
+/// publisher.try_publish(&Counter(2))?; // skips peers whose queue is full
+/// assert_eq!(counters.recv().await?.view(), 1);
+/// assert_eq!(counters.recv().await?.view(), 2);
+/// # Ok(()) }
+/// ```
 pub struct Publisher<M> {
     hub: Hub,
     message: PhantomData<fn() -> M>,

@@ -56,7 +56,7 @@ impl Declared {
         Self { topic: M::TOPIC, max_size: M::MAX_SIZE, by: type_name::<M>() }
     }
 
-    /// Panics if two types share one id: a mistake in the program, which would put messages in the wrong topic. No input
+    /// Panics if two types share one id, a mistake that would put messages in the wrong topic. No input
     /// can cause it.
     fn agrees_with(&self, other: &Self, type_id: u16) {
         assert!(
