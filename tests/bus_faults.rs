@@ -370,24 +370,6 @@ async fn the_pool_is_used_up() {
     stage.is_unharmed().await;
 }
 
-/// A message of 60 000 bytes.
-struct Page;
-
-impl Message for Page {
-    const TYPE_ID: u16 = 1003;
-    const TOPIC: &'static str = "pages";
-    const MAX_SIZE: usize = 60_000;
-    type View<'a> = Self;
-
-    fn encode(&self, out: &mut impl BufMut) {
-        out.put_bytes(7, Self::MAX_SIZE);
-    }
-
-    fn view(_: &[u8]) -> Result<Self, MessageError> {
-        Ok(Self)
-    }
-}
-
 /// Each peer that does not read pins messages of its own: those that were published since it connected.
 #[tokio::test]
 async fn peers_that_stop_reading_do_not_push_publishers_over_the_limit() {
@@ -395,12 +377,12 @@ async fn peers_that_stop_reading_do_not_push_publishers_over_the_limit() {
     let classes = BufferPoolConfig::builder().class(8192, 8).class(65_536, 8).memory_limit(LIMIT);
     let config = TransportConfig::default().buffer_pool(classes.build().unwrap());
     let stage = Stage::new(config).await;
-    let publisher = stage.server.publisher::<Page>();
+    let publisher = stage.server.publisher::<Blob>();
     let mut silent = Vec::new();
     for _ in 0..16 {
         silent.push(TcpStream::connect(stage.server.local_addr()).await.unwrap());
         for _ in 0..200 {
-            let _ = publisher.try_publish(&Page);
+            let _ = publisher.try_publish(&Blob(60_000));
             tokio::task::yield_now().await;
         }
     }
@@ -631,11 +613,11 @@ impl Message for Blob {
         self.0
     }
 
-    fn encode(&self, out: &mut impl bytes::BufMut) {
+    fn encode(&self, out: &mut impl BufMut) {
         out.put_bytes(7, self.0);
     }
 
-    fn view(payload: &[u8]) -> Result<&[u8], millpond::frame::MessageError> {
+    fn view(payload: &[u8]) -> Result<&[u8], MessageError> {
         Ok(payload)
     }
 }

@@ -2,7 +2,6 @@
 
 use std::error::Error;
 use std::fmt;
-use std::marker::PhantomData;
 use std::mem;
 use std::ops::Deref;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use super::topic::{FrameSubscriber, Subscriber, Topics};
 use crate::frame::Message;
 use crate::frame::tlv::Frame;
 use crate::net::DrainReport;
-use crate::pool::{AcquireError, BufferPool, BufferPoolConfig, BufferPoolStats, PooledBuffer};
+use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats};
 use crate::size::ReadSize;
 use crate::sync::{Arc, Mutex};
 
@@ -115,6 +114,7 @@ enum Phase {
 #[non_exhaustive]
 pub enum ConnectionEvent {
     /// A connection opened.
+    #[non_exhaustive]
     Opened {
         /// Number of the connection within its transport.
         id: u64,
@@ -122,6 +122,7 @@ pub enum ConnectionEvent {
         peer: String,
     },
     /// A connection closed.
+    #[non_exhaustive]
     Closed {
         /// Number of the connection within its transport.
         id: u64,
@@ -149,17 +150,6 @@ impl Hub {
             config,
         };
         Self { shared: Arc::new(shared) }
-    }
-
-    /// Returns a publisher that sends messages of the type to every peer.
-    ///
-    /// # Panics
-    ///
-    /// The same as [`declare`](Self::declare).
-    #[must_use]
-    pub fn publisher<M: Message>(&self) -> Publisher<M> {
-        self.declare::<M>();
-        Publisher { hub: self.clone(), message: PhantomData }
     }
 
     /// Subscribes to the messages of the type that arrive from now on, from any peer.
@@ -200,7 +190,7 @@ impl Hub {
         self.shared.topics.declare::<M>();
     }
 
-    /// Sends a frame of any type to every peer, as [`Publisher::publish`] does.
+    /// Sends a frame of any type to every peer, as [`Publisher::publish`](super::Publisher::publish) does.
     ///
     /// It forwards a received frame without a copy.
     ///
@@ -210,7 +200,7 @@ impl Hub {
     ///
     /// # Cancel safety
     ///
-    /// The same as [`Publisher::publish`].
+    /// The same as [`Publisher::publish`](super::Publisher::publish).
     pub async fn forward(&self, frame: Frame) -> Result<usize, PublishError> {
         // Without peers this never waits, but must still yield to other tasks.
         consume_budget().await;
@@ -297,7 +287,11 @@ impl fmt::Debug for Hub {
 impl Shared {
     /// Queues the frame for every peer whose queue has room, and calls `full` for each of the others. Returns the number
     /// of peers that it was queued for.
-    fn offer(&self, frame: &Frame, mut full: impl FnMut(&Arc<Peer>)) -> Result<usize, PublishError> {
+    pub(super) fn offer(
+        &self,
+        frame: &Frame,
+        mut full: impl FnMut(&Arc<Peer>),
+    ) -> Result<usize, PublishError> {
         let (size, max) = (frame.payload.len(), self.config.max_payload);
         if size > max {
             return Err(PublishError::MessageTooLarge { size, max });
@@ -493,108 +487,5 @@ fn no_pool() -> BufferPoolConfig {
     match BufferPoolConfig::builder().class(1, 1).build() {
         Ok(config) => config,
         Err(error) => unreachable!("{error}"),
-    }
-}
-
-/// Sends messages of one type to every peer of a hub.
-///
-/// # Examples
-///
-/// ```
-/// # use bytes::{Buf, BufMut};
-/// # use millpond::frame::{Message, MessageError};
-/// # struct Counter(u64); impl Message for Counter {
-/// #     const TYPE_ID: u16 = 1; const TOPIC: &'static str = "counters"; const MAX_SIZE: usize = 8;
-/// #     type View<'a> = u64;
-/// #     fn encode(&self, out: &mut impl BufMut) { out.put_u64_le(self.0) }
-/// #     fn view(mut payload: &[u8]) -> Result<u64, MessageError> {
-/// #         MessageError::check_len(payload, 8)?; Ok(payload.get_u64_le())
-/// #     }
-/// # }
-/// use millpond::bus::TcpTransport;
-/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let server = TcpTransport::bind("127.0.0.1:0").await?;
-/// let mut counters = server.subscriber::<Counter>();
-/// let client = TcpTransport::connect(server.local_addr()).await?;
-/// let publisher = client.publisher();
-/// publisher.publish(&Counter(1)).await?; // waits for room in the queue
-/// publisher.try_publish(&Counter(2))?; // skips peers whose queue is full
-/// assert_eq!(counters.recv().await?.view(), 1);
-/// assert_eq!(counters.recv().await?.view(), 2);
-/// # Ok(()) }
-/// ```
-pub struct Publisher<M> {
-    hub: Hub,
-    message: PhantomData<fn() -> M>,
-}
-
-impl<M: Message> Publisher<M> {
-    /// Sends a message to every peer, and returns the number of peers.
-    ///
-    /// The message is encoded once, into a pooled buffer that all peers share. The call waits until every peer's queue
-    /// has room. A peer that takes nothing is closed after the write timeout. A slow peer delays the publisher for as
-    /// long as it is slow. A client that lost its server waits until it is connected again.
-    /// When the pool's [memory limit](crate::BufferPoolConfigBuilder::memory_limit) is reached, it waits for memory.
-    ///
-    /// A message is sent at most once: messages in flight when a connection breaks are lost.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`].
-    ///
-    /// # Cancel safety
-    ///
-    /// If cancelled, some peers may receive the message and others not.
-    pub async fn publish(&self, message: &M) -> Result<usize, PublishError> {
-        self.check(message)?;
-        let (pool, len) = (&self.hub.shared.pool, message.encoded_len());
-        let buffer = match pool.acquire_within_limit(len) {
-            Err(AcquireError::Exhausted { .. }) => pool.acquire_async(len).await,
-            buffer => buffer,
-        };
-        let buffer = buffer.map_err(PublishError::OutOfMemory)?;
-        self.hub.forward(Self::frame(message, buffer)).await
-    }
-
-    /// Sends a message to every peer whose queue has room, and returns the number of these peers.
-    ///
-    /// The other peers miss it, which is [counted](ConnectionInfo::missed_frames). It never waits, so a slow peer
-    /// delays no other.
-    ///
-    /// # Errors
-    ///
-    /// [`PublishError`].
-    pub fn try_publish(&self, message: &M) -> Result<usize, PublishError> {
-        self.check(message)?;
-        let buffer = self.hub.shared.pool.acquire_within_limit(message.encoded_len());
-        let frame = Self::frame(message, buffer.map_err(PublishError::OutOfMemory)?);
-        self.hub.shared.offer(&frame, |peer| {
-            peer.missed_frames.add(1);
-            self.hub.shared.counters.missed_frames.add(1);
-        })
-    }
-
-    fn check(&self, message: &M) -> Result<(), PublishError> {
-        let (size, max) = (message.encoded_len(), self.hub.shared.config.max_payload);
-        if size > max {
-            return Err(PublishError::MessageTooLarge { size, max });
-        }
-        message.validate().map_err(PublishError::Invalid)
-    }
-
-    fn frame(message: &M, buffer: PooledBuffer) -> Frame {
-        Frame { type_id: M::TYPE_ID, payload: message.encode_in(buffer).into_shared() }
-    }
-}
-
-impl<M> Clone for Publisher<M> {
-    fn clone(&self) -> Self {
-        Self { hub: self.hub.clone(), message: PhantomData }
-    }
-}
-
-impl<M> fmt::Debug for Publisher<M> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Publisher").finish_non_exhaustive()
     }
 }

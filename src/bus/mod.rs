@@ -8,7 +8,8 @@
 //! | file | idea |
 //! |---|---|
 //! | `transport` | `TcpTransport`, `UnixTransport`: a hub with a listener, or with a connection that reconnects |
-//! | `hub` | `Hub`, `Publisher`, connection events, shutdown |
+//! | `hub` | `Hub`, connection events, shutdown |
+//! | `publisher` | `Publisher`: encoding a message once, for every peer |
 //! | `topic` | `Subscriber`, `FrameSubscriber`: routing from a frame's type to its subscribers |
 //! | `peer` | the write queue of one peer, and the memory that it holds |
 //! | `connection` | one connection: reads, writes, one timer |
@@ -30,6 +31,7 @@ mod connection;
 mod error;
 mod hub;
 mod peer;
+mod publisher;
 mod role;
 mod serving;
 mod stats;
@@ -38,8 +40,9 @@ mod transport;
 
 pub use self::config::{TransportConfig, UnknownTypes};
 pub use self::error::{ConnectionError, ConnectionErrorKind, PublishError, RecvError};
-pub use self::hub::{ConnectionEvent, Hub, Publisher};
+pub use self::hub::{ConnectionEvent, Hub};
 pub use self::peer::ConnectionInfo;
+pub use self::publisher::Publisher;
 pub use self::stats::TransportStats;
 pub use self::topic::{FrameSubscriber, Received, Subscriber};
 pub use self::transport::{Kind, Tcp, TcpTransport, Transport, Unix, UnixTransport};

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::client::Client;
 use super::config::TransportConfig;
-use super::hub::{Hub, OpenConnection, Publisher, RegisteredPeer};
+use super::hub::{Hub, OpenConnection, RegisteredPeer};
+use super::publisher::Publisher;
 use super::role::Role;
 use super::topic::Subscriber;
 use crate::frame::Message;
