@@ -593,11 +593,33 @@ async fn a_connection_that_does_not_end_is_aborted() {
     let report = stage.server.shutdown().await;
     assert_eq!((report.drained, report.aborted), (1, 1));
     let ends = [stage.events.recv().await, stage.events.recv().await, stage.events.recv().await];
-    let cut = |event: &ConnectionEvent| {
+    let aborted = |event: &ConnectionEvent| {
         matches!(event, ConnectionEvent::Closed { error: Some(ConnectionErrorKind::Aborted), .. })
     };
-    assert!(ends.iter().flatten().any(cut), "{ends:?}");
+    assert!(ends.iter().flatten().any(aborted), "{ends:?}");
     assert_eq!((hub.buffer_pool_stats().currently_in_use, hub.stats().open), (0, 0));
+}
+
+/// A good end would let it take the frames that it has for all there were.
+#[tokio::test]
+async fn an_abort_with_bytes_under_way_is_a_reset_for_the_peer() {
+    let stage = Stage::new(TransportConfig::default().drain_timeout(SHORT)).await;
+    let mut silent = stage.socket().await;
+    while stage.server.hub().stats().open < 2 {
+        sleep(Duration::from_millis(2)).await;
+    }
+    for _ in 0..16 {
+        stage.server.publisher().try_publish(&Blob(1 << 20)).unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert!(stage.server.shutdown().await.aborted >= 1);
+    let end = loop {
+        match timeout(SOON, silent.read(&mut [0; 65_536])).await.unwrap() {
+            Ok(count) if count > 0 => {}
+            end => break end,
+        }
+    };
+    assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
 /// Bytes of a length that is chosen.

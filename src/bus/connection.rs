@@ -7,7 +7,6 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::config::UnknownTypes;
@@ -18,7 +17,7 @@ use super::role::Role;
 use super::topic::Route;
 use crate::frame::tlv::{Frame, HEADER_LEN, Header, Tlv, handshake};
 use crate::frame::{Assembler, SHARE_ABOVE};
-use crate::net::{FrameReader, PushError, WriteQueue};
+use crate::net::{AsyncStream, FrameReader, PushError, WriteQueue};
 use crate::sync::statistic::Ordering;
 
 /// Frames delivered before other tasks run.
@@ -36,7 +35,7 @@ const SLOWEST_RATE: u32 = 64 * 1024;
 const ROUTES: usize = 8;
 
 /// One connection, as a future that reads and writes.
-pub(super) struct Connection<'a, S> {
+pub(super) struct Connection<'a, S: AsyncStream> {
     shared: &'a Shared,
     peer: &'a Peer,
     role: Role,
@@ -81,7 +80,7 @@ struct Unfinished {
     shrunk: bool,
 }
 
-impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
+impl<'a, S: AsyncStream> Connection<'a, S> {
     pub(super) fn new(shared: &'a Shared, peer: &'a Peer, stream: S, role: Role) -> Self {
         let config = &shared.config;
         let (mut framing, mut writes) = (Tlv::new(config.max_payload), WriteQueue::new(shared.pool.clone()));
@@ -408,6 +407,15 @@ impl<'a, S: AsyncRead + AsyncWrite + Unpin> Connection<'a, S> {
     fn shrink(&mut self, cx: &Context<'_>) {
         if self.reader.shrink() {
             cx.waker().wake_by_ref();
+        }
+    }
+}
+
+/// However the connection ends, a peer that lacks bytes must not see a good end.
+impl<S: AsyncStream> Drop for Connection<'_, S> {
+    fn drop(&mut self) {
+        if self.has_unwritten() {
+            self.reader.get_mut().reset_on_close();
         }
     }
 }

@@ -6,7 +6,7 @@ use super::connection::Connection;
 use super::error::{Cause, ConnectionError};
 use super::hub::{Hub, OpenConnection, RegisteredPeer};
 use super::role::Role;
-use crate::net::Stream;
+use crate::net::{Peekable, Stream};
 
 impl Hub {
     /// Serves one connection over any stream until it ends: a socket that was accepted elsewhere, a pipe, TLS.
@@ -28,7 +28,7 @@ impl Hub {
         let peer = RegisteredPeer::new(&self.shared, |id| format!("stream #{id}"));
         let peer = peer.ok_or(ConnectionError(Cause::Closed))?;
         let open = OpenConnection::new(&self.shared, &peer);
-        let outcome = Connection::new(&self.shared, &peer, stream, Role::Server).run().await;
+        let outcome = Connection::new(&self.shared, &peer, Peekable::new(stream), Role::Server).run().await;
         open.end(outcome)
     }
 }

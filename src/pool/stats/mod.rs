@@ -1,4 +1,7 @@
 //! Counters of each thread, the snapshot that users read, and the classes that it suggests.
+//!
+//! A metric exporter would read these snapshots, and those of `net`, `bus` and `relay`, in a layer above all of them:
+//! see `lib.rs`.
 
 mod counters;
 mod snapshot;
