@@ -24,7 +24,7 @@
 //! Each layer reports by plain snapshots, its stats. A metric exporter reads them: it would be a layer above all of these,
 //! which none of them imports. There is none yet.
 #![cfg_attr(not(feature = "std"), no_std)]
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![warn(
     // Input must not cause a panic: errors are typed, and bytes are read with patterns.
     clippy::unwrap_used,

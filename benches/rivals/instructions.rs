@@ -77,7 +77,7 @@ fn operations() -> Vec<Operation> {
             "PoolStateUpdate encoded + into_shared + drop, encode_pooled",
             encoded(Message::encode_pooled),
         ),
-        operation("PoolStateUpdate encoded + into_shared + drop, as_buf_mut", encoded(by_as_buf_mut)),
+        operation("PoolStateUpdate encoded + into_shared + drop, BufMut", encoded(by_buf_mut)),
         operation("TextMessage of 18 B of text viewed", viewed()),
         operation("a frame of 16 B read, per frame", frames_read(ReadMode::PerFrame)),
         operation("a frame of 16 B read, batched", frames_read(ReadMode::batched())),
@@ -194,9 +194,9 @@ fn encoded(encode: fn(&PoolStateUpdate, &BufferPool) -> PooledBuffer) -> impl Fn
     }
 }
 
-fn by_as_buf_mut(message: &PoolStateUpdate, pool: &BufferPool) -> PooledBuffer {
+fn by_buf_mut(message: &PoolStateUpdate, pool: &BufferPool) -> PooledBuffer {
     let mut payload = pool.acquire(PoolStateUpdate::MAX_SIZE);
-    message.encode(&mut payload.as_buf_mut());
+    message.encode(&mut payload);
     payload
 }
 

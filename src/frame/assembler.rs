@@ -358,7 +358,12 @@ impl<D: Decoder> Assembler<D> {
             self.held.rewind();
         }
         match &mut self.held.storage {
-            Storage::Own(buffer) => Ok(buffer.as_buf_mut().limit(most)),
+            Storage::Own(buffer) => {
+                let room = buffer.capacity() - buffer.len();
+                // The empty chain is what a caller gets that asks for more: a full buffer would grow.
+                let nothing: &mut [u8] = &mut [];
+                Ok(buffer.limit(most.min(room)).chain_mut(nothing))
+            }
             _ => unreachable!("a buffer was lent"),
         }
     }

@@ -87,7 +87,7 @@ pub trait Message {
         const MAX_SLICE: usize = 2048;
         let len = self.encoded_len();
         if len > MAX_SLICE {
-            self.encode(&mut payload.as_buf_mut().limit(len));
+            self.encode(&mut (&mut payload).limit(len));
             return payload;
         }
         payload.resize(len, 0);

@@ -17,7 +17,7 @@
 //!
 //! let pool = BufferPool::new(BufferPoolConfig::messages());
 //! let mut buffer = pool.acquire(tlv::HEADER_LEN + 16);
-//! tlv::encode(1002, b"sixteen bytes!!!", &mut buffer.as_buf_mut())?;
+//! tlv::encode(1002, b"sixteen bytes!!!", &mut buffer)?;
 //!
 //! let mut frames = Assembler::new(Tlv::default(), pool, ReadMode::PerFrame);
 //! frames.push(&mut &buffer[..]);

@@ -43,7 +43,7 @@
 //! | grant | what a waiter, or an acquire at the limit, gets: a buffer, or room to allocate one |
 //! | trim, step | all idle memory is freed; one step of decay frees the memory unused since the last step |
 //!
-//! Absent on purpose: unsafe code, I/O, threads of its own.
+//! Absent on purpose: I/O, threads of its own, and unsafe code but for one trait, in `handle/buf_mut.rs`.
 
 mod config;
 mod handle;

@@ -159,8 +159,8 @@ impl<'a> Pump<'a> {
     ) -> Poll<Result<(), PumpError>> {
         let capacity = buffer.capacity();
         let count = {
-            let mut room = buffer.as_buf_mut();
-            let read = pin!(from.read_buf(&mut room));
+            // One read, and there is room, so the buffer does not grow.
+            let read = pin!(from.read_buf(&mut buffer));
             ready!(read.poll(cx)).map_err(PumpError::Read)?
         };
         if count == 0 && self.source_broken {

@@ -140,6 +140,7 @@ impl World {
     ) -> Held {
         use Operation as Op;
         let (before, capacity) = (buffer.len(), buffer.capacity());
+        let class = storage.as_ref().map_or(0, |storage| storage.class);
         let mut wanted = before;
         match operation {
             Op::Extend(_, len, byte) => {
@@ -157,9 +158,20 @@ impl World {
                 buffer.reserve(len);
             }
             Op::Put(_, len, byte) => {
-                let len = len.min(capacity - before);
-                buffer.as_buf_mut().put_bytes(byte, len);
-                bytes.resize(before + len, byte);
+                wanted += len;
+                let source = vec![byte; len];
+                buffer.put(source[..len / 2].chain(&source[len / 2..]));
+                bytes.resize(wanted, byte);
+                let room = buffer.capacity() - wanted;
+                assert!(room == 0 || buffer.chunk_mut().len() == room);
+            }
+            Op::Advance(_, count) => {
+                let count = count.min(before);
+                buffer.advance(count);
+                bytes.drain(..count);
+                let left = if bytes.is_empty() { class.max(capacity) } else { capacity - count };
+                assert!(buffer.capacity() == left || (bytes.is_empty() && class == 0));
+                return Held { handle: Handle::Buffer(buffer), bytes, storage };
             }
             Op::Truncate(_, len) => {
                 buffer.truncate(len);
@@ -176,12 +188,20 @@ impl World {
             Op::Freeze(_) => return self.frozen(|| buffer.freeze(), bytes, storage),
             _ => {}
         }
-        if wanted > capacity {
+        let moves = match class {
+            _ if wanted <= capacity => false,
+            // It may use the room of bytes that were read. The oracle does not know how much of the heap's that is.
+            0 => self.pool.as_ref().is_none_or(|pool| pool.stats().total_acquires > self.acquires),
+            class => wanted > class || class - capacity < before,
+        };
+        if moves {
             let doubled = wanted.max(2 * capacity);
             let asked = if doubled > LARGEST && wanted <= LARGEST { wanted } else { doubled };
             storage = Some(self.made(asked, &buffer));
-        } else {
+        } else if wanted <= capacity {
             assert_eq!(buffer.capacity(), capacity, "it moved without need");
+        } else {
+            assert!(buffer.capacity() >= class, "all of the storage");
         }
         Held { handle: Handle::Buffer(buffer), bytes, storage }
     }

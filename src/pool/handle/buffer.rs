@@ -5,7 +5,7 @@ use core::mem;
 use core::ops::{Deref, DerefMut};
 use core::panic::Location;
 
-use bytes::{BufMut, BytesMut};
+use bytes::{Buf, BytesMut};
 
 use crate::pool::hooks::Request;
 use crate::pool::shared::{Core, Slot};
@@ -15,9 +15,12 @@ use crate::sync::{Arc, Unique};
 /// An exclusive buffer of a [`BufferPool`](crate::BufferPool): a handle of 8 bytes, `'static` and `Send`.
 ///
 /// It starts empty, shows only the bytes written to it, and is returned to its pool when dropped, in any thread. Its
-/// capacity is the size of its class. (A buffer made of [`PooledBytes`](crate::PooledBytes) has less by what they had
-/// advanced.) Writing more than the capacity moves the bytes to a buffer of a larger class, or of the heap, and returns
-/// the old one.
+/// capacity is the size of its class, less what was read by [`advance`](Buf::advance), here or before it was
+/// [`PooledBytes`](crate::PooledBytes). Writing more than the capacity takes the room of bytes that were read, or moves the
+/// bytes to a buffer of a larger class, or of the heap, and returns the old one.
+///
+/// It is a [`Buf`], and a [`BufMut`](bytes::BufMut) that grows in the same way, so a reader or an encoder never finds it
+/// full. To keep what others write within the capacity, [limit](bytes::BufMut::limit) them.
 ///
 /// To pass the bytes on without a copy, freeze them:
 ///
@@ -37,7 +40,7 @@ use crate::sync::{Arc, Unique};
 /// let mut buffer = pool.acquire(100);
 /// assert_eq!((buffer.len(), buffer.capacity()), (0, 128));
 /// buffer.extend_from_slice(b"hello ");
-/// buffer.as_buf_mut().put_slice(b"world");
+/// buffer.put_slice(b"world");
 /// assert_eq!(&buffer[..], b"hello world");
 /// ```
 pub struct PooledBuffer {
@@ -133,8 +136,9 @@ impl PooledBuffer {
         self.storage_mut().extend_from_slice(bytes);
     }
 
-    /// Makes room for `additional` more bytes. If they do not fit, moves the written bytes, in one copy, to a larger
-    /// buffer: at least twice as large, unless only the largest class holds it.
+    /// Makes room for `additional` more bytes. If they do not fit, moves the written bytes, in one copy: to the start of the
+    /// storage, if at least as many bytes were [read](Buf::advance) and their room is enough; otherwise to a larger buffer,
+    /// at least twice as large, unless only the largest class holds it.
     ///
     /// The larger buffer comes from [`acquire`](crate::BufferPool::acquire), so this can exceed the memory limit.
     ///
@@ -147,18 +151,6 @@ impl PooledBuffer {
         if additional > self.capacity() - self.len() {
             self.grow(additional);
         }
-    }
-
-    /// Returns the unused room as a [`BufMut`] for readers and encoders: `capacity() - len()` bytes, never more.
-    ///
-    /// `BufMut` is an unsafe trait, and this crate forbids unsafe code. So `PooledBuffer` cannot implement it, and
-    /// returns a type that does.
-    pub fn as_buf_mut(&mut self) -> impl BufMut + '_ {
-        let storage = self.storage_mut();
-        let room = storage.capacity() - storage.len();
-        // The empty chain keeps a full `BytesMut` from being asked for a chunk, for which it would reserve more.
-        let nothing: &mut [u8] = &mut [];
-        storage.limit(room).chain_mut(nothing)
     }
 
     /// Consumes the handle without returning the slot.
@@ -181,7 +173,10 @@ impl PooledBuffer {
     #[cold]
     #[track_caller]
     fn grow(&mut self, additional: usize) {
-        let Some(slot) = &self.slot else { return };
+        let Some(slot) = &mut self.slot else { return };
+        if slot.reclaim_front(additional) {
+            return;
+        }
         let least = slot.storage.len().saturating_add(additional);
         let doubled = slot.storage.capacity().saturating_mul(2).max(least);
         // A class that fits is better than the heap, even if it is less than twice as large.
@@ -193,7 +188,7 @@ impl PooledBuffer {
     }
 
     #[inline]
-    fn storage(&self) -> &BytesMut {
+    pub(super) fn storage(&self) -> &BytesMut {
         match &self.slot {
             Some(slot) => &slot.storage,
             None => unreachable!("a handle owns its slot until it is consumed"),
@@ -201,7 +196,7 @@ impl PooledBuffer {
     }
 
     #[inline]
-    fn storage_mut(&mut self) -> &mut BytesMut {
+    pub(super) fn storage_mut(&mut self) -> &mut BytesMut {
         match &mut self.slot {
             Some(slot) => &mut slot.storage,
             None => unreachable!("a handle owns its slot until it is consumed"),
@@ -232,6 +227,27 @@ impl DerefMut for PooledBuffer {
     #[inline]
     fn deref_mut(&mut self) -> &mut [u8] {
         self.storage_mut()
+    }
+}
+
+/// [`advance`](Buf::advance) drops the bytes that were read. Their room is used again when the buffer next grows, and at
+/// once if nothing is left. [`copy_to_bytes`](Buf::copy_to_bytes) copies: to pass on the bytes themselves, freeze them.
+impl Buf for PooledBuffer {
+    #[inline]
+    fn remaining(&self) -> usize {
+        self.len()
+    }
+
+    #[inline]
+    fn chunk(&self) -> &[u8] {
+        self
+    }
+
+    #[inline]
+    fn advance(&mut self, count: usize) {
+        if let Some(slot) = &mut self.slot {
+            slot.advance(count);
+        }
     }
 }
 

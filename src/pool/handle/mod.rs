@@ -4,10 +4,12 @@
 //! |---|---|
 //! | `pool` | [`BufferPool`], whose last clone closes the pool |
 //! | `buffer`, `bytes`, `freeze` | the exclusive handle, the shared handle, and the conversions to `bytes::Bytes` |
+//! | `buf_mut` | `bytes::BufMut` for the exclusive handle: the only unsafe code of the library |
 //! | `acquire`, `error` | waiting for memory; why an acquire failed |
 //! | `runtime` | deadlines, and decay while the pool is idle (feature `tokio`) |
 
 mod acquire;
+mod buf_mut;
 mod buffer;
 mod bytes;
 mod error;

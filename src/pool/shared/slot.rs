@@ -28,7 +28,7 @@ pub(in crate::pool) struct Slot {
     pub(in crate::pool) next: Option<Unique<Slot>>,
 }
 
-/// Set in `class` if `storage` does not start at the start of its allocation, as an advanced view became unique again. No
+/// Set in `class` if `storage` does not start at the start of its allocation, as its first bytes were read and dropped. No
 /// class has such an index, so the slot misses every fast path, and the slow path resets it.
 const DISPLACED: usize = 1 << (usize::BITS - 1);
 
@@ -75,10 +75,30 @@ impl Slot {
     #[inline]
     pub(in crate::pool) fn recover(&mut self, start: usize, len: usize) {
         self.storage.truncate(start + len);
-        if start > 0 {
-            self.storage.advance(start);
+        self.advance(start);
+    }
+
+    /// Drops the first `count` bytes, at most all. Their room can be [reclaimed](Self::reclaim_front); once nothing is
+    /// left, it is.
+    #[inline]
+    pub(in crate::pool) fn advance(&mut self, count: usize) {
+        if count > 0 {
+            self.storage.advance(count);
             self.class |= DISPLACED;
+            if self.storage.is_empty() {
+                self.reset();
+            }
         }
+    }
+
+    /// Makes room for `additional` bytes, more than there is, by moving the written bytes to the start of the storage. Fails
+    /// if they fit nowhere in it, or if fewer bytes were dropped than would have to be moved.
+    pub(in crate::pool) fn reclaim_front(&mut self, additional: usize) -> bool {
+        let reclaimed = self.class & DISPLACED != 0 && self.storage.try_reclaim(additional);
+        if reclaimed {
+            self.class &= !DISPLACED;
+        }
+        reclaimed
     }
 
     /// Tells the detector that a new view shows `new` bytes. The other views show `all`, or as many as the detector knows.
@@ -100,13 +120,12 @@ impl Slot {
     /// Empties the storage, and undoes a displacement.
     pub(in crate::pool) fn reset(&mut self) {
         self.storage.clear();
-        self.class &= !DISPLACED;
-        let size = self.core.class_size(self.class);
-        if self.storage.capacity() < size {
+        if self.class & DISPLACED != 0 {
+            self.class &= !DISPLACED;
             // Exclusive and empty, so this moves its start back to the start of the allocation.
-            let whole = self.storage.try_reclaim(size);
-            debug_assert!(whole, "exclusive storage can be reclaimed");
+            let _ = self.storage.try_reclaim(self.storage.capacity() + 1);
         }
+        debug_assert!(self.storage.capacity() >= self.core.class_size(self.class), "the storage is whole");
     }
 }
 

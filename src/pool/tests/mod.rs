@@ -135,17 +135,36 @@ fn a_buffer_that_outgrows_its_class_moves_and_both_return_to_their_own() {
 }
 
 #[test]
-fn writing_through_as_buf_mut_never_grows_the_buffer() {
-    let pool = pool(&[(16, 4)], 4096);
+fn writing_through_buf_mut_grows_the_buffer_class_by_class() {
+    let pool = pool(&[(16, 4), (64, 4)], 4096);
     let mut buffer = pool.acquire(16);
-    buffer.extend_from_slice(b"0123");
-    {
-        let mut room = buffer.as_buf_mut();
-        assert_eq!(room.remaining_mut(), 12);
-        room.put_slice(b"456789abcdef");
-        assert_eq!((room.remaining_mut(), room.has_remaining_mut()), (0, false));
-    }
-    assert_eq!((&buffer[..], buffer.capacity()), (&b"0123456789abcdef"[..], 16));
+    buffer.put_slice(b"0123456789abcdef");
+    assert_eq!((buffer.capacity(), pool.owns(&buffer)), (16, true), "full");
+    assert_eq!(buffer.chunk_mut().len(), 48, "never empty");
+    assert_eq!((&buffer[..], pool.owns(&buffer)), (&b"0123456789abcdef"[..], true));
+    assert_eq!(
+        (pool.stats().currently_in_use, pool.stats().idle_bytes),
+        (1, 16),
+        "the small one is returned"
+    );
+}
+
+#[test]
+fn the_room_of_bytes_that_were_read_is_used_before_a_larger_buffer() {
+    let pool = pool(&[(16, 4), (64, 4)], 4096);
+    let mut buffer = pool.acquire(16);
+    let address = buffer.as_ptr();
+    buffer.put_slice(b"0123456789abcdef");
+    buffer.advance(10);
+    assert_eq!(buffer.capacity(), 6);
+    buffer.put_slice(b"ghijklmnop");
+    assert_eq!((&buffer[..], buffer.capacity()), (&b"abcdefghijklmnop"[..], 16));
+    assert_eq!((buffer.as_ptr(), pool.stats().total_acquires), (address, 1));
+    buffer.advance(4);
+    buffer.put_u8(b'q'); // 12 bytes would move for the sake of 4
+    assert_eq!((&buffer[..], buffer.capacity()), (&b"efghijklmnopq"[..], 64));
+    buffer.advance(13);
+    assert_eq!((buffer.len(), buffer.capacity()), (0, 64), "whole again, as all was read");
 }
 
 #[test]
