@@ -62,8 +62,7 @@ impl PooledBytes {
     /// Bytes of storage that this handle keeps in use: the size of its class, or what the heap allocated.
     #[must_use]
     pub fn storage_len(&self) -> usize {
-        let slot = self.slot();
-        slot.storage.capacity().max(slot.core.class_size(slot.class()))
+        self.slot().size()
     }
 
     /// Whether both handles keep the same storage in use.

@@ -522,7 +522,7 @@ impl Core {
     /// Returns a slot in such a thread: to the shared queue.
     pub(in crate::pool) fn return_cacheless(&self, mut slot: Unique<Slot>) {
         slot.reset();
-        self.cacheless.of(slot.index()).returned.add(1);
+        self.cacheless.of(slot.class()).returned.add(1);
         slot.note_return();
         match self.class(slot.index()) {
             Some(class) if !self.must_drop(&slot) => self.push_idle_and_serve(class, [slot]),
@@ -545,7 +545,7 @@ impl Core {
 
     /// Whether a debug switch drops this buffer, which was just returned.
     pub(in crate::pool) fn must_drop(&self, slot: &Slot) -> bool {
-        let whole = slot.storage.capacity() >= self.class_size(slot.index());
+        let whole = slot.storage.capacity() >= slot.size();
         self.hooks.as_ref().is_some_and(|hooks| hooks.must_drop(Arc::as_ptr(&slot.core), self, whole))
     }
 

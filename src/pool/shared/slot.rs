@@ -7,6 +7,7 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::pool_core::Core;
 use crate::pool::hooks::Request;
+use crate::size::MAX_CLASSES;
 use crate::sync::{Arc, Unique};
 
 /// What a handle points to: the storage, and what is needed to return it.
@@ -20,13 +21,16 @@ pub(in crate::pool) struct Slot {
     /// Exclusive and empty while idle. In a [`Frozen`] slot, an empty tail of the frozen storage.
     pub(in crate::pool) storage: BytesMut,
     pub(in crate::pool) core: Arc<Core>,
-    /// Index of the class, or one past the last for storage from the heap. May have [`DISPLACED`] set.
+    /// Index of the class, or [`HEAP`] and the size of the storage. May have [`DISPLACED`] set.
     class: usize,
     /// The mark of the sampling detector, if this acquire is sampled.
     pub(in crate::pool) sample: Option<NonZeroU32>,
     /// In a shared queue: the next slot of its [`Chain`](super::chains::Chain).
     pub(in crate::pool) next: Option<Unique<Slot>>,
 }
+
+/// Storage from the heap has the class `HEAP` plus its size in bytes. No class of a pool has so high an index.
+const HEAP: usize = MAX_CLASSES;
 
 /// Set in `class` if `storage` does not start at the start of its allocation, as its first bytes were read and dropped. No
 /// class has such an index, so the slot misses every fast path, and the slow path resets it.
@@ -38,18 +42,26 @@ impl Slot {
         let mut storage = BytesMut::with_capacity(bytes);
         // A `BytesMut` that was split once keeps its shared header, and freezes without a malloc.
         drop(storage.split_to(0));
+        let class = if class == core.heap() { (HEAP + storage.capacity()).min(!DISPLACED) } else { class };
         Unique::new(Self { storage, core: Arc::clone(core), class, sample: None, next: None })
     }
 
-    /// Index of the class for tables. Out of their range if the storage is from the heap or displaced.
+    /// Index of the class for tables of the classes. Out of their range if the storage is from the heap or displaced.
     #[inline]
     pub(in crate::pool) fn index(&self) -> usize {
         self.class
     }
 
-    /// Index of the class, whether or not the storage is displaced.
+    /// Index of the class, or the one that stands for the heap, whether or not the storage is displaced.
     pub(in crate::pool) fn class(&self) -> usize {
-        self.class & !DISPLACED
+        let class = self.class & !DISPLACED;
+        if class < HEAP { class } else { self.core.heap() }
+    }
+
+    /// Bytes of the whole storage, whatever was written to it or read.
+    pub(in crate::pool) fn size(&self) -> usize {
+        let class = self.class & !DISPLACED;
+        if class < HEAP { self.core.class_size(class) } else { class - HEAP }
     }
 
     /// Whether the storage is of a class of the pool.
@@ -120,12 +132,10 @@ impl Slot {
     /// Empties the storage, and undoes a displacement.
     pub(in crate::pool) fn reset(&mut self) {
         self.storage.clear();
-        if self.class & DISPLACED != 0 {
-            self.class &= !DISPLACED;
-            // Exclusive and empty, so this moves its start back to the start of the allocation.
-            let _ = self.storage.try_reclaim(self.storage.capacity() + 1);
-        }
-        debug_assert!(self.storage.capacity() >= self.core.class_size(self.class), "the storage is whole");
+        self.class &= !DISPLACED;
+        // Exclusive and empty, so this moves its start back to the start of the allocation.
+        let whole = self.storage.try_reclaim(self.size());
+        debug_assert!(whole, "exclusive storage can be reclaimed");
     }
 }
 
@@ -157,7 +167,7 @@ impl Frozen {
         // In this order: after the tail is dropped, the view is the only one, and is not copied.
         slot.storage = BytesMut::new();
         slot.storage = BytesMut::from(bytes);
-        if slot.storage.capacity() < slot.core.class_size(slot.class) {
+        if slot.storage.capacity() < slot.size() {
             slot.class |= DISPLACED;
         }
         slot
@@ -165,7 +175,7 @@ impl Frozen {
 
     /// Bytes that were frozen: those that are not in the tail.
     fn frozen_len(&self) -> usize {
-        self.0.core.class_size(self.0.class).saturating_sub(self.0.storage.capacity())
+        self.0.size().saturating_sub(self.0.storage.capacity())
     }
 
     /// Tells the detector how many bytes were frozen, if this acquire is sampled.

@@ -83,6 +83,21 @@ fn tracked_bytes_return_at_their_drop() {
     assert_eq!((pool.stats().currently_in_use, pool.stats().currently_frozen), (0, 0));
 }
 
+/// `storage_len` of heap storage was what was left of it after the bytes that had been read.
+#[test]
+fn the_length_of_storage_does_not_depend_on_what_was_read_of_it() {
+    let pool = pool(&[(16, 4)], 4096);
+    for len in [16, 5000] {
+        let mut bytes = shared(&pool, &vec![7; len]);
+        bytes.advance(10);
+        let again = PooledBuffer::from(bytes).into_shared();
+        assert_eq!(again.storage_len(), len);
+        let mut buffer = PooledBuffer::from(again);
+        buffer.advance(1);
+        assert_eq!(buffer.into_shared().storage_len(), len);
+    }
+}
+
 #[test]
 fn only_small_slices_are_detached() {
     let pool = pool(&[(16, 4), (1024, 4)], 4096);

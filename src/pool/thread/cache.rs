@@ -179,7 +179,7 @@ impl LocalCache {
     /// Returns a slot, emptied. It stays in this cache if there is room.
     pub(in crate::pool) fn return_slot(&mut self, mut slot: Unique<Slot>) {
         slot.reset();
-        let index = slot.index();
+        let index = slot.class();
         let returned = &self.counters.of(index).returned;
         if returned.get().is_multiple_of(CLOCK_EVERY_FAST) {
             self.core.decay_if_due();
@@ -210,7 +210,7 @@ impl LocalCache {
         self.check_clock();
         let index = frozen.index();
         let state = self.core.state();
-        if index == self.core.heap() || state & (CLOSED | WAITING) != 0 || self.core.must_wipe() {
+        if self.core.class(index).is_none() || state & (CLOSED | WAITING) != 0 || self.core.must_wipe() {
             // In a closed pool nobody would find it free. With waiters, or wiping, its return must be noticed at once.
             return Err(frozen);
         }
