@@ -240,9 +240,14 @@ impl BufferPool {
     }
 }
 
+/// What never changes: it takes no lock, so types that hold a pool can be logged anywhere.
 impl fmt::Debug for BufferPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BufferPool").field("stats", &self.stats()).finish_non_exhaustive()
+        let limit = self.is_limited().then(|| self.core.memory.limit());
+        f.debug_struct("BufferPool")
+            .field("classes", &self.core.sizes.all())
+            .field("memory_limit", &limit)
+            .finish_non_exhaustive()
     }
 }
 

@@ -17,6 +17,8 @@ mod memory;
 mod presets;
 mod returns;
 mod sharing;
+#[cfg(feature = "serde")]
+mod stored;
 
 fn pool(classes: &[(usize, usize)], thread_cache_bytes: usize) -> BufferPool {
     let builder = BufferPoolConfig::builder().thread_cache_bytes(thread_cache_bytes);
