@@ -38,7 +38,7 @@ use crate::sync::Arc;
 /// let bytes: bytes::Bytes = buffer.freeze(); // no copy, no malloc in steady state
 /// drop(bytes);
 /// let again = pool.acquire(1000); // the same storage
-/// assert_eq!((pool.stats().total_acquires, pool.stats().total_allocations), (2, 1));
+/// assert_eq!((pool.stats().acquires, pool.stats().allocations), (2, 1));
 /// # drop(again);
 /// ```
 #[derive(Clone)]
