@@ -15,6 +15,7 @@ mod flow;
 mod hooks;
 mod memory;
 mod presets;
+mod queue;
 mod returns;
 mod sharing;
 #[cfg(feature = "serde")]
