@@ -78,6 +78,6 @@ pub mod __codegen {
 pub use pool::model;
 pub use pool::{
     Acquire, AcquireError, BufferPool, BufferPoolConfig, BufferPoolConfigBuilder, BufferPoolStats,
-    ClassConfig, ClassStats, ConfigError, Holder, HolderReport, PooledBuffer, PooledBytes, RequestedSize,
-    Suggestion,
+    BytesQueue, ClassConfig, ClassStats, ConfigError, Holder, HolderReport, PooledBuffer, PooledBytes,
+    RequestedSize, Suggestion,
 };

@@ -7,8 +7,8 @@ use std::hint::black_box;
 use std::sync::mpsc::sync_channel;
 use std::thread;
 
-use bytes::Bytes;
-use millpond::{BufferPool, BufferPoolConfig, PooledBytes};
+use bytes::{Buf, Bytes};
+use millpond::{BufferPool, BufferPoolConfig, BytesQueue, PooledBytes};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 #[global_allocator]
@@ -67,6 +67,13 @@ fn no_route_allocates_in_steady_state() {
         assert_eq!(allocations(copied), 0, "copy on write, {size} B");
         let into_bytes = || drop(black_box(Bytes::from(filled().into_shared())));
         assert_eq!(allocations(into_bytes), 0, "share, into Bytes, {size} B");
+        let mut queue = BytesQueue::new();
+        let queued = || {
+            queue.extend([filled().into_shared(), filled().into_shared()]);
+            queue.advance(size / 2 + 1);
+            drop(black_box(queue.pop()));
+        };
+        assert_eq!(allocations(queued), 0, "push to a queue, advance, pop, {size} B");
         let alternate = || drop(black_box((filled(), other.acquire(size))));
         assert_eq!(allocations(alternate), 0, "two pools in turn, {size} B");
 

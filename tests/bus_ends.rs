@@ -124,7 +124,7 @@ async fn a_hub_cuts_who_does_not_go() {
     for serving in [slow_serving, full_serving, deaf_serving] {
         assert_eq!(outcome(serving).await, Err(ConnectionErrorKind::Aborted));
     }
-    assert_eq!((hub.stats().aborted, hub.buffer_pool_stats().currently_in_use), (3, 0));
+    assert_eq!((hub.stats().aborted, hub.buffer_pool_stats().in_use), (3, 0));
     is_closed(&hub).await;
 }
 

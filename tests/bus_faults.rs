@@ -69,7 +69,7 @@ impl Stage {
         self.client.publisher().publish(&sent).await.unwrap();
         assert_eq!(timeout(SOON, self.counters.recv()).await.unwrap().unwrap().view(), sent);
         let start = Instant::now();
-        while self.server.buffer_pool_stats().currently_in_use > 0 {
+        while self.server.buffer_pool_stats().in_use > 0 {
             assert!(start.elapsed() < SOON, "{}", self.server.buffer_pool_stats());
             sleep(Duration::from_millis(2)).await;
         }
@@ -575,10 +575,7 @@ async fn a_shutdown_under_load() {
             Err(error) => break assert_eq!(error, RecvError::Closed),
         }
     }
-    assert_eq!(
-        (hub.buffer_pool_stats().currently_in_use, hub.connections().len(), hub.stats().open),
-        (0, 0, 0)
-    );
+    assert_eq!((hub.buffer_pool_stats().in_use, hub.connections().len(), hub.stats().open), (0, 0, 0));
 }
 
 #[tokio::test]
@@ -597,7 +594,7 @@ async fn a_connection_that_does_not_end_is_aborted() {
         matches!(event, ConnectionEvent::Closed { error: Some(ConnectionErrorKind::Aborted), .. })
     };
     assert!(ends.iter().flatten().any(aborted), "{ends:?}");
-    assert_eq!((hub.buffer_pool_stats().currently_in_use, hub.stats().open), (0, 0));
+    assert_eq!((hub.buffer_pool_stats().in_use, hub.stats().open), (0, 0));
 }
 
 /// A good end would let it take the frames that it has for all there were.

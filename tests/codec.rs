@@ -49,7 +49,7 @@ where
     let ((), received) = timeout(PATIENCE, async { tokio::join!(send, receive) }).await.unwrap();
     assert_eq!(received, expected);
     drop(receiver);
-    assert_eq!(pool.stats().currently_in_use, 0);
+    assert_eq!(pool.stats().in_use, 0);
 }
 
 /// Payloads of arbitrary bytes, one larger than every class.

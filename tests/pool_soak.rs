@@ -93,13 +93,13 @@ fn round(round: u64, end: Instant) -> [u64; 4] {
     }
     world.pool.trim();
     let stats = world.pool.stats();
-    assert_eq!((stats.live_bytes, stats.idle_buffers, stats.waiting), (0, 0, 0), "round {round}: {stats:#}");
-    assert_eq!((stats.currently_in_use, stats.currently_frozen), (0, 0), "round {round}: {stats:#}");
-    assert_eq!(stats.total_acquires, stats.total_returns, "round {round}: {stats:#}");
+    assert_eq!((stats.live_bytes, stats.idle, stats.waiting), (0, 0, 0), "round {round}: {stats:#}");
+    assert_eq!((stats.in_use, stats.frozen), (0, 0), "round {round}: {stats:#}");
+    assert_eq!(stats.acquires, stats.returns, "round {round}: {stats:#}");
     assert!(stats.high_water_bytes <= limit, "round {round}: {stats:#}");
     assert!(world.pool.holders().is_none_or(|report| report.holders.is_empty()), "round {round}");
     let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-    [stats.total_acquires, stats.waits, count(&world.lives), count(&world.panics)]
+    [stats.acquires, stats.waits, count(&world.lives), count(&world.panics)]
 }
 
 /// The payload of a panic on purpose; any other is a failure.

@@ -94,7 +94,7 @@ async fn the_client_gets_a_reset_of_the_upstream_that_a_write_sees_first() {
     assert_reset(read_all(&mut client).await.1);
     let error = within(outcome).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), RelayErrorKind::Reset(Side::Upstream), "{error}");
-    assert_eq!(relay.pool().stats().currently_in_use, 0);
+    assert_eq!(relay.pool().stats().in_use, 0);
 }
 
 #[tokio::test]
@@ -112,7 +112,7 @@ async fn the_upstream_gets_a_reset_of_the_client_that_a_write_sees_first() {
     assert_reset(read_all(&mut upstream).await.1);
     let error = within(outcome).await.unwrap().unwrap_err();
     assert_eq!(error.kind(), RelayErrorKind::Reset(Side::Client), "{error}");
-    assert_eq!(relay.pool().stats().currently_in_use, 0);
+    assert_eq!(relay.pool().stats().in_use, 0);
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn a_complete_answer_ends_with_a_clean_close_when_its_sender_reads_no_more
         client.write_all(word).await.unwrap();
     }
     sleep(ARRIVAL).await;
-    assert_eq!(relay.pool().stats().currently_in_use, 1, "the answer is in flight");
+    assert_eq!(relay.pool().stats().in_use, 1, "the answer is in flight");
     let (seen, end) = read_all(&mut client).await;
     end.unwrap();
     assert_eq!(seen, answer);
@@ -159,7 +159,7 @@ async fn a_timeout_with_bytes_in_flight_resets_the_side_that_lacks_them() {
         let (seen, end) = read_all(staller).await;
         assert!(seen < sent, "no bytes were in flight");
         assert_reset(end);
-        assert_eq!(relay.pool().stats().currently_in_use, 0);
+        assert_eq!(relay.pool().stats().in_use, 0);
     }
 }
 
@@ -170,13 +170,13 @@ async fn an_abort_with_bytes_in_flight_resets_the_side_that_lacks_them() {
     let relay = relay(RelayConfig::default());
     let outcome = start(&relay, client_side, upstream_side);
     let sent = fill_the_path(&mut client).await;
-    assert_eq!(relay.pool().stats().currently_in_use, 1);
+    assert_eq!(relay.pool().stats().in_use, 1);
     outcome.abort();
     assert!(within(outcome).await.unwrap_err().is_cancelled());
     let (seen, end) = read_all(&mut upstream).await;
     assert!(seen < sent, "no bytes were in flight");
     assert_reset(end);
-    assert_eq!(relay.pool().stats().currently_in_use, 0);
+    assert_eq!(relay.pool().stats().in_use, 0);
 }
 
 #[tokio::test]
@@ -187,7 +187,7 @@ async fn an_abort_while_waiting_for_memory_resets_the_side_that_lacks_bytes() {
     let (stalling_side, _stalling) = tcp().await;
     let held = start(&relay, holder_side, stalling_side);
     fill_the_path(&mut holder).await;
-    assert_eq!(relay.pool().stats().currently_in_use, 1);
+    assert_eq!(relay.pool().stats().in_use, 1);
 
     let (mut client, client_side) = tcp().await;
     let (upstream_side, mut upstream) = tcp().await;

@@ -38,7 +38,7 @@ fn stats_and_holders_are_json_and_holders_are_events() {
     let held = held.into_shared().slice(..1);
 
     let json = serde_json::to_value(pool.stats()).unwrap();
-    assert_eq!((&json["total_acquires"], &json["currently_in_use"]), (&1.into(), &1.into()), "{json}");
+    assert_eq!((&json["acquires"], &json["in_use"]), (&1.into(), &1.into()), "{json}");
     assert_eq!(
         (&json["classes"][3]["size"], &json["classes"][3]["in_use"]),
         (&1024.into(), &1.into()),

@@ -118,5 +118,5 @@ async fn many_tasks_share_a_small_limit_and_all_are_served() {
     pool.flush_thread_cache();
     let stats = pool.stats();
     assert!(stats.high_water_bytes <= 4 * 1024, "{stats}");
-    assert_eq!((stats.currently_in_use, stats.waiting, stats.overruns), (0, 0, 0), "{stats}");
+    assert_eq!((stats.in_use, stats.waiting, stats.overruns), (0, 0, 0), "{stats}");
 }

@@ -146,7 +146,7 @@ fn read_in_the_background(
 }
 
 async fn wait_until_a_buffer_is_in_use<T>(reading: &JoinHandle<T>, pool: &BufferPool) {
-    while pool.stats().currently_in_use == 0 {
+    while pool.stats().in_use == 0 {
         assert!(!reading.is_finished());
         yield_now().await;
     }
@@ -161,5 +161,5 @@ fn assert_protocol(error: &ReadFrameError, expected: FrameErrorKind, offset: usi
 
 fn assert_all_returned(pool: &BufferPool) {
     let stats = pool.stats();
-    assert_eq!((stats.currently_in_use, stats.total_returns), (0, stats.total_acquires));
+    assert_eq!((stats.in_use, stats.returns), (0, stats.acquires));
 }

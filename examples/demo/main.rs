@@ -133,9 +133,10 @@ async fn run(args: &Arguments) -> Result<(Report, Vec<String>), Box<dyn Error>> 
 
     let sent = progress.sent.load(Ordering::Relaxed);
     let received = progress.received.load(Ordering::Relaxed);
-    let (acquires, made) = pools.iter().map(BufferPool::stats).fold((0, 0), |(acquires, made), stats| {
-        (acquires + stats.total_acquires, made + stats.total_allocations)
-    });
+    let (acquires, made) = pools
+        .iter()
+        .map(BufferPool::stats)
+        .fold((0, 0), |(acquires, made), stats| (acquires + stats.acquires, made + stats.allocations));
     let report = Report {
         route,
         messages: received,

@@ -65,7 +65,7 @@ impl Case {
             check(outcome, assembler.decoder());
             drop(assembler);
             let stats = pool.stats();
-            assert_eq!((stats.currently_in_use, stats.total_returns), (0, stats.total_acquires));
+            assert_eq!((stats.in_use, stats.returns), (0, stats.acquires));
         }
     }
 }

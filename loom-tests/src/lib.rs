@@ -59,8 +59,8 @@ pub fn written(mut buffer: PooledBuffer, byte: u8) -> PooledBuffer {
 #[track_caller]
 pub fn assert_books(pool: &BufferPool) {
     let stats = pool.stats();
-    assert_eq!((stats.currently_in_use, stats.currently_frozen, stats.waiting), (0, 0, 0), "{stats}");
-    assert_eq!(stats.total_acquires, stats.total_returns, "{stats}");
+    assert_eq!((stats.in_use, stats.frozen, stats.waiting), (0, 0, 0), "{stats}");
+    assert_eq!(stats.acquires, stats.returns, "{stats}");
     assert_eq!(
         pool.trim() as u64,
         stats.idle_bytes,

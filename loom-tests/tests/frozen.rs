@@ -10,7 +10,7 @@ use millpond::model::Cache;
 
 /// The number of allocations: one, if the frozen storage was reclaimed.
 fn made(pool: &BufferPool) -> u64 {
-    pool.stats().total_allocations
+    pool.stats().allocations
 }
 
 fn read(bytes: Bytes, byte: u8) {
@@ -121,7 +121,7 @@ fn found_while_another_thread_flushes_more_than_the_queue_holds() {
         cache.return_buffer(third);
         drop(cache);
         exits.join().unwrap();
-        assert_eq!((made(&pool), pool.stats().currently_frozen), (2, 1));
+        assert_eq!((made(&pool), pool.stats().frozen), (2, 1));
         read(bytes, 1);
         pool.trim();
         assert_books(&pool);
@@ -145,7 +145,7 @@ fn the_last_two_shared_handles_drop_and_acquire() {
         drop(written(pool.acquire(SIZE), 5));
         other.join().unwrap();
         let stats = pool.stats();
-        assert_eq!((stats.currently_in_use, stats.total_returns), (0, 3), "{stats}");
+        assert_eq!((stats.in_use, stats.returns), (0, 3), "{stats}");
         made(&pool)
     });
     assert!(made.iter().copied().eq([2]), "it is returned once, to one of the two: {made:?}");

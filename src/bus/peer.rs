@@ -302,7 +302,7 @@ mod tests {
         peer.close();
         peer.drain();
         assert_eq!((take(1), wakes.0.get()), ((Poll::Ready(Stop::Abort), 0), 3));
-        assert_eq!(pool.stats().currently_in_use, 0);
+        assert_eq!(pool.stats().in_use, 0);
     }
 
     /// Bytes of storage, not of payload: 1 byte keeps a whole buffer of 128 or 4096.

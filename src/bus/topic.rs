@@ -461,7 +461,7 @@ mod tests {
             assert_eq!(take(&mut quick), Some(Ok(id)));
             assert_eq!(take(&mut quick), None);
         }
-        assert_eq!((pool.stats().currently_in_use, channel.ring.lock().bytes), (3, 900));
+        assert_eq!((pool.stats().in_use, channel.ring.lock().bytes), (3, 900));
         let mut late = FrameSubscriber::new(Arc::clone(&channel));
         assert_eq!(take(&mut early), Some(Err(RecvError::Lagged(7))));
         assert_eq!(take(&mut early), Some(Ok(7)));
@@ -473,7 +473,7 @@ mod tests {
         }
         assert_eq!((take(&mut late), take(&mut late), take(&mut late)), (Some(Ok(10)), Some(Ok(11)), None));
         drop(quick);
-        assert_eq!((pool.stats().currently_in_use, channel.ring.lock().bytes), (0, 0));
+        assert_eq!((pool.stats().in_use, channel.ring.lock().bytes), (0, 0));
     }
 
     #[test]
@@ -493,11 +493,11 @@ mod tests {
         // The third read exceeds the limit, so all slices of the first were evicted.
         assert_eq!(take(&mut subscriber), Some(Err(RecvError::Lagged(10))));
         for n in 0..20 {
-            assert_eq!(pool.stats().currently_in_use, 2 - n / 10);
+            assert_eq!(pool.stats().in_use, 2 - n / 10);
             assert_eq!(channel.ring.lock().bytes, 300 * (2 - n as usize / 10));
             assert_eq!(take(&mut subscriber), Some(Ok(1 + n as u16 / 10)));
         }
-        assert_eq!((pool.stats().currently_in_use, channel.ring.lock().bytes), (0, 0));
+        assert_eq!((pool.stats().in_use, channel.ring.lock().bytes), (0, 0));
     }
 
     #[test]
@@ -533,7 +533,7 @@ mod tests {
         });
         let ring = channel.ring.lock();
         assert_eq!((ring.bytes, ring.kept.len(), ring.subscribers), (0, 0, 0));
-        assert_eq!(pool.stats().currently_in_use, 0);
+        assert_eq!(pool.stats().in_use, 0);
     }
 
     #[test]
@@ -552,6 +552,6 @@ mod tests {
         // Without subscribers nothing is kept.
         drop(subscriber);
         send(&channel, &pool, 1);
-        assert_eq!((pool.stats().currently_in_use, channel.ring.lock().next()), (0, 5800));
+        assert_eq!((pool.stats().in_use, channel.ring.lock().next()), (0, 5800));
     }
 }

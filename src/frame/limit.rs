@@ -70,7 +70,7 @@ fn flood<D: Decoder>(decoder: impl Fn() -> D, hostile: &[u8], small: &[u8]) -> V
         let (kept, refused) = feed(&mut frames, small);
         assert_eq!((kept.len(), refused.len()), (1, 0), "{read_mode:?}");
         drop((kept, frames));
-        assert_eq!(pool.stats().currently_in_use, 0);
+        assert_eq!(pool.stats().in_use, 0);
         all.extend(errors);
     }
     all

@@ -53,7 +53,7 @@ pub(super) fn decode_all_ways<D: Decoder, T: PartialEq + Debug>(
             let outcomes = outcomes.into_iter().map(|outcome| outcome.map(&plain)).collect();
             assert_eq!(frames.held_bytes(), 0);
             drop(frames);
-            assert_eq!(pool.stats().currently_in_use, 0);
+            assert_eq!(pool.stats().in_use, 0);
             match &first {
                 Some(first) => {
                     assert_eq!((&outcomes, end), (&first.0, first.1), "{read_mode:?}, cut at {cut}");
@@ -88,7 +88,7 @@ pub(super) fn push_in_vain<D: Decoder>(frames: &mut Assembler<D>, piece: &[u8], 
             frames.push(&mut piece).unwrap();
             assert!(matches!(frames.next_frame(), Ok(None)));
             assert!(frames.held_bytes() <= most, "{} bytes are held", frames.held_bytes());
-            assert!(frames.pool().stats().currently_in_use <= 1);
+            assert!(frames.pool().stats().in_use <= 1);
         }
     }
 }

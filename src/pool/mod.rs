@@ -59,6 +59,6 @@ mod tests;
 pub mod model;
 
 pub use self::config::{BufferPoolConfig, BufferPoolConfigBuilder, ClassConfig, ConfigError};
-pub use self::handle::{Acquire, AcquireError, BufferPool, PooledBuffer, PooledBytes};
+pub use self::handle::{Acquire, AcquireError, BufferPool, BytesQueue, PooledBuffer, PooledBytes};
 pub use self::hooks::{Holder, HolderReport};
 pub use self::stats::{BufferPoolStats, ClassStats, RequestedSize, Suggestion};

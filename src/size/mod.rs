@@ -52,6 +52,11 @@ impl SizeClasses {
         index
     }
 
+    /// All sizes, ascending.
+    pub(crate) fn all(&self) -> &[usize] {
+        &self.sizes
+    }
+
     pub(crate) fn largest(&self) -> usize {
         self.sizes.last().copied().unwrap_or(0)
     }

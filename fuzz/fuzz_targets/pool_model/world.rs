@@ -282,7 +282,7 @@ impl World {
         storage: Option<Rc<Storage>>,
     ) -> Held {
         // Without the frozen ones: freezing one may discover that others are free.
-        let used_now = |world: &Self| world.pool.as_ref().map(|pool| pool.stats().currently_in_use);
+        let used_now = |world: &Self| world.pool.as_ref().map(|pool| pool.stats().in_use);
         let before = used_now(self);
         let handle = Handle::Plain(freeze());
         let loss = before.zip(used_now(self)).map(|(before, after)| before - after);
@@ -389,7 +389,7 @@ impl World {
         // A buffer that was granted to a waiter and not fetched is idle, or counts as frozen.
         if self.waiting.is_empty() {
             self.frozen = self.count(|storage| storage.frozen);
-            assert_eq!((stats.idle_bytes, stats.currently_frozen), (0, self.frozen), "{stats:#}");
+            assert_eq!((stats.idle_bytes, stats.frozen), (0, self.frozen), "{stats:#}");
         }
     }
 
@@ -476,11 +476,11 @@ impl World {
         let stats = pool.stats();
         let in_use = self.count(|storage| !storage.frozen);
         let frozen = self.count(|storage| storage.frozen);
-        assert_eq!(stats.currently_in_use, in_use, "{stats:#}");
-        assert!((frozen..=self.frozen).contains(&stats.currently_frozen), "{frozen}: {stats:#}");
-        self.frozen = stats.currently_frozen;
-        assert_eq!(stats.total_acquires, self.acquires, "{stats:#}");
-        assert_eq!(stats.total_acquires, stats.total_returns + in_use + stats.currently_frozen, "{stats:#}");
+        assert_eq!(stats.in_use, in_use, "{stats:#}");
+        assert!((frozen..=self.frozen).contains(&stats.frozen), "{frozen}: {stats:#}");
+        self.frozen = stats.frozen;
+        assert_eq!(stats.acquires, self.acquires, "{stats:#}");
+        assert_eq!(stats.acquires, stats.returns + in_use + stats.frozen, "{stats:#}");
 
         let mut accounted = 0;
         for (class, (size, capacity)) in stats.classes.iter().zip(CLASSES) {
@@ -518,7 +518,7 @@ impl World {
             assert!(stats.idle_bytes <= (queues + self.setup.cache.min(queues)) as u64, "{stats:#}");
             if self.setup.sample {
                 let tracked: u64 = pool.holders().unwrap().holders.iter().map(|site| site.samples).sum();
-                assert_eq!(tracked, in_use + stats.currently_frozen, "{stats:#}");
+                assert_eq!(tracked, in_use + stats.frozen, "{stats:#}");
             }
         }
         if self.setup.record {
@@ -539,8 +539,8 @@ impl World {
             pool.trim();
             let stats = pool.stats();
             assert_eq!((stats.live_bytes, stats.idle_bytes, stats.waiting), (0, 0, 0), "{stats:#}");
-            assert_eq!((stats.currently_in_use, stats.currently_frozen), (0, 0), "{stats:#}");
-            assert_eq!(stats.total_acquires, stats.total_returns, "{stats:#}");
+            assert_eq!((stats.in_use, stats.frozen), (0, 0), "{stats:#}");
+            assert_eq!(stats.acquires, stats.returns, "{stats:#}");
         }
     }
 }

@@ -106,6 +106,6 @@ proptest! {
         let plain: Vec<_> = decoded.iter().map(|frame| frame.as_ref().unwrap().to_vec()).collect();
         prop_assert_eq!(plain, payloads);
         drop(decoded);
-        prop_assert_eq!(pool.stats().currently_in_use, 0);
+        prop_assert_eq!(pool.stats().in_use, 0);
     }
 }

@@ -207,11 +207,11 @@ fn between_events_only_the_id_is_held() {
     let pool = pool();
     let mut events = Assembler::new(Sse::default(), pool.clone(), ReadMode::PerFrame);
     drop(decode(&mut events, b"data: a\n\n", &[9]));
-    assert_eq!(pool.stats().currently_in_use, 0);
+    assert_eq!(pool.stats().in_use, 0);
     drop(decode(&mut events, b"id: 1\ndata: a\n\n", &[9]));
-    assert_eq!(pool.stats().currently_in_use, 1);
+    assert_eq!(pool.stats().in_use, 1);
     drop(events);
-    assert_eq!(pool.stats().currently_in_use, 0);
+    assert_eq!(pool.stats().in_use, 0);
 }
 
 #[test]
@@ -302,6 +302,6 @@ proptest! {
         }).collect();
         prop_assert_eq!(decoded, sent);
         drop(frames);
-        prop_assert_eq!(pool.stats().currently_in_use, 0);
+        prop_assert_eq!(pool.stats().in_use, 0);
     }
 }

@@ -80,7 +80,7 @@ fn a_queue_that_was_written_holds_nothing() {
         queue.push(&Tlv::default(), frame(1, payload(&pool, size, 7))).unwrap();
     }
     drain(&mut queue);
-    assert_eq!((queue.len(), queue.held_bytes(), pool.stats().currently_in_use), (0, 0, 0));
+    assert_eq!((queue.len(), queue.held_bytes(), pool.stats().in_use), (0, 0, 0));
 }
 
 #[test]
@@ -294,6 +294,6 @@ proptest! {
         let mut cx = Context::from_waker(Waker::noop());
         while queue.poll_write(&mut cx, Pin::new(&mut writer)).is_pending() {}
         prop_assert!(writer.taken == expected);
-        prop_assert_eq!((queue.held_bytes(), pool.stats().currently_in_use), (0, 0));
+        prop_assert_eq!((queue.held_bytes(), pool.stats().in_use), (0, 0));
     }
 }

@@ -21,12 +21,25 @@ const DEFAULT_DECAY: Duration = Duration::from_secs(5);
 
 /// Size classes, their capacities and the limits of a [`BufferPool`](crate::BufferPool).
 ///
-/// A value of this type is valid: every constructor checks it. [`from_map`](Self::from_map) takes classes alone, the
-/// presets [`proxy`](Self::proxy), [`messages`](Self::messages) and [`embedded`](Self::embedded) fit a kind of program,
-/// and [`builder`](Self::builder) or [`to_builder`](Self::to_builder) set the rest.
+/// A value of this type is valid: every constructor checks it. [`from_map`](Self::from_map) takes classes alone, a
+/// preset fits a kind of program, and [`builder`](Self::builder) or [`to_builder`](Self::to_builder) set the rest.
+///
+/// | preset | for | classes | most idle in the shared queues |
+/// |---|---|---|---|
+/// | [`default`](Self::default) | unknown sizes | powers of two, 128 B to 64 KiB | 9.5 MiB |
+/// | [`powers_of_two`](Self::powers_of_two) | sizes in a known range | powers of two | 1 MiB or 4 buffers per class |
+/// | [`powers_of_two_and`](Self::powers_of_two_and) | framed payloads | powers of two and a header | 1 MiB or 4 buffers per class |
+/// | [`messages`](Self::messages) | small framed messages | 128 B to 64 KiB | 1.6 MiB |
+/// | [`proxy`](Self::proxy) | relays | 8 and 64 KiB | 8 MiB |
+/// | [`http`](Self::http) | HTTP | 1, 4, 8, 64 and 72 KiB | 7.75 MiB |
+/// | [`embedded`](Self::embedded) | packets on small devices | 64 B to 1 KiB | 46 KiB, which is the memory limit |
 ///
 /// Two are equal if all settings are. A function for [`on_decay`](BufferPoolConfigBuilder::on_decay) equals its clones
 /// only.
+///
+/// With the feature `serde` it is read and written as a map of the builder's setters. What is left out is default, what
+/// the builder refuses is an error, and the function for [`on_decay`](BufferPoolConfigBuilder::on_decay) is not written.
+/// A [`decay_interval`](BufferPoolConfigBuilder::decay_interval) of zero stands for none.
 ///
 /// # Examples
 ///
@@ -39,6 +52,11 @@ const DEFAULT_DECAY: Duration = Duration::from_secs(5);
 /// # Ok::<(), millpond::ConfigError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Deserialize, serde::Serialize),
+    serde(try_from = "super::stored::Stored", into = "super::stored::Stored")
+)]
 pub struct BufferPoolConfig {
     /// Ascending by size, sizes unique, neither size nor capacity ever 0.
     classes: Vec<ClassConfig>,
@@ -240,14 +258,14 @@ impl BufferPoolConfigBuilder {
         self
     }
 
-    /// Sets the time between two steps of decay. Default: 5 s. With `None` the pool never decays by itself, also under
-    /// [`spawn_decay`](crate::BufferPool#method.spawn_decay): only [`decay`](crate::BufferPool::decay) makes a step.
+    /// Sets the time between two steps of decay. Default: 5 s. With `None`, or zero, the pool never decays by itself, also
+    /// under [`spawn_decay`](crate::BufferPool#method.spawn_decay): only [`decay`](crate::BufferPool::decay) makes a step.
     ///
     /// A step frees the buffers of the shared queues that were unused since the last step. Each thread that continues to
     /// use the pool then pushes half of its cache to the shared queues. Some operations of the pool look at the clock and
     /// make the step that is due. A pool that nobody uses does not: call `spawn_decay`, or `decay` yourself.
     pub fn decay_interval(mut self, interval: Option<Duration>) -> Self {
-        self.options.decay = interval;
+        self.options.decay = interval.filter(|interval| !interval.is_zero());
         self
     }
 

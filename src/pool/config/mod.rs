@@ -4,6 +4,8 @@ mod builder;
 mod class;
 mod on_decay;
 mod preset;
+#[cfg(feature = "serde")]
+mod stored;
 
 pub use self::builder::{BufferPoolConfig, BufferPoolConfigBuilder, ConfigError};
 pub use self::class::ClassConfig;

@@ -29,7 +29,7 @@ use crate::sync::{Arc, Shared};
 /// tail.make_mut()[0] = b'u'; // shared, so this copies first
 /// assert_eq!((&whole[..], &tail[..]), (&b"hello"[..], &b"ullo"[..]));
 /// drop((whole, tail));
-/// assert_eq!(pool.stats().currently_in_use, 0);
+/// assert_eq!(pool.stats().in_use, 0);
 /// ```
 pub struct PooledBytes {
     /// `None` only while the handle is being consumed.
@@ -143,7 +143,7 @@ impl PooledBytes {
     /// let kept = packet.clone();
     /// packet.make_mut()[4] = b'3'; // shared: copied first
     /// assert_eq!((&kept[..], &packet[..]), (&b"hop 2"[..], &b"hop 3"[..]));
-    /// assert_eq!(pool.stats().total_acquires, 2);
+    /// assert_eq!(pool.stats().acquires, 2);
     /// ```
     #[track_caller]
     pub fn make_mut(&mut self) -> &mut [u8] {

@@ -15,7 +15,7 @@ impl PooledBuffer {
     /// [`flush_thread_cache`](crate::BufferPool::flush_thread_cache), a [`trim`](crate::BufferPool::trim) or a step of
     /// [`decay`](crate::BufferPool::decay). Other threads look, too, once this thread follows many or has exited. Each
     /// acquire looks at a bounded number. Until the storage is found free it counts as
-    /// [`currently_frozen`](crate::BufferPoolStats::currently_frozen).
+    /// [`frozen`](crate::BufferPoolStats::frozen).
     ///
     /// Each thread follows up to [`thread_cache_bytes`](crate::BufferPoolConfig::thread_cache_bytes) of storage, all
     /// classes together, and the shared queue of each class follows up to its capacity. Beyond that, and while a task
@@ -31,7 +31,7 @@ impl PooledBuffer {
     /// let mut buffer = pool.acquire(100);
     /// buffer.extend_from_slice(b"for hyper");
     /// let body: Bytes = buffer.freeze();
-    /// assert_eq!(pool.stats().currently_frozen, 1);
+    /// assert_eq!(pool.stats().frozen, 1);
     /// drop(body);
     /// let again = pool.acquire(100); // finds the storage free
     /// assert_eq!(pool.stats().reclaimed_hits, 1);
@@ -72,9 +72,9 @@ impl PooledBuffer {
     /// let mut buffer = pool.acquire(100);
     /// buffer.extend_from_slice(b"hello");
     /// let bytes: bytes::Bytes = buffer.freeze_tracked();
-    /// assert_eq!(pool.stats().currently_in_use, 1);
+    /// assert_eq!(pool.stats().in_use, 1);
     /// drop(bytes);
-    /// assert_eq!(pool.stats().currently_in_use, 0);
+    /// assert_eq!(pool.stats().in_use, 0);
     /// ```
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn freeze_tracked(self) -> Bytes {

@@ -5,6 +5,7 @@
 //! | `pool` | [`BufferPool`], whose last clone closes the pool |
 //! | `buffer`, `bytes`, `freeze` | the exclusive handle, the shared handle, and the conversions to `bytes::Bytes` |
 //! | `buf_mut` | `bytes::BufMut` for the exclusive handle: the only unsafe code of the library |
+//! | `queue` | pieces of shared bytes, read as one |
 //! | `acquire`, `error` | waiting for memory; why an acquire failed |
 //! | `runtime` | deadlines, and decay while the pool is idle (feature `tokio`) |
 
@@ -15,6 +16,7 @@ mod bytes;
 mod error;
 mod freeze;
 mod pool;
+mod queue;
 #[cfg(feature = "tokio")]
 mod runtime;
 
@@ -23,3 +25,4 @@ pub use self::buffer::PooledBuffer;
 pub use self::bytes::PooledBytes;
 pub use self::error::AcquireError;
 pub use self::pool::BufferPool;
+pub use self::queue::BytesQueue;

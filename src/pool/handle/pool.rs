@@ -38,7 +38,7 @@ use crate::sync::Arc;
 /// let bytes: bytes::Bytes = buffer.freeze(); // no copy, no malloc in steady state
 /// drop(bytes);
 /// let again = pool.acquire(1000); // the same storage
-/// assert_eq!((pool.stats().total_acquires, pool.stats().total_allocations), (2, 1));
+/// assert_eq!((pool.stats().acquires, pool.stats().allocations), (2, 1));
 /// # drop(again);
 /// ```
 #[derive(Clone)]
@@ -240,9 +240,14 @@ impl BufferPool {
     }
 }
 
+/// What never changes: it takes no lock, so types that hold a pool can be logged anywhere.
 impl fmt::Debug for BufferPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BufferPool").field("stats", &self.stats()).finish_non_exhaustive()
+        let limit = self.is_limited().then(|| self.core.memory.limit());
+        f.debug_struct("BufferPool")
+            .field("classes", &self.core.sizes.all())
+            .field("memory_limit", &limit)
+            .finish_non_exhaustive()
     }
 }
 

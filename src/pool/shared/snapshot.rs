@@ -25,10 +25,10 @@ impl Core {
         let (live, most_live) = self.memory.live();
         let (waits, wait_time, longest_wait) = self.waiters.waits();
         let mut stats = BufferPoolStats {
-            total_acquires: heap.made,
-            total_allocations: heap.made,
-            total_returns: heap.returns(),
-            currently_in_use: heap.in_use(),
+            acquires: heap.made,
+            allocations: heap.made,
+            returns: heap.returns(),
+            in_use: heap.in_use(),
             live_bytes: live as u64,
             high_water_bytes: most_live as u64,
             waiting: self.waiters.waiting() as u64,
@@ -45,16 +45,16 @@ impl Core {
             ..BufferPoolStats::default()
         };
         for class in &stats.classes {
-            stats.total_acquires += class.acquires;
-            stats.total_allocations += class.allocations;
-            stats.total_returns += class.returns;
-            stats.currently_in_use += class.in_use;
-            stats.currently_frozen += class.frozen;
+            stats.acquires += class.acquires;
+            stats.allocations += class.allocations;
+            stats.returns += class.returns;
+            stats.in_use += class.in_use;
+            stats.frozen += class.frozen;
             stats.cache_hits += class.cache_hits;
             stats.shared_hits += class.shared_hits;
             stats.reclaimed_hits += class.reclaimed_hits;
             stats.overruns += class.overruns;
-            stats.idle_buffers += class.idle;
+            stats.idle += class.idle;
             stats.idle_bytes += class.idle_bytes();
         }
         stats.heap_fallbacks = heap.made.saturating_sub(stats.overruns);

@@ -7,37 +7,38 @@ use core::time::Duration;
 /// A snapshot of what a [`BufferPool`](crate::BufferPool) did and holds.
 ///
 /// Exact if the work of the pool's threads happens before the call. While they run, a value may lag by their current
-/// operations. Counts are buffers since the pool was created; sizes are bytes. `{}` displays one line for a log, `{:#}`
-/// adds one line per class.
+/// operations. Counts are buffers since the pool was created; sizes are bytes. A count has the same name here as in
+/// [`ClassStats`], and is the sum over the classes and the heap. `{}` displays one line for a log, `{:#}` adds one line
+/// per class.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BufferPoolStats {
     /// Buffers handed out, from any source.
-    pub total_acquires: u64,
+    pub acquires: u64,
     /// Acquires that allocated: new pooled storage, and all from the heap.
-    pub total_allocations: u64,
+    pub allocations: u64,
     /// Buffers returned: dropped, or frozen and found free.
-    pub total_returns: u64,
+    pub returns: u64,
     /// In use now, as [`PooledBuffer`](crate::PooledBuffer) or [`PooledBytes`](crate::PooledBytes), or frozen with
     /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked).
-    pub currently_in_use: u64,
+    pub in_use: u64,
     /// Frozen into `bytes::Bytes` and not yet found free. The pool looks at an acquire, a flush, a trim or a step of
     /// decay.
-    pub currently_frozen: u64,
+    pub frozen: u64,
     /// Served from the acquiring thread's own cache.
     pub cache_hits: u64,
     /// Served from the shared queue of a class.
     pub shared_hits: u64,
     /// Served with a frozen buffer that was found free.
     pub reclaimed_hits: u64,
-    /// Served from the heap because no class fits. Counted in `total_allocations`, never kept.
+    /// Served from the heap because no class fits. Counted in `allocations`, never kept.
     pub heap_fallbacks: u64,
     /// Served from the heap because the memory limit was reached or others waited for memory. Counted in
-    /// `total_allocations`, never kept.
+    /// `allocations`, never kept.
     pub overruns: u64,
     /// Ready buffers, in shared queues and thread caches.
-    pub idle_buffers: u64,
+    pub idle: u64,
     /// Their storage in bytes.
     pub idle_bytes: u64,
     /// All pooled storage in bytes: idle, in use and frozen. Buffers from the heap are not included.
@@ -115,7 +116,7 @@ impl BufferPoolStats {
     /// Acquires served without an allocation, from 0 to 1; 0 before the first acquire.
     #[must_use]
     pub fn hit_ratio(&self) -> f64 {
-        ratio(self.total_acquires.saturating_sub(self.total_allocations), self.total_acquires)
+        ratio(self.acquires.saturating_sub(self.allocations), self.acquires)
     }
 }
 
@@ -144,17 +145,17 @@ impl fmt::Display for BufferPoolStats {
             f,
             "acquires {} hit rate {:.2}% (cache {}, shared {}, reclaimed {}) allocations {} (heap {}, over the \
              limit {}) in use {} frozen {} idle {} = {} B of {} B live, at most {} B; waits {} of {:?}, longest {:?}",
-            self.total_acquires,
+            self.acquires,
             self.hit_rate(),
             self.cache_hits,
             self.shared_hits,
             self.reclaimed_hits,
-            self.total_allocations,
+            self.allocations,
             self.heap_fallbacks,
             self.overruns,
-            self.currently_in_use,
-            self.currently_frozen,
-            self.idle_buffers,
+            self.in_use,
+            self.frozen,
+            self.idle,
             self.idle_bytes,
             self.live_bytes,
             self.high_water_bytes,

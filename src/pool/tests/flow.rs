@@ -21,7 +21,7 @@ fn eight_long_lived_frozen_buffers_do_not_hide_the_rest_of_their_chain() {
     pool.flush_thread_cache(); // as `flush_on_park` does at each sleep, and thread exit
     frozen.truncate(8);
     let held: Vec<_> = (0..24).map(|_| pool.acquire(1024)).collect();
-    assert!(pool.stats().total_allocations < 40, "32 exist, 8 in use: {}", pool.stats());
+    assert!(pool.stats().allocations < 40, "32 exist, 8 in use: {}", pool.stats());
     drop((held, frozen));
 }
 
@@ -41,7 +41,7 @@ fn a_few_long_lived_frozen_buffers_do_not_make_each_batch_allocate() {
     }
     // 128 long-lived, and 32 in flight.
     let stats = pool.stats();
-    assert!(stats.total_allocations <= 2 * 160, "{} allocations: {stats}", stats.total_allocations);
+    assert!(stats.allocations <= 2 * 160, "{} allocations: {stats}", stats.allocations);
 }
 
 /// In the queue of a thread, as the shared queue has no place for them.
@@ -57,7 +57,7 @@ fn nine_long_lived_frozen_buffers_do_not_hide_the_later_ones() {
     }
     for _ in 0..1000 {
         let bytes = filled(&pool, 1024).freeze();
-        assert_eq!(pool.stats().currently_in_use, 0, "followed, without a malloc");
+        assert_eq!(pool.stats().in_use, 0, "followed, without a malloc");
         drop(bytes);
     }
     assert!(pool.stats().live_bytes < 20 * 1024, "15 are needed: {}", pool.stats());
@@ -117,7 +117,7 @@ fn eight_long_lived_buffers_in_the_overflow_do_not_hide_the_others() {
     })
     .join()
     .unwrap();
-    assert_eq!(pool.stats().currently_frozen, 64);
+    assert_eq!(pool.stats().frozen, 64);
     // The first four fill the queue, the last eight are the newest in the overflow.
     let residents: Vec<Bytes> = frozen.drain(..4).collect();
     let last = frozen.split_off(frozen.len() - 8);
@@ -126,7 +126,7 @@ fn eight_long_lived_buffers_in_the_overflow_do_not_hide_the_others() {
         drop((0..20).map(|_| pool.acquire(1024)).collect::<Vec<_>>());
     }
     let stats = pool.stats();
-    assert!(stats.currently_frozen < 20, "52 free, 12 in use; {stats}");
+    assert!(stats.frozen < 20, "52 free, 12 in use; {stats}");
     drop((residents, last));
 }
 
@@ -170,9 +170,9 @@ fn long_lived_frozen_buffers_of_one_class_leave_other_classes_a_lease() {
     let mut flight = VecDeque::new();
     let mut tracked = 0;
     for _ in 0..1000 {
-        let before = pool.stats().currently_in_use;
+        let before = pool.stats().in_use;
         flight.push_back(filled(&pool, 1024).freeze());
-        tracked += usize::from(pool.stats().currently_in_use > before);
+        tracked += usize::from(pool.stats().in_use > before);
         if flight.len() == 16 {
             flight.pop_front();
         }
@@ -212,7 +212,7 @@ fn a_steady_flow_between_threads_allocates_nothing() {
             let producer = thread::spawn(move || {
                 for round in 0..rounds {
                     if round == rounds / 2 && half.wait().is_leader() {
-                        warm.store(pool.stats().total_allocations, std::sync::atomic::Ordering::SeqCst);
+                        warm.store(pool.stats().allocations, std::sync::atomic::Ordering::SeqCst);
                     }
                     send.send(filled(&pool, 1024).into_shared()).unwrap();
                 }
@@ -224,7 +224,7 @@ fn a_steady_flow_between_threads_allocates_nothing() {
         producer.join().unwrap();
         consumer.join().unwrap();
     }
-    let new = pool.stats().total_allocations - warm.load(std::sync::atomic::Ordering::SeqCst);
+    let new = pool.stats().allocations - warm.load(std::sync::atomic::Ordering::SeqCst);
     assert!(new < 30, "{new} new storages in the last {} operations", 3 * rounds / 2);
 }
 
@@ -275,6 +275,6 @@ fn no_lease_is_lost_to_a_step_of_decay() {
         drop(held); // notices the step, and finds the frozen ones free
     }
     let followed: Vec<_> = (0..4).map(|_| filled(&pool, 64).freeze()).collect();
-    assert_eq!(pool.stats().currently_in_use, 0, "{}", pool.stats());
+    assert_eq!(pool.stats().in_use, 0, "{}", pool.stats());
     drop(followed);
 }

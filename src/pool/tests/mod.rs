@@ -15,8 +15,11 @@ mod flow;
 mod hooks;
 mod memory;
 mod presets;
+mod queue;
 mod returns;
 mod sharing;
+#[cfg(feature = "serde")]
+mod stored;
 
 fn pool(classes: &[(usize, usize)], thread_cache_bytes: usize) -> BufferPool {
     let builder = BufferPoolConfig::builder().thread_cache_bytes(thread_cache_bytes);
@@ -44,13 +47,13 @@ const _: () = {
 fn a_new_pool_holds_nothing_and_one_thread_allocates_once() {
     let pool = pool(&[(128, 8)], 4096);
     let stats = pool.stats();
-    assert_eq!((stats.live_bytes, stats.idle_bytes, stats.total_acquires), (0, 0, 0));
+    assert_eq!((stats.live_bytes, stats.idle_bytes, stats.acquires), (0, 0, 0));
     for _ in 0..1000 {
         drop(pool.acquire(100));
     }
     let stats = pool.stats();
-    assert_eq!((stats.total_acquires, stats.total_allocations, stats.total_returns), (1000, 1, 1000));
-    assert_eq!((stats.idle_bytes, stats.live_bytes, stats.currently_in_use), (128, 128, 0));
+    assert_eq!((stats.acquires, stats.allocations, stats.returns), (1000, 1, 1000));
+    assert_eq!((stats.idle_bytes, stats.live_bytes, stats.in_use), (128, 128, 0));
     assert_eq!(stats.hit_rate(), 99.9);
 }
 
@@ -62,10 +65,10 @@ fn idle_memory_stays_within_the_capacities_and_the_thread_cache_after_every_kind
         let max = shared + shared.min(cache as u64); // a thread keeps no more of a class than the queue of the class
         let hold = |size| (0..50).map(|_| pool.acquire(size)).collect::<Vec<_>>();
         let buffers = [hold(100), hold(1000), hold(5000)].concat_buffers();
-        assert_eq!(pool.stats().currently_in_use, 150);
+        assert_eq!(pool.stats().in_use, 150);
         drop(buffers);
         let stats = pool.stats();
-        assert_eq!((stats.currently_in_use, stats.heap_fallbacks), (0, 50), "{cache}");
+        assert_eq!((stats.in_use, stats.heap_fallbacks), (0, 50), "{cache}");
         assert!((shared..=max).contains(&stats.idle_bytes), "{cache}: {stats}");
 
         let frozen: Vec<Bytes> = hold(100)
@@ -78,18 +81,14 @@ fn idle_memory_stays_within_the_capacities_and_the_thread_cache_after_every_kind
         let stats = pool.stats();
         // Storage that the pool cannot follow is returned at the last drop, so none is lost.
         let followed = (cache as u64 / 128).min(46) + 4;
-        assert_eq!(
-            (stats.currently_in_use, stats.currently_frozen),
-            (50 - followed, followed),
-            "{cache}: {stats}"
-        );
+        assert_eq!((stats.in_use, stats.frozen), (50 - followed, followed), "{cache}: {stats}");
         drop(frozen);
         assert!(pool.stats().idle_bytes <= max, "{cache}: {stats}");
         pool.trim();
         let stats = pool.stats();
-        assert_eq!((stats.currently_in_use, stats.currently_frozen), (0, 0), "{cache}: {stats}");
+        assert_eq!((stats.in_use, stats.frozen), (0, 0), "{cache}: {stats}");
         assert_eq!((stats.idle_bytes, stats.live_bytes), (0, 0), "{cache}: {stats}");
-        assert_eq!(stats.total_acquires, stats.total_returns);
+        assert_eq!(stats.acquires, stats.returns);
     }
 }
 
@@ -113,8 +112,8 @@ fn a_request_that_no_class_fits_is_served_and_counted_and_never_kept() {
     let (bytes, shared) = (buffer.freeze(), pool.acquire(500).into_shared());
     drop((shared.clone(), shared, bytes));
     let stats = pool.stats();
-    assert_eq!((stats.heap_fallbacks, stats.total_allocations, stats.total_returns), (2, 2, 2));
-    assert_eq!((stats.live_bytes, stats.currently_in_use, stats.currently_frozen), (0, 0, 0));
+    assert_eq!((stats.heap_fallbacks, stats.allocations, stats.returns), (2, 2, 2));
+    assert_eq!((stats.live_bytes, stats.in_use, stats.frozen), (0, 0, 0));
 }
 
 #[test]
@@ -126,12 +125,12 @@ fn a_buffer_that_outgrows_its_class_moves_and_both_return_to_their_own() {
     buffer.extend_from_slice(&[2; 4]);
     assert_eq!((buffer.capacity(), buffer.len()), (64, 20));
     assert_eq!(&buffer[14..18], &[1, 1, 2, 2]);
-    assert_eq!((pool.stats().currently_in_use, pool.stats().idle_bytes), (1, 16));
+    assert_eq!((pool.stats().in_use, pool.stats().idle_bytes), (1, 16));
     buffer.resize(65, 3);
     assert!(buffer.capacity() >= 128);
     drop(buffer);
     let stats = pool.stats();
-    assert_eq!((stats.idle_bytes, stats.heap_fallbacks, stats.currently_in_use), (80, 1, 0));
+    assert_eq!((stats.idle_bytes, stats.heap_fallbacks, stats.in_use), (80, 1, 0));
 }
 
 #[test]
@@ -181,11 +180,11 @@ fn shared_bytes_return_at_the_drop_of_the_last_handle() {
     assert_eq!((&foreign[..], all.len()), (&b"world"[..], 0));
     drop((clone, hello, all));
     drop(empty);
-    assert_eq!((pool.stats().currently_in_use, pool.stats().idle_bytes), (1, 0), "a Bytes is out");
+    assert_eq!((pool.stats().in_use, pool.stats().idle_bytes), (1, 0), "a Bytes is out");
     drop(foreign);
-    assert_eq!((pool.stats().currently_in_use, pool.stats().idle_bytes), (0, 64));
+    assert_eq!((pool.stats().in_use, pool.stats().idle_bytes), (0, 64));
     assert_eq!(pool.acquire(64).capacity(), 64);
-    assert_eq!(pool.stats().total_allocations, 1);
+    assert_eq!(pool.stats().allocations, 1);
 }
 
 #[test]
@@ -197,7 +196,7 @@ fn an_advanced_view_is_returned_whole() {
     shared.advance(40);
     drop(shared);
     let buffer = pool.acquire(64);
-    assert_eq!((buffer.len(), buffer.capacity(), pool.stats().total_allocations), (0, 64, 1));
+    assert_eq!((buffer.len(), buffer.capacity(), pool.stats().allocations), (0, 64, 1));
 }
 
 #[test]
@@ -210,9 +209,9 @@ fn frozen_bytes_that_outlive_others_do_not_hide_the_free_ones() {
     };
     let resident: Vec<Bytes> = (0..6).map(|_| make()).collect();
     let allocations_of_more = |times| {
-        let before = pool.stats().total_allocations;
+        let before = pool.stats().allocations;
         (0..times).for_each(|_| drop(make()));
-        pool.stats().total_allocations - before
+        pool.stats().allocations - before
     };
     // A few misses pass before a scan goes beyond the first.
     assert!(allocations_of_more(100) <= 8, "{}", pool.stats());
@@ -231,10 +230,10 @@ fn a_few_long_lived_frozen_buffers_do_not_delay_the_others() {
     // More than one acquire looks at.
     let resident: Vec<Bytes> = (0..20).map(|_| make()).collect();
     (0..1000).for_each(|_| drop(make()));
-    let before = pool.stats().total_allocations;
+    let before = pool.stats().allocations;
     (0..1000).for_each(|_| drop(make()));
     assert!(before <= 20 + 1 + 3 * 8, "{}", pool.stats());
-    assert_eq!(pool.stats().total_allocations, before, "{}", pool.stats());
+    assert_eq!(pool.stats().allocations, before, "{}", pool.stats());
     drop(resident);
 }
 
@@ -251,7 +250,7 @@ fn frozen_bytes_beyond_the_lease_are_found_in_the_shared_queue_in_order() {
         }
     }
     let stats = pool.stats();
-    assert!((201..=400).contains(&stats.total_allocations), "{stats}");
+    assert!((201..=400).contains(&stats.allocations), "{stats}");
     drop(window);
     pool.trim();
     assert_eq!(pool.stats().live_bytes, 0);
@@ -271,9 +270,9 @@ fn a_thread_returns_its_cache_when_it_exits() {
     .join()
     .unwrap();
     let stats = pool.stats();
-    assert_eq!((stats.total_allocations, stats.idle_buffers, stats.currently_frozen), (10, 10, 0), "{stats}");
+    assert_eq!((stats.allocations, stats.idle, stats.frozen), (10, 10, 0), "{stats}");
     let held: Vec<_> = (0..10).map(|_| pool.acquire(64)).collect();
-    assert_eq!(pool.stats().total_allocations, 10, "{}", pool.stats());
+    assert_eq!(pool.stats().allocations, 10, "{}", pool.stats());
     drop(held);
 }
 
@@ -301,9 +300,9 @@ fn buffers_made_here_and_dropped_there_circulate() {
     reader.join().unwrap();
     pool.flush_thread_cache();
     let stats = pool.stats();
-    assert!(stats.total_allocations <= 64, "{stats}");
-    assert_eq!((stats.total_acquires, stats.total_returns), (20_000, 20_000), "{stats}");
-    assert_eq!((stats.currently_in_use, stats.currently_frozen), (0, 0), "{stats}");
+    assert!(stats.allocations <= 64, "{stats}");
+    assert_eq!((stats.acquires, stats.returns), (20_000, 20_000), "{stats}");
+    assert_eq!((stats.in_use, stats.frozen), (0, 0), "{stats}");
 }
 
 #[test]
@@ -335,7 +334,7 @@ fn many_pools_in_one_thread_keep_their_caches_and_leak_nothing() {
         }
     }
     for pool in &pools {
-        assert_eq!(pool.stats().total_allocations, 1, "{}", pool.stats());
+        assert_eq!(pool.stats().allocations, 1, "{}", pool.stats());
     }
     let cores: Vec<_> = pools.iter().map(|pool| Arc::downgrade(&pool.core)).collect();
     drop(pools);
@@ -358,7 +357,7 @@ fn a_buffer_dropped_by_another_thread_local_destructor_is_not_lost() {
         .join()
         .unwrap();
         let stats = pool.stats();
-        assert_eq!((stats.currently_in_use, stats.idle_buffers), (0, 1), "{touch_pool_first}: {stats}");
+        assert_eq!((stats.in_use, stats.idle), (0, 1), "{touch_pool_first}: {stats}");
     }
 }
 
@@ -371,7 +370,7 @@ fn a_panic_while_a_buffer_is_held_returns_it() {
         panic!("on purpose");
     });
     assert!(panicked.join().is_err());
-    assert_eq!((pool.stats().currently_in_use, pool.stats().idle_buffers), (0, 1));
+    assert_eq!((pool.stats().in_use, pool.stats().idle), (0, 1));
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! The presets.
 
+use std::time::Duration;
+
 use super::*;
 
 #[test]
@@ -26,6 +28,42 @@ fn each_preset_is_as_documented() {
     assert!(matches!(huge, Err(ConfigError::ClassTooLarge { .. })), "{huge:?}");
     let low = BufferPoolConfig::proxy().to_builder().memory_limit(65_535).build();
     assert_eq!(low, Err(ConfigError::LimitBelowClass { limit: 65_535, largest: 65_536 }));
+}
+
+#[test]
+fn a_body_of_64_kib_with_its_head_fits_a_buffer_of_the_http_preset() {
+    const HEAD: usize = 8 * 1024;
+    let http = BufferPoolConfig::http();
+    let sizes: Vec<_> = http.classes().iter().map(|class| class.size).collect();
+    assert_eq!(sizes, [1024, 4096, 8192, 65_536, HEAD + 65_536]);
+    assert_eq!(http.max_idle_bytes(), (512 + 1024 + 2048 + 2048 + 2304) * 1024);
+    let pool = BufferPool::new(http);
+    assert_eq!(pool.acquire(HEAD + 65_536).capacity(), HEAD + 65_536);
+}
+
+#[test]
+fn the_default_wastes_at_most_half_of_a_buffer() {
+    let default = BufferPoolConfig::default();
+    assert_eq!(default, BufferPoolConfig::powers_of_two(128..=65_536).unwrap());
+    assert_eq!(default.max_idle_bytes(), 19 << 19);
+    let pool = BufferPool::new(default);
+    for bytes in [65, 128, 129, 1025, 40_000, 65_536] {
+        assert!(pool.acquire(bytes).capacity() <= bytes * 2, "{bytes} bytes");
+    }
+}
+
+#[test]
+fn a_pool_is_shown_without_its_stats() {
+    let config = BufferPoolConfig::builder().classes([(1024, 4), (65_536, 2)]);
+    let pool = BufferPool::new(config.memory_limit(1 << 20).build().unwrap());
+    let _held = pool.acquire(1000);
+    assert_eq!(format!("{pool:?}"), "BufferPool { classes: [1024, 65536], memory_limit: Some(1048576), .. }");
+}
+
+#[test]
+fn an_interval_of_zero_turns_decay_off() {
+    let config = BufferPoolConfig::proxy().to_builder().decay_interval(Some(Duration::ZERO)).build();
+    assert_eq!(config.unwrap().decay_interval(), None);
 }
 
 #[test]
