@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use millpond::PooledBytes;
-use millpond::frame::sse::Event;
+use millpond::frame::sse::{Event, MAX_RETRY};
 use millpond::frame::{Encoder, FrameErrorKind, Sse};
 
 use super::stream::{Case, Outcome};
@@ -100,7 +100,6 @@ fn decode_at_once(stream: &[u8], max: usize) -> (Outcome<Plain>, Option<Vec<u8>>
             let block = std::mem::take(&mut buffers);
             if !is_refused {
                 id = block.id.or(id).filter(|id| !id.is_empty());
-                retry = block.retry.or(retry);
                 if let Some((_, data)) = block.data.split_last() {
                     let event = Some(block.event_type).filter(|event| !event.is_empty());
                     outcomes.push(Ok(Plain {
@@ -116,6 +115,9 @@ fn decode_at_once(stream: &[u8], max: usize) -> (Outcome<Plain>, Option<Vec<u8>>
             block_start = next;
         } else {
             buffers.process(line);
+            if !is_refused {
+                retry = buffers.retry.or(retry);
+            }
         }
         at = next;
     }
@@ -139,7 +141,7 @@ impl Buffers {
             b"id" if !value.contains(&0) => self.id = Some(value.to_vec()),
             b"retry" if !value.is_empty() && value.iter().all(u8::is_ascii_digit) => {
                 let digits = std::str::from_utf8(value).unwrap();
-                self.retry = Some(digits.parse().unwrap_or(u64::MAX));
+                self.retry = Some(digits.parse().unwrap_or(u64::MAX).min(millis(MAX_RETRY)));
             }
             _ => {}
         }

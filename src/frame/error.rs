@@ -3,6 +3,8 @@
 use core::error::Error;
 use core::fmt;
 
+use super::protocol::Protocol;
+use super::tlv::HEADER_LEN;
 use crate::pool::AcquireError;
 
 /// What is wrong with the bytes of a stream, and where.
@@ -14,6 +16,7 @@ pub struct FrameError {
     kind: FrameErrorKind,
     offset: u64,
     fatal: bool,
+    looks_like: Option<Protocol>,
 }
 
 /// What a [`FrameError`] is about.
@@ -50,13 +53,24 @@ impl FrameError {
     /// An error after which the decoder continues with the next frame. `offset`: bytes of the stream before the error.
     #[must_use]
     pub fn new(kind: FrameErrorKind, offset: u64) -> Self {
-        Self { kind, offset, fatal: false }
+        Self { kind, offset, fatal: false, looks_like: None }
     }
 
     /// An error that ends the stream.
     #[must_use]
     pub fn fatal(kind: FrameErrorKind, offset: u64) -> Self {
-        Self { kind, offset, fatal: true }
+        Self { kind, offset, fatal: true, looks_like: None }
+    }
+
+    /// Notes the first bytes of the stream, which may be those of another protocol.
+    pub(super) fn with_first_bytes(self, first: [u8; HEADER_LEN]) -> Self {
+        Self { looks_like: Protocol::guess(first), ..self }
+    }
+
+    /// The likely cause, if the stream does not begin with a frame: another protocol.
+    #[must_use]
+    pub fn looks_like(&self) -> Option<Protocol> {
+        self.looks_like
     }
 
     /// What happened.
@@ -87,7 +101,10 @@ impl fmt::Display for FrameErrorKind {
             Self::Truncated { received, expected } => {
                 write!(f, "the stream ended {received} bytes into a frame of at least {expected}")
             }
-            Self::DigestMismatch => f.write_str("the peer uses another schema: compare the contracts files"),
+            Self::DigestMismatch => f.write_str(
+                "the stream does not begin with this schema's digest: the peer uses another contracts file, \
+                 sends no digest, or speaks another protocol",
+            ),
             Self::BadEscape { byte } => write!(f, "an escape before the byte {byte:#04x}"),
             Self::OutOfMemory(_) => f.write_str("the pool has no memory for a frame"),
         }
@@ -96,7 +113,8 @@ impl fmt::Display for FrameErrorKind {
 
 impl fmt::Display for FrameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} (at byte {} of the stream)", self.kind, self.offset)
+        write!(f, "{} (at byte {} of the stream)", self.kind, self.offset)?;
+        self.looks_like.map_or(Ok(()), |protocol| write!(f, "; it begins like {protocol}"))
     }
 }
 

@@ -44,6 +44,7 @@ mod limit;
 mod message;
 #[cfg(test)]
 mod pieces;
+mod protocol;
 mod reader;
 mod sink;
 mod stuffing;
@@ -54,6 +55,7 @@ pub use hdlc::Hdlc;
 pub use kiss::Kiss;
 pub use lines::Lines;
 pub use message::{Constraint, Message, MessageError};
+pub use protocol::Protocol;
 pub use reader::Reader;
 pub use sink::{FrameSink, Payload, SHARE_ABOVE};
 pub use sse::Sse;

@@ -46,6 +46,10 @@ use crate::pool::{AcquireError, PooledBytes};
 /// [`lines`](super::lines).
 pub const DEFAULT_MAX_EVENT: usize = 1024 * 1024;
 
+/// The longest [retry time](Sse::retry): a year. A longer one is shortened to it, so that no peer can choose a time that
+/// overflows a clock.
+pub const MAX_RETRY: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
 /// Three bytes at the start of a stream without a meaning.
 const BYTE_ORDER_MARK: &[u8] = b"\xEF\xBB\xBF";
 
@@ -73,7 +77,8 @@ pub struct Event<P = PooledBytes> {
     /// Decoded: the last id that the stream has set, with this event or before it; `None` if there is none or it is
     /// empty. To be encoded: the id to set, where an empty one takes back the last.
     pub id: Option<P>,
-    /// How long to wait before connecting again, if this event says so. Whole milliseconds are encoded.
+    /// How long to wait before connecting again, if this event says so. Decoded: at most [`MAX_RETRY`]. Whole
+    /// milliseconds are encoded.
     pub retry: Option<Duration>,
 }
 
@@ -105,7 +110,7 @@ impl<P> Event<P> {
 
 /// The framing.
 ///
-/// The decoder skips a refused event up to its blank line, and holds and applies nothing of it. It discards a last event
+/// The decoder skips a refused event up to its blank line, holds nothing of it, and does not set its id. It discards a last event
 /// without its blank line, as the standard demands; that is no error.
 ///
 /// Between events it holds the last id, in a buffer of the id's class, and nothing else.
@@ -143,7 +148,8 @@ impl Sse {
         self.id.as_ref()
     }
 
-    /// How long to wait before connecting again: the last such time in the stream, with or without an event.
+    /// How long to wait before connecting again: the last such time in the stream, at most [`MAX_RETRY`]. It counts once
+    /// its line has arrived, whatever becomes of the event.
     #[must_use]
     pub fn retry(&self) -> Option<Duration> {
         self.retry
@@ -195,7 +201,10 @@ impl Sse {
                 Some(_) if is_blank || (is_first && input.peek() == Some(b':')) => {
                     input.skip(self.lines.restart());
                 }
-                Some(_) => {}
+                Some(end) => {
+                    let line = input.look(end.at).and_then(|lines| lines.get(end.start..));
+                    self.retry = line.and_then(block::retry).or(self.retry);
+                }
             }
         }
     }
@@ -224,7 +233,7 @@ impl Sse {
         let new_id = new_id.map(|id| copied(id, input)).transpose()?;
         let event = block.event.filter(|_| block.data_lines > 0);
         let event = event.map(|event| copied(event, input)).transpose()?.flatten();
-        let retry = block.retry.map(Duration::from_millis);
+        let retry = block.retry;
         let data = match block.data_lines {
             0 => None,
             1 => {
@@ -237,7 +246,6 @@ impl Sse {
         if let Some(id) = new_id {
             self.id = id;
         }
-        self.retry = retry.or(self.retry);
         Ok(data.map(|data| Event { event, data, id: self.id.clone(), retry }))
     }
 }

@@ -172,8 +172,7 @@ impl Tlv {
     }
 
     #[cold]
-    fn fail(&mut self, kind: FrameErrorKind, offset: u64) -> FrameError {
-        let error = FrameError::fatal(kind, offset);
+    fn fail(&mut self, error: FrameError) -> FrameError {
         self.next = Next::Failed(error);
         error
     }
@@ -193,7 +192,8 @@ impl Decoder for Tlv {
     ///
     /// All are fatal.
     /// - [`MessageTooLarge`](FrameErrorKind::MessageTooLarge) if a header declares a payload over the limit. The offset is
-    ///   that of the header.
+    ///   that of the header. If it is the first header, the error [names](FrameError::looks_like) the protocol that it may
+    ///   belong to instead.
     /// - [`DigestMismatch`](FrameErrorKind::DigestMismatch) at the first wrong byte of a required handshake, offset 0.
     /// - [`OutOfMemory`](FrameErrorKind::OutOfMemory) if the memory limit leaves no memory for the payload.
     fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<Frame>, FrameError> {
@@ -201,7 +201,7 @@ impl Decoder for Tlv {
             let received = input.remaining().min(HANDSHAKE_LEN);
             // Refused at the first wrong byte: a peer of another protocol may never send the rest.
             if !input.look(received).is_some_and(|received| handshake(digest).starts_with(received)) {
-                return Err(self.fail(FrameErrorKind::DigestMismatch, 0));
+                return Err(self.fail(FrameError::fatal(FrameErrorKind::DigestMismatch, 0)));
             }
             if received < HANDSHAKE_LEN {
                 return Ok(None);
@@ -218,7 +218,8 @@ impl Decoder for Tlv {
                 let header = Header::decode(bytes);
                 let (size, max) = (header.payload_len as usize, self.max_payload);
                 if size > max {
-                    return Err(self.fail(FrameErrorKind::MessageTooLarge { size, max }, offset));
+                    let error = FrameError::fatal(FrameErrorKind::MessageTooLarge { size, max }, offset);
+                    return Err(self.fail(if offset == 0 { error.with_first_bytes(bytes) } else { error }));
                 }
                 (header, false)
             }
@@ -270,7 +271,7 @@ impl Decoder for Tlv {
     fn refuse(&mut self, input: &mut Reader<'_>, error: AcquireError) -> FrameError {
         match self.next {
             Next::Failed(error) => error,
-            _ => self.fail(FrameErrorKind::OutOfMemory(error), input.offset()),
+            _ => self.fail(FrameError::fatal(FrameErrorKind::OutOfMemory(error), input.offset())),
         }
     }
 

@@ -1,7 +1,9 @@
 //! The lines of one server-sent event, parsed.
 
 use core::iter;
+use core::time::Duration;
 
+use super::MAX_RETRY;
 use crate::pool::PooledBuffer;
 
 /// The lines of one event without the blank line, and the values of their fields.
@@ -10,8 +12,7 @@ pub(super) struct Block<'a> {
     lines: &'a [u8],
     pub(super) event: Option<&'a [u8]>,
     pub(super) id: Option<&'a [u8]>,
-    /// Milliseconds.
-    pub(super) retry: Option<u64>,
+    pub(super) retry: Option<Duration>,
     pub(super) data_lines: usize,
     /// Offset of the first data line's value in the block.
     pub(super) data_start: usize,
@@ -35,8 +36,7 @@ impl<'a> Block<'a> {
                 }
                 (b"event", value) => block.event = Some(value),
                 (b"id", value) if !value.contains(&0) => block.id = Some(value),
-                (b"retry", value) => block.retry = integer(value).or(block.retry),
-                _ => {}
+                _ => block.retry = retry(line).or(block.retry),
             }
         }
         block
@@ -77,9 +77,10 @@ fn field(line: &[u8]) -> (&[u8], &[u8]) {
     (name, value.strip_prefix(b" ").unwrap_or(value))
 }
 
-/// The value of a text of digits only; `u64::MAX` if it does not fit.
-fn integer(digits: &[u8]) -> Option<u64> {
+/// The time that a line sets, if it is a `retry` of digits only.
+pub(super) fn retry(line: &[u8]) -> Option<Duration> {
+    let (b"retry", digits) = field(line) else { return None };
     let all_digits = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
     let add = |sum: u64, digit: &u8| sum.saturating_mul(10).saturating_add(u64::from(digit - b'0'));
-    all_digits.then(|| digits.iter().fold(0, add))
+    all_digits.then(|| Duration::from_millis(digits.iter().fold(0, add)).min(MAX_RETRY))
 }

@@ -16,6 +16,8 @@ pub(super) struct LineEnds {
     has_begun: bool,
     /// Whether the last scanned byte was a carriage return: a line feed after it does not end another line.
     is_after_cr: bool,
+    /// Bytes before the line under way, from the reader's position, unless its start was taken.
+    line_start: usize,
 }
 
 /// The end of a line.
@@ -23,6 +25,8 @@ pub(super) struct LineEnds {
 pub(super) struct LineEnd {
     /// Bytes before it, from the reader's position.
     pub(super) at: usize,
+    /// Bytes before the line that it ends.
+    pub(super) start: usize,
     pub(super) is_blank: bool,
 }
 
@@ -34,6 +38,9 @@ impl LineEnds {
             self.is_after_cr = false;
             self.scanned += usize::from(is_second_half);
         }
+        if !self.has_begun {
+            self.line_start = self.scanned;
+        }
         let Some(at) = input.find_either(b'\r', b'\n', self.scanned) else {
             self.has_begun |= input.remaining() > self.scanned;
             self.scanned = input.remaining();
@@ -43,7 +50,7 @@ impl LineEnds {
         self.is_after_cr = input.peek_at(at) == Some(b'\r');
         (self.scanned, self.has_begun) = (at + 1, false);
         self.ended += 1;
-        Some(LineEnd { at, is_blank })
+        Some(LineEnd { at, start: self.line_start, is_blank })
     }
 
     /// Lines that ended since the last [`restart`](Self::restart).
@@ -53,7 +60,7 @@ impl LineEnds {
 
     /// Starts again after the scanned bytes. Returns their number: the caller has to take them.
     pub(super) fn restart(&mut self) -> usize {
-        self.ended = 0;
+        (self.ended, self.line_start) = (0, 0);
         core::mem::take(&mut self.scanned)
     }
 

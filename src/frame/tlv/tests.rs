@@ -221,6 +221,43 @@ fn a_handshake_is_refused_at_its_first_wrong_byte() {
     }
 }
 
+/// The text of the error that a stream with these first bytes ends in.
+fn refused(framing: Tlv, first: &[u8]) -> String {
+    let mut frames = Assembler::new(framing, pool(), ReadMode::PerFrame);
+    frames.push(&mut &first[..]).unwrap();
+    frames.next_frame().unwrap_err().to_string()
+}
+
+#[test]
+fn a_peer_of_another_protocol_is_named() {
+    let digest = [0x9F; DIGEST_LEN];
+    for (first, name) in [
+        (&b"GET / HTTP/1.1\r\n"[..], "HTTP"),
+        (b"POST /rpc HTTP/1.1\r\n", "HTTP"),
+        (b"HTTP/1.1 400 Bad Request\r\n", "HTTP"),
+        (b"PRI * HTTP/2.0\r\n", "HTTP"),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xFC\x03\x03", "TLS"),
+        (&handshake(digest), "handshake"),
+    ] {
+        let error = refused(Tlv::default(), first);
+        assert!(error.contains(name), "{error}");
+    }
+    let mismatch = refused(Tlv::default().expecting(digest), b"GET / HTTP/1.1\r\n");
+    assert!(mismatch.contains("another protocol"), "{mismatch}");
+}
+
+#[test]
+fn only_the_start_of_a_stream_names_another_protocol() {
+    let unknown = refused(Tlv::default(), b"no protocol that anybody knows");
+    assert!(!unknown.contains("begins like"), "{unknown}");
+    let later = [&header(1, 0)[..], b"GET / HTTP/1.1\r\n"].concat();
+    let mut frames = Assembler::new(Tlv::default(), pool(), ReadMode::PerFrame);
+    frames.push(&mut later.as_slice()).unwrap();
+    frames.next_frame().unwrap();
+    let error = frames.next_frame().unwrap_err().to_string();
+    assert!(!error.contains("begins like"), "{error}");
+}
+
 /// The number of buffers depends on the length of the frame, not on the number of pieces.
 #[test]
 fn a_long_frame_in_small_pieces_takes_few_buffers() {
