@@ -56,8 +56,8 @@ pub enum Type {
     U256,
     /// `[T; N]`: N values of T without a length prefix. T has a fixed size.
     Array(Box<Type>, usize),
-    /// `String`, `FixedStr<N>`: UTF-8 of at most `slots` bytes. A `u16` count, 6 zero bytes, then all slots; the
-    /// slots after the count are zero.
+    /// `String`, `FixedStr<N>`: UTF-8 of at most `slots` bytes. A `u16` count, 6 bytes without a value, then all
+    /// slots.
     FixedStr {
         /// From 1 to 65535.
         slots: u16,

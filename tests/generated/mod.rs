@@ -17,6 +17,13 @@ pub(crate) struct Entry {
     pub(crate) recode: fn(&[u8]) -> Result<Vec<u8>, MessageError>,
 }
 
+impl Entry {
+    /// Whether its view refuses bytes that carry no value and are not zero. It is generated like that; others are not.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.module == "corners"
+    }
+}
+
 fn recode<M>(payload: &[u8]) -> Result<Vec<u8>, MessageError>
 where
     M: Message + Debug + Clone + for<'a> From<<M as Message>::View<'a>>,

@@ -226,7 +226,8 @@ impl<'s> Writer<'s> {
         let mut checks = Code::default();
         self.checks(&mut checks, "view", false);
         let is_last = checks.text.is_empty() && self.layout.tail_padding == 0;
-        code.line(8, &format!("let mut cursor = {runtime}::Fields::of(payload, Self::MAX_SIZE)?;"));
+        let of = if self.options.strict_padding { "strict" } else { "of" };
+        code.line(8, &format!("let mut cursor = {runtime}::Fields::{of}(payload, Self::MAX_SIZE)?;"));
         code.line(8, &if is_last { format!("Ok({view} {{") } else { format!("let view = {view} {{") });
         for ((field, form), place) in self.fields().zip(&self.layout.fields) {
             let take = match (&field.ty, form) {
