@@ -1,6 +1,8 @@
 //! Generated messages do what their contracts say. A test of `src/schema/generate` checks that they are fresh; it can
 //! regenerate them even if they do not compile.
 
+#[cfg(feature = "serde")]
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -18,10 +20,10 @@ mod messages;
 mod payloads;
 mod random_contract;
 
-use generated::{ENTRIES, Entry, corners, defi, examples, examples_packed, game, ledger_list};
+use generated::{ENTRIES, Entry, corners, defi, examples, examples_packed, game, keywords, ledger_list};
 use payloads::payload;
 
-const CONTRACTS: &[&str] = &["corners", "defi", "examples", "game", "ledger-list", "primitives"];
+const CONTRACTS: &[&str] = &["corners", "defi", "examples", "game", "keywords", "ledger-list", "primitives"];
 
 fn read(name: &str) -> Schema {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/contracts/{name}.yaml"));
@@ -37,7 +39,7 @@ fn all() -> Vec<(&'static Entry, MessageDef, Layout)> {
             for layout in [Layout::ReprC, Layout::Packed] {
                 let suffix = if layout == Layout::Packed { "_packed" } else { "" };
                 let module = contract.replace('-', "_") + suffix;
-                let is_it = |entry: &&Entry| entry.module == module && entry.name == message.name;
+                let is_it = |entry: &&Entry| entry.module == module && entry.type_id == message.type_id;
                 // Without an entry the code is equal to another contract's.
                 all.extend(ENTRIES.iter().find(is_it).map(|entry| (entry, message.clone(), layout)));
             }
@@ -571,6 +573,35 @@ fn a_message_shorter_than_declared_is_cut_and_a_longer_one_panics() {
         let panicked = std::panic::catch_unwind(|| Liar(len, len + 1).encode_pooled(&pool)).is_err();
         assert_eq!((panicked, pool.stats().currently_in_use), (true, 0), "{len}");
     }
+}
+
+#[test]
+fn a_keyword_is_the_name_of_a_field_or_message() {
+    let three = keywords::r#type { self___: 1, self_: 2, self__: 3 };
+    assert_eq!(encoded(&three), [1, 2, 3]);
+
+    let empty = vec![0; keywords::KEYWORDS_MAX_SIZE];
+    let error = MessageError::Constraint { field: "type", constraint: Constraint::NotEmpty };
+    assert_eq!(keywords::Keywords::view(&empty), Err(error));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_keyword_is_serialized_as_in_the_contract() {
+    let mut payload = vec![0; keywords::KEYWORDS_MAX_SIZE];
+    payload[0] = 1; // the length of `type`
+    let all = keywords::Keywords::view(&payload).map(keywords::Keywords::from).unwrap();
+    let json = serde_json::to_value(&all).unwrap();
+    let names: BTreeSet<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+    let schema = read("keywords");
+    assert_eq!(names, schema.messages()[0].fields.iter().map(|field| field.name.as_str()).collect());
+    assert_eq!(serde_json::from_value::<keywords::Keywords>(json).unwrap(), all);
+
+    let three = keywords::r#type { self___: 1, self_: 2, self__: 3 };
+    assert_eq!(serde_json::to_string(&three).unwrap(), r#"{"self":1,"self_":2,"self__":3}"#);
+    // Some formats have the names of structs, too.
+    let renamed = "#[cfg_attr(feature = \"serde\", serde(rename = \"Self\"))]\npub struct Self__ {";
+    assert!(include_str!("generated/keywords.rs").contains(renamed));
 }
 
 #[cfg(feature = "serde")]

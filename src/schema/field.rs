@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FieldDef {
-    /// A Rust identifier.
+    /// ASCII letters, digits and underscores, and no digit first; possibly a Rust keyword.
     pub name: String,
     /// How it is encoded.
     pub ty: Type,

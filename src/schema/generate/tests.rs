@@ -104,6 +104,7 @@ fn is_formatted_as_rustfmt_would() {
 const TWINS: &[(&str, &str)] = &[
     ("examples_list", "examples"),
     ("examples_list_packed", "examples_packed"),
+    ("keywords_packed", "keywords"),
     ("primitives_packed", "primitives"),
 ];
 
@@ -125,7 +126,7 @@ fn what_is_checked_in_is_what_is_generated() {
             Schema::parse(file, fs::read(&path).unwrap()).unwrap_or_else(|errors| panic!("{errors}"));
         for (layout, suffix) in [(Layout::ReprC, ""), (Layout::Packed, "_packed")] {
             let contract = stem.to_str().unwrap().replace('-', "_");
-            let serde = ["corners", "defi", "primitives"].contains(&&*contract);
+            let serde = ["corners", "defi", "keywords", "primitives"].contains(&&*contract);
             let strict = contract == "corners" && layout == Layout::ReprC;
             let options = Options::default().layout(layout).strict_padding(strict).serde(serde);
             let options = options.command(Some(BLESS.to_owned()));
@@ -147,7 +148,7 @@ fn what_is_checked_in_is_what_is_generated() {
         };
         assert!(is_fresh, "{module} is stale; run {BLESS}");
     }
-    assert_eq!(generated.len(), 2 * 7);
+    assert_eq!(generated.len(), 2 * 8);
 }
 
 #[test]
