@@ -366,11 +366,13 @@ fn the_pool_may_be_planned_by_traffic() {
 #[test]
 fn the_head_of_the_code_is_the_command_that_writes_it() {
     let folder = Folder::with_example("game.yaml");
-    folder.run(&["--serde", "-o", "my code.rs", "--layout=packed", "--explain"]).assert(0, "");
+    folder
+        .run(&["--serde", "-o", "my code.rs", "--layout=packed", "--strict-padding", "--explain"])
+        .assert(0, "");
     let code = folder.read("my code.rs");
-    let command = "millpond codegen contracts.yaml -o 'my code.rs' --layout packed --serde";
+    let command = "millpond codegen contracts.yaml -o 'my code.rs' --layout packed --strict-padding --serde";
     assert!(code.lines().any(|line| line == format!("//     {command}")), "{code}");
-    let arguments = ["-o", "my code.rs", "--layout", "packed", "--serde", "--check"];
+    let arguments = ["-o", "my code.rs", "--layout", "packed", "--strict-padding", "--serde", "--check"];
     folder.run(&arguments).assert(0, "");
 
     folder.run(&["-o=-x.rs"]).assert(0, "wrote -x.rs");

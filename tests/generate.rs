@@ -1,6 +1,8 @@
 //! Generated messages do what their contracts say. A test of `src/schema/generate` checks that they are fresh; it can
 //! regenerate them even if they do not compile.
 
+#[cfg(feature = "serde")]
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
@@ -9,7 +11,7 @@ use std::time::Instant;
 
 use millpond::__codegen::{BufMut, Fields, any_not_zero};
 use millpond::frame::{Constraint, Message, MessageError};
-use millpond::schema::{FieldLayout, Layout, MessageDef, Options, Schema, Type, generate};
+use millpond::schema::{FieldDef, FieldLayout, Layout, MessageDef, Options, Schema, Type, generate};
 use millpond::{BufferPool, ClassConfig};
 use proptest::prelude::*;
 
@@ -18,10 +20,10 @@ mod messages;
 mod payloads;
 mod random_contract;
 
-use generated::{ENTRIES, Entry, corners, defi, examples, examples_packed, game, ledger_list};
+use generated::{ENTRIES, Entry, corners, defi, examples, examples_packed, game, keywords, ledger_list};
 use payloads::payload;
 
-const CONTRACTS: &[&str] = &["corners", "defi", "examples", "game", "ledger-list", "primitives"];
+const CONTRACTS: &[&str] = &["corners", "defi", "examples", "game", "keywords", "ledger-list", "primitives"];
 
 fn read(name: &str) -> Schema {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/contracts/{name}.yaml"));
@@ -37,7 +39,7 @@ fn all() -> Vec<(&'static Entry, MessageDef, Layout)> {
             for layout in [Layout::ReprC, Layout::Packed] {
                 let suffix = if layout == Layout::Packed { "_packed" } else { "" };
                 let module = contract.replace('-', "_") + suffix;
-                let is_it = |entry: &&Entry| entry.module == module && entry.name == message.name;
+                let is_it = |entry: &&Entry| entry.module == module && entry.type_id == message.type_id;
                 // Without an entry the code is equal to another contract's.
                 all.extend(ENTRIES.iter().find(is_it).map(|entry| (entry, message.clone(), layout)));
             }
@@ -100,7 +102,8 @@ proptest! {
                 payload[at] = with;
             }
             if let Ok(encoded) = (entry.recode)(&payload) {
-                prop_assert_eq!(encoded, payload);
+                prop_assert_eq!((entry.recode)(&encoded), Ok(encoded.clone()));
+                prop_assert!(!entry.is_strict() || encoded == payload, "{}", entry.name);
             }
         }
     }
@@ -122,40 +125,24 @@ fn another_length_is_an_error() {
 /// Every byte that has one right value, with every other bit.
 #[test]
 fn a_wrong_byte_is_an_error_at_its_place() {
-    let mut tried = [0; 5];
+    let mut tried = [0; 3];
     for (entry, message, layout) in all() {
-        let laid_out = message.layout(layout);
         let good = payload(&message, layout, &[3, 0, 5]);
-        assert!((entry.recode)(&good).is_ok());
         let mut wrong = |kind: usize, at: usize, byte: u8, error: MessageError| {
-            let mut payload = good.clone();
-            payload[at] = byte;
-            assert_eq!((entry.recode)(&payload), Err(error), "{}, byte {at}", entry.name);
+            assert_eq!((entry.recode)(&changed(&good, at, byte)), Err(error), "{}, byte {at}", entry.name);
             tried[kind] += 1;
         };
-        let tail = (laid_out.size - laid_out.tail_padding, laid_out.tail_padding);
-        let gaps = laid_out.fields.iter().map(|place| (place.offset - place.padding, place.padding));
-        for (offset, padding) in gaps.chain([tail]) {
-            (offset..offset + padding).for_each(|at| wrong(0, at, 1, MessageError::Padding { offset }));
-        }
-        for (field, place) in message.fields.iter().zip(&laid_out.fields) {
-            let FieldLayout { offset, size, .. } = *place;
-            // Names of generated errors are static; these are leaked, in a test.
-            let name: &'static str = Box::leak(field.name.clone().into_boxed_str());
-            let error = MessageError::Field { field: name, offset };
+        for (field, place) in message.fields.iter().zip(&message.layout(layout).fields) {
+            let (offset, error) = (place.offset, field_error(field, place));
             match &field.ty {
-                Type::Bool => (2..=255).for_each(|byte| wrong(1, offset, byte, error)),
+                Type::Bool => (2..=255).for_each(|byte| wrong(0, offset, byte, error)),
                 Type::FixedStr { slots } | Type::FixedVec { slots, .. } => {
-                    let element = (size - 8) / usize::from(*slots);
-                    let count = usize::from(u16::from_le_bytes([good[offset], good[offset + 1]]));
-                    (offset + 2..offset + 8).for_each(|at| wrong(2, at, 1, error));
-                    let unused = offset + 8 + count * element..offset + size;
-                    unused.take(300).for_each(|at| wrong(2, at, 0x80, error));
+                    let count = u16::from_le_bytes([good[offset], good[offset + 1]]);
                     if *slots < 0xFF00 {
-                        wrong(3, offset + 1, 0xFF, error);
+                        wrong(1, offset + 1, 0xFF, error);
                     }
                     if let (Type::FixedStr { .. }, 1..) = (&field.ty, count) {
-                        wrong(4, offset + 8, 0xFF, error);
+                        wrong(2, offset + 8, 0xFF, error);
                     }
                 }
                 _ => {}
@@ -163,6 +150,83 @@ fn a_wrong_byte_is_an_error_at_its_place() {
         }
     }
     assert!(tried.iter().all(|&times| times > 10), "{tried:?}");
+}
+
+/// Peers may send anything in them, such as what was in their memory before; what is encoded again has zeros there.
+#[test]
+fn bytes_without_a_value_are_ignored_and_encoded_as_zeros() {
+    let mut tried = [0; 2];
+    for (entry, message, layout) in all().into_iter().filter(|(entry, ..)| !entry.is_strict()) {
+        let good = payload(&message, layout, &[3, 0, 5]);
+        let (padding, unused) = without_value(&message, layout, &good);
+        let bytes = [padding, unused].map(|kind| kind.into_iter().map(|(at, _)| at).collect::<Vec<_>>());
+        for at in bytes.iter().flatten() {
+            assert_eq!((entry.recode)(&changed(&good, *at, 0x80)).as_ref(), Ok(&good), "{}", entry.name);
+        }
+        let mut all_changed = good.clone();
+        bytes.iter().flatten().for_each(|at| all_changed[*at] = 0xFF);
+        assert_eq!((entry.recode)(&all_changed), Ok(good), "{}", entry.name);
+        tried = [tried[0] + bytes[0].len(), tried[1] + bytes[1].len()];
+    }
+    assert!(tried.iter().all(|&times| times > 10), "{tried:?}");
+}
+
+#[test]
+fn a_strict_view_refuses_bytes_without_a_value_that_are_not_zero() {
+    let mut tried = [0; 2];
+    for (entry, message, layout) in all().into_iter().filter(|(entry, ..)| entry.is_strict()) {
+        let good = payload(&message, layout, &[3, 0, 5]);
+        assert_eq!((entry.recode)(&good).as_ref(), Ok(&good));
+        let (padding, unused) = without_value(&message, layout, &good);
+        for (kind, bytes) in [padding, unused].into_iter().enumerate() {
+            tried[kind] += bytes.len();
+            for (at, error) in bytes {
+                assert_eq!(
+                    (entry.recode)(&changed(&good, at, 0x80)),
+                    Err(error),
+                    "{}, byte {at}",
+                    entry.name
+                );
+            }
+        }
+    }
+    assert!(tried.iter().all(|&times| times > 10), "{tried:?}");
+}
+
+fn changed(payload: &[u8], at: usize, byte: u8) -> Vec<u8> {
+    let mut changed = payload.to_vec();
+    changed[at] = byte;
+    changed
+}
+
+/// Names of generated errors are static; these are leaked, in a test.
+fn field_error(field: &FieldDef, place: &FieldLayout) -> MessageError {
+    MessageError::Field { field: Box::leak(field.name.clone().into_boxed_str()), offset: place.offset }
+}
+
+/// Bytes that carry no value, each with the error of a strict view.
+type Without = Vec<(usize, MessageError)>;
+
+/// The padding, and the bytes of text and lists that carry no value; of large ones not all.
+fn without_value(message: &MessageDef, layout: Layout, payload: &[u8]) -> (Without, Without) {
+    let laid_out = message.layout(layout);
+    let tail = (laid_out.size - laid_out.tail_padding, laid_out.tail_padding);
+    let gaps = laid_out.fields.iter().map(|place| (place.offset - place.padding, place.padding));
+    let of_gap = |(offset, len)| (offset..offset + len).map(move |at| (at, MessageError::Padding { offset }));
+    let padding = gaps.chain([tail]).flat_map(of_gap).collect();
+
+    let mut unused = Vec::new();
+    for (field, place) in message.fields.iter().zip(&laid_out.fields) {
+        let FieldLayout { offset, size, .. } = *place;
+        if let Type::FixedStr { slots } | Type::FixedVec { slots, .. } = &field.ty {
+            let element = (size - 8) / usize::from(*slots);
+            let count = usize::from(u16::from_le_bytes([payload[offset], payload[offset + 1]]));
+            let after_values = offset + 8 + count * element..offset + size;
+            let places = (offset + 2..offset + 8).chain(after_values.take(300));
+            unused.extend(places.map(|at| (at, field_error(field, place))));
+        }
+    }
+    (padding, unused)
 }
 
 #[test]
@@ -509,6 +573,35 @@ fn a_message_shorter_than_declared_is_cut_and_a_longer_one_panics() {
         let panicked = std::panic::catch_unwind(|| Liar(len, len + 1).encode_pooled(&pool)).is_err();
         assert_eq!((panicked, pool.stats().in_use), (true, 0), "{len}");
     }
+}
+
+#[test]
+fn a_keyword_is_the_name_of_a_field_or_message() {
+    let three = keywords::r#type { self___: 1, self_: 2, self__: 3 };
+    assert_eq!(encoded(&three), [1, 2, 3]);
+
+    let empty = vec![0; keywords::KEYWORDS_MAX_SIZE];
+    let error = MessageError::Constraint { field: "type", constraint: Constraint::NotEmpty };
+    assert_eq!(keywords::Keywords::view(&empty), Err(error));
+}
+
+#[cfg(feature = "serde")]
+#[test]
+fn a_keyword_is_serialized_as_in_the_contract() {
+    let mut payload = vec![0; keywords::KEYWORDS_MAX_SIZE];
+    payload[0] = 1; // the length of `type`
+    let all = keywords::Keywords::view(&payload).map(keywords::Keywords::from).unwrap();
+    let json = serde_json::to_value(&all).unwrap();
+    let names: BTreeSet<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+    let schema = read("keywords");
+    assert_eq!(names, schema.messages()[0].fields.iter().map(|field| field.name.as_str()).collect());
+    assert_eq!(serde_json::from_value::<keywords::Keywords>(json).unwrap(), all);
+
+    let three = keywords::r#type { self___: 1, self_: 2, self__: 3 };
+    assert_eq!(serde_json::to_string(&three).unwrap(), r#"{"self":1,"self_":2,"self__":3}"#);
+    // Some formats have the names of structs, too.
+    let renamed = "#[cfg_attr(feature = \"serde\", serde(rename = \"Self\"))]\npub struct Self__ {";
+    assert!(include_str!("generated/keywords.rs").contains(renamed));
 }
 
 #[cfg(feature = "serde")]

@@ -124,7 +124,7 @@ pub enum MessageError {
         /// The field's offset in the payload, in bytes.
         offset: usize,
     },
-    /// Padding between two fields, or after the last, is not zero.
+    /// Padding between two fields, or after the last, is not zero. Only messages generated with `strict_padding` check it.
     Padding {
         /// The padding's offset in the payload, in bytes.
         offset: usize,

@@ -6,7 +6,7 @@ use std::fmt;
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct FieldDef {
-    /// A Rust identifier.
+    /// ASCII letters, digits and underscores, and no digit first; possibly a Rust keyword.
     pub name: String,
     /// How it is encoded.
     pub ty: Type,
@@ -56,8 +56,8 @@ pub enum Type {
     U256,
     /// `[T; N]`: N values of T without a length prefix. T has a fixed size.
     Array(Box<Type>, usize),
-    /// `String`, `FixedStr<N>`: UTF-8 of at most `slots` bytes. A `u16` count, 6 zero bytes, then all slots; the
-    /// slots after the count are zero.
+    /// `String`, `FixedStr<N>`: UTF-8 of at most `slots` bytes. A `u16` count, 6 bytes without a value, then all
+    /// slots.
     FixedStr {
         /// From 1 to 65535.
         slots: u16,

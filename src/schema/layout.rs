@@ -8,14 +8,18 @@ use std::fmt;
 use super::field::{FieldDef, Type};
 use crate::frame::tlv::DEFAULT_MAX_PAYLOAD;
 
-/// Bytes before the slots of a [`FixedStr`](Type::FixedStr) or [`FixedVec`](Type::FixedVec): a `u16` count and 6 zero
-/// bytes.
+/// Bytes before the slots of a [`FixedStr`](Type::FixedStr) or [`FixedVec`](Type::FixedVec): a `u16` count and 6 bytes
+/// without a value.
 const SLOTS_OFFSET: usize = 8;
 
 /// The largest payload of a message in bytes: what the framing takes unless configured otherwise.
 pub(super) const MAX_MESSAGE_SIZE: usize = DEFAULT_MAX_PAYLOAD;
 
 /// Where a payload has padding. Both peers must use the same layout.
+///
+/// Bytes that carry no value are padding, the 6 bytes after the count of text and lists, and the slots after the used ones.
+/// They are written as zeros. When read they are ignored, because peers that send structs from their memory may send
+/// anything there. [`Options::strict_padding`](super::Options::strict_padding) refuses all but zeros.
 ///
 /// It displays as `packed` or `repr(C)`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -24,7 +28,7 @@ pub enum Layout {
     /// No padding.
     Packed,
     /// As in a `#[repr(C)]` struct: the offset of each field is a multiple of its alignment, and the size is a multiple
-    /// of the largest one. Padding bytes are zero. The default of both dialects.
+    /// of the largest one. The default of both dialects.
     #[default]
     ReprC,
 }
@@ -47,7 +51,7 @@ pub struct MessageLayout {
     pub size: usize,
     /// The alignment in bytes; 1 when packed.
     pub align: usize,
-    /// Zero bytes after the last field.
+    /// Bytes of padding after the last field.
     pub tail_padding: usize,
     /// In the order of the message's fields.
     pub fields: Vec<FieldLayout>,
@@ -63,7 +67,7 @@ pub struct FieldLayout {
     pub size: usize,
     /// The alignment in bytes; 1 when packed.
     pub align: usize,
-    /// Zero bytes before it.
+    /// Bytes of padding before it.
     pub padding: usize,
 }
 

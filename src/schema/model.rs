@@ -109,7 +109,8 @@ impl Schema {
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct MessageDef {
-    /// A Rust identifier. No other message has the same [`constant_name`](Self::constant_name).
+    /// ASCII letters, digits and underscores, and no digit first; possibly a Rust keyword. No other message
+    /// has the same [`constant_name`](Self::constant_name).
     pub name: String,
     /// The type id in the header of its frames.
     pub type_id: u16,

@@ -1,25 +1,9 @@
 //! Which names are allowed, and the names of constants made from them.
 
-/// Rust's strict and reserved keywords up to edition 2024: no field or message can have such a name.
-const KEYWORDS: &[&str] = &[
-    "Self", "abstract", "as", "async", "await", "become", "box", "break", "const", "continue", "crate", "do",
-    "dyn", "else", "enum", "extern", "false", "final", "fn", "for", "gen", "if", "impl", "in", "let", "loop",
-    "macro", "match", "mod", "move", "mut", "override", "priv", "pub", "ref", "return", "self", "static",
-    "struct", "super", "trait", "true", "try", "type", "typeof", "unsafe", "unsized", "use", "virtual",
-    "where", "while", "yield",
-];
-
-/// Why it cannot be a name in Rust, and a name that could be.
-pub(super) fn refuse(name: &str) -> Option<(&'static str, String)> {
-    if KEYWORDS.contains(&name) {
-        return Some(("is a Rust keyword", format!("another name, such as `{name}_`")));
-    }
+/// Whether a field or a message can have this name. A keyword can: see [`generate`](super::generate()).
+pub(super) fn is_allowed(name: &str) -> bool {
     let letter = |c: char| c == '_' || c.is_ascii_alphabetic();
-    let is_name = name.starts_with(letter)
-        && name.chars().all(|c| letter(c) || c.is_ascii_digit())
-        && name.chars().any(|c| c != '_');
-    let what = "use ASCII letters, digits and underscores, and no digit first";
-    (!is_name).then(|| ("is not an identifier", what.to_owned()))
+    name.starts_with(letter) && name.chars().all(|c| letter(c) || c.is_ascii_digit())
 }
 
 /// `TextMessage` → `TEXT_MESSAGE`: a word begins at an upper-case letter that follows another kind of character, or that

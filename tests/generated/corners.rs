@@ -125,7 +125,7 @@ impl __codegen_::Message for Numbers {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         let view = Self {
             a: cursor.value("a")?,
             b: cursor.padding(1)?.value("b")?,
@@ -224,7 +224,7 @@ impl __codegen_::Message for Lists {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         let view = ListsView {
             bytes: cursor.bytes_list::<_, 16>("bytes")?,
             keys: cursor.bytes_list::<_, 3>("keys")?,
@@ -376,7 +376,7 @@ impl __codegen_::Message for Constraints {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         let view = ConstraintsView {
             text: cursor.text::<5>("text")?,
             short: cursor.padding(1)?.text::<9>("short")?,
@@ -519,7 +519,7 @@ impl __codegen_::Message for Option {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         let view = OptionView_ {
             cursor: cursor.value("cursor")?,
             out: cursor.text::<32>("out")?,
@@ -578,7 +578,7 @@ impl __codegen_::Message for OptionView {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         Ok(Self {
             view: cursor.value("view")?,
         })
@@ -625,7 +625,7 @@ impl __codegen_::Message for Message {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         Ok(MessageView {
             TYPE_ID: cursor.value("TYPE_ID")?,
             encode: cursor.padding(1)?.text::<32>("encode")?,
@@ -674,7 +674,7 @@ impl __codegen_::Message for Result {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         Ok(ResultView {
             len: cursor.text::<32>("len")?,
         })
@@ -719,7 +719,7 @@ impl __codegen_::Message for frame {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         Ok(Self {
             fields: cursor.value("fields")?,
         })
@@ -765,7 +765,7 @@ impl __codegen_::Message for __codegen {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         Ok(__codegenView {
             frame: cursor.value("frame")?,
             list: cursor.bytes_list::<_, 16>("list")?,
@@ -811,7 +811,7 @@ impl __codegen_::Message for Ok {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         Ok(Self {
             Some: cursor.value("Some")?,
         })
@@ -850,7 +850,7 @@ impl __codegen_::Message for From {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         Ok(FromView {
             from: cursor.bytes("from")?,
         })
@@ -897,7 +897,7 @@ impl __codegen_::Message for core {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         Ok(coreView {
             std: cursor.bytes("std")?,
         })
@@ -946,7 +946,7 @@ impl __codegen_::Message for snake_case {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         Ok(snake_caseView {
             camelCase: cursor.bytes("camelCase")?,
         })
@@ -1062,7 +1062,7 @@ impl __codegen_::Message for Large {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         let view = LargeView {
             id: cursor.bytes("id")?,
             text: cursor.text::<65535>("text")?,
@@ -1165,7 +1165,7 @@ impl __codegen_::Message for AMessageWhoseNameIsAsLongAsAnyIs {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         let view = AMessageWhoseNameIsAsLongAsAnyIsView {
             a_field_whose_name_is_as_long_as_any: cursor
                 .text::<17>("a_field_whose_name_is_as_long_as_any")?,
@@ -1244,7 +1244,7 @@ impl __codegen_::Message for GPS {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         let view = GPSView {
             grid: cursor.array::<_, 3>("grid")?,
         };
@@ -1304,7 +1304,7 @@ impl __codegen_::Message for Self_ {
     }
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
+        let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
         let view = SelfView {
             ratio: cursor.value("ratio")?,
             name: cursor.text::<32>("name")?,

@@ -17,6 +17,13 @@ pub(crate) struct Entry {
     pub(crate) recode: fn(&[u8]) -> Result<Vec<u8>, MessageError>,
 }
 
+impl Entry {
+    /// Whether its view refuses bytes that carry no value and are not zero. It is generated like that; others are not.
+    pub(crate) fn is_strict(&self) -> bool {
+        self.module == "corners"
+    }
+}
+
 fn recode<M>(payload: &[u8]) -> Result<Vec<u8>, MessageError>
 where
     M: Message + Debug + Clone + for<'a> From<<M as Message>::View<'a>>,
@@ -52,8 +59,8 @@ macro_rules! generated {
     };
 }
 
-// `examples_list`, `examples_list_packed` and `primitives_packed` would differ from `examples`, `examples_packed` and
-// `primitives` in nothing but their heads.
+// `examples_list`, `examples_list_packed`, `keywords_packed` and `primitives_packed` would differ from `examples`,
+// `examples_packed`, `keywords` and `primitives` in nothing but their heads.
 generated! {
     corners "corners.rs":
         Numbers Lists Constraints Option OptionView Message Result frame __codegen Ok From core snake_case Large
@@ -70,4 +77,5 @@ generated! {
     game_packed "game_packed.rs": PlayerLogin PlayerPosition GameState ChatMessage ItemTransaction;
     ledger_list "ledger_list.rs": Transfer Block Heartbeat;
     ledger_list_packed "ledger_list_packed.rs": Transfer Block Heartbeat;
+    keywords "keywords.rs": Keywords r#type Self__ Self_ __ crate_ r#enum;
 }

@@ -64,6 +64,16 @@ fn name(numbers: &mut Numbers, used: &mut Vec<String>) -> String {
                     "TYPE_ID",
                     "a",
                     "union",
+                    "type",
+                    "Self",
+                    "self",
+                    "super",
+                    "crate",
+                    "true",
+                    "fn",
+                    "gen",
+                    "async",
+                    "yield",
                 ])
                 .to_owned()
         } else {

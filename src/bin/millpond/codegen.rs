@@ -58,9 +58,8 @@ pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
         output => output.as_deref(),
     };
     if let Some(path) = output {
-        let command = Some(command(args, false));
-        let options =
-            Options::default().layout(layout).plan(Some(plan.clone())).serde(args.serde).command(command);
+        let options = Options::default().layout(layout).strict_padding(args.strict_padding);
+        let options = options.plan(Some(plan.clone())).serde(args.serde).command(Some(command(args, false)));
         fresh &= deliver(args, path, &generate(&schema, &options))?;
     }
     if let Some(path) = &args.plot {
@@ -279,6 +278,9 @@ fn command(args: &CodegenArgs, with_plot: bool) -> String {
     }
     if let LayoutArg::Packed = args.layout {
         option("--layout", Some("packed".to_owned()));
+    }
+    if args.strict_padding {
+        option("--strict-padding", None);
     }
     match args.dialect {
         DialectArg::Auto => {}

@@ -9,6 +9,9 @@ pub type Result<T> = core::result::Result<T, MessageError>;
 
 /// The fields of a payload, taken in their order.
 ///
+/// Bytes that carry no value are padding, the 6 bytes after a count, and the slots after the used ones. Peers may send
+/// anything there, so they are ignored, unless `STRICT`.
+///
 /// # Examples
 ///
 /// ```
@@ -26,23 +29,46 @@ pub type Result<T> = core::result::Result<T, MessageError>;
 /// payload[15] = 1; // an unused slot
 /// let mut fields = Fields::of(&payload, 16)?;
 /// assert_eq!(fields.value("id"), Ok(7_u32));
+/// assert_eq!(fields.text::<4>("name"), Ok("abc"));
+///
+/// let mut fields = Fields::strict(&payload, 16)?;
+/// assert_eq!(fields.value("id"), Ok(7_u32));
 /// assert_eq!(fields.text::<4>("name"), Err(MessageError::Field { field: "name", offset: 4 }));
 /// # Ok::<(), MessageError>(())
 /// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Fields<'a> {
+pub struct Fields<'a, const STRICT: bool = false> {
     rest: &'a [u8],
     offset: usize,
 }
 
 impl<'a> Fields<'a> {
-    /// The fields of a payload, which must have `size` bytes.
+    /// The fields of a payload, which must have `size` bytes. Bytes that carry no value are ignored.
     ///
     /// # Errors
     ///
     /// [`MessageError::Length`] if the payload has another length.
     #[inline]
     pub fn of(payload: &'a [u8], size: usize) -> Result<Self> {
+        Self::any(payload, size)
+    }
+}
+
+impl<'a> Fields<'a, true> {
+    /// As [`of`](Fields::of), but bytes that carry no value must be zero.
+    ///
+    /// # Errors
+    ///
+    /// [`MessageError::Length`] if the payload has another length.
+    #[inline]
+    pub fn strict(payload: &'a [u8], size: usize) -> Result<Self> {
+        Self::any(payload, size)
+    }
+}
+
+impl<'a, const STRICT: bool> Fields<'a, STRICT> {
+    #[inline]
+    fn any(payload: &'a [u8], size: usize) -> Result<Self> {
         MessageError::check_len(payload, size)?;
         Ok(Self { rest: payload, offset: 0 })
     }
@@ -71,8 +97,8 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     ///
-    /// [`MessageError::Field`] for a count above the slots, an unused byte that is not zero, or invalid UTF-8, or if the
-    /// payload ends before the field does.
+    /// [`MessageError::Field`] for a count above the slots or invalid UTF-8, or if the payload ends before the field does.
+    /// If `STRICT`, also for a byte without a value that is not zero.
     #[inline]
     pub fn text<const SLOTS: usize>(&mut self, field: &'static str) -> Result<&'a str> {
         self.slots(field, SLOTS, 1, |text| str::from_utf8(text).ok())
@@ -82,8 +108,8 @@ impl<'a> Fields<'a> {
     ///
     /// # Errors
     ///
-    /// [`MessageError::Field`] for a count above the slots or an unused byte that is not zero, or if the payload ends before
-    /// the field does.
+    /// [`MessageError::Field`] for a count above the slots, or if the payload ends before the field does. If `STRICT`, also
+    /// for a byte without a value that is not zero.
     #[inline]
     pub fn bytes_list<T: InPlace, const SLOTS: usize>(&mut self, field: &'static str) -> Result<&'a [T]> {
         self.slots(field, SLOTS, T::SIZE, T::of)
@@ -109,15 +135,17 @@ impl<'a> Fields<'a> {
         self.field(field, COUNT.saturating_mul(T::SIZE), List::of)
     }
 
-    /// Skips zero bytes between two fields, or after the last.
+    /// Skips the padding between two fields, or after the last.
     ///
     /// # Errors
     ///
-    /// [`MessageError::Padding`] if one is not zero, or if the payload ends before they do.
+    /// [`MessageError::Padding`] if the payload ends before it does. If `STRICT`, also for a byte that is not zero.
     #[inline]
     pub fn padding(&mut self, len: usize) -> Result<&mut Self> {
         let offset = self.offset;
-        self.take(len).filter(|padding| are_zero(padding)).ok_or(MessageError::Padding { offset })?;
+        self.take(len)
+            .filter(|padding| !STRICT || are_zero(padding))
+            .ok_or(MessageError::Padding { offset })?;
         Ok(self)
     }
 
@@ -142,12 +170,11 @@ impl<'a> Fields<'a> {
     ) -> Result<T> {
         let len = slots.saturating_mul(size).saturating_add(SLOTS_OFFSET);
         self.field(field, len, |bytes| {
-            let (&count, bytes) = bytes.split_first_chunk::<SLOTS_OFFSET>()?;
-            // The count and the 6 zero bytes as one number: any of them that is not zero makes it too large.
-            let count = u16::try_from(u64::from_le_bytes(count)).ok()?;
+            let (&[low, high, ref after @ ..], slots) = bytes.split_first_chunk::<SLOTS_OFFSET>()?;
+            let count = u16::from_le_bytes([low, high]);
             // A count above the slots ends after the field, which has no such split.
-            let (used, unused) = bytes.split_at_checked(usize::from(count).saturating_mul(size))?;
-            are_zero(unused).then(|| read(used))?
+            let (used, unused) = slots.split_at_checked(usize::from(count).saturating_mul(size))?;
+            (!STRICT || (are_zero(after) && are_zero(unused))).then(|| read(used))?
         })
     }
 

@@ -2,7 +2,7 @@
 
 use bytes::BufMut;
 
-/// Bytes before the slots of text and lists: a `u16` count and 6 zero bytes.
+/// Bytes before the slots of text and lists: a `u16` count and 6 bytes that are written as zeros.
 pub(super) const SLOTS_OFFSET: usize = 8;
 
 /// A value of fixed size, little-endian: a number, a `bool`, or an array of them.
@@ -47,7 +47,7 @@ pub fn saturating_u128(value: &[u8; 32]) -> u128 {
     }
 }
 
-/// Whether all bytes are zero. Word by word, because most bytes of a message with short texts are unused slots.
+/// Whether all bytes are zero. Word by word, because there can be many: slots that are not used, for example.
 pub(super) fn are_zero(bytes: &[u8]) -> bool {
     let (words, rest) = bytes.as_chunks();
     // The last 8 bytes cover the bytes after the last whole word.

@@ -4,7 +4,7 @@ use super::super::field::{Bound, Constraints, FieldDef, Type};
 use super::super::layout::MessageLayout;
 use super::super::model::MessageDef;
 use super::form::{self, Form, MAX_IN_PLACE};
-use super::names::Names;
+use super::names::{Names, identifiers};
 use super::options::Options;
 use super::text::Code;
 
@@ -12,28 +12,41 @@ pub(super) struct Writer<'s> {
     message: &'s MessageDef,
     layout: &'s MessageLayout,
     class: usize,
+    /// The owned struct.
+    name: &'s str,
     view: &'s str,
     names: &'s Names<'s>,
     options: &'s Options,
-    forms: Vec<Form>,
+    fields: Vec<Field<'s>>,
     on_heap: bool,
     /// Whether the view is a type of its own.
     borrows: bool,
+}
+
+struct Field<'s> {
+    /// In Rust.
+    name: String,
+    form: Form,
+    def: &'s FieldDef,
 }
 
 impl<'s> Writer<'s> {
     pub(super) fn new(
         message: &'s MessageDef,
         class: usize,
+        name: &'s str,
         view: &'s str,
         names: &'s Names<'s>,
         options: &'s Options,
     ) -> Self {
         let layout = message.layout(options.layout);
         let on_heap = layout.size > MAX_IN_PLACE;
-        let forms: Vec<_> = message.fields.iter().map(|field| Form::of(field, on_heap)).collect();
-        let borrows = forms.iter().any(|form| *form != Form::Value);
-        Self { message, layout, class, view, names, options, forms, on_heap, borrows }
+        let names_of: Vec<_> = message.fields.iter().map(|field| field.name.as_str()).collect();
+        let fields = identifiers(&names_of).into_iter().zip(&message.fields);
+        let fields: Vec<_> =
+            fields.map(|(name, def)| Field { name, form: Form::of(def, on_heap), def }).collect();
+        let borrows = fields.iter().any(|field| field.form != Form::Value);
+        Self { message, layout, class, name, view, names, options, fields, on_heap, borrows }
     }
 
     pub(super) fn write(&self, code: &mut Code) {
@@ -46,12 +59,8 @@ impl<'s> Writer<'s> {
         }
     }
 
-    fn fields(&self) -> impl Iterator<Item = (&'s FieldDef, Form)> {
-        self.message.fields.iter().zip(self.forms.iter().copied())
-    }
-
     fn constants(&self, code: &mut Code) {
-        let (name, constant) = (&self.message.name, self.message.constant_name());
+        let (name, constant) = (self.name, self.message.constant_name());
         let usize = self.names.primitive("usize");
         code.line(0, "");
         code.line(0, &format!("/// Bytes of a `{name}`'s payload."));
@@ -63,7 +72,8 @@ impl<'s> Writer<'s> {
     }
 
     fn owned(&self, code: &mut Code) {
-        let MessageDef { name, description, .. } = self.message;
+        let MessageDef { description, .. } = self.message;
+        let name = self.name;
         code.line(0, "");
         code.doc(0, description);
         if self.on_heap {
@@ -77,22 +87,34 @@ impl<'s> Writer<'s> {
         }
         let copy = if self.borrows { "" } else { "Copy, " };
         code.line(0, &format!("#[derive(Debug, Clone, {copy}PartialEq)]"));
-        if self.options.serde {
-            if self.message.fields.iter().any(|field| form::has_long_array(&field.ty)) {
-                code.line(0, "// No serde: an array of more than 32 elements.");
-            } else if self.names.hide_primitives() {
-                code.line(0, "// No serde: a message has the name of a primitive type.");
-            } else {
-                let derive = "derive(::serde::Serialize, ::serde::Deserialize)";
-                code.line(0, &format!("#[cfg_attr(feature = \"serde\", {derive})]"));
-            }
+        let mut serde = self.options.serde;
+        if serde && self.message.fields.iter().any(|field| form::has_long_array(&field.ty)) {
+            code.line(0, "// No serde: an array of more than 32 elements.");
+            serde = false;
+        } else if serde && self.names.hide_primitives() {
+            code.line(0, "// No serde: a message has the name of a primitive type.");
+            serde = false;
         }
+        let rename = |code: &mut Code, indent: usize, name: &str, contract: &str| {
+            // serde knows raw identifiers.
+            if serde && name.trim_start_matches("r#") != contract {
+                code.line(
+                    indent,
+                    &format!("#[cfg_attr(feature = \"serde\", serde(rename = \"{contract}\"))]"),
+                );
+            }
+        };
+        if serde {
+            let derive = "derive(::serde::Serialize, ::serde::Deserialize)";
+            code.line(0, &format!("#[cfg_attr(feature = \"serde\", {derive})]"));
+        }
+        rename(code, 0, name, &self.message.name);
         self.allow(code, true);
         if self.message.fields.is_empty() {
             return code.line(0, &format!("pub struct {name} {{}}"));
         }
         code.line(0, &format!("pub struct {name} {{"));
-        for ((field, form), place) in self.fields().zip(&self.layout.fields) {
+        for (Field { name, form, def: field }, place) in self.fields.iter().zip(&self.layout.fields) {
             code.doc(4, &field.description);
             if !field.description.trim().is_empty() {
                 code.line(4, "///");
@@ -100,14 +122,15 @@ impl<'s> Writer<'s> {
             let optional = if field.optional { ", optional" } else { "" };
             let constraints = constraints(&field.constraints);
             code.line(4, &format!("/// `{}` at byte {}{optional}{constraints}.", field.ty, place.offset));
-            let ty = form::owned(&field.ty, form, self.on_heap, self.names);
-            code.broken(4, &format!("pub {}:", field.name), &format!("{ty},"));
+            rename(code, 4, name, &field.name);
+            let ty = form::owned(&field.ty, *form, self.on_heap, self.names);
+            code.broken(4, &format!("pub {name}:"), &format!("{ty},"));
         }
         code.line(0, "}");
     }
 
     fn view(&self, code: &mut Code) {
-        let (name, view) = (&self.message.name, self.view);
+        let (name, view) = (self.name, self.view);
         code.line(0, "");
         if !self.borrows {
             code.line(0, &format!("/// A `{name}` borrows nothing from its payload."));
@@ -119,13 +142,13 @@ impl<'s> Writer<'s> {
         code.line(0, "#[derive(Debug, Clone, Copy, PartialEq)]");
         self.allow(code, true);
         code.line(0, &format!("pub struct {view}<'a> {{"));
-        for (field, form) in self.fields() {
+        for Field { name, form, def: field } in &self.fields {
             match field.description.trim() {
                 "" => code.line(4, &format!("/// `{}`.", field.ty)),
                 description => code.doc(4, description),
             }
-            let ty = form::viewed(&field.ty, form, self.names);
-            code.broken(4, &format!("pub {}:", field.name), &format!("{ty},"));
+            let ty = form::viewed(&field.ty, *form, self.names);
+            code.broken(4, &format!("pub {name}:"), &format!("{ty},"));
         }
         code.line(0, "}");
     }
@@ -156,7 +179,7 @@ impl<'s> Writer<'s> {
         if bounds.flatten().any(|bound| matches!(bound, Bound::Float(value) if value.fract() != 0.0)) {
             code.line(0, "#[allow(clippy::approx_constant, reason = \"the contract's number\")]");
         }
-        code.implement(&format!("{runtime}::Message"), &message.name);
+        code.implement(&format!("{runtime}::Message"), self.name);
         let [u16, usize, str, u8] = ["u16", "usize", "str", "u8"].map(|name| self.names.primitive(name));
         code.line(4, &format!("const TYPE_ID: {u16} = {};", message.type_id));
         code.broken(4, &format!("const TOPIC: &'static {str} ="), &format!("{:?};", message.topic));
@@ -202,7 +225,7 @@ impl<'s> Writer<'s> {
 
     fn puts(&self, code: &mut Code) {
         let runtime = &self.names.runtime;
-        for ((field, form), place) in self.fields().zip(&self.layout.fields) {
+        for (Field { name, form, def: field }, place) in self.fields.iter().zip(&self.layout.fields) {
             if place.padding > 0 {
                 code.line(8, &format!("out.put_bytes(0, {});", place.padding));
             }
@@ -214,7 +237,7 @@ impl<'s> Writer<'s> {
                 }
                 _ => "put".to_owned(),
             };
-            code.call(8, &format!("{runtime}::{put}"), &["out", &format!("&self.{}", field.name)], ";");
+            code.call(8, &format!("{runtime}::{put}"), &["out", &format!("&self.{name}")], ";");
         }
         if self.layout.tail_padding > 0 {
             code.line(8, &format!("out.put_bytes(0, {});", self.layout.tail_padding));
@@ -226,9 +249,10 @@ impl<'s> Writer<'s> {
         let mut checks = Code::default();
         self.checks(&mut checks, "view", false);
         let is_last = checks.text.is_empty() && self.layout.tail_padding == 0;
-        code.line(8, &format!("let mut cursor = {runtime}::Fields::of(payload, Self::MAX_SIZE)?;"));
+        let of = if self.options.strict_padding { "strict" } else { "of" };
+        code.line(8, &format!("let mut cursor = {runtime}::Fields::{of}(payload, Self::MAX_SIZE)?;"));
         code.line(8, &if is_last { format!("Ok({view} {{") } else { format!("let view = {view} {{") });
-        for ((field, form), place) in self.fields().zip(&self.layout.fields) {
+        for (Field { name, form, def: field }, place) in self.fields.iter().zip(&self.layout.fields) {
             let take = match (&field.ty, form) {
                 (Type::FixedStr { slots }, _) => format!("text::<{slots}>"),
                 (Type::FixedVec { slots, .. }, Form::BytesList) => format!("bytes_list::<_, {slots}>"),
@@ -240,9 +264,9 @@ impl<'s> Writer<'s> {
             let take = format!(".{take}(\"{}\")?", field.name);
             if place.padding > 0 {
                 let padding = format!(".padding({})?", place.padding);
-                code.chain(12, &field.name, "cursor", &[&padding, &take]);
+                code.chain(12, name, "cursor", &[&padding, &take]);
             } else {
-                code.chain(12, &field.name, "cursor", &[&take]);
+                code.chain(12, name, "cursor", &[&take]);
             }
         }
         if is_last {
@@ -258,12 +282,12 @@ impl<'s> Writer<'s> {
 
     /// The checks of all constraints; `value` is `self` or `view`.
     fn checks(&self, code: &mut Code, value: &str, on_heap: bool) {
-        for (field, form) in self.fields() {
-            let mut checks = self.checks_of(field, form, value, on_heap);
+        for Field { name, form, def: field } in &self.fields {
+            let place = format!("{value}.{name}");
+            let mut checks = self.checks_of(field, *form, value, &place, on_heap);
             let mut indent = 8;
             // The bounds of the type hold even for an unset field.
             if field.optional && checks.iter().any(|check| !check.is_bound) {
-                let place = format!("{value}.{}", field.name);
                 let is_set = match form {
                     Form::Value => format!("!{}::is_zero(&{place})", self.names.runtime),
                     Form::ByteArray => {
@@ -284,9 +308,8 @@ impl<'s> Writer<'s> {
         }
     }
 
-    fn checks_of(&self, field: &FieldDef, form: Form, value: &str, on_heap: bool) -> Vec<Check> {
+    fn checks_of(&self, field: &FieldDef, form: Form, value: &str, place: &str, on_heap: bool) -> Vec<Check> {
         let Constraints { not_empty, not_zero, min_length, max_length, min, max, .. } = &field.constraints;
-        let place = format!("{value}.{}", field.name);
         let len = format!("{place}.len()");
         let mut checks = Vec::new();
         let mut check = |constraint: &'static str, value: &str, bound: String, is_bound: bool| {
@@ -326,7 +349,7 @@ impl<'s> Writer<'s> {
             Type::U256 => {
                 format!("{}::saturating_u128({}{place})", self.names.runtime, reference(value))
             }
-            _ => place.clone(),
+            _ => place.to_owned(),
         };
         for (constraint, bound) in [("min", min), ("max", max)] {
             if let Some(bound) = bound {
@@ -337,11 +360,12 @@ impl<'s> Writer<'s> {
     }
 
     fn conversion(&self, code: &mut Code) {
-        let Self { message, view, names: Names { runtime, .. }, .. } = self;
+        let Self { view, names: Names { runtime, .. }, .. } = self;
         let assigned: Vec<_> = self
-            .fields()
-            .map(|(field, form)| {
-                let place = format!("view.{}", field.name);
+            .fields
+            .iter()
+            .map(|Field { name, form, .. }| {
+                let place = format!("view.{name}");
                 let value = match (form, self.on_heap) {
                     (Form::Value, _) => place,
                     (Form::ByteArray, _) => format!("*{place}"),
@@ -352,11 +376,11 @@ impl<'s> Writer<'s> {
                     (Form::BytesList | Form::HeapByteArray, _) => format!("{place}.to_vec()"),
                     (Form::List | Form::HeapArray, _) => format!("{place}.iter().collect()"),
                 };
-                format!("{}: {value}", field.name)
+                format!("{name}: {value}")
             })
             .collect();
         code.line(0, "");
-        code.implement(&format!("::core::convert::From<{view}<'_>>"), &message.name);
+        code.implement(&format!("::core::convert::From<{view}<'_>>"), self.name);
         let from = format!("fn from(view: {view}<'_>) -> Self {{");
         if from.len() + 4 <= 100 {
             code.line(4, &from);

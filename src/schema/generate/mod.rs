@@ -40,6 +40,10 @@ use super::plan::Plan;
 /// [`validate`](crate::frame::Message::validate) then returns an error, and `encode` leaves out what does not fit. A single
 /// element of more than 64 KiB still uses the stack.
 ///
+/// A name that is a keyword becomes a raw identifier, such as `r#type`. `self`, `Self`, `super`, `crate` and `_` cannot be
+/// raw: they become `self_` and so on, with more underscores if that is a name, too. Errors, topics and serde have the
+/// contract's names.
+///
 /// `view` and `validate` check constraints; `encode` does not. An optional field that is zero or empty counts as unset
 /// and is valid. An optional array on the heap that is empty is received as zeros.
 ///
@@ -83,11 +87,12 @@ pub fn generate(schema: &Schema, options: &Options) -> String {
     let planned = plan.classes().iter();
     let planned = planned.flat_map(|class| class.messages.iter().map(|message| (&*message.name, class.size)));
     let classes: BTreeMap<&str, usize> = planned.collect();
-    for (message, view) in schema.messages().iter().zip(&names.views) {
+    let names_of = names.messages.iter().zip(&names.views);
+    for (message, (name, view)) in schema.messages().iter().zip(names_of) {
         let size = message.layout(options.layout).size;
         // Without a class the heap serves the size that is asked for.
         let class = classes.get(&*message.name).copied().filter(|&class| class >= size).unwrap_or(size);
-        message::Writer::new(message, class, view, &names, options).write(&mut code);
+        message::Writer::new(message, class, name, view, &names, options).write(&mut code);
     }
     code.text
 }

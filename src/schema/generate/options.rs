@@ -18,6 +18,10 @@ use super::super::plan::Plan;
 pub struct Options {
     /// Where payloads have padding. Default: `repr(C)`.
     pub layout: Layout,
+    /// Whether `view` returns an error if a byte that carries no value is not zero: padding, the 6 bytes after a count, or an
+    /// unused slot. Then each message has one payload only, and no peer can hide or leak anything in it. Peers that do
+    /// not clear their padding are refused. Default: false, such bytes are ignored. They are always written as zeros.
+    pub strict_padding: bool,
     /// The pool, planned for the same messages and layout. Default: [`Plan::of_schema`].
     pub plan: Option<Plan>,
     /// Whether owned messages derive serde's traits when the crate that contains the code has its feature `serde`. That
@@ -36,6 +40,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             layout: Layout::default(),
+            strict_padding: false,
             plan: None,
             serde: false,
             crate_path: "::millpond".to_owned(),
@@ -49,6 +54,12 @@ impl Options {
     #[must_use]
     pub fn layout(self, layout: Layout) -> Self {
         Self { layout, ..self }
+    }
+
+    /// Sets [`strict_padding`](field@Self::strict_padding).
+    #[must_use]
+    pub fn strict_padding(self, strict_padding: bool) -> Self {
+        Self { strict_padding, ..self }
     }
 
     /// Sets [`plan`](field@Self::plan).

@@ -182,7 +182,9 @@ fn description(report: &mut Report<'_>, body: &Mapping<'_>, who: &str) -> String
 }
 
 fn check_name(report: &mut Report<'_>, name: &str, span: Span) {
-    if let Some((why, help)) = names::refuse(name) {
-        report.error(Draft::new(span, format!("{} {why}", shown(name))).help(Some(help)));
+    if !names::is_allowed(name) {
+        let help = "use ASCII letters, digits and underscores, and no digit first";
+        let draft = Draft::new(span, format!("{} is not an identifier", shown(name)));
+        report.error(draft.help(Some(help.to_owned())));
     }
 }

@@ -142,7 +142,7 @@ pub(super) fn shown(text: &str) -> String {
 
 /// A name from the file for a message: as it is if it is a valid name, else quoted like any other text.
 pub(super) fn named(name: &str) -> Cow<'_, str> {
-    if names::refuse(name).is_none() && name.len() <= MAX_QUOTED { name.into() } else { shown(name).into() }
+    if names::is_allowed(name) && name.len() <= MAX_QUOTED { name.into() } else { shown(name).into() }
 }
 
 /// The candidate closest to a misspelt word: at most one letter in three may be wrong, and one of two.

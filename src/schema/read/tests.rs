@@ -108,8 +108,8 @@ const WRONG: &[(&str, &str)] = &[
     ("messages: [{name: M, id: 1, type_id: 2, fields: []}]", "1:29 M: a second type id⏎"),
     // Names.
     (
-        "messages: {struct: {tlv_type: 1, domain: D, fields: {type: {type: u8}, 2x: {type: u8}, é: {type: u8}, _: {type: u8}}}}",
-        "1:12 `struct` is a Rust keyword (another name, such as `struct_`)⏎1:54 `type` is a Rust keyword (another name, such as `type_`)⏎1:72 `2x` is not an identifier (use ASCII letters, digits and underscores, and no digit first)⏎1:88 `é` is not an identifier (use ASCII letters, digits and underscores, and no digit first)⏎1:103 `_` is not an identifier (use ASCII letters, digits and underscores, and no digit first)⏎",
+        "messages: {struct-: {tlv_type: 1, domain: D, fields: {r#type: {type: u8}, 2x: {type: u8}, é: {type: u8}, \"\": {type: u8}}}}",
+        "1:12 `struct-` is not an identifier (use ASCII letters, digits and underscores, and no digit first)⏎1:55 `r#type` is not an identifier (use ASCII letters, digits and underscores, and no digit first)⏎1:75 `2x` is not an identifier (use ASCII letters, digits and underscores, and no digit first)⏎1:91 `é` is not an identifier (use ASCII letters, digits and underscores, and no digit first)⏎1:106 `` is not an identifier (use ASCII letters, digits and underscores, and no digit first)⏎",
     ),
     (
         "messages: {TextMessage: {tlv_type: 1, domain: D, fields: {}}, Text_Message: {tlv_type: 2, domain: D, fields: {}}}",
@@ -258,7 +258,7 @@ messages:
     tlv_type: 1000
     domain: Game
     fields:
-      type: {type: u8}
+      2nd: {type: u8}
       reason:
         type: String
         validation: [max_lenght: 8]
@@ -283,13 +283,13 @@ error: Logout: type id 1000 is taken
 4 |     tlv_type: 1000
   |               ---- by this message
 
-error: `type` is a Rust keyword
+error: `2nd` is not an identifier
   --> contracts.yaml:12:7
    |
-12 |       type: {type: u8}
-   |       ^^^^
+12 |       2nd: {type: u8}
+   |       ^^^
    |
-   = help: another name, such as `type_`
+   = help: use ASCII letters, digits and underscores, and no digit first
 
 warning: Logout.reason: `max_lenght` is not checked
   --> contracts.yaml:15:22

@@ -44,6 +44,10 @@ pub(crate) struct CodegenArgs {
     #[arg(long, value_enum, default_value_t = LayoutArg::ReprC)]
     pub(crate) layout: LayoutArg,
 
+    /// Refuses received messages with bytes that carry no value and are not zero: padding, unused slots
+    #[arg(long)]
+    pub(crate) strict_padding: bool,
+
     /// The dialect of the contracts; a file in another one is an error
     #[arg(long, value_enum, default_value_t = DialectArg::Auto)]
     pub(crate) dialect: DialectArg,
