@@ -191,7 +191,7 @@ impl World {
         let moves = match class {
             _ if wanted <= capacity => false,
             // It may use the room of bytes that were read. The oracle does not know how much of the heap's that is.
-            0 => self.pool.as_ref().is_none_or(|pool| pool.stats().total_acquires > self.acquires),
+            0 => self.pool.as_ref().is_none_or(|pool| pool.stats().acquires > self.acquires),
             class => wanted > class || class - capacity < before,
         };
         if moves {
