@@ -50,6 +50,9 @@ pub mod relay;
 #[cfg(feature = "schema")]
 pub mod schema;
 
+#[doc = include_str!("pool/parity.md")]
+pub mod parity {}
+
 mod size;
 mod sync;
 

@@ -55,7 +55,7 @@ fn no_route_allocates_in_steady_state() {
         let rewritten = || {
             let mut shared = filled().into_shared();
             shared.make_mut()[0] = 2;
-            drop(black_box(shared.try_into_unique().unwrap()));
+            drop(black_box(shared.try_into_mut().unwrap()));
         };
         assert_eq!(allocations(rewritten), 0, "share, write, take back, {size} B");
         let copied = || {

@@ -47,7 +47,10 @@ fn for_each_reader(test: impl Fn(&str, &dyn Fn(&[u8]) -> Box<dyn Buf>)) {
     test("buffer of the heap", &|bytes| Box::new(large(bytes)));
     test("shared bytes", &|bytes| Box::new(shared(bytes)));
     test("a slice", &|bytes| Box::new(shared(&[b"ab", bytes, b"cd"].concat()).slice(2..2 + bytes.len())));
-    test("a copy on write", &|bytes| Box::new(PooledBuffer::from(shared(bytes).clone())));
+    test("a copy on write", &|bytes| {
+        let kept = shared(bytes);
+        Box::new(kept.clone().into_mut(&pool()))
+    });
 }
 
 #[test]
@@ -182,7 +185,7 @@ fn writers() -> [(&'static str, PooledBuffer); 4] {
         ("buffer", buffer(b"ab")),
         ("advanced buffer", advanced(b"ab")),
         ("buffer of the heap", large(b"ab")),
-        ("from shared bytes", shared(b"ab").into()),
+        ("from shared bytes", shared(b"ab").try_into_mut().unwrap()),
     ]
 }
 

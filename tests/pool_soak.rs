@@ -241,7 +241,7 @@ impl Worker {
                     shared.detach(1 + dice.below(16));
                     (Handle::Shared(shared), None)
                 }
-                3 => (Handle::Buffer(parcel.grow(shared.into(), dice)), None),
+                3 => (Handle::Buffer(parcel.grow(shared.into_mut(&self.world.pool), dice)), None),
                 _ => {
                     let (from, to) = parcel.range(dice);
                     let part = parcel.part(from, to, Handle::Shared(shared.slice(from..to)));

@@ -101,11 +101,13 @@ fn storage_of_which_the_first_bytes_were_read_is_overwritten_whole() {
             buffer.reserve(50_000);
         }),
         ("shared, dropped", |buffer| buffer.into_shared().advance(600)),
-        ("shared, into a buffer", |buffer| drop(PooledBuffer::from(advanced(buffer)))),
+        ("shared, into a buffer", |buffer| drop(advanced(buffer).try_into_mut().unwrap())),
         ("shared, into bytes", |buffer| drop(Bytes::from(advanced(buffer)))),
-        ("shared, into a buffer and frozen", |buffer| drop(PooledBuffer::from(advanced(buffer)).freeze())),
+        ("shared, into a buffer and frozen", |buffer| {
+            drop(advanced(buffer).try_into_mut().unwrap().freeze());
+        }),
         ("shared, into a buffer and grown", |buffer| {
-            let mut buffer = PooledBuffer::from(advanced(buffer));
+            let mut buffer = advanced(buffer).try_into_mut().unwrap();
             buffer.clear();
             buffer.reserve(50_000);
         }),
@@ -113,7 +115,7 @@ fn storage_of_which_the_first_bytes_were_read_is_overwritten_whole() {
             let mut shared = advanced(buffer);
             let other = shared.clone();
             shared.make_mut().fill(0);
-            drop(PooledBuffer::from(other));
+            drop(other.try_into_mut().unwrap());
         }),
         ("shared, detached", |buffer| {
             let mut shared = advanced(buffer).slice(..10);
@@ -145,9 +147,9 @@ fn storage_of_an_overrun_is_overwritten_whole() {
     let config = BufferPoolConfig::builder().class(CLASS, 4).wipe_on_return(true).memory_limit(CLASS);
     let pool = BufferPool::new(config.build().unwrap());
     let _held = pool.acquire(CLASS);
-    for way in
-        [|shared: PooledBytes| drop(Bytes::from(shared)), |shared| drop(PooledBuffer::from(shared)), drop]
-    {
+    let ways: [fn(PooledBytes); 3] =
+        [|shared| drop(Bytes::from(shared)), |shared| drop(shared.try_into_mut().unwrap()), drop];
+    for way in ways {
         LEFT.set(0);
         let mut buffer = pool.acquire(CLASS);
         buffer.resize(CLASS, SECRET);

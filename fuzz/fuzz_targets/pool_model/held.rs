@@ -43,16 +43,16 @@ impl Held {
     /// Another handle to a part of the bytes; `None` for a buffer, which has only one.
     pub(super) fn slice(&self, from: usize, len: usize) -> Option<Self> {
         let all = (from, len) == (0, self.bytes.len());
-        let mut storage = self.storage.clone();
+        let mut storage = self.storage.clone().filter(|_| len > 0); // an empty slice holds no storage
         let handle = match &self.handle {
             Handle::Buffer(_) => return None,
             Handle::Shared(shared) if all => Handle::Shared(shared.clone()),
             Handle::Shared(shared) => Handle::Shared(shared.slice(from..from + len)),
-            Handle::Plain(plain) if all => Handle::Plain(plain.clone()),
-            Handle::Plain(plain) => {
-                storage = storage.filter(|_| len > 0); // an empty slice holds no storage
-                Handle::Plain(plain.slice(from..from + len))
+            Handle::Plain(plain) if all => {
+                storage.clone_from(&self.storage); // but an empty clone of plain bytes does
+                Handle::Plain(plain.clone())
             }
+            Handle::Plain(plain) => Handle::Plain(plain.slice(from..from + len)),
         };
         Some(Self { handle, bytes: self.bytes[from..from + len].to_vec(), storage })
     }

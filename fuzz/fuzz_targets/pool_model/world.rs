@@ -183,6 +183,7 @@ impl World {
             }
             Op::Share(_) => return Held { handle: Handle::Shared(buffer.into_shared()), bytes, storage },
             Op::FreezeTracked(_) => {
+                storage = storage.filter(|_| !bytes.is_empty());
                 return Held { handle: Handle::Plain(buffer.freeze_tracked()), bytes, storage };
             }
             Op::Freeze(_) => return self.frozen(|| buffer.freeze(), bytes, storage),
@@ -190,8 +191,9 @@ impl World {
         }
         let moves = match class {
             _ if wanted <= capacity => false,
-            // It may use the room of bytes that were read. The oracle does not know how much of the heap's that is.
-            0 => self.pool.as_ref().is_none_or(|pool| pool.stats().acquires > self.acquires),
+            // It may use the room of bytes that were read. The oracle does not know how much of the heap's that is, and
+            // without a pool it makes no difference.
+            0 => self.pool.as_ref().is_some_and(|pool| pool.stats().acquires > self.acquires),
             class => wanted > class || class - capacity < before,
         };
         if moves {
@@ -222,13 +224,26 @@ impl World {
                 let at = at.min(bytes.len());
                 let head = shared.split_to(at);
                 let rest = bytes.split_off(at);
-                self.held.push(Held { handle: Handle::Shared(head), bytes, storage: storage.clone() });
+                let theirs =
+                    if rest.is_empty() { storage.take() } else { storage.clone().filter(|_| at > 0) };
+                self.held.push(Held { handle: Handle::Shared(head), bytes, storage: theirs });
                 bytes = rest;
             }
             Op::Advance(_, count) => {
                 let count = count.min(bytes.len());
                 shared.advance(count);
                 bytes.drain(..count);
+                storage = storage.filter(|_| !bytes.is_empty());
+            }
+            Op::Truncate(_, len) => {
+                shared.truncate(len);
+                bytes.truncate(len);
+                storage = storage.filter(|_| len > 0);
+            }
+            Op::CopyToBytes(_, len) if unique && len >= bytes.len() => {
+                let given = self.frozen(|| shared.copy_to_bytes(bytes.len()), bytes.clone(), storage.take());
+                self.held.push(given);
+                bytes.clear();
             }
             Op::CopyToBytes(_, len) => {
                 let len = len.min(bytes.len());
@@ -237,11 +252,12 @@ impl World {
                 let theirs = storage.clone().filter(|_| len > 0);
                 self.held.push(Held { handle: Handle::Plain(head), bytes, storage: theirs });
                 bytes = rest;
+                storage = storage.filter(|_| !bytes.is_empty());
             }
             Op::Write(_, at, byte) => {
                 write(shared.make_mut(), at, byte);
                 write(&mut bytes, at, byte);
-                if !unique {
+                if !unique && !bytes.is_empty() {
                     storage = Some(self.made_shared(bytes.len(), &shared));
                 }
             }
@@ -253,7 +269,7 @@ impl World {
                     storage = Some(self.made_shared(bytes.len(), &shared));
                 }
             }
-            Op::Unique(_) => match shared.try_into_unique() {
+            Op::Unique(_) => match shared.try_into_mut() {
                 Ok(buffer) => {
                     assert!(unique);
                     return Some(Held { handle: Handle::Buffer(buffer), bytes, storage });

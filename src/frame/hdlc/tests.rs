@@ -99,7 +99,7 @@ fn a_payload_without_an_escape_stays_where_it_was_read() {
         assert_eq!((frame.len(), frame.storage_len()), (600, class));
         frames.release();
         assert_eq!(pool.stats().in_use, 1);
-        assert!(frame.try_into_unique().is_ok(), "another handle holds the storage");
+        assert!(frame.try_into_mut().is_ok(), "another handle holds the storage");
     }
 }
 
@@ -110,9 +110,9 @@ fn the_last_frame_of_a_read_is_the_only_holder_of_its_storage() {
     let one = frames.next_frame().unwrap().unwrap();
     let two = frames.next_frame().unwrap().unwrap();
     assert_eq!((frames.held_bytes(), one.storage_len(), two.storage_len()), (0, 8192, 8192));
-    let two = two.try_into_unique().unwrap_err();
+    let two = two.try_into_mut().unwrap_err();
     drop(one);
-    assert!(two.try_into_unique().is_ok());
+    assert!(two.try_into_mut().is_ok());
 }
 
 #[test]

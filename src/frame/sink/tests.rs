@@ -76,7 +76,7 @@ fn a_long_payload_is_shared_in_one_piece() {
     for sink in sinks {
         let [piece]: [PooledBytes; 1] = sink.unwrap().kept.try_into().unwrap();
         assert_eq!(piece, payload);
-        assert!(piece.try_into_unique().is_ok(), "another handle holds the storage");
+        assert!(piece.try_into_mut().is_ok(), "another handle holds the storage");
     }
 }
 

@@ -236,7 +236,7 @@ fn a_single_line_of_data_stays_where_it_was_read() {
     assert_eq!(sizes, [8192, 128, 128]);
     let two = events.next_frame().unwrap().unwrap();
     assert_eq!((two.data.storage_len(), events.held_bytes()), (128, 0));
-    assert!(one.data.try_into_unique().is_ok(), "another handle holds the storage");
+    assert!(one.data.try_into_mut().is_ok(), "another handle holds the storage");
 }
 
 #[test]

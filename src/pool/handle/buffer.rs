@@ -1,12 +1,12 @@
 //! The exclusive handle: a buffer that can be written to.
 
-use core::fmt;
-use core::mem;
-use core::ops::{Deref, DerefMut};
+use core::mem::{self, MaybeUninit};
+use core::ops::{Deref, DerefMut, RangeBounds};
 use core::panic::Location;
 
 use bytes::{Buf, BytesMut};
 
+use super::range::within;
 use crate::pool::hooks::Request;
 use crate::pool::shared::{Core, Slot};
 use crate::pool::thread;
@@ -30,6 +30,12 @@ use crate::sync::{Arc, Unique};
 /// | [`freeze`](Self::freeze) → `bytes::Bytes` | 0 while the pool can follow them | found free some time after the last drop | 2 | any library |
 /// | [`freeze_tracked`](Self::freeze_tracked) → `bytes::Bytes` | 1 small | at the last drop | 1 | any library, under a tight memory limit |
 ///
+/// A `Bytes` of `freeze` or `freeze_tracked` is never unique: `is_unique` is false, and `try_into_mut` fails. The pool keeps
+/// a reference to the storage, through which it gets it back; to write to the bytes again, share them and use
+/// [`PooledBytes::try_into_mut`](crate::PooledBytes::try_into_mut).
+///
+/// It has the methods and traits of [`BytesMut`]; [`parity`](crate::parity) says which it cannot have.
+///
 /// # Examples
 ///
 /// ```
@@ -41,7 +47,35 @@ use crate::sync::{Arc, Unique};
 /// assert_eq!((buffer.len(), buffer.capacity()), (0, 128));
 /// buffer.extend_from_slice(b"hello ");
 /// buffer.put_slice(b"world");
-/// assert_eq!(&buffer[..], b"hello world");
+/// assert_eq!(buffer, b"hello world");
+/// ```
+///
+/// Encoders and readers write to it:
+///
+/// ```
+/// use std::fmt::Write;
+///
+/// use millpond::{BufferPool, BufferPoolConfig};
+/// use prost::Message;
+/// use tokio::io::AsyncReadExt;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = BufferPool::new(BufferPoolConfig::messages());
+/// let mut pooled = pool.acquire(100);
+/// write!(pooled, "{} ms ", 5)?; // `fmt::Write`, or `io::Write`
+/// serde_json::to_writer(&mut pooled, &["a", "b"])?; // `io::Write`
+/// assert_eq!(pooled, r#"5 ms ["a","b"]"#);
+///
+/// pooled.clear();
+/// prost::bytes::Bytes::from_static(b"payload").encode(&mut pooled)?; // `BufMut`
+/// assert_eq!(Vec::<u8>::decode(&mut pooled)?, b"payload"); // `Buf`
+///
+/// let mut socket = &[7; 30_000][..];
+/// while socket.read_buf(&mut pooled).await? > 0 {} // grows, and never reports an end that is none
+/// assert_eq!(pooled.len(), 30_000);
+/// # Ok(())
+/// # }
 /// ```
 pub struct PooledBuffer {
     /// `None` only while the handle is being consumed.
@@ -136,6 +170,25 @@ impl PooledBuffer {
         self.storage_mut().extend_from_slice(bytes);
     }
 
+    /// Appends a copy of a part of the written bytes.
+    ///
+    /// # Panics
+    ///
+    /// If the range is not within `0..len()`, or the new length exceeds `isize::MAX`.
+    #[track_caller]
+    pub fn extend_from_within(&mut self, range: impl RangeBounds<usize>) {
+        let range = within(range, self.len());
+        self.reserve(range.len());
+        self.storage_mut().extend_from_within(range);
+    }
+
+    /// Returns the room after the written bytes: `capacity() - len()` bytes. [`BufMut::advance_mut`](bytes::BufMut) makes
+    /// the first of them written ones.
+    #[inline]
+    pub fn spare_capacity_mut(&mut self) -> &mut [MaybeUninit<u8>] {
+        self.storage_mut().spare_capacity_mut()
+    }
+
     /// Makes room for `additional` more bytes. If they do not fit, moves the written bytes, in one copy: to the start of the
     /// storage, if at least as many bytes were [read](Buf::advance) and their room is enough; otherwise to a larger buffer,
     /// at least twice as large, unless only the largest class holds it.
@@ -151,6 +204,14 @@ impl PooledBuffer {
         if additional > self.capacity() - self.len() {
             self.grow(additional);
         }
+    }
+
+    /// A copy of `bytes` in a buffer of the smallest class that holds it, or of the heap.
+    #[track_caller]
+    pub(super) fn copy_of(bytes: &[u8], core: &Arc<Core>) -> Self {
+        let mut copy = Self::acquire(core, bytes.len());
+        copy.extend_from_slice(bytes);
+        copy
     }
 
     /// Consumes the handle without returning the slot.
@@ -214,6 +275,18 @@ impl Drop for PooledBuffer {
     }
 }
 
+/// Copies the bytes to another buffer of the same pool, which is [acquired](crate::BufferPool::acquire) for them, so this can
+/// exceed the memory limit. To have several handles without a copy, [share](Self::into_shared) them.
+impl Clone for PooledBuffer {
+    #[track_caller]
+    fn clone(&self) -> Self {
+        match &self.slot {
+            Some(slot) => Self::copy_of(&slot.storage, &slot.core),
+            None => unreachable!("a handle owns its slot until it is consumed"),
+        }
+    }
+}
+
 impl Deref for PooledBuffer {
     type Target = [u8];
 
@@ -260,12 +333,5 @@ impl AsRef<[u8]> for PooledBuffer {
 impl AsMut<[u8]> for PooledBuffer {
     fn as_mut(&mut self) -> &mut [u8] {
         self
-    }
-}
-
-/// Sizes only: the content of a buffer does not belong in a log.
-impl fmt::Debug for PooledBuffer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PooledBuffer").field("len", &self.len()).field("capacity", &self.capacity()).finish()
     }
 }

@@ -1,11 +1,13 @@
 //! The shared handle: immutable bytes, copied on write.
 
-use core::fmt;
-use core::ops::{Bound, Deref, RangeBounds};
+use core::mem;
+use core::ops::{Deref, RangeBounds};
 
 use bytes::{Buf, Bytes};
 
 use super::buffer::PooledBuffer;
+use super::pool::BufferPool;
+use super::range::within;
 use crate::pool::shared::{Core, Slot};
 use crate::pool::thread;
 use crate::sync::{Arc, Shared};
@@ -14,7 +16,10 @@ use crate::sync::{Arc, Shared};
 /// of the last handle returns the storage to the pool.
 ///
 /// No operation but a copy on write can allocate. The first handle costs no locked instruction to make or to drop; each
-/// further one costs one to make and one to drop.
+/// further one costs one to make and one to drop. A handle that is left without bytes, as by [`split_to`](Self::split_to) or
+/// [`advance`](Buf::advance), lets the storage go.
+///
+/// It has the methods and traits of [`Bytes`]; [`parity`](crate::parity) says which it cannot have.
 ///
 /// # Examples
 ///
@@ -31,8 +36,23 @@ use crate::sync::{Arc, Shared};
 /// drop((whole, tail));
 /// assert_eq!(pool.stats().in_use, 0);
 /// ```
+///
+/// As keys, found by plain bytes:
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// use millpond::{BufferPool, BufferPoolConfig, PooledBytes};
+///
+/// let pool = BufferPool::new(BufferPoolConfig::messages());
+/// let mut name = pool.acquire(16);
+/// name.extend_from_slice(b"content-type");
+/// let mut headers: HashMap<PooledBytes, u32> = HashMap::new();
+/// headers.insert(name.into_shared(), 1);
+/// assert_eq!(headers.get(b"content-type".as_slice()), Some(&1));
+/// ```
 pub struct PooledBytes {
-    /// `None` only while the handle is being consumed.
+    /// `None` only if `len` is 0.
     slot: Option<Shared<Slot>>,
     /// The part of the written bytes that this handle shows.
     start: usize,
@@ -40,6 +60,13 @@ pub struct PooledBytes {
 }
 
 impl PooledBytes {
+    /// No bytes, and no storage.
+    #[must_use]
+    #[inline]
+    pub const fn new() -> Self {
+        Self { slot: None, start: 0, len: 0 }
+    }
+
     #[inline]
     pub(in crate::pool) fn of(slot: Shared<Slot>) -> Self {
         Self { start: 0, len: slot.storage.len(), slot: Some(slot) }
@@ -62,7 +89,14 @@ impl PooledBytes {
     /// Bytes of storage that this handle keeps in use: the size of its class, or what the heap allocated.
     #[must_use]
     pub fn storage_len(&self) -> usize {
-        self.slot().size()
+        self.slot.as_ref().map_or(0, |slot| slot.size())
+    }
+
+    /// Whether this is the only handle of its storage, so that [`try_into_mut`](Self::try_into_mut) succeeds. False without
+    /// storage.
+    #[must_use]
+    pub fn is_unique(&self) -> bool {
+        self.slot.as_ref().is_some_and(Shared::is_unique)
     }
 
     /// Whether both handles keep the same storage in use.
@@ -71,32 +105,50 @@ impl PooledBytes {
         self.storage_id() == other.storage_id()
     }
 
-    /// Identifies the storage: equal for all handles of it, and for no other while one of them lives.
+    /// Identifies the storage: equal for all handles of it, and for no other while one of them lives. 0 without storage.
     #[cfg(feature = "net")]
     pub(crate) fn storage_id(&self) -> usize {
-        core::ptr::from_ref::<Slot>(self.slot()).addr()
+        self.slot.as_ref().map_or(0, |slot| core::ptr::from_ref::<Slot>(slot).addr())
     }
 
-    /// Returns a handle to a part of the bytes, without a copy. It keeps the whole buffer in use: see
-    /// [`detach`](Self::detach).
+    /// Returns a handle to a part of the bytes, without a copy. It keeps the whole buffer in use, unless the part is empty:
+    /// see [`detach`](Self::detach).
     ///
     /// # Panics
     ///
     /// If the range is not within `0..len()`.
     #[must_use]
     pub fn slice(&self, range: impl RangeBounds<usize>) -> Self {
-        let from = match range.start_bound() {
-            Bound::Included(&from) => from,
-            Bound::Excluded(&before) => before.saturating_add(1),
-            Bound::Unbounded => 0,
-        };
-        let to = match range.end_bound() {
-            Bound::Included(&last) => last.saturating_add(1),
-            Bound::Excluded(&to) => to,
-            Bound::Unbounded => self.len,
-        };
-        assert!(from <= to && to <= self.len, "{from}..{to} is out of the range of {} bytes", self.len);
-        self.part(from, to - from)
+        let range = within(range, self.len);
+        self.part(range.start, range.len())
+    }
+
+    /// Returns a handle to `part`, a part of these bytes that a parser has found, without a copy.
+    ///
+    /// # Panics
+    ///
+    /// If `part` is not a part of these bytes, and not empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let pool = BufferPool::new(BufferPoolConfig::messages());
+    /// let mut buffer = pool.acquire(100);
+    /// buffer.extend_from_slice(b" name ");
+    /// let line = buffer.into_shared();
+    /// assert_eq!(line.slice_ref(line.trim_ascii()), b"name");
+    /// ```
+    #[must_use]
+    pub fn slice_ref(&self, part: &[u8]) -> Self {
+        if part.is_empty() {
+            return Self::new();
+        }
+        let from = part.as_ptr().addr().checked_sub(self.as_ptr().addr());
+        let from = from.filter(|from| *from <= self.len && part.len() <= self.len - from);
+        assert!(from.is_some(), "the part of {} bytes is not one of these {} bytes", part.len(), self.len);
+        self.part(from.unwrap_or_default(), part.len())
     }
 
     /// Splits off and returns the first `at` bytes; this handle keeps the rest.
@@ -106,25 +158,67 @@ impl PooledBytes {
     /// If `at > len()`.
     #[must_use = "if the first bytes are not needed, `advance` is cheaper"]
     pub fn split_to(&mut self, at: usize) -> Self {
+        if at == self.len {
+            return mem::take(self);
+        }
         let head = self.slice(..at);
         self.advance(at);
         head
+    }
+
+    /// Splits off and returns the bytes from `at` on; this handle keeps the first `at`.
+    ///
+    /// # Panics
+    ///
+    /// If `at > len()`.
+    #[must_use = "if the last bytes are not needed, `truncate` is cheaper"]
+    pub fn split_off(&mut self, at: usize) -> Self {
+        if at == 0 {
+            return mem::take(self);
+        }
+        let tail = self.slice(at..);
+        self.truncate(at);
+        tail
+    }
+
+    /// Keeps the first `len` bytes. Does nothing if there are no more.
+    pub fn truncate(&mut self, len: usize) {
+        if len == 0 {
+            *self = Self::new();
+        } else if len < self.len {
+            self.hide(self.len - len);
+            self.len = len;
+        }
+    }
+
+    /// Drops all bytes, and with them the storage.
+    pub fn clear(&mut self) {
+        *self = Self::new();
     }
 
     /// Converts the bytes into a buffer that can be written to, without a copy, if this is the only handle.
     ///
     /// # Errors
     ///
-    /// Returns the handle if there are others.
-    pub fn try_into_unique(mut self) -> Result<PooledBuffer, Self> {
+    /// Returns the handle if there are others, or if it has no storage.
+    pub fn try_into_mut(mut self) -> Result<PooledBuffer, Self> {
         let (start, len) = (self.start, self.len);
-        match Shared::try_unique(self.take_slot()) {
+        let Some(slot) = self.slot.take() else { return Err(self) };
+        match Shared::try_unique(slot) {
             Ok(mut slot) => {
                 slot.recover(start, len);
                 Ok(PooledBuffer::of(slot))
             }
             Err(slot) => Err(Self { slot: Some(slot), start, len }),
         }
+    }
+
+    /// Converts the bytes into a buffer that can be written to: without a copy if this is the only handle, otherwise with a
+    /// copy in a buffer that is [acquired](BufferPool::acquire) from `pool`, so this can exceed its memory limit.
+    #[must_use]
+    #[track_caller]
+    pub fn into_mut(self, pool: &BufferPool) -> PooledBuffer {
+        self.try_into_mut().unwrap_or_else(|shared| PooledBuffer::copy_of(&shared, &pool.core))
     }
 
     /// Returns the bytes for writing: in place if this is the only handle, otherwise in a copy in another buffer of the
@@ -147,8 +241,11 @@ impl PooledBytes {
     /// ```
     #[track_caller]
     pub fn make_mut(&mut self) -> &mut [u8] {
-        if !self.is_unique() {
-            *self = self.copied().into_shared();
+        if let Some(slot) = &self.slot
+            && self.len > 0
+            && !Shared::is_unique(slot)
+        {
+            *self = PooledBuffer::copy_of(self, &slot.core).into_shared();
         }
         let (start, end) = (self.start, self.start + self.len);
         let slot = self.slot.as_mut().and_then(Shared::get_mut);
@@ -177,58 +274,40 @@ impl PooledBytes {
     /// ```
     #[track_caller]
     pub fn detach(&mut self, ratio: usize) -> bool {
-        let core = &self.slot().core;
-        let storage = self.storage_len();
+        let Some(slot) = &self.slot else { return false };
+        let (core, storage) = (&slot.core, slot.size());
         let small = self.len.checked_mul(ratio).is_some_and(|bytes| bytes <= storage);
         let class = core.sizes.index_for(self.len);
         if ratio == 0 || !small || class == core.heap() || core.class_size(class) >= storage {
             return false;
         }
-        *self = self.copied().into_shared();
+        *self = PooledBuffer::copy_of(self, core).into_shared();
         true
-    }
-
-    /// A copy of the bytes in another buffer.
-    #[track_caller]
-    fn copied(&self) -> PooledBuffer {
-        let mut copy = PooledBuffer::acquire(&self.slot().core, self.len);
-        copy.extend_from_slice(self);
-        copy
-    }
-
-    fn is_unique(&self) -> bool {
-        self.slot.as_ref().is_some_and(Shared::is_unique)
     }
 
     /// Whether the storage is of a class of the pool.
     pub(in crate::pool) fn is_of(&self, core: &Arc<Core>) -> bool {
-        self.slot().is_of(core)
+        self.slot.as_ref().is_some_and(|slot| slot.is_of(core))
     }
 
     /// Another handle of the same storage: `len` bytes from `from`, counted from where this handle starts.
     #[inline]
     fn part(&self, from: usize, len: usize) -> Self {
-        let slot = self.slot();
+        let Some(slot) = self.slot.as_ref().filter(|_| len > 0) else { return Self::new() };
         if let Some(sample) = slot.sample {
             // The only handle knows what is shown, even after it was advanced.
             slot.shows(sample, self.is_unique().then_some(self.len), len);
         }
-        Self { slot: self.slot.clone(), start: self.start + from, len }
+        Self { slot: Some(slot.clone()), start: self.start + from, len }
     }
 
+    /// Tells the detector that this handle shows `gone` bytes less.
     #[inline]
-    fn slot(&self) -> &Shared<Slot> {
-        match &self.slot {
-            Some(slot) => slot,
-            None => unreachable!("a handle has its slot until it is consumed"),
-        }
-    }
-
-    #[inline]
-    fn take_slot(&mut self) -> Shared<Slot> {
-        match self.slot.take() {
-            Some(slot) => slot,
-            None => unreachable!("a handle has its slot until it is consumed"),
+    fn hide(&self, gone: usize) {
+        if let Some(slot) = &self.slot
+            && let Some(sample) = slot.sample
+        {
+            slot.hides(sample, gone);
         }
     }
 }
@@ -252,6 +331,13 @@ impl Drop for PooledBytes {
     }
 }
 
+impl Default for PooledBytes {
+    #[inline]
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Clone for PooledBytes {
     #[inline]
     fn clone(&self) -> Self {
@@ -264,7 +350,8 @@ impl Deref for PooledBytes {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        self.slot().storage.get(self.start..self.start + self.len).unwrap_or_default()
+        let storage = self.slot.as_ref().map_or(&[][..], |slot| &slot.storage);
+        storage.get(self.start..self.start + self.len).unwrap_or_default()
     }
 }
 
@@ -288,51 +375,17 @@ impl Buf for PooledBytes {
 
     fn advance(&mut self, count: usize) {
         assert!(count <= self.len, "cannot advance by {count} of {} bytes", self.len);
-        if let Some(sample) = self.slot().sample {
-            self.slot().hides(sample, count);
+        if count == self.len {
+            *self = Self::new();
+            return;
         }
+        self.hide(count);
         self.start += count;
         self.len -= count;
     }
 
-    /// Does not copy.
+    /// Does not copy. All bytes of the only handle are given away as by `Bytes::from`.
     fn copy_to_bytes(&mut self, len: usize) -> Bytes {
         self.split_to(len).into()
-    }
-}
-
-/// Does not copy. The only handle is frozen as by [`PooledBuffer::freeze`], one of several as by
-/// [`PooledBuffer::freeze_tracked`].
-impl From<PooledBytes> for Bytes {
-    fn from(shared: PooledBytes) -> Self {
-        match shared.try_into_unique() {
-            Ok(buffer) => buffer.freeze(),
-            Err(shared) if shared.is_empty() => Self::new(),
-            Err(shared) => Self::from_owner(shared),
-        }
-    }
-}
-
-/// In place if this is the only handle, otherwise a copy in another buffer of the pool.
-impl From<PooledBytes> for PooledBuffer {
-    #[track_caller]
-    fn from(shared: PooledBytes) -> Self {
-        shared.try_into_unique().unwrap_or_else(|shared| shared.copied())
-    }
-}
-
-/// Compares the bytes, with those of any type.
-impl<T: AsRef<[u8]> + ?Sized> PartialEq<T> for PooledBytes {
-    fn eq(&self, other: &T) -> bool {
-        self[..] == *other.as_ref()
-    }
-}
-
-impl Eq for PooledBytes {}
-
-/// Sizes only: the content of a buffer does not belong in a log.
-impl fmt::Debug for PooledBytes {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("PooledBytes").field("len", &self.len()).finish_non_exhaustive()
     }
 }

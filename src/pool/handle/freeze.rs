@@ -1,5 +1,7 @@
 //! The conversions of a [`PooledBuffer`]. This file imports both handles, so that neither imports the other.
 
+use alloc::vec::Vec;
+
 use bytes::Bytes;
 
 use super::buffer::PooledBuffer;
@@ -78,7 +80,7 @@ impl PooledBuffer {
     /// ```
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn freeze_tracked(self) -> Bytes {
-        Bytes::from_owner(self.into_shared())
+        if self.is_empty() { self.freeze_nothing() } else { Bytes::from_owner(self.into_shared()) }
     }
 
     /// Freezes the written bytes into [`PooledBytes`], whose last drop returns the storage at once.
@@ -101,5 +103,46 @@ impl PooledBuffer {
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn into_shared(self) -> PooledBytes {
         PooledBytes::of(self.into_slot().shareable())
+    }
+}
+
+/// As by [`PooledBuffer::into_shared`].
+impl From<PooledBuffer> for PooledBytes {
+    #[inline]
+    fn from(buffer: PooledBuffer) -> Self {
+        buffer.into_shared()
+    }
+}
+
+/// As by [`PooledBuffer::freeze`].
+impl From<PooledBuffer> for Bytes {
+    fn from(buffer: PooledBuffer) -> Self {
+        buffer.freeze()
+    }
+}
+
+/// Does not copy. The only handle is frozen as by [`PooledBuffer::freeze`], one of several as by
+/// [`PooledBuffer::freeze_tracked`].
+impl From<PooledBytes> for Bytes {
+    fn from(shared: PooledBytes) -> Self {
+        match shared.try_into_mut() {
+            Ok(buffer) => buffer.freeze(),
+            Err(shared) if shared.is_empty() => Self::new(),
+            Err(shared) => Self::from_owner(shared),
+        }
+    }
+}
+
+/// Copies: the storage stays with its pool.
+impl From<PooledBytes> for Vec<u8> {
+    fn from(shared: PooledBytes) -> Self {
+        shared.to_vec()
+    }
+}
+
+/// Copies: the storage stays with its pool.
+impl From<PooledBuffer> for Vec<u8> {
+    fn from(buffer: PooledBuffer) -> Self {
+        buffer.to_vec()
     }
 }

@@ -6,19 +6,26 @@
 //! | `buffer`, `bytes`, `freeze` | the exclusive handle, the shared handle, and the conversions to `bytes::Bytes` |
 //! | `buf_mut` | `bytes::BufMut` for the exclusive handle: the only unsafe code of the library |
 //! | `queue` | pieces of shared bytes, read as one |
+//! | `compare`, `iter`, `show`, `write` | the traits of std for the two handles |
 //! | `acquire`, `error` | waiting for memory; why an acquire failed |
+//! | `range` | ranges of bytes, as users write them |
 //! | `runtime` | deadlines, and decay while the pool is idle (feature `tokio`) |
 
 mod acquire;
 mod buf_mut;
 mod buffer;
 mod bytes;
+mod compare;
 mod error;
 mod freeze;
+mod iter;
 mod pool;
 mod queue;
+mod range;
 #[cfg(feature = "tokio")]
 mod runtime;
+mod show;
+mod write;
 
 pub use self::acquire::Acquire;
 pub use self::buffer::PooledBuffer;

@@ -347,7 +347,7 @@ fn nothing_leaks_under_any_interleaving() {
                                                 9 => {
                                                     let mut shared = buffer.into_shared();
                                                     shared.advance(size / 2);
-                                                    match shared.try_into_unique() {
+                                                    match shared.try_into_mut() {
                                                         Ok(buffer) if next(2) == 0 => {
                                                             Held::Plain(buffer.freeze())
                                                         }

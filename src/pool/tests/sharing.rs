@@ -30,9 +30,9 @@ fn a_unique_handle_becomes_a_buffer_and_grows_into_the_next_class() {
     let pool = pool(&[(16, 4), (64, 4)], 4096);
     let bytes = shared(&pool, b"0123456789abcdef");
     let clone = bytes.clone();
-    let bytes = bytes.try_into_unique().unwrap_err();
+    let bytes = bytes.try_into_mut().unwrap_err();
     drop(clone);
-    let mut buffer = bytes.try_into_unique().unwrap();
+    let mut buffer = bytes.try_into_mut().unwrap();
     buffer.extend_from_slice(b"!");
     assert_eq!((&buffer[..], buffer.capacity()), (&b"0123456789abcdef!"[..], 64));
     drop(buffer);
@@ -42,7 +42,7 @@ fn a_unique_handle_becomes_a_buffer_and_grows_into_the_next_class() {
     let middle = whole.slice(4..8);
     let address = middle.as_ptr();
     drop(whole);
-    let mut buffer = middle.try_into_unique().unwrap();
+    let mut buffer = middle.try_into_mut().unwrap();
     assert_eq!((&buffer[..], buffer.as_ptr(), buffer.capacity()), (&b"4567"[..], address, 12));
     buffer.extend_from_slice(b"89abcdef");
     assert_eq!((buffer.as_ptr(), pool.stats().in_use), (address, 1));
@@ -57,7 +57,7 @@ fn every_end_of_a_displaced_buffer_makes_it_whole_again() {
         let pool = pool(&[(16, 4)], 4096);
         let mut bytes = shared(&pool, b"0123456789abcdef");
         bytes.advance(10);
-        let buffer = PooledBuffer::from(bytes);
+        let buffer = bytes.try_into_mut().unwrap();
         assert_eq!((&buffer[..], buffer.capacity()), (&b"abcdef"[..], 6));
         match end {
             0 => drop(buffer),
@@ -90,9 +90,9 @@ fn the_length_of_storage_does_not_depend_on_what_was_read_of_it() {
     for len in [16, 5000] {
         let mut bytes = shared(&pool, &vec![7; len]);
         bytes.advance(10);
-        let again = PooledBuffer::from(bytes).into_shared();
+        let again = bytes.try_into_mut().unwrap().into_shared();
         assert_eq!(again.storage_len(), len);
-        let mut buffer = PooledBuffer::from(again);
+        let mut buffer = again.try_into_mut().unwrap();
         buffer.advance(1);
         assert_eq!(buffer.into_shared().storage_len(), len);
     }
