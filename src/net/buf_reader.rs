@@ -25,10 +25,10 @@ use crate::size::ReadSize;
 ///
 /// # Cancel safety
 ///
-/// No byte is lost if a future that reads through it is dropped, unless that future owns bytes, as the one of
-/// `read_until` does. What waits for memory is the reader, and it keeps its place in the pool's queue: poll it again
-/// soon, or call [`stop_waiting`](Self::stop_waiting), as a buffer that is granted to it is lost to others meanwhile.
-/// [`fill_buf`](Self::fill_buf) does this by itself.
+/// The reader loses no byte if a future that reads through it is dropped. (tokio says which of its futures own bytes.)
+/// While it waits for memory it keeps its place in the pool's queue, and a buffer that is granted waits for the next
+/// poll: poll it again, drop it, or call [`stop_waiting`](Self::stop_waiting). [`fill_buf`](Self::fill_buf) calls it by
+/// itself when it is cancelled.
 ///
 /// # Examples
 ///
@@ -121,8 +121,8 @@ impl<R> Drop for Waiting<'_, R> {
 }
 
 impl<R: AsyncRead + Unpin> PooledBufReader<R> {
-    /// Waits for bytes, and returns all that were read and not consumed. None means that the stream has ended. Consume
-    /// them with [`consume`](tokio::io::AsyncBufReadExt::consume).
+    /// Waits for bytes, and returns all that were read and not consumed. If there are none, the stream has ended. Then
+    /// [`consume`](tokio::io::AsyncBufReadExt::consume) what you have used.
     ///
     /// # Errors
     ///
