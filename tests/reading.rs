@@ -8,6 +8,7 @@ use std::time::Duration;
 use bytes::Buf;
 use millpond::net::PooledBufReader;
 use millpond::{AcquireError, BufferPool, BufferPoolConfig, BytesQueue, PooledBytes};
+use proptest::prelude::*;
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, ReadBuf, copy_buf, duplex};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::time::timeout;
@@ -153,6 +154,33 @@ async fn at_the_memory_limit_a_reader_waits_and_loses_nothing() {
 }
 
 #[tokio::test]
+async fn many_readers_take_turns_with_little_memory() {
+    const READERS: usize = 40;
+    let pool = pool_of(2);
+    let mut writers = Vec::new();
+    let mut readers = Vec::new();
+    for _ in 0..READERS {
+        let (here, there) = UnixStream::pair().unwrap();
+        writers.push(here);
+        let mut reader = PooledBufReader::new(there, pool.clone());
+        readers.push(tokio::spawn(async move {
+            let mut received = Vec::new();
+            copy_buf(&mut reader, &mut received).await.unwrap();
+            received
+        }));
+    }
+    let sent = bytes(50_000);
+    for writer in &mut writers {
+        within(writer.write_all(&sent)).await.unwrap();
+    }
+    drop(writers);
+    for reader in readers {
+        assert!(within(reader).await.unwrap() == sent, "the bytes differ");
+    }
+    assert_eq!((pool.stats().overruns, pool.stats().in_use), (0, 0));
+}
+
+#[tokio::test]
 async fn the_end_of_the_stream_needs_no_memory() {
     let pool = pool_of(1);
     let (here, there) = UnixStream::pair().unwrap();
@@ -256,6 +284,76 @@ async fn an_error_of_the_stream_comes_after_its_bytes() {
     drop(here);
     let error = within(reader.fill_buf()).await.unwrap_err();
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+}
+
+/// A stream that gives its bytes in these pieces, and is pending before each.
+struct Pieces<'a> {
+    rest: &'a [u8],
+    cuts: Vec<usize>,
+    is_ready: bool,
+}
+
+impl AsyncRead for Pieces<'_> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.is_ready = !self.is_ready;
+        if self.is_ready {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let cut = self.cuts.pop().unwrap_or(100).min(self.rest.len()).min(buffer.remaining());
+        let (piece, rest) = self.rest.split_at(cut);
+        buffer.put_slice(piece);
+        self.rest = rest;
+        Poll::Ready(Ok(()))
+    }
+}
+
+proptest! {
+    #[test]
+    fn all_ways_to_read_give_the_same_bytes(
+        cuts in prop::collection::vec(1_usize..80, 0..50),
+        reads in prop::collection::vec((any::<bool>(), 1_usize..60), 1..50),
+        is_full in prop::collection::vec(any::<bool>(), 50),
+    ) {
+        const LEN: usize = 1000;
+        let config = BufferPoolConfig::builder().class(32, 4).memory_limit(32).thread_cache_bytes(0);
+        let pool = BufferPool::new(config.build().unwrap());
+        let expected = bytes(LEN);
+        let mut reader = PooledBufReader::new(Pieces { rest: &expected, cuts, is_ready: false }, pool.clone());
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let received = runtime.block_on(async {
+            let mut received = Vec::new();
+            for ((is_read, count), is_full) in reads.into_iter().zip(is_full) {
+                // Another task may have the memory, and returns it a little later.
+                let other = pool.try_acquire(32).ok().filter(|_| is_full);
+                let mut some = vec![0; count];
+                let read = async {
+                    if is_read {
+                        let count = reader.read(&mut some).await.unwrap();
+                        received.extend_from_slice(&some[..count]);
+                    } else {
+                        let unread = reader.fill_buf().await.unwrap();
+                        let count = count.min(unread.len());
+                        received.extend_from_slice(&unread[..count]);
+                        reader.consume(count);
+                    }
+                };
+                let give_back = async {
+                    tokio::task::yield_now().await;
+                    drop(other);
+                };
+                tokio::join!(read, give_back);
+            }
+            reader.read_to_end(&mut received).await.unwrap();
+            received
+        });
+        prop_assert!(received == expected);
+        prop_assert_eq!((pool.stats().overruns, pool.stats().in_use), (0, 0));
+    }
 }
 
 #[tokio::test]
