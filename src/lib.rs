@@ -1,4 +1,5 @@
 #![doc = include_str!("../README.md")]
+#![cfg_attr(feature = "net", doc = "\n## Cookbook\n\nThe page [`cookbook`] has ten small programs.\n")]
 //!
 //! ## Layers
 //!
@@ -40,6 +41,9 @@ compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where
 
 #[cfg(feature = "bus")]
 pub mod bus;
+#[cfg(feature = "net")]
+#[doc = include_str!("cookbook.md")]
+pub mod cookbook {}
 pub mod frame;
 #[cfg(feature = "net")]
 pub mod net;

@@ -111,17 +111,34 @@ impl<S> Peekable<S> {
     pub fn get_ref(&self) -> &S {
         &self.stream
     }
+
+    /// The inner stream, and the byte that was read ahead.
+    pub(super) fn into_parts(self) -> (S, Option<u8>) {
+        (self.stream, self.peeked.and_then(Result::ok).flatten())
+    }
+
+    /// As [`get_ref`](Self::get_ref).
+    pub fn get_mut(&mut self) -> &mut S {
+        &mut self.stream
+    }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncStream for Peekable<S> {
-    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+impl<S: AsyncRead + Unpin> Peekable<S> {
+    /// Waits for a byte. `false` means that the next read is the end of the stream or an error.
+    pub(super) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
         if self.peeked.is_none() {
             let mut byte = [0];
             let mut room = ReadBuf::new(&mut byte);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room));
             self.peeked = Some(read.map(|()| room.filled().first().copied()));
         }
-        Poll::Ready(Ok(()))
+        Poll::Ready(matches!(self.peeked, Some(Ok(Some(_)))))
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncStream for Peekable<S> {
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_peek(cx).map(|_| Ok(()))
     }
 
     fn reset_on_close(&mut self) {}

@@ -15,6 +15,8 @@
 //! | `halves` | a reader and a writer, such as two pipes, as one stream |
 //! | `keepalive` | how a dead TCP peer is detected |
 //! | `backoff` | delays between a client's attempts to reconnect (the bus's `client` uses them) |
+//! | `read_from` | one read into a pooled buffer, within the memory limit |
+//! | `buf_reader` | a buffered reader over any tokio reader, without a buffer at rest |
 //! | `frame_reader` | frames out of any tokio reader: it holds a buffer only while there is something to read |
 //! | `frame_writer` | frames into any tokio writer: gathering writes, large payloads not copied |
 //! | `write_queue` | the frames that wait to be written: which bytes are copied, which are shared |
@@ -28,6 +30,7 @@
 
 mod async_stream;
 mod backoff;
+mod buf_reader;
 mod codec;
 mod endpoint;
 mod error;
@@ -36,6 +39,7 @@ mod frame_writer;
 mod halves;
 mod keepalive;
 mod listener;
+mod read_from;
 mod serve;
 mod settings;
 mod stream;
@@ -44,6 +48,7 @@ mod write_queue;
 
 pub use self::async_stream::{AsyncStream, Peekable};
 pub use self::backoff::Backoff;
+pub use self::buf_reader::PooledBufReader;
 pub use self::codec::{Codec, CodecError};
 pub use self::endpoint::{Endpoint, ParseEndpointError};
 pub use self::error::{Error, ErrorKind};

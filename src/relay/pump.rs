@@ -1,14 +1,12 @@
 //! One direction of a relayed connection.
 
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-
-use tokio::io::AsyncReadExt;
 
 use super::stats::Flow;
 use crate::net::AsyncStream;
-use crate::pool::{Acquire, AcquireError, BufferPool, PooledBuffer};
+use crate::pool::{Acquire, BufferPool, PooledBuffer};
 use crate::size::ReadSize;
 
 /// One direction of a connection, as a state machine. It holds at most one buffer.
@@ -76,11 +74,11 @@ impl<'a> Pump<'a> {
             match &mut self.state {
                 State::Idle => {
                     ready!(from.poll_read_ready(cx)).map_err(PumpError::Read)?;
-                    match self.acquire() {
+                    match self.pool.acquire_for_read(self.read_size) {
                         Ok(buffer) => ready!(self.poll_fill(cx, from, buffer))?,
                         Err(_) => {
-                            let size = ReadSize::SMALL.min(self.pool.largest_class());
-                            self.state = State::Waiting(Box::pin(self.pool.acquire_async(size)));
+                            let acquire = self.pool.acquire_async(self.pool.small_read());
+                            self.state = State::Waiting(Box::pin(acquire));
                         }
                     }
                 }
@@ -137,16 +135,6 @@ impl<'a> Pump<'a> {
         self.unflushed || matches!(self.state, State::Waiting(_) | State::Writing(..))
     }
 
-    /// Acquires a buffer of the adaptive read size, or a small one if the memory limit is near.
-    fn acquire(&self) -> Result<PooledBuffer, AcquireError> {
-        let largest = self.pool.largest_class();
-        let small = ReadSize::SMALL.min(largest);
-        match self.read_size.size().min(largest) {
-            size if size > small => self.pool.try_acquire(size).or_else(|_| self.pool.try_acquire(small)),
-            _ => self.pool.try_acquire(small),
-        }
-    }
-
     /// Reads once into the buffer. Pending means that there was nothing to read after all, and the buffer is returned.
     ///
     /// This uses `poll_read` and not `try_read`: after a read that did not fill its buffer, the runtime knows that the
@@ -158,11 +146,7 @@ impl<'a> Pump<'a> {
         mut buffer: PooledBuffer,
     ) -> Poll<Result<(), PumpError>> {
         let capacity = buffer.capacity();
-        let count = {
-            // One read, and there is room, so the buffer does not grow.
-            let read = pin!(from.read_buf(&mut buffer));
-            ready!(read.poll(cx)).map_err(PumpError::Read)?
-        };
+        let count = ready!(buffer.poll_read_from(cx, Pin::new(from))).map_err(PumpError::Read)?;
         if count == 0 && self.source_broken {
             return Poll::Ready(Err(PumpError::Read(io::ErrorKind::ConnectionReset.into())));
         }

@@ -6,6 +6,7 @@ use core::panic::Location;
 
 use bytes::{Buf, BytesMut};
 
+use super::error::{AcquireError, refusal};
 use super::range::within;
 use crate::pool::hooks::Request;
 use crate::pool::shared::{Core, Slot};
@@ -95,6 +96,29 @@ impl PooledBuffer {
         match thread::pop(core, core.sizes.index_for(min_capacity)) {
             Some(slot) => Self::of(slot),
             None => Self::acquire_slowly(core, min_capacity, Location::caller()),
+        }
+    }
+
+    /// A buffer of one of the classes, never of the heap.
+    #[inline]
+    #[track_caller]
+    pub(super) fn try_acquire(core: &Arc<Core>, min_capacity: usize) -> Result<Self, AcquireError> {
+        let class = core.sizes.index_for(min_capacity);
+        let request = Request { class, bytes: min_capacity, caller: Location::caller() };
+        let slot = thread::pop(core, class).or_else(|| thread::acquire(core, request));
+        slot.map(Self::of).ok_or_else(|| refusal(core, request))
+    }
+
+    /// As [`try_acquire`](Self::try_acquire), but without a memory limit the heap serves requests that no class fits. For
+    /// all storage that a peer can make this program acquire.
+    #[inline]
+    #[track_caller]
+    pub(super) fn acquire_within_limit(core: &Arc<Core>, min_capacity: usize) -> Result<Self, AcquireError> {
+        match Self::try_acquire(core, min_capacity) {
+            Err(AcquireError::TooLarge { .. }) if !core.memory.is_limited() => {
+                Ok(Self::acquire(core, min_capacity))
+            }
+            outcome => outcome,
         }
     }
 
@@ -214,6 +238,23 @@ impl PooledBuffer {
         copy
     }
 
+    /// As [`reserve`](Self::reserve), but never exceeds the memory limit: for bytes that a peer sends. Without a limit the
+    /// heap serves what no class fits.
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError::Exhausted`] at the memory limit, or if others wait for memory; [`AcquireError::TooLarge`] if there
+    /// is a limit and no class fits. Nothing has changed then.
+    ///
+    /// # Panics
+    ///
+    /// As [`reserve`](Self::reserve).
+    #[inline]
+    #[track_caller]
+    pub fn try_reserve(&mut self, additional: usize) -> Result<(), AcquireError> {
+        if additional > self.capacity() - self.len() { self.try_grow(additional) } else { Ok(()) }
+    }
+
     /// Consumes the handle without returning the slot.
     #[inline]
     pub(in crate::pool) fn into_slot(mut self) -> Unique<Slot> {
@@ -234,17 +275,43 @@ impl PooledBuffer {
     #[cold]
     #[track_caller]
     fn grow(&mut self, additional: usize) {
-        let Some(slot) = &mut self.slot else { return };
+        if let Some((_, wanted)) = self.sizes_for(additional)
+            && let Some(slot) = &self.slot
+        {
+            let larger = Self::acquire(&slot.core, wanted);
+            self.move_to(larger);
+        }
+    }
+
+    #[cold]
+    #[track_caller]
+    fn try_grow(&mut self, additional: usize) -> Result<(), AcquireError> {
+        if let Some((least, wanted)) = self.sizes_for(additional)
+            && let Some(slot) = &self.slot
+        {
+            let larger = Self::acquire_within_limit(&slot.core, wanted);
+            let larger = larger.or_else(|_| Self::acquire_within_limit(&slot.core, least))?;
+            self.move_to(larger);
+        }
+        Ok(())
+    }
+
+    /// The least size and the best size of a buffer with room for `additional` more bytes; `None` if they fit into the
+    /// room of bytes that were read.
+    fn sizes_for(&mut self, additional: usize) -> Option<(usize, usize)> {
+        let slot = self.slot.as_mut()?;
         if slot.reclaim_front(additional) {
-            return;
+            return None;
         }
         let least = slot.storage.len().saturating_add(additional);
         let doubled = slot.storage.capacity().saturating_mul(2).max(least);
         // A class that fits is better than the heap, even if it is less than twice as large.
-        let sizes = &slot.core.sizes;
-        let wanted = if doubled > sizes.largest() && least <= sizes.largest() { least } else { doubled };
-        let mut larger = Self::acquire(&slot.core, wanted);
-        larger.storage_mut().extend_from_slice(&slot.storage);
+        let largest = slot.core.sizes.largest();
+        Some((least, if doubled > largest && least <= largest { least } else { doubled }))
+    }
+
+    fn move_to(&mut self, mut larger: Self) {
+        larger.storage_mut().extend_from_slice(self);
         *self = larger;
     }
 

@@ -1,16 +1,17 @@
 //! The pool that users hold, and its end.
 
 use core::fmt;
-use core::panic::Location;
 
 use super::buffer::PooledBuffer;
 use super::bytes::PooledBytes;
-use super::error::{AcquireError, refusal};
+use super::error::AcquireError;
 use crate::pool::config::BufferPoolConfig;
-use crate::pool::hooks::{HolderReport, Request};
+use crate::pool::hooks::HolderReport;
 use crate::pool::shared::Core;
 use crate::pool::stats::BufferPoolStats;
 use crate::pool::thread;
+#[cfg(feature = "net")]
+use crate::size::ReadSize;
 use crate::sync::Arc;
 
 /// A pool of buffers in size classes. Cheap to clone; all clones are the same pool.
@@ -100,10 +101,7 @@ impl BufferPool {
     #[inline]
     #[track_caller]
     pub fn try_acquire(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> {
-        let class = self.core.sizes.index_for(min_capacity);
-        let request = Request { class, bytes: min_capacity, caller: Location::caller() };
-        let slot = thread::pop(&self.core, class).or_else(|| thread::acquire(&self.core, request));
-        slot.map(PooledBuffer::of).ok_or_else(|| refusal(&self.core, request))
+        PooledBuffer::try_acquire(&self.core, min_capacity)
     }
 
     /// As [`try_acquire`](Self::try_acquire), but in a pool without a memory limit the heap serves requests that no class
@@ -111,19 +109,12 @@ impl BufferPool {
     #[inline]
     #[track_caller]
     pub(crate) fn acquire_within_limit(&self, min_capacity: usize) -> Result<PooledBuffer, AcquireError> {
-        match self.try_acquire(min_capacity) {
-            Err(AcquireError::TooLarge { .. }) if !self.is_limited() => Ok(self.acquire(min_capacity)),
-            outcome => outcome,
-        }
+        PooledBuffer::acquire_within_limit(&self.core, min_capacity)
     }
 
     /// The largest request that [`acquire_within_limit`](Self::acquire_within_limit) can serve, in bytes.
     pub(crate) fn largest_within_limit(&self) -> usize {
-        if self.is_limited() { self.core.sizes.largest() } else { usize::MAX }
-    }
-
-    fn is_limited(&self) -> bool {
-        self.core.memory.limit() != usize::MAX
+        if self.core.memory.is_limited() { self.core.sizes.largest() } else { usize::MAX }
     }
 
     /// Returns a snapshot of what the pool did and holds.
@@ -179,10 +170,21 @@ impl BufferPool {
         Some(PooledBytes::of(slot.shareable()))
     }
 
-    /// Bytes of the largest class.
-    #[cfg(feature = "relay")]
-    pub(crate) fn largest_class(&self) -> usize {
-        self.core.sizes.largest()
+    /// Bytes of a small read, at most the largest class.
+    #[cfg(feature = "net")]
+    pub(crate) fn small_read(&self) -> usize {
+        ReadSize::SMALL.min(self.core.sizes.largest())
+    }
+
+    /// A buffer of the adaptive read size, or a small one if the memory limit is near.
+    #[cfg(feature = "net")]
+    #[track_caller]
+    pub(crate) fn acquire_for_read(&self, size: ReadSize) -> Result<PooledBuffer, AcquireError> {
+        let small = self.small_read();
+        match size.size().min(self.core.sizes.largest()) {
+            size if size > small => self.try_acquire(size).or_else(|_| self.try_acquire(small)),
+            _ => self.try_acquire(small),
+        }
     }
 
     /// Bytes of the class that serves a request; `None` if the heap does.
@@ -243,7 +245,7 @@ impl BufferPool {
 /// What never changes: it takes no lock, so types that hold a pool can be logged anywhere.
 impl fmt::Debug for BufferPool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let limit = self.is_limited().then(|| self.core.memory.limit());
+        let limit = self.core.memory.is_limited().then(|| self.core.memory.limit());
         f.debug_struct("BufferPool")
             .field("classes", &self.core.sizes.all())
             .field("memory_limit", &limit)

@@ -46,6 +46,10 @@ impl Memory {
         self.limit
     }
 
+    pub(in crate::pool) fn is_limited(&self) -> bool {
+        self.limit != usize::MAX
+    }
+
     /// Reserves `bytes` for new storage. Returns whether they fit.
     pub(in crate::pool) fn reserve(&self, bytes: usize) -> bool {
         // Ordering: Relaxed on all. The number guards no memory. A read-modify-write reads the last value in the
