@@ -217,7 +217,7 @@ impl PooledBytes {
     }
 
     #[inline]
-    fn slot(&self) -> &Shared<Slot> {
+    pub(super) fn slot(&self) -> &Shared<Slot> {
         match &self.slot {
             Some(slot) => slot,
             None => unreachable!("a handle has its slot until it is consumed"),

@@ -6,6 +6,7 @@
 //! | `buffer`, `bytes`, `freeze` | the exclusive handle, the shared handle, and the conversions to `bytes::Bytes` |
 //! | `buf_mut` | `bytes::BufMut` for the exclusive handle: the only unsafe code of the library |
 //! | `queue` | pieces of shared bytes, read as one |
+//! | `label` | labels in the leak report |
 //! | `acquire`, `error` | waiting for memory; why an acquire failed |
 //! | `runtime` | deadlines, and decay while the pool is idle (feature `tokio`) |
 
@@ -15,6 +16,7 @@ mod buffer;
 mod bytes;
 mod error;
 mod freeze;
+mod label;
 mod pool;
 mod queue;
 #[cfg(feature = "tokio")]
