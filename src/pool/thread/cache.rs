@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 
-use super::local_class::{CLOCK_EVERY_FAST, LocalClass};
+use super::local_class::LocalClass;
 use crate::pool::hooks::{Hooks, Request};
 use crate::pool::shared::{CLOSED, Class, Core, Frozen, MAX_CHAIN, Slot, WAITING};
 use crate::pool::stats::Counters;
@@ -174,13 +174,10 @@ impl LocalCache {
     pub(in crate::pool) fn return_slot(&mut self, mut slot: Unique<Slot>) {
         slot.reset();
         let index = slot.class();
-        if self.counters.of(index).returned.get().is_multiple_of(CLOCK_EVERY_FAST) {
+        if self.classes.get_mut(index).is_some_and(LocalClass::count_return) {
             self.core.decay_if_due();
         }
         self.check_clock();
-        if let Some(local) = self.classes.get_mut(index) {
-            local.count_return();
-        }
         slot.note_return();
         self.keep_or_drop(index, slot);
         if let Some(local) = self.classes.get_mut(index) {

@@ -10,7 +10,7 @@ use crate::pool::stats::ClassCounters;
 use crate::sync::{Arc, Unique};
 
 /// Returns to one class per look at the clock, in a thread that makes no slow operations.
-pub(super) const CLOCK_EVERY_FAST: u64 = 1024;
+const CLOCK_EVERY_FAST: u64 = 1024;
 /// The most acquires that the fast path of reclaiming serves at once. A counter of 32 bits must not wrap within.
 const MAX_RECLAIMS: u64 = 1 << 30;
 
@@ -80,12 +80,14 @@ impl LocalClass {
         &mut self.guarded
     }
 
-    /// Counts a return by the slow path. Withdraws all permits.
+    /// Counts a return by the slow path, and returns whether a look at the clock is due. Withdraws all permits.
     #[inline]
-    pub(super) fn count_return(&mut self) {
+    pub(super) fn count_return(&mut self) -> bool {
         self.stack();
-        self.counters.returned.bump();
-        self.slow_return_at = self.counters.returned.get();
+        let returned = self.counters.returned.get();
+        self.slow_return_at = self.counters.returned.after(1);
+        self.counters.returned.set(self.slow_return_at);
+        returned.is_multiple_of(CLOCK_EVERY_FAST)
     }
 
     /// Counts a reclaim by the slow path. Withdraws all permits.
