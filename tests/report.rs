@@ -35,6 +35,7 @@ fn stats_and_holders_are_json_and_holders_are_events() {
     let pool = BufferPool::new(config.build().unwrap());
     let mut held = pool.acquire(1000);
     held.extend_from_slice(b"hello");
+    held.set_label("greeting");
     let held = held.into_shared().slice(..1);
 
     let json = serde_json::to_value(pool.stats()).unwrap();
@@ -48,6 +49,7 @@ fn stats_and_holders_are_json_and_holders_are_events() {
     let json = serde_json::to_value(pool.holders()).unwrap();
     let holder = &json["holders"][0];
     assert!(holder["caller"].as_str().unwrap().contains("report.rs:"), "{json}");
+    assert_eq!(holder["label"], "greeting", "{json}");
     assert_eq!((&json["every"], &holder["pinned_bytes"]), (&1.into(), &1023.into()), "{json}");
 
     let lines = Lines::default();
@@ -57,6 +59,7 @@ fn stats_and_holders_are_json_and_holders_are_events() {
     for part in [
         "INFO millpond::pool: buffers held",
         "report.rs:",
+        "label=\"greeting\"",
         "samples=1",
         "storage_bytes=1024",
         "pinned_bytes=1023",

@@ -17,6 +17,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::hint::black_box;
 use std::io;
+use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
 use std::process::{Command, ExitCode};
 use std::task::{Context, Poll, Waker};
@@ -26,7 +27,7 @@ use contestants::{KIB, acquire as by, pool, route};
 use futures_util::StreamExt;
 use millpond::frame::{Assembler, Message, ReadMode, Tlv, tlv};
 use millpond::net::{FrameReader, WriteQueue};
-use millpond::{BufferPool, PooledBuffer};
+use millpond::{BufferPool, BufferPoolConfig, BufferPoolConfigBuilder, PooledBuffer};
 use mimalloc::MiMalloc;
 use samples::defi::PoolStateUpdate;
 use samples::examples::TextMessage;
@@ -40,12 +41,21 @@ type Operation = (&'static str, Box<dyn Fn(u64)>);
 /// Enough to fill every cache and to reach every steady state.
 const WARM_UP: u64 = 32 * MANY;
 const COUNTED: u64 = 160 * MANY;
+const THOUSAND: NonZeroU32 = NonZeroU32::new(1000).unwrap();
 /// Buffers out at once where there are several.
 const MANY: u64 = 64;
 
 fn operations() -> Vec<Operation> {
     vec![
         operation("acquire + drop, millpond", by::millpond(KIB)),
+        operation("acquire + drop, millpond, memory_limit", with(|pool| pool.memory_limit(64 << 20))),
+        operation("acquire + drop, millpond, sample_one_in(1000)", with(|pool| pool.sample_one_in(THOUSAND))),
+        operation("acquire + drop, millpond, record_sizes", with(|pool| pool.record_sizes(true))),
+        operation("acquire + drop, millpond, wipe_on_return", with(|pool| pool.wipe_on_return(true))),
+        operation(
+            "acquire + drop, millpond, README's memory_limit and sample_one_in(1000)",
+            with(|pool| pool.memory_limit(64 << 20).sample_one_in(THOUSAND)),
+        ),
         operation("acquire + drop, limit", by::thread_local_stack(KIB)),
         operation("acquire + drop, limit, boxed", by::thread_local_boxes(KIB)),
         operation("acquire + drop, malloc", by::allocator(System, KIB)),
@@ -155,6 +165,16 @@ fn operation(name: &'static str, op: impl Fn() + 'static) -> Operation {
 fn dropped<T>(make: impl Fn() -> T + 'static) -> impl Fn() + 'static {
     move || {
         black_box(&mut make());
+    }
+}
+
+/// Acquire and drop, as `by::millpond`, of a pool with options.
+fn with(options: impl Fn(BufferPoolConfigBuilder) -> BufferPoolConfigBuilder) -> impl Fn() {
+    let classes = [(KIB, 1024), (16 * KIB, 1024), (64 * KIB, 256)];
+    let config = options(BufferPoolConfig::builder().classes(classes)).build();
+    let pool = BufferPool::new(config.expect("a valid configuration"));
+    move || {
+        black_box(pool.acquire(KIB).as_ptr());
     }
 }
 

@@ -32,6 +32,18 @@ impl Count {
         self.0.store(count as _, Ordering::Relaxed);
     }
 
+    /// The count after `more`, as the only writer: less than the count if it wraps.
+    #[cfg(feature = "std")]
+    pub(crate) fn after(&self, more: u64) -> u64 {
+        wrapped(self.get().wrapping_add(more))
+    }
+
+    /// How much is missing until the count is `later`, a result of [`after`](Self::after).
+    #[cfg(feature = "std")]
+    pub(crate) fn until(&self, later: u64) -> u64 {
+        wrapped(later.wrapping_sub(self.get()))
+    }
+
     /// Adds `count`, as one of several writers.
     pub(crate) fn add(&self, count: u64) {
         self.0.fetch_add(count as _, Ordering::Relaxed);
@@ -41,4 +53,18 @@ impl Count {
     pub(crate) fn raise_to(&self, count: u64) {
         self.0.fetch_max(count as _, Ordering::Relaxed);
     }
+}
+
+/// The bits that a counter has.
+#[cfg(feature = "std")]
+#[allow(
+    clippy::useless_conversion,
+    clippy::unnecessary_cast,
+    clippy::allow_attributes,
+    reason = "64 bits on most machines"
+)]
+fn wrapped(count: u64) -> u64 {
+    #[cfg(not(target_has_atomic = "64"))]
+    let count = count as u32;
+    count.into()
 }

@@ -295,8 +295,10 @@ impl BufferPoolConfigBuilder {
     }
 
     /// Sets whether the whole storage is overwritten with zeros when it is returned, before it is reused or freed.
-    /// Default: no. Safe code cannot read the bytes of an earlier owner anyway, but a core dump contains them. It costs a
-    /// write of the whole storage per return, and turns off the fast paths.
+    /// Default: no. Safe code cannot read the bytes of an earlier owner anyway, but a core dump contains them.
+    ///
+    /// The price is a write of the whole storage per return, and the slow paths for all buffers: an acquire with its drop
+    /// of 1 KiB takes six times as many instructions.
     ///
     /// Frozen storage is wiped at the last drop: in such a pool [`freeze`](crate::PooledBuffer::freeze) does what
     /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked) does.
@@ -305,15 +307,25 @@ impl BufferPoolConfigBuilder {
         self
     }
 
-    /// Samples one acquire in `n` for the leak report, [`holders`](crate::BufferPool::holders). Default: none, which costs
-    /// nothing. Sampling costs a lock per sampled buffer, and turns off the fast paths for all buffers.
+    /// Samples one acquire in `n`, at random, for the leak report, [`holders`](crate::BufferPool::holders). Default: none.
+    ///
+    /// All acquires have the same probability, `1 / n`, so no pattern of a program hides a line from the report.
+    ///
+    /// The price is a lock per acquire and per return of a sampled buffer. All others take the fast paths: with an `n` of
+    /// 1000 an acquire with its drop takes 2 % more instructions on average, with 100 13 %.
     pub fn sample_one_in(mut self, n: NonZeroU32) -> Self {
         self.options.sample_one_in = Some(n);
         self
     }
 
     /// Sets whether the requested sizes are recorded, for
-    /// [`BufferPoolStats::suggest`](crate::BufferPoolStats::suggest). Default: no. It turns off the fast paths.
+    /// [`BufferPoolStats::suggest`](crate::BufferPoolStats::suggest). Default: no.
+    ///
+    /// The first 1024 acquires of each thread and class are recorded one by one, later ones at random: one in 256, which
+    /// counts as 256. The heap's acquires are all recorded.
+    ///
+    /// The price is two locked instructions per recorded size. After the first 1024 an acquire with its drop takes 4 % more
+    /// instructions on average.
     pub fn record_sizes(mut self, record: bool) -> Self {
         self.options.record_sizes = record;
         self

@@ -317,8 +317,13 @@ impl PooledBuffer {
 
     #[inline]
     pub(super) fn storage(&self) -> &BytesMut {
+        &self.slot().storage
+    }
+
+    #[inline]
+    pub(super) fn slot(&self) -> &Slot {
         match &self.slot {
-            Some(slot) => &slot.storage,
+            Some(slot) => slot,
             None => unreachable!("a handle owns its slot until it is consumed"),
         }
     }

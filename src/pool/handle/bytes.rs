@@ -310,6 +310,10 @@ impl PooledBytes {
             slot.hides(sample, gone);
         }
     }
+
+    pub(super) fn slot(&self) -> Option<&Shared<Slot>> {
+        self.slot.as_ref()
+    }
 }
 
 impl Drop for PooledBytes {

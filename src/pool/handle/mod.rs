@@ -7,6 +7,7 @@
 //! | `buf_mut` | `bytes::BufMut` for the exclusive handle: the only unsafe code of the library |
 //! | `queue` | pieces of shared bytes, read as one |
 //! | `compare`, `iter`, `show`, `write` | the traits of std for the two handles |
+//! | `label` | labels in the leak report |
 //! | `acquire`, `error` | waiting for memory; why an acquire failed |
 //! | `range` | ranges of bytes, as users write them |
 //! | `runtime` | deadlines, and decay while the pool is idle (feature `tokio`) |
@@ -19,6 +20,7 @@ mod compare;
 mod error;
 mod freeze;
 mod iter;
+mod label;
 mod pool;
 mod queue;
 mod range;

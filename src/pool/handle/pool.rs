@@ -126,7 +126,8 @@ impl BufferPool {
     }
 
     /// Returns the leak report: the call sites that hold buffers, and for how long. `None` unless the pool
-    /// [samples](crate::BufferPoolConfigBuilder::sample_one_in) acquires.
+    /// [samples](crate::BufferPoolConfigBuilder::sample_one_in) acquires. [`set_label`](crate::PooledBuffer::set_label)
+    /// distinguishes buffers that are acquired by the same line.
     ///
     /// # Examples
     ///
@@ -139,7 +140,7 @@ impl BufferPool {
     /// let leaked = pool.acquire(1000);
     /// let report = pool.holders().unwrap();
     /// assert_eq!(report.holders[0].storage_bytes, 1024);
-    /// println!("{report}"); // one line per call site, the longest held first
+    /// println!("{report}"); // one line per call site and label, the longest held first
     /// # drop(leaked);
     /// # Ok::<(), millpond::ConfigError>(())
     /// ```

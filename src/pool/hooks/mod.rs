@@ -1,8 +1,11 @@
 //! Optional work on every buffer: wiping, sampling, recording sizes, debug switches.
 //!
-//! A pool without any has no `Hooks`, and its fast paths do not check for them. In a pool with hooks every buffer takes
-//! the slow paths.
+//! A pool without any has no `Hooks`, and its fast paths do not check for them. Sampling and recording see few acquires,
+//! which take the slow paths: a [`Countdown`] tells the thread's cache which. Wiping and the debug switches see them all.
 
+#[cfg(feature = "std")]
+mod countdown;
+mod random;
 mod request;
 mod sampling;
 #[cfg_attr(not(feature = "pool-debug"), path = "switches_off.rs")]
@@ -15,6 +18,8 @@ use core::num::NonZeroU32;
 
 use bytes::BytesMut;
 
+#[cfg(feature = "std")]
+pub(in crate::pool) use self::countdown::Countdown;
 pub(in crate::pool) use self::request::Request;
 use self::sampling::Detector;
 pub use self::sampling::{Holder, HolderReport};
@@ -22,6 +27,8 @@ pub(in crate::pool) use self::switches::Switches;
 use crate::pool::config::BufferPoolConfig;
 use crate::pool::stats::RequestedSize;
 use crate::sync::Count;
+#[cfg(feature = "std")]
+use crate::sync::statistic::AtomicU32;
 use crate::sync::statistic::{AtomicUsize, Ordering};
 
 pub(in crate::pool) struct Hooks {
@@ -29,6 +36,9 @@ pub(in crate::pool) struct Hooks {
     pub(in crate::pool) wipe: bool,
     pub(in crate::pool) detector: Option<Detector>,
     sizes: Option<Sizes>,
+    /// The number of countdowns so far.
+    #[cfg(feature = "std")]
+    seeds: AtomicU32,
 }
 
 impl Hooks {
@@ -38,26 +48,70 @@ impl Hooks {
             wipe: config.wipes_on_return(),
             detector: config.sampled_one_in().map(Detector::new),
             sizes: config.records_sizes().then(Sizes::new),
+            #[cfg(feature = "std")]
+            seeds: AtomicU32::new(0),
         };
         (hooks.switches.is_some() || hooks.wipe || hooks.detector.is_some() || hooks.sizes.is_some())
             .then_some(hooks)
     }
 
-    /// A buffer is handed out.
+    /// The countdown of one class and thread.
+    #[cfg(feature = "std")]
+    pub(in crate::pool) fn countdown(&self) -> Countdown {
+        // Ordering: Relaxed. A read-modify-write gives each countdown its own seed; it guards no memory.
+        let seed = self.seeds.fetch_add(1, Ordering::Relaxed);
+        let one_in = self.detector.as_ref().map(Detector::every);
+        Countdown::new(seed, one_in, self.sizes.is_some(), self.sees_all())
+    }
+
+    /// Whether every buffer takes the slow paths.
+    #[cfg(feature = "std")]
+    pub(in crate::pool) fn sees_all(&self) -> bool {
+        self.wipe || self.switches.is_some()
+    }
+
+    /// A buffer is handed out, in an acquire for which the countdown has no permit.
+    #[cfg(feature = "std")]
+    pub(in crate::pool) fn on_due(
+        &self,
+        countdown: &mut Countdown,
+        storage: &mut BytesMut,
+        sample: &mut Option<NonZeroU32>,
+        request: Request,
+    ) {
+        let due = countdown.pass();
+        self.see(storage, sample, request, due.weight, due.sampled);
+    }
+
+    /// A buffer is handed out, in an acquire that no countdown counts.
     pub(in crate::pool) fn on_acquire(
         &self,
         storage: &mut BytesMut,
         sample: &mut Option<NonZeroU32>,
         request: Request,
     ) {
+        let sampled = self.detector.as_ref().is_some_and(Detector::draw);
+        self.see(storage, sample, request, 1, sampled);
+    }
+
+    fn see(
+        &self,
+        storage: &mut BytesMut,
+        sample: &mut Option<NonZeroU32>,
+        request: Request,
+        weight: u32,
+        sampled: bool,
+    ) {
         if let Some(switches) = &self.switches {
             switches.check(storage);
         }
         if let Some(sizes) = &self.sizes {
-            sizes.record(request.bytes);
+            sizes.record(request.bytes, weight);
         }
-        if let Some(detector) = &self.detector {
-            *sample = detector.on_acquire(request);
+        if let Some(detector) = &self.detector
+            && sampled
+        {
+            *sample = detector.sample(request);
         }
     }
 
@@ -108,6 +162,13 @@ impl Hooks {
         }
     }
 
+    /// A sampled buffer gets a label.
+    pub(in crate::pool) fn label(&self, sample: NonZeroU32, label: &'static str) {
+        if let Some(detector) = &self.detector {
+            detector.label(sample, label);
+        }
+    }
+
     /// The value of [`BufferPoolStats::requested`](crate::BufferPoolStats::requested).
     pub(in crate::pool) fn requested(&self) -> Vec<RequestedSize> {
         self.sizes.as_ref().map_or_else(Vec::new, Sizes::snapshot)
@@ -132,9 +193,12 @@ impl Sizes {
         Self { buckets: (0..BUCKETS).map(|_| Bucket::default()).collect() }
     }
 
-    fn record(&self, bytes: usize) {
-        if let Some(bucket) = self.buckets.get(eighth(bytes)) {
-            bucket.acquires.add(1);
+    /// Records `weight` acquires of this many bytes, if any.
+    fn record(&self, bytes: usize, weight: u32) {
+        if weight > 0
+            && let Some(bucket) = self.buckets.get(eighth(bytes))
+        {
+            bucket.acquires.add(weight.into());
             // Ordering: Relaxed. A number for the stats; it guards no memory.
             bucket.largest.fetch_max(bytes, Ordering::Relaxed);
         }

@@ -8,13 +8,15 @@ use core::num::NonZeroU32;
 use core::panic::Location;
 use core::time::Duration;
 
+use super::random;
 use super::request::Request;
 use crate::sync::statistic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, Stopwatch};
 
-/// Samples one acquire in `every`.
+/// Samples each acquire with the probability 1/`every`.
 pub(in crate::pool) struct Detector {
-    every: u32,
+    every: NonZeroU32,
+    /// Acquires that no countdown counts.
     acquires: AtomicU32,
     samples: Mutex<Samples>,
 }
@@ -31,26 +33,35 @@ struct Sample {
     since: Stopwatch,
     class: usize,
     requested: usize,
+    label: Option<&'static str>,
     /// Bytes that handles show; unknown while a buffer is written to.
     shows: Option<usize>,
 }
 
 impl Detector {
     pub(in crate::pool) fn new(every: NonZeroU32) -> Self {
-        Self { every: every.get(), acquires: AtomicU32::new(0), samples: Mutex::default() }
+        Self { every, acquires: AtomicU32::new(0), samples: Mutex::default() }
     }
 
-    /// The mark of this acquire if it is sampled.
-    pub(in crate::pool) fn on_acquire(&self, request: Request) -> Option<NonZeroU32> {
+    #[cfg(feature = "std")]
+    pub(super) fn every(&self) -> NonZeroU32 {
+        self.every
+    }
+
+    /// Whether an acquire that no countdown counts is sampled.
+    pub(super) fn draw(&self) -> bool {
         // Ordering: Relaxed. A read-modify-write gives each acquire its own number; it guards no memory.
-        if !self.acquires.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.every) {
-            return None;
-        }
+        random::is_sampled(self.acquires.fetch_add(1, Ordering::Relaxed), self.every.get())
+    }
+
+    /// Keeps a sample of this acquire, and returns its mark.
+    pub(super) fn sample(&self, request: Request) -> Option<NonZeroU32> {
         let sample = Sample {
             caller: request.caller,
             since: Stopwatch::start(),
             class: request.class,
             requested: request.bytes,
+            label: None,
             shows: None,
         };
         let mut samples = self.samples.lock();
@@ -71,6 +82,12 @@ impl Detector {
         }
     }
 
+    pub(super) fn label(&self, mark: NonZeroU32, label: &'static str) {
+        if let Some(Some(sample)) = self.samples.lock().of(mark) {
+            sample.label = Some(label);
+        }
+    }
+
     pub(in crate::pool) fn shows(
         &self,
         mark: NonZeroU32,
@@ -83,13 +100,15 @@ impl Detector {
 
     /// `size` maps a class to the bytes of its buffers, and the heap to 0.
     pub(in crate::pool) fn report(&self, size: impl Fn(usize) -> usize) -> HolderReport {
-        let mut sites: BTreeMap<(&str, u32, u32), Holder> = BTreeMap::new();
+        let mut sites: BTreeMap<_, Holder> = BTreeMap::new();
         for sample in self.samples.lock().sampled.iter().flatten() {
             let caller = sample.caller;
             let storage = size(sample.class).max(sample.requested);
             let held = sample.since.elapsed();
-            let site = sites.entry((caller.file(), caller.line(), caller.column())).or_insert(Holder {
+            let site = (caller.file(), caller.line(), caller.column(), sample.label);
+            let site = sites.entry(site).or_insert(Holder {
                 caller,
+                label: sample.label,
                 samples: 0,
                 storage_bytes: 0,
                 pinned_bytes: 0,
@@ -102,7 +121,7 @@ impl Detector {
         }
         let mut holders: Vec<_> = sites.into_values().collect();
         holders.sort_by_key(|holder| Reverse(holder.longest));
-        HolderReport { every: self.every, holders }
+        HolderReport { every: self.every.get(), holders }
     }
 }
 
@@ -114,14 +133,19 @@ impl Samples {
 
 /// A leak report: the call sites that hold buffers of a [`BufferPool`](crate::BufferPool), the longest held first.
 ///
-/// It displays as a table, one line per call site.
+/// Each acquire is sampled with the same probability, so an estimate `samples * every` is right on average. One standard
+/// deviation of it is at most `every * sqrt(samples)`: of 1000 samples 3 %, of 100 samples 10 %. A site that holds k
+/// buffers is missing with the probability (1 - 1/every)^k: after 7 times `every` buffers 1 in 1000, after 21 times 1 in
+/// 10^9.
+///
+/// It displays as a table, one line per call site and label.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct HolderReport {
     /// One acquire in this many was sampled: multiply by it to estimate the total.
     pub every: u32,
-    /// One per call site that holds a sampled buffer.
+    /// One per call site and label that hold a sampled buffer.
     pub holders: Vec<Holder>,
 }
 
@@ -133,6 +157,8 @@ pub struct Holder {
     /// Where the buffers were acquired.
     #[cfg_attr(feature = "serde", serde(serialize_with = "as_text"))]
     pub caller: &'static Location<'static>,
+    /// What [`PooledBuffer::set_label`](crate::PooledBuffer::set_label) said of them.
+    pub label: Option<&'static str>,
     /// The number of sampled buffers held.
     pub samples: u64,
     /// Bytes of their storage.
@@ -161,6 +187,7 @@ impl HolderReport {
             tracing::info!(
                 target: "millpond::pool",
                 caller = %holder.caller,
+                label = holder.label,
                 sampled_one_in = self.every,
                 samples = holder.samples,
                 storage_bytes = holder.storage_bytes,
@@ -186,6 +213,9 @@ impl fmt::Display for HolderReport {
                 "\n  {:>10.3?} longest, {} held, {} B of storage, {} B pinned: {}",
                 holder.longest, holder.samples, holder.storage_bytes, holder.pinned_bytes, holder.caller
             )?;
+            if let Some(label) = holder.label {
+                write!(f, " ({label})")?;
+            }
         }
         Ok(())
     }

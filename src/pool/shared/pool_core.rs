@@ -11,6 +11,8 @@ use super::memory::Memory;
 use super::slot::{Frozen, Slot};
 use super::waiters::Waiters;
 use crate::pool::config::{BufferPoolConfig, OnDecay};
+#[cfg(feature = "std")]
+use crate::pool::hooks::Countdown;
 use crate::pool::hooks::{Hooks, Request, Switches};
 use crate::pool::stats::{Counters, Totals};
 use crate::size::SizeClasses;
@@ -234,7 +236,7 @@ impl Core {
 
     /// Pushes a frozen slot to the shared queue, or fails with it if there is no place or no lease for it.
     pub(in crate::pool) fn follow(&self, frozen: Frozen) -> Result<(), Frozen> {
-        let Some(class) = self.class(frozen.index()).filter(|class| class.frozen.reserve(1) == 1) else {
+        let Some(class) = self.class(frozen.class()).filter(|class| class.frozen.reserve(1) == 1) else {
             return Err(frozen);
         };
         if !self.memory.lease_all(class.size) {
@@ -343,7 +345,7 @@ impl Core {
     fn find_free_overflow(&self, scan: usize) -> usize {
         let mut freed = 0;
         for frozen in self.pop_overflow(scan) {
-            let Some(class) = self.class(frozen.index()) else { continue };
+            let Some(class) = self.class(frozen.class()) else { continue };
             match frozen.reclaim(class.size) {
                 Ok(mut slot) => {
                     slot.note_return();
@@ -522,8 +524,8 @@ impl Core {
     /// Returns a slot in such a thread: to the shared queue.
     pub(in crate::pool) fn return_cacheless(&self, mut slot: Unique<Slot>) {
         slot.reset();
-        self.cacheless.of(slot.class()).returned.add(1);
         slot.note_return();
+        self.cacheless.of(slot.class()).returned.add(1);
         match self.class(slot.index()) {
             Some(class) if !self.must_drop(&slot) => self.push_idle_and_serve(class, [slot]),
             _ => {
@@ -531,6 +533,12 @@ impl Core {
                 self.serve_or_sweep();
             }
         }
+    }
+
+    /// The countdown of one class and thread.
+    #[cfg(feature = "std")]
+    pub(in crate::pool) fn countdown(&self) -> Countdown {
+        self.hooks.as_ref().map_or_else(Countdown::never, Hooks::countdown)
     }
 
     /// Whether storage is wiped on return. Then frozen storage must be returned at its last drop, not found free later.
@@ -554,7 +562,7 @@ impl Core {
         if self.state() & (CLOSED | WAITING) != 0 || self.must_wipe() {
             return Err(frozen);
         }
-        let class = frozen.index();
+        let class = frozen.class();
         frozen.show();
         self.follow(frozen).inspect(|()| self.cacheless.of(class).frozen.add(1))
     }

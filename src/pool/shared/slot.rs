@@ -6,6 +6,8 @@ use core::num::NonZeroU32;
 use bytes::{Buf, Bytes, BytesMut};
 
 use super::pool_core::Core;
+#[cfg(feature = "std")]
+use crate::pool::hooks::Countdown;
 use crate::pool::hooks::Request;
 use crate::size::MAX_CLASSES;
 use crate::sync::{Arc, Unique};
@@ -21,7 +23,7 @@ pub(in crate::pool) struct Slot {
     /// Exclusive and empty while idle. In a [`Frozen`] slot, an empty tail of the frozen storage.
     pub(in crate::pool) storage: BytesMut,
     pub(in crate::pool) core: Arc<Core>,
-    /// Index of the class, or [`HEAP`] and the size of the storage. May have [`DISPLACED`] set.
+    /// Index of the class, or [`HEAP`] and the size of the storage. May have [`DISPLACED`] or [`SAMPLED`] set.
     class: usize,
     /// The mark of the sampling detector, if this acquire is sampled.
     pub(in crate::pool) sample: Option<NonZeroU32>,
@@ -32,9 +34,13 @@ pub(in crate::pool) struct Slot {
 /// Storage from the heap has the class `HEAP` plus its size in bytes. No class of a pool has so high an index.
 const HEAP: usize = MAX_CLASSES;
 
-/// Set in `class` if `storage` does not start at the start of its allocation, as its first bytes were read and dropped. No
-/// class has such an index, so the slot misses every fast path, and the slow path resets it.
+/// Set in `class` if `storage` does not start at the start of its allocation, as its first bytes were read and dropped.
+///
+/// No class has an index with this bit or the next one, so the slot misses every fast path, and the slow path clears them.
 const DISPLACED: usize = 1 << (usize::BITS - 1);
+/// Set in `class` if `sample` is: the slow path must take the sample back.
+const SAMPLED: usize = 1 << (usize::BITS - 2);
+const FLAGS: usize = DISPLACED | SAMPLED;
 
 impl Slot {
     /// A slot with new storage of `bytes`. For a pooled class, the caller has reserved them.
@@ -42,25 +48,26 @@ impl Slot {
         let mut storage = BytesMut::with_capacity(bytes);
         // A `BytesMut` that was split once keeps its shared header, and freezes without a malloc.
         drop(storage.split_to(0));
-        let class = if class == core.heap() { (HEAP + storage.capacity()).min(!DISPLACED) } else { class };
+        let class = if class == core.heap() { (HEAP + storage.capacity()).min(!FLAGS) } else { class };
         Unique::new(Self { storage, core: Arc::clone(core), class, sample: None, next: None })
     }
 
-    /// Index of the class for tables of the classes. Out of their range if the storage is from the heap or displaced.
+    /// Index of the class for the fast paths. Out of the range of classes if the storage is from the heap or displaced, or if
+    /// this acquire is sampled.
     #[inline]
     pub(in crate::pool) fn index(&self) -> usize {
         self.class
     }
 
-    /// Index of the class, or the one that stands for the heap, whether or not the storage is displaced.
+    /// Index of the class, or the one that stands for the heap, whether or not the storage is displaced or sampled.
     pub(in crate::pool) fn class(&self) -> usize {
-        let class = self.class & !DISPLACED;
+        let class = self.class & !FLAGS;
         if class < HEAP { class } else { self.core.heap() }
     }
 
     /// Bytes of the whole storage, whatever was written to it or read.
     pub(in crate::pool) fn size(&self) -> usize {
-        let class = self.class & !DISPLACED;
+        let class = self.class & !FLAGS;
         if class < HEAP { self.core.class_size(class) } else { class - HEAP }
     }
 
@@ -69,17 +76,50 @@ impl Slot {
         Arc::ptr_eq(&self.core, core) && self.class() != core.heap()
     }
 
-    /// Runs the hooks of an acquire, after everything else.
+    /// Runs the hooks of an acquire that no countdown counts, after everything else.
     pub(in crate::pool) fn note_acquire(&mut self, request: Request) {
         if let Some(hooks) = &self.core.hooks {
             hooks.on_acquire(&mut self.storage, &mut self.sample, request);
+            self.mark();
+        }
+    }
+
+    /// Runs the hooks of an acquire for which the countdown has no permit, after everything else.
+    #[cfg(feature = "std")]
+    pub(in crate::pool) fn note_due(&mut self, countdown: &mut Countdown, request: Request) {
+        if let Some(hooks) = &self.core.hooks {
+            hooks.on_due(countdown, &mut self.storage, &mut self.sample, request);
+            self.mark();
+        }
+    }
+
+    /// Lets a sampled slot miss the fast paths.
+    fn mark(&mut self) {
+        if self.sample.is_some() {
+            self.class |= SAMPLED;
         }
     }
 
     /// Runs the hooks of a return, before anything else.
     pub(in crate::pool) fn note_return(&mut self) {
+        self.class &= !SAMPLED;
         if let Some(hooks) = &self.core.hooks {
             hooks.on_return(&mut self.storage, &mut self.sample);
+        }
+    }
+
+    /// Labels this acquire in the leak report, if it is sampled.
+    #[inline]
+    pub(in crate::pool) fn label(&self, label: &'static str) {
+        if let Some(sample) = self.sample {
+            self.label_sample(sample, label);
+        }
+    }
+
+    #[cold]
+    fn label_sample(&self, sample: NonZeroU32, label: &'static str) {
+        if let Some(hooks) = &self.core.hooks {
+            hooks.label(sample, label);
         }
     }
 
@@ -202,9 +242,15 @@ impl Frozen {
         if self.is_free(size) { Ok(self.0) } else { Err(self) }
     }
 
+    /// Index of the class for the fast paths. Out of their range if the acquire is sampled.
     #[inline]
     pub(in crate::pool) fn index(&self) -> usize {
         self.0.class
+    }
+
+    /// Index of the class, or one past the last for storage from the heap.
+    pub(in crate::pool) fn class(&self) -> usize {
+        self.0.class()
     }
 
     #[inline]

@@ -69,7 +69,7 @@ pub struct BufferPoolStats {
 pub struct RequestedSize {
     /// Bytes requested.
     pub bytes: usize,
-    /// Acquires that requested them.
+    /// Acquires that requested them: exact for the first ones, then [estimated](crate::BufferPoolConfigBuilder::record_sizes).
     pub acquires: u64,
 }
 

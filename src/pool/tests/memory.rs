@@ -256,3 +256,107 @@ fn the_limit_holds_at_every_instant_and_all_waiters_are_served() {
         assert_eq!(stats.acquires, stats.returns, "{stats}");
     }
 }
+
+/// Limits that hold exactly `FITTING` buffers of `SIZE`, and their neighbours, with the number that fits.
+const SIZE: usize = 1024;
+const FITTING: usize = 4;
+const AROUND_THE_LIMIT: [(usize, usize); 3] =
+    [(SIZE * FITTING - 1, FITTING - 1), (SIZE * FITTING, FITTING), (SIZE * FITTING + 1, FITTING)];
+
+#[test]
+fn no_acquire_exceeds_the_limit_by_one_byte() {
+    for (limit, fitting) in AROUND_THE_LIMIT {
+        let pool = limited(&[(SIZE, 8)], limit, 1 << 20);
+        let mut held: Vec<_> = (0..FITTING + 1).map_while(|_| pool.try_acquire(SIZE).ok()).collect();
+        assert_eq!(held.len(), fitting, "try_acquire, {limit}");
+        let over = pool.acquire(SIZE);
+        assert_eq!(pool.stats().overruns, 1, "acquire, {limit}");
+        drop(over);
+
+        let mut waiting = pool.acquire_async(SIZE);
+        assert!(poll_once(&mut waiting).is_pending(), "acquire_async, {limit}");
+        held.pop();
+        let Poll::Ready(Ok(last)) = poll_once(&mut waiting) else { panic!("acquire_async, {limit}") };
+        assert!(poll_once(&mut pool.acquire_async(SIZE)).is_pending(), "acquire_async, {limit}");
+        assert_eq!(pool.stats().high_water_bytes, (fitting * SIZE) as u64, "{limit}");
+        drop((held, last));
+    }
+}
+
+#[test]
+fn waiters_get_what_fits_the_limit_to_the_byte() {
+    for (limit, fitting) in AROUND_THE_LIMIT {
+        let pool = limited(&[(SIZE, 8)], limit, 1 << 20);
+        let mut waiting: Vec<_> = (0..FITTING + 1).map(|_| pool.acquire_async(SIZE)).collect();
+        let served: Vec<_> = waiting.iter_mut().map(poll_once).filter(Poll::is_ready).collect();
+        assert_eq!(served.len(), fitting, "{limit}");
+    }
+}
+
+#[test]
+fn idle_and_frozen_buffers_count_against_the_limit_to_the_byte() {
+    for (limit, fitting) in AROUND_THE_LIMIT {
+        for cache in [0, 1 << 20] {
+            let pool = limited(&[(SIZE, 8)], limit, cache);
+            // Idle first, and then acquired again.
+            drop((0..FITTING + 1).map(|_| pool.acquire(SIZE)).collect::<Vec<_>>());
+            assert_eq!(pool.stats().live_bytes, (fitting * SIZE) as u64, "idle, {limit}");
+            let frozen: Vec<Bytes> = (0..FITTING + 1)
+                .map_while(|_| {
+                    let mut buffer = pool.try_acquire(SIZE).ok()?;
+                    buffer.extend_from_slice(b"x");
+                    Some(buffer.freeze())
+                })
+                .collect();
+            assert_eq!(frozen.len(), fitting, "frozen, {limit} {cache}");
+            assert!(pool.stats().high_water_bytes <= limit as u64, "{limit}");
+        }
+    }
+}
+
+#[test]
+fn leases_of_frozen_buffers_are_at_most_half_of_the_limit_to_the_byte() {
+    for (limit, fitting) in AROUND_THE_LIMIT {
+        let pool = limited(&[(SIZE, 8)], limit, 0);
+        let frozen: Vec<Bytes> = (0..fitting)
+            .map(|_| {
+                let mut buffer = pool.try_acquire(SIZE).unwrap();
+                buffer.extend_from_slice(b"x");
+                buffer.freeze()
+            })
+            .collect();
+        assert_eq!(pool.stats().frozen, (limit / 2 / SIZE) as u64, "{limit}");
+        drop(frozen);
+    }
+    // One buffer of the largest class must always fit beside them.
+    for (limit, followed) in [(2 * SIZE - 1, 0), (2 * SIZE, 1)] {
+        let pool = limited(&[(SIZE, 8)], limit, 0);
+        let mut buffer = pool.try_acquire(SIZE).unwrap();
+        buffer.extend_from_slice(b"x");
+        let frozen = buffer.freeze();
+        assert_eq!(pool.stats().frozen, followed, "{limit}");
+        drop(frozen);
+    }
+}
+
+#[test]
+fn idle_memory_is_evicted_to_the_byte() {
+    const SMALL: usize = 64;
+    for (limit, evicted) in [(2 * SIZE - 1, 1), (2 * SIZE, 0)] {
+        let pool = limited(&[(SMALL, 64), (SIZE, 4)], limit, 0);
+        let idle = SIZE / SMALL;
+        drop((0..idle).map(|_| pool.acquire(SMALL)).collect::<Vec<_>>());
+        let held = pool.try_acquire(SIZE).unwrap();
+        assert_eq!(pool.stats().live_bytes, (SIZE + (idle - evicted) * SMALL) as u64, "{limit}");
+        drop(held);
+    }
+    // All idle memory together is one byte short, or just enough.
+    for (limit, served) in [(2 * SIZE - 1, false), (2 * SIZE, true)] {
+        let pool = limited(&[(SMALL, 64), (SIZE, 4)], limit, 0);
+        let held = pool.try_acquire(SIZE).unwrap();
+        drop(pool.acquire(SMALL));
+        assert_eq!(pool.try_acquire(SIZE).is_ok(), served, "{limit}");
+        assert_eq!(pool.stats().classes[0].idle, u64::from(!served), "{limit}");
+        drop(held);
+    }
+}

@@ -1,20 +1,17 @@
 //! The cache of one thread for one pool, and how many buffers of each class it keeps (`max_kept`).
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 
-use super::frozen_queue::FrozenQueue;
-use crate::pool::hooks::Request;
+use super::local_class::LocalClass;
+use crate::pool::hooks::{Hooks, Request};
 use crate::pool::shared::{CLOSED, Class, Core, Frozen, MAX_CHAIN, Slot, WAITING};
-use crate::pool::stats::{ClassCounters, Counters};
+use crate::pool::stats::Counters;
 use crate::sync::{Arc, Unique};
 
 /// A state value that never occurs: nobody waits for a closed pool.
 const NEVER: usize = CLOSED | WAITING;
 /// Slow operations of one thread per look at the clock of decay, which costs about as much as one of them.
 const CLOCK_EVERY: u32 = 64;
-/// Returns to one class per look at the clock, in a thread that makes no slow operations.
-const CLOCK_EVERY_FAST: u64 = 1024;
 
 /// The cache of one thread for one pool: its buffers and its counters. Never shared, so it needs no lock.
 ///
@@ -23,7 +20,7 @@ const CLOCK_EVERY_FAST: u64 = 1024;
 pub(in crate::pool) struct LocalCache {
     core: Arc<Core>,
     /// The state word for which the fast paths of returning may be taken: the one this cache last acted on, or [`NEVER`]
-    /// in a pool with hooks.
+    /// in a pool whose hooks see every buffer.
     seen: usize,
     /// The step of decay that this cache last noticed.
     step: usize,
@@ -38,7 +35,7 @@ pub(in crate::pool) struct LocalCache {
     ready_left: usize,
     /// Of the second half, the bytes that no frozen buffer uses.
     frozen_left: usize,
-    /// Whether the pool has hooks, so that no fast path may be taken.
+    /// Whether the pool's hooks see every buffer, so that no fast path may be taken.
     hooked: bool,
     /// The class of the last return. It is held twice, so that a return finds its stack by `last_index` before the slot is
     /// read, as long as the processor predicts correctly that the class is `last_class`.
@@ -48,31 +45,10 @@ pub(in crate::pool) struct LocalCache {
     slow_operations: u32,
 }
 
-/// Its size is a power of two, so that an index takes a shift.
-#[repr(align(128))]
-struct LocalClass {
-    ready: Vec<Unique<Slot>>,
-    /// Buffers for which bytes are leased: the stack may grow to this length.
-    limit: usize,
-    counters: Arc<ClassCounters>,
-    frozen: FrozenQueue,
-    /// Bytes of a buffer. For the heap, of which nothing is kept, `usize::MAX`.
-    size: usize,
-    /// Replaces `ready` in a pool with hooks, where the fast path of acquiring must miss.
-    guarded: Vec<Unique<Slot>>,
-}
-
 impl LocalCache {
     pub(in crate::pool) fn new(core: &Arc<Core>) -> Self {
         let counters = core.register();
-        let class = |index| LocalClass {
-            ready: Vec::new(),
-            limit: 0,
-            counters: Arc::clone(counters.of(index)),
-            frozen: FrozenQueue::default(),
-            size: core.class(index).map_or(usize::MAX, |class| class.size),
-            guarded: Vec::new(),
-        };
+        let class = |index| LocalClass::new(core, index, Arc::clone(counters.of(index)));
         Self {
             seen: NEVER,
             step: NEVER,
@@ -82,7 +58,7 @@ impl LocalCache {
             ready_left: 0,
             frozen_left: 0,
             counters,
-            hooked: core.hooks.is_some(),
+            hooked: core.hooks.as_ref().is_some_and(Hooks::sees_all),
             last_class: 0,
             last_index: 0,
             slow_operations: 0,
@@ -111,10 +87,18 @@ impl LocalCache {
     /// The second fast path: this thread's first frozen slot of the class, if it is free.
     #[inline]
     pub(in crate::pool) fn reclaim(&mut self, index: usize) -> Option<Unique<Slot>> {
-        if self.hooked {
+        let local = self.classes.get_mut(index)?;
+        let reclaimed = local.counters.reclaimed_hits.get();
+        if reclaimed == local.slow_reclaim_at {
             return None;
         }
-        self.reclaim_own(index)
+        let mut slot = local.frozen.reclaim(local.size)?;
+        local.counters.reclaimed_hits.set(reclaimed + 1);
+        self.frozen_left += local.size;
+        if slot.sample.is_some() {
+            slot.note_return();
+        }
+        Some(slot)
     }
 
     /// The fast path of [`return_slot`](Self::return_slot). Gives the slot to the caller if the slow path must take it.
@@ -128,12 +112,12 @@ impl LocalCache {
             slot.index()
         };
         if let Some(local) = self.classes.get_mut(index)
-            && local.ready.len() < local.limit
+            && local.ready.len() < local.room
             && local.ready.len() < local.ready.capacity() // so that the compiler omits the code that grows it
             && self.core.state() == self.seen
         {
             let returned = local.counters.returned.get();
-            if !returned.is_multiple_of(CLOCK_EVERY_FAST) {
+            if returned != local.slow_return_at {
                 local.ready.push(slot);
                 local.counters.returned.set(returned + 1);
                 return None;
@@ -145,13 +129,16 @@ impl LocalCache {
     /// The fast path of [`follow_slowly`](Self::follow_slowly).
     #[inline]
     pub(in crate::pool) fn follow(&mut self, frozen: Frozen) -> Option<Frozen> {
-        if self.core.state() == self.seen { self.enqueue_frozen(frozen).err() } else { Some(frozen) }
+        if self.core.state() != self.seen {
+            return Some(frozen);
+        }
+        self.enqueue_frozen(frozen.index(), frozen).err()
     }
 
     /// Pushes a frozen slot to this thread's queue, or fails with it if the lease is used up.
     #[inline]
-    fn enqueue_frozen(&mut self, frozen: Frozen) -> Result<(), Frozen> {
-        match self.classes.get_mut(frozen.index()) {
+    fn enqueue_frozen(&mut self, index: usize, frozen: Frozen) -> Result<(), Frozen> {
+        match self.classes.get_mut(index) {
             Some(local) if local.size <= self.frozen_left => {
                 self.frozen_left -= local.size;
                 local.counters.frozen.bump();
@@ -165,28 +152,40 @@ impl LocalCache {
     /// A slot of the class, from this cache, the shared queues, or new. `None` if the class is the heap, or the memory
     /// limit is reached.
     pub(in crate::pool) fn acquire(&mut self, request: Request) -> Option<Unique<Slot>> {
-        let kept = self.classes.get_mut(request.class).and_then(|local| local.guarded.pop());
-        let kept = kept.inspect(|_| self.counters.of(request.class).cache_hits.bump());
-        let kept = kept.or_else(|| self.pop(request.class)).or_else(|| self.reclaim_own(request.class));
-        let mut slot = match kept {
-            Some(slot) => slot,
-            None => self.fetch(request.class)?,
-        };
-        slot.note_acquire(request);
-        Some(slot)
+        let mut slot = self.find(request.class);
+        let local = self.classes.get_mut(request.class)?;
+        if let Some(slot) = &mut slot {
+            local.count_acquire(slot, request);
+        }
+        local.issue();
+        slot
+    }
+
+    fn find(&mut self, index: usize) -> Option<Unique<Slot>> {
+        let local = self.classes.get_mut(index)?;
+        if let Some(slot) = local.stack().pop() {
+            local.counters.cache_hits.bump();
+            return Some(slot);
+        }
+        self.reclaim_own(index).or_else(|| self.fetch(index))
     }
 
     /// Returns a slot, emptied. It stays in this cache if there is room.
     pub(in crate::pool) fn return_slot(&mut self, mut slot: Unique<Slot>) {
         slot.reset();
         let index = slot.class();
-        let returned = &self.counters.of(index).returned;
-        if returned.get().is_multiple_of(CLOCK_EVERY_FAST) {
+        if self.classes.get_mut(index).is_some_and(LocalClass::count_return) {
             self.core.decay_if_due();
         }
         self.check_clock();
-        self.counters.of(index).returned.bump();
         slot.note_return();
+        self.keep_or_drop(index, slot);
+        if let Some(local) = self.classes.get_mut(index) {
+            local.issue();
+        }
+    }
+
+    fn keep_or_drop(&mut self, index: usize, slot: Unique<Slot>) {
         let state = self.core.state();
         if self.core.must_drop(&slot) {
             drop(slot);
@@ -208,7 +207,7 @@ impl LocalCache {
     /// Follows a slot that was just frozen, or fails with it if the pool cannot follow it.
     pub(in crate::pool) fn follow_slowly(&mut self, frozen: Frozen) -> Result<(), Frozen> {
         self.check_clock();
-        let index = frozen.index();
+        let index = frozen.class();
         let state = self.core.state();
         if self.core.class(index).is_none() || state & (CLOSED | WAITING) != 0 || self.core.must_wipe() {
             // In a closed pool nobody would find it free. With waiters, or wiping, its return must be noticed at once.
@@ -217,7 +216,7 @@ impl LocalCache {
         self.notice_step(state);
         frozen.show();
         self.take_lease();
-        self.enqueue_frozen(frozen).or_else(|frozen| self.follow_beyond_lease(frozen))
+        self.enqueue_frozen(index, frozen).or_else(|frozen| self.follow_beyond_lease(frozen))
     }
 
     /// Follows a slot after the lease of this cache is used up.
@@ -225,7 +224,7 @@ impl LocalCache {
     /// Without a memory limit, the older half of this class's queue, or of the class with the most frozen bytes, spills
     /// to the shared queue. With one, only the new slot goes there, if it gets a lease of its own.
     fn follow_beyond_lease(&mut self, frozen: Frozen) -> Result<(), Frozen> {
-        let index = frozen.index();
+        let index = frozen.class();
         let mut frozen = Err(frozen);
         if self.core.memory.limit() == usize::MAX {
             let len = |local: &LocalClass| local.frozen.len();
@@ -233,7 +232,7 @@ impl LocalCache {
             let from = if own { index } else { self.largest(|local| len(local) * local.size) };
             let old = self.classes.get(from).map_or(0, len).div_ceil(2);
             self.share_oldest(from, old);
-            frozen = frozen.or_else(|frozen| self.enqueue_frozen(frozen));
+            frozen = frozen.or_else(|frozen| self.enqueue_frozen(index, frozen));
         }
         frozen.or_else(|frozen| {
             self.core.follow(frozen)?;
@@ -259,7 +258,7 @@ impl LocalCache {
         let mut freed = self.push_found_free();
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             local.limit = 0;
-            freed += self.core.push_idle(class, local.stack(self.hooked).drain(..));
+            freed += self.core.push_idle(class, local.stack().drain(..));
             // Slots in use keep their lease in the shared queue, so that nobody else can take it in between.
             loop {
                 let count = class.frozen.reserve(local.frozen.len());
@@ -327,11 +326,9 @@ impl LocalCache {
     fn reclaimed(&mut self, index: usize, mut slot: Unique<Slot>) -> Unique<Slot> {
         if let Some(local) = self.classes.get_mut(index) {
             self.frozen_left += local.size;
-            local.counters.reclaimed_hits.bump();
+            local.count_reclaim();
         }
-        if self.hooked {
-            slot.note_return();
-        }
+        slot.note_return();
         slot
     }
 
@@ -364,8 +361,7 @@ impl LocalCache {
     /// The memory limit is reached: evicts idle memory, starting with this thread's.
     fn fetch_at_the_limit(&mut self, index: usize) -> Option<Unique<Slot>> {
         if self.core.next_class {
-            let hooked = self.hooked;
-            let next = self.classes.get_mut(index + 1).and_then(|local| local.stack(hooked).pop());
+            let next = self.classes.get_mut(index + 1).and_then(|local| local.stack().pop());
             if let Some(slot) = next {
                 self.counters.of(index + 1).cache_hits.bump();
                 return Some(slot);
@@ -386,11 +382,10 @@ impl LocalCache {
             return None;
         }
         let batch = self.raise_limit(index);
-        let hooked = self.hooked;
         let class = self.core.class(index)?;
         let local = self.classes.get_mut(index)?;
         let limit = local.limit;
-        let stack = local.stack(hooked);
+        let stack = local.stack();
         let end = limit.min(stack.len() + batch.saturating_sub(1));
         let slot = class.pop_ready_and(stack, end.saturating_sub(stack.len()))?;
         while stack.len() < end {
@@ -408,7 +403,6 @@ impl LocalCache {
             return None;
         }
         self.raise_limit(index);
-        let hooked = self.hooked;
         let class = self.core.class(index)?;
         let local = self.classes.get_mut(index)?;
         let limit = local.limit;
@@ -419,7 +413,7 @@ impl LocalCache {
                 return;
             }
             local.counters.found_free.bump();
-            let stack = local.stack(hooked);
+            let stack = local.stack();
             if stack.len() < limit {
                 stack.push(slot);
             } else {
@@ -427,31 +421,30 @@ impl LocalCache {
             }
         });
         self.core.serve_or_sweep();
-        first.inspect(|_| local.counters.reclaimed_hits.bump())
+        first.inspect(|_| local.count_reclaim())
     }
 
     /// Pushes a slot to its stack, whose limit may grow for it, or else to the shared queue.
     fn keep(&mut self, index: usize, slot: Unique<Slot>) {
         if self.is_full(index) {
             self.raise_limit(index);
-        }
-        let fits = self.core.class_size(index) <= self.core.thread_cache_bytes;
-        if self.is_full(index) && fits {
-            self.spill(index);
-            self.raise_limit(index);
-        }
-        if self.is_full(index) {
-            if let Some(class) = self.core.class(index) {
-                self.core.push_idle_and_serve(class, [slot]);
+            if self.is_full(index) && self.core.class_size(index) <= self.core.thread_cache_bytes {
+                self.spill(index);
+                self.raise_limit(index);
             }
-        } else if let Some(local) = self.classes.get_mut(index) {
-            local.stack(self.hooked).push(slot);
+            if self.is_full(index)
+                && let Some(class) = self.core.class(index)
+            {
+                return self.core.push_idle_and_serve(class, [slot]);
+            }
+        }
+        if let Some(local) = self.classes.get_mut(index) {
+            local.stack().push(slot);
         }
     }
 
     fn is_full(&mut self, index: usize) -> bool {
-        let hooked = self.hooked;
-        self.classes.get_mut(index).is_none_or(|local| local.stack(hooked).len() >= local.limit)
+        self.classes.get_mut(index).is_none_or(|local| local.stack().len() >= local.limit)
     }
 
     /// Raises the limit of a class by one batch, as far as the lease allows. Returns the size of a batch.
@@ -464,9 +457,6 @@ impl LocalCache {
         let count = batch.min(self.ready_left / class.size).min(max_kept(class).saturating_sub(local.limit));
         self.ready_left -= count * class.size;
         local.limit += count;
-        let limit = local.limit;
-        let stack = local.stack(self.hooked);
-        stack.reserve(limit.saturating_sub(stack.len()));
         batch
     }
 
@@ -492,13 +482,12 @@ impl LocalCache {
     fn spill(&mut self, index: usize) {
         let own = self.classes.get(index).is_some_and(|local| local.limit > 0);
         let index = if own { index } else { self.largest(|local| local.limit * local.size) };
-        let hooked = self.hooked;
         if let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) {
-            let stack = local.stack(hooked);
+            let stack = local.stack();
             let cold = stack.len().div_ceil(2);
             self.core.push_idle_and_serve(class, stack.drain(..cold));
             if !own {
-                let unused = local.limit - local.stack(hooked).len();
+                let unused = local.limit - local.stack().len();
                 local.limit -= unused;
                 self.ready_left += unused * local.size;
             }
@@ -519,7 +508,7 @@ impl LocalCache {
         self.step = state;
         self.seen = if self.hooked { NEVER } else { state };
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
-            let stack = local.stack(self.hooked);
+            let stack = local.stack();
             let cold = stack.len().div_ceil(2);
             self.core.push_idle(class, stack.drain(..cold));
             let kept = stack.len();
@@ -536,12 +525,6 @@ impl LocalCache {
             self.wants_lease = true;
             self.core.decay_if_due();
         }
-    }
-}
-
-impl LocalClass {
-    fn stack(&mut self, hooked: bool) -> &mut Vec<Unique<Slot>> {
-        if hooked { &mut self.guarded } else { &mut self.ready }
     }
 }
 

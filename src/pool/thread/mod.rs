@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `registry` | the caches of the running thread, one per pool |
 //! | `cache` | the cache of one thread for one pool, and how much of each class it keeps |
+//! | `local_class` | one class of it, and which acquires take the fast paths |
 //! | `frozen_queue` | frozen buffers in the order in which they were frozen |
 //! | `no_threads` | the twin of `registry` without std: there are no caches |
 
@@ -11,6 +12,8 @@
 mod cache;
 #[cfg(feature = "std")]
 mod frozen_queue;
+#[cfg(feature = "std")]
+mod local_class;
 #[cfg_attr(not(feature = "std"), path = "no_threads.rs")]
 mod registry;
 
