@@ -2,7 +2,6 @@
 //! addresses, and connecting to a busy listener.
 
 use std::fs;
-use std::net::Ipv6Addr;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -142,7 +141,6 @@ async fn an_abstract_name_is_in_use_until_its_listener_is_dropped() {
     Listener::bind(&endpoint).await.unwrap();
 }
 
-/// Names, and what is there when the test runs: `what`, which errors say.
 #[tokio::test]
 async fn what_is_at_a_path_and_is_no_socket_is_named() {
     let folder = Folder::new("no-socket");
@@ -175,7 +173,7 @@ fn link_local() -> Option<[String; 2]> {
         let is_usable = u8::from_str_radix(row.get(4)?, 16).ok()? & 0x48 == 0; // neither tentative nor a duplicate
         (is_usable && row.get(3) == Some(&"20")).then_some(row)
     })?;
-    let address = Ipv6Addr::from_bits(u128::from_str_radix(row[0], 16).ok()?);
+    let address = std::net::Ipv6Addr::from_bits(u128::from_str_radix(row[0], 16).ok()?);
     let number = u32::from_str_radix(row[1], 16).ok()?;
     Some([format!("{address}%{}", row[5]), format!("{address}%{number}")])
 }

@@ -66,7 +66,7 @@ enum Socket {
 impl Listener {
     /// Listens at an endpoint.
     ///
-    /// For TCP, port 0 takes a free port, which [`local_endpoint`](Self::local_endpoint) names. For a Unix socket,
+    /// For TCP, port 0 takes a free port, which [`local_endpoint`](Self::local_endpoint) names. For a socket file,
     /// missing parent directories are created. A stale socket file, one that nobody listens on, is replaced. A live one
     /// is not, and neither is a file that is not a socket.
     ///
