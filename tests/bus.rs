@@ -7,6 +7,7 @@ use millpond::bus::{
     UnknownTypes,
 };
 use millpond::frame::{Message, MessageError, ReadMode, tlv};
+use millpond::net::ErrorKind;
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -373,7 +374,7 @@ async fn no_server_is_an_error() {
     let address = listener.local_addr().unwrap();
     drop(listener);
     let error = TcpTransport::connect(address).await.unwrap_err();
-    assert_eq!(error.kind(), millpond::net::ErrorKind::Connect);
+    assert_eq!(error.kind(), ErrorKind::Connect);
     let folder = tempfile::tempdir().unwrap();
     assert!(UnixTransport::connect(folder.path().join("none.sock")).await.is_err());
 }
@@ -588,4 +589,23 @@ async fn who_brings_its_hub_misses_nothing() {
     let late = TcpTransport::bind_with("127.0.0.1:0", hub).await.unwrap();
     assert!(late.publisher().publish(&counter(3)).await.is_err());
     timeout(SOON, late.shutdown()).await.unwrap();
+}
+
+#[tokio::test]
+async fn text_without_a_slash_is_no_path_for_a_transport() {
+    for text in ["app.sock", "127.0.0.1:0"] {
+        let error = UnixTransport::bind(text).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::WrongKind, "{error}");
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_transport_can_have_an_abstract_name() {
+    let name = format!("unix://@millpond-bus-{}", std::process::id());
+    let server = UnixTransport::bind(&name).await.unwrap();
+    let mut subscriber = server.subscriber::<TextMessage>();
+    let client = UnixTransport::connect(server.local_addr()).await.unwrap();
+    client.publisher().publish(&text("abstract")).await.unwrap();
+    assert_eq!(subscriber.recv().await.unwrap().view().content, "abstract");
 }

@@ -456,7 +456,10 @@ async fn a_live_socket_file_is_left_alone() {
     UnixTransport::bind(&path).await.unwrap().shutdown().await;
 
     std::fs::write(&path, "no socket").unwrap();
-    assert_eq!(UnixTransport::bind(&path).await.unwrap_err().kind(), ErrorKind::AddressInUse);
+    assert_eq!(
+        UnixTransport::bind(&path).await.unwrap_err().kind(),
+        ErrorKind::NotASocket { found: "a file" }
+    );
     assert_eq!(std::fs::read(&path).unwrap(), b"no socket");
 }
 

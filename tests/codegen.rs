@@ -30,7 +30,7 @@ messages:
     domain: Chat
     fields:
       content: {type: Strin}
-      struct: {type: u8}
+      2nd: {type: u8}
 ";
 
 /// A folder with `contracts.yaml` in it, in which the command runs.
@@ -148,7 +148,7 @@ fn contracts_that_are_wrong_are_shown_at_the_place() {
     let folder = Folder::with(BROKEN);
     let outcome = folder.run(&["--explain", "--plot", "classes.svg"]).assert(1, "contracts.yaml:6:23");
     assert!(outcome.stderr.contains("content: {type: Strin}"), "{}", outcome.stderr);
-    assert!(outcome.stderr.contains("struct"), "the second error: {}", outcome.stderr);
+    assert!(outcome.stderr.contains("`2nd` is not an identifier"), "the second error: {}", outcome.stderr);
     assert!(!outcome.stderr.contains('\u{1b}'), "colours without a terminal: {}", outcome.stderr);
     assert_eq!((outcome.stdout.as_str(), folder.files()), ("", vec!["contracts.yaml".to_owned()]));
 
@@ -397,7 +397,11 @@ fn check_tells_fresh_from_stale_and_missing_and_writes_nothing() {
         (code.replace("1001", "1002"), "- const TYPE_ID: u16 = 1002;\n+ const TYPE_ID: u16 = 1001;\n"),
         (format!("{code}\n"), "\n- \n+ (the end)\n"),
         (String::new(), "stale from line 1:\n- \n+ // Generated from contracts.yaml"),
-        (code.replace('\n', "\r\n"), "stale from line 1:\n"),
+        // In a file with CRLF, only the line that is another one.
+        (
+            code.replace("1001", "1002").replace('\n', "\r\n"),
+            "- const TYPE_ID: u16 = 1002;\n+ const TYPE_ID: u16 = 1001;\n",
+        ),
     ] {
         fs::write(folder.path("generated.rs"), &stale).unwrap();
         let said = check().assert(1, refresh).stderr.replace("-     const", "- const");
@@ -407,6 +411,31 @@ fn check_tells_fresh_from_stale_and_missing_and_writes_nothing() {
         );
         assert_eq!(folder.read("generated.rs"), stale);
     }
+}
+
+/// As git makes them of files with LF, if it is told to (`core.autocrlf`).
+#[test]
+fn files_with_crlf_are_as_fresh_as_those_with_lf() {
+    let folder = Folder::with_example("examples.yaml");
+    let run = |check: &[&str]| folder.run(&[&["-o", "generated.rs", "--plot", "x.svg"], check].concat());
+    run(&[]).assert(0, "wrote generated.rs");
+    let crlf = |file: &str| {
+        let with_crlf = folder.read(file).replace('\n', "\r\n");
+        fs::write(folder.path(file), &with_crlf).unwrap();
+        with_crlf
+    };
+    let [code, _] = ["generated.rs", "x.svg"].map(crlf);
+    assert_eq!(run(&["--check"]).assert(0, "").stderr, "");
+    assert_eq!(run(&[]).assert(0, "").stderr, "", "files that are fresh were written");
+    assert_eq!(folder.read("generated.rs"), code);
+
+    // The code has the digest of the contracts with LF.
+    crlf("contracts.yaml");
+    assert_eq!(run(&["--check"]).assert(0, "").stderr, "");
+    // Another contract is one with any line ends.
+    let contracts = folder.read("contracts.yaml").replace("1001", "1009");
+    fs::write(folder.path("contracts.yaml"), contracts).unwrap();
+    run(&["--check"]).assert(1, "generated.rs is stale from line ");
 }
 
 #[test]

@@ -63,6 +63,30 @@ fn an_unreachable_upstream_closes_the_client_and_the_proxy_keeps_running() {
     proxy.wait();
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_proxy_listens_at_an_abstract_name_and_connects_to_one() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
+
+    let names = ["listen", "upstream"].map(|name| format!("millpond-{}-{name}", std::process::id()));
+    let [listen, upstream] = names.each_ref().map(|name| SocketAddr::from_abstract_name(name).unwrap());
+    let listener = UnixListener::bind_addr(&upstream).unwrap();
+    let [listen_text, upstream_text] = names.map(|name| format!("unix://@{name}"));
+    let proxy = Proxy::start(&listen_text, &upstream_text, &[]);
+    assert_eq!(proxy.endpoint, listen_text);
+
+    let mut client = UnixStream::connect_addr(&listen).unwrap();
+    client.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    server.set_read_timeout(Some(PATIENCE)).unwrap();
+    pass(&mut client, &mut server);
+    pass(&mut server, &mut client);
+    drop((client, server));
+    proxy.interrupt();
+    proxy.wait();
+}
+
 #[test]
 fn a_failed_start_prints_one_line_with_advice() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -76,6 +100,8 @@ fn a_failed_start_prints_one_line_with_advice() {
         // RFC 5737 reserves this network for documentation, so no machine has the address.
         (&["--listen", "tcp://192.0.2.1:7000", "--to", upstream], "cannot listen on tcp://192.0.2.1:7000"),
         (&["--listen", "unix:///proc/millpond.sock", "--to", upstream], "cannot listen on unix:///proc/"),
+        (&["--listen", "unix:///dev", "--to", upstream], "unix:///dev is a directory, not a socket; choose"),
+        (&["--listen", "unix:///dev/null", "--to", upstream], "unix:///dev/null is a device or a pipe,"),
         (&["--listen", "7000", "--to", upstream], "write tcp://HOST:PORT or unix:///PATH"),
         (&["--listen", "tcp://127.0.0.1", "--to", upstream], "end it with a port"),
         (&["--listen", "tcp://127.0.0.1:0", "--to", "redis"], "write tcp://HOST:PORT or unix:///PATH"),
@@ -173,7 +199,7 @@ fn assert_is_aborted(client: &mut TcpStream) {
 }
 
 /// Passes one message from one end to the other.
-fn pass(from: &mut TcpStream, to: &mut TcpStream) {
+fn pass(from: &mut impl Write, to: &mut impl Read) {
     let mut arrived = [0; 5];
     from.write_all(b"grist").unwrap();
     to.read_exact(&mut arrived).unwrap();

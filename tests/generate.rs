@@ -545,6 +545,22 @@ fn a_message_is_encoded_into_a_pooled_buffer_of_its_class() {
     assert_eq!((buffer.capacity(), buffer[..] == payload), (corners::LARGE_BUFFER_CLASS, true));
 }
 
+#[test]
+fn padding_and_unused_slots_show_nothing_of_an_earlier_message() {
+    let pool = BufferPool::new(examples::create_buffer_pool_config());
+    let mut earlier = pool.acquire(examples::BATCH_OPERATION_MAX_SIZE);
+    earlier.resize(examples::BATCH_OPERATION_BUFFER_CLASS, 0xFF);
+    let storage = earlier.as_ptr();
+    drop(earlier);
+
+    let items = [[7; 20]].into_iter().collect();
+    let payload = examples::BatchOperation { operation_id: 1, items, total_count: 1 }.encode_pooled(&pool);
+    assert_eq!(payload.as_ptr(), storage, "the same buffer");
+    let zeros = payload.iter().filter(|&&byte| byte == 0).count();
+    // All but the id, a count, an item and the total.
+    assert_eq!(zeros, examples::BATCH_OPERATION_MAX_SIZE - 1 - 1 - 20 - 1);
+}
+
 /// A message that is shorter than its declared length has what was written; a longer one panics.
 #[test]
 fn a_message_shorter_than_declared_is_cut_and_a_longer_one_panics() {

@@ -364,7 +364,7 @@ async fn binding_refuses_an_address_in_use_and_replaces_only_a_stale_socket_file
 
     std::fs::write(&path, "precious").unwrap();
     let error = Listener::bind(&endpoint).await.unwrap_err();
-    assert_eq!(error.kind(), ErrorKind::AddressInUse, "{error}");
+    assert_eq!(error.kind(), ErrorKind::NotASocket { found: "a file" }, "{error}");
     assert_eq!(std::fs::read_to_string(&path).unwrap(), "precious");
     std::fs::remove_dir_all(path.parent().unwrap()).unwrap();
 }

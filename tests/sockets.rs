@@ -1,6 +1,8 @@
-//! Listening on a socket file that another listener owns, and connecting to a busy listener.
+//! Listening where something is already: a listener, a stale socket file, a file that is no socket. Abstract names, scoped
+//! addresses, and connecting to a busy listener.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -100,4 +102,117 @@ async fn a_connect_waits_for_a_busy_unix_listener() {
     };
     let (connected, ()) = tokio::join!(Stream::connect(&endpoint, PATIENCE), accept_all);
     connected.expect("the accept queue has room now");
+}
+
+/// An abstract name, which no other test has.
+#[cfg(target_os = "linux")]
+fn abstract_endpoint(test: &str) -> Endpoint {
+    format!("unix://@millpond-{}-{test}", std::process::id()).parse().unwrap()
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_abstract_name_is_no_file() {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net;
+
+    let endpoint = abstract_endpoint("file");
+    let listener = Listener::bind(&endpoint).await.unwrap();
+    assert_eq!(listener.local_endpoint(), &endpoint);
+    let text = endpoint.to_string();
+    let name = text.strip_prefix("unix://@").unwrap();
+    assert!(!Path::new(&format!("@{name}")).exists());
+
+    let address = net::SocketAddr::from_abstract_name(name).unwrap();
+    net::UnixStream::connect_addr(&address).expect("the kernel knows the name");
+    let (connected, accepted) =
+        tokio::join!(Stream::connect(&endpoint, PATIENCE), timeout(PATIENCE, listener.accept()));
+    connected.unwrap();
+    accepted.unwrap().unwrap();
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn an_abstract_name_is_in_use_until_its_listener_is_dropped() {
+    let endpoint = abstract_endpoint("use");
+    let listener = Listener::bind(&endpoint).await.unwrap();
+    assert_eq!(Listener::bind(&endpoint).await.unwrap_err().kind(), ErrorKind::AddressInUse);
+    drop(listener);
+    Listener::bind(&endpoint).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_at_a_path_and_is_no_socket_is_named() {
+    let folder = Folder::new("no-socket");
+    let path = |name: &str| folder.0.join(name);
+    fs::write(path("file"), "text").unwrap();
+    fs::create_dir(path("folder")).unwrap();
+    symlink("nowhere", path("dangling")).unwrap();
+    symlink("file", path("to-file")).unwrap();
+    for (name, what) in [
+        ("file", "a file"),
+        ("folder", "a directory"),
+        ("dangling", "a link to a file that does not exist"),
+        ("to-file", "a file"),
+    ] {
+        let bound = Listener::bind(path(name)).await.unwrap_err().to_string();
+        assert!(bound.contains(what), "{name}: {bound}");
+        let connected = Stream::connect(path(name), PATIENCE).await.unwrap_err().to_string();
+        assert!(connected.contains(what), "{name}: {connected}");
+        assert!(path(name).symlink_metadata().is_ok(), "{name} was removed");
+    }
+    assert_eq!(fs::read(path("file")).unwrap(), b"text");
+    assert!(!path("nowhere").exists());
+}
+
+/// A link-local address of this machine, as a host with its interface's name and number, if there is one.
+#[cfg(target_os = "linux")]
+fn link_local() -> Option<[String; 2]> {
+    let table = fs::read_to_string("/proc/net/if_inet6").ok()?;
+    let row = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).find_map(|row| {
+        let is_usable = u8::from_str_radix(row.get(4)?, 16).ok()? & 0x48 == 0; // neither tentative nor a duplicate
+        (is_usable && row.get(3) == Some(&"20")).then_some(row)
+    })?;
+    let address = std::net::Ipv6Addr::from_bits(u128::from_str_radix(row[0], 16).ok()?);
+    let number = u32::from_str_radix(row[1], 16).ok()?;
+    Some([format!("{address}%{}", row[5]), format!("{address}%{number}")])
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_link_local_address_has_its_scope_by_name_or_by_number() {
+    let Some(hosts) = link_local() else { return println!("no interface has a link-local address") };
+    for host in &hosts {
+        let listener = Listener::bind(format!("tcp://[{host}]:0")).await.unwrap();
+        let port = listener.local_endpoint().to_string().rsplit_once(':').unwrap().1.parse::<u16>().unwrap();
+        for endpoint in [Endpoint::from((host.as_str(), port)), listener.local_endpoint().clone()] {
+            let (connected, accepted) =
+                tokio::join!(Stream::connect(&endpoint, PATIENCE), timeout(PATIENCE, listener.accept()));
+            connected.unwrap_or_else(|error| panic!("{error:?}"));
+            accepted.unwrap().unwrap();
+        }
+    }
+}
+
+/// Text is checked when it is used, and never becomes a file that nobody meant.
+#[tokio::test]
+async fn text_that_is_no_endpoint_makes_no_file() {
+    for text in [
+        "tcp://localhost",
+        "http://localhost:80",
+        "unix:/a.sock",
+        "unix://",
+        "unix://@",
+        "localhost",
+        "tcp:///a.sock:1",
+    ] {
+        let Endpoint::Invalid { error, .. } = Endpoint::from(text) else { panic!("{text} is an endpoint") };
+        let bound = Listener::bind(text).await.unwrap_err();
+        assert_eq!(bound.kind(), ErrorKind::InvalidEndpoint(error));
+        let said = bound.to_string();
+        assert!(said.starts_with(text) && said.ends_with(&error.to_string()), "{said}");
+        let connected = Stream::connect(text, PATIENCE).await.unwrap_err();
+        assert_eq!(connected.kind(), ErrorKind::InvalidEndpoint(error));
+    }
+    assert!(!Path::new("tcp:").exists() && !Path::new("unix:").exists());
 }

@@ -73,21 +73,23 @@ impl Kind for Unix {}
 
 mod sealed {
     use crate::net::Endpoint;
+    use crate::net::ParseEndpointError::{BadHost, NoPort};
 
     pub trait Sealed {
-        /// Whether the endpoint is of this kind.
+        /// Whether the endpoint is of this kind, or would be without its mistake.
         fn takes(endpoint: &Endpoint) -> bool;
     }
 
     impl Sealed for super::Tcp {
         fn takes(endpoint: &Endpoint) -> bool {
-            matches!(endpoint, Endpoint::Tcp(_))
+            !matches!(endpoint, Endpoint::Unix(_))
         }
     }
 
     impl Sealed for super::Unix {
         fn takes(endpoint: &Endpoint) -> bool {
-            matches!(endpoint, Endpoint::Unix(_))
+            // Text without a `/` or a scheme is no path.
+            !matches!(endpoint, Endpoint::Tcp(_) | Endpoint::Invalid { error: NoPort | BadHost, .. })
         }
     }
 }
@@ -113,8 +115,7 @@ impl<K: Kind> Transport<K> {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AddressInUse`], [`ErrorKind::StorageFull`], [`ErrorKind::Listen`], or
-    /// [`ErrorKind::WrongKind`] for an endpoint of the other kind.
+    /// As [`Listener::bind`], or [`ErrorKind::WrongKind`] for an endpoint of the other kind.
     pub async fn bind(endpoint: impl Into<Endpoint>) -> Result<Self, Error> {
         Self::bind_with(endpoint, TransportConfig::default()).await
     }
@@ -163,7 +164,7 @@ impl<K: Kind> Transport<K> {
         let (hub, endpoint) = (hub.into(), listener.local_endpoint().clone());
         let local = match &endpoint {
             Endpoint::Tcp(address) => address.parse().ok(),
-            Endpoint::Unix(_) => None,
+            _ => None,
         };
         let serving = serve(listener, hub.clone());
         Ok(Self::new(hub, endpoint, local, serving))
@@ -173,8 +174,8 @@ impl<K: Kind> Transport<K> {
     ///
     /// # Errors
     ///
-    /// If the first connection cannot be made: [`ErrorKind::Connect`] or [`ErrorKind::ConnectTimeout`]. Or
-    /// [`ErrorKind::WrongKind`], for an endpoint of the other kind.
+    /// As [`Stream::connect`] if the first connection cannot be made, or [`ErrorKind::WrongKind`] for an endpoint of the
+    /// other kind.
     pub async fn connect(endpoint: impl Into<Endpoint>) -> Result<Self, Error> {
         Self::connect_with(endpoint, TransportConfig::default()).await
     }
@@ -220,12 +221,12 @@ impl Transport<Tcp> {
 }
 
 impl Transport<Unix> {
-    /// Returns the path of the socket file.
+    /// Returns the path of the socket file or, after a NUL byte as in tokio, the abstract name.
     #[must_use]
     pub fn local_addr(&self) -> &Path {
         match &self.endpoint {
             Endpoint::Unix(path) => path,
-            Endpoint::Tcp(_) => unreachable!("the kind was checked"),
+            _ => unreachable!("the kind was checked"),
         }
     }
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, ParseEndpointError};
 
 /// Why listening or connecting failed, and at which endpoint.
 #[derive(Debug)]
@@ -19,10 +19,17 @@ pub struct Error {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ErrorKind {
+    /// The text is no endpoint.
+    InvalidEndpoint(ParseEndpointError),
     /// A Unix endpoint was given to a TCP transport, or the other way round.
     WrongKind,
     /// Another listener has the endpoint.
     AddressInUse,
+    /// Something that is not a socket is at the path of the socket file.
+    NotASocket {
+        /// What is there, such as `a directory`.
+        found: &'static str,
+    },
     /// There is no space left for the socket file.
     StorageFull,
     /// Listening failed for another reason.
@@ -53,6 +60,11 @@ impl Error {
         &self.endpoint
     }
 
+    /// Whether the user lacks a permission.
+    fn is_denied(&self) -> bool {
+        self.source.as_ref().is_some_and(|source| source.kind() == io::ErrorKind::PermissionDenied)
+    }
+
     /// Whether a timeout expired.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
@@ -65,11 +77,13 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoint = &self.endpoint;
         match self.kind {
-            ErrorKind::WrongKind => {
-                write!(
-                    f,
-                    "{endpoint} does not fit the transport; TcpTransport takes HOST:PORT, UnixTransport a path"
-                )
+            ErrorKind::InvalidEndpoint(error) => write!(f, "{endpoint} is no endpoint; {error}"),
+            ErrorKind::WrongKind => write!(
+                f,
+                "{endpoint} does not fit the transport; TcpTransport takes HOST:PORT, UnixTransport a path with a `/`"
+            ),
+            ErrorKind::NotASocket { found } => {
+                write!(f, "{endpoint} is {found}, not a socket; choose another path, or remove what is there")
             }
             ErrorKind::AddressInUse => {
                 write!(
@@ -80,12 +94,22 @@ impl fmt::Display for Error {
             ErrorKind::StorageFull => {
                 write!(f, "no space left for the socket file of {endpoint}; free some or choose another path")
             }
-            ErrorKind::Listen => write!(
-                f,
-                "cannot listen on {endpoint}; choose an address of this machine that this user may listen on"
-            ),
+            ErrorKind::Listen => {
+                let advice = match (endpoint, self.is_denied()) {
+                    (Endpoint::Unix(_), true) => "choose a folder in which this user may create files",
+                    (Endpoint::Unix(_), false) => "choose another path",
+                    (_, true) => "choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE",
+                    (_, false) => "choose an address of this machine",
+                };
+                write!(f, "cannot listen on {endpoint}; {advice}")
+            }
             ErrorKind::Connect => {
-                write!(f, "cannot connect to {endpoint}; check that the server listens there")
+                let advice = match (endpoint, self.is_denied()) {
+                    (Endpoint::Unix(_), true) => "let this user write to the socket file",
+                    (_, true) => "check the firewall",
+                    (_, false) => "check that the server listens there",
+                };
+                write!(f, "cannot connect to {endpoint}; {advice}")
             }
             ErrorKind::ConnectTimeout { after } => {
                 write!(f, "{endpoint} did not answer within {after:?}; check the network and the firewall")
@@ -97,5 +121,45 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.source.as_ref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_says_what_to_do() {
+        let said = |endpoint: &str, kind, source: io::ErrorKind| {
+            Error::new(kind, endpoint.into(), Some(source.into())).to_string()
+        };
+        let denied = io::ErrorKind::PermissionDenied;
+        for (endpoint, kind, source, advice) in [
+            (
+                "tcp://[::1]:80",
+                ErrorKind::Listen,
+                denied,
+                "choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE",
+            ),
+            ("unix:///s", ErrorKind::Listen, denied, "choose a folder in which this user may create files"),
+            ("unix:///s", ErrorKind::Connect, denied, "let this user write to the socket file"),
+            ("tcp://a:1", ErrorKind::Connect, denied, "check the firewall"),
+            (
+                "tcp://a:1",
+                ErrorKind::Listen,
+                io::ErrorKind::AddrNotAvailable,
+                "choose an address of this machine",
+            ),
+            ("unix:///s", ErrorKind::Listen, io::ErrorKind::ReadOnlyFilesystem, "choose another path"),
+            (
+                "unix:///s",
+                ErrorKind::NotASocket { found: "a file" },
+                denied,
+                "choose another path, or remove what is there",
+            ),
+        ] {
+            let text = said(endpoint, kind, source);
+            assert!(text.contains(endpoint) && text.ends_with(&format!("; {advice}")), "{text}");
+        }
     }
 }

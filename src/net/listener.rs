@@ -9,9 +9,10 @@ use std::time::Duration;
 use tokio::net::{TcpListener, UnixListener, UnixStream};
 use tokio::time::sleep;
 
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, host_and_port};
 use super::error::{Error, ErrorKind};
 use super::stream::Stream;
+use super::unix_path::{is_abstract, obstacle};
 
 /// How often and how fast to retry while another server binds in the same folder: two seconds in all for what takes
 /// microseconds.
@@ -56,7 +57,8 @@ enum Socket {
     Tcp(TcpListener),
     /// The file is removed before the socket is closed: until then no other file can have its identity.
     Unix {
-        _file: SocketFile,
+        /// `None` for an abstract name.
+        _file: Option<SocketFile>,
         listener: UnixListener,
     },
 }
@@ -64,25 +66,30 @@ enum Socket {
 impl Listener {
     /// Listens at an endpoint.
     ///
-    /// For TCP, port 0 takes a free port, which [`local_endpoint`](Self::local_endpoint) names. For a Unix socket,
+    /// For TCP, port 0 takes a free port, which [`local_endpoint`](Self::local_endpoint) names. For a socket file,
     /// missing parent directories are created. A stale socket file, one that nobody listens on, is replaced. A live one
     /// is not, and neither is a file that is not a socket.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::AddressInUse`], [`ErrorKind::StorageFull`] or [`ErrorKind::Listen`].
+    /// [`ErrorKind::AddressInUse`], [`ErrorKind::NotASocket`], [`ErrorKind::StorageFull`], [`ErrorKind::InvalidEndpoint`]
+    /// or [`ErrorKind::Listen`].
     pub async fn bind(endpoint: impl Into<Endpoint>) -> Result<Self, Error> {
         let endpoint = endpoint.into();
         let failed = |source: io::Error| {
-            let kind = match source.kind() {
-                io::ErrorKind::AddrInUse => ErrorKind::AddressInUse,
-                io::ErrorKind::StorageFull => ErrorKind::StorageFull,
-                _ => ErrorKind::Listen,
+            let kind = match (obstacle(&endpoint), source.kind()) {
+                (Some(found), _) => ErrorKind::NotASocket { found },
+                (None, io::ErrorKind::AddrInUse) => ErrorKind::AddressInUse,
+                (None, io::ErrorKind::StorageFull) => ErrorKind::StorageFull,
+                (None, _) => ErrorKind::Listen,
             };
             Error::new(kind, endpoint.clone(), Some(source))
         };
+        let invalid = |error| Error::new(ErrorKind::InvalidEndpoint(error), endpoint.clone(), None);
         match &endpoint {
+            Endpoint::Invalid { error, .. } => Err(invalid(*error)),
             Endpoint::Tcp(address) => {
+                let address = host_and_port(address).map_err(invalid)?;
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
                 let local = listener.local_addr().map_err(failed)?;
                 Ok(Self { endpoint: Endpoint::Tcp(local.to_string()), socket: Socket::Tcp(listener) })
@@ -118,7 +125,10 @@ impl Listener {
     }
 }
 
-async fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
+async fn bind_unix(path: &Path) -> io::Result<(UnixListener, Option<SocketFile>)> {
+    if is_abstract(path)? {
+        return Ok((UnixListener::bind(path)?, None));
+    }
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent)?;
     }
@@ -131,7 +141,7 @@ async fn bind_unix(path: &Path) -> io::Result<(UnixListener, SocketFile)> {
         bound => bound,
     }?;
     let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
-    Ok((listener, file))
+    Ok((listener, Some(file)))
 }
 
 /// Locks the folder, so that of several servers that want one path only one at a time looks at it and takes it.

@@ -7,7 +7,8 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `endpoint` | addresses as text: `tcp://` and `unix://` (a new kind of address, such as abstract Unix sockets, begins here) |
+//! | `endpoint` | addresses as text: `tcp://` and `unix://` (a new kind of address begins here) |
+//! | `unix_path` | what the path of a Unix endpoint names: a socket file, an abstract name, or an obstacle |
 //! | `listener` | binding and accepting, and the socket file of a Unix listener |
 //! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), drain at shutdown |
 //! | `stream` | a TCP or Unix connection as one type, and connecting |
@@ -44,6 +45,7 @@ mod serve;
 mod settings;
 mod stream;
 mod tlv;
+mod unix_path;
 mod write_queue;
 
 pub use self::async_stream::{AsyncStream, Peekable};

@@ -11,9 +11,10 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::time;
 
 use super::async_stream::AsyncStream;
-use super::endpoint::Endpoint;
+use super::endpoint::{Endpoint, host_and_port};
 use super::error::{Error, ErrorKind};
 use super::keepalive::Keepalive;
+use super::unix_path::{is_abstract, obstacle};
 
 /// The pause before another connect to a Unix listener whose accept queue was full: a busy server accepts many
 /// connections in that time.
@@ -34,7 +35,8 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Connect`] or [`ErrorKind::ConnectTimeout`].
+    /// [`ErrorKind::Connect`], [`ErrorKind::ConnectTimeout`], [`ErrorKind::NotASocket`] or
+    /// [`ErrorKind::InvalidEndpoint`].
     ///
     /// # Cancel safety
     ///
@@ -61,17 +63,25 @@ impl Stream {
     /// ```
     pub async fn connect(endpoint: impl Into<Endpoint>, timeout: Duration) -> Result<Self, Error> {
         let endpoint = endpoint.into();
+        let failed = |source| {
+            let kind =
+                obstacle(&endpoint).map_or(ErrorKind::Connect, |found| ErrorKind::NotASocket { found });
+            Error::new(kind, endpoint.clone(), Some(source))
+        };
+        let invalid = |error| Error::new(ErrorKind::InvalidEndpoint(error), endpoint.clone(), None);
         let connect = async {
             match &endpoint {
-                Endpoint::Tcp(address) => TcpStream::connect(address).await.and_then(Self::from_tcp),
-                Endpoint::Unix(path) => connect_unix(path).await.map(Self::Unix),
+                Endpoint::Invalid { error, .. } => Err(invalid(*error)),
+                Endpoint::Tcp(address) => {
+                    let address = host_and_port(address).map_err(invalid)?;
+                    TcpStream::connect(address).await.and_then(Self::from_tcp).map_err(failed)
+                }
+                Endpoint::Unix(path) => connect_unix(path).await.map(Self::Unix).map_err(failed),
             }
         };
-        match time::timeout(timeout, connect).await {
-            Ok(Ok(stream)) => Ok(stream),
-            Ok(Err(source)) => Err(Error::new(ErrorKind::Connect, endpoint, Some(source))),
-            Err(_) => Err(Error::new(ErrorKind::ConnectTimeout { after: timeout }, endpoint, None)),
-        }
+        let too_late =
+            |_| Err(Error::new(ErrorKind::ConnectTimeout { after: timeout }, endpoint.clone(), None));
+        time::timeout(timeout, connect).await.unwrap_or_else(too_late)
     }
 
     pub(super) fn from_tcp(stream: TcpStream) -> io::Result<Self> {
@@ -94,6 +104,7 @@ impl Stream {
 
 /// With a full accept queue a TCP connect waits, but a non-blocking Unix connect fails. This makes it wait, too.
 async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    is_abstract(path)?;
     loop {
         match UnixStream::connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(FULL_QUEUE_PAUSE).await,

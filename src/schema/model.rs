@@ -92,7 +92,7 @@ impl Schema {
         &self.messages
     }
 
-    /// The SHA-256 of the file's text, as the [handshake](crate::frame::tlv::handshake) sends it.
+    /// The SHA-256 of the file's bytes, line ends included, as the [handshake](crate::frame::tlv::handshake) sends it.
     #[must_use]
     pub fn digest(&self) -> [u8; 32] {
         self.digest

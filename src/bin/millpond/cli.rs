@@ -49,11 +49,12 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct ProxyArgs {
-    /// Where to accept connections: tcp://HOST:PORT (port 0 picks a free one) or unix:///PATH
+    /// Where to accept connections: tcp://HOST:PORT (port 0 picks a free one), unix:///PATH, or
+    /// on Linux unix://@NAME, an abstract socket, which is no file
     #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
     pub(crate) listen: Endpoint,
 
-    /// Where to connect to for each of them: tcp://HOST:PORT or unix:///PATH
+    /// Where to connect to for each of them: tcp://HOST:PORT, unix:///PATH or unix://@NAME
     #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
     pub(crate) to: Endpoint,
 

@@ -30,7 +30,8 @@ pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
         eprintln!("millpond: {misuse} (see millpond codegen --help)");
         return Ok(ExitCode::from(2));
     }
-    let schema = match read(args)? {
+    let text = read(args)?;
+    let schema = match parse(args, &text) {
         Ok(schema) => schema,
         Err(diagnostics) => {
             show(&diagnostics);
@@ -60,11 +61,15 @@ pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
     if let Some(path) = output {
         let options = Options::default().layout(layout).strict_padding(args.strict_padding);
         let options = options.plan(Some(plan.clone())).serde(args.serde).command(Some(command(args, false)));
-        fresh &= deliver(args, path, &generate(&schema, &options))?;
+        let code = generate(&schema, &options);
+        // The same contracts with other line ends have another digest. Their code is fresh, too: git replaces line ends.
+        let of_lf = with_lf(&text).and_then(|text| parse(args, &text).ok());
+        let code_of_lf = of_lf.map(|schema| generate(&schema, &options));
+        fresh &= deliver(args, path, &code, code_of_lf.as_deref())?;
     }
     if let Some(path) = &args.plot {
         let title = format!("{} ({layout})", printable(&args.contracts.to_string_lossy()));
-        fresh &= deliver(args, path, &plot::svg(&title, &plan)?)?;
+        fresh &= deliver(args, path, &plot::svg(&title, &plan)?, None)?;
     }
     Ok(if fresh { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
@@ -105,10 +110,9 @@ fn is_std(path: &Path) -> bool {
     path == "-"
 }
 
-fn read(args: &CodegenArgs) -> Result<Result<Schema, Diagnostics>, String> {
+fn read(args: &CodegenArgs) -> Result<Vec<u8>, String> {
     let mut text = Vec::new();
-    let file = lossy(&args.contracts);
-    let shown = printable(&file);
+    let shown = printable(&lossy(&args.contracts));
     let read = match &*args.contracts {
         path if is_std(path) => io::stdin().lock().take(MAX_READ).read_to_end(&mut text),
         path => File::open(path).and_then(|file| file.take(MAX_READ).read_to_end(&mut text)),
@@ -117,11 +121,22 @@ fn read(args: &CodegenArgs) -> Result<Result<Schema, Diagnostics>, String> {
     if text.len() as u64 == MAX_READ {
         return Err(format!("{shown} has 2 MiB or more: contracts have at most 1 MiB"));
     }
-    Ok(match args.dialect {
+    Ok(text)
+}
+
+fn parse(args: &CodegenArgs, text: &[u8]) -> Result<Schema, Diagnostics> {
+    let file = lossy(&args.contracts);
+    match args.dialect {
         DialectArg::Auto => Schema::parse(&file, text),
         DialectArg::Map => Schema::parse_as(Dialect::Map, &file, text),
         DialectArg::List => Schema::parse_as(Dialect::List, &file, text),
-    })
+    }
+}
+
+/// The text with LF, if it has CRLF.
+fn with_lf(text: &[u8]) -> Option<Vec<u8>> {
+    let text = str::from_utf8(text).ok().filter(|text| text.contains("\r\n"))?;
+    Some(text.replace("\r\n", "\n").into_bytes())
 }
 
 /// Plans from the messages alone, or from their traffic.
@@ -222,8 +237,14 @@ fn to_stdout(text: &str) -> io::Result<()> {
     }
 }
 
-/// Writes a file if it changes, or with --check only compares it. Returns whether the file is up to date.
-fn deliver(args: &CodegenArgs, path: &Path, text: &str) -> Result<bool, Box<dyn Error>> {
+/// Writes a file if it changes by more than line ends, or with --check only compares it. Returns whether the file is up to
+/// date: whether it has this text or `or_text`.
+fn deliver(
+    args: &CodegenArgs,
+    path: &Path,
+    text: &str,
+    or_text: Option<&str>,
+) -> Result<bool, Box<dyn Error>> {
     let shown = printable(&lossy(path));
     if is_std(path) {
         to_stdout(text)?;
@@ -237,7 +258,9 @@ fn deliver(args: &CodegenArgs, path: &Path, text: &str) -> Result<bool, Box<dyn 
         return Err(format!("cannot write {shown}: it is a link to a file that does not exist").into());
     }
     let before = match fs::read(path) {
-        Ok(before) if before == text.as_bytes() => return Ok(true),
+        Ok(before) if [Some(text), or_text].into_iter().flatten().any(|text| is_equal(&before, text)) => {
+            return Ok(true);
+        }
         Ok(before) => Some(before),
         Err(error) if error.kind() == ErrorKind::NotFound => None,
         Err(error) => return Err(format!("cannot read {shown}: {error}").into()),
@@ -252,11 +275,18 @@ fn deliver(args: &CodegenArgs, path: &Path, text: &str) -> Result<bool, Box<dyn 
     Ok(true)
 }
 
+/// Whether the file has the text, but for CRLF instead of LF.
+fn is_equal(before: &[u8], text: &str) -> bool {
+    let lines = before.split(|&byte| byte == b'\n').map(|line| line.strip_suffix(b"\r").unwrap_or(line));
+    lines.eq(text.as_bytes().split(|&byte| byte == b'\n'))
+}
+
 /// The first line that differs.
 fn difference(before: &[u8], text: &str) -> String {
     let before = String::from_utf8_lossy(before);
     // The shorter text is continued with `None`.
-    let lines = before.split('\n').map(Some).chain(iter::repeat(None));
+    let lines = before.split('\n').map(|line| line.strip_suffix('\r').unwrap_or(line));
+    let lines = lines.map(Some).chain(iter::repeat(None));
     let wanted = text.split('\n').map(Some).chain(iter::repeat(None));
     let first = (1..).zip(lines.zip(wanted)).find(|(_, (line, wanted))| line != wanted);
     let (number, (line, wanted)) = first.unwrap_or_default();

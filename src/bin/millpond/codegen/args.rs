@@ -31,12 +31,12 @@ pub(crate) struct CodegenArgs {
     #[arg(value_name = "CONTRACTS")]
     pub(crate) contracts: PathBuf,
 
-    /// Where the code goes; `-`: stdout, as without --output, --explain and --plot. A file that would not change is
-    /// not touched
+    /// Where the code goes; `-`: stdout, as without --output, --explain and --plot. A file in which nothing
+    /// but line ends would change is not touched
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
 
-    /// Writes nothing, and fails if a file is missing or would change
+    /// Writes nothing, and fails if a file is missing or would change by more than line ends
     #[arg(long, requires = "files")]
     pub(crate) check: bool,
 
