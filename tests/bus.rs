@@ -256,29 +256,6 @@ async fn a_burst_longer_than_a_channel_is_received() {
 }
 
 #[tokio::test]
-async fn the_handshake_lets_in_who_speaks_the_schema() {
-    let config = |digest| TransportConfig::default().schema_digest(digest);
-    let server = TcpTransport::bind_with("127.0.0.1:0", config(Some([7; 32]))).await.unwrap();
-    let (mut counters, mut events) = (server.subscriber::<CounterUpdate>(), server.hub().events());
-    let client = TcpTransport::connect_with(server.local_addr(), config(Some([7; 32]))).await.unwrap();
-    client.publisher().publish(&counter(1)).await.unwrap();
-    assert_eq!(counters.recv().await.unwrap().view(), counter(1));
-    drop(client);
-
-    for digest in [Some([8; 32]), None] {
-        let stranger = TcpTransport::connect_with(server.local_addr(), config(digest)).await.unwrap();
-        let publisher = stranger.publisher::<TextMessage>();
-        publisher.publish(&text("let me in")).await.unwrap();
-        let error = loop {
-            if let ConnectionEvent::Closed { error: Some(error), .. } = events.recv().await.unwrap() {
-                break error;
-            }
-        };
-        assert_eq!(error, ConnectionErrorKind::Protocol(millpond::frame::FrameErrorKind::DigestMismatch));
-    }
-}
-
-#[tokio::test]
 async fn a_client_comes_back_when_its_server_does() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr();

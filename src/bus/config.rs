@@ -51,6 +51,11 @@ pub struct TransportConfig {
     pub channel_bytes: Option<usize>,
     /// SHA-256 of the contract file's text. A client sends it first, and a server requires it. Default: `None`, no
     /// handshake.
+    ///
+    /// The server does not reply. If the digests differ, what the client publishes is lost, although publishing succeeds.
+    /// The client learns of it from a [`ConnectionEvent`](super::ConnectionEvent) with
+    /// [`HandshakeRefused`](super::ConnectionErrorKind::HandshakeRefused), from
+    /// [`handshake_failures`](super::TransportStats::handshake_failures), and from a warning in the log.
     pub schema_digest: Option<[u8; 32]>,
     /// What to do with a frame of an unknown type, one that the hub was never told of.
     ///

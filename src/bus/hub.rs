@@ -14,7 +14,8 @@ use super::config::TransportConfig;
 use super::error::{ConnectionError, ConnectionErrorKind, PublishError};
 use super::peer::{ConnectionInfo, Peer};
 use super::stats::{Counters, TransportStats};
-use super::topic::{FrameSubscriber, Subscriber, Topics};
+use super::subscriber::{FrameSubscriber, Subscriber};
+use super::topic::Topics;
 use crate::frame::Message;
 use crate::frame::tlv::Frame;
 use crate::net::DrainReport;
@@ -24,7 +25,7 @@ use crate::sync::{Arc, Mutex};
 
 /// Events kept for an observer that falls behind.
 const EVENTS: usize = 256;
-/// Least time between two warnings that memory is used up: many connections fail at once.
+/// Least time between two warnings of a kind.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes that a class for batches may keep idle, the same as in [`BufferPoolConfig::powers_of_two`].
@@ -85,8 +86,24 @@ pub(super) struct Shared {
     /// Notified when the phase changes and when the last peer is removed.
     changed: Notify,
     events: broadcast::Sender<ConnectionEvent>,
-    /// When the log last warned that memory is used up.
-    warned: Mutex<Option<Instant>>,
+    memory_warning: Warning,
+    handshake_warning: Warning,
+}
+
+/// A warning that is logged at most once per second: many connections fail at once.
+#[derive(Default)]
+struct Warning(Mutex<Option<Instant>>);
+
+impl Warning {
+    fn is_due(&self) -> bool {
+        let now = Instant::now();
+        let mut last = self.0.lock();
+        let due = last.is_none_or(|last| now.duration_since(last) >= WARN_EVERY);
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
 }
 
 #[derive(Default)]
@@ -146,7 +163,8 @@ impl Hub {
             peers: Mutex::default(),
             changed: Notify::new(),
             events: broadcast::Sender::new(EVENTS),
-            warned: Mutex::default(),
+            memory_warning: Warning::default(),
+            handshake_warning: Warning::default(),
             config,
         };
         Self { shared: Arc::new(shared) }
@@ -211,7 +229,11 @@ impl Hub {
             Some(_) => others.push(Arc::clone(peer)),
         })?;
         for peer in first.into_iter().chain(others) {
-            reached += usize::from(peer.send(frame.clone()).await.is_ok());
+            if peer.send(frame.clone()).await {
+                reached += 1;
+            } else {
+                self.shared.missed(&peer, 1);
+            }
         }
         Ok(reached)
     }
@@ -246,7 +268,12 @@ impl Hub {
     /// Returns the statistics of all connections.
     #[must_use]
     pub fn stats(&self) -> TransportStats {
-        self.shared.counters.snapshot()
+        let mut stats = self.shared.counters.snapshot();
+        self.shared.topics.each_channel(|channel| {
+            stats.lagged_frames += channel.lagged();
+            stats.malformed_frames += channel.malformed();
+        });
+        stats
     }
 
     /// Lists the connections, the one that holds the most bytes first.
@@ -294,12 +321,12 @@ impl Shared {
     ) -> Result<usize, PublishError> {
         let (size, max) = (frame.payload.len(), self.config.max_payload);
         if size > max {
-            return Err(PublishError::MessageTooLarge { size, max });
+            return Err(self.refused(PublishError::MessageTooLarge { size, max }));
         }
         let peers = {
             let peers = self.peers.lock();
             if peers.phase != Phase::Open {
-                return Err(PublishError::Closed);
+                return Err(self.refused(PublishError::Closed));
             }
             Arc::clone(&peers.all)
         };
@@ -308,6 +335,21 @@ impl Shared {
             if peer.offer(frame) { reached += 1 } else { full(peer) }
         }
         Ok(reached)
+    }
+
+    /// Counts frames that the peer missed.
+    pub(super) fn missed(&self, peer: &Peer, frames: usize) {
+        if frames > 0 {
+            peer.missed_frames.add(frames as u64);
+            self.counters.missed_frames.add(frames as u64);
+        }
+    }
+
+    /// Counts a message that could not be published.
+    #[cold]
+    pub(super) fn refused(&self, error: PublishError) -> PublishError {
+        self.counters.refused_messages.add(1);
+        error
     }
 
     pub(super) fn began(&self, peer: &Peer) {
@@ -357,7 +399,7 @@ impl Shared {
 
     /// Closes publishers and subscribers, and aborts the connections that are still open.
     pub(super) fn close(&self) {
-        self.begin(Phase::Closed).iter().for_each(|peer| peer.close());
+        self.begin(Phase::Closed).iter().for_each(|peer| self.missed(peer, peer.close()));
         self.topics.close();
     }
 
@@ -377,13 +419,8 @@ impl Shared {
 
     /// Logs which connection holds the most of the pool.
     fn memory_failed(&self) {
-        let now = Instant::now();
-        {
-            let mut warned = self.warned.lock();
-            if warned.is_some_and(|before| now.duration_since(before) < WARN_EVERY) {
-                return;
-            }
-            *warned = Some(now);
+        if !self.memory_warning.is_due() {
+            return;
         }
         let peers = self.all();
         let infos = peers.iter().map(|peer| peer.info());
@@ -425,7 +462,7 @@ impl Deref for RegisteredPeer {
 
 impl Drop for RegisteredPeer {
     fn drop(&mut self) {
-        self.peer.close();
+        self.shared.missed(&self.peer, self.peer.close());
         let gone = {
             let mut peers = self.shared.peers.lock();
             // A closed hub has no peers.
@@ -456,8 +493,13 @@ impl<'a> OpenConnection<'a> {
     pub(super) fn end(mut self, outcome: Result<(), ConnectionError>) -> Result<(), ConnectionError> {
         if let Err(error) = &outcome {
             tracing::debug!(peer = %self.peer.name, error = error as &dyn Error, "connection failed");
-            if error.kind() == ConnectionErrorKind::MemoryTimeout {
-                self.shared.memory_failed();
+            match error.kind() {
+                ConnectionErrorKind::MemoryTimeout => self.shared.memory_failed(),
+                kind if kind.is_handshake() && self.shared.handshake_warning.is_due() => {
+                    let error = error.source().unwrap_or(error);
+                    tracing::warn!(peer = %self.peer.name, error, "the handshake failed");
+                }
+                _ => {}
             }
         }
         self.outcome = Some(outcome.as_ref().err().map(ConnectionError::kind));
