@@ -98,14 +98,14 @@ pub struct Received<M> {
 }
 
 impl<M: Message> Received<M> {
-    /// Returns the fields, borrowed from the payload.
+    /// Returns the fields, borrowed from the payload, which was checked when it was received.
     ///
     /// # Panics
     ///
-    /// If [`M::view`](Message::view) fails on bytes that it accepted when they were received.
+    /// If [`M::view_valid`](Message::view_valid) fails on bytes that [`M::view`](Message::view) accepted.
     #[must_use]
     pub fn view(&self) -> M::View<'_> {
-        match M::view(&self.payload) {
+        match M::view_valid(&self.payload) {
             Ok(view) => view,
             Err(error) => unreachable!("the same payload was a message when it was received: {error}"),
         }

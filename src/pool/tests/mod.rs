@@ -141,11 +141,7 @@ fn writing_through_buf_mut_grows_the_buffer_class_by_class() {
     assert_eq!((buffer.capacity(), pool.owns(&buffer)), (16, true), "full");
     assert_eq!(buffer.chunk_mut().len(), 48, "never empty");
     assert_eq!((&buffer[..], pool.owns(&buffer)), (&b"0123456789abcdef"[..], true));
-    assert_eq!(
-        (pool.stats().in_use, pool.stats().idle_bytes),
-        (1, 16),
-        "the small one is returned"
-    );
+    assert_eq!((pool.stats().in_use, pool.stats().idle_bytes), (1, 16), "the small one is returned");
 }
 
 #[test]
