@@ -160,6 +160,34 @@ async fn the_pool_is_the_one_asked_for_and_what_reads_need() {
     }
 }
 
+/// As a contract plans it, a class keeps 128 of these messages, and a queue holds 1024.
+#[tokio::test]
+async fn bursts_that_fill_the_queues_reuse_their_buffers() {
+    const QUEUE: usize = 1024;
+    let planned = BufferPoolConfig::from_map([(128, 512), (256, 256), (512, 128)]).unwrap();
+    let planned = planned.to_builder().decay_interval(None).build().unwrap();
+    let config = TransportConfig::default().buffer_pool(planned);
+    assert_eq!(config.channel_capacity, QUEUE);
+    let server = TcpTransport::bind_with("127.0.0.1:0", config.clone()).await.unwrap();
+    let mut texts = server.subscriber::<TextMessage>();
+    let client = TcpTransport::connect_with(server.local_addr(), config).await.unwrap();
+    let publisher = client.publisher();
+    let mut allocations = Vec::new();
+    for burst in 1..=3 {
+        for _ in 0..QUEUE {
+            assert_eq!(publisher.try_publish(&text("one of many")), Ok(1));
+        }
+        until(|| server.hub().stats().received_frames as usize == burst * QUEUE).await;
+        for _ in 0..QUEUE {
+            texts.recv().await.unwrap();
+        }
+        let pools = [client.buffer_pool_stats(), server.buffer_pool_stats()];
+        allocations.push(pools.map(|pool| pool.total_allocations));
+    }
+    assert_eq!(allocations[1], allocations[0]);
+    assert_eq!(allocations[2], allocations[0]);
+}
+
 #[tokio::test]
 async fn topics_carry_all_their_types() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();

@@ -27,8 +27,12 @@ pub struct TransportConfig {
     ///
     /// Default: powers of two from 128 B to 16 MiB plus the header's 6 bytes, so that a payload of a power of two is
     /// read in one piece with its header, and every allowed payload has a class. The memory limit is 256 MiB; a thousand
-    /// busy connections use a hundredth of it. If there is no class for them and the limit has room, classes of 8 and
-    /// 64 KiB are added, which keep 1 MiB each: for reads ahead, and for small frames that are written together.
+    /// busy connections use a hundredth of it.
+    ///
+    /// If there is no class for them and the limit has room, classes of 8 and 64 KiB are added, which keep 1 MiB each: for
+    /// reads ahead, and for small frames that are written together. Classes that keep fewer buffers than a queue of
+    /// [`channel_capacity`](Self::channel_capacity) holds keep that many, up to 1 MiB and a quarter of the memory limit, so
+    /// that bursts reuse their buffers. What stays idle decays.
     pub buffer_pool: BufferPoolConfig,
     /// Whether buffers are pooled. Default: true. With false the same code takes every buffer from the heap, to
     /// measure what the pool is worth.

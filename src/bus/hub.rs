@@ -28,8 +28,9 @@ const EVENTS: usize = 256;
 /// Least time between two warnings of a kind.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
-/// Bytes that a class for batches may keep idle, the same as in [`BufferPoolConfig::powers_of_two`].
-const BATCH_BYTES: usize = 1 << 20;
+/// Bytes that a class for batches or for a full queue may keep idle, the same as in
+/// [`BufferPoolConfig::powers_of_two`].
+const CLASS_BYTES: usize = 1 << 20;
 
 /// Topics, a pool and any number of connections: a transport without its listener.
 ///
@@ -155,7 +156,7 @@ impl Hub {
     #[must_use]
     pub fn new(mut config: TransportConfig) -> Self {
         config.max_payload = config.max_payload.min(u32::MAX as usize);
-        let classes = if config.buffer_pool_enabled { with_batches(&config.buffer_pool) } else { no_pool() };
+        let classes = if config.buffer_pool_enabled { with_queues(&config) } else { no_pool() };
         let shared = Shared {
             pool: BufferPool::new(classes),
             topics: Topics::new(&config),
@@ -513,15 +514,18 @@ impl Drop for OpenConnection<'_> {
     }
 }
 
-/// Adds classes for reads and for gathered writes of small frames. A pool with classes for messages only would take
-/// them from the heap.
-fn with_batches(config: &BufferPoolConfig) -> BufferPoolConfig {
-    let largest = config.classes().last().map_or(0, |class| class.size);
+/// Adds classes for reads and for gathered writes of small frames, and keeps as many messages of each class as a queue
+/// holds. A pool planned for the messages only would take reads, writes and bursts from the heap.
+fn with_queues(config: &TransportConfig) -> BufferPoolConfig {
+    let pool = &config.buffer_pool;
+    let largest = pool.classes().last().map_or(0, |class| class.size);
+    let quarter = pool.memory_limit() / 4;
     let missing = [ReadSize::SMALL, ReadSize::LARGE]
         .into_iter()
-        .filter(|&size| size > largest && size <= config.memory_limit() / 4);
-    let missing = missing.map(|size| (size, BATCH_BYTES / size));
-    config.to_builder().classes(missing).build().unwrap_or_else(|_| config.clone())
+        .filter(|&size| size > largest && size <= quarter)
+        .map(|size| (size, CLASS_BYTES / size));
+    let queued = pool.to_builder().capacity_at_least(config.channel_capacity, CLASS_BYTES.min(quarter));
+    queued.classes(missing).build().unwrap_or_else(|_| pool.clone())
 }
 
 /// Takes practically every buffer from the heap: the only class holds one byte.
