@@ -250,7 +250,6 @@ impl BufferPoolConfigBuilder {
     /// assert_eq!(config.classes(), [ClassConfig::new(128, 1024), ClassConfig::new(4096, 64)]);
     /// # Ok::<(), millpond::ConfigError>(())
     /// ```
-    #[must_use]
     pub fn capacity_at_least(mut self, buffers: usize, bytes: usize) -> Self {
         for class in &mut self.classes {
             let affordable = bytes.checked_div(class.size).unwrap_or(0);
