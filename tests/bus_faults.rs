@@ -12,7 +12,7 @@ use millpond::bus::{
     ConnectionErrorKind, ConnectionEvent, PublishError, RecvError, Subscriber, TcpTransport, TransportConfig,
     UnixTransport,
 };
-use millpond::frame::{FrameErrorKind, Message, MessageError, ReadMode, tlv};
+use millpond::frame::{FrameErrorKind, Message, MessageError, Protocol, ReadMode, tlv};
 use millpond::net::{Endpoint, ErrorKind, Listener};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -109,13 +109,11 @@ async fn a_frame_that_ends_in_the_middle() {
 }
 
 #[tokio::test]
-async fn garbage() {
+async fn an_http_request() {
     let mut stage = Stage::new(TransportConfig::default()).await;
     let mut socket = stage.socket().await;
     socket.write_all(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n").await.unwrap();
-    let size = u32::from_le_bytes(*b"T / ") as usize;
-    let kind = FrameErrorKind::MessageTooLarge { size, max: tlv::DEFAULT_MAX_PAYLOAD };
-    assert_eq!(stage.end().await, Some(ConnectionErrorKind::Protocol(kind)));
+    assert_eq!(stage.end().await, Some(ConnectionErrorKind::WrongProtocol(Protocol::Http)));
     stage.is_unharmed().await;
 }
 

@@ -1,18 +1,20 @@
-//! The bus logs once per second which connection holds the most memory, however many connections wait for memory.
+//! The bus logs at most once per second which connection holds the most memory, and that a handshake failed.
 //!
-//! It is alone in its process: tracing caches per call site whether anyone listens, and another test that reaches the
-//! call site first, without a log, could leave it off.
+//! These tests are alone in their process: tracing caches per call site whether anyone listens, and another test that
+//! reaches the call site first, without a log, could leave it off. Each test has a call site of its own.
 
 use std::io;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millpond::BufferPoolConfig;
-use millpond::bus::{ConnectionErrorKind, ConnectionEvent, TcpTransport, TransportConfig};
+use millpond::bus::{ConnectionErrorKind, ConnectionEvent, Hub, TcpTransport, TransportConfig};
 use millpond::frame::{Message, tlv};
+use millpond::net::Backoff;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
+use tracing::subscriber::DefaultGuard;
 
 mod messages;
 
@@ -36,12 +38,44 @@ impl io::Write for Log {
     }
 }
 
-#[tokio::test]
-async fn the_log_names_the_largest_holder_once_per_second() {
+impl Log {
+    /// The number of lines that contain the text.
+    fn count(&self, text: &str) -> usize {
+        let log = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        log.lines().filter(|line| line.contains(text)).count()
+    }
+}
+
+/// A log, and what keeps it in use.
+fn log() -> (Log, DefaultGuard) {
     let log = Log::default();
     let lines = log.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_writer(move || lines.clone()).finish();
-    let _guard = tracing::subscriber::set_default(subscriber);
+    (log, tracing::subscriber::set_default(subscriber))
+}
+
+#[tokio::test]
+async fn the_log_warns_of_failed_handshakes_once_per_second_and_side() {
+    let (log, _guard) = log();
+    let config = |digest| TransportConfig::default().schema_digest(Some(digest));
+    let server = TcpTransport::bind_with("127.0.0.1:0", config([7; 32])).await.unwrap();
+    let hub = Hub::new(config([8; 32]).reconnect(Some(Backoff::default().max(Duration::from_millis(1)))));
+    let start = Instant::now();
+    let client = TcpTransport::connect_with(server.local_addr(), hub).await.unwrap();
+    while client.hub().stats().handshake_failures < 3 || server.hub().stats().handshake_failures < 3 {
+        assert!(start.elapsed() < SOON, "{}", client.hub().stats());
+        sleep(Duration::from_millis(2)).await;
+    }
+    let warned = log.count("the handshake failed");
+    let seconds = start.elapsed().as_secs() as usize;
+    assert!((2..=2 * (1 + seconds)).contains(&warned), "{warned} in {seconds} s");
+    assert!(log.count("it probably uses another schema_digest") >= 1);
+    assert!(log.count("does not begin with this schema's digest") >= 1);
+}
+
+#[tokio::test]
+async fn the_log_names_the_largest_holder_once_per_second() {
+    let (log, _guard) = log();
     let classes = BufferPoolConfig::builder().class(8192, 8).thread_cache_bytes(0).memory_limit(4 * 8192);
     let config = TransportConfig::default()
         .buffer_pool(classes.build().unwrap())
@@ -68,7 +102,6 @@ async fn the_log_names_the_largest_holder_once_per_second() {
         }
     }
     let seconds = start.elapsed().as_secs() as usize;
-    let log = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-    let warned = log.lines().filter(|line| line.contains("the pool's limit is used up")).count();
-    assert!((1..=2 + seconds).contains(&warned), "{warned} in {seconds} s\n{log}");
+    let warned = log.count("the pool's limit is used up");
+    assert!((1..=2 + seconds).contains(&warned), "{warned} in {seconds} s");
 }

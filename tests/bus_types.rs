@@ -1,5 +1,7 @@
 //! Publish and subscribe: what a type may be, and what a message of it must hold.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use millpond::bus::{Hub, PublishError, TcpTransport, TransportConfig};
 use millpond::frame::{Constraint, Message, MessageError};
 
@@ -34,6 +36,40 @@ async fn a_message_that_is_not_valid_is_not_published() {
     assert_eq!(publisher.try_publish(&Even(5)), Err(PublishError::Invalid(ODD)));
     publisher.publish(&Even(4)).await.unwrap();
     assert_eq!(numbers.recv().await.unwrap().view(), 4);
+}
+
+/// A message of no bytes that counts how often it is checked.
+struct Counted;
+
+static CHECKS: AtomicUsize = AtomicUsize::new(0);
+
+impl Message for Counted {
+    const TYPE_ID: u16 = 1;
+    const TOPIC: &'static str = "counted";
+    const MAX_SIZE: usize = 0;
+    type View<'a> = u8;
+
+    fn encode(&self, _: &mut impl bytes::BufMut) {}
+
+    fn view(_: &[u8]) -> Result<u8, MessageError> {
+        CHECKS.fetch_add(1, Ordering::Relaxed);
+        Ok(7)
+    }
+
+    fn view_valid(_: &[u8]) -> Result<u8, MessageError> {
+        Ok(7)
+    }
+}
+
+#[tokio::test]
+async fn a_message_is_checked_once_however_often_it_is_viewed() {
+    let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+    let mut messages = server.subscriber::<Counted>();
+    let client = TcpTransport::connect(server.local_addr()).await.unwrap();
+    client.publisher().publish(&Counted).await.unwrap();
+    let received = messages.recv().await.unwrap();
+    assert_eq!((received.view(), received.view()), (7, 7));
+    assert_eq!(CHECKS.load(Ordering::Relaxed), 1);
 }
 
 const COUNTER: CounterUpdate = CounterUpdate { counter_id: 7, value: 1, delta: -1 };

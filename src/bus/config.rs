@@ -27,8 +27,12 @@ pub struct TransportConfig {
     ///
     /// Default: powers of two from 128 B to 16 MiB plus the header's 6 bytes, so that a payload of a power of two is
     /// read in one piece with its header, and every allowed payload has a class. The memory limit is 256 MiB; a thousand
-    /// busy connections use a hundredth of it. If there is no class for them and the limit has room, classes of 8 and
-    /// 64 KiB are added, which keep 1 MiB each: for reads ahead, and for small frames that are written together.
+    /// busy connections use a hundredth of it.
+    ///
+    /// If there is no class for them and the limit has room, classes of 8 and 64 KiB are added, which keep 1 MiB each: for
+    /// reads ahead, and for small frames that are written together. Classes that keep fewer buffers than a queue of
+    /// [`channel_capacity`](Self::channel_capacity) holds keep that many, up to 1 MiB and a quarter of the memory limit, so
+    /// that bursts reuse their buffers. What stays idle decays.
     pub buffer_pool: BufferPoolConfig,
     /// Whether buffers are pooled. Default: true. With false the same code takes every buffer from the heap, to
     /// measure what the pool is worth.
@@ -51,6 +55,11 @@ pub struct TransportConfig {
     pub channel_bytes: Option<usize>,
     /// SHA-256 of the contract file's text. A client sends it first, and a server requires it. Default: `None`, no
     /// handshake.
+    ///
+    /// The server does not reply. If the digests differ, what the client publishes is lost, although publishing succeeds.
+    /// The client learns of it from a [`ConnectionEvent`](super::ConnectionEvent) with
+    /// [`HandshakeRefused`](super::ConnectionErrorKind::HandshakeRefused), from
+    /// [`handshake_failures`](super::TransportStats::handshake_failures), and from a warning in the log.
     pub schema_digest: Option<[u8; 32]>,
     /// What to do with a frame of an unknown type, one that the hub was never told of.
     ///

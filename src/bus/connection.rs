@@ -27,7 +27,7 @@ const WRITE_AHEAD: usize = 256 * 1024;
 /// After this time without a byte, memory beyond need is freed. This long after a frame began, its buffer shrinks to what
 /// has arrived, so that a peer that sends a byte now and then does not hold a large one.
 const SHRINK_AFTER: Duration = Duration::from_secs(1);
-/// Time for the first byte where a handshake is required.
+/// Time for the first byte where a handshake is required, and so the time in which a server refuses a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 /// Bytes of a frame that extend its timeout by one second.
 const SLOWEST_RATE: u32 = 64 * 1024;
@@ -47,16 +47,30 @@ pub(super) struct Connection<'a, S: AsyncStream> {
     reads: bool,
     /// Something was written since the last flush.
     dirty: bool,
+    /// This side ends the connection once everything is written.
+    drains: bool,
     /// Our direction is being shut down.
     ending: bool,
     /// Our direction was shut down.
     ended: bool,
     /// A write has failed. What the peer sent before is still received.
     broken: Option<io::Error>,
+    /// Something that the peer sent was refused.
+    refused: bool,
     first_byte_timeout: Option<Duration>,
     times: Times,
     received: u64,
     shrink_due: bool,
+}
+
+/// What one poll received, and what of it nobody got.
+#[derive(Default)]
+struct Turn {
+    frames: usize,
+    /// Bytes of payload.
+    bytes: usize,
+    unsubscribed: u64,
+    skipped: u64,
 }
 
 struct Times {
@@ -104,9 +118,11 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             routes: Vec::new(),
             reads: true,
             dirty: false,
+            drains: false,
             ending: false,
             ended: false,
             broken: None,
+            refused: false,
             first_byte_timeout,
             times: Times { began: now, last_byte: now, frame: None, write: None },
             received: 0,
@@ -117,7 +133,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
     /// Runs until both directions have ended.
     pub(super) async fn run(mut self) -> Result<(), ConnectionError> {
         let mut timer = pin!(None::<Sleep>);
-        poll_fn(|cx| {
+        let outcome = poll_fn(|cx| {
             let done = match self.poll(cx) {
                 Poll::Pending => self.poll_deadline(cx, timer.as_mut()).map(Err),
                 done => done,
@@ -126,13 +142,33 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             self.peer.held.store(held, Ordering::Relaxed);
             done
         })
-        .await
+        .await;
+        match outcome {
+            Err(error) if error.kind() != ConnectionErrorKind::Reset => Err(error),
+            _ if self.seems_refused() => Err(ConnectionError(Cause::HandshakeRefused)),
+            outcome => outcome,
+        }
+    }
+
+    /// Whether the server has probably refused the handshake: it ended the connection soon, and without a byte. Servers do
+    /// not reply to a handshake, so a client can know no more.
+    fn seems_refused(&self) -> bool {
+        self.role == Role::Client
+            && self.shared.config.schema_digest.is_some()
+            && self.received == 0
+            && !self.drains
+            && self.times.began.elapsed() < HANDSHAKE_TIMEOUT
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
         let (mut stop, mut wrote) = self.write_or_break(cx);
+        self.drains |= stop != Stop::No;
         let read = self.reads;
-        self.poll_read(cx)?;
+        let outcome = self.poll_read(cx);
+        // Also those before an error.
+        let news = self.count_received();
+        self.refused |= outcome.as_ref().is_err_and(ConnectionError::is_refusal);
+        outcome?;
         if read && !self.reads && self.role == Role::Server {
             // What was published before is still sent. Nothing is queued after that, or this might never end.
             self.peer.refuse_more();
@@ -157,7 +193,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
                 Poll::Ready(_) => self.ended = true,
             }
         }
-        self.note_progress(wrote);
+        self.note_progress(news, wrote);
         if self.ended && !self.reads { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
@@ -182,7 +218,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
     fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<(Stop, bool)> {
         let mut progress = false;
         loop {
-            let (mut frames, mut bytes) = (0, 0);
+            let (mut frames, mut bytes, mut missed) = (0, 0, 0);
             let (writes, ended) = (&mut self.writes, self.ended);
             let room = WRITE_AHEAD.saturating_sub(writes.len().max(writes.held_bytes()));
             // Once a client's server has ended, its queued frames are for the next connection.
@@ -199,15 +235,15 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
                 HEADER_LEN + if costs_storage { len.max(frame.payload.storage_len()) } else { len }
             };
             let taken = self.peer.poll_take(cx, wanted, size, |frame| {
-                // After our shutdown nothing can be sent: the frame is dropped.
-                if ended {
-                    return;
-                }
                 let len = HEADER_LEN + frame.payload.len();
-                if push(writes, frame) {
+                // After our shutdown nothing can be sent: the frame is dropped.
+                if !ended && push(writes, frame) {
                     (frames, bytes) = (frames + 1, bytes + len);
+                } else {
+                    missed += 1;
                 }
             });
+            self.shared.missed(self.peer, missed);
             if frames > 0 {
                 self.shared.counters.sent_frames.add(frames);
                 self.shared.counters.sent_bytes.add(bytes as u64);
@@ -242,16 +278,14 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
         let config = &self.shared.config;
         let most_frames = FRAMES_PER_POLL.min(config.channel_capacity / 2).max(1);
         let most_bytes = config.channel_byte_limit() / 2;
-        let (mut frames, mut bytes) = (0, 0);
+        let mut turn = Turn::default();
         let outcome = loop {
-            if !self.reads || frames == most_frames || bytes > most_bytes {
+            if !self.reads || turn.frames == most_frames || turn.bytes > most_bytes {
                 break Ok(());
             }
             match self.reader.poll_next_frame(cx) {
                 Poll::Ready(Ok(Some(frame))) => {
-                    frames += 1;
-                    bytes += frame.payload.len();
-                    if let Err(error) = self.deliver(frame) {
+                    if let Err(error) = self.deliver(frame, &mut turn) {
                         break Err(error);
                     }
                 }
@@ -260,9 +294,17 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
                 Poll::Pending => break Ok(()),
             }
         };
+        let Turn { frames, bytes, unsubscribed, skipped } = turn;
+        let counters = &self.shared.counters;
         if frames > 0 {
             self.peer.received_frames.add(frames as u64);
-            self.shared.counters.received_frames.add(frames as u64);
+            counters.received_frames.add(frames as u64);
+        }
+        if unsubscribed > 0 {
+            counters.unsubscribed_frames.add(unsubscribed);
+        }
+        if skipped > 0 {
+            counters.skipped_frames.add(skipped);
         }
         if frames == most_frames || bytes > most_bytes {
             cx.waker().wake_by_ref();
@@ -271,29 +313,46 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
     }
 
     #[inline]
-    fn deliver(&mut self, frame: Frame) -> Result<(), ConnectionError> {
+    fn deliver(&mut self, frame: Frame, turn: &mut Turn) -> Result<(), ConnectionError> {
+        turn.frames += 1;
+        turn.bytes += frame.payload.len();
         let type_id = frame.type_id;
-        if let Some((_, route)) = self.routes.iter().find(|(known, _)| *known == type_id) {
-            route.deliver(frame);
-            return Ok(());
-        }
-        match (self.shared.topics.route(type_id), self.shared.config.unknown_types_of(self.role)) {
-            (Some(route), _) => {
-                route.deliver(frame);
-                if self.routes.len() < ROUTES {
-                    self.routes.push((type_id, route));
-                }
+        let has_subscriber = if let Some((_, route)) = self.routes.iter().find(|(known, _)| *known == type_id)
+        {
+            route.deliver(frame)
+        } else if let Some(route) = self.shared.topics.route(type_id) {
+            let has_subscriber = route.deliver(frame);
+            if self.routes.len() < ROUTES {
+                self.routes.push((type_id, route));
             }
-            (None, UnknownTypes::Reject) => return Err(ConnectionError(Cause::UnknownType(type_id))),
-            (None, UnknownTypes::Skip) => self.shared.counters.skipped_frames.add(1),
-            (None, UnknownTypes::PassThrough) => self.shared.topics.deliver_opaque(frame),
-        }
+            has_subscriber
+        } else {
+            match self.shared.config.unknown_types_of(self.role) {
+                UnknownTypes::Reject => return Err(ConnectionError(Cause::UnknownType(type_id))),
+                UnknownTypes::Skip => {
+                    turn.skipped += 1;
+                    return Ok(());
+                }
+                UnknownTypes::PassThrough => self.shared.topics.deliver_opaque(frame),
+            }
+        };
+        turn.unsubscribed += u64::from(!has_subscriber);
         Ok(())
     }
 
-    fn note_progress(&mut self, wrote: bool) {
-        let received = self.reader.frames().received();
+    /// Counts the bytes that have arrived since the last call, and returns their number.
+    fn count_received(&mut self) -> u64 {
+        let received = self.reader.received();
         let news = received - self.received;
+        if news > 0 {
+            self.received = received;
+            self.peer.received_bytes.add(news);
+            self.shared.counters.received_bytes.add(news);
+        }
+        news
+    }
+
+    fn note_progress(&mut self, news: u64, wrote: bool) {
         let waits_for_memory = self.reader.is_waiting_for_memory();
         let partial = self.reader.frames().is_partial() || waits_for_memory;
         let waits = self.has_unwritten() || (self.ending && !self.ended);
@@ -306,11 +365,6 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             return;
         }
         let now = Instant::now();
-        if news > 0 {
-            self.received = received;
-            self.peer.received_bytes.add(news);
-            self.shared.counters.received_bytes.add(news);
-        }
         if news > 0 || wrote {
             self.times.last_byte = now;
             self.shrink_due = true;
@@ -411,10 +465,10 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
     }
 }
 
-/// However the connection ends, a peer that lacks bytes must not see a good end.
+/// However the connection ends, a peer that lacks bytes, or whose bytes were refused, must not see a good end.
 impl<S: AsyncStream> Drop for Connection<'_, S> {
     fn drop(&mut self) {
-        if self.has_unwritten() {
+        if self.has_unwritten() || self.refused {
             self.reader.get_mut().reset_on_close();
         }
     }

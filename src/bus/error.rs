@@ -5,7 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use crate::frame::{FrameErrorKind, MessageError};
+use crate::frame::{FrameError, FrameErrorKind, MessageError, Protocol};
 use crate::net::{ReadFrameError, ReadFrameErrorKind};
 use crate::pool::AcquireError;
 
@@ -18,6 +18,7 @@ pub(super) enum Cause {
     Read(ReadFrameError),
     Write(io::Error),
     UnknownType(u16),
+    HandshakeRefused,
     Timeout { kind: ConnectionErrorKind, after: Duration },
     Aborted,
     Closed,
@@ -27,8 +28,16 @@ pub(super) enum Cause {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ConnectionErrorKind {
-    /// The peer's bytes are not frames.
+    /// The peer's bytes are not frames. [`DigestMismatch`](FrameErrorKind::DigestMismatch) if its handshake was refused.
     Protocol(FrameErrorKind),
+    /// The peer's first bytes are not a frame, and look like another protocol, or like a handshake that nobody expects.
+    WrongProtocol(Protocol),
+    /// A client's server has probably refused the handshake: it uses another [digest](super::TransportConfig::schema_digest),
+    /// or none.
+    ///
+    /// A server does not reply to a handshake. This is what a client can see: the server ended the connection within
+    /// 15 s, before it sent a byte.
+    HandshakeRefused,
     /// A frame of an unknown type arrived, and unknown types are [rejected](super::UnknownTypes::Reject).
     UnknownType(u16),
     /// The peer sent nothing after it connected.
@@ -69,12 +78,17 @@ impl ConnectionError {
         };
         match &self.0 {
             Cause::Read(error) => match error.kind() {
-                ReadFrameErrorKind::Protocol(kind) => ConnectionErrorKind::Protocol(kind),
+                ReadFrameErrorKind::Protocol(kind) => {
+                    let frame = error.source().and_then(|source| source.downcast_ref::<FrameError>());
+                    let other = frame.and_then(FrameError::looks_like);
+                    other.map_or(ConnectionErrorKind::Protocol(kind), ConnectionErrorKind::WrongProtocol)
+                }
                 ReadFrameErrorKind::Memory => ConnectionErrorKind::MemoryTimeout,
                 ReadFrameErrorKind::Io(kind) => io(kind),
             },
             Cause::Write(error) => io(error.kind()),
             Cause::UnknownType(type_id) => ConnectionErrorKind::UnknownType(*type_id),
+            Cause::HandshakeRefused => ConnectionErrorKind::HandshakeRefused,
             Cause::Timeout { kind, .. } => *kind,
             Cause::Aborted => ConnectionErrorKind::Aborted,
             Cause::Closed => ConnectionErrorKind::Closed,
@@ -86,6 +100,31 @@ impl ConnectionError {
     pub fn is_timeout(&self) -> bool {
         matches!(&self.0, Cause::Timeout { .. })
     }
+
+    /// Whether bytes of the peer were refused.
+    pub(super) fn is_refusal(&self) -> bool {
+        let kind = self.kind();
+        kind.is_handshake()
+            || matches!(
+                kind,
+                ConnectionErrorKind::Protocol(_)
+                    | ConnectionErrorKind::WrongProtocol(_)
+                    | ConnectionErrorKind::UnknownType(_)
+            )
+    }
+}
+
+impl ConnectionErrorKind {
+    /// Whether the two sides do not agree on a schema's digest.
+    #[must_use]
+    pub fn is_handshake(&self) -> bool {
+        matches!(
+            self,
+            Self::HandshakeRefused
+                | Self::WrongProtocol(Protocol::Handshake)
+                | Self::Protocol(FrameErrorKind::DigestMismatch)
+        )
+    }
 }
 
 impl fmt::Display for ConnectionError {
@@ -96,6 +135,10 @@ impl fmt::Display for ConnectionError {
             Cause::UnknownType(type_id) => write!(
                 f,
                 "a frame of unknown type {type_id}; subscribe to it, declare it, or set unknown_types"
+            ),
+            Cause::HandshakeRefused => f.write_str(
+                "the server ended the connection after the handshake: it probably uses another schema_digest, or none; \
+                 compare the contracts files",
             ),
             Cause::Timeout { kind, after } => {
                 let what = match kind {

@@ -14,7 +14,8 @@ use super::config::TransportConfig;
 use super::error::{ConnectionError, ConnectionErrorKind, PublishError};
 use super::peer::{ConnectionInfo, Peer};
 use super::stats::{Counters, TransportStats};
-use super::topic::{FrameSubscriber, Subscriber, Topics};
+use super::subscriber::{FrameSubscriber, Subscriber};
+use super::topic::Topics;
 use crate::frame::Message;
 use crate::frame::tlv::Frame;
 use crate::net::DrainReport;
@@ -24,11 +25,12 @@ use crate::sync::{Arc, Mutex};
 
 /// Events kept for an observer that falls behind.
 const EVENTS: usize = 256;
-/// Least time between two warnings that memory is used up: many connections fail at once.
+/// Least time between two warnings of a kind.
 const WARN_EVERY: Duration = Duration::from_secs(1);
 
-/// Bytes that a class for batches may keep idle, the same as in [`BufferPoolConfig::powers_of_two`].
-const BATCH_BYTES: usize = 1 << 20;
+/// Bytes that a class for batches or for a full queue may keep idle, the same as in
+/// [`BufferPoolConfig::powers_of_two`].
+const CLASS_BYTES: usize = 1 << 20;
 
 /// Topics, a pool and any number of connections: a transport without its listener.
 ///
@@ -85,8 +87,24 @@ pub(super) struct Shared {
     /// Notified when the phase changes and when the last peer is removed.
     changed: Notify,
     events: broadcast::Sender<ConnectionEvent>,
-    /// When the log last warned that memory is used up.
-    warned: Mutex<Option<Instant>>,
+    memory_warning: Warning,
+    handshake_warning: Warning,
+}
+
+/// A warning that is logged at most once per second: many connections fail at once.
+#[derive(Default)]
+struct Warning(Mutex<Option<Instant>>);
+
+impl Warning {
+    fn is_due(&self) -> bool {
+        let now = Instant::now();
+        let mut last = self.0.lock();
+        let due = last.is_none_or(|last| now.duration_since(last) >= WARN_EVERY);
+        if due {
+            *last = Some(now);
+        }
+        due
+    }
 }
 
 #[derive(Default)]
@@ -138,7 +156,7 @@ impl Hub {
     #[must_use]
     pub fn new(mut config: TransportConfig) -> Self {
         config.max_payload = config.max_payload.min(u32::MAX as usize);
-        let classes = if config.buffer_pool_enabled { with_batches(&config.buffer_pool) } else { no_pool() };
+        let classes = if config.buffer_pool_enabled { with_queues(&config) } else { no_pool() };
         let shared = Shared {
             pool: BufferPool::new(classes),
             topics: Topics::new(&config),
@@ -146,7 +164,8 @@ impl Hub {
             peers: Mutex::default(),
             changed: Notify::new(),
             events: broadcast::Sender::new(EVENTS),
-            warned: Mutex::default(),
+            memory_warning: Warning::default(),
+            handshake_warning: Warning::default(),
             config,
         };
         Self { shared: Arc::new(shared) }
@@ -211,7 +230,11 @@ impl Hub {
             Some(_) => others.push(Arc::clone(peer)),
         })?;
         for peer in first.into_iter().chain(others) {
-            reached += usize::from(peer.send(frame.clone()).await.is_ok());
+            if peer.send(frame.clone()).await {
+                reached += 1;
+            } else {
+                self.shared.missed(&peer, 1);
+            }
         }
         Ok(reached)
     }
@@ -246,7 +269,12 @@ impl Hub {
     /// Returns the statistics of all connections.
     #[must_use]
     pub fn stats(&self) -> TransportStats {
-        self.shared.counters.snapshot()
+        let mut stats = self.shared.counters.snapshot();
+        self.shared.topics.each_channel(|channel| {
+            stats.lagged_frames += channel.lagged();
+            stats.malformed_frames += channel.malformed();
+        });
+        stats
     }
 
     /// Lists the connections, the one that holds the most bytes first.
@@ -294,12 +322,12 @@ impl Shared {
     ) -> Result<usize, PublishError> {
         let (size, max) = (frame.payload.len(), self.config.max_payload);
         if size > max {
-            return Err(PublishError::MessageTooLarge { size, max });
+            return Err(self.refused(PublishError::MessageTooLarge { size, max }));
         }
         let peers = {
             let peers = self.peers.lock();
             if peers.phase != Phase::Open {
-                return Err(PublishError::Closed);
+                return Err(self.refused(PublishError::Closed));
             }
             Arc::clone(&peers.all)
         };
@@ -308,6 +336,21 @@ impl Shared {
             if peer.offer(frame) { reached += 1 } else { full(peer) }
         }
         Ok(reached)
+    }
+
+    /// Counts frames that the peer missed.
+    pub(super) fn missed(&self, peer: &Peer, frames: usize) {
+        if frames > 0 {
+            peer.missed_frames.add(frames as u64);
+            self.counters.missed_frames.add(frames as u64);
+        }
+    }
+
+    /// Counts a message that could not be published.
+    #[cold]
+    pub(super) fn refused(&self, error: PublishError) -> PublishError {
+        self.counters.refused_messages.add(1);
+        error
     }
 
     pub(super) fn began(&self, peer: &Peer) {
@@ -357,7 +400,7 @@ impl Shared {
 
     /// Closes publishers and subscribers, and aborts the connections that are still open.
     pub(super) fn close(&self) {
-        self.begin(Phase::Closed).iter().for_each(|peer| peer.close());
+        self.begin(Phase::Closed).iter().for_each(|peer| self.missed(peer, peer.close()));
         self.topics.close();
     }
 
@@ -377,13 +420,8 @@ impl Shared {
 
     /// Logs which connection holds the most of the pool.
     fn memory_failed(&self) {
-        let now = Instant::now();
-        {
-            let mut warned = self.warned.lock();
-            if warned.is_some_and(|before| now.duration_since(before) < WARN_EVERY) {
-                return;
-            }
-            *warned = Some(now);
+        if !self.memory_warning.is_due() {
+            return;
         }
         let peers = self.all();
         let infos = peers.iter().map(|peer| peer.info());
@@ -425,7 +463,7 @@ impl Deref for RegisteredPeer {
 
 impl Drop for RegisteredPeer {
     fn drop(&mut self) {
-        self.peer.close();
+        self.shared.missed(&self.peer, self.peer.close());
         let gone = {
             let mut peers = self.shared.peers.lock();
             // A closed hub has no peers.
@@ -456,8 +494,13 @@ impl<'a> OpenConnection<'a> {
     pub(super) fn end(mut self, outcome: Result<(), ConnectionError>) -> Result<(), ConnectionError> {
         if let Err(error) = &outcome {
             tracing::debug!(peer = %self.peer.name, error = error as &dyn Error, "connection failed");
-            if error.kind() == ConnectionErrorKind::MemoryTimeout {
-                self.shared.memory_failed();
+            match error.kind() {
+                ConnectionErrorKind::MemoryTimeout => self.shared.memory_failed(),
+                kind if kind.is_handshake() && self.shared.handshake_warning.is_due() => {
+                    let error = error.source().unwrap_or(error);
+                    tracing::warn!(peer = %self.peer.name, error, "the handshake failed");
+                }
+                _ => {}
             }
         }
         self.outcome = Some(outcome.as_ref().err().map(ConnectionError::kind));
@@ -471,15 +514,18 @@ impl Drop for OpenConnection<'_> {
     }
 }
 
-/// Adds classes for reads and for gathered writes of small frames. A pool with classes for messages only would take
-/// them from the heap.
-fn with_batches(config: &BufferPoolConfig) -> BufferPoolConfig {
-    let largest = config.classes().last().map_or(0, |class| class.size);
+/// Adds classes for reads and for gathered writes of small frames, and keeps as many messages of each class as a queue
+/// holds. A pool planned for the messages only would take reads, writes and bursts from the heap.
+fn with_queues(config: &TransportConfig) -> BufferPoolConfig {
+    let pool = &config.buffer_pool;
+    let largest = pool.classes().last().map_or(0, |class| class.size);
+    let quarter = pool.memory_limit() / 4;
     let missing = [ReadSize::SMALL, ReadSize::LARGE]
         .into_iter()
-        .filter(|&size| size > largest && size <= config.memory_limit() / 4);
-    let missing = missing.map(|size| (size, BATCH_BYTES / size));
-    config.to_builder().classes(missing).build().unwrap_or_else(|_| config.clone())
+        .filter(|&size| size > largest && size <= quarter)
+        .map(|size| (size, CLASS_BYTES / size));
+    let queued = pool.to_builder().capacity_at_least(config.channel_capacity, CLASS_BYTES.min(quarter));
+    queued.classes(missing).build().unwrap_or_else(|_| pool.clone())
 }
 
 /// Takes practically every buffer from the heap: the only class holds one byte.

@@ -10,7 +10,9 @@
 //! | `transport` | `TcpTransport`, `UnixTransport`: a hub with a listener, or with a connection that reconnects |
 //! | `hub` | `Hub`, connection events, shutdown |
 //! | `publisher` | `Publisher`: encoding a message once, for every peer |
-//! | `topic` | `Subscriber`, `FrameSubscriber`: routing from a frame's type to its subscribers |
+//! | `subscriber` | `Subscriber`, `FrameSubscriber`: receiving messages and frames |
+//! | `topic` | routing from a frame's type to its subscribers |
+//! | `channel` | the frames that are kept for subscribers |
 //! | `peer` | the write queue of one peer, and the memory that it holds |
 //! | `connection` | one connection: reads, writes, one timer |
 //! | `role` | whether a connection is a server's or a client's |
@@ -25,6 +27,7 @@
 #[doc = include_str!("tuning.md")]
 pub mod tuning {}
 
+mod channel;
 mod client;
 mod config;
 mod connection;
@@ -35,6 +38,7 @@ mod publisher;
 mod role;
 mod serving;
 mod stats;
+mod subscriber;
 mod topic;
 mod transport;
 
@@ -44,5 +48,5 @@ pub use self::hub::{ConnectionEvent, Hub};
 pub use self::peer::ConnectionInfo;
 pub use self::publisher::Publisher;
 pub use self::stats::TransportStats;
-pub use self::topic::{FrameSubscriber, Received, Subscriber};
+pub use self::subscriber::{FrameSubscriber, Received, Subscriber};
 pub use self::transport::{Kind, Tcp, TcpTransport, Transport, Unix, UnixTransport};

@@ -9,7 +9,6 @@ use std::time::Duration;
 use tokio::sync::{Semaphore, TryAcquireError};
 use tokio::time::Instant;
 
-use super::error::PublishError;
 use crate::frame::tlv::Frame;
 use crate::sync::statistic::{AtomicUsize, Ordering};
 use crate::sync::{Arc, Count, Mutex};
@@ -85,24 +84,29 @@ impl Peer {
         match self.places.try_acquire_many(self.size(frame) as u32) {
             Ok(places) => {
                 places.forget();
-                self.push(frame.clone());
-                true
+                self.push(frame.clone())
             }
             Err(TryAcquireError::NoPermits | TryAcquireError::Closed) => false,
         }
     }
 
-    /// Queues the frame as soon as there is a place.
-    pub(super) async fn send(&self, frame: Frame) -> Result<(), PublishError> {
-        let places = self.places.acquire_many(self.size(&frame) as u32).await;
-        places.map_err(|_| PublishError::Closed)?.forget();
-        self.push(frame);
-        Ok(())
+    /// Queues the frame as soon as there is a place. Returns whether the peer still takes frames.
+    pub(super) async fn send(&self, frame: Frame) -> bool {
+        match self.places.acquire_many(self.size(&frame) as u32).await {
+            Ok(places) => {
+                places.forget();
+                self.push(frame)
+            }
+            Err(_closed) => false,
+        }
     }
 
-    fn push(&self, frame: Frame) {
+    fn push(&self, frame: Frame) -> bool {
         let connection = {
             let mut waiting = self.waiting.lock();
+            if waiting.stop == Stop::Abort {
+                return false;
+            }
             waiting.frames.push_back(frame);
             match mem::take(&mut waiting.wake_on_push) {
                 true => waiting.connection.take(),
@@ -112,6 +116,7 @@ impl Peer {
         if let Some(connection) = connection {
             connection.wake();
         }
+        true
     }
 
     /// Takes frames until their sizes, in bytes, fill `room`. When none is left, the next one wakes the task. A stop
@@ -170,11 +175,12 @@ impl Peer {
         self.stop(Stop::Drain);
     }
 
-    /// Drops what is queued, and aborts the connection if it is still open.
-    pub(super) fn close(&self) {
+    /// Drops what is queued, and aborts the connection if it is still open. Returns the number of frames dropped.
+    pub(super) fn close(&self) -> usize {
         self.stop(Stop::Abort);
         // Dropped after the lock is released.
-        let _frames = mem::take(&mut self.waiting.lock().frames);
+        let frames = mem::take(&mut self.waiting.lock().frames);
+        frames.len()
     }
 
     fn stop(&self, stop: Stop) {
@@ -231,7 +237,7 @@ pub struct ConnectionInfo {
     pub received_frames: u64,
     /// Bytes received from it.
     pub received_bytes: u64,
-    /// Frames published while its queue was full, or while it was about to end.
+    /// Published frames that it missed: its queue was full, or it ended before they were handed to it.
     pub missed_frames: u64,
 }
 
@@ -246,12 +252,13 @@ impl fmt::Display for ConnectionInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} holds {} B, {} B wait for it; {} frames, {} B received in {:.1?}",
+            "{} holds {} B, {} B wait for it; {} frames, {} B received, {} frames missed in {:.1?}",
             self.peer,
             self.held_bytes,
             self.waiting_bytes,
             self.received_frames,
             self.received_bytes,
+            self.missed_frames,
             self.open_for,
         )
     }

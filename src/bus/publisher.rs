@@ -78,7 +78,7 @@ impl<M: Message> Publisher<M> {
             Err(AcquireError::Exhausted { .. }) => pool.acquire_async(len).await,
             buffer => buffer,
         };
-        let buffer = buffer.map_err(PublishError::OutOfMemory)?;
+        let buffer = buffer.map_err(|error| self.refused(PublishError::OutOfMemory(error)))?;
         self.hub.forward(Self::frame(message, buffer)).await
     }
 
@@ -93,19 +93,21 @@ impl<M: Message> Publisher<M> {
     pub fn try_publish(&self, message: &M) -> Result<usize, PublishError> {
         self.check(message)?;
         let buffer = self.hub.shared.pool.acquire_within_limit(message.encoded_len());
-        let frame = Self::frame(message, buffer.map_err(PublishError::OutOfMemory)?);
-        self.hub.shared.offer(&frame, |peer| {
-            peer.missed_frames.add(1);
-            self.hub.shared.counters.missed_frames.add(1);
-        })
+        let buffer = buffer.map_err(|error| self.refused(PublishError::OutOfMemory(error)))?;
+        let shared = &self.hub.shared;
+        shared.offer(&Self::frame(message, buffer), |peer| shared.missed(peer, 1))
     }
 
     fn check(&self, message: &M) -> Result<(), PublishError> {
         let (size, max) = (message.encoded_len(), self.hub.shared.config.max_payload);
         if size > max {
-            return Err(PublishError::MessageTooLarge { size, max });
+            return Err(self.refused(PublishError::MessageTooLarge { size, max }));
         }
-        message.validate().map_err(PublishError::Invalid)
+        message.validate().map_err(|error| self.refused(PublishError::Invalid(error)))
+    }
+
+    fn refused(&self, error: PublishError) -> PublishError {
+        self.hub.shared.refused(error)
     }
 
     fn frame(message: &M, buffer: PooledBuffer) -> Frame {

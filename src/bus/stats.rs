@@ -11,6 +11,7 @@ pub(super) struct Counters {
     opened: Count,
     closed: Count,
     protocol: Count,
+    handshake: Count,
     unknown_type: Count,
     timed_out: Count,
     reset: Count,
@@ -21,7 +22,9 @@ pub(super) struct Counters {
     pub(super) sent_frames: Count,
     pub(super) sent_bytes: Count,
     pub(super) skipped_frames: Count,
+    pub(super) unsubscribed_frames: Count,
     pub(super) missed_frames: Count,
+    pub(super) refused_messages: Count,
 }
 
 impl Counters {
@@ -33,7 +36,10 @@ impl Counters {
     pub(super) fn ended(&self, error: Option<ConnectionErrorKind>) {
         let counter = match error {
             None => &self.closed,
-            Some(ConnectionErrorKind::Protocol(_)) => &self.protocol,
+            Some(ConnectionErrorKind::HandshakeRefused) => &self.handshake,
+            Some(kind @ (ConnectionErrorKind::Protocol(_) | ConnectionErrorKind::WrongProtocol(_))) => {
+                if kind.is_handshake() { &self.handshake } else { &self.protocol }
+            }
             Some(ConnectionErrorKind::UnknownType(_)) => &self.unknown_type,
             Some(ConnectionErrorKind::Reset) => &self.reset,
             Some(ConnectionErrorKind::Io(_)) => &self.io_failed,
@@ -49,12 +55,14 @@ impl Counters {
         counter.add(1);
     }
 
+    /// The counters, without those of the channels.
     pub(super) fn snapshot(&self) -> TransportStats {
         let get = Count::get;
         // `opened` is read last: a connection that opens and ends meanwhile must not make `ended` larger than `opened`.
         let mut stats = TransportStats {
             closed: get(&self.closed),
             protocol_errors: get(&self.protocol),
+            handshake_failures: get(&self.handshake),
             unknown_types: get(&self.unknown_type),
             timeouts: get(&self.timed_out),
             resets: get(&self.reset),
@@ -65,7 +73,9 @@ impl Counters {
             sent_frames: get(&self.sent_frames),
             sent_bytes: get(&self.sent_bytes),
             skipped_frames: get(&self.skipped_frames),
+            unsubscribed_frames: get(&self.unsubscribed_frames),
             missed_frames: get(&self.missed_frames),
+            refused_messages: get(&self.refused_messages),
             ..TransportStats::default()
         };
         stats.opened = get(&self.opened);
@@ -87,6 +97,8 @@ pub struct TransportStats {
     pub closed: u64,
     /// Ended because of bytes that are not frames.
     pub protocol_errors: u64,
+    /// Ended because the two sides do not agree on a schema's digest: this side refused the handshake, or the server did.
+    pub handshake_failures: u64,
     /// Ended because of a frame of an unknown type.
     pub unknown_types: u64,
     /// Ended by a timeout of any kind.
@@ -97,18 +109,28 @@ pub struct TransportStats {
     pub io_errors: u64,
     /// Aborted by a shutdown, or because the transport was dropped.
     pub aborted: u64,
-    /// Frames received.
+    /// Frames received, whether or not somebody takes them.
     pub received_frames: u64,
-    /// Bytes received.
+    /// Bytes received, also those that are not frames.
     pub received_bytes: u64,
     /// Frames handed to connections for writing.
     pub sent_frames: u64,
     /// Bytes of those frames, with headers.
     pub sent_bytes: u64,
-    /// Frames of unknown types that were dropped.
+    /// Received frames of unknown types that were [skipped](super::UnknownTypes::Skip).
     pub skipped_frames: u64,
-    /// Frames that a peer missed because its queue was full.
+    /// Received frames that were dropped because they had no subscriber, or the hub was closed.
+    pub unsubscribed_frames: u64,
+    /// Received frames that subscribers missed because they were too slow, counted once per subscriber: the sum of all
+    /// [`Lagged`](super::RecvError::Lagged).
+    pub lagged_frames: u64,
+    /// Received frames that are no message of their type, counted once per subscriber:
+    /// [`Malformed`](super::RecvError::Malformed).
+    pub malformed_frames: u64,
+    /// Published frames that a peer missed: its queue was full, or it ended before they were handed to it.
     pub missed_frames: u64,
+    /// Messages that could not be published: each [`PublishError`](super::PublishError).
+    pub refused_messages: u64,
 }
 
 impl TransportStats {
@@ -121,6 +143,7 @@ impl TransportStats {
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.protocol_errors
+            + self.handshake_failures
             + self.unknown_types
             + self.timeouts
             + self.resets
@@ -134,24 +157,66 @@ impl fmt::Display for TransportStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "connections {} open, {} opened, {} closed, {} failed (protocol {}, unknown type {}, timeout {}, \
-             reset {}, io {}, aborted {}); frames {} in, {} out, {} skipped, {} missed; bytes {} in, {} out",
+            "connections {} open, {} opened, {} closed, {} failed (protocol {}, handshake {}, unknown type {}, \
+             timeout {}, reset {}, io {}, aborted {}); frames {} in, {} skipped, {} without subscriber, \
+             {} missed by subscribers, {} malformed; {} out, {} missed by peers, {} messages refused; \
+             bytes {} in, {} out",
             self.open,
             self.opened,
             self.closed,
             self.failed(),
             self.protocol_errors,
+            self.handshake_failures,
             self.unknown_types,
             self.timeouts,
             self.resets,
             self.io_errors,
             self.aborted,
             self.received_frames,
-            self.sent_frames,
             self.skipped_frames,
+            self.unsubscribed_frames,
+            self.lagged_frames,
+            self.malformed_frames,
+            self.sent_frames,
             self.missed_frames,
+            self.refused_messages,
             self.received_bytes,
             self.sent_bytes,
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TransportStats;
+
+    #[test]
+    fn every_counter_is_displayed() {
+        let stats = TransportStats {
+            opened: 101,
+            open: 102,
+            closed: 103,
+            protocol_errors: 104,
+            handshake_failures: 105,
+            unknown_types: 106,
+            timeouts: 107,
+            resets: 108,
+            io_errors: 109,
+            aborted: 110,
+            received_frames: 111,
+            received_bytes: 112,
+            sent_frames: 113,
+            sent_bytes: 114,
+            skipped_frames: 115,
+            unsubscribed_frames: 116,
+            lagged_frames: 117,
+            malformed_frames: 118,
+            missed_frames: 119,
+            refused_messages: 120,
+        };
+        let line = stats.to_string();
+        for counter in 101..=120 {
+            assert!(line.contains(&counter.to_string()), "{counter} in {line}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use super::config::TransportConfig;
 use super::hub::{Hub, OpenConnection, RegisteredPeer};
 use super::publisher::Publisher;
 use super::role::Role;
-use super::topic::Subscriber;
+use super::subscriber::Subscriber;
 use crate::frame::Message;
 use crate::net::{DrainReport, Endpoint, Error, ErrorKind, Listener, Stream};
 use crate::pool::{BufferPoolConfig, BufferPoolStats};

@@ -254,7 +254,7 @@ impl<D: Decoder> Assembler<D> {
         self.decoder.is_partial() || !self.held.unread().is_empty()
     }
 
-    /// Bytes of the stream that have arrived.
+    /// Bytes of the stream that have arrived, also those that were dropped after an error.
     #[must_use]
     pub fn received(&self) -> u64 {
         self.held.offset() + self.held.unread().len() as u64

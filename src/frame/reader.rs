@@ -246,8 +246,9 @@ impl Held {
         self.before += mem::take(&mut self.start) as u64;
     }
 
-    /// Drops the storage.
+    /// Drops the storage. What is unread in it counts as taken.
     pub(super) fn clear(&mut self) {
+        self.start += self.unread().len();
         self.replace(Storage::None, 0);
     }
 

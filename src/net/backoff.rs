@@ -27,7 +27,7 @@ use super::settings::setters;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Backoff {
-    /// The delay before the first try.
+    /// The delay before the first try, if it is not longer than `max`.
     pub initial: Duration,
     /// The longest delay.
     pub max: Duration,
@@ -48,7 +48,7 @@ impl Backoff {
     /// The delay that follows `previous`, without jitter; after `None`, the delay before the first try.
     #[must_use]
     pub fn after(&self, previous: Option<Duration>) -> Duration {
-        previous.map_or(self.initial, |delay| delay.saturating_mul(2).min(self.max))
+        previous.map_or(self.initial, |delay| delay.saturating_mul(2)).min(self.max)
     }
 
     /// Adds up to a tenth to `delay`, at random.
@@ -75,6 +75,13 @@ mod tests {
             delay = backoff.after(Some(delay));
         }
         assert_eq!(delay, Duration::MAX);
+    }
+
+    #[test]
+    fn no_delay_is_longer_than_the_longest() {
+        let backoff = Backoff::default().initial(Duration::from_secs(60));
+        assert_eq!(backoff.after(None), backoff.max);
+        assert_eq!(backoff.after(Some(backoff.initial)), backoff.max);
     }
 
     #[test]

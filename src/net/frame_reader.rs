@@ -214,6 +214,12 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
         left
     }
 
+    /// Bytes of the stream that have arrived, also those that were dropped after an error.
+    #[must_use]
+    pub fn received(&self) -> u64 {
+        self.frames.received() + u64::from(self.early.is_some())
+    }
+
     /// Whether it waits for memory of the pool, and not for its peer.
     #[must_use]
     pub fn is_waiting_for_memory(&self) -> bool {

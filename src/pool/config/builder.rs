@@ -235,6 +235,29 @@ impl BufferPoolConfigBuilder {
         self
     }
 
+    /// Raises the capacity of each class added so far to `buffers`, or to as many as take `bytes` bytes. A class that keeps
+    /// more is not changed.
+    ///
+    /// For a queue of at most `buffers` messages: a burst that fills it reuses the buffers of the one before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::{BufferPoolConfig, ClassConfig};
+    ///
+    /// let planned = BufferPoolConfig::builder().classes([(128, 512), (4096, 16)]);
+    /// let config = planned.capacity_at_least(1024, 256 * 1024).build()?;
+    /// assert_eq!(config.classes(), [ClassConfig::new(128, 1024), ClassConfig::new(4096, 64)]);
+    /// # Ok::<(), millpond::ConfigError>(())
+    /// ```
+    pub fn capacity_at_least(mut self, buffers: usize, bytes: usize) -> Self {
+        for class in &mut self.classes {
+            let affordable = bytes.checked_div(class.size).unwrap_or(0);
+            class.capacity = class.capacity.max(buffers.min(affordable));
+        }
+        self
+    }
+
     /// Sets how many bytes of ready buffers one thread may cache, and how many bytes of frozen buffers it may follow.
     /// Default: 256 KiB each. 0 turns the thread caches off. Classes of larger buffers use their shared queue only.
     pub fn thread_cache_bytes(mut self, bytes: usize) -> Self {

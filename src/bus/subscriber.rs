@@ -1,0 +1,131 @@
+//! Receiving the frames of a topic, or the messages of a type.
+
+use std::fmt;
+use std::marker::PhantomData;
+
+use tokio::task::coop::cooperative;
+
+use super::channel::Channel;
+use super::error::RecvError;
+use crate::frame::Message;
+use crate::frame::tlv::Frame;
+use crate::pool::PooledBytes;
+use crate::sync::Arc;
+
+/// Receives every frame of a topic, in storage that all subscribers share.
+///
+/// Frames that it has not received yet are kept, [within limits](super::TransportConfig::channel_bytes), until it is
+/// dropped. A subscriber that falls behind these limits loses the oldest frames, and gets [`RecvError::Lagged`].
+pub struct FrameSubscriber {
+    pub(super) channel: Arc<Channel>,
+    /// Number of the frame it receives next.
+    pub(super) next: u64,
+}
+
+impl FrameSubscriber {
+    pub(super) fn new(channel: Arc<Channel>) -> Self {
+        let next = channel.subscribe();
+        Self { channel, next }
+    }
+
+    /// Waits for the next frame.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError::Lagged`] or [`RecvError::Closed`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no frame is lost.
+    pub async fn recv(&mut self) -> Result<Frame, RecvError> {
+        // A subscriber that always finds a frame must still yield to other tasks.
+        cooperative(self.channel.recv(&mut self.next)).await
+    }
+}
+
+impl Drop for FrameSubscriber {
+    fn drop(&mut self) {
+        self.channel.unsubscribe(self.next);
+    }
+}
+
+impl fmt::Debug for FrameSubscriber {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FrameSubscriber").finish_non_exhaustive()
+    }
+}
+
+/// Receives every message of a type, in storage that all subscribers share.
+pub struct Subscriber<M> {
+    frames: FrameSubscriber,
+    message: PhantomData<fn() -> M>,
+}
+
+impl<M: Message> Subscriber<M> {
+    pub(super) fn new(channel: Arc<Channel>) -> Self {
+        Self { frames: FrameSubscriber::new(channel), message: PhantomData }
+    }
+
+    /// Waits for the next message of the type.
+    ///
+    /// # Errors
+    ///
+    /// [`RecvError`]. After any error but [`Closed`](RecvError::Closed) the next call continues with the next message.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: no message is lost.
+    pub async fn recv(&mut self) -> Result<Received<M>, RecvError> {
+        let Frame { payload, .. } = self.frames.recv().await?;
+        if let Err(error) = M::view(&payload) {
+            self.frames.channel.refused();
+            return Err(RecvError::Malformed(error));
+        }
+        Ok(Received { payload, message: PhantomData })
+    }
+}
+
+impl<M> fmt::Debug for Subscriber<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Subscriber").finish_non_exhaustive()
+    }
+}
+
+/// A message in the storage that it was read into. The storage cannot return to the pool while this exists.
+pub struct Received<M> {
+    payload: PooledBytes,
+    message: PhantomData<fn() -> M>,
+}
+
+impl<M: Message> Received<M> {
+    /// Returns the fields, borrowed from the payload, which was checked when it was received.
+    ///
+    /// # Panics
+    ///
+    /// If [`M::view_valid`](Message::view_valid) fails on bytes that [`M::view`](Message::view) accepted.
+    #[must_use]
+    pub fn view(&self) -> M::View<'_> {
+        match M::view_valid(&self.payload) {
+            Ok(view) => view,
+            Err(error) => unreachable!("the same payload was a message when it was received: {error}"),
+        }
+    }
+
+    /// Borrows the payload.
+    #[must_use]
+    pub fn payload(&self) -> &PooledBytes {
+        &self.payload
+    }
+
+    /// Returns the payload, without a copy.
+    #[must_use]
+    pub fn into_payload(self) -> PooledBytes {
+        self.payload
+    }
+}
+
+impl<M> fmt::Debug for Received<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Received").field(&self.payload).finish()
+    }
+}
