@@ -25,6 +25,7 @@
 //! Each layer reports by plain snapshots, its stats. A metric exporter reads them: it would be a layer above all of these,
 //! which none of them imports. There is none yet.
 #![cfg_attr(not(feature = "std"), no_std)]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
 #![warn(
     // Input must not cause a panic: errors are typed, and bytes are read with patterns.
@@ -38,6 +39,11 @@ extern crate alloc;
 
 #[cfg(not(any(feature = "std", feature = "spin")))]
 compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where there is no std");
+
+#[cfg(all(feature = "net", not(unix)))]
+compile_error!(
+    "millpond's features `net`, `bus`, `relay`, `proxy` and `cli` need Unix sockets, which this target lacks"
+);
 
 #[cfg(feature = "bus")]
 pub mod bus;

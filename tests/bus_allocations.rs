@@ -1,25 +1,24 @@
-//! Heap allocations a frame, from the publisher over a socket to its subscribers, in steady state: none.
+//! Heap allocations per frame, from the publisher over a socket to its subscribers, in steady state: none.
 //!
-//! Without the test harness, whose own thread allocates when it likes.
+//! Without the test harness, whose own thread allocates at any time.
 
-use std::alloc::System;
-
+use dhat::HeapStats;
 use millpond::BufferPoolConfig;
 use millpond::bus::{TcpTransport, TransportConfig, UnixTransport};
 use millpond::frame::ReadMode;
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 mod messages;
 
 use messages::TextMessage;
 
 #[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const WINDOW: usize = 64;
 const WINDOWS: usize = 100;
 
 fn main() {
+    let _profiler = dhat::Profiler::builder().testing().build();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     // As contracts plan it, without classes for what is read and written in one go.
     let planned = BufferPoolConfig::from_map([(128, 512), (256, 256), (512, 128)]).unwrap();
@@ -55,12 +54,12 @@ async fn measure(subscribers: usize, reading: ReadMode, pool: &BufferPoolConfig)
 async fn allocations(
     publisher: millpond::bus::Publisher<TextMessage>,
     mut subscribers: Vec<millpond::bus::Subscriber<TextMessage>>,
-) -> usize {
+) -> u64 {
     let text = TextMessage { sender: "s".to_owned(), content: "c".repeat(256), timestamp: 0 };
-    let mut before = ALLOCATOR.stats();
+    let mut before = HeapStats::get().total_blocks;
     for window in 0..2 * WINDOWS {
         if window == WINDOWS {
-            before = ALLOCATOR.stats();
+            before = HeapStats::get().total_blocks;
         }
         for _ in 0..WINDOW {
             publisher.publish(&text).await.unwrap();
@@ -71,6 +70,5 @@ async fn allocations(
             }
         }
     }
-    let spent = ALLOCATOR.stats() - before;
-    spent.allocations + spent.reallocations
+    HeapStats::get().total_blocks - before
 }

@@ -27,11 +27,14 @@ const LAYERS: &[(&str, &[&str])] = &[
 const TOP_LEVEL: &[&str] = &[
     "BENCHMARKS.md",
     "CHANGELOG.md",
+    "CONTRIBUTING.md",
     "Cargo.lock",
     "Cargo.toml",
+    "Cargo.toml.orig", // in a packaged crate
     "LICENSE-APACHE",
     "LICENSE-MIT",
     "README.md",
+    "SECURITY.md",
     "benches",
     "examples",
     "fuzz",

@@ -1,39 +1,36 @@
-//! What the allocator sees of a pool: freed secrets, the size of an empty pool, mallocs of a flush.
+//! What the allocator sees of a pool: freed secrets, its size when empty, its peak, mallocs of a flush.
 //!
 //! This runs without the test harness, because the harness's own thread allocates at any time.
 
-use std::alloc::{GlobalAlloc, Layout, System};
+use std::alloc::{GlobalAlloc, Layout};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use bytes::BufMut;
+use dhat::{HeapStats, Profiler};
 use millpond::{BufferPool, BufferPoolConfig};
 
-/// Counts live bytes, and blocks of `WATCHED` bytes that are freed or moved with a secret in them.
+/// Counts blocks of `WATCHED` bytes that are freed or moved with a secret in them. dhat counts the rest.
 struct Watch;
 
 const WATCHED: usize = 12_345;
 const SECRET: u8 = 0x5A;
-static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
-static LIVE: AtomicUsize = AtomicUsize::new(0);
 static LEAKED_SECRETS: AtomicUsize = AtomicUsize::new(0);
 
-// SAFETY: every call is forwarded to `System`, after the block is read while it is still allocated.
+// SAFETY: every call is forwarded to dhat, after the block is read while it is still allocated.
 unsafe impl GlobalAlloc for Watch {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        LIVE.fetch_add(layout.size(), Ordering::Relaxed);
-        ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
         // SAFETY: as the caller promises.
-        unsafe { System.alloc(layout) }
+        unsafe { dhat::Alloc.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        LIVE.fetch_sub(layout.size(), Ordering::Relaxed);
         // SAFETY: the read is within the block, and the tests below initialize all of it.
         if layout.size() == WATCHED && unsafe { block.add(WATCHED / 2).read() } == SECRET {
             LEAKED_SECRETS.fetch_add(1, Ordering::Relaxed);
         }
         // SAFETY: as the caller promises.
-        unsafe { System.dealloc(block, layout) };
+        unsafe { dhat::Alloc.dealloc(block, layout) };
     }
 }
 
@@ -90,14 +87,51 @@ fn growing_through_buf_mut_leaves_no_secret() {
     assert_eq!(count, 0, "moved, and the old block freed with the secret in it");
 }
 
+fn heap() -> Profiler {
+    Profiler::builder().testing().build()
+}
+
 /// The queues of a class are allocated when the pool is created: 32 bytes per buffer of capacity.
 fn an_empty_pool_is_small() {
     let config = BufferPoolConfig::powers_of_two(1..=65_536).unwrap();
-    let before = LIVE.load(Ordering::Relaxed);
+    let _heap = heap();
     let pool = BufferPool::new(config);
-    let bytes = LIVE.load(Ordering::Relaxed) - before;
-    assert!(bytes < 4 << 20, "an empty pool takes {bytes} bytes");
+    let bytes = HeapStats::get().max_bytes;
+    assert!(bytes < 4 << 20, "an empty pool takes up to {bytes} bytes");
     drop(pool);
+    let left = HeapStats::get().curr_bytes;
+    assert!(left < 1 << 10, "{left} bytes outlive the pool, more than the thread's list of caches");
+}
+
+/// Threads that take all that they can get, keep it as writable, shared and frozen, and return it.
+fn the_peak_of_the_heap_is_within_the_memory_limit() {
+    const LIMIT: usize = 8 << 20;
+    const SIZE: usize = 16 << 10;
+    const THREADS: usize = 4;
+    const BOOKS: usize = 512 << 10; // slots, queues, caches and the vectors below
+    let config = BufferPoolConfig::builder().class(SIZE, LIMIT / SIZE).memory_limit(LIMIT).build().unwrap();
+    let _heap = heap();
+    let pool = BufferPool::new(config);
+    let take_all = || {
+        for _ in 0..20 {
+            let (mut plain, mut shared, mut frozen) = (Vec::new(), Vec::new(), Vec::new());
+            while let Ok(buffer) = pool.try_acquire(SIZE) {
+                match (plain.len() + shared.len() + frozen.len()) % 3 {
+                    0 => plain.push(buffer),
+                    1 => shared.push(buffer.into_shared()),
+                    _ => frozen.push(buffer.freeze()),
+                }
+            }
+        }
+    };
+    thread::scope(|scope| {
+        for _ in 0..THREADS {
+            scope.spawn(take_all);
+        }
+    });
+    let peak = HeapStats::get().max_bytes;
+    assert!(peak <= LIMIT + BOOKS, "{peak} bytes at the peak");
+    assert!(peak >= LIMIT / 2, "only {peak} bytes at the peak: the threads did not use up the limit");
 }
 
 /// `flush_on_park` flushes at each sleep of a worker, and must keep the capacity of the stacks and queues.
@@ -112,9 +146,9 @@ fn a_flush_costs_no_malloc_in_steady_state() {
         pool.flush_thread_cache();
     };
     (0..100).for_each(|_| round());
-    let before = ALLOCATIONS.load(Ordering::Relaxed);
+    let _heap = heap();
     (0..1000).for_each(|_| round());
-    let count = ALLOCATIONS.load(Ordering::Relaxed) - before;
+    let count = HeapStats::get().total_blocks;
     assert!(count < 10, "{count} mallocs in 1000 rounds");
 }
 
@@ -123,6 +157,7 @@ fn main() {
     frozen_storage_is_wiped_when_its_view_outlives_the_pool();
     growing_through_buf_mut_leaves_no_secret();
     an_empty_pool_is_small();
+    the_peak_of_the_heap_is_within_the_memory_limit();
     a_flush_costs_no_malloc_in_steady_state();
-    println!("test result: ok. 5 passed");
+    println!("test result: ok. 6 passed");
 }

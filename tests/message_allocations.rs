@@ -2,11 +2,9 @@
 //!
 //! This runs without the test harness, because the harness's own thread allocates at any time.
 
-use std::alloc::System;
-
+use dhat::HeapStats;
 use millpond::BufferPool;
 use millpond::frame::Message;
-use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 
 mod generated;
 
@@ -14,11 +12,12 @@ use generated::defi::{ArbitrageSignal, PoolStateUpdate};
 use generated::examples::{self, TextMessage};
 
 #[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const TIMES: usize = 1000;
 
 fn main() {
+    let _profiler = dhat::Profiler::builder().testing().build();
     let pool = BufferPool::new(examples::create_buffer_pool_config());
     let text = TextMessage {
         sender: "alice".try_into().unwrap(),
@@ -48,10 +47,9 @@ fn main() {
         encode_and_view(&pool, &signal);
     };
     round();
-    let before = ALLOCATOR.stats();
+    let before = HeapStats::get();
     (0..TIMES).for_each(|_| round());
-    let spent = ALLOCATOR.stats() - before;
-    assert_eq!((spent.allocations, spent.reallocations), (0, 0));
+    assert_eq!(HeapStats::get().total_blocks, before.total_blocks);
     println!("test result: ok. {} messages", 3 * TIMES);
 }
 
