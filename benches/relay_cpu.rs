@@ -1,38 +1,71 @@
-//! Proxy CPU time and system calls per request, against tokio's own copies.
+//! Proxy CPU time and system calls per request, against tokio's own copies and a fresh `Vec` per read.
 //!
-//! `cargo bench --features proxy --bench relay_cpu [-- ROUNDS]`
+//! `cargo bench --features proxy --bench relay_cpu [-- [ROUNDS] [--write] [--record]]`
 //!
 //! `redis-benchmark` sends GET requests over 50 connections through each proxy to a real `redis-server`. In each round
 //! every proxy takes the same load in turn, and each round starts with another proxy. CPU time is the proxy's own, as
-//! the scheduler counts it. `strace` counts the system calls in separate runs.
+//! the scheduler counts it. `strace` counts the system calls in separate runs. `--write`
+//! replaces a section of `benches/results/relay.md`, and `--record` keeps the figures for the claims.
 
 mod proxies;
+mod results;
 
+use std::fmt::Write as _;
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use proxies::{Kind, Proxy, become_rival_if_asked};
+use proxies::{Arguments, Kind, Proxy, become_rival_if_asked};
 
 /// Value size in bytes, pipeline depth, requests per round.
 const ROWS: [(usize, usize, usize); 5] =
     [(64, 1, 40_000), (64, 16, 320_000), (4096, 1, 40_000), (4096, 16, 160_000), (65_536, 1, 16_000)];
+const ROUNDS: usize = 3;
 const KEY: &str = "key:__rand_int__";
 
 fn main() {
     become_rival_if_asked();
-    let rounds = std::env::args().skip(1).find_map(|arg| arg.parse().ok()).unwrap_or(7);
+    let arguments = Arguments::parse();
+    let rounds = arguments.number.unwrap_or(ROUNDS);
+    // They hardly vary, and the figures for the claims do not need them.
+    let count = arguments.write || !arguments.record;
     let redis = Redis::start();
     let proxies: Vec<(Kind, Proxy)> =
         Kind::ALL.into_iter().map(|kind| (kind, Proxy::start(kind, redis.port))).collect();
+    let rows: Vec<Row> =
+        ROWS.iter().map(|load| Row::measured(&redis, &proxies, *load, rounds, count)).collect();
+    let text = section(&proxies, &rows, rounds);
+    println!("{text}");
+    if arguments.write {
+        results::replace("relay", "relay_cpu", &text).unwrap();
+    }
+    if arguments.record {
+        results::record(&figures(&proxies, &rows)).unwrap();
+    }
+}
 
-    println!("| value | pipeline | proxy | CPU us per request | rounds | system calls per request |");
-    println!("|---|---|---|---|---|---|");
-    let mut verdicts = Vec::new();
-    for (size, pipeline, requests) in ROWS {
+/// One load, through all proxies.
+struct Row {
+    label: String,
+    /// Microseconds of CPU per request, by proxy and round.
+    cpu: Vec<Vec<f64>>,
+    /// Per request, by proxy, if they were counted.
+    system_calls: Vec<Option<f64>>,
+}
+
+impl Row {
+    fn measured(
+        redis: &Redis,
+        proxies: &[(Kind, Proxy)],
+        (size, pipeline, requests): (usize, usize, usize),
+        rounds: usize,
+        count: bool,
+    ) -> Self {
         redis.set(size);
+        let label = format!("{}, {pipeline} in flight", size_name(size));
+        eprintln!("{label}: {rounds} rounds");
         let mut cpu = vec![Vec::new(); proxies.len()];
         for round in 0..=rounds {
             for turn in 0..proxies.len() {
@@ -46,28 +79,61 @@ fn main() {
                 }
             }
         }
-        for ((kind, proxy), cpu) in proxies.iter().zip(&cpu) {
-            let rounds: Vec<String> = cpu.iter().map(|us| format!("{us:.2}")).collect();
-            let calls = system_calls(proxy, size, pipeline, requests / 10) / (requests / 10) as f64;
-            println!(
-                "| {size} B | {pipeline} | {} | {:.2} | {} | {calls:.2} |",
+        let counted = requests / 10;
+        let calls = |(_, proxy): &(Kind, Proxy)| {
+            count.then(|| system_calls(proxy, size, pipeline, counted) / counted as f64)
+        };
+        Self { label, cpu, system_calls: proxies.iter().map(calls).collect() }
+    }
+
+    /// Ours over the proxy with this index: the median of the rounds' own ratios, so that a slow moment of the machine
+    /// affects both sides.
+    fn ratio(&self, rival: usize) -> f64 {
+        let ratios: Vec<f64> =
+            self.cpu[0].iter().zip(&self.cpu[rival]).map(|(ours, its)| ours / its).collect();
+        median(&ratios)
+    }
+}
+
+fn size_name(size: usize) -> String {
+    if size < 1024 { format!("{size} B") } else { format!("{} KiB", size / 1024) }
+}
+
+fn section(proxies: &[(Kind, Proxy)], rows: &[Row], rounds: usize) -> String {
+    let mut text = format!(
+        "\n{}; glibc's malloc; {rounds} interleaved rounds. The ratio is the median of the rounds' own ratios.\n\n\
+         | value | proxy | CPU us per request | rounds | millpond / it | system calls per request |\n\
+         |---|---|---|---|---|---|\n",
+        results::machine()
+    );
+    for row in rows {
+        for (index, (kind, _)) in proxies.iter().enumerate() {
+            let rounds: Vec<String> = row.cpu[index].iter().map(|us| format!("{us:.2}")).collect();
+            let _ = writeln!(
+                text,
+                "| {} | {} | {:.2} | {} | {:.2} | {} |",
+                row.label,
                 kind.name(),
-                median(cpu),
-                rounds.join(" ")
+                median(&row.cpu[index]),
+                rounds.join(" "),
+                row.ratio(index),
+                row.system_calls[index].map_or_else(String::new, |calls| format!("{calls:.2}")),
             );
         }
-        // Ratios per round, so that a slow moment of the machine affects both sides.
-        let ratios: Vec<f64> =
-            (0..rounds).map(|round| cpu[0][round] / cpu[1][round].min(cpu[2][round])).collect();
-        let better = median(&cpu[1]).min(median(&cpu[2]));
-        verdicts.push((size, pipeline, median(&cpu[0]) / better, median(&ratios)));
     }
-    println!();
-    println!("| value | pipeline | median / better rival's median | median of the rounds' ratios |");
-    println!("|---|---|---|---|");
-    for (size, pipeline, of_medians, of_rounds) in verdicts {
-        println!("| {size} B | {pipeline} | {of_medians:.2} | {of_rounds:.2} |");
+    text + "\n"
+}
+
+fn figures(proxies: &[(Kind, Proxy)], rows: &[Row]) -> Vec<(String, f64)> {
+    let mut figures = Vec::new();
+    for row in rows {
+        figures.push((format!("relay_cpu/{}/millpond", row.label), median(&row.cpu[0])));
+        for (index, (kind, _)) in proxies.iter().enumerate().skip(1) {
+            let key = format!("relay_cpu/{}/millpond/{}", row.label, kind.name());
+            figures.push((key, row.ratio(index)));
+        }
     }
+    figures
 }
 
 fn load(port: u16, size: usize, pipeline: usize, requests: usize) {

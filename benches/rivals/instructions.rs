@@ -1,20 +1,25 @@
 //! Instructions per operation, exact: what the clock of a shared machine cannot tell.
 //!
-//! `cargo bench -p rivals --bench instructions [-- NAME...]`
+//! `cargo bench -p rivals [--features jemalloc] --bench instructions [-- NAME... [--write] [--record]]`
 //!
 //! Each operation runs in a process of its own under valgrind's callgrind, twice, with different counts; the
-//! difference is the operation's, start and warm-up cancel out. A name runs the operations that contain it.
+//! difference is the operation's, start and warm-up cancel out. A name runs the operations that contain it. `--write`
+//! replaces a section of `benches/results/instructions.md` and wants all of them, `--record` keeps the counts for the
+//! claims. With jemalloc as the global allocator it runs the operations whose name has the allocator.
 //! For where they go: `valgrind --tool=callgrind BINARY --run OPERATION 100000`, then `callgrind_annotate`.
 //!
 //! Instructions are not time: a locked one counts as any other, and so does one that waits for memory.
 
 mod contestants;
+#[path = "../results.rs"]
+mod results;
 #[path = "messages/samples.rs"]
 mod samples;
 
 use std::alloc::System;
 use std::cell::RefCell;
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::hint::black_box;
 use std::io;
 use std::num::NonZeroU32;
@@ -23,7 +28,7 @@ use std::process::{Command, ExitCode};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
-use contestants::{KIB, acquire as by, pool, route};
+use contestants::{KIB, acquire as by, heap, pool, route};
 use futures_util::StreamExt;
 use millpond::frame::{Assembler, Message, ReadMode, Tlv, tlv};
 use millpond::net::{FrameReader, WriteQueue};
@@ -57,10 +62,9 @@ fn operations() -> Vec<Operation> {
             with(|pool| pool.memory_limit(64 << 20).sample_one_in(THOUSAND)),
         ),
         operation("acquire + drop, limit", by::thread_local_stack(KIB)),
-        operation("acquire + drop, limit, boxed", by::thread_local_boxes(KIB)),
-        operation("acquire + drop, malloc", by::allocator(System, KIB)),
-        operation("acquire + drop, jemalloc", by::allocator(Jemalloc, KIB)),
-        operation("acquire + drop, mimalloc", by::allocator(MiMalloc, KIB)),
+        operation("acquire + drop, malloc of glibc", by::allocator(System, KIB)),
+        operation("acquire + drop, malloc of jemalloc", by::allocator(Jemalloc, KIB)),
+        operation("acquire + drop, malloc of mimalloc", by::allocator(MiMalloc, KIB)),
         operation("acquire + drop, zeropool", by::zeropool(KIB)),
         operation("acquire + drop, opool", by::opool(KIB)),
         operation("acquire + drop, opool, local", by::opool_local(KIB)),
@@ -72,16 +76,22 @@ fn operations() -> Vec<Operation> {
         operation("acquire + drop, Mutex<Vec>", by::mutexed_stack(KIB)),
         operation("write + freeze + drop, millpond", dropped(route::freeze(KIB))),
         operation("write + into_shared + drop, millpond", dropped(route::into_shared(KIB))),
-        operation("write + freeze + drop, BytesMut", dropped(route::bytes_mut(KIB))),
-        operation("write + from_owner + drop, millpond", dropped(route::owned_pooled(KIB))),
-        operation("write + from_owner + drop, Vec", dropped(route::owned_vec(KIB))),
+        operation(heap::named("write + freeze + drop, BytesMut"), dropped(route::bytes_mut(KIB))),
+        operation(heap::named("write + split().freeze() + drop, BytesMut"), dropped(route::split(KIB))),
+        operation(heap::named("write + from_owner + drop, millpond"), dropped(route::owned_pooled(KIB))),
+        operation(heap::named("write + from_owner + drop, Vec"), dropped(route::owned_vec(KIB))),
         operation("write + into_shared + clone + drop both, millpond", shared_twice()),
         operation("two classes in turn, both out, millpond", two_classes()),
         operation("growing into the next class, millpond", growing()),
         ("200 frozen in flight, 1 KiB, each, millpond", in_flight(route::freeze(KIB))),
-        ("200 frozen in flight, 1 KiB, each, BytesMut", in_flight(route::bytes_mut(KIB))),
+        (heap::named("200 frozen in flight, 1 KiB, each, split().freeze()"), in_flight(route::split(KIB))),
+        (heap::named("200 frozen in flight, 1 KiB, each, BytesMut"), in_flight(route::bytes_mut(KIB))),
         ("200 frozen in flight, 16 KiB, each, millpond", in_flight(route::freeze(16 * KIB))),
-        ("200 frozen in flight, 16 KiB, each, BytesMut", in_flight(route::bytes_mut(16 * KIB))),
+        (
+            heap::named("200 frozen in flight, 16 KiB, each, split().freeze()"),
+            in_flight(route::split(16 * KIB)),
+        ),
+        (heap::named("200 frozen in flight, 16 KiB, each, BytesMut"), in_flight(route::bytes_mut(16 * KIB))),
         ("64 out at once, 1 KiB, each, millpond", many_out(KIB)),
         operation(
             "PoolStateUpdate encoded + into_shared + drop, encode_pooled",
@@ -117,24 +127,56 @@ fn main() -> ExitCode {
         run(times);
         return ExitCode::SUCCESS;
     }
-    let wanted = |name: &str| arguments.is_empty() || arguments.iter().any(|part| name.contains(&**part));
+    let (flags, parts): (Vec<&str>, Vec<&str>) =
+        arguments.iter().map(String::as_str).partition(|argument| argument.starts_with("--"));
+    let of_heap = |name: &str| !cfg!(feature = "jemalloc") || name.ends_with(heap::NAME);
+    let wanted =
+        |name: &str| of_heap(name) && (parts.is_empty() || parts.iter().any(|part| name.contains(part)));
     let names: Vec<_> = operations().into_iter().map(|(name, _)| name).filter(|name| wanted(name)).collect();
-    if names.is_empty() {
-        eprintln!("instructions: no operation's name contains {}", arguments.join(" or "));
-        eprintln!("usage: cargo bench -p rivals --bench instructions [-- NAME...]");
+    let partial = flags.contains(&"--write") && !parts.is_empty();
+    if names.is_empty() || partial || flags.iter().any(|flag| !["--write", "--record"].contains(flag)) {
+        eprintln!("usage: cargo bench -p rivals --bench instructions [-- NAME... [--write] [--record]]");
         return ExitCode::from(2);
     }
-    println!("| operation | instructions |\n|---|---|");
-    for name in names {
-        match an_operation(name) {
-            Ok(count) => println!("| {name} | {count:.1} |"),
-            Err(reason) => {
-                eprintln!("instructions: {name}: {reason}");
-                return ExitCode::FAILURE;
-            }
-        }
+    let done = counted(&names).and_then(|counts| {
+        let text = section(&counts);
+        println!("{text}");
+        let written = !flags.contains(&"--write") || results::replace("instructions", bench(), &text).is_ok();
+        let figures: Vec<_> =
+            counts.iter().map(|(name, count)| (format!("{}/{name}", bench()), *count)).collect();
+        let recorded = !flags.contains(&"--record") || results::record(&figures).is_ok();
+        (written && recorded).then_some(()).ok_or_else(|| "benches/results cannot be written".to_owned())
+    });
+    if let Err(reason) = done {
+        eprintln!("instructions: {reason}");
+        return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// Of the section and of the recorded counts.
+fn bench() -> &'static str {
+    if cfg!(feature = "jemalloc") { "instructions-jemalloc" } else { "instructions" }
+}
+
+fn counted(names: &[&'static str]) -> Result<Vec<(&'static str, f64)>, String> {
+    let count = |(index, &name): (usize, &&'static str)| {
+        eprintln!("{} of {}: {name}", index + 1, names.len());
+        an_operation(name).map(|count| (name, count)).map_err(|reason| format!("{name}: {reason}"))
+    };
+    names.iter().enumerate().map(count).collect()
+}
+
+fn section(counts: &[(&'static str, f64)]) -> String {
+    let mut text = format!(
+        "\n{}; the global allocator is {}.\n\n| operation | instructions |\n|---|---|\n",
+        results::machine(),
+        heap::NAME,
+    );
+    for (name, count) in counts {
+        let _ = writeln!(text, "| {name} | {count:.1} |");
+    }
+    text + "\n"
 }
 
 /// Instructions of one run of the operation, in the steady state.

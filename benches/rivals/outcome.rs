@@ -24,6 +24,11 @@ impl Outcome {
         quantile(&self.rounds, 0.5)
     }
 
+    /// The shortest round and the longest.
+    pub(crate) fn extremes(&self) -> (f64, f64) {
+        (quantile(&self.rounds, 0.0), quantile(&self.rounds, 1.0))
+    }
+
     /// Between these lies the middle half of the rounds.
     pub(crate) fn quartiles(&self) -> (f64, f64) {
         (quantile(&self.rounds, 0.25), quantile(&self.rounds, 0.75))
@@ -45,6 +50,18 @@ pub(crate) struct Row {
 impl Row {
     pub(crate) fn ours(&self) -> impl Iterator<Item = &Outcome> {
         self.outcomes.iter().filter(|outcome| outcome.role == Role::Ours)
+    }
+
+    /// What each of ours took, and its ratio to each of the others.
+    pub(crate) fn figures(&self, bench: &str) -> Vec<(String, f64)> {
+        let mut figures = Vec::new();
+        for ours in self.ours() {
+            let key = format!("{bench}/{}/{}", self.label, ours.name);
+            let others = self.outcomes.iter().filter(|other| other.name != ours.name);
+            figures.extend(others.map(|other| (format!("{key}/{}", other.name), ours.over(other))));
+            figures.push((key, ours.median()));
+        }
+        figures
     }
 }
 

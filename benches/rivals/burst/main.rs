@@ -1,6 +1,6 @@
 //! Resident memory before, at and after a burst of 1 GiB, for each allocator, with and without the pool.
 //!
-//! `cargo bench -p rivals --bench burst [-- --write]`
+//! `cargo bench -p rivals --bench burst [-- [--write] [--record]]`
 //!
 //! Each variant is a process of its own: this binary again. Allocators run side by side, the variants of one
 //! in turn, so that at most 3 GiB are live.
@@ -10,13 +10,13 @@
 //! | `allocator` | a global allocator chosen by the environment |
 //! | `variant` | what is compared |
 //! | `subject` | the process that is measured |
-//! | `report`, `chart`, `../section` | Markdown and SVG |
+//! | `report`, `chart`, `../../results` | Markdown and SVG |
 
 mod allocator;
 mod chart;
 mod report;
-#[path = "../section.rs"]
-mod section;
+#[path = "../../results.rs"]
+mod results;
 mod subject;
 mod variant;
 
@@ -28,11 +28,12 @@ use std::thread;
 use variant::{VARIANTS, Variant};
 
 const USAGE: &str = "\
-usage: cargo bench -p rivals --bench burst [-- --write]
+usage: cargo bench -p rivals --bench burst [-- [--write] [--record]]
 
 Takes five minutes and 3 GiB of memory.
 
-  --write   draw benches/charts/burst.svg and replace the section of benches/results/burst.md";
+  --write   draw benches/charts/burst.svg and replace the section of benches/results/burst.md
+  --record  add the figures to benches/results/runs.tsv";
 
 /// What the process of a variant said of itself.
 #[derive(Debug, Default)]
@@ -58,8 +59,9 @@ fn main() -> ExitCode {
             Some(variant) => subject::run(variant),
             None => Err(io::Error::other("no such variant")),
         },
-        [] => compare(false),
-        ["--write"] => compare(true),
+        _ if arguments.iter().all(|flag| ["--write", "--record"].contains(flag)) => {
+            compare(arguments.contains(&"--write"), arguments.contains(&"--record"))
+        }
         _ => {
             println!("{USAGE}");
             return ExitCode::from(2);
@@ -74,7 +76,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn compare(write: bool) -> io::Result<()> {
+fn compare(write: bool, record: bool) -> io::Result<()> {
     let results = thread::scope(|scope| {
         let runs = allocator::ALL.map(|allocator| {
             let variants =
@@ -89,7 +91,10 @@ fn compare(write: bool) -> io::Result<()> {
     println!("{}", report::table(&results));
     if write {
         chart::draw(&results)?;
-        section::replace("burst", "burst", &report::section_text(&results))?;
+        results::replace("burst", "burst", &report::section_text(&results))?;
+    }
+    if record {
+        results::record(&report::figures(&results))?;
     }
     Ok(())
 }

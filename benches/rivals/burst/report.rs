@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::variant::Variant;
-use crate::{Measured, Results, chart};
+use crate::{Measured, Results, chart, results};
 
 /// Seconds after the burst that the table shows; the chart shows all.
 pub(crate) const SECONDS: [usize; 5] = [0, 5, 10, 20, 30];
@@ -38,12 +38,24 @@ fn mib(kib: Option<&u64>) -> String {
 }
 
 pub(crate) fn section_text(results: &Results) -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
+    let machine = results::machine();
     format!(
-        "\n{cores} cores, {system}. MiB resident.\n\n{}\n![{}](../charts/{})\n\n",
+        "\n{machine}. MiB resident.\n\n{}\n![{}](../charts/{})\n\n",
         table(results),
         chart::TITLE,
         chart::FILE_NAME,
     )
+}
+
+/// MiB resident at the start and at each of the seconds shown.
+pub(crate) fn figures(results: &Results) -> Vec<(String, f64)> {
+    let mut figures = Vec::new();
+    for (variant, measured) in results {
+        let key = format!("burst/{}/{}", variant.allocator.name(), variant.name());
+        let mib = |kib: u64| kib as f64 / 1024.0;
+        figures.push((format!("{key}/before"), mib(measured.before)));
+        let shown = SECONDS.iter().filter_map(|&second| Some((second, *measured.after.get(second)?)));
+        figures.extend(shown.map(|(second, kib)| (format!("{key}/{second} s"), mib(kib))));
+    }
+    figures
 }

@@ -11,6 +11,7 @@ use std::sync::Mutex;
 
 use bytes::BytesMut;
 use crossbeam_queue::ArrayQueue;
+use millpond::BufferPool;
 
 use super::pool;
 
@@ -18,26 +19,18 @@ use super::pool;
 const PLACES: usize = 64;
 
 pub(crate) fn millpond(size: usize) -> impl Fn() + Send + Sync + 'static {
-    let pool = pool();
+    of(pool(), size)
+}
+
+pub(crate) fn of(pool: BufferPool, size: usize) -> impl Fn() + Send + Sync + 'static {
     move || {
         black_box(pool.acquire(size).as_ptr());
     }
 }
 
-/// The limit: a stack of the thread's own, which knows neither classes nor other threads nor counters.
+/// The limit: a stack of the thread's own, which knows neither classes nor other threads nor counters. What it moves is
+/// a handle of 8 bytes, as ours is.
 pub(crate) fn thread_local_stack(size: usize) -> impl Fn() + Send + Sync + 'static {
-    thread_local!(static STACK: RefCell<Vec<BytesMut>> = const { RefCell::new(Vec::new()) });
-    STACK.with_borrow_mut(Vec::clear);
-    move || {
-        let mut buffer = STACK.with_borrow_mut(Vec::pop).unwrap_or_else(|| BytesMut::with_capacity(size));
-        black_box(buffer.as_mut_ptr());
-        buffer.clear();
-        STACK.with_borrow_mut(|stack| stack.push(buffer));
-    }
-}
-
-/// The same with handles of 8 bytes, which is what ours moves.
-pub(crate) fn thread_local_boxes(size: usize) -> impl Fn() + Send + Sync + 'static {
     type Stack = RefCell<Vec<Box<BytesMut>>>;
     thread_local!(static STACK: Stack = const { RefCell::new(Vec::new()) });
     STACK.with_borrow_mut(Vec::clear);

@@ -2,12 +2,13 @@
 //!
 //! The plain pools have no way into `Bytes` that gives the storage back, so the rivals are `bytes` itself.
 
+use std::cell::RefCell;
 use std::hint::black_box;
 
 use bytes::{Bytes, BytesMut};
 use millpond::{BufferPool, PooledBuffer, PooledBytes};
 
-use super::pool;
+use super::{KIB, pool};
 
 /// What a small message writes, whatever the size of its buffer.
 const MESSAGE: [u8; 64] = [7; 64];
@@ -33,6 +34,18 @@ pub(crate) fn bytes_mut(size: usize) -> impl Fn() -> Bytes + 'static {
         let mut buffer = BytesMut::with_capacity(size);
         buffer.extend_from_slice(black_box(&MESSAGE));
         buffer.freeze()
+    }
+}
+
+/// The idiom of `bytes` itself: one block that lives long, from whose front each message is split off. It is used again
+/// when none of its messages is left, so one message that stays keeps all 64 KiB.
+pub(crate) fn split(size: usize) -> impl Fn() -> Bytes + 'static {
+    let block = RefCell::new(BytesMut::with_capacity(64 * KIB));
+    move || {
+        let mut block = block.borrow_mut();
+        block.reserve(size);
+        block.extend_from_slice(black_box(&MESSAGE));
+        block.split().freeze()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Frames per second and CPU time per frame over sockets, against `tokio_util`'s length-delimited codec.
 //!
-//! `cargo bench -p rivals --bench frames [-- [tcp|unix]... [--write]]`
+//! `cargo bench -p rivals --bench frames [-- [tcp|unix]... [--write] [--record]]`
 //!
 //! Sender and receiver are two tasks of a runtime of two workers, in this process, so that its CPU time is both
 //! sides'. All contestants of a row take turns in many short rounds, as in `showdown`. The allocator counts for all
@@ -10,17 +10,18 @@
 //! |---|---|
 //! | `contestants` | who sends and receives, and how |
 //! | `race` | rounds of frames, in wall time, CPU time and heap allocations |
-//! | `report`, `../bars`, `../section` | Markdown and SVG |
+//! | `report`, `../bars`, `../../results` | Markdown and SVG |
 
 #[path = "../bars.rs"]
 mod bars;
 mod contestants;
+#[expect(dead_code, reason = "its tables have no extremes")]
 #[path = "../outcome.rs"]
 mod outcome;
 mod race;
 mod report;
-#[path = "../section.rs"]
-mod section;
+#[path = "../../results.rs"]
+mod results;
 
 use std::alloc::System;
 use std::process::ExitCode;
@@ -33,10 +34,11 @@ use race::Race;
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const USAGE: &str = "\
-usage: cargo bench -p rivals --bench frames [-- [tcp|unix]... [--write]]
+usage: cargo bench -p rivals --bench frames [-- [tcp|unix]... [--write] [--record]]
 
   tcp, unix   over these sockets only
-  --write     draw benches/charts/frames-*.svg and replace the section of benches/results/frames.md; wants both";
+  --write     draw benches/charts/frames-*.svg and replace the section of benches/results/frames.md; wants both
+  --record    add the figures to benches/results/runs.tsv";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Socket {
@@ -60,12 +62,13 @@ const PAYLOADS: [(usize, &str); 5] =
     [(16, "16 B"), (64, "64 B"), (1024, "1 KiB"), (16 * 1024, "16 KiB"), (256 * 1024, "256 KiB")];
 
 fn main() -> ExitCode {
-    let (mut chosen, mut write) = (Vec::new(), false);
+    let (mut chosen, mut write, mut record) = (Vec::new(), false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             // Cargo's own, for harnesses that also have tests.
             "--bench" => {}
             "--write" => write = true,
+            "--record" => record = true,
             name => match Socket::ALL.into_iter().find(|socket| socket.name() == name) {
                 Some(socket) => chosen.push(socket),
                 None => return refuse(&format!("{name:?} is no socket")),
@@ -89,6 +92,9 @@ fn main() -> ExitCode {
     }
     println!("{}", report::verdicts(&results));
     if write && let Err(error) = report::write(&results) {
+        return refuse(&error.to_string());
+    }
+    if record && let Err(error) = report::record(&results) {
         return refuse(&error.to_string());
     }
     ExitCode::SUCCESS

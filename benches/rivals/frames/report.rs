@@ -5,7 +5,7 @@ use std::io;
 
 use crate::outcome::{Outcome, Role, Row};
 use crate::race::{ROUNDS, Race};
-use crate::{PAYLOADS, Socket, bars, section};
+use crate::{PAYLOADS, Socket, bars, results};
 
 pub(crate) type Results = [(Socket, Vec<Race>)];
 
@@ -93,10 +93,9 @@ fn better_rival(row: &Row) -> &Outcome {
 
 /// Puts all of it into `benches/results/frames.md`, between the markers, and draws the charts.
 pub(crate) fn write(results: &Results) -> io::Result<()> {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
+    let machine = results::machine();
     let mut text = format!(
-        "\n{cores} cores, {system}; {ROUNDS} interleaved rounds. A figure is the median of the rounds, a ratio the median \
+        "\n{machine}; glibc's malloc. {ROUNDS} interleaved rounds. A figure is the median of the rounds, a ratio the median \
          of the\nrounds' own ratios.\n\n{}",
         verdicts(results)
     );
@@ -108,5 +107,21 @@ pub(crate) fn write(results: &Results) -> io::Result<()> {
         let rows: Vec<&Row> = races.iter().map(|race| &race.cpu).collect();
         bars::draw(&file_name(*socket), title(*socket), "ns of CPU time per frame, both sides", &rows)?;
     }
-    section::replace("frames", "frames", &(text + "\n"))
+    results::replace("frames", "frames", &(text + "\n"))
+}
+
+/// Adds the figures to `benches/results/runs.tsv`: rates over the better rival's.
+pub(crate) fn record(results: &Results) -> io::Result<()> {
+    let mut figures = Vec::new();
+    for (socket, races) in results {
+        for Race { wall, cpu, .. } in races {
+            let row = format!("frames/{}/{}", socket.name(), wall.label);
+            for (wall_of, cpu_of) in wall.ours().zip(cpu.ours()) {
+                figures.push((format!("{row}/{}/ns", wall_of.name), wall_of.median()));
+                figures.push((format!("{row}/{}/rate", wall_of.name), rate_ratio(wall, wall_of)));
+                figures.push((format!("{row}/{}/CPU", cpu_of.name), cost_ratio(cpu, cpu_of)));
+            }
+        }
+    }
+    results::record(&figures)
 }

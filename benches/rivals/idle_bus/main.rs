@@ -1,6 +1,6 @@
 //! User-space memory of an idle connection to a `TcpTransport`.
 //!
-//! `cargo bench -p rivals --bench idle_bus [-- [CONNECTIONS] [--write]]`
+//! `cargo bench -p rivals --bench idle_bus [-- [CONNECTIONS] [--write] [--record]]`
 //!
 //! The server is a process of its own, this binary again, and its allocator counts what lives, by size. Its clients
 //! are plain sockets of this process: they connect, then each sends a frame of 64 KiB, which a subscriber drops, and
@@ -10,12 +10,12 @@
 //! |---|---|
 //! | `census` | an allocator that knows what lives, by size |
 //! | `server` | the process that is measured |
-//! | `report`, `../section` | Markdown |
+//! | `report`, `../../results` | Markdown |
 
 mod census;
 mod report;
-#[path = "../section.rs"]
-mod section;
+#[path = "../../results.rs"]
+mod results;
 mod server;
 
 use std::io::{self, BufRead, BufReader, Write};
@@ -30,10 +30,11 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use server::{PAYLOAD, TYPE_ID};
 
 const USAGE: &str = "\
-usage: cargo bench -p rivals --bench idle_bus [-- [CONNECTIONS] [--write]]
+usage: cargo bench -p rivals --bench idle_bus [-- [CONNECTIONS] [--write] [--record]]
 
-  CONNECTIONS   10000 unless told
-  --write       replace the section of benches/results/bus.md";
+  CONNECTIONS   9000 unless told: two descriptors each, of the common limit of 20 000
+  --write       replace the section of benches/results/bus.md
+  --record      add the figures to benches/results/runs.tsv";
 
 const REST: Duration = Duration::from_secs(10);
 /// Threads that send: no more frames are under way at once.
@@ -50,7 +51,7 @@ pub(crate) struct Moment {
 }
 
 fn main() -> ExitCode {
-    let (mut connections, mut write) = (10_000, false);
+    let (mut connections, mut write, mut record) = (9000, false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             // Cargo's own, for harnesses that also have tests.
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
                 return ExitCode::SUCCESS;
             }
             "--write" => write = true,
+            "--record" => record = true,
             number => match number.parse() {
                 Ok(number) => connections = number,
                 Err(_) => {
@@ -69,7 +71,7 @@ fn main() -> ExitCode {
             },
         }
     }
-    match measure(connections, write) {
+    match measure(connections, write, record) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("idle_bus: {error}");
@@ -78,7 +80,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn measure(connections: usize, write: bool) -> io::Result<()> {
+fn measure(connections: usize, write: bool, record: bool) -> io::Result<()> {
     let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
     setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
     let mut server = Server::start()?;
@@ -105,7 +107,10 @@ fn measure(connections: usize, write: bool) -> io::Result<()> {
     let text = report::section_text(connections, &moments);
     println!("{text}");
     if write {
-        section::replace("bus", "idle_bus", &format!("\n{text}\n"))?;
+        results::replace("bus", "idle_bus", &format!("\n{text}\n"))?;
+    }
+    if record {
+        results::record(&report::figures(connections, &moments))?;
     }
     Ok(())
 }

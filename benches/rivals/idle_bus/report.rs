@@ -2,16 +2,15 @@
 
 use std::fmt::Write as _;
 
-use crate::Moment;
+use crate::{Moment, results};
 
 pub(crate) fn section_text(connections: usize, moments: &[Moment]) -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
+    let machine = results::machine();
     let Some(empty) = moments.first() else { return String::new() };
     let each = |now: u64, before: u64| (now as f64 - before as f64) / connections as f64;
     let task = moments.get(1).map_or(0, |connected| task(connections, empty, connected));
     let mut text = format!(
-        "{cores} cores, {system}; {connections} connections. Bytes per connection, less what the process without one \
+        "{machine}; {connections} connections. Bytes per connection, less what the process without one \
          has.\n\n| | heap | of it the task | of it idle in the pool | the rest | resident |\n|---|---|---|---|---|---|\n"
     );
     for moment in moments.iter().skip(1) {
@@ -40,6 +39,15 @@ pub(crate) fn section_text(connections: usize, moments: &[Moment]) -> String {
         let _ = writeln!(text, "* {}: {blocks}", moment.name);
     }
     text
+}
+
+/// KiB of heap per connection.
+pub(crate) fn figures(connections: usize, moments: &[Moment]) -> Vec<(String, f64)> {
+    let Some((empty, later)) = moments.split_first() else { return Vec::new() };
+    let kib = |moment: &Moment| {
+        (moment.census.bytes as f64 - empty.census.bytes as f64) / connections as f64 / 1024.0
+    };
+    later.iter().map(|moment| (format!("idle_bus/{}", moment.name), kib(moment))).collect()
 }
 
 /// Size of the largest block that every connection has one of: its task.

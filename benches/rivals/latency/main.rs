@@ -1,7 +1,7 @@
 //! Publish to subscribe over TCP, with pooled buffers and without: what the pool adds to a message's latency, and what
 //! it saves.
 //!
-//! `cargo bench -p rivals --bench latency [-- --write]`
+//! `cargo bench -p rivals --bench latency [-- [--write] [--record]]`
 //!
 //! Server and client are two transports of this process, on a runtime of two workers. Latency is open-loop: messages
 //! are due at fixed times, and what a late one waited counts. Throughput is closed-loop: no subscriber is further
@@ -12,7 +12,7 @@
 //! | `bus` | a server, a client, and the message between them |
 //! | `pace` | messages at a fixed rate, and how long each took |
 //! | `flood` | as many as go through, and what the heap had to do |
-//! | `report`, `../bars`, `../section` | Markdown and SVG |
+//! | `report`, `../bars`, `../../results` | Markdown and SVG |
 
 #[path = "../bars.rs"]
 mod bars;
@@ -23,8 +23,8 @@ mod flood;
 mod outcome;
 mod pace;
 mod report;
-#[path = "../section.rs"]
-mod section;
+#[path = "../../results.rs"]
+mod results;
 
 use std::alloc::System;
 use std::process::ExitCode;
@@ -35,19 +35,21 @@ use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const USAGE: &str = "\
-usage: cargo bench -p rivals --bench latency [-- --write]
+usage: cargo bench -p rivals --bench latency [-- [--write] [--record]]
 
 Takes three minutes.
 
-  --write   draw benches/charts/latency.svg and replace the section of benches/results/bus.md";
+  --write   draw benches/charts/latency.svg and replace the section of benches/results/bus.md
+  --record  add the figures to benches/results/runs.tsv";
 
 fn main() -> ExitCode {
-    let mut write = false;
+    let (mut write, mut record) = (false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             // Cargo's own, for harnesses that also have tests.
             "--bench" => {}
             "--write" => write = true,
+            "--record" => record = true,
             _ => {
                 println!("{USAGE}");
                 return ExitCode::from(2);
@@ -65,7 +67,9 @@ fn main() -> ExitCode {
         flood::run::<4096>(&runtime, "4 KiB, 8 subscribers", 8),
     ];
     println!("{}", report::throughput(&floods));
-    if write && let Err(error) = report::write(&paced, &floods) {
+    let written = if write { report::write(&paced, &floods) } else { Ok(()) };
+    let recorded = if record { report::record(&paced, &floods) } else { Ok(()) };
+    if let Err(error) = written.and(recorded) {
         eprintln!("latency: {error}");
         return ExitCode::FAILURE;
     }

@@ -6,7 +6,7 @@ use std::io;
 use crate::flood::{self, Flood};
 use crate::outcome::{Role, Row};
 use crate::pace::{MESSAGES, Paced, RATE, ROUNDS};
-use crate::{bars, section};
+use crate::{bars, results};
 
 const TITLE: &str = "Publish to subscribe over TCP";
 
@@ -50,19 +50,34 @@ fn cells(row: &Row, digits: usize) -> String {
 }
 
 pub(crate) fn write(paced: &[Paced], floods: &[Flood]) -> io::Result<()> {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
+    let machine = results::machine();
     let rows: Vec<&Row> = paced.first().map_or(&[][..], |paced| &paced.rows).iter().collect();
     let label = paced.first().map_or("", |paced| paced.label);
     let title = format!("{TITLE}, {label}, {RATE} per second");
     bars::draw("latency.svg", &title, "us", &rows)?;
     let text = format!(
-        "\n{cores} cores, {system}. Latency: {ROUNDS} interleaved rounds of {MESSAGES} messages, throughput: {} rounds; a \
+        "\n{machine}; glibc's malloc. Latency: {ROUNDS} interleaved rounds of {MESSAGES} messages, throughput: {} rounds; a \
          figure\nis the median of the rounds, a ratio the median of the rounds' own ratios.\n\n{}\n{}\n\
          ![{title}](../charts/latency.svg)\n\n",
         flood::ROUNDS,
         latency(paced),
         throughput(floods),
     );
-    section::replace("bus", "latency", &text)
+    results::replace("bus", "latency", &text)
+}
+
+/// Adds the figures to `benches/results/runs.tsv`.
+pub(crate) fn record(paced: &[Paced], floods: &[Flood]) -> io::Result<()> {
+    let mut figures = Vec::new();
+    for Paced { label, rows } in paced {
+        figures.extend(rows.iter().flat_map(|row| row.figures(&format!("latency/{label}"))));
+    }
+    for Flood { row, allocations } in floods {
+        figures.extend(row.figures("throughput"));
+        let counts = ["pool", "no pool"].iter().zip(allocations);
+        figures.extend(
+            counts.map(|(who, &count)| (format!("throughput/{}/allocations/{who}", row.label), count)),
+        );
+    }
+    results::record(&figures)
 }

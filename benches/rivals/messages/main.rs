@@ -1,6 +1,6 @@
 //! Generated messages against bincode, postcard, rkyv and zerocopy: written and read.
 //!
-//! `cargo bench -p rivals --bench messages [-- --write]`
+//! `cargo bench -p rivals --bench messages [-- [--write] [--record]]`
 //!
 //! All contestants of a row take turns in many short rounds, as in `showdown`, with warm caches. The allocator counts for
 //! all of them alike; before anybody is timed, what it wrote has to come back as it was.
@@ -10,7 +10,7 @@
 //! | `samples`, `subject` | the messages, and what the rivals have in their place |
 //! | `forms` | who writes and reads them, and how |
 //! | `race` | all forms of a message, in turn |
-//! | `report`, `../contest`, `../outcome`, `../bars`, `../section` | rounds, Markdown and SVG |
+//! | `report`, `../contest`, `../outcome`, `../bars`, `../../results` | rounds, Markdown and SVG |
 
 #[path = "../bars.rs"]
 mod bars;
@@ -22,9 +22,9 @@ mod forms;
 mod outcome;
 mod race;
 mod report;
+#[path = "../../results.rs"]
+mod results;
 mod samples;
-#[path = "../section.rs"]
-mod section;
 mod subject;
 
 use std::alloc::System;
@@ -38,17 +38,19 @@ use samples::{text, update};
 static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
 
 const USAGE: &str = "\
-usage: cargo bench -p rivals --bench messages [-- --write]
+usage: cargo bench -p rivals --bench messages [-- [--write] [--record]]
 
-  --write   draw benches/charts/messages-*.svg and replace the section of benches/results/messages.md";
+  --write   draw benches/charts/messages-*.svg and replace the section of benches/results/messages.md
+  --record  add the figures to benches/results/runs.tsv";
 
 fn main() -> ExitCode {
-    let mut write = false;
+    let (mut write, mut record) = (false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             // Cargo's own, for harnesses that also have tests.
             "--bench" => {}
             "--write" => write = true,
+            "--record" => record = true,
             _ => {
                 println!("{USAGE}");
                 return ExitCode::from(2);
@@ -67,7 +69,9 @@ fn main() -> ExitCode {
         println!("{}", report::tables(work, &messages));
     }
     println!("{}", report::wins(&messages));
-    if write && let Err(error) = report::write(&messages) {
+    let written = if write { report::write(&messages) } else { Ok(()) };
+    let recorded = if record { report::record(&messages) } else { Ok(()) };
+    if let Err(error) = written.and(recorded) {
         eprintln!("messages: {error}");
         return ExitCode::FAILURE;
     }

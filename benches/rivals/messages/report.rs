@@ -6,7 +6,7 @@ use std::io;
 use crate::contest::ROUNDS;
 use crate::outcome::{Role, Row};
 use crate::race::{Cost, Race, WORK};
-use crate::{bars, section};
+use crate::{bars, results};
 
 /// Rows of [`WORK`] that are drawn: what a publisher and a subscriber do.
 const DRAWN: [(usize, &str); 2] = [(1, "messages-encode.svg"), (2, "messages-decode.svg")];
@@ -55,10 +55,9 @@ pub(crate) fn wins(messages: &[[Race; 3]]) -> String {
 
 /// Puts all of it into `benches/results/messages.md`, between the markers, and draws the charts.
 pub(crate) fn write(messages: &[[Race; 3]]) -> io::Result<()> {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
+    let machine = results::machine();
     let mut text = format!(
-        "\n{cores} cores, {system}; {ROUNDS} interleaved rounds. A figure is the median of the rounds, a ratio the median \
+        "\n{machine}; glibc's malloc. {ROUNDS} interleaved rounds. A figure is the median of the rounds, a ratio the median \
          of the\nrounds' own ratios.\n\n{}",
         wins(messages)
     );
@@ -71,5 +70,15 @@ pub(crate) fn write(messages: &[[Race; 3]]) -> io::Result<()> {
         bars::draw(file, &title, "ns", &rows)?;
         let _ = writeln!(text, "\n![{title}](../charts/{file})");
     }
-    section::replace("messages", "messages", &(text + "\n"))
+    results::replace("messages", "messages", &(text + "\n"))
+}
+
+/// Adds the figures to `benches/results/runs.tsv`.
+pub(crate) fn record(messages: &[[Race; 3]]) -> io::Result<()> {
+    let mut figures = Vec::new();
+    for (work, name) in WORK.iter().enumerate() {
+        let rows = messages.iter().map(|races| &races[work].row);
+        figures.extend(rows.flat_map(|row| row.figures(&format!("messages/{name}"))));
+    }
+    results::record(&figures)
 }

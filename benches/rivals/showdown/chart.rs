@@ -8,7 +8,8 @@ use crate::report;
 use crate::verdict::Results;
 
 pub(crate) fn file_name(group: Group) -> String {
-    format!("{}.svg", group.name())
+    let heap = if cfg!(feature = "jemalloc") { "-jemalloc" } else { "" };
+    format!("{}{heap}.svg", group.name())
 }
 
 pub(crate) fn draw(results: &Results) -> io::Result<()> {

@@ -21,10 +21,9 @@ fn contestants<const SIZE: usize>() -> Vec<Contestant> {
     vec![
         Contestant::new(Role::Ours, "millpond", by::millpond(SIZE)),
         Contestant::new(Role::Limit, "limit", by::thread_local_stack(SIZE)),
-        Contestant::new(Role::Limit, "limit, boxed", by::thread_local_boxes(SIZE)),
-        Contestant::new(rival, "malloc", by::allocator(System, SIZE)),
-        Contestant::new(rival, "jemalloc", by::allocator(Jemalloc, SIZE)),
-        Contestant::new(rival, "mimalloc", by::allocator(MiMalloc, SIZE)),
+        Contestant::new(rival, "malloc, glibc", by::allocator(System, SIZE)),
+        Contestant::new(rival, "malloc, jemalloc", by::allocator(Jemalloc, SIZE)),
+        Contestant::new(rival, "malloc, mimalloc", by::allocator(MiMalloc, SIZE)),
         Contestant::new(rival, "zeropool", by::zeropool(SIZE)),
         Contestant::new(rival, "opool", by::opool(SIZE)),
         Contestant::new(rival, "opool, local", by::opool_local(SIZE)),

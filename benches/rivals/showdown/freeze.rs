@@ -3,7 +3,7 @@
 use std::hint::black_box;
 
 use crate::contest::{Contestant, SLICE, contest};
-use crate::contestants::{KIB, route};
+use crate::contestants::{KIB, heap, route};
 use crate::outcome::{Role, Row};
 
 pub(crate) fn rows() -> Vec<Row> {
@@ -14,9 +14,14 @@ fn contestants(size: usize) -> Vec<Contestant> {
     vec![
         Contestant::new(Role::Ours, "freeze", dropped(route::freeze(size))),
         Contestant::new(Role::Ours, "into_shared", dropped(route::into_shared(size))),
-        Contestant::new(Role::Rival, "BytesMut", dropped(route::bytes_mut(size))),
-        Contestant::new(Role::Rival, "from_owner(PooledBuffer)", dropped(route::owned_pooled(size))),
-        Contestant::new(Role::Rival, "from_owner(Vec)", dropped(route::owned_vec(size))),
+        Contestant::new(Role::Rival, heap::named("BytesMut"), dropped(route::bytes_mut(size))),
+        Contestant::new(Role::Rival, heap::named("split().freeze()"), dropped(route::split(size))),
+        Contestant::new(
+            Role::Rival,
+            heap::named("from_owner(PooledBuffer)"),
+            dropped(route::owned_pooled(size)),
+        ),
+        Contestant::new(Role::Rival, heap::named("from_owner(Vec)"), dropped(route::owned_vec(size))),
     ]
 }
 

@@ -1,6 +1,6 @@
 //! The pool against its rivals, interleaved.
 //!
-//! `cargo bench -p rivals --bench showdown [-- GROUP...] [--write]`
+//! `cargo bench -p rivals --bench showdown [-- GROUP... [--write] [--record]]`
 //!
 //! All contestants of a row run in this process, in many short rounds, each one in turn, so that a slow
 //! moment of the machine meets all of them; a verdict is the median of the rounds' own ratios.
@@ -10,9 +10,9 @@
 //! |---|---|
 //! | `../contest`, `../outcome` | rounds, turns, medians: how anything here is measured |
 //! | `../contestants` | what each contestant does, with its best documented settings |
-//! | `drop`, `freeze`, `across`, `threads`, `tiers` | the groups of rows |
+//! | `drop`, `freeze`, `across`, `options`, `threads`, `tiers` | the groups of rows |
 //! | `verdict` | the bars, and who beats us where |
-//! | `report`, `chart`, `../bars`, `../section` | Markdown and SVG |
+//! | `report`, `chart`, `../bars`, `../../results` | Markdown and SVG |
 
 mod across;
 #[path = "../bars.rs"]
@@ -24,11 +24,12 @@ mod contest;
 mod contestants;
 mod drop;
 mod freeze;
+mod options;
 #[path = "../outcome.rs"]
 mod outcome;
 mod report;
-#[path = "../section.rs"]
-mod section;
+#[path = "../../results.rs"]
+mod results;
 mod threads;
 mod tiers;
 mod verdict;
@@ -39,17 +40,20 @@ use std::process::ExitCode;
 use outcome::Row;
 
 const USAGE: &str = "\
-usage: cargo bench -p rivals --bench showdown [-- [GROUP...] [--write]]
+usage: cargo bench -p rivals [--features jemalloc] --bench showdown [-- [GROUP...] [--write] [--record]]
 
   drop      acquire and drop, 1 KiB and 64 KiB
   freeze    acquire, write 64 bytes, freeze, drop; 1 KiB and 64 KiB
   across    made and frozen on one thread, dropped on another; 1 KiB and 16 KiB
+  options   acquire and drop of 1 KiB in pools with options
   threads   acquire and drop of 1 KiB, split over 1, 2 and 8 threads
   tiers     what the shared tier might be made of, on 1, 2 and 8 threads
 
-Without a group, all of them.
+Without a group, all of them. With jemalloc as the global allocator, `freeze` and `across`: all others call their
+allocator directly.
 
-  --write   draw benches/charts/*.svg and replace the section of benches/results/pool.md; wants all groups";
+  --write    draw benches/charts/*.svg and replace a section of benches/results/pool.md; wants all groups
+  --record   add the figures to benches/results/runs.tsv";
 
 /// Rows that are measured and shown together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,18 +61,26 @@ pub(crate) enum Group {
     Drop,
     Freeze,
     Across,
+    Options,
     Threads,
     Tiers,
 }
 
 impl Group {
-    const ALL: [Self; 5] = [Self::Drop, Self::Freeze, Self::Across, Self::Threads, Self::Tiers];
+    /// What the global allocator can change.
+    const OF_HEAP: [Self; 2] = [Self::Freeze, Self::Across];
+    const ALL: &[Self] = if cfg!(feature = "jemalloc") {
+        &Self::OF_HEAP
+    } else {
+        &[Self::Drop, Self::Freeze, Self::Across, Self::Options, Self::Threads, Self::Tiers]
+    };
 
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Drop => "drop",
             Self::Freeze => "freeze",
             Self::Across => "across",
+            Self::Options => "options",
             Self::Threads => "threads",
             Self::Tiers => "tiers",
         }
@@ -79,6 +91,7 @@ impl Group {
             Self::Drop => drop::rows(),
             Self::Freeze => freeze::rows(),
             Self::Across => across::rows(),
+            Self::Options => options::rows(),
             Self::Threads => threads::rows(),
             Self::Tiers => tiers::rows(),
         }
@@ -87,18 +100,19 @@ impl Group {
 
 fn main() -> ExitCode {
     let mut chosen = BTreeSet::new();
-    let mut write = false;
+    let (mut write, mut record) = (false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             // Cargo's own, for harnesses that also have tests.
             "--bench" => {}
             "--write" => write = true,
+            "--record" => record = true,
             "--help" | "-h" => {
                 println!("{USAGE}");
                 return ExitCode::SUCCESS;
             }
-            name => match Group::ALL.into_iter().find(|group| group.name() == name) {
-                Some(group) => {
+            name => match Group::ALL.iter().find(|group| group.name() == name) {
+                Some(&group) => {
                     chosen.insert(group);
                 }
                 None => return refuse(&format!("{name:?} is no group")),
@@ -109,7 +123,7 @@ fn main() -> ExitCode {
         return refuse("--write wants all groups: a section of two runs would compare two machines");
     }
     let groups: Vec<Group> =
-        Group::ALL.into_iter().filter(|group| chosen.is_empty() || chosen.contains(group)).collect();
+        Group::ALL.iter().copied().filter(|group| chosen.is_empty() || chosen.contains(group)).collect();
 
     let mut results = Vec::new();
     for group in groups {
@@ -121,6 +135,9 @@ fn main() -> ExitCode {
     println!("{}", report::verdicts(&results));
     println!("{}", report::wins(&results));
     if write && let Err(error) = chart::draw(&results).and_then(|()| report::write(&results)) {
+        return refuse(&error.to_string());
+    }
+    if record && let Err(error) = report::record(&results) {
         return refuse(&error.to_string());
     }
     ExitCode::SUCCESS

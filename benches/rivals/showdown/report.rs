@@ -6,8 +6,10 @@ use std::io;
 use crate::Group;
 use crate::chart;
 use crate::contest::ROUNDS;
-use crate::outcome::Row;
-use crate::section;
+use crate::contestants::heap;
+use crate::options::PLAIN;
+use crate::outcome::{Outcome, Row};
+use crate::results;
 use crate::threads::THREADS;
 use crate::verdict::{self, Results};
 
@@ -17,6 +19,7 @@ pub(crate) fn title(group: Group) -> &'static str {
         Group::Drop => "Acquire and drop, on one thread, the bytes untouched",
         Group::Freeze => "Acquire, write 64 bytes, freeze, drop, on one thread",
         Group::Across => "Acquire, write 64 bytes, freeze; drop on another thread",
+        Group::Options => "Acquire and drop of 1 KiB, with options",
         Group::Threads => "Acquire and drop of 1 KiB, split over threads: wall time",
         Group::Tiers => "Candidates for the shared tier, per buffer, in bursts of 64",
     }
@@ -26,7 +29,7 @@ pub(crate) fn title(group: Group) -> &'static str {
 pub(crate) fn tables(group: Group, rows: &[Row]) -> String {
     let mut text = format!("### {}\n", title(group));
     for row in rows {
-        text += &table(row);
+        text += &if group == Group::Options { options(row) } else { table(row) };
     }
     if matches!(group, Group::Threads | Group::Tiers) {
         text += &scaling(rows);
@@ -39,15 +42,34 @@ fn table(row: &Row) -> String {
     let ours: Vec<_> = row.ours().collect();
     let heads: String = ours.iter().map(|ours| format!(" {} / it |", ours.name)).collect();
     let rule = "---|".repeat(ours.len());
-    let mut text = format!("\n| {} | ns | middle half |{heads}\n|---|---|---|{rule}\n", row.label);
+    let mut text =
+        format!("\n| {} | ns | middle half | all rounds |{heads}\n|---|---|---|---|{rule}\n", row.label);
     for outcome in &row.outcomes {
-        let (low, high) = outcome.quartiles();
         let ratios: String = ours.iter().map(|ours| format!(" {:.2} |", ours.over(outcome))).collect();
-        let line =
-            format!("| {} | {:.1} | {low:.1} to {high:.1} |{ratios}\n", outcome.name, outcome.median());
-        text += &line;
+        let _ = writeln!(text, "{}{ratios}", times(outcome));
     }
     text
+}
+
+/// What each option takes, and its ratio to none.
+fn options(row: &Row) -> String {
+    let mut text =
+        format!("\n| option | ns | middle half | all rounds | it / {PLAIN} |\n|---|---|---|---|---|\n");
+    let plain = row.outcomes.iter().find(|outcome| outcome.name == PLAIN);
+    for (outcome, plain) in row.outcomes.iter().zip(plain.into_iter().cycle()) {
+        let _ = writeln!(text, "{} {:.2} |", times(outcome), outcome.over(plain));
+    }
+    text
+}
+
+/// The first cells of a line: name, median, middle half, extremes.
+fn times(outcome: &Outcome) -> String {
+    let ((low, high), (least, most)) = (outcome.quartiles(), outcome.extremes());
+    format!(
+        "| {} | {:.1} | {low:.1} to {high:.1} | {least:.1} to {most:.1} |",
+        outcome.name,
+        outcome.median(),
+    )
 }
 
 /// How each contestant's own time shrinks with more threads.
@@ -117,16 +139,35 @@ pub(crate) fn wins(results: &Results) -> String {
 
 /// Puts all of it into `benches/results/pool.md`, between the markers.
 pub(crate) fn write(results: &Results) -> io::Result<()> {
-    section::replace("pool", "showdown", &section_text(results))
+    results::replace("pool", name(), &section_text(results))
+}
+
+/// Of the section and of the recorded figures: those of another global allocator stand beside each other.
+fn name() -> &'static str {
+    if cfg!(feature = "jemalloc") { "showdown-jemalloc" } else { "showdown" }
+}
+
+/// Adds the figures to `benches/results/runs.tsv`.
+pub(crate) fn record(results: &Results) -> io::Result<()> {
+    let mut figures = Vec::new();
+    for (group, rows) in results {
+        let bench = format!("{}/{}", name(), group.name());
+        figures.extend(rows.iter().flat_map(|row| row.figures(&bench)));
+        let scaling = rows.iter().filter(|_| *group == Group::Threads);
+        figures.extend(scaling.filter_map(|row| {
+            let ratio = verdict::scaling(rows, row.label, "millpond")?;
+            Some((format!("{bench}/{}/millpond/1 thread", row.label), ratio))
+        }));
+    }
+    results::record(&figures)
 }
 
 fn section_text(results: &Results) -> String {
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let system = format!("{}, {}", std::env::consts::ARCH, std::env::consts::OS);
+    let machine = results::machine();
     let mut text = format!(
-        "\n{cores} cores, {system}; {ROUNDS} interleaved rounds. A figure is the median of the rounds, a ratio \
-         the median of\nthe rounds' own ratios; the middle half of the rounds lies between the two figures of \
-         its column.\n\n"
+        "\n{machine}; the global allocator is {}. {ROUNDS} interleaved rounds. A figure is the median of the rounds, \
+         a ratio\nthe median of the rounds' own ratios.\n\n",
+        heap::NAME,
     );
     text += &verdicts(results);
     text += "\n";

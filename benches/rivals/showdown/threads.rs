@@ -5,6 +5,9 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::Instant;
 
+use mimalloc::MiMalloc;
+use tikv_jemallocator::Jemalloc;
+
 use crate::contest::ROUNDS;
 use crate::contestants::{KIB, acquire as by};
 use crate::outcome::{Outcome, Role, Row, in_turn, progress};
@@ -23,7 +26,9 @@ pub(crate) fn rows() -> Vec<Row> {
         (Role::Ours, "millpond", repeated(by::millpond(KIB))),
         // Threads that share nothing: as much as the processors can give.
         (Role::Limit, "limit", repeated(by::thread_local_stack(KIB))),
-        (Role::Rival, "malloc", repeated(by::allocator(System, KIB))),
+        (Role::Rival, "malloc, glibc", repeated(by::allocator(System, KIB))),
+        (Role::Rival, "malloc, jemalloc", repeated(by::allocator(Jemalloc, KIB))),
+        (Role::Rival, "malloc, mimalloc", repeated(by::allocator(MiMalloc, KIB))),
         (Role::Rival, "zeropool", repeated(by::zeropool(KIB))),
         (Role::Rival, "ArrayQueue", repeated(by::array_queue(KIB))),
         (Role::Rival, "Mutex<Vec>", repeated(by::mutexed_stack(KIB))),

@@ -1,6 +1,8 @@
 //! What the pool must reach, and where somebody else is ahead. Both are worked out from the numbers.
 
 use crate::Group;
+use crate::contestants::heap;
+use crate::options;
 use crate::outcome::{Outcome, Role, Row};
 use crate::threads::THREADS;
 
@@ -27,13 +29,13 @@ const fn bar(
     Bar { group, label, ours, against, at_most }
 }
 
-const BARS: [Bar; 16] = [
+const BARS: [Bar; 18] = [
     bar(Group::Drop, "1 KiB", "millpond", "limit", 2.0),
-    bar(Group::Drop, "1 KiB", "millpond", "malloc", 0.8),
+    bar(Group::Drop, "1 KiB", "millpond", "malloc, glibc", 0.8),
     bar(Group::Drop, "1 KiB", "millpond", "zeropool", 1.0),
     bar(Group::Drop, "1 KiB", "millpond", "opool", 0.5),
     bar(Group::Drop, "1 KiB", "millpond", "object-pool", 0.3),
-    bar(Group::Drop, "64 KiB", "millpond", "malloc", 0.5),
+    bar(Group::Drop, "64 KiB", "millpond", "malloc, glibc", 0.5),
     bar(Group::Freeze, "1 KiB", "freeze", "BytesMut", 1.0),
     bar(Group::Freeze, "1 KiB", "into_shared", "BytesMut", 0.6),
     bar(Group::Freeze, "64 KiB", "freeze", "BytesMut", 0.8),
@@ -42,6 +44,8 @@ const BARS: [Bar; 16] = [
     bar(Group::Across, "1 KiB", "into_shared", "BytesMut", 0.4),
     bar(Group::Across, "16 KiB", "freeze", "BytesMut", 0.3),
     bar(Group::Across, "16 KiB", "into_shared", "BytesMut", 0.3),
+    bar(Group::Options, "1 KiB", "sample_one_in(1000)", options::PLAIN, 1.1),
+    bar(Group::Options, "1 KiB", "record_sizes", options::PLAIN, 1.1),
     bar(Group::Threads, "2 threads", "millpond", "1 thread", 0.6),
     bar(Group::Threads, "8 threads", "millpond", "1 thread", 0.7),
 ];
@@ -65,8 +69,14 @@ pub(crate) fn scaling(rows: &[Row], label: &str, name: &str) -> Option<f64> {
     Some(time(label)?.over(time(THREADS[0].1)?))
 }
 
+/// With this name, or with it and the global allocator's.
 fn outcome<'a>(row: &'a Row, name: &str) -> Option<&'a Outcome> {
-    row.outcomes.iter().find(|outcome| outcome.name == name)
+    row.outcomes.iter().find(|outcome| {
+        outcome
+            .name
+            .strip_prefix(name)
+            .is_some_and(|rest| rest.is_empty() || rest.strip_prefix(", ") == Some(heap::NAME))
+    })
 }
 
 /// A rival whose median is below ours.
