@@ -161,11 +161,10 @@ impl Runs {
         let mut runs = Self { figures: BTreeMap::new(), notes: BTreeMap::new() };
         for line in fs::read_to_string(path).unwrap().lines() {
             let (key, values) = line.split_once('\t').unwrap();
+            let (key, note) = (key.to_owned(), values.to_owned());
             match values.split('\t').map(str::parse).collect() {
-                Ok(values) if !key.starts_with("version ") => {
-                    drop(runs.figures.insert(key.to_owned(), values))
-                }
-                _ => drop(runs.notes.insert(key.to_owned(), values.to_owned())),
+                Ok(values) if !key.starts_with("version ") => _ = runs.figures.insert(key, values),
+                _ => _ = runs.notes.insert(key, note),
             }
         }
         runs

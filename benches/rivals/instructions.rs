@@ -11,7 +11,7 @@
 //! Instructions are not time: a locked one counts as any other, and so does one that waits for memory.
 
 mod contestants;
-#[path = "../results.rs"]
+#[path = "../results/mod.rs"]
 mod results;
 #[path = "messages/samples.rs"]
 mod samples;

@@ -10,12 +10,12 @@
 //! | `allocator` | a global allocator chosen by the environment |
 //! | `variant` | what is compared |
 //! | `subject` | the process that is measured |
-//! | `report`, `chart`, `../../results` | Markdown and SVG |
+//! | `report`, `chart`, `../../results/mod.rs` | Markdown and SVG |
 
 mod allocator;
 mod chart;
 mod report;
-#[path = "../../results.rs"]
+#[path = "../../results/mod.rs"]
 mod results;
 mod subject;
 mod variant;

@@ -10,7 +10,7 @@
 //! |---|---|
 //! | `contestants` | who sends and receives, and how |
 //! | `race` | rounds of frames, in wall time, CPU time and heap allocations |
-//! | `report`, `../bars`, `../../results` | Markdown and SVG |
+//! | `report`, `../bars`, `../../results/mod.rs` | Markdown and SVG |
 
 #[path = "../bars.rs"]
 mod bars;
@@ -20,7 +20,7 @@ mod contestants;
 mod outcome;
 mod race;
 mod report;
-#[path = "../../results.rs"]
+#[path = "../../results/mod.rs"]
 mod results;
 
 use std::alloc::System;

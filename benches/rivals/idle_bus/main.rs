@@ -10,11 +10,11 @@
 //! |---|---|
 //! | `census` | an allocator that knows what lives, by size |
 //! | `server` | the process that is measured |
-//! | `report`, `../../results` | Markdown |
+//! | `report`, `../../results/mod.rs` | Markdown |
 
 mod census;
 mod report;
-#[path = "../../results.rs"]
+#[path = "../../results/mod.rs"]
 mod results;
 mod server;
 

@@ -12,7 +12,7 @@
 //! | `bus` | a server, a client, and the message between them |
 //! | `pace` | messages at a fixed rate, and how long each took |
 //! | `flood` | as many as go through, and what the heap had to do |
-//! | `report`, `../bars`, `../../results` | Markdown and SVG |
+//! | `report`, `../bars`, `../../results/mod.rs` | Markdown and SVG |
 
 #[path = "../bars.rs"]
 mod bars;
@@ -23,7 +23,7 @@ mod flood;
 mod outcome;
 mod pace;
 mod report;
-#[path = "../../results.rs"]
+#[path = "../../results/mod.rs"]
 mod results;
 
 use std::alloc::System;

@@ -10,7 +10,7 @@
 //! | `samples`, `subject` | the messages, and what the rivals have in their place |
 //! | `forms` | who writes and reads them, and how |
 //! | `race` | all forms of a message, in turn |
-//! | `report`, `../contest`, `../outcome`, `../bars`, `../../results` | rounds, Markdown and SVG |
+//! | `report`, `../contest`, `../outcome`, `../bars`, `../../results/mod.rs` | rounds, Markdown and SVG |
 
 #[path = "../bars.rs"]
 mod bars;
@@ -22,7 +22,7 @@ mod forms;
 mod outcome;
 mod race;
 mod report;
-#[path = "../../results.rs"]
+#[path = "../../results/mod.rs"]
 mod results;
 mod samples;
 mod subject;

@@ -12,7 +12,7 @@
 //! | `../contestants` | what each contestant does, with its best documented settings |
 //! | `drop`, `freeze`, `across`, `options`, `threads`, `tiers` | the groups of rows |
 //! | `verdict` | the bars, and who beats us where |
-//! | `report`, `chart`, `../bars`, `../../results` | Markdown and SVG |
+//! | `report`, `chart`, `../bars`, `../../results/mod.rs` | Markdown and SVG |
 
 mod across;
 #[path = "../bars.rs"]
@@ -28,7 +28,7 @@ mod options;
 #[path = "../outcome.rs"]
 mod outcome;
 mod report;
-#[path = "../../results.rs"]
+#[path = "../../results/mod.rs"]
 mod results;
 mod threads;
 mod tiers;

@@ -1,4 +1,4 @@
-//! What a run leaves in `benches/results`: a section of a page, and figures for the claims of all pages.
+//! What a run of a bench leaves here: a section of a page, and figures for the claims of all pages.
 //!
 //! A figure has a key, parts joined by `/`: bench, row, ours, rival. `runs.tsv` has the figures of all recorded runs, one
 //! line per key, one column per run. `tests/figures.rs` computes the pages' claims from it.
