@@ -84,6 +84,20 @@ fn no_route_allocates_in_steady_state() {
         assert_eq!(spent(copied), NOTHING, "copy on write, {size} B");
         let into_bytes = || drop(black_box(Bytes::from(filled().into_shared())));
         assert_eq!(spent(into_bytes), NOTHING, "share, into Bytes, {size} B");
+        let given_away = || {
+            let mut shared = filled().into_shared();
+            shared.advance(4);
+            let all = shared.copy_to_bytes(shared.len());
+            drop(black_box((all, shared)));
+        };
+        assert_eq!(spent(given_away), NOTHING, "share, copy all to Bytes, {size} B");
+        let advanced = || {
+            let mut buffer = filled();
+            buffer.advance(size / 4 + 1);
+            buffer.reserve(size / 2); // in the room of what was read
+            drop(black_box(buffer));
+        };
+        assert_eq!(spent(advanced), NOTHING, "advance, reserve, {size} B");
         let mut queue = BytesQueue::new();
         let queued = || {
             queue.extend([filled().into_shared(), filled().into_shared()]);

@@ -356,3 +356,44 @@ async fn reading_into_a_full_buffer_grows_it_instead_of_reporting_the_end() {
     while tokio::io::AsyncReadExt::read_buf(&mut reader, &mut pooled).await.unwrap() > 0 {}
     assert_eq!(pooled[..], bytes);
 }
+
+/// `BytesMut` would grow by itself, out of its class and past the memory limit.
+#[test]
+fn a_full_buffer_grows_to_the_next_class_however_it_is_written() {
+    type Way = (&'static str, fn(&mut PooledBuffer));
+    let ways: [Way; 14] = [
+        ("chunk_mut", |out| _ = out.chunk_mut().len()),
+        ("put", |out| out.put(&b"x"[..])),
+        ("put of two chunks", |out| out.put(b"x".chain(&b"y"[..]))),
+        ("put_slice", |out| out.put_slice(b"x")),
+        ("put_bytes", |out| out.put_bytes(7, 1)),
+        ("put_u8", |out| out.put_u8(7)),
+        ("put_u64", |out| out.put_u64(7)),
+        ("reserve", |out| out.reserve(1)),
+        ("resize", |out| out.resize(17, 7)),
+        ("extend_from_slice", |out| out.extend_from_slice(b"x")),
+        ("extend_from_within", |out| out.extend_from_within(..1)),
+        ("extend", |out| out.extend(b"xyz".iter().filter(|_| true))),
+        ("fmt::Write", |out| std::fmt::Write::write_str(out, "x").unwrap()),
+        ("io::Write", |out| std::io::Write::write_all(out, b"x").unwrap()),
+    ];
+    for (name, way) in ways {
+        let pool = pool();
+        for before in [&b""[..], b"ab"] {
+            let mut pooled = pool.acquire(16);
+            pooled.extend_from_slice(&[before, &[7; 16][before.len()..]].concat());
+            pooled.advance(before.len());
+            let address = pooled.as_ptr();
+            way(&mut pooled);
+            assert!(pool.owns(&pooled), "{name}");
+            assert_eq!(pooled.capacity(), 64, "{name}");
+            let again = pool.acquire(16);
+            assert_eq!(
+                again.as_ptr().addr(),
+                address.addr() - before.len(),
+                "{name}: the old one is returned"
+            );
+            assert_eq!(again.capacity(), 16, "{name}: as it was made");
+        }
+    }
+}

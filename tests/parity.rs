@@ -4,6 +4,7 @@ use std::borrow::{Borrow, BorrowMut};
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{IoSlice, Write as _};
+use std::panic::{RefUnwindSafe, UnwindSafe, catch_unwind};
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use millpond::{BufferPool, BufferPoolConfig, PooledBuffer, PooledBytes};
@@ -59,7 +60,7 @@ macro_rules! shows {
 
 const ALL: fn() -> Vec<u8> = || (0..=255).collect();
 
-fn is_free<T: Send + Sync + Unpin + 'static>() {}
+fn has_auto_traits<T: Send + Sync + Unpin + UnwindSafe + RefUnwindSafe + 'static>() {}
 
 fn hash(value: &impl std::hash::Hash) -> u64 {
     thread_local!(static STATE: RandomState = RandomState::new());
@@ -89,7 +90,7 @@ const BYTES: Facts = &[
         assert_eq!(value.slice_ref(&bytes[5..7]), bytes.slice(5..7));
         assert_eq!(value.slice_ref(&[]).storage_len(), 0);
         for part in [&b"value"[..], &bytes[3..5]] {
-            assert!(std::panic::catch_unwind(|| value.slice_ref(part)).is_err(), "not a part of it");
+            assert!(catch_unwind(|| value.slice_ref(part)).is_err(), "not a part of it");
         }
         drop(bytes);
         let empty = value.slice(2..2);
@@ -182,7 +183,9 @@ const BYTES: Facts = &[
         assert_eq!(serde_json::to_string(&shared(pool, b"ab")).unwrap(), "[97,98]");
         let _ = pool;
     }),
-    ("`Send`, `Sync`, `Unpin`, `'static`", |_| is_free::<PooledBytes>()),
+    ("`Send`, `Sync`, `Unpin`, `UnwindSafe`, `RefUnwindSafe`, `'static`", |_| {
+        has_auto_traits::<PooledBytes>()
+    }),
 ];
 
 const BUFFERS: Facts = &[
@@ -210,7 +213,7 @@ const BUFFERS: Facts = &[
         assert_eq!(buffer, b"abcdefbc");
         (0..4).for_each(|_| buffer.extend_from_within(..));
         assert_eq!((buffer.len(), &buffer[120..]), (128, &b"abcdefbc"[..]));
-        assert!(std::panic::catch_unwind(move || buffer.extend_from_within(..129)).is_err());
+        assert!(catch_unwind(move || buffer.extend_from_within(..129)).is_err());
     }),
     ("`spare_capacity_mut`", |pool| {
         let mut buffer = buffer(pool, b"abc");
@@ -306,7 +309,9 @@ const BUFFERS: Facts = &[
         assert_eq!(serde_json::to_string(&buffer(pool, b"ab")).unwrap(), "[97,98]");
         let _ = pool;
     }),
-    ("`Send`, `Sync`, `Unpin`, `'static`", |_| is_free::<PooledBuffer>()),
+    ("`Send`, `Sync`, `Unpin`, `UnwindSafe`, `RefUnwindSafe`, `'static`", |_| {
+        has_auto_traits::<PooledBuffer>()
+    }),
 ];
 
 /// The first cells of the lines of a table that say "there".
