@@ -124,21 +124,27 @@ impl<S> Peekable<S> {
 }
 
 impl<S: AsyncRead + Unpin> Peekable<S> {
-    /// Waits for a byte. `false` means that the next read is the end of the stream or an error.
-    pub(super) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<bool> {
+    /// Waits for a byte, which the next read returns first. `false` is the end of the stream.
+    pub(super) fn poll_peek(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+        ready!(self.poll_read_ahead(cx));
+        let ended = self.peeked.take_if(|peeked| !matches!(peeked, Ok(Some(_))));
+        Poll::Ready(ended.transpose().map(|ended| ended.is_none()))
+    }
+
+    fn poll_read_ahead(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         if self.peeked.is_none() {
             let mut byte = [0];
             let mut room = ReadBuf::new(&mut byte);
             let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room));
             self.peeked = Some(read.map(|()| room.filled().first().copied()));
         }
-        Poll::Ready(matches!(self.peeked, Some(Ok(Some(_)))))
+        Poll::Ready(())
     }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncStream for Peekable<S> {
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_peek(cx).map(|_| Ok(()))
+        self.poll_read_ahead(cx).map(Ok)
     }
 
     fn reset_on_close(&mut self) {}

@@ -154,8 +154,8 @@ impl<R: AsyncRead + Unpin> PooledBufReader<R> {
                 return self.poll_read_into(cx, buffer);
             }
             // A silent peer must not take a place in the queue, and the end of the stream needs no memory.
-            if !ready!(self.reader.poll_peek(cx)) {
-                return Pin::new(&mut self.reader).poll_read(cx, &mut ReadBuf::new(&mut [0]));
+            if !ready!(self.reader.poll_peek(cx))? {
+                break;
             }
             self.acquire = Some(Box::pin(self.pool.acquire_async(self.pool.small_read())));
         }
