@@ -49,18 +49,18 @@ impl Message for Large {
     }
 }
 
-/// Until the condition holds.
+/// Waits until the condition holds.
 async fn until(condition: impl Fn() -> bool) {
     let wait = async {
         while !condition() {
             sleep(Duration::from_millis(2)).await;
         }
     };
-    timeout(SOON, wait).await.expect("it never came to hold");
+    timeout(SOON, wait).await.expect("the condition did not hold in time");
 }
 
 #[tokio::test]
-async fn what_a_client_publishes_the_server_gets() {
+async fn a_server_receives_what_a_client_publishes() {
     for reading in [ReadMode::PerFrame, ReadMode::batched(), ReadMode::Batched { detach_below: 0 }] {
         let config = TransportConfig::default().read_mode(reading);
         let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
@@ -90,7 +90,7 @@ async fn what_a_client_publishes_the_server_gets() {
 }
 
 #[tokio::test]
-async fn what_a_server_publishes_every_client_gets() {
+async fn every_client_receives_what_a_server_publishes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("made/for/it.sock");
     let server = UnixTransport::bind(&path).await.unwrap();
@@ -130,7 +130,7 @@ async fn subscribers_share_the_storage() {
 }
 
 #[tokio::test]
-async fn without_a_pool_it_goes_the_same_way() {
+async fn messages_are_received_without_a_pool() {
     let config = TransportConfig::default().buffer_pool_enabled(false);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let mut texts = server.subscriber::<TextMessage>();
@@ -142,7 +142,7 @@ async fn without_a_pool_it_goes_the_same_way() {
 }
 
 #[tokio::test]
-async fn the_pool_is_the_one_asked_for_and_what_reads_need() {
+async fn the_pool_has_the_configured_classes_and_those_for_reads() {
     for (asked, classes) in [
         (&[(512, 4)][..], &[512, 8192, 65536][..]),
         (&[(512, 4), (10_000, 4)], &[512, 10_000, 65536]),
@@ -190,7 +190,7 @@ async fn bursts_that_fill_the_queues_reuse_their_buffers() {
 }
 
 #[tokio::test]
-async fn topics_carry_all_their_types() {
+async fn a_topic_subscriber_receives_all_types_of_the_topic() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let mut topic = server.hub().topic_subscriber::<CounterUpdate>();
     server.hub().declare::<TextMessage>();
@@ -202,7 +202,7 @@ async fn topics_carry_all_their_types() {
 }
 
 #[tokio::test]
-async fn frames_of_unknown_types_are_refused_skipped_or_passed() {
+async fn frames_of_unknown_types_are_rejected_skipped_or_passed_through() {
     for policy in [UnknownTypes::Reject, UnknownTypes::Skip, UnknownTypes::PassThrough] {
         let config = TransportConfig::default().unknown_types(Some(policy));
         let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
@@ -230,7 +230,7 @@ async fn frames_of_unknown_types_are_refused_skipped_or_passed() {
 }
 
 #[tokio::test]
-async fn who_is_behind_is_told_by_how_much() {
+async fn a_slow_subscriber_learns_how_many_messages_it_missed() {
     let config = TransportConfig::default().channel_capacity(8);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let (mut slow, mut quick) = (server.subscriber::<CounterUpdate>(), server.subscriber::<CounterUpdate>());
@@ -248,7 +248,7 @@ async fn who_is_behind_is_told_by_how_much() {
 }
 
 #[tokio::test]
-async fn a_payload_of_another_type_is_told_and_the_next_is_received() {
+async fn a_malformed_payload_is_an_error_and_the_next_message_is_received() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let mut texts = server.subscriber::<TextMessage>();
     let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
@@ -262,7 +262,7 @@ async fn a_payload_of_another_type_is_told_and_the_next_is_received() {
     assert_eq!(texts.recv().await.unwrap().view().content, "good");
 }
 
-/// However much arrives at once, who receives as fast as it can misses nothing.
+/// A subscriber that receives as fast as it can misses nothing, however many frames arrive at once.
 #[tokio::test]
 async fn a_burst_longer_than_a_channel_is_received() {
     let config = TransportConfig::default().channel_capacity(64);
@@ -285,7 +285,7 @@ async fn a_burst_longer_than_a_channel_is_received() {
 }
 
 #[tokio::test]
-async fn a_client_comes_back_when_its_server_does() {
+async fn a_client_reconnects_when_its_server_restarts() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let address = server.local_addr();
     let client = TcpTransport::connect(address).await.unwrap();
@@ -303,7 +303,7 @@ async fn a_client_comes_back_when_its_server_does() {
 }
 
 #[tokio::test]
-async fn a_client_that_does_not_come_back_says_so() {
+async fn a_client_that_does_not_reconnect_closes() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let config = TransportConfig::default().reconnect(None);
     let client = TcpTransport::connect_with(server.local_addr(), config).await.unwrap();
@@ -315,7 +315,7 @@ async fn a_client_that_does_not_come_back_says_so() {
 }
 
 #[tokio::test]
-async fn a_shutdown_loses_nothing_that_was_published() {
+async fn a_shutdown_loses_no_published_message() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
     let mut counters = server.subscriber::<CounterUpdate>();
@@ -374,7 +374,7 @@ async fn a_large_message_goes_both_ways() {
 }
 
 #[tokio::test]
-async fn no_server_is_an_error() {
+async fn connecting_without_a_server_is_an_error() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     drop(listener);
@@ -403,12 +403,12 @@ async fn a_half_closed_client_still_receives() {
 }
 
 #[tokio::test]
-async fn who_does_not_wait_is_told_what_its_peers_missed() {
+async fn try_publish_counts_what_peers_with_a_full_queue_missed() {
     let config = TransportConfig::default().channel_capacity(4);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let _silent = TcpStream::connect(server.local_addr()).await.unwrap();
     until(|| server.hub().stats().open == 1).await;
-    // Without a turn of the connection's task between them.
+    // The connection's task does not run meanwhile.
     let reached: usize = (0..10).map(|value| server.publisher().try_publish(&counter(value)).unwrap()).sum();
     assert_eq!(
         (reached, server.hub().stats().missed_frames, server.hub().connections()[0].missed_frames),
@@ -434,7 +434,7 @@ fn small_pool() -> BufferPoolConfig {
 }
 
 #[tokio::test]
-async fn who_never_receives_starves_nobody() {
+async fn a_subscriber_that_never_receives_does_not_use_up_the_pool() {
     let config = TransportConfig::default().buffer_pool(small_pool()).max_payload(16 * 1024);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let (mut stuck, mut topic) = (server.subscriber::<Large>(), server.hub().topic_subscriber::<Large>());
@@ -465,7 +465,7 @@ async fn who_never_receives_starves_nobody() {
 }
 
 #[tokio::test]
-async fn who_goes_releases_what_only_it_had_not_received() {
+async fn a_dropped_subscriber_releases_what_only_it_had_not_received() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let (stuck, mut half, mut quick) = (
         server.subscriber::<TextMessage>(),
@@ -490,9 +490,9 @@ async fn who_goes_releases_what_only_it_had_not_received() {
     assert_eq!(late.recv().await.unwrap().view().content, "later");
 }
 
-/// Whoever is behind, what it received and what it was told that it missed is all there was.
+/// Messages received and messages missed add up to the messages sent, however slow the subscriber is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_received_and_what_is_missed_is_all() {
+async fn received_and_missed_messages_add_up() {
     const CLIENTS: u64 = 4;
     const MESSAGES: u64 = 3000;
     let config = TransportConfig::default().channel_capacity(16);
@@ -540,7 +540,7 @@ async fn what_is_received_and_what_is_missed_is_all() {
 }
 
 #[tokio::test]
-async fn a_client_takes_more_than_it_asked_for() {
+async fn a_client_skips_types_that_it_does_not_know() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
     let mut counters = client.subscriber::<CounterUpdate>();
@@ -552,7 +552,7 @@ async fn a_client_takes_more_than_it_asked_for() {
 }
 
 #[tokio::test]
-async fn a_server_takes_no_more_than_it_named() {
+async fn a_server_rejects_types_that_it_does_not_know() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let mut events = server.hub().events();
     let client = TcpTransport::connect(server.local_addr()).await.unwrap();
@@ -562,9 +562,9 @@ async fn a_server_takes_no_more_than_it_named() {
     assert_eq!(error, Some(ConnectionErrorKind::UnknownType(TextMessage::TYPE_ID)));
 }
 
-/// Each side speaks as soon as it can; nobody names a type after that.
+/// The peer sends as soon as it is connected, before a type could be declared.
 #[tokio::test]
-async fn who_brings_its_hub_misses_nothing() {
+async fn a_hub_with_subscribers_misses_no_early_frame() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hub = Hub::new(TransportConfig::default());
     let mut counters = hub.subscriber::<CounterUpdate>();

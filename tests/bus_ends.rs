@@ -25,7 +25,7 @@ fn counter(value: i32) -> CounterUpdate {
     CounterUpdate { counter_id: 7, value, delta: -1 }
 }
 
-/// 100 kB of whatever.
+/// A message of 100 kB.
 struct Blob;
 
 impl Message for Blob {
@@ -50,7 +50,7 @@ fn frame(value: i32) -> Vec<u8> {
     wire
 }
 
-/// Has the hub serve the stream.
+/// Lets the hub serve the stream.
 async fn serve(hub: &Hub, stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static) -> Serving {
     let mut events = hub.events();
     let serving = tokio::spawn({
@@ -65,7 +65,7 @@ async fn outcome(serving: Serving) -> Result<(), ConnectionErrorKind> {
     timeout(SOON, serving).await.expect("it goes on").unwrap().map_err(|error| error.kind())
 }
 
-/// It says so at once, whatever is asked of it.
+/// Checks that every use of a closed hub fails at once.
 async fn is_closed(hub: &Hub) {
     let (_here, there) = tokio::io::duplex(1000);
     let late = timeout(SOON, hub.handle_stream_connection(there)).await.expect("it is served");
@@ -76,7 +76,7 @@ async fn is_closed(hub: &Hub) {
 }
 
 #[tokio::test]
-async fn a_hub_ends_well() {
+async fn a_shutdown_drains_the_connections_of_a_hub() {
     let hub = Hub::new(TransportConfig::default());
     let mut counters = hub.subscriber::<CounterUpdate>();
     let (mut here, there) = tokio::io::duplex(1000);
@@ -89,7 +89,7 @@ async fn a_hub_ends_well() {
     let mut all = Vec::new();
     here.read_to_end(&mut all).await.unwrap();
     assert_eq!(all, frame(1));
-    // What the peer says until it ends is still received.
+    // What the peer sends until it ends is still received.
     here.write_all(&frame(2)).await.unwrap();
     drop(here);
     assert_eq!(outcome(serving).await, Ok(()));
@@ -101,10 +101,10 @@ async fn a_hub_ends_well() {
 }
 
 #[tokio::test]
-async fn a_hub_cuts_who_does_not_go() {
+async fn a_shutdown_aborts_connections_that_do_not_end() {
     let config = TransportConfig::default().drain_timeout(SHORT).channel_capacity(4);
     let hub = Hub::new(config);
-    // One in the middle of a frame, one that takes nothing, and one that nothing can be written to any more.
+    // One in the middle of a frame, one that reads nothing, and one that cannot be written to.
     let (mut slow, there) = tokio::io::duplex(1000);
     let slow_serving = serve(&hub, there).await;
     slow.write_all(&frame(1)[..10]).await.unwrap();
@@ -114,7 +114,7 @@ async fn a_hub_cuts_who_does_not_go() {
     let deaf_serving = serve(&hub, there).await;
     let deaf = deaf.into_std().unwrap();
     deaf.shutdown(std::net::Shutdown::Read).unwrap();
-    // Until more waits for each than is written at once, and the deaf one is known to be deaf.
+    // Until each queue is full, and the write to the closed peer has failed.
     let publisher = hub.publisher::<Blob>();
     while publisher.try_publish(&Blob).unwrap() > 0 {
         sleep(Duration::from_millis(2)).await;
@@ -157,7 +157,7 @@ async fn a_transport_ends_with_its_hub() {
     assert_eq!(timeout(SOON, server.shutdown()).await.unwrap().drained, 0);
     TcpStream::connect(address).await.unwrap_err();
 
-    // It has lost its server, and does not look for it any more.
+    // It has lost its server, and does not reconnect.
     let mut counters = client.subscriber::<CounterUpdate>();
     let hub = client.hub().clone();
     timeout(SOON, hub.shutdown()).await.unwrap();
@@ -177,9 +177,9 @@ async fn a_dropped_transport_ends_the_streams_of_its_hub() {
     is_closed(&hub).await;
 }
 
-/// Its task is gone with its runtime, while its subscribers wait in another.
+/// The task of a transport ends with its runtime, while subscribers wait in another runtime.
 #[test]
-fn who_subscribed_is_told_that_the_runtime_is_gone() {
+fn subscribers_are_closed_when_the_runtime_of_their_transport_ends() {
     for of_the_server in [true, false] {
         let runtime =
             tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
@@ -193,7 +193,7 @@ fn who_subscribed_is_told_that_the_runtime_is_gone() {
         drop(runtime);
         let here = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
         here.block_on(async {
-            let received = timeout(SOON, counters.recv()).await.expect("it waits for ever");
+            let received = timeout(SOON, counters.recv()).await.expect("the subscriber waits forever");
             assert_eq!(received.unwrap_err(), RecvError::Closed);
             assert_eq!(hub.publisher().publish(&counter(1)).await, Err(PublishError::Closed));
         });
@@ -201,7 +201,7 @@ fn who_subscribed_is_told_that_the_runtime_is_gone() {
 }
 
 #[tokio::test]
-async fn a_pause_beyond_the_clock_never_ends() {
+async fn a_backoff_beyond_the_range_of_the_clock_never_ends() {
     let server = TcpTransport::bind("127.0.0.1:0").await.unwrap();
     let reconnect = Some(Backoff::default().initial(Duration::MAX).max(Duration::MAX));
     let config = TransportConfig::default().reconnect(reconnect);
@@ -209,15 +209,15 @@ async fn a_pause_beyond_the_clock_never_ends() {
     let (mut events, mut counters) = (client.hub().events(), client.subscriber::<CounterUpdate>());
     server.shutdown().await;
     while !matches!(events.recv().await.unwrap(), ConnectionEvent::Closed { .. }) {}
-    // A task that panics says that it is closed.
+    // If the task had panicked, the subscriber would be closed.
     assert!(timeout(SHORT, counters.recv()).await.is_err());
     assert_eq!(client.publisher().publish(&counter(1)).await, Ok(1));
     timeout(SOON, client.shutdown()).await.unwrap();
 }
 
-/// As many of them as could keep all of the runtime's threads busy.
+/// There are enough publishers to keep all threads of the runtime busy.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_publishes_without_end_is_told_of_it() {
+async fn a_shutdown_stops_publishers_that_never_wait() {
     let config = TransportConfig::default().channel_capacity(16);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let config = TransportConfig::default().reconnect(None);

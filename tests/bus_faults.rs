@@ -1,7 +1,7 @@
-//! What peers do wrong, over real sockets: a typed error for the one, and nothing for the others. After each fault a
-//! well-behaved client is still served, and every buffer is back.
+//! Faults of peers over real sockets: each is a typed error, and other peers do not notice it. After each fault a
+//! well-behaved client is still served, and every buffer is returned.
 //!
-//! `the_disk_is_full` needs `unshare` and `mount` (util-linux) and user namespaces.
+//! `a_full_disk_is_reported` needs `unshare` and `mount` (util-linux) and user namespaces.
 
 use std::io;
 use std::process::Command;
@@ -28,7 +28,7 @@ use messages::{CounterUpdate, TextMessage};
 const SOON: Duration = Duration::from_secs(20);
 const SHORT: Duration = Duration::from_millis(300);
 
-/// A server, a client that behaves, and what the server tells.
+/// A server, a well-behaved client, and the events of the server.
 struct Stage {
     server: TcpTransport,
     client: TcpTransport,
@@ -84,7 +84,7 @@ fn frame(type_id: u16, payload: &[u8]) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn a_length_over_the_limit() {
+async fn a_length_over_the_limit_is_an_error() {
     let mut stage = Stage::new(TransportConfig::default().max_payload(1000)).await;
     let mut socket = stage.socket().await;
     socket.write_all(&frame(TextMessage::TYPE_ID, &[0; 1001])).await.unwrap();
@@ -94,7 +94,7 @@ async fn a_length_over_the_limit() {
 }
 
 #[tokio::test]
-async fn a_frame_that_ends_in_the_middle() {
+async fn a_stream_that_ends_inside_a_frame_is_an_error() {
     let wire = frame(TextMessage::TYPE_ID, &[0; 70_000]);
     for sent in [1, 5, 6, 7, 5000, 70_005] {
         let mut stage = Stage::new(TransportConfig::default()).await;
@@ -109,7 +109,7 @@ async fn a_frame_that_ends_in_the_middle() {
 }
 
 #[tokio::test]
-async fn an_http_request() {
+async fn an_http_request_is_named() {
     let mut stage = Stage::new(TransportConfig::default()).await;
     let mut socket = stage.socket().await;
     socket.write_all(b"GET / HTTP/1.1\r\nHost: example.org\r\n\r\n").await.unwrap();
@@ -118,7 +118,7 @@ async fn an_http_request() {
 }
 
 #[tokio::test]
-async fn a_reset_in_the_middle_of_a_frame() {
+async fn a_reset_inside_a_frame_is_reported() {
     let mut stage = Stage::new(TransportConfig::default()).await;
     let mut socket = stage.socket().await;
     socket.write_all(&frame(TextMessage::TYPE_ID, &[0; 5000])[..1000]).await.unwrap();
@@ -132,7 +132,7 @@ async fn a_reset_in_the_middle_of_a_frame() {
 }
 
 #[tokio::test]
-async fn a_byte_a_moment() {
+async fn a_frame_that_arrives_byte_by_byte_times_out() {
     for reading in [ReadMode::PerFrame, ReadMode::batched()] {
         let config = TransportConfig::default().frame_timeout(SHORT).read_mode(reading);
         let mut stage = Stage::new(config).await;
@@ -152,21 +152,21 @@ async fn a_byte_a_moment() {
     }
 }
 
-/// However much of it came before, and however fast.
+/// However much of the frame arrived before, and however fast.
 #[tokio::test]
-async fn who_stops_before_the_end_of_a_large_frame() {
+async fn a_large_frame_that_stops_before_its_end_times_out() {
     let mut stage = Stage::new(TransportConfig::default().frame_timeout(SHORT)).await;
     let mut socket = stage.socket().await;
     let wire = frame(TextMessage::TYPE_ID, &[0; 4 << 20]);
     socket.write_all(&wire[..wire.len() - 1]).await.unwrap();
-    // In much less than the minute that 4 MiB would have earned.
+    // Much earlier than the minute by which 4 MiB could extend the timeout.
     assert_eq!(stage.end().await, Some(ConnectionErrorKind::FrameTimeout));
     stage.is_unharmed().await;
 }
 
-/// Who is slow but goes on has its time.
+/// A slow peer that continues has more time.
 #[tokio::test]
-async fn a_large_frame_that_takes_longer_than_the_timeout() {
+async fn a_large_frame_may_take_longer_than_the_timeout() {
     let config = TransportConfig::default().frame_timeout(Duration::from_secs(2));
     let mut stage = Stage::new(config).await;
     let mut socket = stage.socket().await;
@@ -179,15 +179,15 @@ async fn a_large_frame_that_takes_longer_than_the_timeout() {
     stage.is_unharmed().await;
 }
 
-/// However much is announced, a part that does not go on is held in a buffer of its size.
+/// However long the declared length, an unfinished frame that stops is kept in a buffer of the size that has arrived.
 #[tokio::test]
-async fn many_that_announce_much_and_send_little() {
+async fn peers_that_declare_much_and_send_little_hold_small_buffers() {
     let mut stage = Stage::new(TransportConfig::default().frame_timeout(SOON)).await;
     let wire = frame(TextMessage::TYPE_ID, &[0; 200_000]);
     let mut sockets = Vec::new();
     for _ in 0..100 {
         let mut socket = stage.socket().await;
-        // A whole one first, so that the next is expected to be as large.
+        // A whole frame first, so that the next is expected to be as large.
         socket.write_all(&wire).await.unwrap();
         socket.write_all(&wire[..100]).await.unwrap();
         sockets.push(socket);
@@ -213,9 +213,9 @@ async fn many_that_announce_much_and_send_little() {
     stage.is_unharmed().await;
 }
 
-/// Nor does a byte now and then keep the buffer of the large frame before.
+/// The buffer of an earlier large frame is not kept either.
 #[tokio::test]
-async fn who_drips_keeps_no_large_buffer() {
+async fn a_peer_that_sends_a_byte_now_and_then_holds_no_large_buffer() {
     let mut stage = Stage::new(TransportConfig::default().frame_timeout(3 * SOON)).await;
     let wire = frame(TextMessage::TYPE_ID, &[0; 200_000]);
     let mut socket = stage.socket().await;
@@ -236,7 +236,7 @@ async fn who_drips_keeps_no_large_buffer() {
 }
 
 #[tokio::test]
-async fn a_peer_that_never_reads() {
+async fn a_peer_that_never_reads_times_out() {
     let config = TransportConfig::default().write_timeout(SHORT);
     let mut stage = Stage::new(config).await;
     let socket = stage.socket().await;
@@ -245,7 +245,7 @@ async fn a_peer_that_never_reads() {
     }
     let publisher = stage.server.publisher::<TextMessage>();
     let text = TextMessage { sender: "s".to_owned(), content: "c".repeat(256), timestamp: 0 };
-    // The client that behaves has no subscriber, and takes everything.
+    // The well-behaved client has no subscriber, and reads everything.
     stage.client.hub().declare::<TextMessage>();
     let publish = async {
         loop {
@@ -261,7 +261,7 @@ async fn a_peer_that_never_reads() {
 }
 
 #[tokio::test]
-async fn a_thousand_that_say_nothing() {
+async fn a_thousand_silent_peers_time_out() {
     let config = TransportConfig::default().first_byte_timeout(Some(SHORT));
     let mut stage = Stage::new(config).await;
     let mut events = stage.server.hub().events();
@@ -293,7 +293,7 @@ async fn a_thousand_that_say_nothing() {
 }
 
 #[tokio::test]
-async fn a_silent_connection() {
+async fn an_idle_connection_times_out() {
     let config = TransportConfig::default().idle_timeout(Some(SHORT));
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
     let mut events = server.hub().events();
@@ -310,7 +310,7 @@ async fn a_silent_connection() {
 }
 
 #[tokio::test]
-async fn a_subscriber_that_goes_in_the_middle_of_a_message() {
+async fn a_subscriber_may_be_dropped_while_its_message_arrives() {
     let mut stage = Stage::new(TransportConfig::default()).await;
     let texts = stage.server.subscriber::<TextMessage>();
     let mut socket = stage.socket().await;
@@ -327,10 +327,9 @@ async fn a_subscriber_that_goes_in_the_middle_of_a_message() {
     stage.is_unharmed().await;
 }
 
-/// With the limit used up by who keeps what it received, others wait, and are served when memory comes back; or time
-/// out.
+/// When the memory limit is used up, readers wait. They are served when memory is returned, or time out.
 #[tokio::test]
-async fn the_pool_is_used_up() {
+async fn readers_wait_for_memory_or_time_out() {
     let classes = BufferPoolConfig::builder().class(8192, 8).thread_cache_bytes(0).memory_limit(4 * 8192);
     let config = TransportConfig::default()
         .buffer_pool(classes.build().unwrap())
@@ -340,7 +339,7 @@ async fn the_pool_is_used_up() {
     let pool = stage.server.hub().buffer_pool().clone();
     let mut kept: Vec<_> = std::iter::from_fn(|| pool.try_acquire(8192).ok()).collect();
     assert_eq!(kept.len(), 4);
-    // It wakes the client's connection, which has nothing to say and so must not ask for memory.
+    // This wakes the client's connection, which has nothing to send and so must not ask for memory.
     let told = CounterUpdate { counter_id: 4, value: 5, delta: 6 };
     let mut idle = stage.client.subscriber::<CounterUpdate>();
     let refused = stage.server.publisher().try_publish(&told).unwrap_err();
@@ -368,7 +367,7 @@ async fn the_pool_is_used_up() {
     stage.is_unharmed().await;
 }
 
-/// Each peer that does not read pins messages of its own: those that were published since it connected.
+/// Each peer that does not read keeps other messages: those that were published since it connected.
 #[tokio::test]
 async fn peers_that_stop_reading_do_not_push_publishers_over_the_limit() {
     const LIMIT: usize = 1 << 20;
@@ -388,7 +387,7 @@ async fn peers_that_stop_reading_do_not_push_publishers_over_the_limit() {
     assert_eq!((stats.overruns, stats.heap_fallbacks), (0, 0), "{stats}");
 }
 
-/// Also of frames far larger than a read: those that do not fit wait, and then time out.
+/// Frames that do not fit the limit wait, and then time out.
 #[tokio::test]
 async fn many_large_frames_stay_within_the_limit() {
     const LIMIT: usize = 32 << 20;
@@ -422,7 +421,7 @@ async fn many_large_frames_stay_within_the_limit() {
 }
 
 #[tokio::test]
-async fn more_connections_than_allowed_wait() {
+async fn connections_above_the_limit_wait() {
     let stage = Stage::new(TransportConfig::default().max_connections(2)).await;
     let second = stage.socket().await;
     let mut third = stage.socket().await;
@@ -448,7 +447,7 @@ async fn a_live_socket_file_is_left_alone() {
     server.shutdown().await;
     assert!(!path.exists());
 
-    // What a server that was killed leaves behind.
+    // The socket file of a server that was killed.
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists());
     UnixTransport::bind(&path).await.unwrap().shutdown().await;
@@ -462,7 +461,7 @@ async fn a_live_socket_file_is_left_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn of_servers_that_come_at_once_one_gets_the_path() {
+async fn one_of_several_servers_gets_the_path() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("one.sock");
     let mut servers = JoinSet::new();
@@ -477,10 +476,10 @@ async fn of_servers_that_come_at_once_one_gets_the_path() {
     UnixTransport::connect(&path).await.unwrap();
 }
 
-/// Also where a server that was killed has left its file, and where none is. Each is a thread with a runtime, as several
-/// processes would be; many rounds, as what they must not do to each other takes microseconds.
+/// With and without the file of a server that was killed. Each server has a thread with its own runtime, as a process
+/// would. There are many rounds, because a wrong interleaving would take microseconds.
 #[test]
-fn of_servers_that_want_one_path_one_gets_it() {
+fn one_of_two_servers_on_two_threads_gets_the_path() {
     let folder = tempfile::tempdir().unwrap();
     let (together, ended) = (std::sync::Barrier::new(2), std::sync::Barrier::new(2));
     let bind = |leaves_a_file: bool| {
@@ -492,7 +491,7 @@ fn of_servers_that_want_one_path_one_gets_it() {
             }
             together.wait();
             let bound = runtime.block_on(Listener::bind(&Endpoint::Unix(path.clone())));
-            // Whoever has it keeps it until both have tried; then its file is there.
+            // The server that has the path keeps it until both have tried; then its file is there.
             ended.wait();
             assert!(bound.is_err() || path.exists(), "the file of round {round} is gone");
             ended.wait();
@@ -513,9 +512,9 @@ fn of_servers_that_want_one_path_one_gets_it() {
     }
 }
 
-/// Runs itself once more, where the file system has no place for a file.
+/// Runs itself again, in a file system without room for a file.
 #[test]
-fn the_disk_is_full() {
+fn a_full_disk_is_reported() {
     const FULL: &str = "MILLPOND_FULL_DISK";
     if let Ok(folder) = std::env::var(FULL) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
@@ -526,7 +525,7 @@ fn the_disk_is_full() {
     }
     let folder = tempfile::tempdir().unwrap();
     let script =
-        "mount -t tmpfs -o nr_inodes=1 tmpfs $MILLPOND_FULL_DISK && exec $0 --exact the_disk_is_full";
+        "mount -t tmpfs -o nr_inodes=1 tmpfs $MILLPOND_FULL_DISK && exec $0 --exact a_full_disk_is_reported";
     let status = Command::new("unshare")
         .args(["--user", "--map-root-user", "--mount", "sh", "-c", script])
         .arg(std::env::current_exe().unwrap())
@@ -537,7 +536,7 @@ fn the_disk_is_full() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_shutdown_under_load() {
+async fn a_shutdown_under_load_drains_all_connections() {
     // What the sockets hold by then is received, however slow this is.
     let config = TransportConfig::default().drain_timeout(SOON);
     let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
@@ -598,7 +597,7 @@ async fn a_connection_that_does_not_end_is_aborted() {
     assert_eq!((hub.buffer_pool_stats().in_use, hub.stats().open), (0, 0));
 }
 
-/// A good end would let it take the frames that it has for all there were.
+/// After a normal end the peer would believe that it has all frames.
 #[tokio::test]
 async fn an_abort_with_bytes_under_way_is_a_reset_for_the_peer() {
     let stage = Stage::new(TransportConfig::default().drain_timeout(SHORT)).await;
@@ -620,7 +619,7 @@ async fn an_abort_with_bytes_under_way_is_a_reset_for_the_peer() {
     assert_eq!(end.unwrap_err().kind(), io::ErrorKind::ConnectionReset);
 }
 
-/// Bytes of a length that is chosen.
+/// A message of any length.
 struct Blob(usize);
 
 impl Message for Blob {
@@ -643,7 +642,7 @@ impl Message for Blob {
 }
 
 #[tokio::test]
-async fn what_waits_for_a_peer_that_never_reads_is_bounded() {
+async fn the_queue_of_a_peer_that_never_reads_is_bounded() {
     let stage = Stage::new(TransportConfig::default().channel_capacity(4)).await;
     let _silent = stage.socket().await;
     while stage.server.hub().stats().open < 2 {
@@ -662,7 +661,7 @@ async fn what_waits_for_a_peer_that_never_reads_is_bounded() {
 }
 
 #[tokio::test]
-async fn what_a_peer_sent_before_it_went_is_received() {
+async fn frames_sent_before_a_peer_closed_are_received() {
     let folder = tempfile::tempdir().unwrap();
     let server = UnixTransport::bind(folder.path().join("s")).await.unwrap();
     let mut counters = server.subscriber::<CounterUpdate>();
@@ -675,7 +674,7 @@ async fn what_a_peer_sent_before_it_went_is_received() {
         io::Write::write_all(&mut socket, &frame(CounterUpdate::TYPE_ID, &[0; 16])).unwrap();
     }
     drop(socket);
-    // Nobody is there to write this to.
+    // The peer is closed, so this write fails.
     server.publisher().try_publish(&Blob(10)).unwrap();
     for _ in 0..10 {
         timeout(SOON, counters.recv()).await.unwrap().unwrap();
@@ -686,7 +685,7 @@ async fn what_a_peer_sent_before_it_went_is_received() {
 }
 
 #[tokio::test]
-async fn a_timeout_beyond_the_clock_never_comes() {
+async fn a_timeout_beyond_the_range_of_the_clock_never_expires() {
     let config = TransportConfig::default().frame_timeout(Duration::MAX).write_timeout(Duration::MAX);
     let mut stage = Stage::new(config).await;
     let mut socket = stage.socket().await;

@@ -16,6 +16,43 @@ use crate::sync::Arc;
 ///
 /// Frames that it has not received yet are kept, [within limits](super::TransportConfig::channel_bytes), until it is
 /// dropped. A subscriber that falls behind these limits loses the oldest frames, and gets [`RecvError::Lagged`].
+///
+/// # Examples
+///
+/// A bridge forwards the frames of a topic from one server to the peers of another, without a copy:
+///
+/// ```
+/// # use bytes::{Buf, BufMut};
+/// # use millpond::frame::{Message, MessageError};
+/// # struct Counter(u64); impl Message for Counter {
+/// #     const TYPE_ID: u16 = 1; const TOPIC: &'static str = "counters"; const MAX_SIZE: usize = 8;
+/// #     type View<'a> = u64;
+/// #     fn encode(&self, out: &mut impl BufMut) { out.put_u64_le(self.0) }
+/// #     fn view(mut payload: &[u8]) -> Result<u64, MessageError> {
+/// #         MessageError::check_len(payload, 8)?; Ok(payload.get_u64_le())
+/// #     }
+/// # }
+/// use millpond::bus::{RecvError, TcpTransport};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let [inside, outside] = [TcpTransport::bind("127.0.0.1:0").await?, TcpTransport::bind("127.0.0.1:0").await?];
+/// # let client = TcpTransport::connect(inside.local_addr()).await?;
+/// let mut topic = inside.hub().topic_subscriber::<Counter>();
+/// # client.publisher().publish(&Counter(42)).await?;
+/// # tokio::spawn(async move {
+/// #     while inside.hub().stats().received_frames == 0 { tokio::task::yield_now().await }
+/// #     inside.shutdown().await;
+/// # });
+/// loop {
+///     match topic.recv().await {
+///         Ok(frame) => {
+///             outside.hub().forward(frame).await?;
+///         }
+///         Err(RecvError::Lagged(missed)) => eprintln!("{missed} frames were lost"),
+///         Err(_closed) => break,
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 pub struct FrameSubscriber {
     pub(super) channel: Arc<Channel>,
     /// Number of the frame it receives next.
@@ -56,6 +93,45 @@ impl fmt::Debug for FrameSubscriber {
 }
 
 /// Receives every message of a type, in storage that all subscribers share.
+///
+/// A message is checked once, when it is received.
+///
+/// # Examples
+///
+/// ```
+/// # use bytes::{Buf, BufMut};
+/// # use millpond::frame::{Message, MessageError};
+/// # struct Counter(u64); impl Message for Counter {
+/// #     const TYPE_ID: u16 = 1; const TOPIC: &'static str = "counters"; const MAX_SIZE: usize = 8;
+/// #     type View<'a> = u64;
+/// #     fn encode(&self, out: &mut impl BufMut) { out.put_u64_le(self.0) }
+/// #     fn view(mut payload: &[u8]) -> Result<u64, MessageError> {
+/// #         MessageError::check_len(payload, 8)?; Ok(payload.get_u64_le())
+/// #     }
+/// # }
+/// use millpond::bus::{RecvError, TcpTransport};
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let server = TcpTransport::bind("127.0.0.1:0").await?;
+/// let mut counters = server.subscriber::<Counter>();
+/// # let client = TcpTransport::connect(server.local_addr()).await?;
+/// # client.publisher().publish(&Counter(42)).await?;
+/// # let hub = server.hub().clone();
+/// # tokio::spawn(async move {
+/// #     while hub.stats().received_frames == 0 { tokio::task::yield_now().await }
+/// #     hub.shutdown().await;
+/// # });
+/// # let mut sum = 0;
+/// loop {
+///     match counters.recv().await {
+///         Ok(message) => sum += message.view(),
+///         Err(RecvError::Lagged(missed)) => eprintln!("too slow: {missed} messages were lost"),
+///         Err(RecvError::Malformed(error)) => eprintln!("a peer sent something else: {error}"),
+///         Err(_closed) => break,
+///     }
+/// }
+/// # assert_eq!(sum, 42);
+/// # Ok(()) }
+/// ```
 pub struct Subscriber<M> {
     frames: FrameSubscriber,
     message: PhantomData<fn() -> M>,
