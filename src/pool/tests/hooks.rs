@@ -231,7 +231,9 @@ fn unsampled_acquires_take_the_fast_path() {
             pool.acquire(100)
         }));
     }
-    assert!((35..=165).contains(&slow), "{slow} acquires took the slow path");
+    let debug_switch = pool.core.hooks.as_ref().unwrap().sees_all();
+    let expected = if debug_switch { 10_000..=10_000 } else { 35..=165 };
+    assert!(expected.contains(&slow), "{slow} acquires took the slow path");
 }
 
 #[test]
