@@ -32,7 +32,7 @@ use server::{PAYLOAD, TYPE_ID};
 const USAGE: &str = "\
 usage: cargo bench -p rivals --bench idle_bus [-- [CONNECTIONS] [--write] [--record]]
 
-  CONNECTIONS   9000 unless told: two descriptors each, of the common limit of 20 000
+  CONNECTIONS   10000 unless told
   --write       replace the section of benches/results/bus.md
   --record      add the figures to benches/results/runs.tsv";
 
@@ -51,7 +51,7 @@ pub(crate) struct Moment {
 }
 
 fn main() -> ExitCode {
-    let (mut connections, mut write, mut record) = (9000, false, false);
+    let (mut connections, mut write, mut record) = (10_000, false, false);
     for argument in std::env::args().skip(1) {
         match argument.as_str() {
             // Cargo's own, for harnesses that also have tests.
