@@ -41,11 +41,10 @@ struct Gap {
 impl Countdown {
     /// For a pool without hooks.
     pub(in crate::pool) fn never() -> Self {
-        Self::new(0, None, false, false)
+        Self::new(Random::new(0, 0), None, false, false)
     }
 
-    pub(super) fn new(seed: u32, sample_one_in: Option<NonZeroU32>, sizes: bool, all: bool) -> Self {
-        let mut random = Random::new(seed);
+    pub(super) fn new(mut random: Random, sample_one_in: Option<NonZeroU32>, sizes: bool, all: bool) -> Self {
         let leaks = Gap::new(sample_one_in, &mut random);
         let sizes = Gap::new(sizes.then_some(NonZeroU32::MIN), &mut random);
         Self { random, leaks, sizes, exact: EXACT, all }

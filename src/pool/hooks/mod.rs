@@ -20,6 +20,8 @@ use bytes::BytesMut;
 
 #[cfg(feature = "std")]
 pub(in crate::pool) use self::countdown::Countdown;
+#[cfg(feature = "std")]
+use self::random::Random;
 pub(in crate::pool) use self::request::Request;
 use self::sampling::Detector;
 pub use self::sampling::{Holder, HolderReport};
@@ -38,7 +40,7 @@ pub(in crate::pool) struct Hooks {
     sizes: Option<Sizes>,
     /// The number of countdowns so far.
     #[cfg(feature = "std")]
-    seeds: AtomicU32,
+    countdowns: AtomicU32,
 }
 
 impl Hooks {
@@ -49,7 +51,7 @@ impl Hooks {
             detector: config.sampled_one_in().map(Detector::new),
             sizes: config.records_sizes().then(Sizes::new),
             #[cfg(feature = "std")]
-            seeds: AtomicU32::new(0),
+            countdowns: AtomicU32::new(0),
         };
         (hooks.switches.is_some() || hooks.wipe || hooks.detector.is_some() || hooks.sizes.is_some())
             .then_some(hooks)
@@ -58,10 +60,11 @@ impl Hooks {
     /// The countdown of one class and thread.
     #[cfg(feature = "std")]
     pub(in crate::pool) fn countdown(&self) -> Countdown {
-        // Ordering: Relaxed. A read-modify-write gives each countdown its own seed; it guards no memory.
-        let seed = self.seeds.fetch_add(1, Ordering::Relaxed);
+        // Ordering: Relaxed. A read-modify-write gives each countdown its own number; it guards no memory.
+        let number = self.countdowns.fetch_add(1, Ordering::Relaxed);
+        let random = Random::new(random::seed(self), number);
         let one_in = self.detector.as_ref().map(Detector::every);
-        Countdown::new(seed, one_in, self.sizes.is_some(), self.sees_all())
+        Countdown::new(random, one_in, self.sizes.is_some(), self.sees_all())
     }
 
     /// Whether every buffer takes the slow paths.

@@ -1,17 +1,25 @@
-//! Random numbers for sampling: SplitMix64 (Steele, Lea and Flood, 2014), the same sequence in each run.
+//! Random numbers for sampling: SplitMix64 (Steele, Lea and Flood, 2014).
 
 #[cfg(feature = "std")]
 use core::num::NonZeroU32;
+use core::ptr;
 
 const STEP: u64 = 0x9E37_79B9_7F4A_7C15;
+
+/// A number that differs from run to run, so that a buffer which one run does not sample is sampled by another one: where
+/// the system placed this value. A model checker must be able to repeat a run, so it gets 0.
+pub(super) fn seed<T>(place: &T) -> u64 {
+    if cfg!(any(millpond_loom, millpond_shuttle)) { 0 } else { ptr::from_ref(place).addr() as u64 }
+}
 
 #[cfg(feature = "std")]
 pub(super) struct Random(u64);
 
 #[cfg(feature = "std")]
 impl Random {
-    pub(super) fn new(seed: u32) -> Self {
-        Self(seed.into())
+    /// The sequence with this number, of all that have this seed.
+    pub(super) fn new(seed: u64, number: u32) -> Self {
+        Self(seed.rotate_left(32) ^ u64::from(number))
     }
 
     /// How many of a sequence of acquires pass before the first that is sampled, if each is with the probability 1/`one_in`:
@@ -41,8 +49,8 @@ impl Random {
 }
 
 /// Whether the acquire with this number is sampled, with the probability 1/`one_in`, for threads without a countdown.
-pub(super) fn is_sampled(acquire: u32, one_in: u32) -> bool {
-    let high = mix(u64::from(acquire).wrapping_mul(STEP)) >> 32;
+pub(super) fn is_sampled(seed: u64, acquire: u32, one_in: u32) -> bool {
+    let high = mix(u64::from(acquire).wrapping_mul(STEP).wrapping_add(seed)) >> 32;
     high * u64::from(one_in) < 1 << 32
 }
 

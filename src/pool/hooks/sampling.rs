@@ -51,7 +51,8 @@ impl Detector {
     /// Whether an acquire that no countdown counts is sampled.
     pub(super) fn draw(&self) -> bool {
         // Ordering: Relaxed. A read-modify-write gives each acquire its own number; it guards no memory.
-        random::is_sampled(self.acquires.fetch_add(1, Ordering::Relaxed), self.every.get())
+        let acquire = self.acquires.fetch_add(1, Ordering::Relaxed);
+        random::is_sampled(random::seed(self), acquire, self.every.get())
     }
 
     /// Keeps a sample of this acquire, and returns its mark.
