@@ -150,6 +150,11 @@ pub enum EncodeError {
         /// Where in the message, or in the field of an event, in bytes.
         at: usize,
     },
+    /// The encoder is wrong: it copies more than its [`copied_len`](super::Encoder::copied_len) says.
+    CopiedLen {
+        /// What it says, in bytes.
+        declared: usize,
+    },
 }
 
 impl EncodeError {
@@ -170,6 +175,9 @@ impl fmt::Display for EncodeError {
                 write!(f, "a frame of {needed} bytes does not fit into {available}")
             }
             Self::Delimiter { at } => write!(f, "the message contains a delimiter, at byte {at}"),
+            Self::CopiedLen { declared } => {
+                write!(f, "the encoder copies more than the {declared} bytes that its copied_len declares")
+            }
         }
     }
 }

@@ -186,7 +186,8 @@ pub trait Encoder<M> {
     fn encoded_len(&self, message: &M) -> usize;
 
     /// Bytes of the frame that are copied by a sink that [keeps shared bytes](FrameSink::push_shared), at most. All of
-    /// them unless overridden.
+    /// them unless overridden. A queue refuses a frame that copies more than it reserved for it
+    /// ([`EncodeError::CopiedLen`]).
     fn copied_len(&self, message: &M) -> usize {
         self.encoded_len(message)
     }

@@ -101,7 +101,8 @@ impl WriteQueue {
     ///
     /// # Errors
     ///
-    /// [`PushError`]. Nothing was queued then.
+    /// [`PushError`]. Nothing was queued then, also if an encoder copies more than it
+    /// [declares](Encoder::copied_len) and there is no room for it.
     ///
     /// # Examples
     ///
@@ -123,13 +124,46 @@ impl WriteQueue {
         {
             return Err(PushError::Memory { error, message });
         }
-        match encoder.encode(message, &mut Reserved(self)) {
-            Ok(()) => Ok(()),
-            Err(error) => {
-                self.tail.take_if(|tail| tail.is_empty());
-                Err(PushError::Encode(error))
+        let mut out = Reserved::of(self);
+        match encoder.encode(message, &mut out) {
+            Ok(()) if !out.is_over => Ok(()),
+            outcome => {
+                let pushed = out.pushed;
+                self.take_back(pushed);
+                Err(PushError::Encode(outcome.err().unwrap_or(EncodeError::CopiedLen { declared: copied })))
             }
         }
+    }
+
+    /// Removes the last `count` bytes: all that was pushed of a frame that is refused.
+    #[cold]
+    fn take_back(&mut self, mut count: usize) {
+        self.note_tail();
+        while count > 0
+            && let Some(part) = self.parts.pop_back()
+        {
+            match part {
+                Part::Copied(len) => {
+                    let kept = len.saturating_sub(count);
+                    count -= len - kept;
+                    if let Some(tail) = &mut self.tail {
+                        tail.truncate(tail.len() - (len - kept));
+                        self.tail_in_parts = tail.len();
+                    }
+                    self.bytes -= len - kept;
+                    self.parts.extend((kept > 0).then_some(Part::Copied(kept)));
+                }
+                Part::Shared(bytes) => {
+                    count -= bytes.len();
+                    self.bytes -= bytes.len();
+                    if !shares_storage(&bytes, self.parts.iter().rev()) {
+                        self.shared_storage -= bytes.storage_len();
+                    }
+                }
+                Part::Inline { .. } => {}
+            }
+        }
+        self.tail.take_if(|tail| tail.is_empty());
     }
 
     /// Queues a copy of `bytes`.
@@ -141,7 +175,7 @@ impl WriteQueue {
         if self.room() < bytes.len() {
             self.begin_copy(bytes.len())?;
         }
-        Reserved(self).push_copy(bytes);
+        Reserved::of(self).push_copy(bytes);
         Ok(())
     }
 
@@ -158,7 +192,7 @@ impl WriteQueue {
             self.parts.push_back(Part::Inline { bytes, range: 0..chunk.len() as u8 });
         }
         if let Some(payload) = payload {
-            Reserved(self).push_shared(payload);
+            Reserved::of(self).push_shared(payload);
         }
     }
 
@@ -190,6 +224,10 @@ impl WriteQueue {
     fn begin_copy(&mut self, len: usize) -> Result<(), AcquireError> {
         // If a small buffer is full before it is written, the next one is large. If memory is short, any size will do.
         let size = if self.tail.is_none() { ReadSize::SMALL } else { ReadSize::LARGE };
+        // Without a class for it, several small buffers are better than one of the heap.
+        let size = Some(self.pool.largest_class())
+            .filter(|&largest| largest >= len)
+            .map_or(size, |largest| size.min(largest));
         let tail = match self.pool.acquire_within_limit(size.max(len)) {
             Err(_) if len < size => self.pool.acquire_within_limit(len),
             tail => tail,
@@ -377,7 +415,20 @@ impl fmt::Debug for WriteQueue {
 }
 
 /// A queue whose tail has room for all that the frame copies.
-struct Reserved<'a>(&'a mut WriteQueue);
+struct Reserved<'a> {
+    queue: &'a mut WriteQueue,
+    /// Bytes of the frame that were pushed.
+    pushed: usize,
+    /// Whether the frame copies more than there is room for.
+    is_over: bool,
+}
+
+impl<'a> Reserved<'a> {
+    #[inline]
+    fn of(queue: &'a mut WriteQueue) -> Self {
+        Self { queue, pushed: 0, is_over: false }
+    }
+}
 
 impl FrameSink for Reserved<'_> {
     #[inline]
@@ -387,18 +438,24 @@ impl FrameSink for Reserved<'_> {
 
     #[inline(always)]
     fn push_copy(&mut self, bytes: &[u8]) {
-        if let Some(tail) = &mut self.0.tail {
-            tail.extend_within_capacity(bytes);
+        match &mut self.queue.tail {
+            Some(tail) if bytes.len() <= tail.capacity() - tail.len() => {
+                tail.extend_within_capacity(bytes);
+                self.pushed += bytes.len();
+            }
+            _ => self.is_over |= !bytes.is_empty(),
         }
     }
 
     fn push_shared(&mut self, bytes: PooledBytes) {
-        self.0.note_tail();
-        if !shares_storage(&bytes, self.0.parts.iter().rev()) {
-            self.0.shared_storage += bytes.storage_len();
+        let queue = &mut *self.queue;
+        queue.note_tail();
+        if !shares_storage(&bytes, queue.parts.iter().rev()) {
+            queue.shared_storage += bytes.storage_len();
         }
-        self.0.bytes += bytes.len();
-        self.0.parts.push_back(Part::Shared(bytes));
+        queue.bytes += bytes.len();
+        self.pushed += bytes.len();
+        queue.parts.push_back(Part::Shared(bytes));
     }
 }
 

@@ -9,7 +9,7 @@ use tokio::io::AsyncWrite;
 
 use super::{PushError, WriteQueue};
 use crate::frame::tlv::Frame;
-use crate::frame::{Encoder, Hdlc, Kiss, Lines, Tlv};
+use crate::frame::{EncodeError, Encoder, FrameSink, Hdlc, Kiss, Lines, Tlv};
 use crate::pool::{AcquireError, BufferPool, BufferPoolConfig, PooledBytes};
 
 fn payload(pool: &BufferPool, size: usize, byte: u8) -> PooledBytes {
@@ -70,6 +70,61 @@ fn headers_of_large_payloads_share_one_buffer() {
     }
     assert_eq!(queue.len(), 10 * 4102);
     assert_eq!(queue.held_bytes(), 4096 + 16 * 1024, "one payload, ten times, and one buffer of headers");
+}
+
+/// Copies and shares more than it says.
+struct Liar {
+    copied_len: usize,
+}
+
+impl Encoder<PooledBytes> for Liar {
+    fn encoded_len(&self, message: &PooledBytes) -> usize {
+        message.len()
+    }
+
+    fn copied_len(&self, _: &PooledBytes) -> usize {
+        self.copied_len
+    }
+
+    fn encode(&self, message: PooledBytes, out: &mut impl FrameSink) -> Result<(), EncodeError> {
+        out.push_copy(b"begin");
+        out.push_shared(message.clone());
+        out.push_copy(&message);
+        out.push_shared(message);
+        out.push_copy(b"end");
+        Ok(())
+    }
+}
+
+#[test]
+fn an_encoder_that_copies_more_than_it_says_is_refused() {
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    for copied_len in [0, 1, 100] {
+        for queued in [&b""[..], b"before"] {
+            let mut queue = WriteQueue::new(pool.clone());
+            queue.push_copy(queued).unwrap();
+            let held = queue.held_bytes();
+            let message = payload(&pool, 16 * 1024, 7);
+            let refused = queue.push(&Liar { copied_len }, message).unwrap_err();
+            let is_named = matches!(refused, PushError::Encode(EncodeError::CopiedLen { .. }));
+            assert!(is_named, "{refused:?}");
+            assert_eq!((queue.len(), queue.held_bytes()), (queued.len(), held));
+            queue.push(&Lines::default(), b"after").unwrap();
+            assert_eq!(write_all(&mut queue, 1000), [queued, b"after\n"].concat());
+        }
+    }
+    assert_eq!((pool.stats().heap_fallbacks, pool.stats().currently_in_use), (0, 0));
+}
+
+/// Without a memory limit, too.
+#[test]
+fn small_frames_take_nothing_from_the_heap_where_all_classes_are_small() {
+    let pool = BufferPool::new(BufferPoolConfig::builder().classes([(64, 8), (1024, 8)]).build().unwrap());
+    let mut queue = WriteQueue::new(pool.clone());
+    for _ in 0..100 {
+        queue.push(&Lines::default(), b"a small frame of a few bytes").unwrap();
+    }
+    assert_eq!((pool.stats().heap_fallbacks, queue.held_bytes()), (0, 3 * 1024));
 }
 
 #[test]
