@@ -1,5 +1,6 @@
 //! The limits of a transport, and the reason for each default.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::role::Role;
@@ -7,6 +8,7 @@ use crate::frame::ReadMode;
 use crate::frame::tlv::{DEFAULT_MAX_PAYLOAD, HEADER_LEN};
 use crate::net::{Backoff, Keepalive, setters};
 use crate::pool::BufferPoolConfig;
+use crate::size::ReadSize;
 
 /// The limits of a [`Transport`](super::Transport) or [`Hub`](super::Hub). Each field gives the reason for its default.
 ///
@@ -29,8 +31,8 @@ pub struct TransportConfig {
     /// read in one piece with its header, and every allowed payload has a class. The memory limit is 256 MiB; a thousand
     /// busy connections use a hundredth of it.
     ///
-    /// If there is no class for them and the limit has room, classes of 8 and 64 KiB are added, which keep 1 MiB each: for
-    /// reads ahead, and for small frames that are written together. Classes that keep fewer buffers than a queue of
+    /// If there is no class for the [`read_sizes`](field@Self::read_sizes) and the limit has room, classes of these sizes
+    /// are added, which keep 1 MiB each: for reads ahead, and for small frames that are written together. Classes that keep fewer buffers than a queue of
     /// [`channel_capacity`](Self::channel_capacity) holds keep that many, up to 1 MiB and a quarter of the memory limit, so
     /// that bursts reuse their buffers. What stays idle decays.
     pub buffer_pool: BufferPoolConfig,
@@ -40,6 +42,9 @@ pub struct TransportConfig {
     /// How reads become frames. Default: one buffer per frame, so that a slow subscriber keeps frames and not whole
     /// reads.
     pub read_mode: ReadMode,
+    /// Bytes that are read at once, from a peer that sends little and from one that fills its reads. Default: 8 KiB and
+    /// 64 KiB, which hold hundreds of small frames and save most system calls of large ones.
+    pub read_sizes: RangeInclusive<usize>,
     /// The longest payload, sent or received, in bytes. Default: 16 MiB, as in the protocol's reference.
     pub max_payload: usize,
     /// Messages that are kept for a slow subscriber before it loses the oldest, and messages that are queued for one
@@ -114,6 +119,7 @@ impl Default for TransportConfig {
             buffer_pool: default_pool(),
             buffer_pool_enabled: true,
             read_mode: ReadMode::PerFrame,
+            read_sizes: ReadSize::SMALL..=ReadSize::LARGE,
             max_payload: DEFAULT_MAX_PAYLOAD,
             channel_capacity: 1024,
             channel_bytes: None,
@@ -137,6 +143,7 @@ impl TransportConfig {
         buffer_pool: BufferPoolConfig,
         buffer_pool_enabled: bool,
         read_mode: ReadMode,
+        read_sizes: RangeInclusive<usize>,
         max_payload: usize,
         channel_capacity: usize,
         channel_bytes: Option<usize>,

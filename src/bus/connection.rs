@@ -109,11 +109,12 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
         let demanded = config.schema_digest.map(|_| HANDSHAKE_TIMEOUT);
         let first_byte_timeout = config.first_byte_timeout.or(demanded).filter(|_| role == Role::Server);
         let now = Instant::now();
+        let frames = Assembler::new(framing, shared.pool.clone(), config.read_mode);
         Self {
             shared,
             peer,
             role,
-            reader: FrameReader::new(stream, Assembler::new(framing, shared.pool.clone(), config.read_mode)),
+            reader: FrameReader::new(stream, frames.with_read_sizes(config.read_sizes.clone())),
             writes,
             routes: Vec::new(),
             reads: true,

@@ -20,7 +20,6 @@ use crate::frame::Message;
 use crate::frame::tlv::Frame;
 use crate::net::DrainReport;
 use crate::pool::{BufferPool, BufferPoolConfig, BufferPoolStats};
-use crate::size::ReadSize;
 use crate::sync::{Arc, Mutex};
 
 /// Events kept for an observer that falls behind.
@@ -520,10 +519,12 @@ fn with_queues(config: &TransportConfig) -> BufferPoolConfig {
     let pool = &config.buffer_pool;
     let largest = pool.classes().last().map_or(0, |class| class.size);
     let quarter = pool.memory_limit() / 4;
-    let missing = [ReadSize::SMALL, ReadSize::LARGE]
+    let (small, large) = (*config.read_sizes.start(), *config.read_sizes.end());
+    let missing = [Some(small), (small < large).then_some(large)]
         .into_iter()
+        .flatten()
         .filter(|&size| size > largest && size <= quarter)
-        .map(|size| (size, CLASS_BYTES / size));
+        .map(|size| (size, (CLASS_BYTES / size).max(1)));
     let queued = pool.to_builder().capacity_at_least(config.channel_capacity, CLASS_BYTES.min(quarter));
     queued.classes(missing).build().unwrap_or_else(|_| pool.clone())
 }

@@ -1,10 +1,12 @@
 //! Collects the bytes of a stream into frames, and decides how much memory that takes.
 
+use core::ops::RangeInclusive;
+
 use bytes::{Buf, BufMut};
 
 use super::reader::{Held, Reader, Storage};
 use super::{Decoder, FrameError};
-use crate::pool::{AcquireError, BufferPool, PooledBuffer};
+use crate::pool::{AcquireError, BufferPool, PooledBuffer, PooledBytes};
 use crate::size::ReadSize;
 
 /// How frames are stored in the pool's buffers.
@@ -36,7 +38,7 @@ impl ReadMode {
 ///
 /// Between frames it holds no buffer after [`release`](Self::release). Of a frame under way it holds at most the largest
 /// of
-/// - a read: 8 KiB, or 64 KiB if an earlier one was filled;
+/// - a read: 8 KiB, or 64 KiB if an earlier one was filled, or the pool's largest class if it is smaller;
 /// - four times what has arrived of the frame, rounded up to a class: a declared length alone reserves nothing;
 /// - the size of the previous frame, so that frames of equal size are read in one piece each.
 ///
@@ -74,6 +76,8 @@ pub struct Assembler<D> {
     read_size: ReadSize,
     /// The largest buffer to ask for, in bytes.
     largest: usize,
+    /// Unread bytes when it last shrank: while there is room, it does not grow before more arrive.
+    settled: usize,
     /// Where the frame under way begins.
     frame_start: u64,
     /// Size of the previous frame, if it was kept where it was read and its class had room for all of it.
@@ -87,11 +91,12 @@ impl<D: Decoder> Assembler<D> {
         Self {
             decoder,
             largest: pool.largest_within_limit(),
+            read_size: ReadSize::at_most(pool.largest_class()),
             pool,
             reading,
             read_ahead: true,
             held: Held::default(),
-            read_size: ReadSize::default(),
+            settled: 0,
             frame_start: 0,
             expected: 0,
         }
@@ -104,6 +109,25 @@ impl<D: Decoder> Assembler<D> {
         Self { read_ahead: false, reading: ReadMode::PerFrame, ..self }
     }
 
+    /// Reads the smaller size at a time, and the larger one from a peer that fills its reads. The default is 8 KiB and
+    /// 64 KiB, but no more than the pool's largest class. A size above every class comes from the heap, if the pool has
+    /// no memory limit.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::frame::{Assembler, ReadMode, Tlv};
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let pool = BufferPool::new(BufferPoolConfig::messages());
+    /// let frames = Assembler::new(Tlv::default(), pool, ReadMode::PerFrame).with_read_sizes(1024..=16 * 1024);
+    /// assert_eq!(frames.wants(), Some(1024));
+    /// ```
+    #[must_use]
+    pub fn with_read_sizes(self, sizes: RangeInclusive<usize>) -> Self {
+        Self { read_size: ReadSize::new(&sizes), ..self }
+    }
+
     /// The pool of its buffers.
     #[must_use]
     pub fn pool(&self) -> &BufferPool {
@@ -114,6 +138,33 @@ impl<D: Decoder> Assembler<D> {
     #[must_use]
     pub fn decoder(&self) -> &D {
         &self.decoder
+    }
+
+    /// The decoder, for example to change a limit between two frames.
+    pub fn decoder_mut(&mut self) -> &mut D {
+        &mut self.decoder
+    }
+
+    /// Ends the assembly: returns the decoder and the bytes that it has not taken, if there are any, for example when
+    /// the stream changes its protocol.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::frame::{Assembler, Lines, ReadMode};
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let pool = BufferPool::new(BufferPoolConfig::messages());
+    /// let mut lines = Assembler::new(Lines::default(), pool, ReadMode::PerFrame);
+    /// lines.push(&mut &b"upgrade\n\x05other"[..])?;
+    /// assert_eq!(lines.next_frame()?.unwrap(), b"upgrade");
+    /// let (_, unread) = lines.into_parts();
+    /// assert_eq!(unread.unwrap(), b"\x05other");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn into_parts(self) -> (D, Option<PooledBytes>) {
+        (self.decoder, self.held.into_unread())
     }
 
     /// Takes as much of `input` as there is room for. Then take out every [`next_frame`](Self::next_frame), and push the
@@ -284,8 +335,8 @@ impl<D: Decoder> Assembler<D> {
         self.held.clear();
     }
 
-    /// Moves a part of a frame that takes little of its buffer into a smaller one, if the pool has one: for when the rest
-    /// does not arrive.
+    /// Moves a part of a frame that takes less than half of its buffer into the smallest one that holds it, if the pool
+    /// has a smaller one: for when the rest does not arrive.
     pub fn shrink(&mut self) {
         self.release();
         if let Some(enough) = self.smaller()
@@ -293,19 +344,31 @@ impl<D: Decoder> Assembler<D> {
         {
             self.lend(buffer);
         }
+        self.settled = self.held.unread().len();
         self.forget_sizes();
     }
 
+    /// Whether a part of a frame can do without another buffer after [`shrink`](Self::shrink) until more has arrived.
+    #[cfg(feature = "net")]
+    pub(crate) fn can_settle(&self) -> bool {
+        self.smaller().is_some() || (!self.held.unread().is_empty() && self.has_room())
+    }
+
+    fn has_room(&self) -> bool {
+        matches!(&self.held.storage, Storage::Own(buffer) if buffer.len() < buffer.capacity())
+    }
+
     /// Size of the buffer that [`shrink`](Self::shrink) moves to, if it moves.
-    pub(crate) fn smaller(&self) -> Option<usize> {
-        let twice = self.held.unread().len() * 2;
-        let enough = self.pool.class_of(twice).unwrap_or(twice);
-        (twice > 0 && enough * 2 <= self.held.bytes()).then_some(enough)
+    fn smaller(&self) -> Option<usize> {
+        let (unread, held) = (self.held.unread().len(), self.held.bytes());
+        // One more byte, as the next read needs room.
+        let enough = self.pool.class_of(unread + 1).unwrap_or(unread + 1);
+        (unread > 0 && unread * 2 < held && enough < held).then_some(enough)
     }
 
     fn forget_sizes(&mut self) {
         self.expected = 0;
-        self.read_size = ReadSize::default();
+        self.read_size.forget();
     }
 
     /// Size of the buffer that the next [`room`](Self::room) acquires, if it acquires one. To wait for it, acquire it
@@ -317,6 +380,8 @@ impl<D: Decoder> Assembler<D> {
         let Storage::Own(buffer) = &self.held.storage else { return Some(plan.size) };
         let enough = if unread == 0 {
             buffer.capacity() >= plan.size
+        } else if unread == self.settled && self.has_room() {
+            true
         } else {
             let room = buffer.capacity() - buffer.len();
             // To the end of the frame, or enough to be worth a read; or another buffer has hardly more room.
@@ -340,6 +405,7 @@ impl<D: Decoder> Assembler<D> {
             ReadMode::PerFrame => buffer.capacity() / 2,
         };
         self.held.replace(Storage::Own(buffer), keep_from);
+        self.settled = 0;
     }
 
     /// Where the next bytes of the stream go: never empty.
@@ -379,10 +445,11 @@ impl<D: Decoder> Assembler<D> {
     fn plan(&self, unread: usize) -> Plan {
         let known = self.decoder.needs();
         let needs = known.max(unread + 1);
-        let affordable = ReadSize::SMALL.max(unread.saturating_mul(4)).max(self.expected);
+        let small = self.read_size.small();
+        let affordable = small.max(unread.saturating_mul(4)).max(self.expected);
         let size = needs.min(affordable);
         let alone = self.reading == ReadMode::PerFrame;
-        if !self.read_ahead || (alone && known > ReadSize::SMALL / 2) {
+        if !self.read_ahead || (alone && known > small / 2) {
             return Plan { needs: size, size, most: needs - unread };
         }
         if alone && unread == 0 && self.expected > 0 {

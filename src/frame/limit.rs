@@ -181,6 +181,27 @@ fn a_read_is_no_larger_than_the_largest_class() {
     assert_eq!((seen, pool.stats().overruns), (100, 0));
 }
 
+/// With and without a memory limit: a read is no frame, which may need the heap.
+#[test]
+fn reads_of_small_packets_take_nothing_from_the_heap() {
+    let embedded = BufferPoolConfig::embedded();
+    let unlimited = BufferPoolConfig::builder().classes([(64, 8), (512, 8), (1024, 8)]).build().unwrap();
+    for config in [embedded, unlimited] {
+        for read_mode in [ReadMode::PerFrame, ReadMode::batched()] {
+            let pool = BufferPool::new(config.clone());
+            let mut packets = Assembler::new(Hdlc::default(), pool.clone(), read_mode);
+            let wire = encoded(&Hdlc::default(), [7].repeat(400)).repeat(1000);
+            let (mut rest, mut seen) = (wire.as_slice(), 0);
+            while !rest.is_empty() {
+                packets.push(&mut rest).unwrap();
+                seen += iter::from_fn(|| packets.next_frame().unwrap()).count();
+            }
+            assert_eq!(seen, 1000);
+            assert_eq!((pool.stats().heap_fallbacks, pool.stats().overruns), (0, 0), "{read_mode:?}");
+        }
+    }
+}
+
 #[test]
 fn without_a_limit_the_heap_serves_frames_larger_than_every_class() {
     let pool = BufferPool::new(BufferPoolConfig::builder().class(128, 8).build().unwrap());

@@ -262,6 +262,17 @@ impl Held {
         bytes.get(self.start..).unwrap_or_default()
     }
 
+    /// The unread bytes, if there are any, without a copy.
+    pub(super) fn into_unread(self) -> Option<PooledBytes> {
+        let mut bytes = match self.storage {
+            Storage::Own(buffer) => buffer.into_shared(),
+            Storage::Shared(bytes) => bytes,
+            Storage::None => return None,
+        };
+        bytes.advance(self.start);
+        Some(bytes).filter(|bytes| !bytes.is_empty())
+    }
+
     #[inline]
     fn skip(&mut self, count: usize) {
         self.start += count;

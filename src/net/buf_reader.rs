@@ -65,7 +65,7 @@ impl<R> PooledBufReader<R> {
     /// Reads from `reader` into buffers of `pool`.
     #[must_use]
     pub fn new(reader: R, pool: BufferPool) -> Self {
-        let (reader, read_size) = (Peekable::new(reader), ReadSize::default());
+        let (reader, read_size) = (Peekable::new(reader), ReadSize::at_most(pool.largest_class()));
         Self { reader, pool, read_size, unread: None, acquire: None }
     }
 
@@ -157,7 +157,7 @@ impl<R: AsyncRead + Unpin> PooledBufReader<R> {
             if !ready!(self.reader.poll_peek(cx))? {
                 break;
             }
-            self.acquire = Some(Box::pin(self.pool.acquire_async(self.pool.small_read())));
+            self.acquire = Some(Box::pin(self.pool.acquire_async(self.read_size.small())));
         }
         Poll::Ready(Ok(()))
     }

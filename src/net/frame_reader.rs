@@ -9,7 +9,7 @@ use std::{fmt, io};
 use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
 
 use crate::frame::{Assembler, Decoder, FrameError, FrameErrorKind};
-use crate::pool::{Acquire, AcquireError};
+use crate::pool::{Acquire, AcquireError, PooledBytes};
 
 /// Frames out of any tokio reader, in pooled buffers.
 ///
@@ -204,12 +204,18 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
         &self.frames
     }
 
-    /// Moves an unfinished frame to a buffer that fits what has arrived of it: see [`Assembler::shrink`].
+    /// The decoder, for example to change a limit between two frames.
+    pub fn decoder_mut(&mut self) -> &mut D {
+        self.frames.decoder_mut()
+    }
+
+    /// Moves an unfinished frame to a buffer that fits what has arrived of it: see [`Assembler::shrink`]. It takes
+    /// another buffer once more has arrived.
     ///
     /// Returns whether the reader was waiting for memory that it does not need any more. Poll it again then.
     pub fn shrink(&mut self) -> bool {
         // Its own place in the queue would keep it from the smaller buffer.
-        let left = self.frames.smaller().is_some() && self.acquire.take().is_some();
+        let left = self.frames.can_settle() && self.acquire.take().is_some();
         self.frames.shrink();
         left
     }
@@ -218,6 +224,50 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
     #[must_use]
     pub fn received(&self) -> u64 {
         self.frames.received() + u64::from(self.early.is_some())
+    }
+
+    /// Ends the reading: returns the reader, the decoder, and the bytes that were read and not taken, if there are any,
+    /// for example when the stream changes its protocol. They come before the reader's.
+    ///
+    /// A reader that was waiting for memory takes one buffer for them, whatever the memory limit is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::frame::{Assembler, Lines, ReadMode};
+    /// use millpond::net::FrameReader;
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    /// use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let pool = BufferPool::new(BufferPoolConfig::messages());
+    /// let (mut here, there) = tokio::io::duplex(64);
+    /// let mut lines = FrameReader::new(there, Assembler::new(Lines::default(), pool, ReadMode::PerFrame));
+    /// here.write_all(b"upgrade\nother ").await?;
+    /// assert_eq!(lines.next_frame().await?.unwrap(), b"upgrade");
+    ///
+    /// let (stream, _, unread) = lines.into_parts();
+    /// here.write_all(b"protocol").await?;
+    /// drop(here);
+    /// let mut text = String::new();
+    /// unread.as_deref().unwrap_or_default().chain(stream).read_to_string(&mut text).await?;
+    /// assert_eq!(text, "other protocol");
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn into_parts(self) -> (R, D, Option<PooledBytes>) {
+        let pool = self.early.map(|_| self.frames.pool().clone());
+        let (decoder, mut unread) = self.frames.into_parts();
+        if let (Some(early), Some(pool)) = (self.early, pool) {
+            let before = unread.as_deref().unwrap_or_default();
+            let mut all = pool.acquire(before.len() + 1);
+            all.extend_from_slice(before);
+            all.extend_from_slice(&[early]);
+            unread = Some(all.into_shared());
+        }
+        (self.reader, decoder, unread)
     }
 
     /// Whether it waits for memory of the pool, and not for its peer.
@@ -345,6 +395,31 @@ mod tests {
         assert_eq!((first.payload.len(), second.payload.len()), (4000, 200));
         assert_eq!(pool.stats().waiting, 0);
     }
+
+    /// The byte that told it that there is something to read is not lost.
+    #[tokio::test]
+    async fn the_parts_of_a_reader_that_waits_for_memory_have_every_byte() {
+        let config = BufferPoolConfig::builder().class(128, 4).class(256, 4).memory_limit(300);
+        let pool = BufferPool::new(config.thread_cache_bytes(0).build().unwrap());
+        for first in [&b""[..], &[b'x'; 128]] {
+            let (mut here, there) = duplex(1000);
+            let frames = Assembler::new(Lines::default(), pool.clone(), ReadMode::PerFrame);
+            let mut reader = FrameReader::new(there, frames.with_read_sizes(128..=128));
+            here.write_all(first).await.unwrap();
+            let mut poll = |cx: &mut Context<'_>| Poll::Ready(reader.poll_next_frame(cx).is_pending());
+            assert!(poll_fn(&mut poll).await);
+            let taken: Vec<_> = std::iter::from_fn(|| pool.try_acquire(1).ok()).collect();
+            here.write_all(b"early").await.unwrap();
+            assert!(poll_fn(&mut poll).await);
+            assert_eq!((reader.early, reader.is_waiting_for_memory()), (Some(b'e'), true));
+            let (mut rest, _, unread) = reader.into_parts();
+            drop((here, taken));
+            let mut all = unread.unwrap().to_vec();
+            rest.read_to_end(&mut all).await.unwrap();
+            assert_eq!(all, [first, b"early"].concat());
+        }
+    }
+
     /// The rest of it is skipped, and the stream continues.
     #[tokio::test]
     async fn a_frame_above_every_class_is_refused_under_a_limit() {

@@ -48,7 +48,7 @@ impl<'a> Pump<'a> {
             pool,
             flow,
             state: State::Idle,
-            read_size: ReadSize::default(),
+            read_size: ReadSize::at_most(pool.largest_class()),
             unflushed: false,
             source_broken: false,
             written: 0,
@@ -77,7 +77,7 @@ impl<'a> Pump<'a> {
                     match self.pool.acquire_for_read(self.read_size) {
                         Ok(buffer) => ready!(self.poll_fill(cx, from, buffer))?,
                         Err(_) => {
-                            let acquire = self.pool.acquire_async(self.pool.small_read());
+                            let acquire = self.pool.acquire_async(self.read_size.small());
                             self.state = State::Waiting(Box::pin(acquire));
                         }
                     }

@@ -194,7 +194,7 @@ fn shrink_moves_a_partial_frame_to_a_buffer_of_its_size() {
     assert_eq!(frames.next_frame(), Ok(None));
     assert_eq!(frames.held_bytes(), 8192);
     frames.shrink();
-    assert_eq!((frames.held_bytes(), frames.is_partial()), (1024, true));
+    assert_eq!((frames.held_bytes(), frames.is_partial()), (128, true));
     let mut rest = &wire[100..];
     while !rest.is_empty() {
         frames.push(&mut rest).unwrap();
@@ -203,6 +203,32 @@ fn shrink_moves_a_partial_frame_to_a_buffer_of_its_size() {
         }
     }
     assert!(!frames.is_partial());
+}
+
+#[test]
+fn a_shrunk_frame_holds_at_most_twice_what_has_arrived_of_it() {
+    for (overhead, arrived) in [0, HEADER_LEN].into_iter().flat_map(|overhead| {
+        [72, 150, 2047, 2050, 2053, 4101, 4102, 5000, 8191, 20_000].map(|arrived| (overhead, arrived))
+    }) {
+        let classes = BufferPoolConfig::powers_of_two_and(overhead, 64..=1 << 20).unwrap();
+        let mut frames = frames(1_000_000, &BufferPool::new(classes));
+        let wire = [&header(1, 500_000)[..], &[5; 500_000]].concat();
+        let (first, rest) = wire.split_at(HEADER_LEN + arrived);
+        let push = |frames: &mut Assembler<Tlv>, mut bytes: &[u8]| {
+            let mut seen = None;
+            while !bytes.is_empty() {
+                frames.push(&mut bytes).unwrap();
+                seen = seen.or(frames.next_frame().unwrap());
+            }
+            seen
+        };
+        assert_eq!(push(&mut frames, first), None);
+        frames.shrink();
+        let held = frames.held_bytes();
+        assert!(held <= 2 * arrived, "{held} bytes are held of {arrived}");
+        assert_eq!(frames.wants(), None, "it would grow before anything arrives");
+        assert_eq!(push(&mut frames, rest).unwrap().payload.len(), 500_000);
+    }
 }
 
 #[test]

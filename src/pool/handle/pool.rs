@@ -171,20 +171,19 @@ impl BufferPool {
         Some(PooledBytes::of(slot.shareable()))
     }
 
-    /// Bytes of a small read, at most the largest class.
-    #[cfg(feature = "net")]
-    pub(crate) fn small_read(&self) -> usize {
-        ReadSize::SMALL.min(self.core.sizes.largest())
+    /// Bytes of the largest class.
+    pub(crate) fn largest_class(&self) -> usize {
+        self.core.sizes.largest()
     }
 
     /// A buffer of the adaptive read size, or a small one if the memory limit is near.
     #[cfg(feature = "net")]
     #[track_caller]
     pub(crate) fn acquire_for_read(&self, size: ReadSize) -> Result<PooledBuffer, AcquireError> {
-        let small = self.small_read();
-        match size.size().min(self.core.sizes.largest()) {
-            size if size > small => self.try_acquire(size).or_else(|_| self.try_acquire(small)),
-            _ => self.try_acquire(small),
+        let (small, size) = (size.small(), size.size());
+        match self.try_acquire(size) {
+            Err(_) if size > small => self.try_acquire(small),
+            outcome => outcome,
         }
     }
 
