@@ -75,7 +75,7 @@ async fn hdlc_frames_arrive_as_they_were_sent() {
 
 #[tokio::test]
 async fn kiss_frames_arrive_as_they_were_sent() {
-    exchange(Kiss::default, payloads(), |payload| payload.to_vec()).await;
+    exchange(Kiss::default, payloads(), |frame| frame.payload.to_vec()).await;
 }
 
 #[tokio::test]
@@ -142,7 +142,7 @@ async fn errors_have_an_offset_and_only_fatal_ones_end_the_stream() {
     }
     assert_eq!(*line.as_ref().unwrap(), *b"two");
 
-    let hdlc = Hdlc::default().with_min_frame(1);
+    let hdlc = Hdlc::default();
     let [escape, payload, truncated] = &outcomes(hdlc, b"\x7Ea\x7D\x7Eb\x7Ec").await[..] else { panic!() };
     let escape = escape.as_ref().unwrap_err();
     assert_eq!((escape.kind(), escape.offset()), (FrameErrorKind::BadEscape { byte: 0x7E }, 2));

@@ -138,6 +138,20 @@ pub enum EncodeError {
         /// The longest possible length in bytes.
         max: usize,
     },
+    /// The message is shorter than the framing allows: readers would drop it.
+    MessageTooShort {
+        /// Length of the message in bytes.
+        size: usize,
+        /// The shortest allowed length in bytes.
+        min: usize,
+    },
+    /// No command byte of KISS means this command for this port.
+    Command {
+        /// The port.
+        port: u8,
+        /// The command.
+        command: u8,
+    },
     /// The frame is longer than the room in the output.
     NoRoom {
         /// Length of the frame in bytes.
@@ -170,6 +184,12 @@ impl fmt::Display for EncodeError {
         match self {
             Self::MessageTooLarge { size, max } => {
                 write!(f, "a message of {size} bytes is over the limit of {max}")
+            }
+            Self::MessageTooShort { size, min } => {
+                write!(f, "a message of {size} bytes is below the minimum of {min}")
+            }
+            Self::Command { port, command } => {
+                write!(f, "no command byte means command {command} for port {port}")
             }
             Self::NoRoom { needed, available } => {
                 write!(f, "a frame of {needed} bytes does not fit into {available}")

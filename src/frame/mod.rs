@@ -7,7 +7,7 @@
 //!
 //! | framing | a frame ends | after an error it continues | limits (default) |
 //! |---|---|---|---|
-//! | [`hdlc`] | at a flag | at the next flag | payload (20 bytes to 256 KiB) |
+//! | [`hdlc`] | at a flag | at the next flag | payload (256 KiB) |
 //! | [`kiss`] | at a flag | at the next flag | payload (256 KiB) |
 //! | [`lines`] | at a line feed | after the next line feed | line (1 MiB) |
 //! | [`sse`] | at a blank line | after the next blank line | event as it arrives (1 MiB) |

@@ -10,6 +10,8 @@ use crate::pool::{AcquireError, PooledBuffer, PooledBytes};
 
 /// The bytes that a framing uses.
 pub trait Alphabet: Debug {
+    /// What it decodes.
+    type Frame;
     /// Ends a frame and begins the next.
     const FLAG: u8;
     /// Stands before what is escaped.
@@ -18,18 +20,20 @@ pub trait Alphabet: Debug {
     const ESCAPED_FLAG: u8;
     /// After an escape: an escape of the payload.
     const ESCAPED_ESCAPE: u8;
-    /// Before every payload, never escaped. Only its low nibble counts: the high one numbers a port.
+    /// The low nibble of the command byte before every payload that is data, if there is one. The high nibble numbers a
+    /// port. A command byte is never escaped.
     const COMMAND: Option<u8>;
     /// The longest payload that is accepted by default, in bytes.
     const MAX_FRAME: usize;
-    /// The shortest payload that is accepted by default, in bytes.
-    const MIN_FRAME: usize;
+
+    /// The frame of a command byte, 0 if the framing has none, and a payload.
+    fn frame(command: u8, payload: PooledBytes) -> Self::Frame;
 }
 
 /// A framing with byte stuffing: [`Hdlc`](super::Hdlc) or [`Kiss`](super::Kiss).
 ///
-/// The decoder skips all bytes before the first flag, empty frames, and KISS commands other than data, whatever their
-/// length. It drops and counts frames that are too short. After an error it continues at the next flag, and holds nothing
+/// The decoder skips all bytes before the first flag, empty frames, and, unless they are
+/// [asked for](Stuffing::with_commands), KISS commands other than data, whatever their length. It drops and counts frames that are too short. After an error it continues at the next flag, and holds nothing
 /// of what it skips. If the stream ends in a frame that was refused already, there is no second error.
 ///
 /// A payload without an escape stays where it was read, if the [`ReadMode`](super::ReadMode) allows it. One with escapes
@@ -38,7 +42,10 @@ pub trait Alphabet: Debug {
 pub struct Stuffing<A> {
     max_frame: usize,
     min_frame: usize,
+    all_commands: bool,
     dropped: u64,
+    /// The command byte of the frame under way.
+    command: u8,
     place: Place,
     /// Bytes of the frame under way that were looked at, and are neither a flag nor the half of an escape.
     scanned: usize,
@@ -57,14 +64,15 @@ enum Place {
 }
 
 impl<A: Alphabet> Stuffing<A> {
-    /// Before the first flag of a stream. Refuses payloads of more than `max_frame` bytes, and drops those that are
-    /// shorter than the default allows.
+    /// Before the first flag of a stream. Refuses payloads of more than `max_frame` bytes.
     #[must_use]
     pub fn new(max_frame: usize) -> Self {
         Self {
             max_frame,
-            min_frame: A::MIN_FRAME,
+            min_frame: 1,
+            all_commands: false,
             dropped: 0,
+            command: 0,
             place: Place::Skipping,
             scanned: 0,
             escapes: 0,
@@ -72,10 +80,16 @@ impl<A: Alphabet> Stuffing<A> {
         }
     }
 
-    /// Drops payloads of fewer than `min_frame` bytes, and no others. Empty ones are always skipped.
+    /// Drops payloads of fewer than `min_frame` bytes when it reads, and refuses them when it writes. Empty ones are
+    /// always skipped.
     #[must_use]
     pub fn with_min_frame(self, min_frame: usize) -> Self {
-        Self { min_frame, ..self }
+        Self { min_frame: min_frame.max(1), ..self }
+    }
+
+    /// Decodes all commands, and not only data.
+    pub(super) fn with_all_commands(self) -> Self {
+        Self { all_commands: true, ..self }
     }
 
     /// Frames that were dropped because they were too short. Empty frames and KISS commands other than data do not
@@ -89,11 +103,15 @@ impl<A: Alphabet> Stuffing<A> {
     fn enter(&mut self, byte: u8, input: &mut Reader<'_>) {
         match A::COMMAND {
             _ if byte == A::FLAG => input.skip(1),
-            Some(command) if byte & 0x0F != command => self.place = Place::Skipping,
-            command => {
-                input.skip(usize::from(command.is_some()));
+            Some(command) if byte & 0x0F != command && (!self.all_commands || byte == A::ESCAPE) => {
+                self.place = Place::Skipping;
+            }
+            Some(_) => {
+                self.command = byte;
+                input.skip(1);
                 self.place = Place::Inside;
             }
+            None => self.place = Place::Inside,
         }
     }
 
@@ -143,7 +161,8 @@ impl<A: Alphabet> Stuffing<A> {
     /// The payload of the next `end` bytes, if it is long enough. They are taken, unless there is an error.
     fn take(&mut self, end: usize, input: &mut Reader<'_>) -> Result<Option<PooledBytes>, AcquireError> {
         let len = end.saturating_sub(self.escapes);
-        if len < self.min_frame.max(1) {
+        let is_data = A::COMMAND.is_none_or(|command| self.command & 0x0F == command);
+        if is_data && len < self.min_frame {
             self.dropped += u64::from(len > 0);
             input.skip(end);
             return Ok(None);
@@ -175,8 +194,8 @@ impl<A: Alphabet> Default for Stuffing<A> {
 }
 
 impl<A: Alphabet> Decoder for Stuffing<A> {
-    /// The payload, without flags, command and escapes.
-    type Frame = PooledBytes;
+    /// The payload, without flags and escapes; for KISS, with its command.
+    type Frame = A::Frame;
 
     /// # Errors
     ///
@@ -185,7 +204,7 @@ impl<A: Alphabet> Decoder for Stuffing<A> {
     ///   given as the limit plus 1.
     /// - [`BadEscape`](FrameErrorKind::BadEscape).
     /// - [`OutOfMemory`](FrameErrorKind::OutOfMemory) if the memory limit leaves no memory for the frame.
-    fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<PooledBytes>, FrameError> {
+    fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<A::Frame>, FrameError> {
         loop {
             match self.place {
                 Place::Skipping => {
@@ -202,8 +221,8 @@ impl<A: Alphabet> Decoder for Stuffing<A> {
                     let payload = self.take(end, input).map_err(|error| self.refuse(input, error))?;
                     input.skip(1);
                     self.go_to(Place::AfterFlag);
-                    if payload.is_some() {
-                        return Ok(payload);
+                    if let Some(payload) = payload {
+                        return Ok(Some(A::frame(self.command, payload)));
                     }
                 }
             }
@@ -239,16 +258,34 @@ impl<A: Alphabet> Decoder for Stuffing<A> {
     }
 }
 
-/// A payload; for KISS, as data for port 0. Readers skip an empty one, and Reticulum drops one of fewer than
-/// [`hdlc::MIN_FRAME`](super::hdlc::MIN_FRAME) bytes.
+/// A payload; for KISS, as data for port 0.
 impl<A: Alphabet, P: Payload> Encoder<P> for Stuffing<A> {
     fn encoded_len(&self, payload: &P) -> usize {
+        self.wire_len(payload)
+    }
+
+    fn copied_len(&self, payload: &P) -> usize {
+        self.copied(payload)
+    }
+
+    /// # Errors
+    ///
+    /// [`EncodeError::MessageTooShort`] if a reader with the same minimum would drop the payload.
+    /// [`EncodeError::NoRoom`].
+    fn encode(&self, payload: P, out: &mut impl FrameSink) -> Result<(), EncodeError> {
+        self.encode_with(A::COMMAND, payload, out)
+    }
+}
+
+/// The encoder, which is the same for any command byte.
+impl<A: Alphabet> Stuffing<A> {
+    pub(super) fn wire_len(&self, payload: &impl Payload) -> usize {
         let bytes = payload.as_ref();
         let escapes = memchr::memchr2_iter(A::FLAG, A::ESCAPE, bytes).count();
         2 + usize::from(A::COMMAND.is_some()) + bytes.len() + escapes
     }
 
-    fn copied_len(&self, payload: &P) -> usize {
+    pub(super) fn copied<P: Payload>(&self, payload: &P) -> usize {
         let bytes = payload.as_ref();
         let (mut start, mut copied) = (0, 2 + usize::from(A::COMMAND.is_some()));
         for at in memchr::memchr2_iter(A::FLAG, A::ESCAPE, bytes) {
@@ -258,12 +295,19 @@ impl<A: Alphabet, P: Payload> Encoder<P> for Stuffing<A> {
         copied + copied_len::<P>(bytes.len() - start)
     }
 
-    /// # Errors
-    ///
-    /// [`EncodeError::NoRoom`].
-    fn encode(&self, payload: P, out: &mut impl FrameSink) -> Result<(), EncodeError> {
-        EncodeError::check_room(self.encoded_len(&payload), out.room())?;
-        match A::COMMAND {
+    pub(super) fn encode_with(
+        &self,
+        command: Option<u8>,
+        payload: impl Payload,
+        out: &mut impl FrameSink,
+    ) -> Result<(), EncodeError> {
+        let (size, min) = (payload.payload_len(), self.min_frame);
+        let is_data = command.map(|byte| byte & 0x0F) == A::COMMAND;
+        if is_data && size < min {
+            return Err(EncodeError::MessageTooShort { size, min });
+        }
+        EncodeError::check_room(self.wire_len(&payload), out.room())?;
+        match command {
             None => out.push_copy(&[A::FLAG]),
             Some(command) => out.push_copy(&[A::FLAG, command]),
         }

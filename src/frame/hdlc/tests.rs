@@ -7,12 +7,8 @@ use super::*;
 use crate::frame::pieces::{Outcome, decode, decode_all_ways, feed, pool, push_in_vain, read_modes};
 use crate::frame::{Assembler, EncodeError, Encoder, FrameError, FrameErrorKind, ReadMode};
 
-/// The shortest payload accepted by default.
+/// The shortest payload of a packet.
 const PACKET: &[u8; 20] = b"twenty bytes are one";
-
-fn short(max_frame: usize) -> Hdlc {
-    Hdlc::new(max_frame).with_min_frame(1)
-}
 
 /// The payloads and errors of `wire`.
 fn read(decoder: impl Fn() -> Hdlc, wire: &[u8]) -> Outcome<Vec<u8>> {
@@ -35,56 +31,71 @@ fn truncated(received: usize, offset: u64) -> FrameError {
 fn the_golden_frame_is_encoded_and_decoded() {
     let (payload, wire) = (b"\x01\x7E\x02\x7D\x03", b"\x7E\x01\x7D\x5E\x02\x7D\x5D\x03\x7E");
     let mut encoded = Vec::new();
-    short(5).encode(payload, &mut encoded).unwrap();
-    assert_eq!((encoded.as_slice(), short(5).encoded_len(&payload)), (wire.as_slice(), wire.len()));
-    assert_eq!(read(|| short(5), wire), (vec![Ok(payload.to_vec())], Ok(())));
+    Hdlc::new(5).encode(payload, &mut encoded).unwrap();
+    assert_eq!((encoded.as_slice(), Hdlc::new(5).encoded_len(&payload)), (wire.as_slice(), wire.len()));
+    assert_eq!(read(|| Hdlc::new(5), wire), (vec![Ok(payload.to_vec())], Ok(())));
 }
 
 #[test]
 fn frames_may_share_flags_and_bytes_before_the_first_flag_are_skipped() {
     let wire = b"gar\x7Dbage\x7Eone\x7Etwo\x7E\x7E\x7Ethree\x7E\x7E";
     let payloads = [&b"one"[..], b"two", b"three"].map(|payload| Ok(payload.to_vec()));
-    assert_eq!(read(|| short(5), wire), (payloads.to_vec(), Ok(())));
-    assert_eq!(read(|| short(5), b"no flag at all"), (vec![], Ok(())));
+    assert_eq!(read(|| Hdlc::new(5), wire), (payloads.to_vec(), Ok(())));
+    assert_eq!(read(|| Hdlc::new(5), b"no flag at all"), (vec![], Ok(())));
 }
 
 #[test]
 fn frames_shorter_than_a_packet_are_dropped_and_counted() {
     let wire = [b"\x7E\x7E", &PACKET[1..], b"\x7E", PACKET, b"\x7E\x7D\x5D\x7E"].concat();
-    assert_eq!(read(Hdlc::default, &wire), (vec![Ok(PACKET.to_vec())], Ok(())));
-    let mut frames = Assembler::new(Hdlc::default(), pool(), ReadMode::PerFrame);
+    assert_eq!(read(Hdlc::reticulum, &wire), (vec![Ok(PACKET.to_vec())], Ok(())));
+    let mut frames = Assembler::new(Hdlc::reticulum(), pool(), ReadMode::PerFrame);
     decode(&mut frames, &wire, &[5]).1.unwrap();
     assert_eq!(frames.decoder().dropped(), 2);
 }
 
 #[test]
+fn a_framing_reads_what_it_writes() {
+    for (framing, min) in [(Hdlc::default as fn() -> Hdlc, 1), (Hdlc::reticulum, RETICULUM_MIN_FRAME)] {
+        for len in 0..40 {
+            let (payload, mut wire) = ([7].repeat(len), Vec::new());
+            let outcome = framing().encode(&payload, &mut wire);
+            if len < min {
+                assert_eq!(outcome, Err(EncodeError::MessageTooShort { size: len, min }));
+            } else {
+                assert_eq!(read(framing, &wire), (vec![Ok(payload)], Ok(())));
+            }
+        }
+    }
+}
+
+#[test]
 fn the_limit_is_inclusive_and_counts_unescaped_bytes() {
     let fits = b"\x7E\x7D\x5E\x7D\x5E\x7D\x5E\x7E";
-    assert_eq!(read(|| short(3), fits), (vec![Ok(b"\x7E\x7E\x7E".to_vec())], Ok(())));
+    assert_eq!(read(|| Hdlc::new(3), fits), (vec![Ok(b"\x7E\x7E\x7E".to_vec())], Ok(())));
     let wire = b"\x7E\x7D\x5E\x7D\x5E\x7D\x5E\x7D\x5E\x7Eone\x7Efour\x7Etwo\x7E";
     let expected =
         vec![Err(too_large(3, 1)), Ok(b"one".to_vec()), Err(too_large(3, 14)), Ok(b"two".to_vec())];
-    assert_eq!(read(|| short(3), wire), (expected, Ok(())));
-    assert_eq!(read(|| short(3), b"\x7Efour"), (vec![Err(too_large(3, 1))], Ok(())));
+    assert_eq!(read(|| Hdlc::new(3), wire), (expected, Ok(())));
+    assert_eq!(read(|| Hdlc::new(3), b"\x7Efour"), (vec![Err(too_large(3, 1))], Ok(())));
 }
 
 #[test]
 fn a_frame_with_an_invalid_escape_is_refused() {
     let wire = b"\x7Ea\x7D\x5Eb\x7D\x00c\x7D\x01\x7Edef\x7E";
-    assert_eq!(read(|| short(9), wire), (vec![Err(bad_escape(0, 5)), Ok(b"def".to_vec())], Ok(())));
+    assert_eq!(read(|| Hdlc::new(9), wire), (vec![Err(bad_escape(0, 5)), Ok(b"def".to_vec())], Ok(())));
     // A flag after an escape is still a flag: this is how HDLC aborts a frame.
     let wire = b"\x7Eabc\x7D\x7Edef\x7E";
-    assert_eq!(read(|| short(9), wire), (vec![Err(bad_escape(0x7E, 4)), Ok(b"def".to_vec())], Ok(())));
+    assert_eq!(read(|| Hdlc::new(9), wire), (vec![Err(bad_escape(0x7E, 4)), Ok(b"def".to_vec())], Ok(())));
     let wire = b"\x7E\x7D\x7D\x5E\x7Edef\x7E";
-    assert_eq!(read(|| short(9), wire), (vec![Err(bad_escape(0x7D, 1)), Ok(b"def".to_vec())], Ok(())));
+    assert_eq!(read(|| Hdlc::new(9), wire), (vec![Err(bad_escape(0x7D, 1)), Ok(b"def".to_vec())], Ok(())));
 }
 
 #[test]
 fn finish_reports_a_stream_that_ended_inside_a_frame() {
-    assert_eq!(read(|| short(9), b"\x7Eabc\x7E\x7E"), (vec![Ok(b"abc".to_vec())], Ok(())));
-    assert_eq!(read(|| short(9), b"\x7Eabc"), (vec![], Err(truncated(3, 4))));
-    assert_eq!(read(|| short(9), b"\x7E\x7Eabc\x7D"), (vec![], Err(truncated(4, 6))));
-    assert_eq!(read(|| short(9), b"\x7Ea\x7Dbc"), (vec![Err(bad_escape(b'b', 2))], Ok(())));
+    assert_eq!(read(|| Hdlc::new(9), b"\x7Eabc\x7E\x7E"), (vec![Ok(b"abc".to_vec())], Ok(())));
+    assert_eq!(read(|| Hdlc::new(9), b"\x7Eabc"), (vec![], Err(truncated(3, 4))));
+    assert_eq!(read(|| Hdlc::new(9), b"\x7E\x7Eabc\x7D"), (vec![], Err(truncated(4, 6))));
+    assert_eq!(read(|| Hdlc::new(9), b"\x7Ea\x7Dbc"), (vec![Err(bad_escape(b'b', 2))], Ok(())));
 }
 
 #[test]
@@ -105,7 +116,7 @@ fn a_payload_without_an_escape_stays_where_it_was_read() {
 
 #[test]
 fn the_last_frame_of_a_read_is_the_only_holder_of_its_storage() {
-    let mut frames = Assembler::new(short(9), pool(), ReadMode::Batched { detach_below: 0 });
+    let mut frames = Assembler::new(Hdlc::new(9), pool(), ReadMode::Batched { detach_below: 0 });
     frames.push(&mut &b"\x7Eone\x7Etwo\x7E"[..]).unwrap();
     let one = frames.next_frame().unwrap().unwrap();
     let two = frames.next_frame().unwrap().unwrap();
@@ -145,7 +156,7 @@ fn a_long_frame_takes_few_pushes() {
 
 #[test]
 fn no_byte_is_scanned_twice() {
-    let mut frames = Assembler::new(short(1000), pool(), ReadMode::PerFrame);
+    let mut frames = Assembler::new(Hdlc::new(1000), pool(), ReadMode::PerFrame);
     for (piece, state) in
         [(&b"\x7Eabc"[..], "scanned: 3, escapes: 0"), (b"\x7D\x5Ede\x7D", "scanned: 7, escapes: 1")]
     {
@@ -180,7 +191,7 @@ proptest! {
             len += Hdlc::default().encoded_len(&payload);
         }
         prop_assert_eq!(len, wire.len());
-        let mut frames = Assembler::new(short(12_000), pool.clone(), read_mode);
+        let mut frames = Assembler::new(Hdlc::new(12_000), pool.clone(), read_mode);
         let (decoded, end) = decode(&mut frames, &wire, &cuts);
         prop_assert_eq!(end, Ok(()));
         let plain: Vec<_> = decoded.iter().map(|frame| frame.as_ref().unwrap().to_vec()).collect();

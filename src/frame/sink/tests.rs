@@ -98,7 +98,7 @@ fn a_long_run_between_two_escapes_is_shared() {
 proptest! {
     #[test]
     fn a_sink_that_keeps_bytes_gets_the_frame_of_one_that_copies(
-        runs in vec((prop_oneof![0..50_usize, 1000..1100_usize, 0..9000_usize], any::<u8>(), 0..6_usize), 0..8),
+        runs in vec((prop_oneof![0..50_usize, 1000..1100_usize, 0..9000_usize], any::<u8>(), 0..6_usize), 1..8),
         event in prop_oneof![Just(None), prop_oneof![0..50_usize, 1000..1100_usize].prop_map(Some)],
     ) {
         // Between the runs there are bytes that a framing escapes or ends at.

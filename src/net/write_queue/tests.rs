@@ -333,7 +333,7 @@ proptest! {
                     Tlv::default().encode(frame(1, payload.clone()), &mut expected).unwrap();
                     queue.push(&Tlv::default(), frame(1, payload)).unwrap();
                 }
-                1 => {
+                1 if size > 0 => {
                     Hdlc::default().encode(payload.clone(), &mut expected).unwrap();
                     queue.push(&Hdlc::default(), payload).unwrap();
                 }
