@@ -3,6 +3,7 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
 use millpond::frame::sse::Event;
 use millpond::frame::{
@@ -12,7 +13,7 @@ use millpond::net::{Codec, CodecError};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncWriteExt, duplex};
 use tokio::time::timeout;
-use tokio_util::codec::{Framed, FramedRead};
+use tokio_util::codec::{Decoder as _, Encoder as _, Framed, FramedRead};
 
 /// A test that waits this long has failed, even on a slow machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -48,7 +49,7 @@ where
     };
     let ((), received) = timeout(PATIENCE, async { tokio::join!(send, receive) }).await.unwrap();
     assert_eq!(received, expected);
-    drop(receiver);
+    drop((sender, receiver));
     assert_eq!(pool.stats().in_use, 0);
 }
 
@@ -166,7 +167,7 @@ async fn a_message_that_cannot_be_encoded_is_not_sent() {
     assert!(receiver.next().await.is_none());
 }
 
-/// The codec copies a payload into a pooled buffer only within the memory limit.
+/// A read buffer is taken only within the memory limit.
 #[tokio::test]
 async fn a_frame_that_gets_no_memory_is_skipped() {
     let pool = BufferPool::new(BufferPoolConfig::builder().class(128, 8).memory_limit(128).build().unwrap());
@@ -179,4 +180,53 @@ async fn a_frame_that_gets_no_memory_is_skipped() {
     drop(taken);
     assert_eq!(lines.next().await.unwrap().unwrap().unwrap(), *b"two");
     assert_eq!(pool.stats().overruns, 0);
+}
+
+#[tokio::test]
+async fn a_silent_peer_needs_no_memory() {
+    let pool = BufferPool::new(BufferPoolConfig::builder().class(128, 8).memory_limit(128).build().unwrap());
+    let (mut here, there) = duplex(64);
+    let mut lines = FramedRead::new(there, Codec::new(Lines::default(), pool.clone()));
+    here.write_all(b"one\n").await.unwrap();
+    assert_eq!(lines.next().await.unwrap().unwrap().unwrap(), *b"one");
+    let mut other = FramedRead::new(tokio::io::empty(), Codec::new(Lines::default(), pool.clone()));
+    let taken = pool.try_acquire(128).ok();
+    assert!(timeout(Duration::from_millis(5), lines.next()).await.is_err());
+    assert!(other.next().await.is_none());
+    drop(taken);
+    here.write_all(b"two\n").await.unwrap();
+    assert_eq!(lines.next().await.unwrap().unwrap().unwrap(), *b"two");
+    assert_eq!((pool.stats().overruns, pool.stats().heap_fallbacks), (0, 0));
+}
+
+/// `Framed` lets a program at its buffers.
+#[test]
+fn the_pool_gets_no_storage_of_which_the_program_has_a_part() {
+    let pool = pool();
+    let mut lines = Codec::new(Lines::default(), pool.clone());
+    let mut source = BytesMut::from("one\nt");
+    assert_eq!(lines.decode(&mut source).unwrap().unwrap().unwrap(), *b"one");
+    assert!(lines.decode(&mut source).unwrap().is_none());
+    assert_eq!(source, b"t".as_slice());
+    source.extend_from_slice(b"wo\nthree");
+    let head = source.split_to(4);
+    assert_eq!((&head[..], &source[..]), (&b"two\n"[..], &b"three"[..]));
+    assert!(lines.decode(&mut source).unwrap().is_none());
+    let exchanged = std::mem::replace(&mut source, BytesMut::from("\nfour\nf"));
+    assert_eq!(exchanged, b"three".as_slice());
+    assert_eq!(lines.decode(&mut source).unwrap().unwrap().unwrap(), *b"");
+    assert_eq!(lines.decode(&mut source).unwrap().unwrap().unwrap(), *b"four");
+
+    let mut out = BytesMut::new();
+    lines.encode("five", &mut out).unwrap();
+    let written = out.split();
+    lines.encode("six", &mut out).unwrap();
+    assert_eq!((&written[..], &out[..]), (&b"five\n"[..], &b"six\n"[..]));
+
+    let (_, rest) = lines.into_parts();
+    assert_eq!(rest.unwrap(), b"f");
+    assert_eq!(pool.stats().in_use, 0);
+    let buffers: Vec<_> = (0..8).map(|_| pool.acquire(1024)).collect();
+    assert!(buffers.iter().all(|buffer| buffer.capacity() == 1024));
+    assert_eq!((&head[..], &written[..]), (&b"two\n"[..], &b"five\n"[..]));
 }

@@ -84,7 +84,7 @@ pub struct Assembler<D> {
     expected: usize,
 }
 
-impl<D: Decoder> Assembler<D> {
+impl<D> Assembler<D> {
     /// At the start of a stream.
     #[must_use]
     pub fn new(decoder: D, pool: BufferPool, reading: ReadMode) -> Self {
@@ -107,6 +107,12 @@ impl<D: Decoder> Assembler<D> {
     #[must_use]
     pub fn without_read_ahead(self) -> Self {
         Self { read_ahead: false, reading: ReadMode::PerFrame, ..self }
+    }
+
+    /// Stores frames in this way.
+    #[cfg(feature = "net")]
+    pub(crate) fn with_read_mode(self, reading: ReadMode) -> Self {
+        Self { reading, ..self }
     }
 
     /// Reads the smaller size at a time, and the larger one from a peer that fills its reads. The default is 8 KiB and
@@ -166,7 +172,9 @@ impl<D: Decoder> Assembler<D> {
     pub fn into_parts(self) -> (D, Option<PooledBytes>) {
         (self.decoder, self.held.into_unread())
     }
+}
 
+impl<D: Decoder> Assembler<D> {
     /// Takes as much of `input` as there is room for. Then take out every [`next_frame`](Self::next_frame), and push the
     /// rest.
     ///
@@ -432,6 +440,37 @@ impl<D: Decoder> Assembler<D> {
             }
             _ => unreachable!("a buffer was lent"),
         }
+    }
+
+    /// The buffer for the next read, to be [returned](Self::end_read) with what was read: that of the frame under way, with
+    /// what has arrived of it, or an empty one, of the large size only if the last read was `filled`.
+    ///
+    /// # Errors
+    ///
+    /// As [`room`](Self::room).
+    #[cfg(feature = "net")]
+    pub(crate) fn begin_read(&mut self, filled: bool) -> Result<Option<PooledBuffer>, AcquireError> {
+        if !filled {
+            self.read_size.forget();
+        }
+        // Not the buffer of the frame before: nobody knows when the next frame comes.
+        self.release();
+        let unread = self.held.unread().len();
+        let wants = if unread == 0 { Some(self.read_size.size().min(self.largest)) } else { self.wants() };
+        if let Some(size) = wants {
+            let buffer = self.pool.acquire_within_limit(size);
+            // The limit may have room for less.
+            self.lend(buffer.or_else(|_| self.pool.acquire_within_limit(unread + 1))?);
+        }
+        Ok(self.held.take_own())
+    }
+
+    /// Continues in the buffer of [`begin_read`](Self::begin_read), into which `count` bytes were read, where there was
+    /// `room`.
+    #[cfg(feature = "net")]
+    pub(crate) fn end_read(&mut self, buffer: PooledBuffer, count: usize, room: usize) {
+        self.held.put(buffer);
+        self.learn(count, room);
     }
 
     /// Notes that a read brought `count` bytes where it had `room`, for the size of later reads.

@@ -61,43 +61,21 @@ use crate::pool::{AcquireError, BufferPool, PooledBuffer, PooledBytes};
 /// ```
 #[derive(Debug)]
 pub struct Reader<'a> {
-    input: Input<'a>,
+    held: &'a mut Held,
     pool: &'a BufferPool,
-}
-
-#[derive(Debug)]
-enum Input<'a> {
-    /// Pooled storage.
-    Held(&'a mut Held),
-    /// A caller's bytes, the number of them that were taken, and the stream's offset before them. Every payload is copied.
-    #[cfg_attr(not(feature = "net"), expect(dead_code, reason = "for the codec"))]
-    Foreign { bytes: &'a [u8], taken: &'a mut usize, before: u64 },
 }
 
 impl<'a> Reader<'a> {
     #[inline]
     pub(super) fn of_held(held: &'a mut Held, pool: &'a BufferPool) -> Self {
-        Self { input: Input::Held(held), pool }
-    }
-
-    #[cfg(feature = "net")]
-    pub(crate) fn of_foreign(
-        bytes: &'a [u8],
-        taken: &'a mut usize,
-        pool: &'a BufferPool,
-        before: u64,
-    ) -> Self {
-        Self { input: Input::Foreign { bytes, taken, before }, pool }
+        Self { held, pool }
     }
 
     /// Bytes of the stream before the next one.
     #[must_use]
     #[inline]
     pub fn offset(&self) -> u64 {
-        match &self.input {
-            Input::Held(held) => held.offset(),
-            Input::Foreign { taken, before, .. } => before + **taken as u64,
-        }
+        self.held.offset()
     }
 
     /// Bytes that have arrived and were not taken.
@@ -125,10 +103,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         let bytes = *self.unread().first_chunk()?;
-        match &mut self.input {
-            Input::Held(held) => held.start += N,
-            Input::Foreign { taken, .. } => **taken += N,
-        }
+        self.held.start += N;
         Some(bytes)
     }
 
@@ -162,10 +137,7 @@ impl<'a> Reader<'a> {
     #[inline]
     pub fn skip(&mut self, count: usize) {
         let count = count.min(self.remaining());
-        match &mut self.input {
-            Input::Held(held) => held.skip(count),
-            Input::Foreign { taken, .. } => **taken += count,
-        }
+        self.held.skip(count);
     }
 
     /// The next `len` bytes, without taking them.
@@ -182,25 +154,12 @@ impl<'a> Reader<'a> {
     /// taken then.
     #[inline(always)]
     pub fn take(&mut self, len: usize) -> Result<Option<PooledBytes>, AcquireError> {
-        match &mut self.input {
-            Input::Held(held) => held.take(len, self.pool),
-            Input::Foreign { bytes, taken, .. } => {
-                let Some(payload) = bytes.get(**taken..).and_then(|unread| unread.get(..len)) else {
-                    return Ok(None);
-                };
-                let payload = copied(payload, self.pool)?;
-                **taken += len;
-                Ok(Some(payload))
-            }
-        }
+        self.held.take(len, self.pool)
     }
 
     #[inline]
     fn unread(&self) -> &[u8] {
-        match &self.input {
-            Input::Held(held) => held.unread(),
-            Input::Foreign { bytes, taken, .. } => bytes.get(**taken..).unwrap_or_default(),
-        }
+        self.held.unread()
     }
 }
 
@@ -260,6 +219,23 @@ impl Held {
             Storage::Shared(bytes) => bytes,
         };
         bytes.get(self.start..).unwrap_or_default()
+    }
+
+    /// Takes the storage out, which then begins with the first unread byte, if it is writable. [Put](Self::put) it back.
+    #[cfg(feature = "net")]
+    pub(super) fn take_own(&mut self) -> Option<PooledBuffer> {
+        let Storage::Own(buffer) = &mut self.storage else { return None };
+        self.before += self.start as u64;
+        buffer.advance(mem::take(&mut self.start));
+        match mem::take(&mut self.storage) {
+            Storage::Own(buffer) => Some(buffer),
+            _ => None,
+        }
+    }
+
+    #[cfg(feature = "net")]
+    pub(super) fn put(&mut self, buffer: PooledBuffer) {
+        self.storage = Storage::Own(buffer);
     }
 
     /// The unread bytes, if there are any, without a copy.

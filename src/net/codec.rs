@@ -1,20 +1,35 @@
 //! The framings as codecs of `tokio_util`'s [`Framed`](tokio_util::codec::Framed), for programs that already use it.
 
 use std::error::Error;
+use std::ops::RangeInclusive;
 use std::{fmt, io};
 
-use bytes::{Buf, BytesMut};
+use bytes::BytesMut;
 use tokio_util::codec;
 
-use crate::frame::{Decoder, EncodeError, Encoder, FrameError, Reader};
-use crate::pool::BufferPool;
+use crate::frame::{Assembler, Decoder, EncodeError, Encoder, FrameError, ReadMode};
+use crate::pool::{AcquireError, BufferPool, Lent, PooledBytes};
+use crate::size::ReadSize;
 
-/// A framing as a [`tokio_util::codec`] decoder and encoder.
+/// A framing as a [`tokio_util::codec`] decoder and encoder, in buffers of a pool.
 ///
-/// Payloads are copied from `Framed`'s own buffer into pooled buffers of their class, so there is no heap allocation
-/// per frame, and no frame keeps `Framed`'s buffer alive. A [`FrameReader`](super::FrameReader) copies less: it reads
-/// into pooled buffers, and holds none while there is nothing to read. `Framed` keeps its two buffers as long as it
-/// lives.
+/// `Framed` hands its own two buffers to the codec. The codec exchanges their storage for that of pooled buffers, so that
+/// a payload stays where it was read: no copy and no heap allocation per frame. Only what has arrived of a frame is copied
+/// once the read buffer is too small for the rest.
+///
+/// - **At rest** the read buffer is one of the smaller read size, 8 KiB unless
+///   [set](Self::with_read_sizes), or of the larger one if the last read filled its buffer. The write buffer is that of
+///   the last message that was sent. Neither depends on the largest frame that was received. A
+///   [`FrameReader`](super::FrameReader) and a [`FrameWriter`](super::FrameWriter) hold nothing at rest.
+/// - **Payloads** are [`PooledBytes`](crate::PooledBytes), slices of the read, which they keep in use:
+///   [`with_read_mode`](Self::with_read_mode) gives each frame a buffer of its own. As the only handle of a buffer they
+///   turn into a plain [`Bytes`](bytes::Bytes) without a copy or an allocation, as one of several with one small
+///   allocation.
+/// - **Memory limit.** The codec never exceeds it. A frame for which there is no memory is skipped, with an error; without
+///   memory to read into, or to write from, `Framed` takes a few bytes, or the message, from the heap.
+/// - Bytes that were read are in the codec, and not in `Framed`'s read buffer, until all frames of the read were taken:
+///   [`into_parts`](Self::into_parts).
+/// - What `Framed` drops with its buffers is not [wiped](crate::BufferPoolConfigBuilder::wipe_on_return).
 ///
 /// # Examples
 ///
@@ -32,32 +47,98 @@ use crate::pool::BufferPool;
 /// let mut sender = Framed::new(here, Codec::new(Hdlc::default(), pool.clone()));
 /// let mut receiver = Framed::new(there, Codec::new(Hdlc::default(), pool));
 ///
-/// sender.send(&b"a packet of more than nineteen bytes"[..]).await?;
-/// assert_eq!(receiver.next().await.unwrap()??, *b"a packet of more than nineteen bytes");
+/// sender.send(&b"a packet"[..]).await?;
+/// assert_eq!(receiver.next().await.unwrap()??, *b"a packet");
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Debug)]
 pub struct Codec<F> {
-    framing: F,
-    pool: BufferPool,
-    offset: u64,
+    frames: Assembler<F>,
+    /// The storage of `Framed`'s read buffer, and how much of it was written when it was lent.
+    reading: Option<(Lent, usize)>,
+    /// The storage of `Framed`'s write buffer.
+    writing: Option<Lent>,
+    /// The last read filled its buffer.
+    filled: bool,
 }
 
 impl<F> Codec<F> {
     /// A codec for one stream, from its start.
     #[must_use]
     pub fn new(framing: F, pool: BufferPool) -> Self {
-        Self { framing, pool, offset: 0 }
+        let frames = Assembler::new(framing, pool, ReadMode::Batched { detach_below: 0 });
+        Self { frames, reading: None, writing: None, filled: false }
     }
 
-    fn read<T>(&mut self, source: &mut BytesMut, read: impl FnOnce(&mut F, &mut Reader<'_>) -> T) -> T {
-        let mut taken = 0;
-        let mut reader = Reader::of_foreign(source, &mut taken, &self.pool, self.offset);
-        let outcome = read(&mut self.framing, &mut reader);
-        self.offset = reader.offset();
-        source.advance(taken);
-        outcome
+    /// Stores frames in this way. By default payloads stay where they were read, whatever their size:
+    /// [`ReadMode::Batched`] that detaches none.
+    #[must_use]
+    pub fn with_read_mode(self, read_mode: ReadMode) -> Self {
+        Self { frames: self.frames.with_read_mode(read_mode), ..self }
+    }
+
+    /// As [`Assembler::with_read_sizes`].
+    #[must_use]
+    pub fn with_read_sizes(self, sizes: RangeInclusive<usize>) -> Self {
+        Self { frames: self.frames.with_read_sizes(sizes), ..self }
+    }
+
+    /// The framing.
+    #[must_use]
+    pub fn framing(&self) -> &F {
+        self.frames.decoder()
+    }
+
+    /// The framing, for example to change a limit between two frames.
+    pub fn framing_mut(&mut self) -> &mut F {
+        self.frames.decoder_mut()
+    }
+
+    /// The framing, and the bytes that were read and not taken, if there are any. They come before those in the read
+    /// buffer of [`FramedParts`](codec::FramedParts).
+    #[must_use]
+    pub fn into_parts(self) -> (F, Option<PooledBytes>) {
+        self.frames.into_parts()
+    }
+
+    /// Lends `out` storage with room for `needed` more bytes. Without memory of the pool, `out` grows by itself.
+    fn make_room(&mut self, out: &mut BytesMut, needed: usize) {
+        let len = out.len() + needed;
+        let size = len.max(ReadSize::at_most(self.frames.pool().largest_class()).size());
+        let lent = self.writing.as_ref().map_or(0, Lent::capacity);
+        // A large message must not keep its buffer after the next small one.
+        let is_too_large = out.is_empty() && lent > size.saturating_mul(4);
+        if lent > 0 && !is_too_large && out.try_reclaim(needed) {
+            return;
+        }
+        let Ok(mut buffer) = self.frames.pool().acquire_within_limit(size) else {
+            return out.reserve(needed);
+        };
+        buffer.extend_from_slice(out);
+        out.clear();
+        drop(self.writing.take().and_then(|lent| lent.take_back(out)));
+        self.writing = Some(buffer.lend(out));
+    }
+}
+
+impl<F: Decoder> Codec<F> {
+    /// Takes back what was lent to `source`, with what was read into it.
+    fn end_read(&mut self, source: &mut BytesMut) {
+        let Some((lent, written)) = self.reading.take() else { return };
+        let room = lent.capacity() - written;
+        // If it is not the storage that was lent, its bytes are copied.
+        if let Some(buffer) = lent.take_back(source) {
+            let count = buffer.len().saturating_sub(written);
+            self.filled = count == room;
+            self.frames.end_read(buffer, count, room);
+        }
+    }
+
+    /// The error of a frame that gets no memory, as the outcome of a decoder.
+    fn refuse<T>(&mut self, error: AcquireError) -> Result<Option<Result<T, FrameError>>, CodecError> {
+        let refused = self.frames.refuse(error);
+        if refused.is_fatal() { Err(refused.into()) } else { Ok(Some(Err(refused))) }
     }
 }
 
@@ -68,15 +149,30 @@ impl<F: Decoder> codec::Decoder for Codec<F> {
     type Error = CodecError;
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
-        match self.read(source, F::decode) {
-            Ok(None) => {
-                // As in the assembler: a declared length reserves only in proportion to what has arrived.
-                let missing = self.framing.needs().saturating_sub(source.len());
-                source.reserve(missing.min(source.len().saturating_mul(3).max(8 * 1024)));
+        self.end_read(source);
+        loop {
+            match self.frames.next_frame() {
+                Ok(None) => {}
+                Err(error) if error.is_fatal() => return Err(error.into()),
+                outcome => return Ok(outcome.transpose()),
+            }
+            if source.is_empty() {
+                break;
+            }
+            // `Framed`'s own buffer: the first one, or one that it made when there was no memory.
+            if let Err(error) = self.frames.push(source) {
+                return self.refuse(error);
+            }
+        }
+        match self.frames.begin_read(self.filled) {
+            Ok(Some(buffer)) => {
+                let written = buffer.len();
+                self.reading = Some((buffer.lend(source), written));
                 Ok(None)
             }
-            Err(error) if error.is_fatal() => Err(error.into()),
-            outcome => Ok(outcome.transpose()),
+            Err(error) if self.frames.is_partial() => self.refuse(error),
+            // Nothing is under way. `Framed` learns with a few bytes of its own whether there is something to read.
+            Ok(None) | Err(_) => Ok(None),
         }
     }
 
@@ -84,9 +180,8 @@ impl<F: Decoder> codec::Decoder for Codec<F> {
         match self.decode(source)? {
             Some(outcome) => Ok(Some(outcome)),
             None => {
-                let finished = self.read(source, F::finish);
-                source.clear();
-                Ok(finished.map(|()| None)?)
+                self.end_read(source);
+                Ok(self.frames.finish().map(|()| None)?)
             }
         }
     }
@@ -96,8 +191,8 @@ impl<F: Encoder<M>, M> codec::Encoder<M> for Codec<F> {
     type Error = CodecError;
 
     fn encode(&mut self, message: M, out: &mut BytesMut) -> Result<(), CodecError> {
-        out.reserve(self.framing.encoded_len(&message));
-        Ok(self.framing.encode(message, out)?)
+        self.make_room(out, self.frames.decoder().encoded_len(&message));
+        Ok(self.frames.decoder().encode(message, out)?)
     }
 }
 

@@ -60,6 +60,8 @@ mod tests;
 pub mod model;
 
 pub use self::config::{BufferPoolConfig, BufferPoolConfigBuilder, ClassConfig, ConfigError};
+#[cfg(feature = "net")]
+pub(crate) use self::handle::Lent;
 pub use self::handle::{Acquire, AcquireError, BufferPool, BytesQueue, PooledBuffer, PooledBytes};
 pub use self::hooks::{Holder, HolderReport};
 pub use self::stats::{BufferPoolStats, ClassStats, RequestedSize, Suggestion};

@@ -113,7 +113,7 @@ fn an_encoder_that_copies_more_than_it_says_is_refused() {
             assert_eq!(write_all(&mut queue, 1000), [queued, b"after\n"].concat());
         }
     }
-    assert_eq!((pool.stats().heap_fallbacks, pool.stats().currently_in_use), (0, 0));
+    assert_eq!((pool.stats().heap_fallbacks, pool.stats().in_use), (0, 0));
 }
 
 /// Without a memory limit, too.

@@ -5,6 +5,7 @@
 //! | `pool` | [`BufferPool`], whose last clone closes the pool |
 //! | `buffer`, `bytes`, `freeze` | the exclusive handle, the shared handle, and the conversions to `bytes::Bytes` |
 //! | `buf_mut` | `bytes::BufMut` for the exclusive handle: the only unsafe code of the library |
+//! | `lend` | the storage of a buffer as a plain `BytesMut`, for a time (feature `net`) |
 //! | `queue` | pieces of shared bytes, read as one |
 //! | `compare`, `iter`, `show`, `write` | the traits of std for the two handles |
 //! | `label` | labels in the leak report |
@@ -21,6 +22,8 @@ mod error;
 mod freeze;
 mod iter;
 mod label;
+#[cfg(feature = "net")]
+mod lend;
 mod pool;
 mod queue;
 mod range;
@@ -33,5 +36,7 @@ pub use self::acquire::Acquire;
 pub use self::buffer::PooledBuffer;
 pub use self::bytes::PooledBytes;
 pub use self::error::AcquireError;
+#[cfg(feature = "net")]
+pub(crate) use self::lend::Lent;
 pub use self::pool::BufferPool;
 pub use self::queue::BytesQueue;

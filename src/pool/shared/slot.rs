@@ -45,9 +45,7 @@ const FLAGS: usize = DISPLACED | SAMPLED;
 impl Slot {
     /// A slot with new storage of `bytes`. For a pooled class, the caller has reserved them.
     pub(in crate::pool) fn new(core: &Arc<Core>, class: usize, bytes: usize) -> Unique<Self> {
-        let mut storage = BytesMut::with_capacity(bytes);
-        // A `BytesMut` that was split once keeps its shared header, and freezes without a malloc.
-        drop(storage.split_to(0));
+        let storage = new_storage(bytes);
         let class = if class == core.heap() { (HEAP + storage.capacity()).min(!FLAGS) } else { class };
         Unique::new(Self { storage, core: Arc::clone(core), class, sample: None, next: None })
     }
@@ -143,6 +141,23 @@ impl Slot {
         }
     }
 
+    /// Takes back its storage, whose front may be missing.
+    #[cfg(feature = "net")]
+    pub(in crate::pool) fn adopt(&mut self, storage: BytesMut) {
+        self.storage = storage;
+        self.class &= !DISPLACED;
+        if self.storage.capacity() < self.size() {
+            self.class |= DISPLACED;
+        }
+    }
+
+    /// Gets new storage in place of what it does not have any more.
+    #[cfg(feature = "net")]
+    pub(in crate::pool) fn renew(&mut self) {
+        self.class &= !DISPLACED;
+        self.storage = new_storage(self.size());
+    }
+
     /// Makes room for `additional` bytes, more than there is, by moving the written bytes to the start of the storage. Fails
     /// if they fit nowhere in it, or if fewer bytes were dropped than would have to be moved.
     pub(in crate::pool) fn reclaim_front(&mut self, additional: usize) -> bool {
@@ -177,6 +192,13 @@ impl Slot {
         let whole = self.storage.try_reclaim(self.size());
         debug_assert!(whole, "exclusive storage can be reclaimed");
     }
+}
+
+/// Storage that freezes without a malloc: a `BytesMut` that was split once keeps its shared header.
+fn new_storage(bytes: usize) -> BytesMut {
+    let mut storage = BytesMut::with_capacity(bytes);
+    drop(storage.split_to(0));
+    storage
 }
 
 impl Drop for Slot {

@@ -1,0 +1,169 @@
+//! The length limit of every framing, on every path that a frame can take: at the limit it passes, one byte above it is
+//! refused.
+
+use std::iter;
+
+use bytes::BytesMut;
+use futures_util::{FutureExt, StreamExt};
+use millpond::frame::{
+    Assembler, Decoder, Encoder, FrameError, FrameErrorKind, Hdlc, Kiss, Lines, ReadMode, Sse, Tlv, sse,
+};
+use millpond::net::{Codec, FrameReader};
+use millpond::{BufferPool, BufferPoolConfig};
+use tokio_util::codec::{Decoder as _, FramedRead};
+
+/// Length of the longest frame.
+const LEN: usize = 100;
+
+/// With buffers at hand for all frames, so that they can take the shortest path.
+fn pool() -> BufferPool {
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    drop([LEN; 4].map(|size| pool.acquire(size)));
+    pool
+}
+
+/// What becomes of the stream's frames: their lengths or the errors, up to a fatal one.
+type Outcomes = Vec<Result<usize, FrameErrorKind>>;
+
+fn kinds<T>(outcomes: impl Iterator<Item = Result<T, FrameError>>, len: impl Fn(T) -> usize) -> Outcomes {
+    outcomes.map(|outcome| outcome.map(&len).map_err(|error| error.kind())).collect()
+}
+
+fn assembled<F: Decoder>(
+    framing: F,
+    wire: &[u8],
+    read_mode: ReadMode,
+    cut: usize,
+    len: impl Fn(F::Frame) -> usize,
+) -> Outcomes {
+    let mut frames = Assembler::new(framing, pool(), read_mode);
+    let mut outcomes = Vec::new();
+    for mut piece in wire.chunks(cut) {
+        while !piece.is_empty() {
+            frames.push(&mut piece).unwrap();
+            for outcome in iter::from_fn(|| frames.next_frame().transpose()) {
+                let fatal = outcome.as_ref().is_err_and(FrameError::is_fatal);
+                outcomes.push(outcome);
+                if fatal {
+                    return kinds(outcomes.into_iter(), len);
+                }
+            }
+        }
+    }
+    kinds(outcomes.into_iter(), len)
+}
+
+fn read<F: Decoder>(
+    framing: F,
+    wire: &[u8],
+    read_mode: ReadMode,
+    len: impl Fn(F::Frame) -> usize,
+) -> Outcomes {
+    let mut reader = FrameReader::new(wire, Assembler::new(framing, pool(), read_mode));
+    let mut outcomes = Vec::new();
+    loop {
+        match reader.next_frame().now_or_never().unwrap() {
+            Ok(None) => return outcomes,
+            Ok(Some(frame)) => outcomes.push(Ok(len(frame))),
+            Err(error) => {
+                let source = std::error::Error::source(&error).unwrap().downcast_ref::<FrameError>().unwrap();
+                outcomes.push(Err(source.kind()));
+                if error.is_fatal() {
+                    return outcomes;
+                }
+            }
+        }
+    }
+}
+
+fn framed<F: Decoder>(
+    framing: F,
+    wire: &[u8],
+    read_mode: ReadMode,
+    len: impl Fn(F::Frame) -> usize,
+) -> Outcomes {
+    let codec = Codec::new(framing, pool()).with_read_mode(read_mode);
+    let mut outcomes = Vec::new();
+    let mut frames = FramedRead::new(wire, codec);
+    while let Some(outcome) = frames.next().now_or_never().unwrap() {
+        outcomes.push(match outcome {
+            Ok(Ok(frame)) => Ok(len(frame)),
+            Ok(Err(error)) | Err(millpond::net::CodecError::Frame(error)) => Err(error.kind()),
+            Err(other) => panic!("{other}"),
+        });
+    }
+    outcomes
+}
+
+/// Checks a framing with limits at and below [`LEN`]. `wire` is a short frame, one of [`LEN`] bytes, and a short one.
+fn check<F: Decoder>(
+    framing: impl Fn(usize) -> F,
+    wire: &[u8],
+    [short, long]: [usize; 2],
+    len: impl Fn(F::Frame) -> usize + Copy,
+) {
+    for limit in [LEN, LEN - 1] {
+        let mut expected = vec![Ok(short)];
+        if limit == LEN {
+            expected.extend([Ok(long), Ok(short)]);
+        } else {
+            expected.push(Err(FrameErrorKind::MessageTooLarge { size: LEN, max: limit }));
+        }
+        let assert = |outcomes: Outcomes, path: &str| {
+            // After the error, a framing that can continue does.
+            let continues = [&expected[..], &[Ok(short)]].concat();
+            assert!(outcomes == expected || (limit < LEN && outcomes == continues), "{path}: {outcomes:?}");
+        };
+        for read_mode in [ReadMode::PerFrame, ReadMode::Batched { detach_below: 0 }, ReadMode::batched()] {
+            for cut in [usize::MAX, 1, 7, LEN] {
+                let outcomes = assembled(framing(limit), wire, read_mode, cut, len);
+                assert(outcomes, &format!("{read_mode:?}, cut at {cut}"));
+            }
+            assert(read(framing(limit), wire, read_mode, len), "FrameReader");
+            assert(framed(framing(limit), wire, read_mode, len), "Codec");
+        }
+        // A codec that finds the whole stream in a buffer that is not its own.
+        let (mut codec, mut source) = (Codec::new(framing(limit), pool()), BytesMut::from(wire));
+        let first = codec.decode(&mut source).unwrap().unwrap();
+        assert_eq!(first.map(len).map_err(|error| error.kind()), Ok(short));
+    }
+}
+
+fn encoded<F: Encoder<M>, M>(framing: &F, messages: [M; 3]) -> Vec<u8> {
+    let mut wire = Vec::new();
+    messages.into_iter().for_each(|message| framing.encode(message, &mut wire).unwrap());
+    wire
+}
+
+fn payloads() -> [Vec<u8>; 3] {
+    [vec![b'a'; 5], vec![b'b'; LEN], vec![b'c'; 5]]
+}
+
+#[test]
+fn tlv_payloads() {
+    let wire = encoded(&Tlv::default(), payloads().map(|payload| (7, payload)));
+    check(Tlv::new, &wire, [5, LEN], |frame| frame.payload.len());
+}
+
+#[test]
+fn hdlc_payloads() {
+    check(Hdlc::new, &encoded(&Hdlc::default(), payloads()), [5, LEN], |payload| payload.len());
+}
+
+#[test]
+fn kiss_payloads() {
+    check(Kiss::new, &encoded(&Kiss::default(), payloads()), [5, LEN], |frame| frame.payload.len());
+}
+
+#[test]
+fn lines() {
+    check(Lines::new, &encoded(&Lines::default(), payloads()), [5, LEN], |line| line.len());
+}
+
+/// The limit is that of the event's lines.
+#[test]
+fn events() {
+    let data = LEN - "data: \n".len();
+    let events = [5, data, 5].map(|len| sse::Event::new(vec![b'x'; len]));
+    check(Sse::new, &encoded(&Sse::default(), events), [5, data], |event| event.data.len());
+}
