@@ -1,6 +1,7 @@
 //! Who sends and who receives. Every sender fills 64 KiB before it writes; every receiver counts frames and drops
 //! them.
 
+use std::fmt::Debug;
 use std::future::poll_fn;
 use std::hint::black_box;
 use std::pin::Pin;
@@ -8,12 +9,12 @@ use std::pin::Pin;
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
 use millpond::frame::{Assembler, ReadMode, Tlv};
-use millpond::net::{FrameReader, WriteQueue};
+use millpond::net::{Codec, FrameReader, WriteQueue};
 use millpond::{BufferPool, BufferPoolConfig, PooledBytes};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 use tokio::runtime::Runtime;
-use tokio_util::codec::{FramedRead, FramedWrite, LengthDelimitedCodec};
+use tokio_util::codec::{Decoder, Encoder, FramedRead, FramedWrite, LengthDelimitedCodec};
 
 use crate::Socket;
 use crate::outcome::Role;
@@ -22,6 +23,9 @@ use crate::outcome::Role;
 const BOUNDARY: usize = 64 * 1024;
 /// Of `FramedRead` unless another one is asked for.
 const DEFAULT_CAPACITY: usize = 8 * 1024;
+
+/// The one that differs from the rival in the codec alone.
+pub(crate) const FRAMED: &str = "Codec in Framed";
 
 /// One who moves frames from one end of a connection of its own to the other.
 pub(crate) struct Contestant<'a> {
@@ -77,9 +81,19 @@ where
         let (here, there) = connect();
         let mut sender = FramedWrite::new(here, LengthDelimitedCodec::new());
         sender.set_backpressure_boundary(BOUNDARY);
-        let sender = RivalSender { sink: sender, payload: Bytes::from(vec![7; payload]) };
+        let sender = FramedSender { sink: sender, message: Bytes::from(vec![7; payload]) };
         let receiver = FramedRead::with_capacity(there, LengthDelimitedCodec::new(), capacity);
         contestant(runtime, Role::Rival, name, sender, receiver)
+    };
+    // Under the same `Framed` as the rival.
+    let framed = |name| {
+        let (here, there) = connect();
+        let pool = pool();
+        let mut sender = FramedWrite::new(here, Codec::new(Tlv::default(), pool.clone()));
+        sender.set_backpressure_boundary(BOUNDARY);
+        let sender = FramedSender { sink: sender, message: (1001_u16, Bytes::from(vec![7; payload])) };
+        let receiver = FramedRead::new(there, Codec::new(Tlv::default(), pool));
+        contestant(runtime, Role::Ours, name, sender, receiver)
     };
     // What the sockets take of all the others' numbers.
     let limit = || {
@@ -97,6 +111,7 @@ where
     vec![
         ours("per frame", ReadMode::PerFrame),
         ours("batched", ReadMode::batched()),
+        framed(FRAMED),
         rival("tokio_util, 64 KiB", BOUNDARY),
         rival("tokio_util, 8 KiB", DEFAULT_CAPACITY),
         limit(),
@@ -164,21 +179,30 @@ impl<S: AsyncRead + Unpin + Send + 'static> Receive for FrameReader<S, Tlv> {
     }
 }
 
-struct RivalSender<S> {
-    sink: FramedWrite<S, LengthDelimitedCodec>,
-    payload: Bytes,
+struct FramedSender<S, C, M> {
+    sink: FramedWrite<S, C>,
+    message: M,
 }
 
-impl<S: AsyncWrite + Unpin + Send + 'static> Deliver for RivalSender<S> {
+impl<S, C, M> Deliver for FramedSender<S, C, M>
+where
+    S: AsyncWrite + Unpin + Send + 'static,
+    C: Encoder<M, Error: Debug + Send> + Send + 'static,
+    M: Clone + Send + Sync + 'static,
+{
     async fn deliver(&mut self, frames: u64) {
         for _ in 0..frames {
-            self.sink.feed(self.payload.clone()).await.expect("the peer reads");
+            self.sink.feed(self.message.clone()).await.expect("the peer reads");
         }
-        SinkExt::<Bytes>::flush(&mut self.sink).await.expect("the peer reads");
+        SinkExt::<M>::flush(&mut self.sink).await.expect("the peer reads");
     }
 }
 
-impl<S: AsyncRead + Unpin + Send + 'static> Receive for FramedRead<S, LengthDelimitedCodec> {
+impl<S, C> Receive for FramedRead<S, C>
+where
+    S: AsyncRead + Unpin + Send + 'static,
+    C: Decoder<Item: Send, Error: Debug + Send> + Send + 'static,
+{
     async fn receive(&mut self, frames: u64) {
         for _ in 0..frames {
             black_box(self.next().await.expect("more was sent").expect("it was sent whole"));
