@@ -44,6 +44,39 @@ pub enum FrameErrorKind {
         /// That byte.
         byte: u8,
     },
+    /// An error of the decoder's own protocol, such as a wrong checksum. No framing of this crate has one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::frame::{FrameError, FrameErrorKind};
+    ///
+    /// #[derive(Clone, Copy)]
+    /// enum Fault {
+    ///     Checksum = 1,
+    ///     Version = 2,
+    /// }
+    ///
+    /// impl From<Fault> for FrameErrorKind {
+    ///     fn from(fault: Fault) -> Self {
+    ///         let text = match fault {
+    ///             Fault::Checksum => "the checksum is wrong",
+    ///             Fault::Version => "the peer has another version",
+    ///         };
+    ///         Self::Custom { code: fault as u32, text }
+    ///     }
+    /// }
+    ///
+    /// let error = FrameError::fatal(Fault::Version.into(), 17);
+    /// assert!(matches!(error.kind(), FrameErrorKind::Custom { code: 2, .. }));
+    /// assert_eq!(error.to_string(), "the peer has another version (at byte 17 of the stream)");
+    /// ```
+    Custom {
+        /// For programs: which error it is, as the decoder numbers them.
+        code: u32,
+        /// For people: what it says.
+        text: &'static str,
+    },
     /// The pool's memory limit left no memory for a frame. The peer is not to blame, unless all of the memory is
     /// its own.
     OutOfMemory(AcquireError),
@@ -106,6 +139,7 @@ impl fmt::Display for FrameErrorKind {
                  sends no digest, or speaks another protocol",
             ),
             Self::BadEscape { byte } => write!(f, "an escape before the byte {byte:#04x}"),
+            Self::Custom { text, .. } => f.write_str(text),
             Self::OutOfMemory(_) => f.write_str("the pool has no memory for a frame"),
         }
     }

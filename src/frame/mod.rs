@@ -132,7 +132,8 @@ pub trait Decoder {
     ///
     /// # Errors
     ///
-    /// [`FrameError`]. After one that is not fatal, the next call continues after the bytes that were wrong.
+    /// [`FrameError`], of one of its kinds, or of the decoder's own as a [`Custom`](FrameErrorKind::Custom) one. After one
+    /// that is not fatal, the next call continues after the bytes that were wrong.
     fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<Self::Frame>, FrameError>;
 
     /// A shortcut for small frames, and the frame's length in bytes on the wire.

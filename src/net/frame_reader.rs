@@ -364,7 +364,7 @@ mod tests {
     use tokio::io::{AsyncWriteExt, duplex};
 
     use super::*;
-    use crate::frame::{Lines, ReadMode, Tlv, tlv};
+    use crate::frame::{Lines, ReadMode, Reader, Tlv, tlv};
     use crate::pool::{BufferPool, BufferPoolConfig};
 
     /// Once it does not wait for the large buffer any more, it continues in the small one.
@@ -394,6 +394,45 @@ mod tests {
         let second = poll_fn(&mut next).await;
         assert_eq!((first.payload.len(), second.payload.len()), (4000, 200));
         assert_eq!(pool.stats().waiting, 0);
+    }
+
+    /// Of a protocol in which every byte is wrong.
+    struct Wrong;
+
+    impl Decoder for Wrong {
+        type Frame = ();
+
+        fn decode(&mut self, input: &mut Reader<'_>) -> Result<Option<()>, FrameError> {
+            let kind = FrameErrorKind::Custom { code: 7, text: "a wrong byte" };
+            input.u8().map_or(Ok(None), |_| Err(FrameError::new(kind, input.offset())))
+        }
+
+        fn needs(&self) -> usize {
+            1
+        }
+
+        fn is_partial(&self) -> bool {
+            false
+        }
+
+        fn refuse(&mut self, input: &mut Reader<'_>, error: AcquireError) -> FrameError {
+            FrameError::fatal(FrameErrorKind::OutOfMemory(error), input.offset())
+        }
+
+        fn finish(&mut self, _: &mut Reader<'_>) -> Result<(), FrameError> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn a_decoders_own_error_reaches_the_caller() {
+        let pool = BufferPool::new(BufferPoolConfig::messages());
+        let mut reader = FrameReader::new(&b"x"[..], Assembler::new(Wrong, pool, ReadMode::PerFrame));
+        let error = reader.next_frame().await.unwrap_err();
+        let custom = FrameErrorKind::Custom { code: 7, text: "a wrong byte" };
+        assert_eq!(error.kind(), ReadFrameErrorKind::Protocol(custom));
+        assert_eq!(error.source().unwrap().to_string(), "a wrong byte (at byte 1 of the stream)");
+        assert!(reader.next_frame().await.unwrap().is_none());
     }
 
     /// The byte that told it that there is something to read is not lost.
