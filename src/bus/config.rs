@@ -32,9 +32,9 @@ pub struct TransportConfig {
     /// busy connections use a hundredth of it.
     ///
     /// If there is no class for the [`read_sizes`](field@Self::read_sizes) and the limit has room, classes of these sizes
-    /// are added, which keep 1 MiB each: for reads ahead, and for small frames that are written together. Classes that keep fewer buffers than a queue of
-    /// [`channel_capacity`](Self::channel_capacity) holds keep that many, up to 1 MiB and a quarter of the memory limit, so
-    /// that bursts reuse their buffers. What stays idle decays.
+    /// are added, which keep 1 MiB each: for reads ahead, and for small frames that are written together. Classes that keep
+    /// fewer buffers than a queue of [`channel_capacity`](Self::channel_capacity) holds keep that many, up to 1 MiB and a
+    /// quarter of the memory limit, so that bursts reuse their buffers. What stays idle decays.
     pub buffer_pool: BufferPoolConfig,
     /// Whether buffers are pooled. Default: true. With false the same code takes every buffer from the heap, to
     /// measure what the pool is worth.
