@@ -184,7 +184,7 @@ impl PooledBytes {
     /// Keeps the first `len` bytes. Does nothing if there are no more.
     pub fn truncate(&mut self, len: usize) {
         if len == 0 {
-            *self = Self::new();
+            self.clear();
         } else if len < self.len {
             self.hide(self.len - len);
             self.len = len;
@@ -192,6 +192,7 @@ impl PooledBytes {
     }
 
     /// Drops all bytes, and with them the storage.
+    #[inline(never)] // so that `advance` needs no stack for a drop
     pub fn clear(&mut self) {
         *self = Self::new();
     }
@@ -354,8 +355,10 @@ impl Deref for PooledBytes {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        let storage = self.slot.as_ref().map_or(&[][..], |slot| &slot.storage);
-        storage.get(self.start..self.start + self.len).unwrap_or_default()
+        match &self.slot {
+            Some(slot) => slot.storage.get(self.start..self.start + self.len).unwrap_or_default(),
+            None => &[],
+        }
     }
 }
 
@@ -380,8 +383,7 @@ impl Buf for PooledBytes {
     fn advance(&mut self, count: usize) {
         assert!(count <= self.len, "cannot advance by {count} of {} bytes", self.len);
         if count == self.len {
-            *self = Self::new();
-            return;
+            return self.clear();
         }
         self.hide(count);
         self.start += count;
