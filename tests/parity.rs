@@ -184,7 +184,7 @@ const BYTES: Facts = &[
         let _ = pool;
     }),
     ("`Send`, `Sync`, `Unpin`, `UnwindSafe`, `RefUnwindSafe`, `'static`", |_| {
-        has_auto_traits::<PooledBytes>()
+        has_auto_traits::<PooledBytes>();
     }),
 ];
 
@@ -310,7 +310,7 @@ const BUFFERS: Facts = &[
         let _ = pool;
     }),
     ("`Send`, `Sync`, `Unpin`, `UnwindSafe`, `RefUnwindSafe`, `'static`", |_| {
-        has_auto_traits::<PooledBuffer>()
+        has_auto_traits::<PooledBuffer>();
     }),
 ];
 
