@@ -19,7 +19,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while publisher.publish(&CounterUpdate { counter_id: 7, value: 42, delta: -1 }).await? == 0 {
         tokio::task::yield_now().await; // no peer is connected yet
     }
-    println!("{:?}", counters.recv().await?.view());
+    println!("{:?}", counters.recv().await?.view()?);
     serving.abort();
     Ok(())
 }

@@ -16,7 +16,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     client.publisher().publish(&CounterUpdate { counter_id: 7, value: 42, delta: -1 }).await?;
 
     let received = counters.recv().await?; // in the storage it was read into
-    println!("{:?}", received.view());
+    println!("{:?}", received.view()?);
     drop(received);
     client.shutdown().await;
     println!("{}", server.shutdown().await);

@@ -17,7 +17,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     while !matches!(events.recv().await?, ConnectionEvent::Opened { .. }) {}
 
     server.publisher().publish(&CounterUpdate { counter_id: 7, value: 42, delta: -1 }).await?;
-    println!("{:?}", counters.recv().await?.view());
+    println!("{:?}", counters.recv().await?.view()?);
     println!("{}", server.shutdown().await);
     Ok(())
 }

@@ -66,7 +66,7 @@ async fn allocations(
         }
         for subscriber in &mut subscribers {
             for _ in 0..WINDOW {
-                assert_eq!(subscriber.recv().await.unwrap().view().content.len(), 256);
+                assert_eq!(subscriber.recv().await.unwrap().view().unwrap().content.len(), 256);
             }
         }
     }

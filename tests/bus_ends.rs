@@ -95,7 +95,7 @@ async fn a_shutdown_drains_the_connections_of_a_hub() {
     assert_eq!(outcome(serving).await, Ok(()));
     let (report, again) = timeout(SOON, ending).await.unwrap().unwrap();
     assert_eq!((report.drained, report.aborted, again), (1, 0, report));
-    assert_eq!(counters.recv().await.unwrap().view(), counter(2));
+    assert_eq!(counters.recv().await.unwrap().view().unwrap(), counter(2));
     assert_eq!(counters.recv().await.unwrap_err(), RecvError::Closed);
     is_closed(&hub).await;
 }

@@ -67,7 +67,7 @@ impl Stage {
     async fn is_unharmed(&mut self) {
         let sent = CounterUpdate { counter_id: 1, value: 2, delta: 3 };
         self.client.publisher().publish(&sent).await.unwrap();
-        assert_eq!(timeout(SOON, self.counters.recv()).await.unwrap().unwrap().view(), sent);
+        assert_eq!(timeout(SOON, self.counters.recv()).await.unwrap().unwrap().view().unwrap(), sent);
         let start = Instant::now();
         while self.server.buffer_pool_stats().in_use > 0 {
             assert!(start.elapsed() < SOON, "{}", self.server.buffer_pool_stats());
@@ -350,7 +350,7 @@ async fn readers_wait_for_memory_or_time_out() {
         stage.server.hub().forward(tlv::Frame::new(CounterUpdate::TYPE_ID, payload)).await.unwrap(),
         1
     );
-    assert_eq!(timeout(SOON, idle.recv()).await.unwrap().unwrap().view(), told);
+    assert_eq!(timeout(SOON, idle.recv()).await.unwrap().unwrap().view().unwrap(), told);
     assert_eq!(pool.stats().overruns, 0);
     let mut socket = stage.socket().await;
     socket.write_all(&frame(CounterUpdate::TYPE_ID, &[0; 16])).await.unwrap();
@@ -443,7 +443,7 @@ async fn a_live_socket_file_is_left_alone() {
     let client = UnixTransport::connect(&path).await.unwrap();
     let sent = CounterUpdate { counter_id: 1, value: 2, delta: 3 };
     client.publisher().publish(&sent).await.unwrap();
-    assert_eq!(counters.recv().await.unwrap().view(), sent);
+    assert_eq!(counters.recv().await.unwrap().view().unwrap(), sent);
     server.shutdown().await;
     assert!(!path.exists());
 

@@ -229,16 +229,6 @@ fn without_value(message: &MessageDef, layout: Layout, payload: &[u8]) -> (Witho
     (padding, unused)
 }
 
-/// Its checks of constraints and of bytes without a value are not made twice.
-#[test]
-fn a_payload_that_was_accepted_is_not_checked_again() {
-    let payload = [0; examples::TEXT_MESSAGE_MAX_SIZE];
-    let error = MessageError::Constraint { field: "sender", constraint: Constraint::NotEmpty };
-    assert_eq!(examples::TextMessage::view(&payload), Err(error));
-    let view = examples::TextMessage::view_valid(&payload);
-    assert_eq!(view, Ok(examples::TextMessageView { sender: "", content: "", timestamp: 0 }));
-}
-
 #[test]
 fn golden_frames_are_these_messages() {
     let file: serde_json::Value = serde_json::from_str(include_str!("data/tlv_frames.json")).unwrap();

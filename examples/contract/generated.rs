@@ -84,15 +84,6 @@ impl __codegen::Message for Reading {
         __codegen::not_empty("room", view.room.len())?;
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
-        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(ReadingView {
-            sensor: cursor.value("sensor")?,
-            celsius: cursor.value("celsius")?,
-            room: cursor.text::<32>("room")?,
-        })
-    }
 }
 
 impl ::core::convert::From<ReadingView<'_>> for Reading {

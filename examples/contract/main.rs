@@ -26,6 +26,6 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let room = "kitchen".parse()?; // an error if it does not fit the field
     client.publisher().publish(&Reading { sensor: 7, celsius: 21.5, room }).await?;
 
-    println!("{:?}", readings.recv().await?.view()); // borrows from the received buffer
+    println!("{:?}", readings.recv().await?.view()?); // borrows from the received buffer
     Ok(())
 }

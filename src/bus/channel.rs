@@ -36,8 +36,6 @@ pub(super) struct Channel {
     arrived: Notify,
     /// Frames that subscribers missed, one per subscriber. Written only under the lock of `ring`.
     lagged: Count,
-    /// Payloads that subscribers refused.
-    malformed: Count,
 }
 
 #[derive(Default)]
@@ -102,7 +100,6 @@ impl Channel {
             ring: Mutex::default(),
             arrived: Notify::new(),
             lagged: Count::default(),
-            malformed: Count::default(),
         }
     }
 
@@ -211,19 +208,9 @@ impl Channel {
         last.map(|kept| Ok(kept.frame))
     }
 
-    /// A subscriber refused a payload.
-    pub(super) fn refused(&self) {
-        self.malformed.add(1);
-    }
-
     /// Frames that subscribers missed because they were too slow, one per subscriber.
     pub(super) fn lagged(&self) -> u64 {
         self.lagged.get()
-    }
-
-    /// Payloads that subscribers refused, one per subscriber.
-    pub(super) fn malformed(&self) -> u64 {
-        self.malformed.get()
     }
 
     pub(super) fn close(&self) {

@@ -230,8 +230,6 @@ impl Error for PublishError {
 pub enum RecvError {
     /// The subscriber was too slow and missed this many frames. The next call returns the oldest frame that is left.
     Lagged(u64),
-    /// The payload is not a message of the type. The next call continues with the next one.
-    Malformed(MessageError),
     /// The transport is closed, and everything was received.
     Closed,
 }
@@ -244,17 +242,9 @@ impl fmt::Display for RecvError {
                 "the subscriber was too slow and missed {missed} frames; receive faster or raise channel_capacity or \
                  channel_bytes"
             ),
-            Self::Malformed(_) => f.write_str("the payload is not a message of its type"),
             Self::Closed => f.write_str("the transport is closed"),
         }
     }
 }
 
-impl Error for RecvError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Malformed(error) => Some(error),
-            _ => None,
-        }
-    }
-}
+impl Error for RecvError {}

@@ -45,8 +45,8 @@ impl Hub {
 /// let publisher = client.publisher();
 /// publisher.publish(&Counter(1)).await?; // waits for room in the queue
 /// publisher.try_publish(&Counter(2))?; // skips peers whose queue is full
-/// assert_eq!(counters.recv().await?.view(), 1);
-/// assert_eq!(counters.recv().await?.view(), 2);
+/// assert_eq!(counters.recv().await?.view()?, 1);
+/// assert_eq!(counters.recv().await?.view()?, 2);
 /// # Ok(()) }
 /// ```
 pub struct Publisher<M> {

@@ -124,9 +124,6 @@ pub struct TransportStats {
     /// Received frames that subscribers missed because they were too slow, counted once per subscriber: the sum of all
     /// [`Lagged`](super::RecvError::Lagged).
     pub lagged_frames: u64,
-    /// Received frames that are no message of their type, counted once per subscriber:
-    /// [`Malformed`](super::RecvError::Malformed).
-    pub malformed_frames: u64,
     /// Published frames that a peer missed: its queue was full, or it ended before they were handed to it.
     pub missed_frames: u64,
     /// Messages that could not be published: each [`PublishError`](super::PublishError).
@@ -159,7 +156,7 @@ impl fmt::Display for TransportStats {
             f,
             "connections {} open, {} opened, {} closed, {} failed (protocol {}, handshake {}, unknown type {}, \
              timeout {}, reset {}, io {}, aborted {}); frames {} in, {} skipped, {} without subscriber, \
-             {} missed by subscribers, {} malformed; {} out, {} missed by peers, {} messages refused; \
+             {} missed by subscribers; {} out, {} missed by peers, {} messages refused; \
              bytes {} in, {} out",
             self.open,
             self.opened,
@@ -176,7 +173,6 @@ impl fmt::Display for TransportStats {
             self.skipped_frames,
             self.unsubscribed_frames,
             self.lagged_frames,
-            self.malformed_frames,
             self.sent_frames,
             self.missed_frames,
             self.refused_messages,
@@ -210,12 +206,11 @@ mod tests {
             skipped_frames: 115,
             unsubscribed_frames: 116,
             lagged_frames: 117,
-            malformed_frames: 118,
-            missed_frames: 119,
-            refused_messages: 120,
+            missed_frames: 118,
+            refused_messages: 119,
         };
         let line = stats.to_string();
-        for counter in 101..=120 {
+        for counter in 101..=119 {
             assert!(line.contains(&counter.to_string()), "{counter} in {line}");
         }
     }

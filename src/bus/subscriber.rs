@@ -7,8 +7,8 @@ use tokio::task::coop::cooperative;
 
 use super::channel::Channel;
 use super::error::RecvError;
-use crate::frame::Message;
 use crate::frame::tlv::Frame;
+use crate::frame::{Message, MessageError};
 use crate::pool::PooledBytes;
 use crate::sync::Arc;
 
@@ -94,8 +94,6 @@ impl fmt::Debug for FrameSubscriber {
 
 /// Receives every message of a type, in storage that all subscribers share.
 ///
-/// A message is checked once, when it is received.
-///
 /// # Examples
 ///
 /// ```
@@ -123,9 +121,11 @@ impl fmt::Debug for FrameSubscriber {
 /// # let mut sum = 0;
 /// loop {
 ///     match counters.recv().await {
-///         Ok(message) => sum += message.view(),
+///         Ok(message) => match message.view() {
+///             Ok(value) => sum += value,
+///             Err(error) => eprintln!("a peer sent something else: {error}"),
+///         },
 ///         Err(RecvError::Lagged(missed)) => eprintln!("too slow: {missed} messages were lost"),
-///         Err(RecvError::Malformed(error)) => eprintln!("a peer sent something else: {error}"),
 ///         Err(_closed) => break,
 ///     }
 /// }
@@ -146,17 +146,13 @@ impl<M: Message> Subscriber<M> {
     ///
     /// # Errors
     ///
-    /// [`RecvError`]. After any error but [`Closed`](RecvError::Closed) the next call continues with the next message.
+    /// [`RecvError::Lagged`] or [`RecvError::Closed`].
     ///
     /// # Cancel safety
     ///
     /// Cancel safe: no message is lost.
     pub async fn recv(&mut self) -> Result<Received<M>, RecvError> {
         let Frame { payload, .. } = self.frames.recv().await?;
-        if let Err(error) = M::view(&payload) {
-            self.frames.channel.refused();
-            return Err(RecvError::Malformed(error));
-        }
         Ok(Received { payload, message: PhantomData })
     }
 }
@@ -167,24 +163,20 @@ impl<M> fmt::Debug for Subscriber<M> {
     }
 }
 
-/// A message in the storage that it was read into. The storage cannot return to the pool while this exists.
+/// The payload of a message in the storage that it was read into. The storage cannot return to the pool while this exists.
 pub struct Received<M> {
     payload: PooledBytes,
     message: PhantomData<fn() -> M>,
 }
 
 impl<M: Message> Received<M> {
-    /// Returns the fields, borrowed from the payload, which was checked when it was received.
+    /// Checks the payload and borrows its fields. Each call decodes it, and nothing else does: keep the view.
     ///
-    /// # Panics
+    /// # Errors
     ///
-    /// If [`M::view_valid`](Message::view_valid) fails on bytes that [`M::view`](Message::view) accepted.
-    #[must_use]
-    pub fn view(&self) -> M::View<'_> {
-        match M::view_valid(&self.payload) {
-            Ok(view) => view,
-            Err(error) => unreachable!("the same payload was a message when it was received: {error}"),
-        }
+    /// [`MessageError`] if the payload is not a message of the type. Peers can send anything.
+    pub fn view(&self) -> Result<M::View<'_>, MessageError> {
+        M::view(&self.payload)
     }
 
     /// Borrows the payload.

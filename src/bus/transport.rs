@@ -48,7 +48,7 @@ use crate::sync::Arc;
 /// let client = TcpTransport::connect(server.local_addr()).await?;
 /// client.publisher::<Counter>().publish(&Counter(42)).await?;
 ///
-/// assert_eq!(counters.recv().await?.view(), 42);
+/// assert_eq!(counters.recv().await?.view()?, 42);
 /// # Ok(())
 /// # }
 /// ```

@@ -104,16 +104,6 @@ pub trait Message {
     ///
     /// [`MessageError`] for bytes that are not a message of this type.
     fn view(payload: &[u8]) -> Result<Self::View<'_>, MessageError>;
-
-    /// Borrows the fields of a payload that [`view`](Self::view) has accepted, without checking constraints and bytes
-    /// without a value again. Of other bytes the fields have any value of their types. By default it is `view`.
-    ///
-    /// # Errors
-    ///
-    /// None for such a payload. Never panics, whatever the bytes are.
-    fn view_valid(payload: &[u8]) -> Result<Self::View<'_>, MessageError> {
-        Self::view(payload)
-    }
 }
 
 /// Why bytes are not a message of a type, or a message is not valid.

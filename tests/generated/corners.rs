@@ -148,29 +148,6 @@ impl __codegen_::Message for Numbers {
         cursor.padding(3)?;
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(Self {
-            a: cursor.value("a")?,
-            b: cursor.padding(1)?.value("b")?,
-            c: cursor.value("c")?,
-            d: cursor.padding(3)?.value("d")?,
-            e: cursor.value("e")?,
-            f: cursor.padding(3)?.value("f")?,
-            g: cursor.value("g")?,
-            h: cursor.padding(7)?.value("h")?,
-            i: cursor.value("i")?,
-            j: cursor.padding(2)?.value("j")?,
-            k: cursor.value("k")?,
-            l: cursor.value("l")?,
-            m: cursor.value("m")?,
-            n: cursor.padding(4)?.value("n")?,
-            o: cursor.value("o")?,
-            p: cursor.value("p")?,
-            q: cursor.value("q")?,
-        })
-    }
 }
 
 /// Bytes of a `Lists`'s payload.
@@ -261,21 +238,6 @@ impl __codegen_::Message for Lists {
         };
         cursor.padding(7)?;
         Ok(view)
-    }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(ListsView {
-            bytes: cursor.bytes_list::<_, 16>("bytes")?,
-            keys: cursor.bytes_list::<_, 3>("keys")?,
-            grids: cursor.bytes_list::<_, 2>("grids")?,
-            flags: cursor.list::<_, 5>("flags")?,
-            wide: cursor.padding(7)?.list::<_, 2>("wide")?,
-            points: cursor.list::<_, 4>("points")?,
-            grid: cursor.bytes("grid")?,
-            signature: cursor.bytes("signature")?,
-            last: cursor.value("last")?,
-        })
     }
 }
 
@@ -458,23 +420,6 @@ impl __codegen_::Message for Constraints {
         }
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(ConstraintsView {
-            text: cursor.text::<5>("text")?,
-            short: cursor.padding(1)?.text::<9>("short")?,
-            list: cursor.padding(1)?.list::<_, 4>("list")?,
-            level: cursor.value("level")?,
-            ratio: cursor.padding(2)?.value("ratio")?,
-            amount: cursor.bytes("amount")?,
-            owner: cursor.bytes("owner")?,
-            point: cursor.padding(4)?.value("point")?,
-            maybe_text: cursor.text::<4>("maybe_text")?,
-            maybe_level: cursor.value("maybe_level")?,
-            maybe_amount: cursor.bytes("maybe_amount")?,
-        })
-    }
 }
 
 impl ::core::convert::From<ConstraintsView<'_>> for Constraints {
@@ -588,20 +533,6 @@ impl __codegen_::Message for Option {
         cursor.padding(7)?;
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(OptionView_ {
-            cursor: cursor.value("cursor")?,
-            out: cursor.text::<32>("out")?,
-            view: cursor.bytes_list::<_, 16>("view")?,
-            payload: cursor.bytes("payload")?,
-            fields: cursor.value("fields")?,
-            clone: cursor.value("clone")?,
-            into: cursor.list::<_, 2>("into")?,
-            SCHEMA_DIGEST: cursor.value("SCHEMA_DIGEST")?,
-        })
-    }
 }
 
 impl ::core::convert::From<OptionView_<'_>> for Option {
@@ -652,13 +583,6 @@ impl __codegen_::Message for OptionView {
             view: cursor.value("view")?,
         })
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(Self {
-            view: cursor.value("view")?,
-        })
-    }
 }
 
 /// Bytes of a `Message`'s payload.
@@ -702,14 +626,6 @@ impl __codegen_::Message for Message {
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
         let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
-        Ok(MessageView {
-            TYPE_ID: cursor.value("TYPE_ID")?,
-            encode: cursor.padding(1)?.text::<32>("encode")?,
-        })
-    }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(MessageView {
             TYPE_ID: cursor.value("TYPE_ID")?,
             encode: cursor.padding(1)?.text::<32>("encode")?,
@@ -763,13 +679,6 @@ impl __codegen_::Message for Result {
             len: cursor.text::<32>("len")?,
         })
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(ResultView {
-            len: cursor.text::<32>("len")?,
-        })
-    }
 }
 
 impl ::core::convert::From<ResultView<'_>> for Result {
@@ -811,13 +720,6 @@ impl __codegen_::Message for frame {
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
         let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
-        Ok(Self {
-            fields: cursor.value("fields")?,
-        })
-    }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(Self {
             fields: cursor.value("fields")?,
         })
@@ -869,14 +771,6 @@ impl __codegen_::Message for __codegen {
             list: cursor.bytes_list::<_, 16>("list")?,
         })
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(__codegenView {
-            frame: cursor.value("frame")?,
-            list: cursor.bytes_list::<_, 16>("list")?,
-        })
-    }
 }
 
 impl ::core::convert::From<__codegenView<'_>> for __codegen {
@@ -922,13 +816,6 @@ impl __codegen_::Message for Ok {
             Some: cursor.value("Some")?,
         })
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(Self {
-            Some: cursor.value("Some")?,
-        })
-    }
 }
 
 /// Bytes of a `From`'s payload.
@@ -964,13 +851,6 @@ impl __codegen_::Message for From {
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
         let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
-        Ok(FromView {
-            from: cursor.bytes("from")?,
-        })
-    }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(FromView {
             from: cursor.bytes("from")?,
         })
@@ -1022,13 +902,6 @@ impl __codegen_::Message for core {
             std: cursor.bytes("std")?,
         })
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(coreView {
-            std: cursor.bytes("std")?,
-        })
-    }
 }
 
 impl ::core::convert::From<coreView<'_>> for core {
@@ -1074,13 +947,6 @@ impl __codegen_::Message for snake_case {
 
     fn view(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
         let mut cursor = __codegen_::Fields::strict(payload, Self::MAX_SIZE)?;
-        Ok(snake_caseView {
-            camelCase: cursor.bytes("camelCase")?,
-        })
-    }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
         Ok(snake_caseView {
             camelCase: cursor.bytes("camelCase")?,
         })
@@ -1218,21 +1084,6 @@ impl __codegen_::Message for Large {
         }
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(LargeView {
-            id: cursor.bytes("id")?,
-            text: cursor.text::<65535>("text")?,
-            keys: cursor.padding(1)?.bytes_list::<_, 100>("keys")?,
-            values: cursor.padding(4)?.list::<_, 20>("values")?,
-            image: cursor.bytes("image")?,
-            samples: cursor.array::<_, 100>("samples")?,
-            flags: cursor.list::<_, 3>("flags")?,
-            short: cursor.padding(1)?.value("short")?,
-            spare: cursor.padding(2)?.array::<_, 100>("spare")?,
-        })
-    }
 }
 
 impl ::core::convert::From<LargeView<'_>> for Large {
@@ -1334,21 +1185,6 @@ impl __codegen_::Message for AMessageWhoseNameIsAsLongAsAnyIs {
         )?;
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(AMessageWhoseNameIsAsLongAsAnyIsView {
-            a_field_whose_name_is_as_long_as_any: cursor
-                .text::<17>("a_field_whose_name_is_as_long_as_any")?,
-            another_field_whose_name_is_as_long: cursor
-                .value("another_field_whose_name_is_as_long")?,
-            one_more_whose_name_is_as_long: cursor
-                .padding(6)?
-                .list::<_, 3>("one_more_whose_name_is_as_long")?,
-            a_list_of_medium_name: cursor.list::<_, 3>("a_list_of_medium_name")?,
-            a_text_of_medium_name: cursor.text::<30000>("a_text_of_medium_name")?,
-        })
-    }
 }
 
 impl ::core::convert::From<AMessageWhoseNameIsAsLongAsAnyIsView<'_>>
@@ -1415,13 +1251,6 @@ impl __codegen_::Message for GPS {
         __codegen_::any_not_zero("grid", &view.grid)?;
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(GPSView {
-            grid: cursor.array::<_, 3>("grid")?,
-        })
-    }
 }
 
 impl ::core::convert::From<GPSView<'_>> for GPS {
@@ -1482,14 +1311,6 @@ impl __codegen_::Message for Self_ {
         };
         __codegen_::min("ratio", view.ratio, 3.14)?;
         Ok(view)
-    }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(SelfView {
-            ratio: cursor.value("ratio")?,
-            name: cursor.text::<32>("name")?,
-        })
     }
 }
 

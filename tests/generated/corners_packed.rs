@@ -403,23 +403,6 @@ impl __codegen_::Message for Constraints {
         }
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(ConstraintsView {
-            text: cursor.text::<5>("text")?,
-            short: cursor.text::<9>("short")?,
-            list: cursor.list::<_, 4>("list")?,
-            level: cursor.value("level")?,
-            ratio: cursor.value("ratio")?,
-            amount: cursor.bytes("amount")?,
-            owner: cursor.bytes("owner")?,
-            point: cursor.value("point")?,
-            maybe_text: cursor.text::<4>("maybe_text")?,
-            maybe_level: cursor.value("maybe_level")?,
-            maybe_amount: cursor.bytes("maybe_amount")?,
-        })
-    }
 }
 
 impl ::core::convert::From<ConstraintsView<'_>> for Constraints {
@@ -1074,21 +1057,6 @@ impl __codegen_::Message for Large {
         }
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(LargeView {
-            id: cursor.bytes("id")?,
-            text: cursor.text::<65535>("text")?,
-            keys: cursor.bytes_list::<_, 100>("keys")?,
-            values: cursor.list::<_, 20>("values")?,
-            image: cursor.bytes("image")?,
-            samples: cursor.array::<_, 100>("samples")?,
-            flags: cursor.list::<_, 3>("flags")?,
-            short: cursor.value("short")?,
-            spare: cursor.array::<_, 100>("spare")?,
-        })
-    }
 }
 
 impl ::core::convert::From<LargeView<'_>> for Large {
@@ -1186,20 +1154,6 @@ impl __codegen_::Message for AMessageWhoseNameIsAsLongAsAnyIs {
         )?;
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(AMessageWhoseNameIsAsLongAsAnyIsView {
-            a_field_whose_name_is_as_long_as_any: cursor
-                .text::<17>("a_field_whose_name_is_as_long_as_any")?,
-            another_field_whose_name_is_as_long: cursor
-                .value("another_field_whose_name_is_as_long")?,
-            one_more_whose_name_is_as_long: cursor
-                .list::<_, 3>("one_more_whose_name_is_as_long")?,
-            a_list_of_medium_name: cursor.list::<_, 3>("a_list_of_medium_name")?,
-            a_text_of_medium_name: cursor.text::<30000>("a_text_of_medium_name")?,
-        })
-    }
 }
 
 impl ::core::convert::From<AMessageWhoseNameIsAsLongAsAnyIsView<'_>>
@@ -1266,13 +1220,6 @@ impl __codegen_::Message for GPS {
         __codegen_::any_not_zero("grid", &view.grid)?;
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(GPSView {
-            grid: cursor.array::<_, 3>("grid")?,
-        })
-    }
 }
 
 impl ::core::convert::From<GPSView<'_>> for GPS {
@@ -1333,14 +1280,6 @@ impl __codegen_::Message for Self_ {
         };
         __codegen_::min("ratio", view.ratio, 3.14)?;
         Ok(view)
-    }
-
-    fn view_valid(payload: &[u8]) -> __codegen_::Result<Self::View<'_>> {
-        let mut cursor = __codegen_::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(SelfView {
-            ratio: cursor.value("ratio")?,
-            name: cursor.text::<32>("name")?,
-        })
     }
 }
 

@@ -104,16 +104,6 @@ impl __codegen::Message for InstrumentMeta {
         __codegen::max("decimals", view.decimals, 30)?;
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
-        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(InstrumentMetaView {
-            token_address: cursor.bytes("token_address")?,
-            symbol: cursor.text::<32>("symbol")?,
-            decimals: cursor.value("decimals")?,
-            chain_id: cursor.value("chain_id")?,
-        })
-    }
 }
 
 impl ::core::convert::From<InstrumentMetaView<'_>> for InstrumentMeta {
@@ -229,20 +219,6 @@ impl __codegen::Message for PoolStateUpdate {
         __codegen::not_zero("pool_address", view.pool_address)?;
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
-        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(PoolStateUpdateView {
-            pool_address: cursor.bytes("pool_address")?,
-            venue_id: cursor.value("venue_id")?,
-            reserve0: cursor.bytes("reserve0")?,
-            reserve1: cursor.bytes("reserve1")?,
-            liquidity: cursor.bytes("liquidity")?,
-            sqrt_price_x96: cursor.bytes("sqrt_price_x96")?,
-            tick: cursor.value("tick")?,
-            block_number: cursor.value("block_number")?,
-        })
-    }
 }
 
 impl ::core::convert::From<PoolStateUpdateView<'_>> for PoolStateUpdate {
@@ -339,17 +315,6 @@ impl __codegen::Message for ArbitrageSignal {
         __codegen::min_length("path", view.path.len(), 2)?;
         __codegen::min("estimated_profit_usd", view.estimated_profit_usd, 0.0)?;
         Ok(view)
-    }
-
-    fn view_valid(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
-        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(ArbitrageSignalView {
-            opportunity_id: cursor.value("opportunity_id")?,
-            path: cursor.bytes_list::<_, 4>("path")?,
-            estimated_profit_usd: cursor.value("estimated_profit_usd")?,
-            gas_estimate_wei: cursor.bytes("gas_estimate_wei")?,
-            deadline_block: cursor.value("deadline_block")?,
-        })
     }
 }
 

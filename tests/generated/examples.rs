@@ -91,15 +91,6 @@ impl __codegen::Message for TextMessage {
         __codegen::not_empty("content", view.content.len())?;
         Ok(view)
     }
-
-    fn view_valid(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
-        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(TextMessageView {
-            sender: cursor.text::<32>("sender")?,
-            content: cursor.text::<256>("content")?,
-            timestamp: cursor.value("timestamp")?,
-        })
-    }
 }
 
 impl ::core::convert::From<TextMessageView<'_>> for TextMessage {
@@ -222,15 +213,6 @@ impl __codegen::Message for BatchOperation {
         cursor.padding(4)?;
         __codegen::min_length("items", view.items.len(), 1)?;
         Ok(view)
-    }
-
-    fn view_valid(payload: &[u8]) -> __codegen::Result<Self::View<'_>> {
-        let mut cursor = __codegen::Fields::of(payload, Self::MAX_SIZE)?;
-        Ok(BatchOperationView {
-            operation_id: cursor.value("operation_id")?,
-            items: cursor.bytes_list::<_, 10>("items")?,
-            total_count: cursor.value("total_count")?,
-        })
     }
 }
 

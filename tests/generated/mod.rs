@@ -29,10 +29,7 @@ where
     M: Message + Debug + Clone + for<'a> From<<M as Message>::View<'a>>,
     for<'a> M::View<'a>: Copy + Debug,
 {
-    let again = M::view_valid(payload);
     let view = M::view(payload)?;
-    // Their text, because a NaN does not equal itself.
-    assert_eq!(format!("{again:?}"), format!("{:?}", Ok::<_, MessageError>(view)));
     let owned = M::from(view);
     assert_eq!(owned.validate(), Ok(()), "{view:?}");
     let mut encoded = Vec::new();

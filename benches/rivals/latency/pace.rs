@@ -66,7 +66,9 @@ impl<const SIZE: usize> Lane<SIZE> {
                     // It ends with the server.
                     let Ok(message) = subscriber.recv().await else { return };
                     let now = clock.elapsed().as_nanos() as u64;
-                    histogram.record(now.saturating_sub(message.view()).max(1)).expect("it grows");
+                    histogram
+                        .record(now.saturating_sub(message.view().expect("it was published so")).max(1))
+                        .expect("it grows");
                 }
                 if done.send(histogram).await.is_err() {
                     return;

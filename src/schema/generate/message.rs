@@ -217,23 +217,10 @@ impl<'s> Writer<'s> {
             code.line(8, &format!("{runtime}::MessageError::check_len(payload, Self::MAX_SIZE)?;"));
             code.line(8, "Ok(Self {})");
         } else {
-            self.takes(code, view, false);
+            self.takes(code, view);
         }
         code.line(4, "}");
-        if self.has_checks() {
-            code.line(0, "");
-            code.line(4, &format!("fn view_valid(payload: &[{u8}]) -> {runtime}::Result<Self::View<'_>> {{"));
-            self.takes(code, view, true);
-            code.line(4, "}");
-        }
         code.line(0, "}");
-    }
-
-    /// Whether a view checks more than it needs for the values of the fields.
-    fn has_checks(&self) -> bool {
-        let mut checks = Code::default();
-        self.checks(&mut checks, "view", false);
-        self.options.strict_padding || !checks.text.is_empty()
     }
 
     fn puts(&self, code: &mut Code) {
@@ -257,13 +244,12 @@ impl<'s> Writer<'s> {
         }
     }
 
-    /// The body of `view` or, for a payload that was accepted before, of `view_valid`.
-    fn takes(&self, code: &mut Code, view: &str, is_valid: bool) {
+    fn takes(&self, code: &mut Code, view: &str) {
         let runtime = &self.names.runtime;
         let mut checks = Code::default();
         self.checks(&mut checks, "view", false);
-        let is_last = is_valid || (checks.text.is_empty() && self.layout.tail_padding == 0);
-        let of = if self.options.strict_padding && !is_valid { "strict" } else { "of" };
+        let is_last = checks.text.is_empty() && self.layout.tail_padding == 0;
+        let of = if self.options.strict_padding { "strict" } else { "of" };
         code.line(8, &format!("let mut cursor = {runtime}::Fields::{of}(payload, Self::MAX_SIZE)?;"));
         code.line(8, &if is_last { format!("Ok({view} {{") } else { format!("let view = {view} {{") });
         for (Field { name, form, def: field }, place) in self.fields.iter().zip(&self.layout.fields) {
