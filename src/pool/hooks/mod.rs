@@ -38,10 +38,12 @@ pub(in crate::pool) struct Hooks {
     pub(in crate::pool) wipe: bool,
     pub(in crate::pool) detector: Option<Detector>,
     sizes: Option<Sizes>,
-    /// The number of countdowns so far.
-    #[cfg(feature = "std")]
-    countdowns: AtomicU32,
 }
+
+/// Countdowns so far, of all pools: if each pool began with the same numbers, those that live for a few acquires would all
+/// sample the same ones, or none.
+#[cfg(feature = "std")]
+static COUNTDOWNS: AtomicU32 = AtomicU32::new(0);
 
 impl Hooks {
     pub(in crate::pool) fn new(config: &BufferPoolConfig, switches: Option<Switches>) -> Option<Self> {
@@ -50,8 +52,6 @@ impl Hooks {
             wipe: config.wipes_on_return(),
             detector: config.sampled_one_in().map(Detector::new),
             sizes: config.records_sizes().then(Sizes::new),
-            #[cfg(feature = "std")]
-            countdowns: AtomicU32::new(0),
         };
         (hooks.switches.is_some() || hooks.wipe || hooks.detector.is_some() || hooks.sizes.is_some())
             .then_some(hooks)
@@ -61,7 +61,7 @@ impl Hooks {
     #[cfg(feature = "std")]
     pub(in crate::pool) fn countdown(&self) -> Countdown {
         // Ordering: Relaxed. A read-modify-write gives each countdown its own number; it guards no memory.
-        let number = self.countdowns.fetch_add(1, Ordering::Relaxed);
+        let number = COUNTDOWNS.fetch_add(1, Ordering::Relaxed);
         let random = Random::new(random::seed(self), number);
         let one_in = self.detector.as_ref().map(Detector::every);
         Countdown::new(random, one_in, self.sizes.is_some(), self.sees_all())

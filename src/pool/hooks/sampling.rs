@@ -16,10 +16,11 @@ use crate::sync::{Mutex, Stopwatch};
 /// Samples each acquire with the probability 1/`every`.
 pub(in crate::pool) struct Detector {
     every: NonZeroU32,
-    /// Acquires that no countdown counts.
-    acquires: AtomicU32,
     samples: Mutex<Samples>,
 }
+
+/// Acquires that no countdown counts, of all pools: if each pool began with the same number, it would sample the same ones.
+static ACQUIRES: AtomicU32 = AtomicU32::new(0);
 
 #[derive(Default)]
 struct Samples {
@@ -40,7 +41,7 @@ struct Sample {
 
 impl Detector {
     pub(in crate::pool) fn new(every: NonZeroU32) -> Self {
-        Self { every, acquires: AtomicU32::new(0), samples: Mutex::default() }
+        Self { every, samples: Mutex::default() }
     }
 
     #[cfg(feature = "std")]
@@ -51,7 +52,7 @@ impl Detector {
     /// Whether an acquire that no countdown counts is sampled.
     pub(super) fn draw(&self) -> bool {
         // Ordering: Relaxed. A read-modify-write gives each acquire its own number; it guards no memory.
-        let acquire = self.acquires.fetch_add(1, Ordering::Relaxed);
+        let acquire = ACQUIRES.fetch_add(1, Ordering::Relaxed);
         random::is_sampled(random::seed(self), acquire, self.every.get())
     }
 

@@ -194,6 +194,27 @@ fn the_samples_estimate_how_many_buffers_are_held_whatever_the_path_of_an_acquir
     drop(held);
 }
 
+/// As many samples as in the test above. Each pool began with the same random numbers, so no pool sampled its first acquires
+/// of a class, and each sampled its first one from the heap.
+#[test]
+fn the_first_acquires_of_many_pools_are_sampled_as_often_as_any() {
+    const EVERY: u32 = 10;
+    const POOLS: usize = 4000;
+    const HELD: usize = 5;
+    let builder = BufferPoolConfig::builder().class(16, 64).sample_one_in(NonZeroU32::new(EVERY).unwrap());
+    let config = builder.build().unwrap();
+    for (what, bytes) in [("of a class", 16), ("from the heap", 17)] {
+        let samples = |_| {
+            let pool = BufferPool::new(config.clone());
+            let _held: Vec<_> = (0..HELD).map(|_| pool.acquire(bytes)).collect();
+            pool.holders().unwrap().holders.iter().map(|holder| holder.samples).sum::<u64>()
+        };
+        let samples: u64 = (0..POOLS).map(samples).sum();
+        let estimate = samples as f64 * f64::from(EVERY);
+        assert!((estimate / (POOLS * HELD) as f64 - 1.0).abs() < 0.14, "{what}: {samples} samples");
+    }
+}
+
 #[test]
 fn a_sampled_buffer_that_returns_by_any_way_is_no_longer_held() {
     let pool = hooked(|builder| builder.sample_one_in(NonZeroU32::new(3).unwrap()));
