@@ -120,6 +120,15 @@ fn a_pool_owns_the_buffers_of_its_classes() {
     assert!(one.owns_bytes(&bytes) && !other.owns_bytes(&bytes));
 }
 
+#[cfg(feature = "net")]
+#[test]
+fn handles_of_one_buffer_share_its_storage_and_others_do_not() {
+    let pool = pool(&[(16, 4)], 4096);
+    let (one, other) = (shared(&pool, b"hello"), shared(&pool, b"hello"));
+    assert!(one.shares_storage_with(&one.slice(1..2)));
+    assert!(!one.shares_storage_with(&other));
+}
+
 #[test]
 fn the_last_two_of_many_handles_dropped_at_once_lose_nothing() {
     let pool = pool(&[(64, 64)], 4096);
