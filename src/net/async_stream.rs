@@ -112,9 +112,15 @@ impl<S> Peekable<S> {
         &self.stream
     }
 
+    /// The byte that was read ahead.
+    pub(super) fn peeked(&self) -> Option<u8> {
+        self.peeked.as_ref().and_then(|peeked| *peeked.as_ref().ok()?)
+    }
+
     /// The inner stream, and the byte that was read ahead.
     pub(super) fn into_parts(self) -> (S, Option<u8>) {
-        (self.stream, self.peeked.and_then(Result::ok).flatten())
+        let peeked = self.peeked();
+        (self.stream, peeked)
     }
 
     /// As [`get_ref`](Self::get_ref).

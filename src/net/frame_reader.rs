@@ -6,8 +6,9 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::{fmt, io};
 
-use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt};
 
+use super::async_stream::Peekable;
 use crate::frame::{Assembler, Decoder, FrameError, FrameErrorKind};
 use crate::pool::{Acquire, AcquireError, PooledBytes};
 
@@ -43,12 +44,11 @@ use crate::pool::{Acquire, AcquireError, PooledBytes};
 /// ```
 #[derive(Debug)]
 pub struct FrameReader<R, D> {
-    reader: R,
+    /// It reads a byte ahead at the memory limit only, to know that there is something to read.
+    reader: Peekable<R>,
     frames: Assembler<D>,
     /// Waits for memory. The box is made only then.
     acquire: Option<Pin<Box<Acquire>>>,
-    /// A byte that was read without a buffer, to know that there is something to read.
-    early: Option<u8>,
 }
 
 /// A reader that leaves the pool's queue when nobody waits for its next frame any more: a buffer that is granted to it
@@ -65,7 +65,7 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
     /// Reads frames from `reader`. The assembler sets the framing, the pool and the read mode.
     #[must_use]
     pub fn new(reader: R, frames: Assembler<D>) -> Self {
-        Self { reader, frames, acquire: None, early: None }
+        Self { reader: Peekable::new(reader), frames, acquire: None }
     }
 
     /// Reads the next frame. `None` means that the stream ended between two frames.
@@ -115,10 +115,6 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
             {
                 return Poll::Ready(self.frames.finish().map(|()| None).map_err(Into::into));
             }
-            if let Some(byte) = self.early.take() {
-                self.frames.push(&mut [byte].as_slice())?;
-                continue;
-            }
             let read = {
                 let mut room = self.frames.room()?;
                 let size = bytes::BufMut::remaining_mut(&room);
@@ -163,8 +159,13 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
                 }
                 Err(AcquireError::Exhausted { .. }) => {
                     // A silent peer must not take a place in the queue.
-                    if self.early.is_none() && !ready!(self.poll_early(cx))? {
-                        return Poll::Ready(Ok(false));
+                    match ready!(self.reader.poll_peek(cx)) {
+                        Ok(true) => {}
+                        Ok(false) => return Poll::Ready(Ok(false)),
+                        Err(error) => {
+                            self.frames.abandon();
+                            return Poll::Ready(Err(error.into()));
+                        }
                     }
                     self.acquire = Some(Box::pin(self.frames.pool().acquire_async(size)));
                     continue;
@@ -175,27 +176,15 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
         }
     }
 
-    /// Reads one byte. `false` means that the stream has ended.
-    fn poll_early(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
-        let mut byte = [0];
-        let mut room = ReadBuf::new(&mut byte);
-        if let Err(error) = ready!(Pin::new(&mut self.reader).poll_read(cx, &mut room)) {
-            self.frames.abandon();
-            return Poll::Ready(Err(error));
-        }
-        self.early = room.filled().first().copied();
-        Poll::Ready(Ok(self.early.is_some()))
-    }
-
     /// The inner reader.
     #[must_use]
     pub fn get_ref(&self) -> &R {
-        &self.reader
+        self.reader.get_ref()
     }
 
     /// The inner reader, for example to write to it if it is a socket. Bytes read from it are missing in the frames.
     pub fn get_mut(&mut self) -> &mut R {
-        &mut self.reader
+        self.reader.get_mut()
     }
 
     /// The assembler. It knows what is held, and whether a frame is unfinished.
@@ -223,7 +212,7 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
     /// Bytes of the stream that have arrived, also those that were dropped after an error.
     #[must_use]
     pub fn received(&self) -> u64 {
-        self.frames.received() + u64::from(self.early.is_some())
+        self.frames.received() + u64::from(self.reader.peeked().is_some())
     }
 
     /// Ends the reading: returns the reader, the decoder, and the bytes that were read and not taken, if there are any,
@@ -258,16 +247,17 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
     /// ```
     #[must_use]
     pub fn into_parts(self) -> (R, D, Option<PooledBytes>) {
-        let pool = self.early.map(|_| self.frames.pool().clone());
+        let (reader, early) = self.reader.into_parts();
+        let pool = early.map(|_| self.frames.pool().clone());
         let (decoder, mut unread) = self.frames.into_parts();
-        if let (Some(early), Some(pool)) = (self.early, pool) {
+        if let (Some(early), Some(pool)) = (early, pool) {
             let before = unread.as_deref().unwrap_or_default();
             let mut all = pool.acquire(before.len() + 1);
             all.extend_from_slice(before);
             all.extend_from_slice(&[early]);
             unread = Some(all.into_shared());
         }
-        (self.reader, decoder, unread)
+        (reader, decoder, unread)
     }
 
     /// Whether it waits for memory of the pool, and not for its peer.
@@ -450,7 +440,7 @@ mod tests {
             let taken: Vec<_> = std::iter::from_fn(|| pool.try_acquire(1).ok()).collect();
             here.write_all(b"early").await.unwrap();
             assert!(poll_fn(&mut poll).await);
-            assert_eq!((reader.early, reader.is_waiting_for_memory()), (Some(b'e'), true));
+            assert_eq!((reader.reader.peeked(), reader.is_waiting_for_memory()), (Some(b'e'), true));
             let (mut rest, _, unread) = reader.into_parts();
             drop((here, taken));
             let mut all = unread.unwrap().to_vec();
