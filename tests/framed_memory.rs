@@ -1,24 +1,23 @@
-//! Memory of the framings under `tokio_util`'s `Framed`, counted by the allocator: none per frame in steady state, and
+//! Memory of the framings under `tokio_util`'s `Framed`, counted by dhat: none per frame in steady state, and
 //! little at rest, whatever the largest frame was.
 //!
 //! Without the test harness, whose own thread allocates at any time.
 
-use std::alloc::System;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Buf, Bytes};
+use dhat::HeapStats;
 use futures_util::{SinkExt, Stream};
 use millpond::frame::{Tlv, tlv};
 use millpond::net::Codec;
 use millpond::{BufferPool, BufferPoolConfig};
-use stats_alloc::{INSTRUMENTED_SYSTEM, Stats, StatsAlloc};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_util::codec::Framed;
 
 #[global_allocator]
-static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+static ALLOCATOR: dhat::Alloc = dhat::Alloc;
 
 const KIB: usize = 1024;
 const FRAMES: usize = 2000;
@@ -26,6 +25,7 @@ const FRAMES: usize = 2000;
 const SMALL: usize = 8 * KIB;
 
 fn main() {
+    let _profiler = dhat::Profiler::builder().testing().build();
     a_frame_takes_no_allocation_in_steady_state();
     payloads_stay_where_they_were_read();
     a_framed_at_rest_holds_one_small_read();
@@ -101,10 +101,6 @@ fn next(frames: &mut Frames) -> Option<tlv::Frame> {
     }
 }
 
-fn allocations(spent: Stats) -> usize {
-    spent.allocations + spent.reallocations
-}
-
 fn a_frame_takes_no_allocation_in_steady_state() {
     for len in [0, 16, 1000, 16 * KIB, 200 * KIB, 1 << 20] {
         let mut frames = Framed::new(Peer::new(frame(len), usize::MAX), Codec::new(Tlv::default(), pool()));
@@ -112,9 +108,9 @@ fn a_frame_takes_no_allocation_in_steady_state() {
             |count| (0..count).for_each(|_| assert_eq!(next(&mut frames).unwrap().payload.len(), len));
         let count = if len > 100 * KIB { FRAMES / 20 } else { FRAMES };
         receive(count);
-        let before = ALLOCATOR.stats();
+        let before = HeapStats::get();
         receive(count);
-        assert_eq!(allocations(ALLOCATOR.stats() - before), 0, "{count} frames of {len} bytes");
+        assert_eq!(HeapStats::get().total_blocks, before.total_blocks, "{count} frames of {len} bytes");
     }
 }
 
@@ -133,14 +129,13 @@ fn a_framed_at_rest_holds_one_small_read() {
     let pool = pool();
     drop(pool.acquire(1)); // this thread's cache
     let peer = Peer::new([frame(1 << 20), frame(5)].concat(), 1);
-    let before = ALLOCATOR.stats();
+    let before = HeapStats::get();
     let mut frames = Framed::new(peer, Codec::new(Tlv::default(), pool.clone()));
     assert_eq!(next(&mut frames).unwrap().payload.len(), 1 << 20);
     assert_eq!(next(&mut frames).unwrap().payload.len(), 5);
     assert!(next(&mut frames).is_none());
     pool.trim();
-    let spent = ALLOCATOR.stats() - before;
-    let held = spent.bytes_allocated.saturating_sub(spent.bytes_deallocated);
+    let held = HeapStats::get().curr_bytes.saturating_sub(before.curr_bytes);
     assert!(held <= 2 * SMALL + KIB, "{held} bytes are held");
     drop(frames);
     assert_eq!(pool.stats().in_use, 0);
@@ -151,21 +146,20 @@ fn a_written_message_takes_no_allocation_in_steady_state() {
     drop(pool.acquire(1)); // this thread's cache
     for len in [0, 16, 1000, 16 * KIB, 1 << 20] {
         let (payload, peer) = (vec![5; len], Peer::new(Vec::new(), 0));
-        let empty = ALLOCATOR.stats();
+        let empty = HeapStats::get();
         let mut frames = Framed::new(peer, Codec::new(Tlv::default(), pool.clone()));
         let mut send = |payload: &[u8]| {
             let mut sending = pin!(frames.send((7_u16, payload)));
             assert!(sending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready());
         };
         (0..20).for_each(|_| send(&payload));
-        let before = ALLOCATOR.stats();
+        let before = HeapStats::get();
         (0..20).for_each(|_| send(&payload));
-        assert_eq!(allocations(ALLOCATOR.stats() - before), 0, "messages of {len} bytes");
+        assert_eq!(HeapStats::get().total_blocks, before.total_blocks, "messages of {len} bytes");
         // After a large message, the next small one gives up its buffer.
         send(b"small");
         pool.trim();
-        let spent = ALLOCATOR.stats() - empty;
-        let held = spent.bytes_allocated.saturating_sub(spent.bytes_deallocated);
+        let held = HeapStats::get().curr_bytes.saturating_sub(empty.curr_bytes);
         assert!(held <= 2 * SMALL + KIB, "{held} bytes are held after messages of {len}");
     }
 }
