@@ -13,8 +13,8 @@ impl PooledBuffer {
     /// Reads once from `reader` and appends what it gives: at most as many bytes as there is room for. 0 means that the
     /// stream has ended, and nothing else. (Feature `net`.)
     ///
-    /// A full buffer grows before the read as by [`try_reserve`](Self::try_reserve), at least to twice its size. So a
-    /// loop collects a whole stream; bound it, as the peer decides how long it is.
+    /// A full buffer grows before the read as by [`try_reserve`](Self::try_reserve). So a loop collects a whole stream;
+    /// bound it, as the peer decides how long it is.
     ///
     /// # Errors
     ///

@@ -26,7 +26,7 @@ impl BufferPoolConfig {
     }
 
     /// For small framed messages: 128 B × 512, 256 B × 256, 512 B × 128, 1 KiB × 64, 4 KiB × 32,
-    /// 16 KiB × 16, 64 KiB × 16. The shared queues keep at most 2 MiB idle.
+    /// 16 KiB × 16, 64 KiB × 16. The shared queues keep at most 1.6 MiB idle.
     ///
     /// The first four keep 64 KiB per class, as the pools generated from message contracts do.
     #[must_use]

@@ -31,9 +31,9 @@ use crate::sync::{Arc, Unique};
 /// | [`freeze`](Self::freeze) → `bytes::Bytes` | 0 while the pool can follow them | found free some time after the last drop | 2 | any library |
 /// | [`freeze_tracked`](Self::freeze_tracked) → `bytes::Bytes` | 1 small | at the last drop | 1 | any library, under a tight memory limit |
 ///
-/// A `Bytes` of `freeze` or `freeze_tracked` is never unique: `is_unique` is false, and `try_into_mut` fails. The pool keeps
-/// a reference to the storage, through which it gets it back; to write to the bytes again, share them and use
-/// [`PooledBytes::try_into_mut`](crate::PooledBytes::try_into_mut).
+/// While the pool lives, a `Bytes` of `freeze` or `freeze_tracked` is never unique: `is_unique` is false, and `try_into_mut`
+/// fails, as the pool keeps a reference to the storage, through which it gets it back. To write to the bytes again, share
+/// them and use [`PooledBytes::try_into_mut`](crate::PooledBytes::try_into_mut).
 ///
 /// It has the methods and traits of [`BytesMut`]; [`parity`](crate::parity) says which it cannot have.
 ///

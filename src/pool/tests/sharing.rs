@@ -112,6 +112,17 @@ fn only_small_slices_are_detached() {
 }
 
 #[test]
+fn frozen_bytes_are_not_unique_until_the_pool_is_dropped() {
+    let pool = pool(&[(16, 4)], 4096);
+    let mut buffer = pool.acquire(16);
+    buffer.extend_from_slice(b"hello");
+    let bytes = buffer.freeze();
+    assert!(!bytes.is_unique());
+    drop(pool);
+    assert!(bytes.is_unique());
+}
+
+#[test]
 fn a_pool_owns_the_buffers_of_its_classes() {
     let (one, other) = (pool(&[(16, 4)], 4096), pool(&[(16, 4)], 4096));
     let (buffer, large) = (one.acquire(16), one.acquire(17));
