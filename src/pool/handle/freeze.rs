@@ -85,7 +85,8 @@ impl PooledBuffer {
 
     /// Freezes the written bytes into [`PooledBytes`], whose last drop returns the storage at once.
     ///
-    /// No copy, no malloc, and no locked instruction as long as they are not cloned.
+    /// No copy, no malloc, and no locked instruction as long as they are not cloned. If nothing was written, the storage is
+    /// returned now.
     ///
     /// # Examples
     ///
@@ -102,7 +103,8 @@ impl PooledBuffer {
     #[inline]
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn into_shared(self) -> PooledBytes {
-        PooledBytes::of(self.into_slot().shareable())
+        // An empty handle would keep the whole storage in use.
+        if self.is_empty() { PooledBytes::new() } else { PooledBytes::of(self.into_slot().shareable()) }
     }
 }
 

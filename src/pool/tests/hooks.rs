@@ -260,13 +260,19 @@ fn unsampled_acquires_take_the_fast_path() {
 #[test]
 fn labels_tell_the_buffers_of_one_line_apart() {
     let pool = hooked(|builder| builder.sample_one_in(NonZeroU32::MIN));
+    let shared = |pool: &BufferPool| {
+        let mut buffer = pool.acquire(100);
+        buffer.resize(1, 0);
+        buffer.into_shared()
+    };
     let take = |label| {
-        let buffer = pool.acquire(100);
+        let mut buffer = pool.acquire(100);
+        buffer.resize(1, 0);
         buffer.set_label(label);
         buffer
     };
     let (head, upload) = (take("head"), take("upload").into_shared());
-    let other = pool.acquire(100).into_shared();
+    let other = shared(&pool);
     let labels = || {
         let holders = pool.holders().unwrap().holders;
         let mut labels: Vec<_> = holders.iter().map(|holder| (holder.label, holder.samples)).collect();

@@ -125,8 +125,9 @@ fn frozen_bytes_are_not_unique_until_the_pool_is_dropped() {
 #[test]
 fn a_pool_owns_the_buffers_of_its_classes() {
     let (one, other) = (pool(&[(16, 4)], 4096), pool(&[(16, 4)], 4096));
-    let (buffer, large) = (one.acquire(16), one.acquire(17));
+    let (mut buffer, large) = (one.acquire(16), one.acquire(17));
     assert!(one.owns(&buffer) && !other.owns(&buffer) && !one.owns(&large));
+    buffer.extend_from_slice(b"hello");
     let bytes = buffer.into_shared();
     assert!(one.owns_bytes(&bytes) && !other.owns_bytes(&bytes));
 }
@@ -161,4 +162,12 @@ fn the_last_two_of_many_handles_dropped_at_once_lose_nothing() {
     pool.trim();
     let stats = pool.stats();
     assert_eq!((stats.returns, stats.in_use), (2000, 0), "{stats}");
+}
+
+#[test]
+fn sharing_an_empty_buffer_lets_its_storage_go() {
+    let pool = BufferPool::new(BufferPoolConfig::messages());
+    let empty = pool.acquire(60_000).into_shared();
+    assert_eq!(pool.stats().in_use, 0);
+    drop(empty);
 }
