@@ -182,6 +182,33 @@ async fn a_frame_that_gets_no_memory_is_skipped() {
     assert_eq!(pool.stats().overruns, 0);
 }
 
+/// `Framed` calls the codec again at once: an error without progress would keep its task busy for ever.
+#[tokio::test]
+async fn without_memory_each_frame_is_refused_once() {
+    async fn refused<F: Decoder>(framing: F, wire: &[u8]) -> usize {
+        let pool =
+            BufferPool::new(BufferPoolConfig::builder().class(128, 8).memory_limit(128).build().unwrap());
+        let _taken = pool.try_acquire(128).unwrap();
+        let (mut here, there) = duplex(64);
+        let frames = FramedRead::new(there, Codec::new(framing, pool.clone()));
+        here.write_all(wire).await.unwrap();
+        drop(here);
+        // Far more than there are frames.
+        let outcomes: Vec<_> = frames.take(100).collect().await;
+        let refused = outcomes.iter().filter(|outcome| {
+            let Ok(Err(error)) = outcome else { return false };
+            matches!(error.kind(), FrameErrorKind::OutOfMemory(_))
+        });
+        assert_eq!(pool.stats().overruns, 0);
+        assert_eq!(refused.clone().count(), outcomes.len());
+        refused.count()
+    }
+    assert_eq!(refused(Lines::default(), b"one\ntwo\nthree\n").await, 3);
+    assert_eq!(refused(Hdlc::default(), b"\x7Eone\x7Etwo\x7E\x7D\x5Ethree\x7E").await, 3);
+    assert_eq!(refused(Kiss::default(), b"\xC0\x00one\xC0\x00two\xC0\x00three\xC0").await, 3);
+    assert_eq!(refused(Sse::default(), b"data: one\n\ndata: two\n\ndata: 3\ndata: 4\n\n").await, 3);
+}
+
 #[tokio::test]
 async fn a_silent_peer_needs_no_memory() {
     let pool = BufferPool::new(BufferPoolConfig::builder().class(128, 8).memory_limit(128).build().unwrap());

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use tokio_util::codec;
 
 use crate::frame::{Assembler, Decoder, EncodeError, Encoder, FrameError, ReadMode};
-use crate::pool::{AcquireError, BufferPool, Lent, PooledBytes};
+use crate::pool::{BufferPool, Lent, PooledBytes};
 use crate::size::ReadSize;
 
 /// A framing as a [`tokio_util::codec`] decoder and encoder, in buffers of a pool.
@@ -134,11 +134,13 @@ impl<F: Decoder> Codec<F> {
             self.frames.end_read(buffer, count, room);
         }
     }
+}
 
-    /// The error of a frame that gets no memory, as the outcome of a decoder.
-    fn refuse<T>(&mut self, error: AcquireError) -> Result<Option<Result<T, FrameError>>, CodecError> {
-        let refused = self.frames.refuse(error);
-        if refused.is_fatal() { Err(refused.into()) } else { Ok(Some(Err(refused))) }
+/// A frame, or the error of one, as the outcome of a codec.
+fn item<T>(outcome: Result<T, FrameError>) -> Result<Option<Result<T, FrameError>>, CodecError> {
+    match outcome {
+        Err(error) if error.is_fatal() => Err(error.into()),
+        outcome => Ok(Some(outcome)),
     }
 }
 
@@ -150,19 +152,18 @@ impl<F: Decoder> codec::Decoder for Codec<F> {
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
         self.end_read(source);
-        loop {
-            match self.frames.next_frame() {
-                Ok(None) => {}
-                Err(error) if error.is_fatal() => return Err(error.into()),
-                outcome => return Ok(outcome.transpose()),
-            }
-            if source.is_empty() {
-                break;
-            }
-            // `Framed`'s own buffer: the first one, or one that it made when there was no memory.
-            if let Err(error) = self.frames.push(source) {
-                return self.refuse(error);
-            }
+        let mut outcome = self.frames.next_frame();
+        // `Framed`'s own buffer: the first one, or one that it made when there was no memory.
+        while let Ok(None) = outcome
+            && !source.is_empty()
+        {
+            outcome = match self.frames.push(source) {
+                Ok(()) => self.frames.next_frame(),
+                Err(error) => self.frames.next_frame_of(source, error),
+            };
+        }
+        if let Some(outcome) = outcome.transpose() {
+            return item(outcome);
         }
         match self.frames.begin_read(self.filled) {
             Ok(Some(buffer)) => {
@@ -170,7 +171,7 @@ impl<F: Decoder> codec::Decoder for Codec<F> {
                 self.reading = Some((buffer.lend(source), written));
                 Ok(None)
             }
-            Err(error) if self.frames.is_partial() => self.refuse(error),
+            Err(error) if self.frames.is_partial() => item(Err(self.frames.refuse(error))),
             // Nothing is under way. `Framed` learns with a few bytes of its own whether there is something to read.
             Ok(None) | Err(_) => Ok(None),
         }
