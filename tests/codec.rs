@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
 use millpond::frame::sse::Event;
 use millpond::frame::{
-    Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, Hdlc, Kiss, Lines, Sse, Tlv, tlv,
+    Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, FrameSink, Hdlc, Kiss, Lines, Sse, Tlv, tlv,
 };
 use millpond::net::{Codec, CodecError};
 use millpond::{BufferPool, BufferPoolConfig};
@@ -165,6 +165,36 @@ async fn a_message_that_cannot_be_encoded_is_not_sent() {
     let mut receiver = FramedRead::new(there, Codec::new(Lines::default(), pool()));
     assert_eq!(receiver.next().await.unwrap().unwrap().unwrap(), *b"one");
     assert!(receiver.next().await.is_none());
+}
+
+/// Writes the start of a frame before it finds out that it cannot write the rest.
+struct Fickle;
+
+impl Encoder<bool> for Fickle {
+    fn encoded_len(&self, _: &bool) -> usize {
+        4
+    }
+
+    fn copied_len(&self, _: &bool) -> usize {
+        4
+    }
+
+    fn encode(&self, is_whole: bool, out: &mut impl FrameSink) -> Result<(), EncodeError> {
+        out.push_copy(b"fr");
+        if !is_whole {
+            return Err(EncodeError::Delimiter { at: 2 });
+        }
+        out.push_copy(b"me");
+        Ok(())
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_message_whose_encoder_fails_midway() {
+    let (mut codec, mut out) = (Codec::new(Fickle, pool()), BytesMut::new());
+    codec.encode(true, &mut out).unwrap();
+    codec.encode(false, &mut out).unwrap_err();
+    assert_eq!(out, b"frme".as_slice());
 }
 
 /// A read buffer is taken only within the memory limit.

@@ -193,7 +193,10 @@ impl<F: Encoder<M>, M> codec::Encoder<M> for Codec<F> {
 
     fn encode(&mut self, message: M, out: &mut BytesMut) -> Result<(), CodecError> {
         self.make_room(out, self.frames.decoder().encoded_len(&message));
-        Ok(self.frames.decoder().encode(message, out)?)
+        let before = out.len();
+        // A part of a frame would break the framing of those after it.
+        let encoded = self.frames.decoder().encode(message, out).inspect_err(|_| out.truncate(before));
+        Ok(encoded?)
     }
 }
 
