@@ -164,3 +164,37 @@ fn events() {
     let events = [5, data, 5].map(|len| sse::Event::new(vec![b'x'; len]));
     check(Sse::new, &encoded(&Sse::default(), events), [5, data], true, |event| event.data.len());
 }
+
+/// The first and the second frame of `wire`, between which `raise` raises the limit from 10 to [`LEN`].
+fn with_raised_limit<F: Decoder>(
+    framing: F,
+    wire: &[u8],
+    raise: impl FnOnce(&mut F),
+    len: impl Fn(F::Frame) -> usize,
+) -> [usize; 2] {
+    let mut reader = FrameReader::new(wire, Assembler::new(framing, pool(), ReadMode::PerFrame));
+    let first = reader.next_frame().now_or_never().unwrap().unwrap().unwrap();
+    raise(reader.decoder_mut());
+    let second = reader.next_frame().now_or_never().unwrap().unwrap().unwrap();
+    [first, second].map(len)
+}
+
+/// The second frame has arrived already when the limit is raised, and shares a flag with the first.
+#[test]
+fn a_limit_can_be_raised_between_two_frames() {
+    let tlv = encoded(&Tlv::default(), payloads().map(|payload| (7, payload)));
+    let raise = |tlv: &mut Tlv| tlv.set_max_payload(LEN);
+    assert_eq!(with_raised_limit(Tlv::new(10), &tlv, raise, |frame| frame.payload.len()), [5, LEN]);
+
+    let hdlc = [&b"\x7Eshort\x7E"[..], &[b'x'; LEN], b"\x7E"].concat();
+    let raise = |hdlc: &mut Hdlc| hdlc.set_max_frame(LEN);
+    assert_eq!(with_raised_limit(Hdlc::new(10), &hdlc, raise, |payload| payload.len()), [5, LEN]);
+
+    let lines = encoded(&Lines::default(), payloads());
+    let raise = |lines: &mut Lines| lines.set_max_line(LEN);
+    assert_eq!(with_raised_limit(Lines::new(10), &lines, raise, |line| line.len()), [5, LEN]);
+
+    let events = [&b"id: 7\n\ndata:1\n\ndata:"[..], &[b'x'; LEN - 6], b"\n\n"].concat();
+    let raise = |events: &mut Sse| events.set_max_event(LEN);
+    assert_eq!(with_raised_limit(Sse::new(10), &events, raise, |event| event.data.len()), [1, LEN - 6]);
+}

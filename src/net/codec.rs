@@ -90,7 +90,8 @@ impl<F> Codec<F> {
         self.frames.decoder()
     }
 
-    /// The framing, for example to change a limit between two frames.
+    /// The framing, for example to change a limit between two frames: see
+    /// [`Tlv::set_max_payload`](crate::frame::Tlv::set_max_payload). Another one in its place knows nothing of the frame under way.
     pub fn framing_mut(&mut self) -> &mut F {
         self.frames.decoder_mut()
     }
