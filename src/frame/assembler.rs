@@ -301,6 +301,8 @@ impl<D: Decoder> Assembler<D> {
             outcome => outcome,
         };
         *source = self.held.take_foreign();
+        // Frames were copied.
+        self.expected = 0;
         outcome
     }
 

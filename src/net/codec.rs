@@ -25,8 +25,9 @@ use crate::size::ReadSize;
 ///   [`with_read_mode`](Self::with_read_mode) gives each frame a buffer of its own. As the only handle of a buffer they
 ///   turn into a plain [`Bytes`](bytes::Bytes) without a copy or an allocation, as one of several with one small
 ///   allocation.
-/// - **Memory limit.** The codec never exceeds it. A frame for which there is no memory is skipped, with an error; without
-///   memory to read into, or to write from, `Framed` takes a few bytes, or the message, from the heap.
+/// - **Memory limit.** The codec never exceeds it. A frame for which there is no memory is skipped, with one error, which
+///   is fatal if the framing cannot skip, as [`Tlv`](crate::frame::Tlv). Without memory to read into, or to write from,
+///   `Framed` takes a few bytes, or the message, from the heap.
 /// - Bytes that were read are in the codec, and not in `Framed`'s read buffer, until all frames of the read were taken:
 ///   [`into_parts`](Self::into_parts).
 /// - What `Framed` drops with its buffers is not [wiped](crate::BufferPoolConfigBuilder::wipe_on_return).
