@@ -7,7 +7,7 @@ use bytes::BytesMut;
 use futures_util::{SinkExt, StreamExt};
 use millpond::frame::sse::Event;
 use millpond::frame::{
-    Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, Hdlc, Kiss, Lines, Sse, Tlv, tlv,
+    Decoder, EncodeError, Encoder, FrameError, FrameErrorKind, FrameSink, Hdlc, Kiss, Lines, Sse, Tlv, tlv,
 };
 use millpond::net::{Codec, CodecError};
 use millpond::{BufferPool, BufferPoolConfig};
@@ -167,6 +167,36 @@ async fn a_message_that_cannot_be_encoded_is_not_sent() {
     assert!(receiver.next().await.is_none());
 }
 
+/// Writes the start of a frame before it finds out that it cannot write the rest.
+struct Fickle;
+
+impl Encoder<bool> for Fickle {
+    fn encoded_len(&self, _: &bool) -> usize {
+        4
+    }
+
+    fn copied_len(&self, _: &bool) -> usize {
+        4
+    }
+
+    fn encode(&self, is_whole: bool, out: &mut impl FrameSink) -> Result<(), EncodeError> {
+        out.push_copy(b"fr");
+        if !is_whole {
+            return Err(EncodeError::Delimiter { at: 2 });
+        }
+        out.push_copy(b"me");
+        Ok(())
+    }
+}
+
+#[test]
+fn nothing_is_left_of_a_message_whose_encoder_fails_midway() {
+    let (mut codec, mut out) = (Codec::new(Fickle, pool()), BytesMut::new());
+    codec.encode(true, &mut out).unwrap();
+    codec.encode(false, &mut out).unwrap_err();
+    assert_eq!(out, b"frme".as_slice());
+}
+
 /// A read buffer is taken only within the memory limit.
 #[tokio::test]
 async fn a_frame_that_gets_no_memory_is_skipped() {
@@ -180,6 +210,33 @@ async fn a_frame_that_gets_no_memory_is_skipped() {
     drop(taken);
     assert_eq!(lines.next().await.unwrap().unwrap().unwrap(), *b"two");
     assert_eq!(pool.stats().overruns, 0);
+}
+
+/// `Framed` calls the codec again at once: an error without progress would keep its task busy for ever.
+#[tokio::test]
+async fn without_memory_each_frame_is_refused_once() {
+    async fn refused<F: Decoder>(framing: F, wire: &[u8]) -> usize {
+        let pool =
+            BufferPool::new(BufferPoolConfig::builder().class(128, 8).memory_limit(128).build().unwrap());
+        let _taken = pool.try_acquire(128).unwrap();
+        let (mut here, there) = duplex(64);
+        let frames = FramedRead::new(there, Codec::new(framing, pool.clone()));
+        here.write_all(wire).await.unwrap();
+        drop(here);
+        // Far more than there are frames.
+        let outcomes: Vec<_> = frames.take(100).collect().await;
+        let refused = outcomes.iter().filter(|outcome| {
+            let Ok(Err(error)) = outcome else { return false };
+            matches!(error.kind(), FrameErrorKind::OutOfMemory(_))
+        });
+        assert_eq!(pool.stats().overruns, 0);
+        assert_eq!(refused.clone().count(), outcomes.len());
+        refused.count()
+    }
+    assert_eq!(refused(Lines::default(), b"one\ntwo\nthree\n").await, 3);
+    assert_eq!(refused(Hdlc::default(), b"\x7Eone\x7Etwo\x7E\x7D\x5Ethree\x7E").await, 3);
+    assert_eq!(refused(Kiss::default(), b"\xC0\x00one\xC0\x00two\xC0\x00three\xC0").await, 3);
+    assert_eq!(refused(Sse::default(), b"data: one\n\ndata: two\n\ndata: 3\ndata: 4\n\n").await, 3);
 }
 
 #[tokio::test]

@@ -95,32 +95,29 @@ fn framed<F: Decoder>(
     outcomes
 }
 
-/// Checks a framing with limits at and below [`LEN`]. `wire` is a short frame, one of [`LEN`] bytes, and a short one.
+/// Checks a framing with limits at and below [`LEN`]. `wire` is a short frame, one of [`LEN`] bytes, and a short one, which
+/// arrives after an error if the framing `continues`.
 fn check<F: Decoder>(
     framing: impl Fn(usize) -> F,
     wire: &[u8],
     [short, long]: [usize; 2],
+    continues: bool,
     len: impl Fn(F::Frame) -> usize + Copy,
 ) {
     for limit in [LEN, LEN - 1] {
-        let mut expected = vec![Ok(short)];
-        if limit == LEN {
-            expected.extend([Ok(long), Ok(short)]);
-        } else {
-            expected.push(Err(FrameErrorKind::MessageTooLarge { size: LEN, max: limit }));
-        }
-        let assert = |outcomes: Outcomes, path: &str| {
-            // After the error, a framing that can continue does.
-            let continues = [&expected[..], &[Ok(short)]].concat();
-            assert!(outcomes == expected || (limit < LEN && outcomes == continues), "{path}: {outcomes:?}");
+        let long = match limit {
+            LEN => Ok(long),
+            max => Err(FrameErrorKind::MessageTooLarge { size: LEN, max }),
         };
+        let rest = (continues || long.is_ok()).then_some(Ok(short));
+        let expected: Outcomes = [Ok(short), long].into_iter().chain(rest).collect();
         for read_mode in [ReadMode::PerFrame, ReadMode::Batched { detach_below: 0 }, ReadMode::batched()] {
             for cut in [usize::MAX, 1, 7, LEN] {
                 let outcomes = assembled(framing(limit), wire, read_mode, cut, len);
-                assert(outcomes, &format!("{read_mode:?}, cut at {cut}"));
+                assert_eq!(outcomes, expected, "{read_mode:?}, cut at {cut}");
             }
-            assert(read(framing(limit), wire, read_mode, len), "FrameReader");
-            assert(framed(framing(limit), wire, read_mode, len), "Codec");
+            assert_eq!(read(framing(limit), wire, read_mode, len), expected, "FrameReader, {read_mode:?}");
+            assert_eq!(framed(framing(limit), wire, read_mode, len), expected, "Codec, {read_mode:?}");
         }
         // A codec that finds the whole stream in a buffer that is not its own.
         let (mut codec, mut source) = (Codec::new(framing(limit), pool()), BytesMut::from(wire));
@@ -142,22 +139,22 @@ fn payloads() -> [Vec<u8>; 3] {
 #[test]
 fn tlv_payloads() {
     let wire = encoded(&Tlv::default(), payloads().map(|payload| (7, payload)));
-    check(Tlv::new, &wire, [5, LEN], |frame| frame.payload.len());
+    check(Tlv::new, &wire, [5, LEN], false, |frame| frame.payload.len());
 }
 
 #[test]
 fn hdlc_payloads() {
-    check(Hdlc::new, &encoded(&Hdlc::default(), payloads()), [5, LEN], |payload| payload.len());
+    check(Hdlc::new, &encoded(&Hdlc::default(), payloads()), [5, LEN], true, |payload| payload.len());
 }
 
 #[test]
 fn kiss_payloads() {
-    check(Kiss::new, &encoded(&Kiss::default(), payloads()), [5, LEN], |frame| frame.payload.len());
+    check(Kiss::new, &encoded(&Kiss::default(), payloads()), [5, LEN], true, |frame| frame.payload.len());
 }
 
 #[test]
 fn lines() {
-    check(Lines::new, &encoded(&Lines::default(), payloads()), [5, LEN], |line| line.len());
+    check(Lines::new, &encoded(&Lines::default(), payloads()), [5, LEN], true, |line| line.len());
 }
 
 /// The limit is that of the event's lines.
@@ -165,5 +162,39 @@ fn lines() {
 fn events() {
     let data = LEN - "data: \n".len();
     let events = [5, data, 5].map(|len| sse::Event::new(vec![b'x'; len]));
-    check(Sse::new, &encoded(&Sse::default(), events), [5, data], |event| event.data.len());
+    check(Sse::new, &encoded(&Sse::default(), events), [5, data], true, |event| event.data.len());
+}
+
+/// The first and the second frame of `wire`, between which `raise` raises the limit from 10 to [`LEN`].
+fn with_raised_limit<F: Decoder>(
+    framing: F,
+    wire: &[u8],
+    raise: impl FnOnce(&mut F),
+    len: impl Fn(F::Frame) -> usize,
+) -> [usize; 2] {
+    let mut reader = FrameReader::new(wire, Assembler::new(framing, pool(), ReadMode::PerFrame));
+    let first = reader.next_frame().now_or_never().unwrap().unwrap().unwrap();
+    raise(reader.decoder_mut());
+    let second = reader.next_frame().now_or_never().unwrap().unwrap().unwrap();
+    [first, second].map(len)
+}
+
+/// The second frame has arrived already when the limit is raised, and shares a flag with the first.
+#[test]
+fn a_limit_can_be_raised_between_two_frames() {
+    let tlv = encoded(&Tlv::default(), payloads().map(|payload| (7, payload)));
+    let raise = |tlv: &mut Tlv| tlv.set_max_payload(LEN);
+    assert_eq!(with_raised_limit(Tlv::new(10), &tlv, raise, |frame| frame.payload.len()), [5, LEN]);
+
+    let hdlc = [&b"\x7Eshort\x7E"[..], &[b'x'; LEN], b"\x7E"].concat();
+    let raise = |hdlc: &mut Hdlc| hdlc.set_max_frame(LEN);
+    assert_eq!(with_raised_limit(Hdlc::new(10), &hdlc, raise, |payload| payload.len()), [5, LEN]);
+
+    let lines = encoded(&Lines::default(), payloads());
+    let raise = |lines: &mut Lines| lines.set_max_line(LEN);
+    assert_eq!(with_raised_limit(Lines::new(10), &lines, raise, |line| line.len()), [5, LEN]);
+
+    let events = [&b"id: 7\n\ndata:1\n\ndata:"[..], &[b'x'; LEN - 6], b"\n\n"].concat();
+    let raise = |events: &mut Sse| events.set_max_event(LEN);
+    assert_eq!(with_raised_limit(Sse::new(10), &events, raise, |event| event.data.len()), [1, LEN - 6]);
 }

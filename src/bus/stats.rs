@@ -122,7 +122,7 @@ pub struct TransportStats {
     /// Received frames that were dropped because they had no subscriber, or the hub was closed.
     pub unsubscribed_frames: u64,
     /// Received frames that subscribers missed because they were too slow, counted once per subscriber: the sum of all
-    /// [`Lagged`](super::RecvError::Lagged).
+    /// [`Lagged`](super::RecvError::Lagged), whether or not they were received.
     pub lagged_frames: u64,
     /// Published frames that a peer missed: its queue was full, or it ended before they were handed to it.
     pub missed_frames: u64,

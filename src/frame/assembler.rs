@@ -1,7 +1,11 @@
 //! Collects the bytes of a stream into frames, and decides how much memory that takes.
 
+#[cfg(feature = "net")]
+use core::mem;
 use core::ops::RangeInclusive;
 
+#[cfg(feature = "net")]
+use bytes::BytesMut;
 use bytes::{Buf, BufMut};
 
 use super::reader::{Held, Reader, Storage};
@@ -146,7 +150,8 @@ impl<D> Assembler<D> {
         &self.decoder
     }
 
-    /// The decoder, for example to change a limit between two frames.
+    /// The decoder, for example to change a limit between two frames: see
+    /// [`Tlv::set_max_payload`](crate::frame::Tlv::set_max_payload). Another one in its place knows nothing of the frame under way.
     pub fn decoder_mut(&mut self) -> &mut D {
         &mut self.decoder
     }
@@ -277,6 +282,28 @@ impl<D: Decoder> Assembler<D> {
         self.note_refused(refused);
         self.forget_sizes();
         refused
+    }
+
+    /// The next frame of `source`, which could not be [pushed](Self::push) because of `error`. Frames are copied out of
+    /// `source`. One that gets no memory is refused and taken from `source`, and so is a part of one: the stream advances.
+    #[cfg(feature = "net")]
+    pub(crate) fn next_frame_of(
+        &mut self,
+        source: &mut BytesMut,
+        error: AcquireError,
+    ) -> Result<Option<D::Frame>, FrameError> {
+        if !self.held.unread().is_empty() {
+            return Err(self.refuse(error));
+        }
+        self.held.replace(Storage::Foreign(mem::take(source)), usize::MAX);
+        let outcome = match self.next_frame_slowly() {
+            Ok(None) if !self.held.unread().is_empty() => Err(self.refuse(error)),
+            outcome => outcome,
+        };
+        *source = self.held.take_foreign();
+        // Frames were copied.
+        self.expected = 0;
+        outcome
     }
 
     fn note_refused(&mut self, error: FrameError) {

@@ -53,6 +53,11 @@ impl Lines {
         Self { max_line, skipping: false, scanned: 0 }
     }
 
+    /// Refuses lines of more than `max_line` bytes from now on.
+    pub fn set_max_line(&mut self, max_line: usize) {
+        self.max_line = max_line;
+    }
+
     /// Takes what is there of a refused line; `false` if its end is not there yet.
     fn skip(&mut self, input: &mut Reader<'_>) -> bool {
         let end = input.find(b'\n', 0);

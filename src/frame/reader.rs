@@ -3,6 +3,8 @@
 use core::mem;
 
 use bytes::Buf;
+#[cfg(feature = "net")]
+use bytes::BytesMut;
 
 use crate::pool::{AcquireError, BufferPool, PooledBuffer, PooledBytes};
 
@@ -183,6 +185,9 @@ pub(super) enum Storage {
     Own(PooledBuffer),
     /// Shared with frames: the next read needs other storage.
     Shared(PooledBytes),
+    /// Not of the pool: all payloads are copied. Only for the time of one [`Decoder`](super::Decoder)'s call.
+    #[cfg(feature = "net")]
+    Foreign(BytesMut),
 }
 
 impl Held {
@@ -217,6 +222,8 @@ impl Held {
             Storage::None => &[],
             Storage::Own(buffer) => buffer,
             Storage::Shared(bytes) => bytes,
+            #[cfg(feature = "net")]
+            Storage::Foreign(bytes) => bytes,
         };
         bytes.get(self.start..).unwrap_or_default()
     }
@@ -238,12 +245,21 @@ impl Held {
         self.storage = Storage::Own(buffer);
     }
 
+    /// Takes out what is left of storage that is not of the pool.
+    #[cfg(feature = "net")]
+    pub(super) fn take_foreign(&mut self) -> BytesMut {
+        let Storage::Foreign(mut bytes) = mem::take(&mut self.storage) else { return BytesMut::new() };
+        self.before += self.start as u64;
+        bytes.advance(mem::take(&mut self.start));
+        bytes
+    }
+
     /// The unread bytes, if there are any, without a copy.
     pub(super) fn into_unread(self) -> Option<PooledBytes> {
         let mut bytes = match self.storage {
             Storage::Own(buffer) => buffer.into_shared(),
             Storage::Shared(bytes) => bytes,
-            Storage::None => return None,
+            _ => return None,
         };
         bytes.advance(self.start);
         Some(bytes).filter(|bytes| !bytes.is_empty())
@@ -261,9 +277,9 @@ impl Held {
     /// Size of the storage in bytes.
     pub(super) fn bytes(&self) -> usize {
         match &self.storage {
-            Storage::None => 0,
             Storage::Own(buffer) => buffer.capacity(),
             Storage::Shared(bytes) => bytes.storage_len(),
+            _ => 0,
         }
     }
 
@@ -298,6 +314,14 @@ impl Held {
             Storage::Own(buffer) => buffer.into_shared(),
             Storage::Shared(bytes) => bytes,
             Storage::None => return copied(&[], pool),
+            #[cfg(feature = "net")]
+            Storage::Foreign(bytes) => {
+                let end = self.start + len;
+                let copy = copied(bytes.get(self.start..end).unwrap_or_default(), pool);
+                self.storage = Storage::Foreign(bytes);
+                self.start += copy.as_ref().map_or(0, PooledBytes::len);
+                return copy;
+            }
         };
         let start = self.start;
         self.start += len;

@@ -110,8 +110,8 @@ impl<P> Event<P> {
 
 /// The framing.
 ///
-/// The decoder skips a refused event up to its blank line, holds nothing of it, and does not set its id. It discards a last event
-/// without its blank line, as the standard demands; that is no error.
+/// The decoder skips a refused event up to its blank line, holds nothing of it, and does not set its id. It discards a
+/// last event without its blank line, as the standard demands; that is no error.
 ///
 /// Between events it holds the last id, in a buffer of the id's class, and nothing else.
 #[derive(Debug)]
@@ -142,6 +142,11 @@ impl Sse {
         Self { max_event, id: None, retry: None, state: State::Start, lines: LineEnds::default() }
     }
 
+    /// Refuses events of more than `max_event` bytes from now on.
+    pub fn set_max_event(&mut self, max_event: usize) {
+        self.max_event = max_event;
+    }
+
     /// The last id that the stream has set: what to send as `Last-Event-ID` when connecting again.
     #[must_use]
     pub fn last_event_id(&self) -> Option<&PooledBytes> {
@@ -149,7 +154,7 @@ impl Sse {
     }
 
     /// How long to wait before connecting again: the last such time in the stream, at most [`MAX_RETRY`]. It counts once
-    /// its line has arrived, whatever becomes of the event.
+    /// its line has arrived, even if the event is refused later.
     #[must_use]
     pub fn retry(&self) -> Option<Duration> {
         self.retry

@@ -33,8 +33,9 @@ pub trait Alphabet: Debug {
 /// A framing with byte stuffing: [`Hdlc`](super::Hdlc) or [`Kiss`](super::Kiss).
 ///
 /// The decoder skips all bytes before the first flag, empty frames, and, unless they are
-/// [asked for](Stuffing::with_commands), KISS commands other than data, whatever their length. It drops and counts frames that are too short. After an error it continues at the next flag, and holds nothing
-/// of what it skips. If the stream ends in a frame that was refused already, there is no second error.
+/// [asked for](Stuffing::with_commands), KISS commands other than data, whatever their length. It drops and counts frames
+/// that are too short. After an error it continues at the next flag, and holds nothing of what it skips. If the stream
+/// ends in a frame that was refused already, there is no second error.
 ///
 /// A payload without an escape stays where it was read, if the [`ReadMode`](super::ReadMode) allows it. One with escapes
 /// is put together in a buffer of its own class.
@@ -78,6 +79,11 @@ impl<A: Alphabet> Stuffing<A> {
             escapes: 0,
             alphabet: PhantomData,
         }
+    }
+
+    /// Refuses payloads of more than `max_frame` bytes from now on.
+    pub fn set_max_frame(&mut self, max_frame: usize) {
+        self.max_frame = max_frame;
     }
 
     /// Drops payloads of fewer than `min_frame` bytes when it reads, and refuses them when it writes. Empty ones are

@@ -164,6 +164,11 @@ impl Tlv {
         Self { max_payload, next: Next::Header }
     }
 
+    /// Refuses payloads of more than `max_payload` bytes from the next header on.
+    pub fn set_max_payload(&mut self, max_payload: usize) {
+        self.max_payload = max_payload;
+    }
+
     /// Requires the [handshake] with this digest before the first frame. A stream that begins with anything else is
     /// refused with [`FrameErrorKind::DigestMismatch`].
     #[must_use]

@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use tokio_util::codec;
 
 use crate::frame::{Assembler, Decoder, EncodeError, Encoder, FrameError, ReadMode};
-use crate::pool::{AcquireError, BufferPool, Lent, PooledBytes};
+use crate::pool::{BufferPool, Lent, PooledBytes};
 use crate::size::ReadSize;
 
 /// A framing as a [`tokio_util::codec`] decoder and encoder, in buffers of a pool.
@@ -25,8 +25,9 @@ use crate::size::ReadSize;
 ///   [`with_read_mode`](Self::with_read_mode) gives each frame a buffer of its own. As the only handle of a buffer they
 ///   turn into a plain [`Bytes`](bytes::Bytes) without a copy or an allocation, as one of several with one small
 ///   allocation.
-/// - **Memory limit.** The codec never exceeds it. A frame for which there is no memory is skipped, with an error; without
-///   memory to read into, or to write from, `Framed` takes a few bytes, or the message, from the heap.
+/// - **Memory limit.** The codec never exceeds it. A frame for which there is no memory is skipped, with one error, which
+///   is fatal if the framing cannot skip, as [`Tlv`](crate::frame::Tlv). Without memory to read into, or to write from,
+///   `Framed` takes a few bytes, or the message, from the heap.
 /// - Bytes that were read are in the codec, and not in `Framed`'s read buffer, until all frames of the read were taken:
 ///   [`into_parts`](Self::into_parts).
 /// - What `Framed` drops with its buffers is not [wiped](crate::BufferPoolConfigBuilder::wipe_on_return).
@@ -90,7 +91,8 @@ impl<F> Codec<F> {
         self.frames.decoder()
     }
 
-    /// The framing, for example to change a limit between two frames.
+    /// The framing, for example to change a limit between two frames: see
+    /// [`Tlv::set_max_payload`](crate::frame::Tlv::set_max_payload). Another one in its place knows nothing of the frame under way.
     pub fn framing_mut(&mut self) -> &mut F {
         self.frames.decoder_mut()
     }
@@ -134,11 +136,13 @@ impl<F: Decoder> Codec<F> {
             self.frames.end_read(buffer, count, room);
         }
     }
+}
 
-    /// The error of a frame that gets no memory, as the outcome of a decoder.
-    fn refuse<T>(&mut self, error: AcquireError) -> Result<Option<Result<T, FrameError>>, CodecError> {
-        let refused = self.frames.refuse(error);
-        if refused.is_fatal() { Err(refused.into()) } else { Ok(Some(Err(refused))) }
+/// A frame, or the error of one, as the outcome of a codec.
+fn item<T>(outcome: Result<T, FrameError>) -> Result<Option<Result<T, FrameError>>, CodecError> {
+    match outcome {
+        Err(error) if error.is_fatal() => Err(error.into()),
+        outcome => Ok(Some(outcome)),
     }
 }
 
@@ -150,19 +154,18 @@ impl<F: Decoder> codec::Decoder for Codec<F> {
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
         self.end_read(source);
-        loop {
-            match self.frames.next_frame() {
-                Ok(None) => {}
-                Err(error) if error.is_fatal() => return Err(error.into()),
-                outcome => return Ok(outcome.transpose()),
-            }
-            if source.is_empty() {
-                break;
-            }
-            // `Framed`'s own buffer: the first one, or one that it made when there was no memory.
-            if let Err(error) = self.frames.push(source) {
-                return self.refuse(error);
-            }
+        let mut outcome = self.frames.next_frame();
+        // `Framed`'s own buffer: the first one, or one that it made when there was no memory.
+        while let Ok(None) = outcome
+            && !source.is_empty()
+        {
+            outcome = match self.frames.push(source) {
+                Ok(()) => self.frames.next_frame(),
+                Err(error) => self.frames.next_frame_of(source, error),
+            };
+        }
+        if let Some(outcome) = outcome.transpose() {
+            return item(outcome);
         }
         match self.frames.begin_read(self.filled) {
             Ok(Some(buffer)) => {
@@ -170,7 +173,7 @@ impl<F: Decoder> codec::Decoder for Codec<F> {
                 self.reading = Some((buffer.lend(source), written));
                 Ok(None)
             }
-            Err(error) if self.frames.is_partial() => self.refuse(error),
+            Err(error) if self.frames.is_partial() => item(Err(self.frames.refuse(error))),
             // Nothing is under way. `Framed` learns with a few bytes of its own whether there is something to read.
             Ok(None) | Err(_) => Ok(None),
         }
@@ -192,7 +195,10 @@ impl<F: Encoder<M>, M> codec::Encoder<M> for Codec<F> {
 
     fn encode(&mut self, message: M, out: &mut BytesMut) -> Result<(), CodecError> {
         self.make_room(out, self.frames.decoder().encoded_len(&message));
-        Ok(self.frames.decoder().encode(message, out)?)
+        let before = out.len();
+        // A part of a frame would break the framing of those after it.
+        let encoded = self.frames.decoder().encode(message, out).inspect_err(|_| out.truncate(before));
+        Ok(encoded?)
     }
 }
 

@@ -193,7 +193,8 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
         &self.frames
     }
 
-    /// The decoder, for example to change a limit between two frames.
+    /// The decoder, for example to change a limit between two frames: see
+    /// [`Tlv::set_max_payload`](crate::frame::Tlv::set_max_payload). Another one in its place knows nothing of the frame under way.
     pub fn decoder_mut(&mut self) -> &mut D {
         self.frames.decoder_mut()
     }

@@ -69,8 +69,8 @@ impl<W: AsyncWrite + Unpin, E> FrameWriter<W, E> {
     ///
     /// # Cancel safety
     ///
-    /// Cancelled, the frame is queued as a whole or dropped as a whole, and its place in the pool's queue is given up. What was queued before stays queued, and the
-    /// stream stays at the boundary of a frame once it is flushed.
+    /// Cancelled, the frame is queued as a whole or dropped as a whole, and its place in the pool's queue is given up.
+    /// What was queued before stays queued, and the stream stays at the boundary of a frame once it is flushed.
     pub async fn feed<M>(&mut self, message: M) -> Result<(), WriteFrameError>
     where
         E: Encoder<M>,
