@@ -8,7 +8,7 @@ use bytes::BytesMut;
 use tokio_util::codec;
 
 use crate::frame::{Assembler, Decoder, EncodeError, Encoder, FrameError, ReadMode};
-use crate::pool::{BufferPool, Lent, PooledBytes};
+use crate::pool::{AcquireError, BufferPool, Lent, PooledBytes};
 use crate::size::ReadSize;
 
 /// A framing as a [`tokio_util::codec`] decoder and encoder, in buffers of a pool.
@@ -30,6 +30,8 @@ use crate::size::ReadSize;
 ///   `Framed` takes a few bytes, or the message, from the heap.
 /// - Bytes that were read are in the codec, and not in `Framed`'s read buffer, until all frames of the read were taken:
 ///   [`into_parts`](Self::into_parts).
+/// - A program may add to the read buffer, and exchange it for one with the same bytes, at the cost of a copy. It may take
+///   bytes out of it only between two frames: the decoder has seen those of the frame under way.
 /// - What `Framed` drops with its buffers is not [wiped](crate::BufferPoolConfigBuilder::wipe_on_return).
 ///
 /// # Examples
@@ -126,15 +128,28 @@ impl<F> Codec<F> {
 
 impl<F: Decoder> Codec<F> {
     /// Takes back what was lent to `source`, with what was read into it.
-    fn end_read(&mut self, source: &mut BytesMut) {
-        let Some((lent, written)) = self.reading.take() else { return };
+    ///
+    /// # Errors
+    ///
+    /// [`AcquireError`] if other storage is in its place, and there is no memory for a copy. All of it is in `source` then.
+    fn end_read(&mut self, source: &mut BytesMut) -> Result<(), AcquireError> {
+        let Some((lent, written)) = self.reading.take() else { return Ok(()) };
         let room = lent.capacity() - written;
-        // If it is not the storage that was lent, its bytes are copied.
-        if let Some(buffer) = lent.take_back(source) {
-            let count = buffer.len().saturating_sub(written);
-            self.filled = count == room;
-            self.frames.end_read(buffer, count, room);
-        }
+        let buffer = match lent.take_back(source) {
+            Some(buffer) => buffer,
+            None if source.is_empty() => return Ok(()),
+            // The program has exchanged it, or read more than fits. The decoder must see all that it has seen before.
+            None => {
+                let mut copy = self.frames.pool().acquire_within_limit(source.len() + 1)?;
+                copy.extend_from_slice(source);
+                source.clear();
+                copy
+            }
+        };
+        let count = buffer.len().saturating_sub(written);
+        self.filled = count >= room;
+        self.frames.end_read(buffer, count, room);
+        Ok(())
     }
 }
 
@@ -153,8 +168,10 @@ impl<F: Decoder> codec::Decoder for Codec<F> {
     type Error = CodecError;
 
     fn decode(&mut self, source: &mut BytesMut) -> Result<Option<Self::Item>, CodecError> {
-        self.end_read(source);
-        let mut outcome = self.frames.next_frame();
+        let mut outcome = match self.end_read(source) {
+            Ok(()) => self.frames.next_frame(),
+            Err(error) => self.frames.next_frame_of(source, error),
+        };
         // `Framed`'s own buffer: the first one, or one that it made when there was no memory.
         while let Ok(None) = outcome
             && !source.is_empty()
@@ -183,7 +200,8 @@ impl<F: Decoder> codec::Decoder for Codec<F> {
         match self.decode(source)? {
             Some(outcome) => Ok(Some(outcome)),
             None => {
-                self.end_read(source);
+                // It is what `decode` has lent, so no copy can fail.
+                self.end_read(source).ok();
                 Ok(self.frames.finish().map(|()| None)?)
             }
         }
