@@ -44,7 +44,7 @@ fn a_connection_that_does_not_end_is_aborted() {
     proxy.interrupt();
     assert_is_aborted(&mut client);
     let said = proxy.wait();
-    assert!(said.contains("0 connections drained, 1 aborted"), "{said}");
+    assert!(said.contains("connections: 0 drained, 1 aborted"), "{said}");
 }
 
 #[test]

@@ -27,7 +27,7 @@ pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     }
 }
 
-/// Bytes of a `Reading`'s payload.
+/// Bytes of the payload of `Reading`.
 pub const READING_MAX_SIZE: usize = 56;
 
 /// Bytes of the buffer that a `Reading` takes.
@@ -46,7 +46,7 @@ pub struct Reading {
     pub room: __codegen::ArrayString<32>,
 }
 
-/// A `Reading` in its payload.
+/// `Reading`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ReadingView<'a> {
     /// Its serial number.
@@ -96,7 +96,7 @@ impl ::core::convert::From<ReadingView<'_>> for Reading {
     }
 }
 
-/// Bytes of a `History`'s payload.
+/// Bytes of the payload of `History`.
 pub const HISTORY_MAX_SIZE: usize = 816;
 
 /// Bytes of the buffer that a `History` takes.
@@ -113,7 +113,7 @@ pub struct History {
     pub celsius: __codegen::ArrayVec<f64, 100>,
 }
 
-/// A `History` in its payload.
+/// `History`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct HistoryView<'a> {
     /// Its serial number.

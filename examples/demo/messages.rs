@@ -38,7 +38,7 @@ pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     }
 }
 
-/// Bytes of a `Tick`'s payload.
+/// Bytes of the payload of `Tick`.
 pub const TICK_MAX_SIZE: usize = 64;
 
 /// Bytes of the buffer that a `Tick` takes.
@@ -65,7 +65,7 @@ pub struct Tick {
     pub filling: [u8; 40],
 }
 
-/// A `Tick` in its payload.
+/// `Tick`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TickView<'a> {
     /// Which of them, from 0.
@@ -113,7 +113,7 @@ impl ::core::convert::From<TickView<'_>> for Tick {
     }
 }
 
-/// Bytes of a `Trade`'s payload.
+/// Bytes of the payload of `Trade`.
 pub const TRADE_MAX_SIZE: usize = 256;
 
 /// Bytes of the buffer that a `Trade` takes.
@@ -132,7 +132,7 @@ pub struct Trade {
     pub filling: [u8; 232],
 }
 
-/// A `Trade` in its payload.
+/// `Trade`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TradeView<'a> {
     /// `u64`.
@@ -180,7 +180,7 @@ impl ::core::convert::From<TradeView<'_>> for Trade {
     }
 }
 
-/// Bytes of a `Order`'s payload.
+/// Bytes of the payload of `Order`.
 pub const ORDER_MAX_SIZE: usize = 1024;
 
 /// Bytes of the buffer that a `Order` takes.
@@ -199,7 +199,7 @@ pub struct Order {
     pub filling: [u8; 1000],
 }
 
-/// A `Order` in its payload.
+/// `Order`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct OrderView<'a> {
     /// `u64`.
@@ -247,7 +247,7 @@ impl ::core::convert::From<OrderView<'_>> for Order {
     }
 }
 
-/// Bytes of a `Book`'s payload.
+/// Bytes of the payload of `Book`.
 pub const BOOK_MAX_SIZE: usize = 4096;
 
 /// Bytes of the buffer that a `Book` takes.
@@ -266,7 +266,7 @@ pub struct Book {
     pub filling: [u8; 4072],
 }
 
-/// A `Book` in its payload.
+/// `Book`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BookView<'a> {
     /// `u64`.
@@ -314,7 +314,7 @@ impl ::core::convert::From<BookView<'_>> for Book {
     }
 }
 
-/// Bytes of a `Snapshot`'s payload.
+/// Bytes of the payload of `Snapshot`.
 pub const SNAPSHOT_MAX_SIZE: usize = 16384;
 
 /// Bytes of the buffer that a `Snapshot` takes.
@@ -333,7 +333,7 @@ pub struct Snapshot {
     pub filling: [u8; 16360],
 }
 
-/// A `Snapshot` in its payload.
+/// `Snapshot`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SnapshotView<'a> {
     /// `u64`.

@@ -221,6 +221,8 @@ impl<F: Encoder<M>, M> codec::Encoder<M> for Codec<F> {
 }
 
 /// Why a [`Codec`] failed.
+///
+/// Its text names this layer only. The cause, with what the framing says, is the `source`: log both.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum CodecError {

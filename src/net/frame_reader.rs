@@ -270,6 +270,8 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
 
 /// Why no frame was read.
 ///
+/// Its text names this layer only. The cause, with what the framing says, is the `source`: log both.
+///
 /// [`kind`](Self::kind) distinguishes a peer that broke the protocol from a connection that failed. The
 /// [`source`](Error::source) is the [`FrameError`], the [`AcquireError`] or the [`io::Error`] itself.
 #[derive(Debug)]

@@ -161,6 +161,8 @@ impl<W: AsyncWrite + Unpin, E> FrameWriter<W, E> {
 
 /// Why no frame was written.
 ///
+/// Its text names this layer only. The cause, with what the framing says, is the `source`: log both.
+///
 /// [`kind`](Self::kind) distinguishes a message that the framing cannot carry from a connection that failed. The
 /// [`source`](Error::source) is the [`EncodeError`], the [`AcquireError`] or the [`io::Error`] itself.
 #[derive(Debug)]

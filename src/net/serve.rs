@@ -29,7 +29,7 @@ pub struct DrainReport {
 
 impl fmt::Display for DrainReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} connections drained, {} aborted", self.drained, self.aborted)
+        write!(f, "connections: {} drained, {} aborted", self.drained, self.aborted)
     }
 }
 

@@ -468,6 +468,8 @@ fn shares_storage<'a>(bytes: &PooledBytes, mut next: impl Iterator<Item = &'a Pa
 }
 
 /// Why a frame was not queued.
+///
+/// Its text names this layer only. The cause, with what the framing says, is the `source`: log both.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum PushError<M> {

@@ -42,7 +42,7 @@ pub fn create_buffer_pool_config() -> __codegen_::BufferPoolConfig {
     }
 }
 
-/// Bytes of a `Numbers`'s payload.
+/// Bytes of the payload of `Numbers`.
 pub const NUMBERS_MAX_SIZE: usize = 112;
 
 /// Bytes of the buffer that a `Numbers` takes.
@@ -88,7 +88,7 @@ pub struct Numbers {
     pub q: u8,
 }
 
-/// A `Numbers` borrows nothing from its payload.
+/// `Numbers` borrows nothing from its payload.
 pub type NumbersView<'a> = Numbers;
 
 impl __codegen_::Message for Numbers {
@@ -150,7 +150,7 @@ impl __codegen_::Message for Numbers {
     }
 }
 
-/// Bytes of a `Lists`'s payload.
+/// Bytes of the payload of `Lists`.
 pub const LISTS_MAX_SIZE: usize = 360;
 
 /// Bytes of the buffer that a `Lists` takes.
@@ -180,7 +180,7 @@ pub struct Lists {
     pub last: u8,
 }
 
-/// A `Lists` in its payload.
+/// `Lists`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ListsView<'a> {
     /// `FixedVec<u8, 16>`.
@@ -257,7 +257,7 @@ impl ::core::convert::From<ListsView<'_>> for Lists {
     }
 }
 
-/// Bytes of a `Constraints`'s payload.
+/// Bytes of the payload of `Constraints`.
 pub const CONSTRAINTS_MAX_SIZE: usize = 176;
 
 /// Bytes of the buffer that a `Constraints` takes.
@@ -291,7 +291,7 @@ pub struct Constraints {
     pub maybe_amount: [u8; 32],
 }
 
-/// A `Constraints` in its payload.
+/// `Constraints`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ConstraintsView<'a> {
     /// `FixedStr<5>`.
@@ -440,7 +440,7 @@ impl ::core::convert::From<ConstraintsView<'_>> for Constraints {
     }
 }
 
-/// Bytes of a `Option`'s payload.
+/// Bytes of the payload of `Option`.
 pub const OPTION_MAX_SIZE: usize = 104;
 
 /// Bytes of the buffer that a `Option` takes.
@@ -478,7 +478,7 @@ pub struct Option {
     pub SCHEMA_DIGEST: u8,
 }
 
-/// A `Option` in its payload.
+/// `Option`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_snake_case, reason = "the contract's name")]
 pub struct OptionView_<'a> {
@@ -550,7 +550,7 @@ impl ::core::convert::From<OptionView_<'_>> for Option {
     }
 }
 
-/// Bytes of a `OptionView`'s payload.
+/// Bytes of the payload of `OptionView`.
 pub const OPTION_VIEW_MAX_SIZE: usize = 1;
 
 /// Bytes of the buffer that a `OptionView` takes.
@@ -564,7 +564,7 @@ pub struct OptionView {
     pub view: u8,
 }
 
-/// A `OptionView` borrows nothing from its payload.
+/// `OptionView` borrows nothing from its payload.
 pub type OptionViewView<'a> = OptionView;
 
 impl __codegen_::Message for OptionView {
@@ -585,7 +585,7 @@ impl __codegen_::Message for OptionView {
     }
 }
 
-/// Bytes of a `Message`'s payload.
+/// Bytes of the payload of `Message`.
 pub const MESSAGE_MAX_SIZE: usize = 42;
 
 /// Bytes of the buffer that a `Message` takes.
@@ -602,7 +602,7 @@ pub struct Message {
     pub encode: __codegen_::ArrayString<32>,
 }
 
-/// A `Message` in its payload.
+/// `Message`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_snake_case, reason = "the contract's name")]
 pub struct MessageView<'a> {
@@ -642,7 +642,7 @@ impl ::core::convert::From<MessageView<'_>> for Message {
     }
 }
 
-/// Bytes of a `Result`'s payload.
+/// Bytes of the payload of `Result`.
 pub const RESULT_MAX_SIZE: usize = 40;
 
 /// Bytes of the buffer that a `Result` takes.
@@ -656,7 +656,7 @@ pub struct Result {
     pub len: __codegen_::ArrayString<32>,
 }
 
-/// A `Result` in its payload.
+/// `Result`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ResultView<'a> {
     /// `FixedStr<32>`.
@@ -689,7 +689,7 @@ impl ::core::convert::From<ResultView<'_>> for Result {
     }
 }
 
-/// Bytes of a `frame`'s payload.
+/// Bytes of the payload of `frame`.
 pub const FRAME_MAX_SIZE: usize = 4;
 
 /// Bytes of the buffer that a `frame` takes.
@@ -704,7 +704,7 @@ pub struct frame {
     pub fields: u32,
 }
 
-/// A `frame` borrows nothing from its payload.
+/// `frame` borrows nothing from its payload.
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub type frameView<'a> = frame;
 
@@ -726,7 +726,7 @@ impl __codegen_::Message for frame {
     }
 }
 
-/// Bytes of a `__codegen`'s payload.
+/// Bytes of the payload of `__codegen`.
 pub const __CODEGEN_MAX_SIZE: usize = 28;
 
 /// Bytes of the buffer that a `__codegen` takes.
@@ -743,7 +743,7 @@ pub struct __codegen {
     pub list: __codegen_::ArrayVec<u8, 16>,
 }
 
-/// A `__codegen` in its payload.
+/// `__codegen`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub struct __codegenView<'a> {
@@ -782,7 +782,7 @@ impl ::core::convert::From<__codegenView<'_>> for __codegen {
     }
 }
 
-/// Bytes of a `Ok`'s payload.
+/// Bytes of the payload of `Ok`.
 pub const OK_MAX_SIZE: usize = 8;
 
 /// Bytes of the buffer that a `Ok` takes.
@@ -797,7 +797,7 @@ pub struct Ok {
     pub Some: f64,
 }
 
-/// A `Ok` borrows nothing from its payload.
+/// `Ok` borrows nothing from its payload.
 pub type OkView<'a> = Ok;
 
 impl __codegen_::Message for Ok {
@@ -818,7 +818,7 @@ impl __codegen_::Message for Ok {
     }
 }
 
-/// Bytes of a `From`'s payload.
+/// Bytes of the payload of `From`.
 pub const FROM_MAX_SIZE: usize = 20;
 
 /// Bytes of the buffer that a `From` takes.
@@ -832,7 +832,7 @@ pub struct From {
     pub from: [u8; 20],
 }
 
-/// A `From` in its payload.
+/// `From`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct FromView<'a> {
     /// `Address`.
@@ -863,7 +863,7 @@ impl ::core::convert::From<FromView<'_>> for From {
     }
 }
 
-/// Bytes of a `core`'s payload.
+/// Bytes of the payload of `core`.
 pub const CORE_MAX_SIZE: usize = 20;
 
 /// Bytes of the buffer that a `core` takes.
@@ -878,7 +878,7 @@ pub struct core {
     pub std: [u8; 20],
 }
 
-/// A `core` in its payload.
+/// `core`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub struct coreView<'a> {
@@ -910,7 +910,7 @@ impl ::core::convert::From<coreView<'_>> for core {
     }
 }
 
-/// Bytes of a `snake_case`'s payload.
+/// Bytes of the payload of `snake_case`.
 pub const SNAKE_CASE_MAX_SIZE: usize = 20;
 
 /// Bytes of the buffer that a `snake_case` takes.
@@ -926,7 +926,7 @@ pub struct snake_case {
     pub camelCase: [u8; 20],
 }
 
-/// A `snake_case` in its payload.
+/// `snake_case`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_camel_case_types, reason = "the contract's name")]
 #[allow(non_snake_case, reason = "the contract's name")]
@@ -961,7 +961,7 @@ impl ::core::convert::From<snake_caseView<'_>> for snake_case {
     }
 }
 
-/// Bytes of a `Large`'s payload.
+/// Bytes of the payload of `Large`.
 pub const LARGE_MAX_SIZE: usize = 78360;
 
 /// Bytes of the buffer that a `Large` takes.
@@ -993,7 +993,7 @@ pub struct Large {
     pub spare: __codegen_::HeapVec<u32>,
 }
 
-/// A `Large` in its payload.
+/// `Large`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LargeView<'a> {
     /// `Address`.
@@ -1102,7 +1102,7 @@ impl ::core::convert::From<LargeView<'_>> for Large {
     }
 }
 
-/// Bytes of a `AMessageWhoseNameIsAsLongAsAnyIs`'s payload.
+/// Bytes of the payload of `AMessageWhoseNameIsAsLongAsAnyIs`.
 pub const A_MESSAGE_WHOSE_NAME_IS_AS_LONG_AS_ANY_IS_MAX_SIZE: usize = 30088;
 
 /// Bytes of the buffer that a `AMessageWhoseNameIsAsLongAsAnyIs` takes.
@@ -1124,7 +1124,7 @@ pub struct AMessageWhoseNameIsAsLongAsAnyIs {
     pub a_text_of_medium_name: __codegen_::ArrayString<30000>,
 }
 
-/// A `AMessageWhoseNameIsAsLongAsAnyIs` in its payload.
+/// `AMessageWhoseNameIsAsLongAsAnyIs`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AMessageWhoseNameIsAsLongAsAnyIsView<'a> {
     /// `FixedStr<17>`.
@@ -1203,7 +1203,7 @@ impl ::core::convert::From<AMessageWhoseNameIsAsLongAsAnyIsView<'_>>
     }
 }
 
-/// Bytes of a `GPS`'s payload.
+/// Bytes of the payload of `GPS`.
 pub const GPS_MAX_SIZE: usize = 72000;
 
 /// Bytes of the buffer that a `GPS` takes.
@@ -1218,7 +1218,7 @@ pub struct GPS {
     pub grid: __codegen_::HeapVec<[u64; 3000]>,
 }
 
-/// A `GPS` in its payload.
+/// `GPS`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(clippy::upper_case_acronyms, reason = "the contract's name")]
 pub struct GPSView<'a> {
@@ -1261,7 +1261,7 @@ impl ::core::convert::From<GPSView<'_>> for GPS {
     }
 }
 
-/// Bytes of a `Self_`'s payload.
+/// Bytes of the payload of `Self_`.
 pub const SELF__MAX_SIZE: usize = 48;
 
 /// Bytes of the buffer that a `Self_` takes.
@@ -1277,7 +1277,7 @@ pub struct Self_ {
     pub name: __codegen_::ArrayString<32>,
 }
 
-/// A `Self_` in its payload.
+/// `Self_`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SelfView<'a> {
     /// `f64`.

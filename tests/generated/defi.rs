@@ -28,7 +28,7 @@ pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     }
 }
 
-/// Bytes of a `InstrumentMeta`'s payload.
+/// Bytes of the payload of `InstrumentMeta`.
 pub const INSTRUMENT_META_MAX_SIZE: usize = 68;
 
 /// Bytes of the buffer that a `InstrumentMeta` takes.
@@ -56,7 +56,7 @@ pub struct InstrumentMeta {
     pub chain_id: u32,
 }
 
-/// A `InstrumentMeta` in its payload.
+/// `InstrumentMeta`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InstrumentMetaView<'a> {
     /// ERC-20 token address
@@ -118,7 +118,7 @@ impl ::core::convert::From<InstrumentMetaView<'_>> for InstrumentMeta {
     }
 }
 
-/// Bytes of a `PoolStateUpdate`'s payload.
+/// Bytes of the payload of `PoolStateUpdate`.
 pub const POOL_STATE_UPDATE_MAX_SIZE: usize = 168;
 
 /// Bytes of the buffer that a `PoolStateUpdate` takes.
@@ -162,7 +162,7 @@ pub struct PoolStateUpdate {
     pub block_number: u64,
 }
 
-/// A `PoolStateUpdate` in its payload.
+/// `PoolStateUpdate`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PoolStateUpdateView<'a> {
     /// Pool contract address
@@ -239,7 +239,7 @@ impl ::core::convert::From<PoolStateUpdateView<'_>> for PoolStateUpdate {
     }
 }
 
-/// Bytes of a `ArbitrageSignal`'s payload.
+/// Bytes of the payload of `ArbitrageSignal`.
 pub const ARBITRAGE_SIGNAL_MAX_SIZE: usize = 144;
 
 /// Bytes of the buffer that a `ArbitrageSignal` takes.
@@ -271,7 +271,7 @@ pub struct ArbitrageSignal {
     pub deadline_block: u64,
 }
 
-/// A `ArbitrageSignal` in its payload.
+/// `ArbitrageSignal`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ArbitrageSignalView<'a> {
     /// Unique identifier for this opportunity

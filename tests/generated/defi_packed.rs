@@ -28,7 +28,7 @@ pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     }
 }
 
-/// Bytes of a `InstrumentMeta`'s payload.
+/// Bytes of the payload of `InstrumentMeta`.
 pub const INSTRUMENT_META_MAX_SIZE: usize = 65;
 
 /// Bytes of the buffer that a `InstrumentMeta` takes.
@@ -56,7 +56,7 @@ pub struct InstrumentMeta {
     pub chain_id: u32,
 }
 
-/// A `InstrumentMeta` in its payload.
+/// `InstrumentMeta`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InstrumentMetaView<'a> {
     /// ERC-20 token address
@@ -117,7 +117,7 @@ impl ::core::convert::From<InstrumentMetaView<'_>> for InstrumentMeta {
     }
 }
 
-/// Bytes of a `PoolStateUpdate`'s payload.
+/// Bytes of the payload of `PoolStateUpdate`.
 pub const POOL_STATE_UPDATE_MAX_SIZE: usize = 162;
 
 /// Bytes of the buffer that a `PoolStateUpdate` takes.
@@ -161,7 +161,7 @@ pub struct PoolStateUpdate {
     pub block_number: u64,
 }
 
-/// A `PoolStateUpdate` in its payload.
+/// `PoolStateUpdate`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PoolStateUpdateView<'a> {
     /// Pool contract address
@@ -236,7 +236,7 @@ impl ::core::convert::From<PoolStateUpdateView<'_>> for PoolStateUpdate {
     }
 }
 
-/// Bytes of a `ArbitrageSignal`'s payload.
+/// Bytes of the payload of `ArbitrageSignal`.
 pub const ARBITRAGE_SIGNAL_MAX_SIZE: usize = 144;
 
 /// Bytes of the buffer that a `ArbitrageSignal` takes.
@@ -268,7 +268,7 @@ pub struct ArbitrageSignal {
     pub deadline_block: u64,
 }
 
-/// A `ArbitrageSignal` in its payload.
+/// `ArbitrageSignal`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ArbitrageSignalView<'a> {
     /// Unique identifier for this opportunity

@@ -28,7 +28,7 @@ pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     }
 }
 
-/// Bytes of a `TextMessage`'s payload.
+/// Bytes of the payload of `TextMessage`.
 pub const TEXT_MESSAGE_MAX_SIZE: usize = 312;
 
 /// Bytes of the buffer that a `TextMessage` takes.
@@ -51,7 +51,7 @@ pub struct TextMessage {
     pub timestamp: u64,
 }
 
-/// A `TextMessage` in its payload.
+/// `TextMessage`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TextMessageView<'a> {
     /// Message sender identifier
@@ -103,7 +103,7 @@ impl ::core::convert::From<TextMessageView<'_>> for TextMessage {
     }
 }
 
-/// Bytes of a `CounterUpdate`'s payload.
+/// Bytes of the payload of `CounterUpdate`.
 pub const COUNTER_UPDATE_MAX_SIZE: usize = 16;
 
 /// Bytes of the buffer that a `CounterUpdate` takes.
@@ -126,7 +126,7 @@ pub struct CounterUpdate {
     pub delta: i32,
 }
 
-/// A `CounterUpdate` borrows nothing from its payload.
+/// `CounterUpdate` borrows nothing from its payload.
 pub type CounterUpdateView<'a> = CounterUpdate;
 
 impl __codegen::Message for CounterUpdate {
@@ -151,7 +151,7 @@ impl __codegen::Message for CounterUpdate {
     }
 }
 
-/// Bytes of a `BatchOperation`'s payload.
+/// Bytes of the payload of `BatchOperation`.
 pub const BATCH_OPERATION_MAX_SIZE: usize = 220;
 
 /// Bytes of the buffer that a `BatchOperation` takes.
@@ -174,7 +174,7 @@ pub struct BatchOperation {
     pub total_count: u32,
 }
 
-/// A `BatchOperation` in its payload.
+/// `BatchOperation`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BatchOperationView<'a> {
     /// Unique operation ID

@@ -30,7 +30,7 @@ pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     }
 }
 
-/// Bytes of a `PlayerLogin`'s payload.
+/// Bytes of the payload of `PlayerLogin`.
 pub const PLAYER_LOGIN_MAX_SIZE: usize = 24;
 
 /// Bytes of the buffer that a `PlayerLogin` takes.
@@ -53,7 +53,7 @@ pub struct PlayerLogin {
     pub timestamp: u64,
 }
 
-/// A `PlayerLogin` borrows nothing from its payload.
+/// `PlayerLogin` borrows nothing from its payload.
 pub type PlayerLoginView<'a> = PlayerLogin;
 
 impl __codegen::Message for PlayerLogin {
@@ -78,7 +78,7 @@ impl __codegen::Message for PlayerLogin {
     }
 }
 
-/// Bytes of a `PlayerPosition`'s payload.
+/// Bytes of the payload of `PlayerPosition`.
 pub const PLAYER_POSITION_MAX_SIZE: usize = 40;
 
 /// Bytes of the buffer that a `PlayerPosition` takes.
@@ -109,7 +109,7 @@ pub struct PlayerPosition {
     pub rotation: f64,
 }
 
-/// A `PlayerPosition` borrows nothing from its payload.
+/// `PlayerPosition` borrows nothing from its payload.
 pub type PlayerPositionView<'a> = PlayerPosition;
 
 impl __codegen::Message for PlayerPosition {
@@ -138,7 +138,7 @@ impl __codegen::Message for PlayerPosition {
     }
 }
 
-/// Bytes of a `GameState`'s payload.
+/// Bytes of the payload of `GameState`.
 pub const GAME_STATE_MAX_SIZE: usize = 24;
 
 /// Bytes of the buffer that a `GameState` takes.
@@ -165,7 +165,7 @@ pub struct GameState {
     pub elapsed_time: u32,
 }
 
-/// A `GameState` borrows nothing from its payload.
+/// `GameState` borrows nothing from its payload.
 pub type GameStateView<'a> = GameState;
 
 impl __codegen::Message for GameState {
@@ -192,7 +192,7 @@ impl __codegen::Message for GameState {
     }
 }
 
-/// Bytes of a `ChatMessage`'s payload.
+/// Bytes of the payload of `ChatMessage`.
 pub const CHAT_MESSAGE_MAX_SIZE: usize = 28;
 
 /// Bytes of the buffer that a `ChatMessage` takes.
@@ -219,7 +219,7 @@ pub struct ChatMessage {
     pub timestamp: u64,
 }
 
-/// A `ChatMessage` borrows nothing from its payload.
+/// `ChatMessage` borrows nothing from its payload.
 pub type ChatMessageView<'a> = ChatMessage;
 
 impl __codegen::Message for ChatMessage {
@@ -246,7 +246,7 @@ impl __codegen::Message for ChatMessage {
     }
 }
 
-/// Bytes of a `ItemTransaction`'s payload.
+/// Bytes of the payload of `ItemTransaction`.
 pub const ITEM_TRANSACTION_MAX_SIZE: usize = 32;
 
 /// Bytes of the buffer that a `ItemTransaction` takes.
@@ -277,7 +277,7 @@ pub struct ItemTransaction {
     pub quantity: u32,
 }
 
-/// A `ItemTransaction` borrows nothing from its payload.
+/// `ItemTransaction` borrows nothing from its payload.
 pub type ItemTransactionView<'a> = ItemTransaction;
 
 impl __codegen::Message for ItemTransaction {

@@ -32,7 +32,7 @@ pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     }
 }
 
-/// Bytes of a `Keywords`'s payload.
+/// Bytes of the payload of `Keywords`.
 pub const KEYWORDS_MAX_SIZE: usize = 104;
 
 /// Bytes of the buffer that a `Keywords` takes.
@@ -172,7 +172,7 @@ pub struct Keywords {
     pub __: u8,
 }
 
-/// A `Keywords` in its payload.
+/// `Keywords`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_snake_case, reason = "the contract's name")]
 pub struct KeywordsView<'a> {
@@ -519,7 +519,7 @@ impl ::core::convert::From<KeywordsView<'_>> for Keywords {
     }
 }
 
-/// Bytes of a `r#type`'s payload.
+/// Bytes of the payload of `r#type`.
 pub const TYPE_MAX_SIZE: usize = 3;
 
 /// Bytes of the buffer that a `r#type` takes.
@@ -539,7 +539,7 @@ pub struct r#type {
     pub self__: u8,
 }
 
-/// A `r#type` borrows nothing from its payload.
+/// `r#type` borrows nothing from its payload.
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub type typeView<'a> = r#type;
 
@@ -565,7 +565,7 @@ impl __codegen::Message for r#type {
     }
 }
 
-/// Bytes of a `Self__`'s payload.
+/// Bytes of the payload of `Self__`.
 pub const SELF_MAX_SIZE: usize = 2;
 
 /// Bytes of the buffer that a `Self__` takes.
@@ -580,7 +580,7 @@ pub struct Self__ {
     pub r#match: [u8; 2],
 }
 
-/// A `Self__` in its payload.
+/// `Self__`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SelfView<'a> {
     /// `[u8; 2]`.
@@ -613,7 +613,7 @@ impl ::core::convert::From<SelfView<'_>> for Self__ {
     }
 }
 
-/// Bytes of a `Self_`'s payload.
+/// Bytes of the payload of `Self_`.
 pub const SELF__MAX_SIZE: usize = 1;
 
 /// Bytes of the buffer that a `Self_` takes.
@@ -629,7 +629,7 @@ pub struct Self_ {
     pub Self_: u8,
 }
 
-/// A `Self_` borrows nothing from its payload.
+/// `Self_` borrows nothing from its payload.
 pub type SelfView_<'a> = Self_;
 
 impl __codegen::Message for Self_ {
@@ -650,7 +650,7 @@ impl __codegen::Message for Self_ {
     }
 }
 
-/// Bytes of a `__`'s payload.
+/// Bytes of the payload of `__`.
 pub const __MAX_SIZE: usize = 14;
 
 /// Bytes of the buffer that a `__` takes.
@@ -665,7 +665,7 @@ pub struct __ {
     pub r#fn: __codegen::ArrayVec<u16, 3>,
 }
 
-/// A `__` in its payload.
+/// `__`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct View<'a> {
     /// `FixedVec<u16, 3>`.
@@ -698,7 +698,7 @@ impl ::core::convert::From<View<'_>> for __ {
     }
 }
 
-/// Bytes of a `crate_`'s payload.
+/// Bytes of the payload of `crate_`.
 pub const CRATE_MAX_SIZE: usize = 0;
 
 /// Bytes of the buffer that a `crate_` takes.
@@ -711,7 +711,7 @@ pub const CRATE_BUFFER_CLASS: usize = 128;
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub struct crate_ {}
 
-/// A `crate_` borrows nothing from its payload.
+/// `crate_` borrows nothing from its payload.
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub type crateView<'a> = crate_;
 
@@ -729,7 +729,7 @@ impl __codegen::Message for crate_ {
     }
 }
 
-/// Bytes of a `r#enum`'s payload.
+/// Bytes of the payload of `r#enum`.
 pub const ENUM_MAX_SIZE: usize = 56;
 
 /// Bytes of the buffer that a `r#enum` takes.
@@ -746,7 +746,7 @@ pub struct r#enum {
     pub r#in: __codegen::ArrayVec<u8, 8>,
 }
 
-/// A `r#enum` in its payload.
+/// `r#enum`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub struct enumView<'a> {

@@ -28,7 +28,7 @@ pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     }
 }
 
-/// Bytes of a `Transfer`'s payload.
+/// Bytes of the payload of `Transfer`.
 pub const TRANSFER_MAX_SIZE: usize = 176;
 
 /// Bytes of the buffer that a `Transfer` takes.
@@ -55,7 +55,7 @@ pub struct Transfer {
     pub memo: __codegen::ArrayString<64>,
 }
 
-/// A `Transfer` in its payload.
+/// `Transfer`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct TransferView<'a> {
     /// `Address`.
@@ -126,7 +126,7 @@ impl ::core::convert::From<TransferView<'_>> for Transfer {
     }
 }
 
-/// Bytes of a `Block`'s payload.
+/// Bytes of the payload of `Block`.
 pub const BLOCK_MAX_SIZE: usize = 368;
 
 /// Bytes of the buffer that a `Block` takes.
@@ -145,7 +145,7 @@ pub struct Block {
     pub weights: __codegen::ArrayVec<u64, 3>,
 }
 
-/// A `Block` in its payload.
+/// `Block`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BlockView<'a> {
     /// `u32`.
@@ -194,7 +194,7 @@ impl ::core::convert::From<BlockView<'_>> for Block {
     }
 }
 
-/// Bytes of a `Heartbeat`'s payload.
+/// Bytes of the payload of `Heartbeat`.
 pub const HEARTBEAT_MAX_SIZE: usize = 0;
 
 /// Bytes of the buffer that a `Heartbeat` takes.
@@ -204,7 +204,7 @@ pub const HEARTBEAT_BUFFER_CLASS: usize = 128;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Heartbeat {}
 
-/// A `Heartbeat` borrows nothing from its payload.
+/// `Heartbeat` borrows nothing from its payload.
 pub type HeartbeatView<'a> = Heartbeat;
 
 impl __codegen::Message for Heartbeat {

@@ -28,7 +28,7 @@ pub fn create_buffer_pool_config() -> __codegen::BufferPoolConfig {
     }
 }
 
-/// Bytes of a `u8`'s payload.
+/// Bytes of the payload of `u8`.
 pub const U8_MAX_SIZE: ::core::primitive::usize = 3;
 
 /// Bytes of the buffer that a `u8` takes.
@@ -45,7 +45,7 @@ pub struct u8 {
     pub str: [::core::primitive::u8; 2],
 }
 
-/// A `u8` in its payload.
+/// `u8`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub struct u8View<'a> {
@@ -84,7 +84,7 @@ impl ::core::convert::From<u8View<'_>> for u8 {
     }
 }
 
-/// Bytes of a `str`'s payload.
+/// Bytes of the payload of `str`.
 pub const STR_MAX_SIZE: ::core::primitive::usize = 40;
 
 /// Bytes of the buffer that a `str` takes.
@@ -99,7 +99,7 @@ pub struct str {
     pub text: __codegen::ArrayString<32>,
 }
 
-/// A `str` in its payload.
+/// `str`, read from its payload.
 #[derive(Debug, Clone, Copy, PartialEq)]
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub struct strView<'a> {
@@ -133,7 +133,7 @@ impl ::core::convert::From<strView<'_>> for str {
     }
 }
 
-/// Bytes of a `usize`'s payload.
+/// Bytes of the payload of `usize`.
 pub const USIZE_MAX_SIZE: ::core::primitive::usize = 0;
 
 /// Bytes of the buffer that a `usize` takes.
@@ -145,7 +145,7 @@ pub const USIZE_BUFFER_CLASS: ::core::primitive::usize = 128;
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub struct usize {}
 
-/// A `usize` borrows nothing from its payload.
+/// `usize` borrows nothing from its payload.
 #[allow(non_camel_case_types, reason = "the contract's name")]
 pub type usizeView<'a> = usize;
 

@@ -181,10 +181,7 @@ impl World {
                 write(&mut buffer, at, byte);
                 write(&mut bytes, at, byte);
             }
-            Op::Share(_) => {
-                let storage = storage.filter(|_| !bytes.is_empty());
-                return Held { handle: Handle::Shared(buffer.into_shared()), bytes, storage };
-            }
+            Op::Share(_) => return Held { handle: Handle::Shared(buffer.into_shared()), bytes, storage },
             Op::FreezeTracked(_) => {
                 storage = storage.filter(|_| !bytes.is_empty());
                 return Held { handle: Handle::Plain(buffer.freeze_tracked()), bytes, storage };

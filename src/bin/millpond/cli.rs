@@ -13,9 +13,17 @@ use millpond::net::Endpoint;
 use crate::codegen::CodegenArgs;
 use crate::values::{memory_limit, positive, positive_seconds, seconds};
 
-/// A proxy that holds no buffer for an idle connection, and code for message contracts.
+/// A proxy that holds no buffer for an idle connection
 #[derive(Debug, Parser)]
 #[command(version)]
+#[cfg_attr(
+    feature = "cli",
+    command(about = "A proxy that holds no buffer for an idle connection, and code for message contracts")
+)]
+#[cfg_attr(
+    not(feature = "cli"),
+    command(after_help = "This build has no `codegen`: install with `--features cli` for it.")
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -49,8 +57,8 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct ProxyArgs {
-    /// Where to accept connections: tcp://HOST:PORT (port 0 picks a free one), unix:///PATH, or
-    /// on Linux unix://@NAME, an abstract socket, which is no file
+    /// Where to accept connections: tcp://HOST:PORT (port 0 picks a free one), unix:///PATH
+    /// (missing folders are made), or on Linux unix://@NAME, an abstract socket, which is no file
     #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
     pub(crate) listen: Endpoint,
 

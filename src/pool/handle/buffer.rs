@@ -35,7 +35,9 @@ use crate::sync::{Arc, Unique};
 /// fails, as the pool keeps a reference to the storage, through which it gets it back. To write to the bytes again, share
 /// them and use [`PooledBytes::try_into_mut`](crate::PooledBytes::try_into_mut).
 ///
-/// It has the methods and traits of [`BytesMut`]; [`parity`](crate::parity) says which it cannot have.
+/// It has the methods and traits of [`BytesMut`]; [`parity`](crate::parity) says which it cannot have. There is no `split`,
+/// `split_to` or `split_off`: share it, then use [`PooledBytes::split_to`](crate::PooledBytes::split_to). There is no
+/// `set_len`: use [`advance_mut`](bytes::BufMut::advance_mut).
 ///
 /// # Examples
 ///

@@ -85,8 +85,8 @@ impl PooledBuffer {
 
     /// Freezes the written bytes into [`PooledBytes`], whose last drop returns the storage at once.
     ///
-    /// No copy, no malloc, and no locked instruction as long as they are not cloned. If nothing was written, the storage is
-    /// returned now.
+    /// No copy, no malloc, and no locked instruction as long as they are not cloned. If nothing was written, the empty
+    /// handle keeps the storage in use until it is dropped: a check here would cost each message 12 instructions.
     ///
     /// # Examples
     ///
@@ -100,11 +100,12 @@ impl PooledBuffer {
     /// let second = first.clone(); // no copy
     /// assert_eq!(first, second);
     /// ```
+    #[doc(alias = "split")]
+    #[doc(alias = "split_to")]
     #[inline]
     #[must_use = "dropping the bytes at once is a slow way to drop the buffer"]
     pub fn into_shared(self) -> PooledBytes {
-        // An empty handle would keep the whole storage in use.
-        if self.is_empty() { PooledBytes::new() } else { PooledBytes::of(self.into_slot().shareable()) }
+        PooledBytes::of(self.into_slot().shareable())
     }
 }
 

@@ -63,7 +63,7 @@ impl<'s> Writer<'s> {
         let (name, constant) = (self.name, self.message.constant_name());
         let usize = self.names.primitive("usize");
         code.line(0, "");
-        code.line(0, &format!("/// Bytes of a `{name}`'s payload."));
+        code.line(0, &format!("/// Bytes of the payload of `{name}`."));
         let size = format!("{};", self.layout.size);
         code.broken(0, &format!("pub const {constant}_MAX_SIZE: {usize} ="), &size);
         code.line(0, "");
@@ -133,12 +133,12 @@ impl<'s> Writer<'s> {
         let (name, view) = (self.name, self.view);
         code.line(0, "");
         if !self.borrows {
-            code.line(0, &format!("/// A `{name}` borrows nothing from its payload."));
+            code.line(0, &format!("/// `{name}` borrows nothing from its payload."));
             self.allow(code, false);
             code.broken(0, &format!("pub type {view}<'a> ="), &format!("{name};"));
             return;
         }
-        code.line(0, &format!("/// A `{name}` in its payload."));
+        code.line(0, &format!("/// `{name}`, read from its payload."));
         code.line(0, "#[derive(Debug, Clone, Copy, PartialEq)]");
         self.allow(code, true);
         code.line(0, &format!("pub struct {view}<'a> {{"));
