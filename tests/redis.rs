@@ -3,7 +3,7 @@
 
 mod proxy;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -38,13 +38,13 @@ fn redis_benchmark_reports_no_error() {
     }
 
     // By the counters of Redis itself, every request arrived and none was refused.
-    let mut direct = Client::connect(&redis.address);
-    let stats = direct.info("commandstats");
+    let mut direct = Client::connect(&redis.address).unwrap();
+    let stats = direct.info("commandstats").unwrap();
     for command in ["set", "get"] {
         let calls = field(&stats, &format!("cmdstat_{command}:calls="));
         assert!(calls >= runs.len() * REQUESTS, "{calls} {command}");
     }
-    assert_eq!(field(&direct.info("stats"), "total_error_replies:"), 0);
+    assert_eq!(field(&direct.info("stats").unwrap(), "total_error_replies:"), 0);
 
     proxy.interrupt();
     proxy.wait();
@@ -55,19 +55,19 @@ fn a_thousand_values_are_read_as_they_were_written() {
     let redis = Redis::start();
     let proxy = Proxy::start("tcp://127.0.0.1:0", &format!("tcp://{}", redis.address), &[]);
 
-    let mut writer = Client::connect(proxy.address());
+    let mut writer = Client::connect(proxy.address()).unwrap();
     for number in 0..1000 {
-        writer.send(&[b"SET", key(number).as_bytes(), &value(number)]);
-        assert_eq!(writer.reply(), b"OK");
+        writer.send(&[b"SET", key(number).as_bytes(), &value(number)]).unwrap();
+        assert_eq!(writer.reply().unwrap(), b"OK");
     }
     for reader in [proxy.address(), &redis.address] {
-        let mut reader = Client::connect(reader);
+        let mut reader = Client::connect(reader).unwrap();
         // All requests before the first reply, so that the proxy's buffers hold several replies.
         for number in 0..1000 {
-            reader.send(&[b"GET", key(number).as_bytes()]);
+            reader.send(&[b"GET", key(number).as_bytes()]).unwrap();
         }
         for number in 0..1000 {
-            assert!(reader.reply() == value(number), "value {number} is altered");
+            assert!(reader.reply().unwrap() == value(number), "value {number} is altered");
         }
     }
 
@@ -114,8 +114,8 @@ impl Redis {
         let deadline = Instant::now() + PATIENCE;
         while redis.child.try_wait().unwrap().is_none() {
             assert!(Instant::now() < deadline, "redis-server does not answer");
-            if TcpStream::connect(&redis.address).is_ok() {
-                let server = Client::connect(&redis.address).info("server");
+            // A connection that comes while the server starts may be refused or reset.
+            if let Ok(server) = Client::connect(&redis.address).and_then(|mut client| client.info("server")) {
                 return (field(&server, "process_id:") == redis.child.id() as usize).then_some(redis);
             }
             thread::sleep(Duration::from_millis(20));
@@ -136,42 +136,44 @@ impl Drop for Redis {
 struct Client(BufReader<TcpStream>);
 
 impl Client {
-    fn connect(address: &str) -> Self {
-        let stream = TcpStream::connect(address).unwrap();
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_write_timeout(Some(PATIENCE)).unwrap();
-        Self(BufReader::new(stream))
+    fn connect(address: &str) -> io::Result<Self> {
+        let stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
+        Ok(Self(BufReader::new(stream)))
     }
 
-    fn send(&mut self, words: &[&[u8]]) {
+    fn send(&mut self, words: &[&[u8]]) -> io::Result<()> {
         let mut command = format!("*{}\r\n", words.len()).into_bytes();
         for word in words {
             command.extend_from_slice(format!("${}\r\n", word.len()).as_bytes());
             command.extend_from_slice(word);
             command.extend_from_slice(b"\r\n");
         }
-        self.0.get_mut().write_all(&command).unwrap();
+        self.0.get_mut().write_all(&command)
     }
 
     /// Reads one reply, which must be a simple or a bulk string.
-    fn reply(&mut self) -> Vec<u8> {
+    fn reply(&mut self) -> io::Result<Vec<u8>> {
         let mut head = String::new();
-        self.0.read_line(&mut head).unwrap();
+        if self.0.read_line(&mut head)? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
         match head.trim_end().split_at_checked(1) {
-            Some(("+", text)) => text.as_bytes().to_vec(),
+            Some(("+", text)) => Ok(text.as_bytes().to_vec()),
             Some(("$", length)) => {
                 let mut bytes = vec![0; length.parse::<usize>().expect("a bulk string") + 2];
-                self.0.read_exact(&mut bytes).unwrap();
+                self.0.read_exact(&mut bytes)?;
                 assert_eq!(bytes.split_off(bytes.len() - 2), b"\r\n");
-                bytes
+                Ok(bytes)
             }
             _ => panic!("Redis replied {head:?}"),
         }
     }
 
-    fn info(&mut self, section: &str) -> String {
-        self.send(&[b"INFO", section.as_bytes()]);
-        String::from_utf8(self.reply()).unwrap()
+    fn info(&mut self, section: &str) -> io::Result<String> {
+        self.send(&[b"INFO", section.as_bytes()])?;
+        Ok(String::from_utf8(self.reply()?).unwrap())
     }
 }
 
