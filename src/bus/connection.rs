@@ -132,7 +132,9 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
     }
 
     /// Runs until both directions have ended.
-    pub(super) async fn run(mut self) -> Result<(), ConnectionError> {
+    ///
+    /// It borrows the connection: a future that takes it by value would hold it twice, as an argument and as a variable.
+    pub(super) async fn run(&mut self) -> Result<(), ConnectionError> {
         let mut timer = pin!(None::<Sleep>);
         let outcome = poll_fn(|cx| {
             let done = match self.poll(cx) {

@@ -119,9 +119,9 @@ impl<D> Assembler<D> {
         Self { reading, ..self }
     }
 
-    /// Reads the smaller size at a time, and the larger one from a peer that fills its reads. The default is 8 KiB and
-    /// 64 KiB, but no more than the pool's largest class. A size above every class comes from the heap, if the pool has
-    /// no memory limit.
+    /// Reads up to the smaller size at once, or up to the larger one from a peer that fills its reads. The default is
+    /// 8 KiB and 64 KiB, but no more than the pool's largest class. A size above every class comes from the heap, if the
+    /// pool has no memory limit.
     ///
     /// # Examples
     ///

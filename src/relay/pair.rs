@@ -31,7 +31,10 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         Self { shared, client, upstream, up, down, unwritable: None, last_byte: Instant::now() }
     }
 
-    pub(super) async fn run(mut self) -> Result<Transferred, RelayError> {
+    /// Runs until it ends.
+    ///
+    /// It borrows the pair: a future that takes it by value would hold it twice, as an argument and as a variable.
+    pub(super) async fn run(&mut self) -> Result<Transferred, RelayError> {
         // One timer per connection. It is reset when it fires, because resetting it per byte relayed would cost more.
         let mut idle = pin!(self.shared.config.idle_timeout.map(sleep));
         poll_fn(|cx| match self.poll(cx) {
