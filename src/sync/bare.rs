@@ -23,3 +23,8 @@ impl<T> Mutex<T> {
         self.0.lock()
     }
 }
+
+/// Calls foreign code. Without std no panic can be caught.
+pub(crate) fn contain(f: impl FnOnce()) {
+    f();
+}

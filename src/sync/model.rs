@@ -59,3 +59,8 @@ impl<T> Deref for Undropped<T> {
         &self.0
     }
 }
+
+/// Calls foreign code. Its panic is the checker's report.
+pub(crate) fn contain(f: impl FnOnce()) {
+    f();
+}

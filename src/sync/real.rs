@@ -1,5 +1,7 @@
 //! The primitives that users run: std's, and crossbeam's bounded lock-free queue.
 
+use std::mem;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{MutexGuard, PoisonError};
 
 /// A thread local of this type has no destructor, so an access need not check whether it was destroyed. Another thread
@@ -30,5 +32,12 @@ impl<T> Mutex<T> {
 
     pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Calls foreign code whose panic must not pass through the pool. The panic hook has reported it.
+pub(crate) fn contain(f: impl FnOnce()) {
+    if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        mem::forget(payload); // its drop may panic again
     }
 }

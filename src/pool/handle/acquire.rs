@@ -1,17 +1,18 @@
-//! Waiting for memory, first come, first served.
+//! Waiting for memory.
 
 use core::fmt;
 use core::future::Future;
 use core::mem;
 use core::panic::Location;
 use core::pin::Pin;
-use core::task::{Context, Poll};
+use core::task::{Context, Poll, ready};
 
 use super::buffer::PooledBuffer;
+use super::coop::poll_proceed;
 use super::error::{AcquireError, refusal};
 use super::pool::BufferPool;
 use crate::pool::hooks::Request;
-use crate::pool::shared::{Core, WAITING, WaitState, Waiter};
+use crate::pool::shared::{Core, WaitState, Waiter};
 use crate::pool::thread;
 use crate::sync::{Arc, Stopwatch};
 
@@ -70,38 +71,73 @@ pub struct Acquire {
     pool: BufferPool,
     request: Request,
     state: State,
-    since: Stopwatch,
 }
 
 enum State {
     New,
-    Queued(Arc<Waiter>),
+    Queued(Arc<Waiter>, Stopwatch),
     Done,
 }
 
 impl Acquire {
     pub(in crate::pool) fn new(pool: &BufferPool, bytes: usize, caller: &'static Location<'static>) -> Self {
         let request = Request { class: pool.core.sizes.index_for(bytes), bytes, caller };
-        Self { pool: pool.clone(), request, state: State::New, since: Stopwatch::start() }
+        Self { pool: pool.clone(), request, state: State::New }
     }
 
-    fn start(&mut self) -> Poll<Result<PooledBuffer, AcquireError>> {
-        let core = &self.pool.core;
-        if self.request.class == core.heap() {
+    /// Acquires a buffer at once, or joins the queue.
+    #[inline]
+    fn start(&mut self) -> Option<Result<PooledBuffer, AcquireError>> {
+        let (core, request) = (&self.pool.core, self.request);
+        let slot = thread::pop(core, request.class).or_else(|| thread::acquire(core, request));
+        if slot.is_some() || request.class == core.heap() {
             self.state = State::Done;
-            return Poll::Ready(Err(refusal(core, self.request)));
-        }
-        if core.state() & WAITING == 0
-            && let Some(slot) = thread::acquire(core, self.request)
-        {
-            self.state = State::Done;
-            return Poll::Ready(Ok(PooledBuffer::of(slot)));
+            return Some(slot.map(PooledBuffer::of).ok_or_else(|| refusal(core, request)));
         }
         // The waiters may have the buffers of this thread's cache, too.
         thread::flush(core);
-        self.since = Stopwatch::start();
-        self.state = State::Queued(core.join_queue(self.request.class));
-        Poll::Pending
+        self.state = State::Queued(core.join_queue(request.class), Stopwatch::start());
+        None
+    }
+
+    fn poll_queued(&mut self, context: &mut Context<'_>) -> Poll<Result<PooledBuffer, AcquireError>> {
+        let State::Queued(waiter, since) = &self.state else {
+            // Polled after completion, which callers must not do.
+            return Poll::Pending;
+        };
+        // A waker is foreign code, so it is cloned and dropped without the lock.
+        let waker = context.waker().clone();
+        let mut wait_state = waiter.wait_state.lock();
+        match mem::replace(&mut *wait_state, WaitState::Left) {
+            WaitState::Served(grant) => {
+                drop(wait_state);
+                let core = &self.pool.core;
+                let mut slot = Core::redeem(core, self.request.class, grant);
+                core.waiters.count(since.elapsed());
+                self.state = State::Done;
+                slot.note_acquire(self.request);
+                Poll::Ready(Ok(PooledBuffer::of(slot)))
+            }
+            WaitState::Waiting(old_waker) => {
+                *wait_state = WaitState::Waiting(Some(waker));
+                drop(wait_state);
+                drop(old_waker);
+                Poll::Pending
+            }
+            WaitState::Left => Poll::Pending,
+        }
+    }
+
+    /// If it still waits, looks at the memory that became idle without a notice: in this thread's cache, and frozen.
+    fn look_again(&self) {
+        if let State::Queued(waiter, _) = &self.state
+            && let Some(waker) = waiter.take_waker()
+        {
+            let core = &self.pool.core;
+            thread::flush(core);
+            core.find_free_and_serve();
+            drop(waker);
+        }
     }
 }
 
@@ -109,41 +145,24 @@ impl Future for Acquire {
     type Output = Result<PooledBuffer, AcquireError>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        if matches!(self.state, State::New)
-            && let Poll::Ready(result) = self.start()
-        {
-            return Poll::Ready(result);
-        }
-        let State::Queued(waiter) = &self.state else {
-            // Polled after completion, which callers must not do.
-            return Poll::Pending;
+        let progress = ready!(poll_proceed(context));
+        let result = if matches!(self.state, State::New) {
+            self.start()
+        } else {
+            self.look_again();
+            None
         };
-        let new_waker = context.waker().clone();
-        let mut wait_state = waiter.wait_state.lock();
-        match mem::replace(&mut *wait_state, WaitState::Left) {
-            WaitState::Served(grant) => {
-                drop(wait_state);
-                let core = &self.pool.core;
-                let mut slot = Core::redeem(core, self.request.class, grant);
-                slot.note_acquire(self.request);
-                core.waiters.count(self.since.elapsed());
-                self.state = State::Done;
-                Poll::Ready(Ok(PooledBuffer::of(slot)))
-            }
-            WaitState::Waiting(old_waker) => {
-                *wait_state = WaitState::Waiting(Some(new_waker));
-                drop(wait_state);
-                drop(old_waker); // after unlocking: it may be the last handle of a task
-                Poll::Pending
-            }
-            WaitState::Left => Poll::Pending,
+        let result = result.map_or_else(|| self.poll_queued(context), Poll::Ready);
+        if result.is_ready() {
+            progress.made_progress();
         }
+        result
     }
 }
 
 impl Drop for Acquire {
     fn drop(&mut self) {
-        if let State::Queued(waiter) = mem::replace(&mut self.state, State::Done) {
+        if let State::Queued(waiter, _) = mem::replace(&mut self.state, State::Done) {
             self.pool.core.leave_queue(&waiter);
         }
     }

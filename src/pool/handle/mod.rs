@@ -10,6 +10,7 @@
 //! | `compare`, `iter`, `show`, `write` | the traits of std for the two handles |
 //! | `label` | labels in the leak report |
 //! | `acquire`, `error` | waiting for memory; why an acquire failed |
+//! | `coop`, `no_coop` | tokio's cooperative budget, and its twin without tokio |
 //! | `range` | ranges of bytes, as users write them |
 //! | `runtime` | deadlines, and decay while the pool is idle (feature `tokio`) |
 
@@ -18,6 +19,8 @@ mod buf_mut;
 mod buffer;
 mod bytes;
 mod compare;
+#[cfg_attr(not(feature = "tokio"), path = "no_coop.rs")]
+mod coop;
 mod error;
 mod freeze;
 mod iter;

@@ -7,7 +7,7 @@ use super::bytes::PooledBytes;
 use super::error::AcquireError;
 use crate::pool::config::BufferPoolConfig;
 use crate::pool::hooks::HolderReport;
-use crate::pool::shared::Core;
+use crate::pool::shared::{Core, WAITING};
 use crate::pool::stats::BufferPoolStats;
 use crate::pool::thread;
 #[cfg(feature = "net")]
@@ -115,6 +115,23 @@ impl BufferPool {
     /// The largest request that [`acquire_within_limit`](Self::acquire_within_limit) can serve, in bytes.
     pub(crate) fn largest_within_limit(&self) -> usize {
         if self.core.memory.is_limited() { self.core.sizes.largest() } else { usize::MAX }
+    }
+
+    /// Whether tasks wait for memory now. One load of a word that every return reads anyway: a layer above may ask before
+    /// each read, to use less memory while others wait. The answer may be out of date.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let pool = BufferPool::new(BufferPoolConfig::messages());
+    /// assert!(!pool.has_waiters());
+    /// ```
+    #[must_use]
+    #[inline]
+    pub fn has_waiters(&self) -> bool {
+        self.core.state() & WAITING != 0
     }
 
     /// Returns a snapshot of what the pool did and holds.

@@ -1,6 +1,9 @@
 //! A pool in a program that runs on tokio: acquires with a deadline, and decay while the pool is idle.
 
-use std::future::Future;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
@@ -11,8 +14,15 @@ use super::pool::BufferPool;
 use crate::pool::thread;
 use crate::sync::Arc;
 
+/// How often an acquire with a deadline looks again: much more often than a peer notices, and rarely enough that thousands
+/// of waiters cost little.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
 impl BufferPool {
     /// Like [`acquire_async`](Self::acquire_async), but fails at `deadline`. (Feature `tokio`.)
+    ///
+    /// While it waits it looks every 10 ms for memory that became idle without a notice: frozen buffers whose last `Bytes`
+    /// was dropped.
     ///
     /// # Errors
     ///
@@ -24,7 +34,7 @@ impl BufferPool {
     ///
     /// # Panics
     ///
-    /// When polled outside of a tokio runtime, or in one whose time driver is not enabled.
+    /// When it has to wait outside of a tokio runtime, or in one whose time driver is not enabled.
     ///
     /// # Examples
     ///
@@ -54,8 +64,20 @@ impl BufferPool {
         let acquire = self.acquire_async(min_capacity);
         let limit = self.core.memory.limit();
         async move {
-            let in_time = timeout_at(deadline, acquire).await;
-            in_time.unwrap_or(Err(AcquireError::TimedOut { requested: min_capacity, limit }))
+            let mut acquire = pin!(acquire);
+            // Without a look at the clock.
+            if let Poll::Ready(outcome) = poll_fn(|context| Poll::Ready(acquire.as_mut().poll(context))).await
+            {
+                return outcome;
+            }
+            loop {
+                let next = deadline.min(Instant::now() + LOOK_AGAIN);
+                match timeout_at(next, acquire.as_mut()).await {
+                    Ok(outcome) => return outcome,
+                    Err(_) if next < deadline => {}
+                    Err(_) => return Err(AcquireError::TimedOut { requested: min_capacity, limit }),
+                }
+            }
         }
     }
 

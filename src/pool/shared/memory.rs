@@ -1,43 +1,53 @@
 //! The memory limit: bytes reserved, and bytes leased to places that waiters cannot reach.
 
+use alloc::boxed::Box;
+use alloc::vec;
 use core::cmp::min;
 
 use crossbeam_utils::CachePadded;
 
+use super::policy::Shares;
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::statistic::AtomicUsize as Statistic;
 
 /// The bytes of storage that a pool has, and may have.
 ///
-/// `live` changes only when storage is allocated or freed: reusing a buffer does not touch it.
+/// They change only when storage is allocated or freed: reusing a buffer does not touch them.
 ///
 /// A waiter cannot reach a buffer in the cache of another thread, or one frozen into `Bytes` and not known to be free,
 /// no matter how long it waits. So those places *lease* their bytes. The sum of all leases leaves room for one buffer of
-/// the largest class, and is at most half of the limit:
+/// any class within the class's [share](Shares), and is at most half of the limit:
 ///
 /// ```text
-/// live ≤ limit                          at every instant
-/// leased ≤ min(limit / 2, limit - largest class)
+/// live ≤ limit                                  at every instant
+/// leased ≤ min(limit / 2, share of the largest class - largest class)
 /// ```
 ///
 /// Therefore, once the buffers in use are returned, the memory within reach serves a request of any class: no waiter
 /// starves, whatever the other threads do or fail to do.
 pub(in crate::pool) struct Memory {
     limit: usize,
-    live: CachePadded<AtomicUsize>,
+    shares: Shares,
+    /// Bytes of each class. Not kept without a limit. Locked last, after the queue of waiters.
+    used: CachePadded<Mutex<Box<[usize]>>>,
+    /// Their sum, and the greatest so far.
+    live: CachePadded<Statistic>,
     most_live: Statistic,
     /// Bytes that may still be leased.
     lease: AtomicUsize,
 }
 
 impl Memory {
-    pub(in crate::pool) fn new(limit: usize, largest: usize) -> Self {
-        let lease = min(limit / 2, limit.saturating_sub(largest));
+    pub(in crate::pool) fn new(limit: usize, sizes: &[usize]) -> Self {
+        let shares = Shares::new(limit, sizes);
         Self {
             limit,
-            live: CachePadded::new(AtomicUsize::new(0)),
+            used: CachePadded::new(Mutex::new(vec![0; sizes.len()].into())),
+            live: CachePadded::new(Statistic::new(0)),
             most_live: Statistic::new(0),
-            lease: AtomicUsize::new(lease),
+            lease: AtomicUsize::new(shares.leasable()),
+            shares,
         }
     }
 
@@ -50,32 +60,59 @@ impl Memory {
         self.limit != usize::MAX
     }
 
-    /// Reserves `bytes` for new storage. Returns whether they fit.
-    pub(in crate::pool) fn reserve(&self, bytes: usize) -> bool {
-        // Ordering: Relaxed on all. The number guards no memory. A read-modify-write reads the last value in the
-        // modification order, so two threads cannot both reserve the last bytes. `release` is sequenced after the free,
-        // so a stale value counts too many bytes, never too few.
-        let fits = |live: usize| live.checked_add(bytes).filter(|&sum| sum <= self.limit);
-        match self.live.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits) {
-            Ok(before) => {
-                self.most_live.fetch_max(before + bytes, Ordering::Relaxed);
-                true
-            }
-            Err(_) => false,
+    /// Reserves the bytes of new storage of the class. Returns whether they fit.
+    pub(in crate::pool) fn reserve(&self, class: usize) -> bool {
+        if !self.is_limited() {
+            self.add_live(class);
+            return true;
         }
+        // A lock, and not one atomic: the bounds of all smaller classes must hold, too. It is held for a few additions,
+        // and its two locked instructions are few beside those of the allocator.
+        let mut used = self.used.lock();
+        let fits = self.shares.fits(class, |i| used.get(i).copied().unwrap_or(0));
+        if fits && let Some(used) = used.get_mut(class) {
+            *used += self.shares.size(class);
+            // Within the lock, so that the stats never show more than the limit.
+            self.add_live(class);
+        }
+        fits
     }
 
-    /// Bytes that must be released before `bytes` can be reserved, at some recent moment.
-    pub(in crate::pool) fn missing(&self, bytes: usize) -> usize {
-        // Ordering: Relaxed. A hint: `reserve` decides.
-        self.live.load(Ordering::Relaxed).saturating_add(bytes).saturating_sub(self.limit)
+    fn add_live(&self, class: usize) {
+        // Ordering: Relaxed on both. Numbers for the stats.
+        let size = self.shares.size(class);
+        let before = self.live.fetch_add(size, Ordering::Relaxed);
+        self.most_live.fetch_max(before + size, Ordering::Relaxed);
     }
 
-    /// Releases `bytes` whose storage was freed, or was never allocated.
-    pub(in crate::pool) fn release(&self, bytes: usize) {
-        // Ordering: Relaxed, see `reserve`. No other thread reads the freed memory through this number: the allocator
-        // synchronizes the free with the next allocation.
-        self.live.fetch_sub(bytes, Ordering::Relaxed);
+    /// Whether a buffer of the class would fit if all `idle` bytes of each class were freed, at some recent moment.
+    pub(in crate::pool) fn fits_without(&self, class: usize, idle: impl Fn(usize) -> usize) -> bool {
+        let used = self.used.lock();
+        let in_use = |i| in_use(&used, &idle, i);
+        !self.is_limited() || self.shares.fits(class, in_use)
+    }
+
+    /// As [`Shares::may_pass`], with the bytes of each class that are not `idle`.
+    pub(in crate::pool) fn may_pass(
+        &self,
+        class: usize,
+        oldest: usize,
+        passed: usize,
+        idle: impl Fn(usize) -> usize,
+    ) -> bool {
+        let used = self.used.lock();
+        self.shares.may_pass(class, oldest, passed, |i| in_use(&used, &idle, i))
+    }
+
+    /// Releases the bytes of storage of the class that was freed, or was never allocated.
+    pub(in crate::pool) fn release(&self, class: usize) {
+        let size = self.shares.size(class);
+        let mut used = self.is_limited().then(|| self.used.lock());
+        if let Some(used) = used.as_mut().and_then(|used| used.get_mut(class)) {
+            *used -= size;
+        }
+        // Ordering: Relaxed, a number for the stats.
+        self.live.fetch_sub(size, Ordering::Relaxed);
     }
 
     /// Bytes of storage now, and the most so far.
@@ -90,7 +127,8 @@ impl Memory {
         if self.limit == usize::MAX {
             return wanted;
         }
-        // Ordering: Relaxed on all. The number guards no memory, as in `reserve`.
+        // Ordering: Relaxed on all. The number guards no memory. A read-modify-write reads the last value in the
+        // modification order, so two threads cannot both lease the last bytes.
         let mut granted = 0;
         let _ = self.lease.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
             granted = min(free / 2, wanted);
@@ -114,4 +152,9 @@ impl Memory {
             self.lease.fetch_add(bytes, Ordering::Relaxed);
         }
     }
+}
+
+/// The bytes of a class that are not idle. Queues change while they are read, so idle bytes may exceed those used.
+fn in_use(used: &[usize], idle: impl Fn(usize) -> usize, class: usize) -> usize {
+    used.get(class).copied().unwrap_or(0).saturating_sub(idle(class))
 }

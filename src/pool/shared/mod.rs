@@ -4,8 +4,9 @@
 //! |---|---|
 //! | `slot` | storage together with its pool, and frozen storage |
 //! | `chains`, `class` | the shared queues of one size |
+//! | `policy` | shares of the memory limit, and who may pass whom |
 //! | `memory` | the memory limit, and leases of it |
-//! | `waiters` | the FIFO of waiters for memory |
+//! | `waiters` | the queue of waiters for memory |
 //! | `clock` | when a step of decay is due |
 //! | `pool_core` | the whole pool: closing, evicting, trimming, decay |
 //! | `snapshot` | the counters of all threads, summed up |
@@ -14,6 +15,7 @@ mod chains;
 mod class;
 mod clock;
 mod memory;
+mod policy;
 mod pool_core;
 mod slot;
 mod snapshot;

@@ -64,10 +64,9 @@ const STEP: usize = 4;
 /// a few live long, an acquire must not walk over all of them.
 pub(in crate::pool) const FROZEN_SCAN: usize = 8;
 
-/// The result of [`Core::obtain`].
+/// The result of [`Core::obtain`], counted as an acquire.
 pub(in crate::pool) enum Grant {
-    Ready(Unique<Slot>),
-    Reclaimed(Unique<Slot>),
+    Slot(Unique<Slot>),
     /// Bytes for one buffer of the class, reserved.
     Room,
 }
@@ -90,8 +89,8 @@ impl Core {
             thread_cache_bytes: config.thread_cache_bytes(),
             next_class: config.serves_from_next_class(),
             hooks: Hooks::new(&config, switches),
-            memory: Memory::new(config.memory_limit(), sizes.largest()),
-            waiters: Waiters::new(),
+            memory: Memory::new(config.memory_limit(), sizes.all()),
+            waiters: Waiters::new(table.len()),
             clock: Clock::new(config.decay_interval()),
             on_decay: config.on_decay(),
             unreported: Number::new(0),
@@ -199,17 +198,22 @@ impl Core {
         drop(self.pop_overflow(usize::MAX));
     }
 
-    /// A slot with new storage of the class. The caller has reserved its bytes.
-    pub(in crate::pool) fn make(core: &Arc<Self>, index: usize) -> Unique<Slot> {
-        let class = core.class(index).inspect(|class| class.count_made());
-        Slot::new(core, index, class.map_or(0, |class| class.size))
+    /// Reserves the bytes of one buffer of the class. Returns whether they fit.
+    pub(in crate::pool) fn reserve(&self, index: usize) -> bool {
+        let class = self.class(index).filter(|_| self.memory.reserve(index));
+        class.inspect(|class| class.count_made()).is_some()
     }
 
-    /// Counts storage of the class as freed. Called by the drop of a slot.
+    /// A slot with new storage of the class. The caller has [reserved](Self::reserve) its bytes.
+    pub(in crate::pool) fn make(core: &Arc<Self>, index: usize) -> Unique<Slot> {
+        Slot::new(core, index, core.class_size(index))
+    }
+
+    /// Undoes [`reserve`](Self::reserve). Called by the drop of a slot.
     pub(in crate::pool) fn unmake(&self, index: usize) {
         if let Some(class) = self.class(index) {
             class.count_freed();
-            self.memory.release(class.size);
+            self.memory.release(index);
         }
     }
 
@@ -341,6 +345,12 @@ impl Core {
         freed
     }
 
+    /// Looks at all frozen slots of the shared queues, for the waiters.
+    pub(in crate::pool) fn find_free_and_serve(&self) {
+        self.find_free(usize::MAX);
+        self.serve_or_sweep();
+    }
+
     /// The same for the overflow. Slots in use move to their queue, as far as it has places.
     fn find_free_overflow(&self, scan: usize) -> usize {
         let mut freed = 0;
@@ -367,9 +377,11 @@ impl Core {
     /// storage, for which it evicts idle memory of other classes. The caller must call `serve_or_sweep`.
     pub(in crate::pool) fn obtain(&self, index: usize) -> Option<Grant> {
         let class = self.class(index)?;
+        let counters = self.cacheless.of(index);
         if let Some(slot) = class.pop_ready() {
             class.note_low_water();
-            return Some(Grant::Ready(slot));
+            counters.shared_hits.add(1);
+            return Some(Grant::Slot(slot));
         }
         let mut free = None;
         self.scan_frozen(class, FROZEN_SCAN, false, |slot| {
@@ -378,35 +390,50 @@ impl Core {
             }
         });
         if let Some(slot) = free {
-            return Some(Grant::Reclaimed(slot));
+            counters.reclaimed_hits.add(1);
+            return Some(Grant::Slot(slot));
         }
-        if self.memory.reserve(class.size) {
+        if self.reserve(index) {
+            counters.made.add(1);
             return Some(Grant::Room);
         }
         if self.next_class
             && let Some(slot) = self.class(index + 1).and_then(Class::pop_ready)
         {
-            return Some(Grant::Ready(slot));
+            self.cacheless.of(index + 1).shared_hits.add(1);
+            return Some(Grant::Slot(slot));
         }
         self.find_free(FROZEN_SCAN);
         if let Some(slot) = class.pop_ready() {
-            return Some(Grant::Ready(slot));
+            counters.shared_hits.add(1);
+            return Some(Grant::Slot(slot));
         }
-        // If all idle memory together is not enough, evicting it would gain nothing.
-        let idle: usize = self.classes.iter().map(|other| other.ready_len() * other.size).sum();
-        if self.memory.missing(class.size) > idle {
-            return None;
+        self.evict_for(index).then(|| {
+            counters.made.add(1);
+            Grant::Room
+        })
+    }
+
+    /// Reserves the bytes of one buffer of the class, for which it frees idle memory: the largest buffers first, so that the
+    /// fewest are freed. None, if all of them together are not enough.
+    fn evict_for(&self, index: usize) -> bool {
+        if !self.memory.fits_without(index, |other| self.idle_bytes(other)) {
+            return false;
         }
-        // The largest first, so that the fewest buffers are evicted.
         for other in self.classes.iter().rev() {
             while let Some(slot) = other.pop_ready() {
                 drop(slot);
-                if self.memory.reserve(class.size) {
-                    return Some(Grant::Room);
+                if self.reserve(index) {
+                    return true;
                 }
             }
         }
-        self.memory.reserve(class.size).then_some(Grant::Room)
+        self.reserve(index)
+    }
+
+    /// Bytes of the ready slots in the shared queue of the class, at some recent moment.
+    pub(super) fn idle_bytes(&self, index: usize) -> usize {
+        self.class(index).map_or(0, |class| class.ready_len() * class.size)
     }
 
     /// Frees the ready slots of the shared queues, and the frozen ones found free. Returns the bytes freed.
@@ -460,39 +487,33 @@ impl Core {
     /// Turns a grant into a slot.
     pub(in crate::pool) fn redeem(core: &Arc<Self>, index: usize, grant: Grant) -> Unique<Slot> {
         match grant {
-            Grant::Ready(slot) => {
-                core.cacheless.of(slot.index()).shared_hits.add(1);
-                slot
-            }
-            Grant::Reclaimed(slot) => {
-                core.cacheless.of(slot.index()).reclaimed_hits.add(1);
-                slot
-            }
-            Grant::Room => {
-                core.cacheless.of(index).made.add(1);
-                Self::make(core, index)
-            }
+            Grant::Slot(slot) => slot,
+            Grant::Room => Self::make(core, index),
         }
     }
 
     /// Returns a grant that is not needed any more.
-    pub(in crate::pool) fn return_grant(&self, index: usize, grant: Grant) {
+    pub(super) fn return_grant(&self, index: usize, grant: Grant) {
         match grant {
-            Grant::Ready(slot) => {
+            Grant::Slot(slot) => {
+                self.cacheless.of(slot.index()).returned.add(1);
                 if let Some(class) = self.class(slot.index()) {
-                    self.push_idle_and_serve(class, [slot]);
+                    self.push_idle(class, [slot]);
                 }
-            }
-            Grant::Reclaimed(slot) => {
-                if let Some(class) = self.class(slot.index()) {
-                    self.push_found_free(class, slot);
-                }
-                self.serve_or_sweep();
             }
             Grant::Room => {
-                self.memory.release(self.class_size(index));
-                self.serve_or_sweep();
+                self.cacheless.of(index).returned.add(1);
+                self.unmake(index);
             }
+        }
+        self.serve_or_sweep();
+    }
+
+    /// Bytes of a grant for the class.
+    pub(super) fn granted_bytes(&self, index: usize, grant: &Grant) -> usize {
+        match grant {
+            Grant::Slot(slot) => slot.size(),
+            Grant::Room => self.class_size(index),
         }
     }
 
@@ -511,12 +532,10 @@ impl Core {
 
     /// Acquires in a thread without a cache: after its locals were destroyed, or without std.
     pub(in crate::pool) fn acquire_cacheless(core: &Arc<Self>, request: Request) -> Option<Unique<Slot>> {
-        if core.state() & (CLOSED | WAITING) != 0 || core.must_fail() {
+        if core.is_closed() || core.must_fail() {
             return None;
         }
-        let grant = core.obtain(request.class);
-        core.serve_or_sweep();
-        let mut slot = Self::redeem(core, request.class, grant?);
+        let mut slot = Self::redeem(core, request.class, core.obtain_now(request.class)?);
         slot.note_acquire(request);
         Some(slot)
     }

@@ -1,39 +1,104 @@
-//! The FIFO of waiters for memory.
+//! The queue of waiters for memory: a FIFO per class. A smaller request may pass a larger one, within bounds.
 
-use alloc::collections::VecDeque;
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
 use core::mem;
 use core::task::Waker;
 use core::time::Duration;
 
-use super::pool_core::{Core, Grant};
-use crate::sync::{Arc, Count, Mutex};
+use super::pool_core::{Core, Grant, WAITING};
+use crate::sync::{Arc, Count, Mutex, contain};
 
-/// The FIFO of waiters, and counters of their waits.
+/// The queue of waiters, and counters of their waits.
 pub(in crate::pool) struct Waiters {
     /// Locked before any `Waiter::wait_state`, never after.
-    queue: Mutex<VecDeque<Arc<Waiter>>>,
+    queue: Mutex<Queue>,
     waits: Count,
     nanos: Count,
     longest_nanos: Count,
 }
 
+/// Who waits, and who must be woken.
+struct Queue {
+    /// The waiters of each class, by their number. So a waiter leaves in logarithmic time.
+    classes: Box<[BTreeMap<u64, Arc<Waiter>>]>,
+    /// The number of the next waiter.
+    next: u64,
+    /// The number of the oldest waiter, and the bytes that passed it since it became the oldest.
+    passed: (u64, usize),
+    /// The wakers of waiters that were served. If there are any, a service is about to wake them.
+    wakers: VecDeque<Waker>,
+    /// Services that are waking.
+    waking: usize,
+}
+
+/// The most services that wake at once. A waker may run its task, which may return a buffer, which serves the queue: so
+/// this bounds how deep wakers nest. More than one, so that a thread that is descheduled while it wakes delays no other.
+/// In a model one, so that few threads show what more than that many do.
+const MAX_WAKING: usize = if cfg!(millpond_loom) { 1 } else { 8 };
+
 pub(in crate::pool) struct Waiter {
     class: usize,
+    number: u64,
     pub(in crate::pool) wait_state: Mutex<WaitState>,
 }
 
 pub(in crate::pool) enum WaitState {
-    /// In the queue. The waker is missing only before the first poll has left it.
+    /// In the queue. The waker is missing while a poll looks for memory.
     Waiting(Option<Waker>),
     /// Out of the queue, with the grant it waited for.
     Served(Grant),
     Left,
 }
 
+impl Waiter {
+    /// Takes the waker out while it waits, so that a service by its own poll does not wake it. `None` if it was served.
+    pub(in crate::pool) fn take_waker(&self) -> Option<Option<Waker>> {
+        match &mut *self.wait_state.lock() {
+            WaitState::Waiting(waker) => Some(waker.take()),
+            WaitState::Served(_) | WaitState::Left => None,
+        }
+    }
+}
+
+impl Queue {
+    /// The first waiter of those for classes below `bound`, by age.
+    fn oldest_below(&self, bound: usize) -> Option<&Arc<Waiter>> {
+        let firsts = self.classes.iter().take(bound).filter_map(BTreeMap::first_key_value);
+        firsts.min_by_key(|&(number, _)| number).map(|(_, waiter)| waiter)
+    }
+
+    fn is_empty(&self) -> bool {
+        self.classes.iter().all(BTreeMap::is_empty)
+    }
+
+    /// Bytes that passed the waiter, which is the oldest.
+    fn passed(&self, oldest: &Waiter) -> usize {
+        let (number, bytes) = self.passed;
+        if number == oldest.number { bytes } else { 0 }
+    }
+
+    /// Records that `bytes` were granted. Those of the oldest waiter do not matter: its number is not used again.
+    fn count_passed(&mut self, oldest: &Waiter, bytes: usize) {
+        self.passed = (oldest.number, self.passed(oldest).saturating_add(bytes));
+    }
+
+    fn remove(&mut self, waiter: &Waiter) -> Option<Arc<Waiter>> {
+        self.classes.get_mut(waiter.class)?.remove(&waiter.number)
+    }
+}
+
 impl Waiters {
-    pub(in crate::pool) fn new() -> Self {
+    pub(in crate::pool) fn new(classes: usize) -> Self {
+        let queue = Queue {
+            classes: (0..classes).map(|_| BTreeMap::new()).collect(),
+            next: 0,
+            passed: (0, 0),
+            wakers: VecDeque::new(),
+            waking: 0,
+        };
         Self {
-            queue: Mutex::new(VecDeque::new()),
+            queue: Mutex::new(queue),
             waits: Count::default(),
             nanos: Count::default(),
             longest_nanos: Count::default(),
@@ -50,7 +115,7 @@ impl Waiters {
     }
 
     pub(in crate::pool) fn waiting(&self) -> usize {
-        self.queue.lock().len()
+        self.queue.lock().classes.iter().map(BTreeMap::len).sum()
     }
 
     pub(in crate::pool) fn count(&self, waited: Duration) {
@@ -59,38 +124,112 @@ impl Waiters {
         self.nanos.add(nanos);
         self.longest_nanos.raise_to(nanos);
     }
+
+    /// Wakes the waiters that were served. All else is finished before: a waker may run any code of its runtime.
+    ///
+    /// No wake-up is lost: a service that leaves its wakers to the others does so under the lock, and each of them looks
+    /// at the list again, under the lock, before it ends.
+    fn wake(&self) {
+        let mut queue = self.queue.lock();
+        if queue.waking == MAX_WAKING {
+            return;
+        }
+        queue.waking += 1;
+        let waking = Waking(self);
+        while let Some(waker) = queue.wakers.pop_front() {
+            drop(queue);
+            contain(|| waker.wake());
+            queue = self.queue.lock();
+        }
+        queue.waking -= 1;
+        drop(queue);
+        mem::forget(waking);
+    }
+}
+
+/// Ends a service whose waker unwinds, which it can only where panics cannot be contained.
+struct Waking<'a>(&'a Waiters);
+
+impl Drop for Waking<'_> {
+    fn drop(&mut self) {
+        self.0.queue.lock().waking -= 1;
+    }
 }
 
 impl Core {
-    /// Serves the queue from its head, as long as there is memory for the head. No waiter is served before those ahead of
-    /// it, so small requests do not starve a large one.
+    /// Serves all waiters for whom there is memory, in this order:
+    ///
+    /// 1. The oldest of all.
+    /// 2. If there is no memory for it, the oldest of those for smaller classes, as far as [it may pass](Self::may_pass);
+    ///    and so forth, down to the smallest. What is too little for one class is too little for all larger ones, as they
+    ///    must keep the same bounds and more.
     #[cold]
     pub(in crate::pool) fn serve_waiters(&self) {
-        loop {
-            let mut queue = self.waiters.queue.lock();
-            let Some(head) = queue.front() else { return };
-            let Some(grant) = self.obtain(head.class) else { return };
-            let waker = match mem::replace(&mut *head.wait_state.lock(), WaitState::Served(grant)) {
-                WaitState::Waiting(waker) => waker,
-                WaitState::Served(_) | WaitState::Left => None,
+        let mut queue = self.waiters.queue.lock();
+        let mut below = usize::MAX;
+        while let Some(waiter) = queue.oldest_below(below).map(Arc::clone) {
+            let granted = self.may_pass(&queue, waiter.class).then(|| self.obtain(waiter.class));
+            let Some(grant) = granted.flatten() else {
+                below = waiter.class;
+                continue;
             };
-            queue.pop_front();
+            self.count_passed(&mut queue, waiter.class, &grant);
+            queue.remove(&waiter);
             if queue.is_empty() {
                 self.lower_waiting();
             }
-            drop(queue);
-            // After unlocking: a waker may run any code of its runtime.
-            if let Some(waker) = waker {
-                waker.wake();
+            match mem::replace(&mut *waiter.wait_state.lock(), WaitState::Served(grant)) {
+                WaitState::Waiting(waker) => queue.wakers.extend(waker),
+                WaitState::Served(_) | WaitState::Left => {}
             }
+            below = usize::MAX; // the last try may have found frozen memory free
+        }
+        drop(queue);
+        self.waiters.wake();
+    }
+
+    /// A grant for a request of the class that does not wait: it may pass the waiters for larger classes, as a waiter may.
+    pub(in crate::pool) fn obtain_now(&self, class: usize) -> Option<Grant> {
+        let grant = if self.state() & WAITING == 0 {
+            self.obtain(class)
+        } else {
+            let mut queue = self.waiters.queue.lock();
+            // Whoever waits for this class or a smaller one was refused by the last service, so this would be, too.
+            let first = queue.oldest_below(class.saturating_add(1)).is_none();
+            let grant = if first && self.may_pass(&queue, class) { self.obtain(class) } else { None };
+            if let Some(grant) = &grant {
+                self.count_passed(&mut queue, class, grant);
+            }
+            grant
+        };
+        self.serve_or_sweep();
+        grant
+    }
+
+    /// Whether a request of the class may pass the oldest waiter, unless it is of that waiter's class, or there is none.
+    fn may_pass(&self, queue: &Queue, class: usize) -> bool {
+        let oldest = queue.oldest_below(usize::MAX).filter(|oldest| oldest.class != class);
+        oldest.is_none_or(|oldest| {
+            let passed = queue.passed(oldest);
+            self.memory.may_pass(class, oldest.class, passed, |other| self.idle_bytes(other))
+        })
+    }
+
+    fn count_passed(&self, queue: &mut Queue, class: usize, grant: &Grant) {
+        if let Some(oldest) = queue.oldest_below(usize::MAX).map(Arc::clone) {
+            queue.count_passed(&oldest, self.granted_bytes(class, grant));
         }
     }
 
     pub(in crate::pool) fn join_queue(&self, class: usize) -> Arc<Waiter> {
-        let waiter = Arc::new(Waiter { class, wait_state: Mutex::new(WaitState::Waiting(None)) });
         let mut queue = self.waiters.queue.lock();
-        queue.push_back(Arc::clone(&waiter));
-        self.raise_waiting();
+        let number = queue.next;
+        let waiter = Arc::new(Waiter { class, number, wait_state: Mutex::new(WaitState::Waiting(None)) });
+        if let Some(waiters) = queue.classes.get_mut(class) {
+            waiters.insert(number, Arc::clone(&waiter));
+            queue.next += 1;
+            self.raise_waiting();
+        }
         drop(queue);
         // Finds what other threads pushed before they could see the bit; see `Core::serve_or_sweep`.
         self.serve_waiters();
@@ -100,17 +239,19 @@ impl Core {
     pub(in crate::pool) fn leave_queue(&self, waiter: &Arc<Waiter>) {
         let mut queue = self.waiters.queue.lock();
         let wait_state = mem::replace(&mut *waiter.wait_state.lock(), WaitState::Left);
-        if let Some(position) = queue.iter().position(|other| Arc::ptr_eq(other, waiter)) {
-            queue.remove(position);
-            if queue.is_empty() {
-                self.lower_waiting();
-            }
+        if queue.remove(waiter).is_some() && queue.is_empty() {
+            self.lower_waiting();
         }
         drop(queue);
         match wait_state {
             WaitState::Served(grant) => self.return_grant(waiter.class, grant),
-            // The next waiter may want less.
-            WaitState::Waiting(_) | WaitState::Left => self.serve_or_sweep(),
+            WaitState::Waiting(waker) => {
+                // The next waiter may want less.
+                self.serve_or_sweep();
+                // At last: it may be the last handle of a task.
+                contain(|| drop(waker));
+            }
+            WaitState::Left => self.serve_or_sweep(),
         }
     }
 }

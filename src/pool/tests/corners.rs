@@ -268,7 +268,7 @@ fn a_waker_that_panics_does_not_lose_what_is_frozen() {
     .join()
     .unwrap();
     drop(other); // the flush, the first to call `serve_or_sweep`, finds it free
-    assert!(catch_unwind(AssertUnwindSafe(|| pool.flush_thread_cache())).is_err());
+    assert!(catch_unwind(AssertUnwindSafe(|| pool.flush_thread_cache())).is_ok());
     assert_eq!(pool.stats().live_bytes, 32 * 1024, "{}", pool.stats());
     drop((held, waiting, frozen));
 }
@@ -383,8 +383,8 @@ fn nothing_leaks_under_any_interleaving() {
     let stats = pool.stats();
     assert!(stats.high_water_bytes <= LIMIT as u64);
     assert_eq!((stats.live_bytes, stats.in_use, stats.frozen, stats.waiting), (0, 0, 0, 0), "{stats:#}");
-    // One lease gets at most half of the rest, and all leases together half of the limit.
-    assert_eq!(core.memory.lease(usize::MAX), LIMIT / 4);
+    // One lease gets at most half of the rest, and all leases together leave the largest class one buffer of its half.
+    assert_eq!(core.memory.lease(usize::MAX), (LIMIT / 2 - 4096) / 2);
 }
 
 /// `thread::acquire` looked at eight frozen buffers before it took the ready one on top of the stack, and took a cold one

@@ -336,8 +336,11 @@ impl LocalCache {
     #[cold]
     fn fetch(&mut self, index: usize) -> Option<Unique<Slot>> {
         self.check_clock();
-        if self.core.state() & (CLOSED | WAITING) != 0 || self.core.must_fail() {
-            return None; // waiters come first, and a closed pool keeps nothing
+        if self.core.is_closed() || self.core.must_fail() {
+            return None; // a closed pool keeps nothing
+        }
+        if self.core.state() & WAITING != 0 {
+            return self.fetch_at_the_limit(index); // in the order of the waiters
         }
         if let Some(slot) = self.refill(index) {
             return Some(slot);
@@ -350,8 +353,7 @@ impl LocalCache {
         if let Some(slot) = later {
             return Some(self.reclaimed(index, slot));
         }
-        let class = self.core.class(index)?;
-        if self.core.memory.reserve(class.size) {
+        if self.core.reserve(index) {
             self.counters.of(index).made.bump();
             return Some(Core::make(&self.core, index));
         }
@@ -367,13 +369,8 @@ impl LocalCache {
                 return Some(slot);
             }
         }
-        self.flush();
-        if self.core.state() & WAITING != 0 {
-            return None; // the flushed buffers belong to the waiters
-        }
-        let grant = self.core.obtain(index);
-        self.core.serve_or_sweep();
-        grant.map(|grant| Core::redeem(&self.core, index, grant))
+        self.flush(); // if there are waiters, it serves them
+        self.core.obtain_now(index).map(|grant| Core::redeem(&self.core, index, grant))
     }
 
     /// Pops a batch of ready slots from the shared queue; keeps all but one.
