@@ -4,11 +4,14 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use rustix::net::{RecvFlags, recv};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
-/// A stream that can be relayed: it says when a read would not block, so that no buffer is held for a silent peer,
-/// and it can end in a reset, so that its peer does not take a part for the whole.
+use super::hang_up::HangUp;
+
+/// A stream that can be relayed: it says when a read or a write would not block, so that no buffer is held for a silent
+/// peer or one that stalls, and it can end in a reset, so that its peer does not take a part for the whole.
 ///
 /// TCP and Unix sockets implement it. [`Peekable`] makes one of any other stream: TLS, an in-memory
 /// duplex, the pipes of a child process as [`Halves`](super::Halves).
@@ -22,6 +25,55 @@ pub trait AsyncStream: AsyncRead + AsyncWrite + Unpin {
     /// Errors of the runtime's I/O driver.
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// Waits until a write would not block: it takes a byte, or fails. Streams that cannot tell are always ready, as by
+    /// default.
+    ///
+    /// A spurious readiness is allowed: the write after it may still be pending.
+    ///
+    /// # Errors
+    ///
+    /// Errors of the runtime's I/O driver.
+    fn poll_write_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// Whether [`poll_peek`](Self::poll_peek) shows as many bytes as a read would take. By default it does not.
+    fn can_peek(&self) -> bool {
+        false
+    }
+
+    /// Waits for bytes and appends them to `buffer`, but leaves them in the stream. If it appends none to a buffer with
+    /// room, the stream has ended.
+    ///
+    /// # Errors
+    ///
+    /// As a read. By default [`Unsupported`](io::ErrorKind::Unsupported).
+    fn poll_peek(&mut self, _: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Err(io::ErrorKind::Unsupported.into()))
+    }
+
+    /// Takes bytes that were peeked out of the stream: as many as `peeked` holds, which is overwritten with them.
+    ///
+    /// It does not wait. Call it in the same poll as [`poll_peek`](Self::poll_peek), and do not read in between.
+    ///
+    /// # Errors
+    ///
+    /// If the stream does not give that many bytes. It cannot be used after that, as it is unknown how many it gave. By
+    /// default [`Unsupported`](io::ErrorKind::Unsupported).
+    fn consume_peeked(&mut self, _peeked: &mut [u8]) -> io::Result<()> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// A watch for the hang-up of a peer that is not read from: its stream has ended, or its bytes must wait. `None` if the
+    /// stream has none, as by default, or if no descriptor is left.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime with I/O, if the stream is a socket.
+    fn hang_up(&self) -> Option<HangUp> {
+        None
+    }
+
     /// Makes the next close a reset where the stream has one, so that the peer does not take it for a normal end.
     ///
     /// TCP has resets. Unix sockets and pipes have none, and their peers see a normal end. A TLS stream that is dropped
@@ -34,6 +86,26 @@ impl<S: AsyncStream + ?Sized> AsyncStream for &mut S {
         (**self).poll_read_ready(cx)
     }
 
+    fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_write_ready(cx)
+    }
+
+    fn can_peek(&self) -> bool {
+        (**self).can_peek()
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_peek(cx, buffer)
+    }
+
+    fn consume_peeked(&mut self, peeked: &mut [u8]) -> io::Result<()> {
+        (**self).consume_peeked(peeked)
+    }
+
+    fn hang_up(&self) -> Option<HangUp> {
+        (**self).hang_up()
+    }
+
     fn reset_on_close(&mut self) {
         (**self).reset_on_close();
     }
@@ -44,6 +116,26 @@ impl<S: AsyncStream + ?Sized> AsyncStream for Box<S> {
         (**self).poll_read_ready(cx)
     }
 
+    fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_write_ready(cx)
+    }
+
+    fn can_peek(&self) -> bool {
+        (**self).can_peek()
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_peek(cx, buffer)
+    }
+
+    fn consume_peeked(&mut self, peeked: &mut [u8]) -> io::Result<()> {
+        (**self).consume_peeked(peeked)
+    }
+
+    fn hang_up(&self) -> Option<HangUp> {
+        (**self).hang_up()
+    }
+
     fn reset_on_close(&mut self) {
         (**self).reset_on_close();
     }
@@ -52,6 +144,26 @@ impl<S: AsyncStream + ?Sized> AsyncStream for Box<S> {
 impl AsyncStream for TcpStream {
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         Self::poll_read_ready(self, cx)
+    }
+
+    fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_write_ready(self, cx)
+    }
+
+    fn can_peek(&self) -> bool {
+        true
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Self::poll_peek(self, cx, buffer).map_ok(|_| ())
+    }
+
+    fn consume_peeked(&mut self, peeked: &mut [u8]) -> io::Result<()> {
+        consume(peeked, |bytes| self.try_read(bytes))
+    }
+
+    fn hang_up(&self) -> Option<HangUp> {
+        HangUp::new(self).ok()
     }
 
     fn reset_on_close(&mut self) {
@@ -65,7 +177,51 @@ impl AsyncStream for UnixStream {
         Self::poll_read_ready(self, cx)
     }
 
+    fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::poll_write_ready(self, cx)
+    }
+
+    fn can_peek(&self) -> bool {
+        true
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(Self::poll_read_ready(self, cx))?;
+            // tokio has no peek for Unix sockets.
+            let peek = || Ok(recv(&*self, buffer.initialize_unfilled(), RecvFlags::PEEK)?.0);
+            match self.try_io(Interest::READABLE, peek) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(count) => {
+                    buffer.advance(count);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
+    }
+
+    fn consume_peeked(&mut self, peeked: &mut [u8]) -> io::Result<()> {
+        consume(peeked, |bytes| self.try_read(bytes))
+    }
+
+    fn hang_up(&self) -> Option<HangUp> {
+        HangUp::new(self).ok()
+    }
+
     fn reset_on_close(&mut self) {}
+}
+
+/// Reads until `peeked` is filled.
+fn consume(mut peeked: &mut [u8], mut read: impl FnMut(&mut [u8]) -> io::Result<usize>) -> io::Result<()> {
+    while !peeked.is_empty() {
+        let count = read(peeked)?;
+        if count == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        peeked = peeked.get_mut(count..).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// Any stream as an [`AsyncStream`].
@@ -151,6 +307,14 @@ impl<S: AsyncRead + Unpin> Peekable<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> AsyncStream for Peekable<S> {
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.poll_read_ahead(cx).map(Ok)
+    }
+
+    /// Shows the byte that was read ahead, and no more.
+    fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if ready!(Self::poll_peek(self, cx))? {
+            buffer.put_slice(self.peeked().as_slice());
+        }
+        Poll::Ready(Ok(()))
     }
 
     fn reset_on_close(&mut self) {}

@@ -12,7 +12,8 @@
 //! | `listener` | binding and accepting, and the socket file of a Unix listener |
 //! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), drain at shutdown |
 //! | `stream` | a TCP or Unix connection as one type, and connecting |
-//! | `async_stream` | the trait through which a relay reads and writes: readiness, reset on close |
+//! | `async_stream` | the trait through which a relay reads and writes: readiness, peeking, reset on close |
+//! | `hang_up` | a watch for the hang-up of a peer that is not read from |
 //! | `halves` | a reader and a writer, such as two pipes, as one stream |
 //! | `keepalive` | how a dead TCP peer is detected |
 //! | `backoff` | delays between a client's attempts to reconnect (the bus's `client` uses them) |
@@ -38,6 +39,7 @@ mod error;
 mod frame_reader;
 mod frame_writer;
 mod halves;
+mod hang_up;
 mod keepalive;
 mod listener;
 mod read_from;
@@ -57,6 +59,7 @@ pub use self::error::{Error, ErrorKind};
 pub use self::frame_reader::{FrameReader, ReadFrameError, ReadFrameErrorKind};
 pub use self::frame_writer::{FrameWriter, WriteFrameError, WriteFrameErrorKind};
 pub use self::halves::Halves;
+pub use self::hang_up::HangUp;
 pub use self::keepalive::Keepalive;
 pub use self::listener::Listener;
 pub use self::serve::DrainReport;

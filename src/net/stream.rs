@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time;
@@ -13,6 +14,7 @@ use tokio::time;
 use super::async_stream::AsyncStream;
 use super::endpoint::{Endpoint, host_and_port};
 use super::error::{Error, ErrorKind};
+use super::hang_up::HangUp;
 use super::keepalive::Keepalive;
 use super::unix_path::{is_abstract, obstacle};
 
@@ -20,11 +22,18 @@ use super::unix_path::{is_abstract, obstacle};
 /// connections in that time.
 const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(10);
 
+/// A TCP socket takes no more bytes once this many wait in it to be sent (`TCP_NOTSENT_LOWAT`). So it takes bytes only
+/// as its peer takes them, and a timeout for a peer that takes nothing can count the bytes written: without it, the
+/// kernel takes megabytes at once and then nothing for minutes, from a peer that reads slowly and steadily.
+#[cfg(any(target_os = "android", target_os = "linux"))]
+const UNSENT_BYTES: u32 = 64 * 1024;
+
 /// A connection over TCP or a Unix socket.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Stream {
-    /// A TCP connection. If this crate made it, Nagle's algorithm is off (`TCP_NODELAY`).
+    /// A TCP connection. If this crate made it, Nagle's algorithm is off (`TCP_NODELAY`),
+    /// and on Linux the kernel holds few bytes that are not sent yet (`TCP_NOTSENT_LOWAT`).
     Tcp(TcpStream),
     /// A connection over a Unix socket.
     Unix(UnixStream),
@@ -86,6 +95,8 @@ impl Stream {
 
     pub(super) fn from_tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
+        #[cfg(any(target_os = "android", target_os = "linux"))]
+        SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
         Ok(Self::Tcp(stream))
     }
 
@@ -118,6 +129,38 @@ impl AsyncStream for Stream {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(cx),
+            Self::Unix(stream) => stream.poll_write_ready(cx),
+        }
+    }
+
+    fn can_peek(&self) -> bool {
+        true
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => AsyncStream::poll_peek(stream, cx, buffer),
+            Self::Unix(stream) => stream.poll_peek(cx, buffer),
+        }
+    }
+
+    fn consume_peeked(&mut self, peeked: &mut [u8]) -> io::Result<()> {
+        match self {
+            Self::Tcp(stream) => stream.consume_peeked(peeked),
+            Self::Unix(stream) => stream.consume_peeked(peeked),
+        }
+    }
+
+    fn hang_up(&self) -> Option<HangUp> {
+        match self {
+            Self::Tcp(stream) => stream.hang_up(),
+            Self::Unix(stream) => stream.hang_up(),
         }
     }
 

@@ -5,14 +5,18 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use super::Transferred;
 use crate::net;
 
 /// Why a relayed connection failed.
 ///
-/// [`kind`](Self::kind) names the cause and the side, and [`source`](std::error::Error::source) is the underlying error,
-/// if there is one.
+/// [`kind`](Self::kind) names the cause and the side, [`transferred`](Self::transferred) what was relayed before, and
+/// [`source`](std::error::Error::source) is the underlying error, if there is one.
 #[derive(Debug)]
-pub struct RelayError(pub(super) Cause);
+pub struct RelayError {
+    cause: Cause,
+    transferred: Transferred,
+}
 
 #[derive(Debug)]
 pub(super) enum Cause {
@@ -46,10 +50,20 @@ pub enum RelayErrorKind {
 }
 
 impl RelayError {
+    pub(super) fn new(cause: Cause, transferred: Transferred) -> Self {
+        Self { cause, transferred }
+    }
+
+    /// Bytes relayed in each direction before the failure.
+    #[must_use]
+    pub fn transferred(&self) -> Transferred {
+        self.transferred
+    }
+
     /// The cause.
     #[must_use]
     pub fn kind(&self) -> RelayErrorKind {
-        match &self.0 {
+        match &self.cause {
             Cause::Connect(_) => RelayErrorKind::Connect,
             Cause::Read { side, source } | Cause::Write { side, source } => match source.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => RelayErrorKind::Reset(*side),
@@ -59,10 +73,20 @@ impl RelayError {
         }
     }
 
+    /// The side that ended the connection. `None` at the idle timeout.
+    #[must_use]
+    pub fn side(&self) -> Option<Side> {
+        match &self.cause {
+            Cause::Connect(_) => Some(Side::Upstream),
+            Cause::Read { side, .. } | Cause::Write { side, .. } => Some(*side),
+            Cause::Idle { .. } => None,
+        }
+    }
+
     /// Whether the connect timeout or the idle timeout expired.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        match &self.0 {
+        match &self.cause {
             Cause::Connect(error) => error.is_timeout(),
             Cause::Idle { .. } => true,
             Cause::Read { .. } | Cause::Write { .. } => false,
@@ -81,7 +105,7 @@ impl fmt::Display for Side {
 
 impl fmt::Display for RelayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0 {
+        match &self.cause {
             Cause::Connect(_) => f.write_str("cannot connect to the upstream"),
             Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
             Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),
@@ -92,7 +116,7 @@ impl fmt::Display for RelayError {
 
 impl error::Error for RelayError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
-        match &self.0 {
+        match &self.cause {
             Cause::Connect(error) => Some(error),
             Cause::Read { source, .. } | Cause::Write { source, .. } => Some(source),
             Cause::Idle { .. } => None,

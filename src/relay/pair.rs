@@ -39,15 +39,21 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         let mut idle = pin!(self.shared.config.idle_timeout.map(sleep));
         poll_fn(|cx| match self.poll(cx) {
             Poll::Pending => match self.poll_idle(cx, idle.as_mut()) {
-                Poll::Ready(error) => Poll::Ready(Err(error)),
+                Poll::Ready(cause) => Poll::Ready(Err(cause)),
                 Poll::Pending => Poll::Pending,
             },
-            done => done,
+            Poll::Ready(outcome) => Poll::Ready(outcome),
         })
         .await
+        .map(|()| self.transferred())
+        .map_err(|cause| RelayError::new(cause, self.transferred()))
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Transferred, RelayError>> {
+    fn transferred(&self) -> Transferred {
+        Transferred { to_upstream: self.up.written, to_client: self.down.written }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         let mut moved = false;
         let up = self.up.poll(cx, &mut self.client, &mut self.upstream, &mut moved);
         let up = self.conclude(up, Side::Client)?;
@@ -60,25 +66,25 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
             return Poll::Pending;
         }
         Poll::Ready(match self.unwritable.take() {
-            Some((side, source)) => Err(RelayError(Cause::Write { side, source })),
-            None => Ok(Transferred { to_upstream: self.up.written, to_client: self.down.written }),
+            Some((side, source)) => Err(Cause::Write { side, source }),
+            None => Ok(()),
         })
     }
 
     /// Decides what the outcome of the pump that reads from `side` means for the connection.
     ///
     /// `Ok(())` means that the direction from `side` has ended. Later polls of the connection report it again.
-    fn conclude(&mut self, outcome: Poll<Result<(), PumpError>>, side: Side) -> Result<Poll<()>, RelayError> {
+    fn conclude(&mut self, outcome: Poll<Result<(), PumpError>>, side: Side) -> Result<Poll<()>, Cause> {
         match outcome {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
             Poll::Ready(Err(PumpError::Read(source))) => {
                 self.client.reset_on_close();
                 self.upstream.reset_on_close();
-                Err(RelayError(match self.unwritable.take() {
+                Err(match self.unwritable.take() {
                     Some((side, source)) => Cause::Write { side, source },
                     None => Cause::Read { side, source },
-                }))
+                })
             }
             Poll::Ready(Err(PumpError::Write(source))) => {
                 let (pump, opposite, other) = match side {
@@ -97,7 +103,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         }
     }
 
-    fn poll_idle(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Option<Sleep>>) -> Poll<RelayError> {
+    fn poll_idle(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Option<Sleep>>) -> Poll<Cause> {
         let Some(after) = self.shared.config.idle_timeout else { return Poll::Pending };
         while let Some(mut timer) = timer.as_mut().as_pin_mut() {
             if timer.as_mut().poll(cx).is_pending() {
@@ -105,7 +111,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
             }
             let until = self.last_byte + after;
             if until <= Instant::now() {
-                return Poll::Ready(RelayError(Cause::Idle { after }));
+                return Poll::Ready(Cause::Idle { after });
             }
             timer.reset(until);
         }

@@ -55,7 +55,7 @@ impl Relay {
             Ok(upstream) => self.relay(client, upstream).await,
             Err(error) => {
                 client.reset_on_close();
-                Err(RelayError(Cause::Connect(error)))
+                Err(RelayError::new(Cause::Connect(error), Transferred::default()))
             }
         }
     }
