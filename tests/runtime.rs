@@ -120,3 +120,36 @@ async fn many_tasks_share_a_small_limit_and_all_are_served() {
     assert!(stats.high_water_bytes <= 4 * 1024, "{stats}");
     assert_eq!((stats.in_use, stats.waiting, stats.overruns), (0, 0, 0), "{stats}");
 }
+
+/// Workers that park keep the caches that they used in a burst, as no function flushes them.
+#[test]
+fn a_waiter_gets_seven_eighths_of_the_limit_while_workers_sleep_without_a_flush() {
+    const SIZE: usize = 16_384;
+    let config = BufferPoolConfig::builder().class(SIZE, 64).memory_limit(64 * SIZE).decay_interval(None);
+    let pool = BufferPool::new(config.build().unwrap());
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let burst = |pool: BufferPool| async move {
+        for _ in 0..50 {
+            let mut ready: Vec<_> = (0..4).map_while(|_| pool.try_acquire(SIZE).ok()).collect();
+            ready.iter_mut().for_each(|buffer| buffer.resize(100, 1));
+            let frozen: Vec<_> = ready.drain(ready.len() / 2..).map(|buffer| buffer.freeze()).collect();
+            tokio::task::yield_now().await;
+            drop((ready, frozen));
+        }
+    };
+    let hold = |pool: BufferPool| async move {
+        let mut held = Vec::new();
+        while let Ok(Ok(buffer)) = timeout(Duration::from_millis(300), pool.acquire_async(SIZE)).await {
+            held.push(buffer);
+        }
+        held.len()
+    };
+    let held = runtime.block_on(async {
+        let bursts: Vec<_> = (0..8).map(|_| tokio::spawn(burst(pool.clone()))).collect();
+        for burst in bursts {
+            burst.await.unwrap();
+        }
+        tokio::spawn(hold(pool.clone())).await.unwrap()
+    });
+    assert!(held >= 56, "{held} of 64: {}", pool.stats());
+}

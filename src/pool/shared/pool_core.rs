@@ -90,7 +90,7 @@ impl Core {
             thread_cache_bytes: config.thread_cache_bytes(),
             next_class: config.serves_from_next_class(),
             hooks: Hooks::new(&config, switches),
-            memory: Memory::new(config.memory_limit(), sizes.largest()),
+            memory: Memory::new(config.memory_limit(), sizes.largest(), config.thread_cache_bytes() > 0),
             waiters: Waiters::new(),
             clock: Clock::new(config.decay_interval()),
             on_decay: config.on_decay(),

@@ -383,8 +383,10 @@ fn nothing_leaks_under_any_interleaving() {
     let stats = pool.stats();
     assert!(stats.high_water_bytes <= LIMIT as u64);
     assert_eq!((stats.live_bytes, stats.in_use, stats.frozen, stats.waiting), (0, 0, 0, 0), "{stats:#}");
-    // One lease gets at most half of the rest, and all leases together half of the limit.
-    assert_eq!(core.memory.lease(usize::MAX), LIMIT / 4);
+    // One cache gets at most half of the rest, and all caches together an eighth of the limit.
+    assert_eq!(core.memory.lease_for_cache(0, 1, usize::MAX, true), LIMIT / 16);
+    // Frozen buffers get half of the limit, but for what is the caches'.
+    assert!(core.memory.lease_all(LIMIT / 2 - LIMIT / 8) && !core.memory.lease_all(1));
 }
 
 /// `thread::acquire` looked at eight frozen buffers before it took the ready one on top of the stack, and took a cold one

@@ -13,6 +13,7 @@ use crate::sync::Arc;
 mod corners;
 mod flow;
 mod hooks;
+mod leases;
 mod memory;
 mod presets;
 mod queue;
