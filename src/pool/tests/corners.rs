@@ -399,3 +399,20 @@ fn a_warm_ready_buffer_is_taken_before_a_frozen_one() {
     drop((cold, warm));
     assert_eq!(pool.try_acquire(1024).unwrap().as_ptr(), address, "{}", pool.stats());
 }
+
+/// The lease was twice as large as `thread_cache_bytes`, and more after each flush: the sum overflowed.
+#[test]
+fn a_thread_cache_without_bound_is_one() {
+    for limit in [usize::MAX, usize::MAX - 1, 1 << 20] {
+        let pool = limited(&[(64, 1024), (4096, 4)], limit, usize::MAX);
+        for _ in 0..50 {
+            drop((0..300).map(|_| pool.acquire(64)).collect::<Vec<_>>());
+            drop((0..300).map(|_| filled(&pool, 64).freeze()).collect::<Vec<_>>());
+            pool.decay();
+            drop(pool.acquire(64));
+            pool.flush_thread_cache();
+        }
+        pool.trim();
+        assert_eq!((pool.stats().live_bytes, pool.stats().frozen), (0, 0), "{limit}: {}", pool.stats());
+    }
+}

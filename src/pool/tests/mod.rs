@@ -11,6 +11,7 @@ use super::*;
 use crate::sync::Arc;
 
 mod corners;
+mod decay;
 mod flow;
 mod hooks;
 mod leases;
