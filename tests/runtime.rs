@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use millpond::{AcquireError, BufferPool, BufferPoolConfig};
+use millpond::{AcquireError, BufferPool, BufferPoolConfig, PooledBuffer};
 use tokio::runtime::Builder;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -119,4 +119,61 @@ async fn many_tasks_share_a_small_limit_and_all_are_served() {
     let stats = pool.stats();
     assert!(stats.high_water_bytes <= 4 * 1024, "{stats}");
     assert_eq!((stats.in_use, stats.waiting, stats.overruns), (0, 0, 0), "{stats}");
+}
+
+/// Workers that park keep the caches that they used in a burst, as no function flushes them.
+#[test]
+fn a_waiter_gets_seven_eighths_of_the_limit_while_workers_sleep_without_a_flush() {
+    const SIZE: usize = 16_384;
+    let config = BufferPoolConfig::builder().class(SIZE, 64).memory_limit(64 * SIZE).decay_interval(None);
+    let pool = BufferPool::new(config.build().unwrap());
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let burst = |pool: BufferPool| async move {
+        for _ in 0..50 {
+            let mut ready: Vec<_> = (0..4).map_while(|_| pool.try_acquire(SIZE).ok()).collect();
+            ready.iter_mut().for_each(|buffer| buffer.resize(100, 1));
+            let frozen: Vec<_> = ready.drain(ready.len() / 2..).map(PooledBuffer::freeze).collect();
+            tokio::task::yield_now().await;
+            drop((ready, frozen));
+        }
+    };
+    let hold = |pool: BufferPool| async move {
+        let mut held = Vec::new();
+        while let Ok(Ok(buffer)) = timeout(Duration::from_millis(300), pool.acquire_async(SIZE)).await {
+            held.push(buffer);
+        }
+        held.len()
+    };
+    let held = runtime.block_on(async {
+        let bursts: Vec<_> = (0..8).map(|_| tokio::spawn(burst(pool.clone()))).collect();
+        for burst in bursts {
+            burst.await.unwrap();
+        }
+        tokio::spawn(hold(pool.clone())).await.unwrap()
+    });
+    assert!(held >= 56, "{held} of 64: {}", pool.stats());
+}
+
+#[test]
+fn the_task_and_the_threads_of_a_pool_together_make_one_step_per_interval() {
+    let steps = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&steps);
+    let config = BufferPoolConfig::builder().class(1024, 1024).thread_cache_bytes(0);
+    let config = config.decay_interval(Some(Duration::from_millis(200))).on_decay(move |freed| {
+        assert_eq!(freed % 1024, 0);
+        counted.fetch_add(freed / 1024, Ordering::Relaxed);
+    });
+    let pool = BufferPool::new(config.build().unwrap());
+    let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        pool.spawn_decay();
+        // All 64 are needed between two intervals, so no step may free one.
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(2) {
+            let held: Vec<_> = (0..64).map(|_| pool.acquire(1024)).collect();
+            drop(held);
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    assert_eq!(steps.load(Ordering::Relaxed), 0, "buffers of the working set were freed");
 }

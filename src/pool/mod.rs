@@ -39,7 +39,7 @@
 //! | flush, spill | a thread's whole cache, or the cold half of a stack, moves to the shared queues |
 //! | freeze, follow, reclaim | storage becomes `Bytes`; the pool keeps a tail of it; it finds the storage free and uses it again |
 //! | evict | idle memory is freed to make room for another class |
-//! | lease | bytes of the memory limit that a thread may keep out of the waiters' reach |
+//! | lease | bytes of the memory limit that a cache, or a queue of frozen buffers, may keep out of the waiters' reach |
 //! | permit | an acquire that the hooks need not see, so that it may take the fast path |
 //! | grant | what a waiter, or an acquire at the limit, gets: a buffer, or room to allocate one |
 //! | trim, step | all idle memory is freed; one step of decay frees the memory unused since the last step |

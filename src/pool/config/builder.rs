@@ -260,6 +260,17 @@ impl BufferPoolConfigBuilder {
 
     /// Sets how many bytes of ready buffers one thread may cache, and how many bytes of frozen buffers it may follow.
     /// Default: 256 KiB each. 0 turns the thread caches off. Classes of larger buffers use their shared queue only.
+    ///
+    /// A cache grows with what its thread uses: from one buffer of a class, by doubling. With a
+    /// [`memory_limit`](Self::memory_limit) the caches of all threads together keep at most an eighth of the limit, and a
+    /// thread at most as much as is left for the others. Half of the eighth is for threads that use the pool often: many
+    /// threads that used it once do not take the caches of busy ones.
+    ///
+    /// A cache shrinks at the steps of [decay](Self::decay_interval) that its thread notices, which is when it next uses the
+    /// pool. No other thread can reach what a sleeping one keeps, as that would cost a locked instruction per acquire. So
+    /// before a thread sleeps for long, call [`flush_thread_cache`](crate::BufferPool::flush_thread_cache), or in a runtime's
+    #[cfg_attr(feature = "tokio", doc = " workers [`flush_on_park`](crate::BufferPool::flush_on_park).")]
+    #[cfg_attr(not(feature = "tokio"), doc = " workers `flush_on_park`.")]
     pub fn thread_cache_bytes(mut self, bytes: usize) -> Self {
         self.options.thread_cache_bytes = bytes;
         self
@@ -272,10 +283,12 @@ impl BufferPoolConfigBuilder {
     /// [`acquire_async`](crate::BufferPool::acquire_async) waits, and [`acquire`](crate::BufferPool::acquire) uses the
     /// heap.
     ///
-    /// Waiters cannot reach the caches of other threads or the frozen buffers that are followed. Together these get at
-    /// most half of the limit, and always leave room for one buffer of the largest class. If you hold more than the other
-    /// half for long, set [`thread_cache_bytes(0)`](Self::thread_cache_bytes) and use
-    /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked): then all idle memory is in reach.
+    /// Waiters cannot reach the caches of other threads, ready and frozen buffers, which get at most an eighth of the limit
+    /// together. Of the frozen buffers in the shared queues they reach those whose `Bytes` were all dropped. So seven
+    /// eighths of the limit are in reach once they are returned. Caches and followed frozen buffers together get at most
+    /// half of the limit, and always leave room for one buffer of the largest class. If you hold more than seven eighths
+    /// for long, set [`thread_cache_bytes(0)`](Self::thread_cache_bytes): then all idle memory is in reach. With
+    /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked) it is within reach at the last drop.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.options.memory_limit = bytes;
         self

@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::buffer::PooledBuffer;
 use super::error::AcquireError;
@@ -83,7 +83,8 @@ impl BufferPool {
 
     /// Spawns a task that makes a step of [decay](Self::decay) once per
     /// [decay interval](crate::BufferPoolConfigBuilder::decay_interval), so that memory is freed while nobody uses
-    /// the pool. The task does not keep the pool open, and ends with it. (Feature `tokio`.)
+    /// the pool. A step that the pool's own operations made counts. The task does not keep the pool open, and ends within
+    /// an interval after it. (Feature `tokio`.)
     ///
     /// In a pool without a decay interval the task ends at once: such a pool never decays by itself.
     ///
@@ -95,14 +96,14 @@ impl BufferPool {
     ///
     /// Outside of a tokio runtime, or in one whose time driver is not enabled.
     pub fn spawn_decay(&self) -> JoinHandle<()> {
-        let core = Arc::clone(&self.core);
+        let core = Arc::downgrade(&self.core);
+        let decays = self.core.clock.runs();
         tokio::spawn(async move {
-            let Some(every) = core.clock.interval() else { return };
-            let mut ticks = interval(every);
-            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-            while !core.is_closed() {
-                ticks.tick().await;
-                core.report(core.decay());
+            while decays && let Some(core) = core.upgrade().filter(|core| !core.is_closed()) {
+                core.report(core.step_if_due());
+                let left = core.clock.left();
+                drop(core);
+                sleep(left).await;
             }
         })
     }
@@ -129,9 +130,11 @@ impl BufferPool {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn flush_on_park(&self) -> impl Fn() + Send + Sync + 'static {
-        let core = Arc::clone(&self.core);
+        let core = Arc::downgrade(&self.core);
         move || {
-            thread::flush(&core);
+            if let Some(core) = core.upgrade() {
+                thread::flush(&core);
+            }
         }
     }
 }

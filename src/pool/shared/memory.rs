@@ -17,15 +17,19 @@ use crate::sync::statistic::AtomicUsize as Statistic;
 ///
 /// A waiter cannot reach a buffer in the cache of another thread, or one frozen into `Bytes` and not known to be free,
 /// no matter how long it waits. So those places *lease* their bytes. The sum of all leases leaves room for one buffer of
-/// any class within the class's [share](Shares), and is at most half of the limit:
+/// any class within the class's [share](Shares), and is at most half of the limit. The caches of all threads, ready and
+/// frozen buffers together, get a quarter of that half; the shared queues of frozen buffers, which a waiter searches, get
+/// the rest:
 ///
 /// ```text
 /// live ≤ limit                                  at every instant
 /// leased ≤ min(limit / 2, share of the largest class - largest class)
+/// leased by caches ≤ limit / 8
 /// ```
 ///
 /// Therefore, once the buffers in use are returned, the memory within reach serves a request of any class: no waiter
-/// starves, whatever the other threads do or fail to do.
+/// starves, whatever the other threads do or fail to do. Once their views are dropped, too, seven eighths of the limit
+/// are within reach.
 pub(in crate::pool) struct Memory {
     limit: usize,
     shares: Shares,
@@ -36,17 +40,25 @@ pub(in crate::pool) struct Memory {
     most_live: Statistic,
     /// Bytes that may still be leased.
     lease: AtomicUsize,
+    /// Of those, the bytes that caches may still lease, and half of what that was at first.
+    cache_lease: Statistic,
+    half_cache_lease: usize,
 }
 
 impl Memory {
-    pub(in crate::pool) fn new(limit: usize, sizes: &[usize]) -> Self {
+    /// `caches`: whether there are thread caches, so that some of the lease is kept for them.
+    pub(in crate::pool) fn new(limit: usize, sizes: &[usize], caches: bool) -> Self {
         let shares = Shares::new(limit, sizes);
+        let lease = shares.leasable();
+        let cache_lease = if caches { min(limit / 8, lease) } else { 0 };
         Self {
             limit,
             used: CachePadded::new(Mutex::new(vec![0; sizes.len()].into())),
             live: CachePadded::new(Statistic::new(0)),
             most_live: Statistic::new(0),
-            lease: AtomicUsize::new(shares.leasable()),
+            lease: AtomicUsize::new(lease),
+            cache_lease: Statistic::new(cache_lease),
+            half_cache_lease: cache_lease / 2,
             shares,
         }
     }
@@ -121,34 +133,71 @@ impl Memory {
         (self.live.load(Ordering::Relaxed), self.most_live.load(Ordering::Relaxed))
     }
 
-    /// Leases up to `wanted` bytes, but at most half of the rest, so that later threads get some, too. Without a memory
-    /// limit it grants all.
-    pub(in crate::pool) fn lease(&self, wanted: usize) -> usize {
-        if self.limit == usize::MAX {
-            return wanted;
+    /// Leases up to `count` buffers of `size` bytes for a cache that has leased `held` bytes. Returns how many. Without a
+    /// memory limit it grants all.
+    ///
+    /// No cache gets more than what is left after it, so that later threads get some, too. A thread that is not `busy`, as
+    /// it has used the pool a few times only, leaves half of the bytes to those that are: so any number of threads that
+    /// used the pool once, and live on, do not take the caches of the others.
+    pub(in crate::pool) fn lease_for_cache(
+        &self,
+        held: usize,
+        size: usize,
+        mut count: usize,
+        busy: bool,
+    ) -> usize {
+        if !self.is_limited() {
+            return count;
         }
+        let others = if busy { 0 } else { self.half_cache_lease };
+        let take = |free: usize| {
+            let most = min(free.saturating_sub(held) / 2, free.saturating_sub(others));
+            count = min(count, most / size);
+            (count > 0).then(|| free - count * size)
+        };
         // Ordering: Relaxed on all. The number guards no memory. A read-modify-write reads the last value in the
         // modification order, so two threads cannot both lease the last bytes.
-        let mut granted = 0;
-        let _ = self.lease.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |free| {
-            granted = min(free / 2, wanted);
-            Some(free - granted)
-        });
-        granted
+        match self.cache_lease.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
+            Ok(_) if self.take(count * size, 0) => count,
+            Ok(_) => {
+                self.move_lease(count * size);
+                0
+            }
+            Err(_) => 0,
+        }
     }
 
-    /// Leases `bytes`, or nothing.
+    /// Leases `bytes` for a frozen buffer in a shared queue, or nothing. Leaves what caches may still lease.
     pub(in crate::pool) fn lease_all(&self, bytes: usize) -> bool {
-        let rest = |free: usize| free.checked_sub(bytes);
-        // Ordering: Relaxed, as in `lease`.
-        self.limit == usize::MAX
-            || self.lease.fetch_update(Ordering::Relaxed, Ordering::Relaxed, rest).is_ok()
+        // Ordering: Relaxed, as in `lease_for_cache`.
+        !self.is_limited() || self.take(bytes, self.cache_lease.load(Ordering::Relaxed))
     }
 
-    /// Ends a lease of `bytes`.
+    /// Takes `bytes` of the lease, if at least `rest` remain.
+    fn take(&self, bytes: usize, rest: usize) -> bool {
+        let left = |free: usize| free.checked_sub(bytes).filter(|&left| left >= rest);
+        // Ordering: Relaxed, as in `lease_for_cache`.
+        self.lease.fetch_update(Ordering::Relaxed, Ordering::Relaxed, left).is_ok()
+    }
+
+    /// Moves a lease of `bytes` from a cache to a shared queue.
+    pub(in crate::pool) fn move_lease(&self, bytes: usize) {
+        if self.is_limited() && bytes > 0 {
+            // Ordering: Relaxed, as in `lease_for_cache`.
+            self.cache_lease.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Ends a lease of `bytes` for a cache.
+    pub(in crate::pool) fn end_cache_lease(&self, bytes: usize) {
+        self.end_lease(bytes);
+        self.move_lease(bytes);
+    }
+
+    /// Ends a lease of `bytes` for a frozen buffer in a shared queue.
     pub(in crate::pool) fn end_lease(&self, bytes: usize) {
-        if self.limit != usize::MAX && bytes > 0 {
-            // Ordering: Relaxed, as in `lease`.
+        if self.is_limited() && bytes > 0 {
+            // Ordering: Relaxed, as in `lease_for_cache`.
             self.lease.fetch_add(bytes, Ordering::Relaxed);
         }
     }

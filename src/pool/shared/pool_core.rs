@@ -9,12 +9,13 @@ use super::class::Class;
 use super::clock::Clock;
 use super::memory::Memory;
 use super::slot::{Frozen, Slot};
+use super::snapshot::Registry;
 use super::waiters::Waiters;
 use crate::pool::config::{BufferPoolConfig, OnDecay};
 #[cfg(feature = "std")]
 use crate::pool::hooks::Countdown;
 use crate::pool::hooks::{Hooks, Request, Switches};
-use crate::pool::stats::{Counters, Totals};
+use crate::pool::stats::Counters;
 use crate::size::SizeClasses;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
 use crate::sync::statistic::{AtomicBool, AtomicUsize as Number};
@@ -71,12 +72,6 @@ pub(in crate::pool) enum Grant {
     Room,
 }
 
-/// The counters of every thread cache of this pool, and the sums of the caches that were dropped.
-pub(super) struct Registry {
-    pub(super) threads: Vec<Arc<Counters>>,
-    pub(super) gone: Totals,
-}
-
 impl Core {
     pub(in crate::pool) fn new(config: &BufferPoolConfig) -> Self {
         let (switches, config) = Switches::from_environment(config);
@@ -89,14 +84,14 @@ impl Core {
             thread_cache_bytes: config.thread_cache_bytes(),
             next_class: config.serves_from_next_class(),
             hooks: Hooks::new(&config, switches),
-            memory: Memory::new(config.memory_limit(), sizes.all()),
+            memory: Memory::new(config.memory_limit(), sizes.all(), config.thread_cache_bytes() > 0),
             waiters: Waiters::new(table.len()),
             clock: Clock::new(config.decay_interval()),
             on_decay: config.on_decay(),
             unreported: Number::new(0),
             overflow: Mutex::new(VecDeque::new()),
             has_overflow: AtomicBool::new(false),
-            registry: Mutex::new(Registry { threads: Vec::new(), gone: Totals::new(table.len()) }),
+            registry: Mutex::new(Registry::new(table.len())),
             cacheless: Counters::new(table.len()),
             sizes,
         }
@@ -164,6 +159,12 @@ impl Core {
     pub(in crate::pool) fn count_step(&self) {
         // Ordering: Relaxed. A hint to the threads to spill what they do not need.
         self.state.fetch_add(STEP, Ordering::Relaxed);
+    }
+
+    /// The steps of decay so far.
+    #[cfg(test)]
+    pub(in crate::pool) fn steps(&self) -> usize {
+        self.state() / STEP
     }
 
     /// Serves waiters, or empties the queues of a closed pool. Must follow every push, or run of pushes, to a shared queue,
@@ -449,15 +450,22 @@ impl Core {
         self.count_step();
         let refused = self.find_free(usize::MAX);
         let freed: usize = self.classes.iter().map(|class| free_ready(class, class.take_unneeded())).sum();
+        self.clock.end_step();
         self.serve_or_sweep();
         refused + freed
     }
 
-    /// Makes a step of decay if one is due. Slow paths call it once in a while.
+    /// Makes a step of decay if one is due. Returns the bytes freed.
+    pub(in crate::pool) fn step_if_due(&self) -> usize {
+        if self.clock.begin_if_due() { self.decay() } else { 0 }
+    }
+
+    /// The same in an acquire or a return, which cannot tell the program. Slow paths call it once in a while.
     pub(in crate::pool) fn decay_if_due(&self) {
-        if self.clock.is_due() {
+        let freed = self.step_if_due();
+        if freed > 0 {
             // Ordering: Relaxed, here and in `report`: a number, and no memory hangs on it.
-            self.unreported.fetch_add(self.decay(), Ordering::Relaxed);
+            self.unreported.fetch_add(freed, Ordering::Relaxed);
         }
     }
 
@@ -468,20 +476,6 @@ impl Core {
             self.on_decay.call(freed + unreported);
         }
         freed
-    }
-
-    /// Registers a new thread cache. Returns its counters.
-    pub(in crate::pool) fn register(&self) -> Arc<Counters> {
-        let counters = Arc::new(Counters::new(self.classes.len()));
-        self.registry.lock().threads.push(Arc::clone(&counters));
-        counters
-    }
-
-    /// Adds the counters of a thread cache that is dropped to the sums.
-    pub(in crate::pool) fn unregister(&self, counters: &Arc<Counters>) {
-        let mut registry = self.registry.lock();
-        registry.threads.retain(|other| !Arc::ptr_eq(other, counters));
-        registry.gone.add(counters);
     }
 
     /// Turns a grant into a slot.
@@ -574,6 +568,13 @@ impl Core {
     pub(in crate::pool) fn must_drop(&self, slot: &Slot) -> bool {
         let whole = slot.storage.capacity() >= slot.size();
         self.hooks.as_ref().is_some_and(|hooks| hooks.must_drop(Arc::as_ptr(&slot.core), self, whole))
+    }
+
+    /// Returns a slot of a closed pool, which frees it.
+    pub(in crate::pool) fn return_late(mut slot: Unique<Slot>) {
+        slot.reset();
+        slot.note_return();
+        slot.core.cacheless.of(slot.class()).returned.add(1);
     }
 
     /// Follows a slot that was frozen in such a thread, or fails with it if the pool cannot follow it.

@@ -1,13 +1,50 @@
-//! The snapshot of the stats: the counters of all threads, and the numbers of the shared part.
+//! The counters of all threads, and the snapshot of the stats: their sums, and the numbers of the shared part.
 
 use alloc::vec::Vec;
 
 use super::class::Class;
 use super::pool_core::Core;
 use crate::pool::hooks::Hooks;
-use crate::pool::stats::{BufferPoolStats, ClassStats, ClassTotals, Totals};
+use crate::pool::stats::{BufferPoolStats, ClassStats, ClassTotals, Counters, Totals};
+use crate::sync::Arc;
+
+/// The counters of every thread cache of a pool, each at its [place](Counters::place), and the sums of the caches that were
+/// dropped.
+pub(super) struct Registry {
+    threads: Vec<Arc<Counters>>,
+    gone: Totals,
+}
+
+impl Registry {
+    pub(super) fn new(classes: usize) -> Self {
+        Self { threads: Vec::new(), gone: Totals::new(classes) }
+    }
+}
 
 impl Core {
+    /// Registers a new thread cache. Returns its counters.
+    #[cfg(feature = "std")]
+    pub(in crate::pool) fn register(&self) -> Arc<Counters> {
+        let counters = Arc::new(Counters::new(self.classes().len()));
+        let mut registry = self.registry.lock();
+        counters.set_place(registry.threads.len());
+        registry.threads.push(Arc::clone(&counters));
+        counters
+    }
+
+    /// Adds the counters of a thread cache that is dropped to the sums. The last one takes its place, so that the time does
+    /// not depend on the number of threads.
+    #[cfg(feature = "std")]
+    pub(in crate::pool) fn unregister(&self, counters: &Counters) {
+        let mut registry = self.registry.lock();
+        let place = counters.place();
+        registry.threads.swap_remove(place);
+        if let Some(moved) = registry.threads.get(place) {
+            moved.set_place(place);
+        }
+        registry.gone.add(counters);
+    }
+
     pub(in crate::pool) fn stats(&self) -> BufferPoolStats {
         let registry = self.registry.lock();
         let mut totals = registry.gone.clone();

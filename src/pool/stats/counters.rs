@@ -3,17 +3,33 @@
 use alloc::boxed::Box;
 use alloc::vec;
 
+use crate::sync::statistic::{AtomicUsize, Ordering};
 use crate::sync::{Arc, Count};
 
 /// Counters of all classes of a pool, written by one thread.
 pub(in crate::pool) struct Counters {
     classes: Box<[Arc<ClassCounters>]>,
     heap: Arc<ClassCounters>,
+    /// Where they are in the registry of the pool, under whose lock this is read and written.
+    place: AtomicUsize,
 }
 
 impl Counters {
     pub(in crate::pool) fn new(classes: usize) -> Self {
-        Self { classes: (0..classes).map(|_| Arc::default()).collect(), heap: Arc::default() }
+        Self {
+            classes: (0..classes).map(|_| Arc::default()).collect(),
+            heap: Arc::default(),
+            place: AtomicUsize::new(0),
+        }
+    }
+
+    pub(in crate::pool) fn place(&self) -> usize {
+        // Ordering: Relaxed, here and below, as the lock orders them.
+        self.place.load(Ordering::Relaxed)
+    }
+
+    pub(in crate::pool) fn set_place(&self, place: usize) {
+        self.place.store(place, Ordering::Relaxed);
     }
 
     /// The counters of a class; those of the heap for any other index.

@@ -383,8 +383,10 @@ fn nothing_leaks_under_any_interleaving() {
     let stats = pool.stats();
     assert!(stats.high_water_bytes <= LIMIT as u64);
     assert_eq!((stats.live_bytes, stats.in_use, stats.frozen, stats.waiting), (0, 0, 0, 0), "{stats:#}");
-    // One lease gets at most half of the rest, and all leases together leave the largest class one buffer of its half.
-    assert_eq!(core.memory.lease(usize::MAX), (LIMIT / 2 - 4096) / 2);
+    // One cache gets at most half of the rest, and all caches together an eighth of the limit.
+    assert_eq!(core.memory.lease_for_cache(0, 1, usize::MAX, true), LIMIT / 16);
+    // All leases together leave the largest class one buffer of its half, and the caches what is theirs.
+    assert!(core.memory.lease_all(LIMIT / 2 - 4096 - LIMIT / 8) && !core.memory.lease_all(1));
 }
 
 /// `thread::acquire` looked at eight frozen buffers before it took the ready one on top of the stack, and took a cold one
@@ -396,4 +398,21 @@ fn a_warm_ready_buffer_is_taken_before_a_frozen_one() {
     let address = warm.as_ptr();
     drop((cold, warm));
     assert_eq!(pool.try_acquire(1024).unwrap().as_ptr(), address, "{}", pool.stats());
+}
+
+/// The lease was twice as large as `thread_cache_bytes`, and more after each flush: the sum overflowed.
+#[test]
+fn a_thread_cache_without_bound_is_one() {
+    for limit in [usize::MAX, usize::MAX - 1, 1 << 20] {
+        let pool = limited(&[(64, 1024), (4096, 4)], limit, usize::MAX);
+        for _ in 0..50 {
+            drop((0..300).map(|_| pool.acquire(64)).collect::<Vec<_>>());
+            drop((0..300).map(|_| filled(&pool, 64).freeze()).collect::<Vec<_>>());
+            pool.decay();
+            drop(pool.acquire(64));
+            pool.flush_thread_cache();
+        }
+        pool.trim();
+        assert_eq!((pool.stats().live_bytes, pool.stats().frozen), (0, 0), "{limit}: {}", pool.stats());
+    }
 }

@@ -11,9 +11,11 @@ use super::*;
 use crate::sync::Arc;
 
 mod corners;
+mod decay;
 mod fairness;
 mod flow;
 mod hooks;
+mod leases;
 mod memory;
 mod presets;
 mod queue;

@@ -158,3 +158,30 @@ fn listening(
     });
     (BufferPool::new(more(builder).build().unwrap()), freed)
 }
+
+/// Each cache that is dropped leaves its place in the registry to another one.
+#[test]
+fn the_stats_stay_whole_in_whatever_order_threads_exit() {
+    let pool = pool(&[(64, 64)], 4096);
+    let start = |count: usize| {
+        let (theirs, (end, ends), (used, is_used)) = (pool.clone(), mpsc::channel::<()>(), mpsc::channel());
+        let thread = thread::spawn(move || {
+            (0..count).for_each(|_| drop(theirs.acquire(64)));
+            used.send(()).unwrap();
+            let _ = ends.recv();
+            drop(theirs.acquire(64));
+        });
+        is_used.recv().unwrap();
+        (thread, end)
+    };
+    let mut threads: Vec<_> = (1..=20).map(start).collect();
+    let mut acquires = (1..=20).sum::<usize>() as u64;
+    for at in [19, 0, 7, 7, 3, 14, 0, 5, 11, 2, 9, 0, 7, 3, 1, 4, 2, 0, 1, 0] {
+        assert_eq!(pool.stats().acquires, acquires);
+        let (thread, end) = threads.swap_remove(at);
+        drop(end);
+        thread.join().unwrap();
+        acquires += 1;
+    }
+    assert_eq!((pool.stats().acquires, pool.stats().in_use), (acquires, 0));
+}

@@ -26,14 +26,12 @@ pub(in crate::pool) struct LocalCache {
     step: usize,
     /// One per class, and one for the heap, which keeps nothing.
     classes: Box<[LocalClass]>,
-    /// Bytes of the memory limit that this cache may keep: half for ready buffers, half for frozen ones. After a flush, the
-    /// bytes of the frozen buffers that stayed.
+    /// Bytes leased of the memory limit, as many as were needed so far: those of the classes' `limit`s, those of the frozen
+    /// buffers, and `frozen_left`.
     lease: usize,
-    /// Whether the lease is filled up when it is next needed.
-    wants_lease: bool,
-    /// Of the first half, the bytes that no class's `limit` uses.
+    /// Of `thread_cache_bytes`, the bytes that no class's `limit` uses.
     ready_left: usize,
-    /// Of the second half, the bytes that no frozen buffer uses.
+    /// Bytes leased for frozen buffers that none uses.
     frozen_left: usize,
     /// Whether the pool's hooks see every buffer, so that no fast path may be taken.
     hooked: bool,
@@ -54,8 +52,7 @@ impl LocalCache {
             step: NEVER,
             classes: (0..=core.heap()).map(class).collect(),
             lease: 0,
-            wants_lease: true,
-            ready_left: 0,
+            ready_left: core.thread_cache_bytes,
             frozen_left: 0,
             counters,
             hooked: core.hooks.as_ref().is_some_and(Hooks::sees_all),
@@ -215,7 +212,7 @@ impl LocalCache {
         }
         self.notice_step(state);
         frozen.show();
-        self.take_lease();
+        self.lease_frozen(index);
         self.enqueue_frozen(index, frozen).or_else(|frozen| self.follow_beyond_lease(frozen))
     }
 
@@ -267,14 +264,13 @@ impl LocalCache {
                 }
                 local.frozen.drain_oldest(count, |oldest| class.frozen.push(oldest));
                 self.lease -= count * class.size;
+                self.core.memory.move_lease(count * class.size);
             }
         }
-        let kept = self.lease_of_frozen();
-        self.core.memory.end_lease(self.lease - kept);
-        self.lease = kept;
-        self.ready_left = 0;
+        let ready = self.leased_for_ready();
+        self.ready_left += ready;
+        self.end_lease(ready + self.frozen_left);
         self.frozen_left = 0;
-        self.wants_lease = true;
         self.core.serve_or_sweep();
         freed
     }
@@ -305,15 +301,10 @@ impl LocalCache {
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             while let Some(frozen) = local.frozen.pop() {
                 self.lease -= class.size;
+                self.core.memory.move_lease(class.size);
                 self.core.push_frozen_and_serve(class, frozen);
             }
         }
-    }
-
-    /// Bytes of the frozen slots in this cache.
-    fn lease_of_frozen(&self) -> usize {
-        let classes = self.classes.iter().zip(self.core.classes());
-        classes.map(|(local, class)| local.frozen.len() * class.size).sum()
     }
 
     /// This thread's first frozen slot of the class, if it is free.
@@ -444,34 +435,62 @@ impl LocalCache {
         self.classes.get_mut(index).is_none_or(|local| local.stack().len() >= local.limit)
     }
 
-    /// Raises the limit of a class by one batch, as far as the lease allows. Returns the size of a batch.
+    /// Raises the limit of a class, as far as the lease allows: at first by one, then it doubles, until it grows by batches.
+    /// Returns the size of a batch.
     fn raise_limit(&mut self, index: usize) -> usize {
-        self.take_lease();
-        let (Some(local), Some(class)) = (self.classes.get_mut(index), self.core.class(index)) else {
+        let limit = self.classes.get(index).map_or(0, |local| local.limit);
+        let Some((size, most, batch)) = self.core.class(index).map(|class| {
+            let batch = batch(class, self.core.thread_cache_bytes);
+            let most = (self.ready_left / class.size).min(max_kept(class).saturating_sub(limit));
+            (class.size, most.min(limit.clamp(1, batch)), batch)
+        }) else {
             return 0;
         };
-        let batch = batch(class, self.core.thread_cache_bytes);
-        let count = batch.min(self.ready_left / class.size).min(max_kept(class).saturating_sub(local.limit));
-        self.ready_left -= count * class.size;
-        local.limit += count;
+        let count = self.lease(size, most);
+        self.ready_left -= count * size;
+        if let Some(local) = self.classes.get_mut(index) {
+            local.limit += count;
+        }
         batch
     }
 
-    /// Fills up the lease, once in a while: other threads may have ended leases since the last time.
-    fn take_lease(&mut self) {
-        if !self.wants_lease || self.core.state() & (CLOSED | WAITING) != 0 {
+    /// Leases bytes for a frozen buffer of the class, if there are none left: at first for one, then as many as are leased,
+    /// at most a batch.
+    fn lease_frozen(&mut self, index: usize) {
+        let cache_bytes = self.core.thread_cache_bytes;
+        let held = self.lease - self.leased_for_ready();
+        let Some((size, step)) = self
+            .core
+            .class(index)
+            .map(|class| (class.size, (held / class.size).clamp(1, batch(class, cache_bytes))))
+        else {
             return;
+        };
+        if self.frozen_left < size {
+            let most = cache_bytes.saturating_sub(held) / size;
+            self.frozen_left += self.lease(size, most.min(step)) * size;
         }
-        self.wants_lease = false;
-        let each = self.core.thread_cache_bytes;
-        let for_frozen = self.lease_of_frozen() + self.frozen_left;
-        let more_frozen = each.saturating_sub(for_frozen);
-        let more_ready = each.saturating_sub(self.lease - for_frozen);
-        let lease = self.core.memory.lease(more_frozen.saturating_add(more_ready));
-        let ready = more_ready.min(lease.div_ceil(2).max(lease.saturating_sub(more_frozen)));
-        self.lease += lease;
-        self.ready_left += ready;
-        self.frozen_left += lease - ready;
+    }
+
+    /// Leases up to `most` buffers of `size` bytes. Returns how many.
+    fn lease(&mut self, size: usize, most: usize) -> usize {
+        if most == 0 || self.core.state() & (CLOSED | WAITING) != 0 {
+            return 0;
+        }
+        let busy = self.slow_operations >= CLOCK_EVERY;
+        let count = self.core.memory.lease_for_cache(self.lease, size, most, busy);
+        self.lease += count * size;
+        count
+    }
+
+    fn end_lease(&mut self, bytes: usize) {
+        self.lease -= bytes;
+        self.core.memory.end_cache_lease(bytes);
+    }
+
+    /// Bytes leased for the classes' `limit`s.
+    fn leased_for_ready(&self) -> usize {
+        self.core.thread_cache_bytes - self.ready_left
     }
 
     /// Spills the cold half of a stack to its shared queue: the stack of this class or, if its limit is 0, of the class with
@@ -486,7 +505,8 @@ impl LocalCache {
             if !own {
                 let unused = local.limit - local.stack().len();
                 local.limit -= unused;
-                self.ready_left += unused * local.size;
+                self.ready_left += unused * class.size;
+                self.end_lease(unused * class.size);
             }
         }
     }
@@ -497,29 +517,33 @@ impl LocalCache {
         bytes.enumerate().max_by_key(|&(_, bytes)| bytes).map_or(0, |(index, _)| index)
     }
 
-    /// After a step of decay: spills the cold half of each stack, and lowers each limit to what is kept.
+    /// After a step of decay: spills the cold half of each stack, lowers each limit to what is kept, and ends the leases that
+    /// are not used.
     fn notice_step(&mut self, state: usize) {
         if state == self.step {
             return;
         }
         self.step = state;
         self.seen = if self.hooked { NEVER } else { state };
+        let mut unused = 0;
         for (local, class) in self.classes.iter_mut().zip(self.core.classes()) {
             let stack = local.stack();
             let cold = stack.len().div_ceil(2);
             self.core.push_idle(class, stack.drain(..cold));
             let kept = stack.len();
-            self.ready_left += (local.limit - kept) * local.size;
+            unused += (local.limit - kept) * class.size;
             local.limit = kept;
         }
+        self.ready_left += unused;
         self.push_found_free();
+        self.end_lease(unused + self.frozen_left);
+        self.frozen_left = 0;
         self.core.serve_or_sweep();
     }
 
     fn check_clock(&mut self) {
         self.slow_operations = self.slow_operations.wrapping_add(1);
         if self.slow_operations.is_multiple_of(CLOCK_EVERY) {
-            self.wants_lease = true;
             self.core.decay_if_due();
         }
     }
@@ -529,7 +553,6 @@ impl Drop for LocalCache {
     fn drop(&mut self) {
         self.flush();
         self.push_remaining_frozen();
-        self.core.memory.end_lease(self.lease);
         self.core.unregister(&self.counters);
     }
 }

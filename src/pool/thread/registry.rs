@@ -9,17 +9,17 @@ use std::mem;
 use super::cache::LocalCache;
 use crate::pool::hooks::Request;
 use crate::pool::shared::{Core, Frozen, Slot};
+use crate::sync::statistic::{AtomicUsize, Ordering};
 use crate::sync::{Arc, Undropped, Unique, thread_local};
 
-/// The most caches that one thread keeps beside the current one. Beyond that, the one used longest ago is dropped, which
-/// flushes it.
-const MAX_OTHERS: usize = 15;
+/// Pools closed so far. A thread compares it with the number that it last saw, and looks for closed pools if it differs.
+static CLOSED_POOLS: AtomicUsize = AtomicUsize::new(0);
 
 // Has no destructor, so that an access need not check whether it was destroyed: `EXIT` empties it when the thread
 // exits.
 thread_local! {
     static CACHES: Undropped<RefCell<ThreadCaches>> =
-        const { Undropped::new(RefCell::new(ThreadCaches { current: None, others: Vec::new() })) };
+        const { Undropped::new(RefCell::new(ThreadCaches { current: None, others: Vec::new(), closed: 0 })) };
 }
 
 thread_local! {
@@ -28,8 +28,9 @@ thread_local! {
 
 struct ThreadCaches {
     current: Option<LocalCache>,
-    /// The one used longest ago first.
     others: Vec<LocalCache>,
+    /// The number of closed pools when this thread last looked for them.
+    closed: usize,
 }
 
 /// Drops the caches when the thread exits, which flushes them.
@@ -92,6 +93,10 @@ pub(in crate::pool) fn return_slot(slot: Unique<Slot>) {
 
 #[inline(never)]
 fn return_slowly(slot: Unique<Slot>) {
+    if slot.core.is_closed() {
+        drop_cache(&slot.core);
+        return Core::return_late(slot);
+    }
     let core = Arc::clone(&slot.core);
     let mut slot = Some(slot);
     with_cache(&core, |cache| slot.take().map(|slot| cache.return_slot(slot)));
@@ -132,9 +137,12 @@ fn follow_slowly(frozen: Frozen) -> Result<(), Frozen> {
 
 /// Runs `f` with this thread's cache of the pool, which is created if there is none.
 ///
-/// Does not run `f` in two cases: the thread locals are destroyed (a buffer is dropped by the destructor of another
-/// one), or this thread is already inside of `f` (a waker ran there).
+/// Does not run `f` in three cases: the pool is closed, the thread locals are destroyed (a buffer is dropped by the
+/// destructor of another one), or this thread is already inside of `f` (a waker ran there).
 fn with_cache<R>(core: &Arc<Core>, f: impl FnOnce(&mut LocalCache) -> R) -> Option<R> {
+    if core.is_closed() {
+        return None;
+    }
     EXIT.try_with(|_| ()).ok()?;
     CACHES
         .try_with(|caches| caches.try_borrow_mut().ok().map(|mut caches| f(caches.select(core))))
@@ -142,17 +150,32 @@ fn with_cache<R>(core: &Arc<Core>, f: impl FnOnce(&mut LocalCache) -> R) -> Opti
         .flatten()
 }
 
-/// Flushes this thread's cache of the pool to the shared queues. Returns the bytes freed because they were full.
+/// Flushes this thread's cache of the pool to the shared queues. Returns the bytes freed because they were full. Drops the
+/// cache instead if the pool is closed.
 pub(in crate::pool) fn flush(core: &Arc<Core>) -> usize {
+    if core.is_closed() {
+        drop_cache(core);
+        return 0;
+    }
     let freed = CACHES.try_with(|caches| Some(caches.try_borrow_mut().ok()?.find(core)?.flush()));
     freed.ok().flatten().unwrap_or(0)
 }
 
-/// Drops this thread's cache of a closed pool.
+/// Drops this thread's cache of a pool that was just closed, and lets the other threads drop theirs.
 pub(in crate::pool) fn forget(core: &Arc<Core>) {
+    // Ordering: Release, and Acquire in `drop_closed`: a thread that sees the number sees that the pool is closed.
+    CLOSED_POOLS.fetch_add(1, Ordering::Release);
+    drop_cache(core);
+}
+
+/// Drops this thread's cache of a closed pool, if there is one.
+fn drop_cache(core: &Arc<Core>) {
     let _ = CACHES.try_with(|caches| {
         if let Ok(mut caches) = caches.try_borrow_mut() {
-            caches.remove(core);
+            if caches.current_of(core).is_some() {
+                caches.current = None;
+            }
+            caches.drop_closed();
         }
     });
 }
@@ -167,29 +190,25 @@ impl ThreadCaches {
     /// Makes the cache of this pool, created if there is none, the current one.
     fn select(&mut self, core: &Arc<Core>) -> &mut LocalCache {
         if !self.current.as_ref().is_some_and(|cache| cache.belongs_to(core)) {
-            // Also drop the caches of pools that other threads have closed.
-            self.others.retain(|cache| !cache.is_closed());
+            self.drop_closed();
             let known = self.others.iter().position(|cache| cache.belongs_to(core));
-            let next = known.map(|index| self.others.remove(index));
-            if let Some(previous) = mem::replace(&mut self.current, next).filter(|cache| !cache.is_closed()) {
-                if self.others.len() == MAX_OTHERS {
-                    drop(self.others.remove(0));
-                }
-                self.others.push(previous);
-            }
+            let next = known.map(|index| self.others.swap_remove(index));
+            let previous = mem::replace(&mut self.current, next);
+            self.others.extend(previous.filter(|cache| !cache.is_closed()));
         }
         self.current.get_or_insert_with(|| LocalCache::new(core))
+    }
+
+    /// Drops the other caches whose pools were closed since the last call, by any thread.
+    fn drop_closed(&mut self) {
+        let closed = CLOSED_POOLS.load(Ordering::Acquire);
+        if mem::replace(&mut self.closed, closed) != closed {
+            self.others.retain(|cache| !cache.is_closed());
+        }
     }
 
     /// The cache of this pool, if there is one.
     fn find(&mut self, core: &Arc<Core>) -> Option<&mut LocalCache> {
         self.current.iter_mut().chain(&mut self.others).find(|cache| cache.belongs_to(core))
-    }
-
-    fn remove(&mut self, core: &Arc<Core>) {
-        if self.current.as_ref().is_some_and(|cache| cache.belongs_to(core)) {
-            self.current = None;
-        }
-        self.others.retain(|cache| !cache.belongs_to(core));
     }
 }
