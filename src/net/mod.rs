@@ -9,8 +9,8 @@
 //! |---|---|
 //! | `endpoint` | addresses as text: `tcp://` and `unix://` (a new kind of address begins here) |
 //! | `unix_path` | what the path of a Unix endpoint names: a socket file, an abstract name, or an obstacle |
-//! | `listener` | binding and accepting, and the socket file of a Unix listener |
-//! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), drain at shutdown |
+//! | `listener` | binding and accepting, the accept queue, and the socket file of a Unix listener |
+//! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), what the system runs out of, drain at shutdown |
 //! | `stream` | a TCP or Unix connection as one type, and connecting |
 //! | `async_stream` | the trait through which a relay reads and writes: readiness, reset on close |
 //! | `halves` | a reader and a writer, such as two pipes, as one stream |
