@@ -11,7 +11,9 @@
 //! | `unix_path` | what the path of a Unix endpoint names: a socket file, an abstract name, or an obstacle |
 //! | `listener` | binding and accepting, the accept queue, and the socket file of a Unix listener |
 //! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), what the system runs out of, drain at shutdown |
-//! | `stream` | a TCP or Unix connection as one type, and connecting |
+//! | `stream` | a TCP or Unix connection as one type |
+//! | `connect` | connecting: all addresses of a name, and what the system has run out of |
+//! | `resolve` | the addresses of names: bounded lookups, kept answers |
 //! | `async_stream` | the trait through which a relay reads and writes: readiness, reset on close |
 //! | `halves` | a reader and a writer, such as two pipes, as one stream |
 //! | `keepalive` | how a dead TCP peer is detected |
@@ -33,6 +35,7 @@ mod async_stream;
 mod backoff;
 mod buf_reader;
 mod codec;
+mod connect;
 mod endpoint;
 mod error;
 mod frame_reader;
@@ -41,6 +44,7 @@ mod halves;
 mod keepalive;
 mod listener;
 mod read_from;
+mod resolve;
 mod serve;
 mod settings;
 mod stream;
