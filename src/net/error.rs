@@ -41,6 +41,16 @@ pub enum ErrorKind {
         /// The time limit.
         after: Duration,
     },
+    /// The name of the host has no address, or no name server knows one.
+    Lookup,
+    /// No name server answered in time.
+    LookupTimeout {
+        /// The time limit.
+        after: Duration,
+    },
+    /// Until the time limit of a connect, this process or this machine had no descriptor, local port or memory left. The
+    /// peer is not to blame.
+    OutOfResources,
 }
 
 impl Error {
@@ -68,7 +78,7 @@ impl Error {
     /// Whether a timeout expired.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.kind, ErrorKind::ConnectTimeout { .. })
+        matches!(self.kind, ErrorKind::ConnectTimeout { .. } | ErrorKind::LookupTimeout { .. })
     }
 }
 
@@ -113,6 +123,24 @@ impl fmt::Display for Error {
             }
             ErrorKind::ConnectTimeout { after } => {
                 write!(f, "{endpoint} did not answer within {after:?}; check the network and the firewall")
+            }
+            ErrorKind::Lookup => write!(f, "cannot find the address of {endpoint}; check the name"),
+            ErrorKind::LookupTimeout { after } => {
+                write!(
+                    f,
+                    "no name server knew the address of {endpoint} within {after:?}; check /etc/resolv.conf"
+                )
+            }
+            ErrorKind::OutOfResources => {
+                let source = self.source.as_ref().map(io::Error::kind);
+                let (what, advice) = match source {
+                    Some(io::ErrorKind::AddrNotAvailable) => {
+                        ("local port", "allow more (on Linux: sysctl net.ipv4.ip_local_port_range)")
+                    }
+                    Some(io::ErrorKind::OutOfMemory) => ("memory", "free some"),
+                    _ => ("descriptor", "raise the limit of open files (ulimit -n)"),
+                };
+                write!(f, "this machine has no {what} left to connect to {endpoint}; {advice}")
             }
         }
     }

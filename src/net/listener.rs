@@ -2,11 +2,13 @@
 
 use std::fs::{self, File, TryLockError};
 use std::io;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use socket2::SockRef;
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 use tokio::time::sleep;
 
 use super::endpoint::{Endpoint, host_and_port};
@@ -22,6 +24,9 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 /// Accepts [`Stream`]s at an [`Endpoint`].
 ///
 /// A Unix listener removes its socket file when dropped.
+///
+/// The system completes connections before they are accepted and keeps them in the accept queue, 4096 by default: see
+/// [`set_backlog`](Self::set_backlog).
 ///
 /// # Examples
 ///
@@ -50,6 +55,7 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 pub struct Listener {
     endpoint: Endpoint,
     socket: Socket,
+    backlog: u32,
 }
 
 #[derive(Debug)]
@@ -64,6 +70,11 @@ enum Socket {
 }
 
 impl Listener {
+    /// The accept queue of a new listener. A burst of clients beyond the queue's length waits a second or more, until
+    /// the kernel repeats the lost SYN packets. An entry that waits takes under 2 KiB of the kernel's memory, so the
+    /// default is the largest that Linux allows without a change of its settings.
+    pub const DEFAULT_BACKLOG: u32 = 4096;
+
     /// Listens at an endpoint.
     ///
     /// For TCP, port 0 takes a free port, which [`local_endpoint`](Self::local_endpoint) names. For a socket file,
@@ -86,19 +97,36 @@ impl Listener {
             Error::new(kind, endpoint.clone(), Some(source))
         };
         let invalid = |error| Error::new(ErrorKind::InvalidEndpoint(error), endpoint.clone(), None);
-        match &endpoint {
-            Endpoint::Invalid { error, .. } => Err(invalid(*error)),
+        let (bound, socket) = match &endpoint {
+            Endpoint::Invalid { error, .. } => return Err(invalid(*error)),
             Endpoint::Tcp(address) => {
                 let address = host_and_port(address).map_err(invalid)?;
                 let listener = TcpListener::bind(address).await.map_err(failed)?;
                 let local = listener.local_addr().map_err(failed)?;
-                Ok(Self { endpoint: Endpoint::Tcp(local.to_string()), socket: Socket::Tcp(listener) })
+                (Endpoint::Tcp(local.to_string()), Socket::Tcp(listener))
             }
             Endpoint::Unix(path) => {
                 let (listener, file) = bind_unix(path).await.map_err(failed)?;
-                Ok(Self { endpoint: endpoint.clone(), socket: Socket::Unix { _file: file, listener } })
+                (endpoint.clone(), Socket::Unix { _file: file, listener })
             }
-        }
+        };
+        let mut listener = Self { endpoint: bound, socket, backlog: 0 };
+        listener.set_backlog(Self::DEFAULT_BACKLOG).map_err(failed)?;
+        Ok(listener)
+    }
+
+    /// Sets the most connections that wait to be accepted, [`DEFAULT_BACKLOG`](Self::DEFAULT_BACKLOG) at first.
+    ///
+    /// The system may allow fewer: on Linux `sysctl net.core.somaxconn`, which is 4096 by default, bounds it.
+    ///
+    /// # Errors
+    ///
+    /// Errors of `listen(2)`.
+    pub fn set_backlog(&mut self, backlog: u32) -> io::Result<()> {
+        // A second listen(2) on a listening socket changes nothing but the length of its queue.
+        SockRef::from(&*self).listen(i32::try_from(backlog).unwrap_or(i32::MAX))?;
+        self.backlog = backlog;
+        Ok(())
     }
 
     /// The endpoint that it listens at, with the actual port.
@@ -121,6 +149,36 @@ impl Listener {
         match &self.socket {
             Socket::Tcp(listener) => Stream::from_tcp(listener.accept().await?.0),
             Socket::Unix { listener, .. } => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
+    }
+
+    /// Accepts a connection that is in the accept queue at this moment.
+    ///
+    /// It asks the system, not the runtime, which learns of a connection later.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::WouldBlock`] if the queue is empty, and as [`accept`](Self::accept).
+    pub(super) fn try_accept(&self) -> io::Result<Stream> {
+        let socket = SockRef::from(self).accept()?.0;
+        socket.set_nonblocking(true)?;
+        match &self.socket {
+            Socket::Tcp(_) => Stream::from_tcp(TcpStream::from_std(socket.into())?),
+            Socket::Unix { .. } => Ok(Stream::Unix(UnixStream::from_std(socket.into())?)),
+        }
+    }
+
+    /// The most connections in the accept queue.
+    pub(super) fn backlog(&self) -> u32 {
+        self.backlog
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match &self.socket {
+            Socket::Tcp(listener) => listener.as_fd(),
+            Socket::Unix { listener, .. } => listener.as_fd(),
         }
     }
 }

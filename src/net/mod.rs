@@ -9,9 +9,11 @@
 //! |---|---|
 //! | `endpoint` | addresses as text: `tcp://` and `unix://` (a new kind of address begins here) |
 //! | `unix_path` | what the path of a Unix endpoint names: a socket file, an abstract name, or an obstacle |
-//! | `listener` | binding and accepting, and the socket file of a Unix listener |
-//! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), drain at shutdown |
-//! | `stream` | a TCP or Unix connection as one type, and connecting |
+//! | `listener` | binding and accepting, the accept queue, and the socket file of a Unix listener |
+//! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), what the system runs out of, drain at shutdown |
+//! | `stream` | a TCP or Unix connection as one type |
+//! | `connect` | connecting: all addresses of a name, and what the system has run out of |
+//! | `resolve` | the addresses of names: bounded lookups, kept answers |
 //! | `async_stream` | the trait through which a relay reads and writes: readiness, peeking, reset on close |
 //! | `hang_up` | a watch for the hang-up of a peer that is not read from |
 //! | `halves` | a reader and a writer, such as two pipes, as one stream |
@@ -34,6 +36,7 @@ mod async_stream;
 mod backoff;
 mod buf_reader;
 mod codec;
+mod connect;
 mod endpoint;
 mod error;
 mod frame_reader;
@@ -43,6 +46,7 @@ mod hang_up;
 mod keepalive;
 mod listener;
 mod read_from;
+mod resolve;
 mod serve;
 mod settings;
 mod stream;

@@ -3,18 +3,27 @@
 
 use std::error::Error;
 use std::fmt;
+use std::io;
+#[cfg(feature = "relay")]
+use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
 use std::time::Duration;
 
 use tokio::task::JoinSet;
-use tokio::time::{sleep, timeout};
-use tracing::warn;
+use tokio::time::{Instant, sleep_until, timeout_at};
+use tracing::{debug, warn};
 
 use super::listener::Listener;
 use super::stream::Stream;
 
-/// The pause after a failed accept: with no file descriptor left, it would fail again at once.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The pause after the system had no descriptor or memory left, if no connection ends before.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
+
+/// How often a shortage that lasts is logged.
+const SHORTAGE_LOG_INTERVAL: Duration = Duration::from_secs(10);
+
+/// Longer than any program runs, and within the range of every clock.
+const NEVER: Duration = Duration::from_secs(30 * 365 * 86_400);
 
 /// How the open connections of a server ended at its shutdown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,9 +45,12 @@ impl fmt::Display for DrainReport {
 impl Listener {
     /// Accepts connections until `shutdown` completes, and spawns the future that `connection` makes of each.
     ///
-    /// At most `max_connections` are open at once; the system's accept queue holds the next ones. After `shutdown` it
-    /// stops listening, waits up to `drain_timeout` for the open connections, and aborts the rest. A failed accept is
-    /// logged and tried again.
+    /// At most `max_connections` are open at once; the system's accept queue holds the next ones. It holds them also
+    /// while the system has no descriptor or memory left for them, which is logged: the next is accepted when a
+    /// connection has ended, or some milliseconds later.
+    ///
+    /// After `shutdown` it serves what is in the accept queue, stops listening, waits for the open connections until
+    /// `drain_timeout` has passed, and aborts the rest.
     ///
     /// # Cancel safety
     ///
@@ -84,38 +96,173 @@ impl Listener {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let mut connections = JoinSet::new();
-        let mut shutdown = pin!(shutdown);
-        loop {
-            tokio::select! {
-                biased;
-                () = &mut shutdown => break,
-                Some(_) = connections.join_next() => {}
-                accepted = self.accept(), if connections.len() < max_connections => match accepted {
-                    Ok(stream) => {
-                        connections.spawn(connection(stream));
-                    }
-                    Err(error) => {
-                        warn!(error = &error as &dyn Error, "accept failed, trying again");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
-                },
-            }
-        }
-        drop(self);
-        drain(connections, drain_timeout).await
+        let admit = |stream, ()| connection(stream);
+        Server::new(self, max_connections, |_: &_| Ok(()), admit).run(drain_timeout, shutdown).await
+    }
+
+    /// As [`serve`](Self::serve), for connections that soon open a second descriptor. `connection` gets one to hold until
+    /// then, so that no connection is accepted for which there is no second one.
+    #[cfg(feature = "relay")]
+    pub(crate) async fn serve_pairs<F>(
+        self,
+        max_connections: usize,
+        drain_timeout: Duration,
+        shutdown: impl Future<Output = ()>,
+        connection: impl FnMut(Stream, OwnedFd) -> F,
+    ) -> DrainReport
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let reserve = |listener: &Self| listener.as_fd().try_clone_to_owned();
+        Server::new(self, max_connections, reserve, connection).run(drain_timeout, shutdown).await
     }
 }
 
-async fn drain(mut connections: JoinSet<()>, drain_timeout: Duration) -> DrainReport {
-    let open = connections.len() as u64;
+/// A listener and its connections.
+struct Server<R, C> {
+    listener: Listener,
+    max_connections: usize,
+    /// Takes what a connection needs beside its own descriptor.
+    reserve: R,
+    connection: C,
+    connections: JoinSet<()>,
+    spawned: u64,
+    /// The client that was accepted and waits for its reserve. Then `paused` is set.
+    waiting: Option<Stream>,
+    /// Until when nothing is accepted, unless a connection ends before.
+    paused: Option<Instant>,
+    /// When a shortage was last logged.
+    logged: Option<Instant>,
+}
+
+impl<T, F, R, C> Server<R, C>
+where
+    R: FnMut(&Listener) -> io::Result<T>,
+    C: FnMut(Stream, T) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
+    fn new(listener: Listener, max_connections: usize, reserve: R, connection: C) -> Self {
+        Self {
+            listener,
+            max_connections,
+            reserve,
+            connection,
+            connections: JoinSet::new(),
+            spawned: 0,
+            waiting: None,
+            paused: None,
+            logged: None,
+        }
+    }
+
+    async fn run(mut self, drain_timeout: Duration, shutdown: impl Future<Output = ()>) -> DrainReport {
+        let mut shutdown = pin!(shutdown);
+        loop {
+            let may_accept = self.may_accept();
+            tokio::select! {
+                biased;
+                () = &mut shutdown => break,
+                true = place(&mut self.connections, &mut self.paused) => {}
+                accepted = self.listener.accept(), if may_accept => self.accepted(accepted),
+            }
+        }
+        let ended = self.spawned - self.connections.len() as u64;
+        let deadline = Instant::now() + drain_timeout.min(NEVER);
+        let _ = timeout_at(deadline, self.serve_queue()).await;
+        drop(self.listener);
+        let aborted = drain(self.connections, deadline).await;
+        DrainReport { drained: self.spawned - ended - aborted, aborted }
+    }
+
+    /// Accepts and serves what is in the accept queue, as places become free. With a full house the queue takes no more.
+    async fn serve_queue(&mut self) {
+        for _ in 0..=self.listener.backlog() {
+            while !self.may_accept() {
+                // If this fails, some clients more are accepted, or are reset at the end.
+                let _ = self.listener.set_backlog(0);
+                if !place(&mut self.connections, &mut self.paused).await {
+                    return;
+                }
+            }
+            match self.listener.try_accept() {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                accepted => self.accepted(accepted),
+            }
+        }
+    }
+
+    /// Whether there is a place for another connection. The client that waits takes it first.
+    fn may_accept(&mut self) -> bool {
+        if self.paused.is_none()
+            && let Some(stream) = self.waiting.take()
+        {
+            self.admit(stream);
+        }
+        self.paused.is_none() && self.connections.len() < self.max_connections
+    }
+
+    fn accepted(&mut self, accepted: io::Result<Stream>) {
+        match accepted {
+            Ok(stream) => self.admit(stream),
+            Err(error) if concerns_one_connection(&error) => {
+                debug!(error = &error as &dyn Error, "a client left before it was accepted");
+            }
+            Err(error) => self.pause(&error),
+        }
+    }
+
+    fn admit(&mut self, stream: Stream) {
+        match (self.reserve)(&self.listener) {
+            Ok(reserved) => {
+                self.connections.spawn((self.connection)(stream, reserved));
+                self.spawned += 1;
+            }
+            Err(error) => {
+                self.waiting = Some(stream);
+                self.pause(&error);
+            }
+        }
+    }
+
+    fn pause(&mut self, error: &io::Error) {
+        let now = Instant::now();
+        self.paused = Some(now + SHORTAGE_PAUSE);
+        if self.logged.is_none_or(|logged| now - logged >= SHORTAGE_LOG_INTERVAL) {
+            self.logged = Some(now);
+            let open = self.connections.len();
+            warn!(error = error as &dyn Error, open, "cannot accept; clients wait until a connection ends");
+        }
+    }
+}
+
+/// Waits until a connection or a pause ends. `false` if there is neither.
+async fn place(connections: &mut JoinSet<()>, paused: &mut Option<Instant>) -> bool {
+    tokio::select! {
+        biased;
+        Some(_) = connections.join_next() => {}
+        () = sleep_until(paused.unwrap_or_else(Instant::now)), if paused.is_some() => {}
+        else => return false,
+    }
+    *paused = None;
+    true
+}
+
+/// Whether the next accept may succeed at once.
+fn concerns_one_connection(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
+    // The last two are what macOS says when it is to set an option of a connection that was reset.
+    matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput | NotConnected)
+}
+
+/// Waits for the connections until the deadline and aborts the rest. Returns how many those were.
+async fn drain(mut connections: JoinSet<()>, deadline: Instant) -> u64 {
     let all_ended = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout(drain_timeout, all_ended).await;
+    let _ = timeout_at(deadline, all_ended).await;
     // A connection may still end by itself here: its own outcome says which it was.
     connections.abort_all();
     let mut aborted = 0;
     while let Some(ended) = connections.join_next().await {
         aborted += u64::from(ended.is_err_and(|error| error.is_cancelled()));
     }
-    DrainReport { drained: open - aborted, aborted }
+    aborted
 }

@@ -1,7 +1,6 @@
 //! A connection over TCP or a Unix socket, and how it is made.
 
 use std::io;
-use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -9,18 +8,13 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::time;
 
 use super::async_stream::AsyncStream;
-use super::endpoint::{Endpoint, host_and_port};
-use super::error::{Error, ErrorKind};
+use super::connect;
+use super::endpoint::Endpoint;
+use super::error::Error;
 use super::hang_up::HangUp;
 use super::keepalive::Keepalive;
-use super::unix_path::{is_abstract, obstacle};
-
-/// The pause before another connect to a Unix listener whose accept queue was full: a busy server accepts many
-/// connections in that time.
-const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(10);
 
 /// A TCP socket takes no more bytes once this many wait in it to be sent (`TCP_NOTSENT_LOWAT`). So it takes bytes only
 /// as its peer takes them, and a timeout for a peer that takes nothing can count the bytes written: without it, the
@@ -40,12 +34,26 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Connects to an endpoint, within `timeout`. If the listener's accept queue is full, it waits.
+    /// Connects to an endpoint, within `timeout`.
+    ///
+    /// * If the listener's accept queue is full, it waits.
+    /// * If this process has no descriptor, port or memory left, it tries again until there is some.
+    /// * A name is looked up by the system, once at a time for all callers, and the answer is used for 5 s.
+    /// * If the name has several addresses, they are tried as RFC 8305 ("happy eyeballs") says: IPv6 and IPv4 in turn,
+    ///   each 250 ms after the one before, or at once if that one has failed. The first that answers is taken.
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Connect`], [`ErrorKind::ConnectTimeout`], [`ErrorKind::NotASocket`] or
-    /// [`ErrorKind::InvalidEndpoint`].
+    /// [`ErrorKind::Connect`], [`ErrorKind::ConnectTimeout`], [`ErrorKind::Lookup`], [`ErrorKind::LookupTimeout`],
+    /// [`ErrorKind::OutOfResources`], [`ErrorKind::NotASocket`] or [`ErrorKind::InvalidEndpoint`].
+    ///
+    /// [`ErrorKind::Connect`]: super::ErrorKind::Connect
+    /// [`ErrorKind::ConnectTimeout`]: super::ErrorKind::ConnectTimeout
+    /// [`ErrorKind::Lookup`]: super::ErrorKind::Lookup
+    /// [`ErrorKind::LookupTimeout`]: super::ErrorKind::LookupTimeout
+    /// [`ErrorKind::OutOfResources`]: super::ErrorKind::OutOfResources
+    /// [`ErrorKind::NotASocket`]: super::ErrorKind::NotASocket
+    /// [`ErrorKind::InvalidEndpoint`]: super::ErrorKind::InvalidEndpoint
     ///
     /// # Cancel safety
     ///
@@ -71,26 +79,8 @@ impl Stream {
     /// # }
     /// ```
     pub async fn connect(endpoint: impl Into<Endpoint>, timeout: Duration) -> Result<Self, Error> {
-        let endpoint = endpoint.into();
-        let failed = |source| {
-            let kind =
-                obstacle(&endpoint).map_or(ErrorKind::Connect, |found| ErrorKind::NotASocket { found });
-            Error::new(kind, endpoint.clone(), Some(source))
-        };
-        let invalid = |error| Error::new(ErrorKind::InvalidEndpoint(error), endpoint.clone(), None);
-        let connect = async {
-            match &endpoint {
-                Endpoint::Invalid { error, .. } => Err(invalid(*error)),
-                Endpoint::Tcp(address) => {
-                    let address = host_and_port(address).map_err(invalid)?;
-                    TcpStream::connect(address).await.and_then(Self::from_tcp).map_err(failed)
-                }
-                Endpoint::Unix(path) => connect_unix(path).await.map(Self::Unix).map_err(failed),
-            }
-        };
-        let too_late =
-            |_| Err(Error::new(ErrorKind::ConnectTimeout { after: timeout }, endpoint.clone(), None));
-        time::timeout(timeout, connect).await.unwrap_or_else(too_late)
+        // On the heap, so that a task is not larger for the rest of its life because it once connected.
+        Box::pin(connect::connect(endpoint.into(), timeout)).await
     }
 
     pub(super) fn from_tcp(stream: TcpStream) -> io::Result<Self> {
@@ -109,17 +99,6 @@ impl Stream {
         match self {
             Self::Tcp(stream) => keepalive.apply(stream),
             Self::Unix(_) => Ok(()),
-        }
-    }
-}
-
-/// With a full accept queue a TCP connect waits, but a non-blocking Unix connect fails. This makes it wait, too.
-async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
-    is_abstract(path)?;
-    loop {
-        match UnixStream::connect(path).await {
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => time::sleep(FULL_QUEUE_PAUSE).await,
-            connected => return connected,
         }
     }
 }

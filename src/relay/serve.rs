@@ -1,6 +1,7 @@
 //! Relays every connection that a listener accepts, and counts and logs how each ended.
 
 use std::error::Error;
+use std::os::fd::OwnedFd;
 
 use tracing::debug;
 
@@ -28,17 +29,19 @@ impl Relay {
     ) -> DrainReport {
         let upstream = Arc::new(upstream.into());
         let config = &self.shared.config;
-        let connection = |client| {
+        let connection = |client, reserved| {
             self.shared.counters.accepted();
-            self.clone().connect(client, Arc::clone(&upstream))
+            self.clone().connect(client, Arc::clone(&upstream), reserved)
         };
-        let report = listener.serve(config.max_connections, config.drain_timeout, shutdown, connection).await;
+        let report =
+            listener.serve_pairs(config.max_connections, config.drain_timeout, shutdown, connection).await;
         self.shared.counters.aborted(report.aborted);
         report
     }
 
-    /// Serves one connection from its accept to its end.
-    async fn connect(self, client: Stream, upstream: Arc<Endpoint>) {
+    /// Serves one connection from its accept to its end. The descriptor keeps the place of the upstream's.
+    async fn connect(self, client: Stream, upstream: Arc<Endpoint>, reserved: OwnedFd) {
+        drop(reserved);
         let outcome = self.connect_and_relay(client, &upstream).await;
         self.shared.counters.ended(outcome.as_ref().err().map(RelayError::kind));
         if let Err(error) = outcome {

@@ -22,7 +22,14 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Returns when the proxy listens.
     pub(crate) fn start(listen: &str, to: &str, more: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_millpond"))
+        Self::start_by(&["env"], listen, to, more)
+    }
+
+    /// As [`start`](Self::start), by a program that executes the one that its arguments name.
+    pub(crate) fn start_by(program: &[&str], listen: &str, to: &str, more: &[&str]) -> Self {
+        let mut child = Command::new(program[0])
+            .args(&program[1..])
+            .arg(env!("CARGO_BIN_EXE_millpond"))
             .args(["proxy", "--listen", listen, "--to", to])
             .args(more)
             .stdout(Stdio::piped())

@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
-use millpond::net::Endpoint;
+use millpond::net::{Endpoint, Listener};
 
 #[cfg(feature = "cli")]
 use crate::codegen::CodegenArgs;
@@ -75,6 +75,11 @@ pub(crate) struct ProxyArgs {
     /// the default stays below the 20480 that many systems allow
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive)]
     pub(crate) max_connections: usize,
+
+    /// The most clients in the kernel's accept queue, where they wait for the proxy to accept them. A burst of more waits
+    /// a second or longer, until lost SYN packets are repeated. The kernel allows no more than `sysctl net.core.somaxconn`
+    #[arg(long, value_name = "N", default_value_t = Listener::DEFAULT_BACKLOG)]
+    pub(crate) backlog: u32,
 
     /// Closes a connection after this long without a byte in either direction; 0 means never. The default outlasts
     /// the keep-alive of common clients, and is shorter than the memory of most NAT tables

@@ -48,7 +48,8 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<(), Box<dyn Error>> 
     // Before the line that says "listening": after it a signal must drain.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    let listener = Listener::bind(&args.listen).await?;
+    let mut listener = Listener::bind(&args.listen).await?;
+    listener.set_backlog(args.backlog)?;
     writeln!(io::stdout(), "listening on {}", listener.local_endpoint())?;
 
     let mut stop_signal = async || {

@@ -1,0 +1,216 @@
+//! How a connection is made: every address of a name is tried, and what the system has run out of is waited for.
+
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::path::Path;
+use std::time::Duration;
+
+use tokio::net::{TcpStream, UnixStream};
+use tokio::task::{AbortHandle, JoinSet};
+use tokio::time::{sleep, timeout};
+
+use super::endpoint::{Endpoint, host_and_port};
+use super::error::{Error, ErrorKind};
+use super::resolve;
+use super::stream::Stream;
+use super::unix_path::{is_abstract, obstacle};
+
+/// The pause before another connect to a Unix listener whose accept queue was full: a busy server accepts many
+/// connections in that time.
+const FULL_QUEUE_PAUSE: Duration = Duration::from_millis(10);
+
+/// The pause before another attempt when no descriptor, port or memory was left.
+const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
+
+/// The time that an address has before the next one is tried beside it: the recommended value of RFC 8305.
+const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
+
+/// The most addresses that are tried at once, each of which takes a descriptor. Beyond it the oldest attempt is given up,
+/// which has had 2 s by then. Fewer keep trying until the time limit.
+const MAX_ATTEMPTS: usize = 8;
+
+/// Why an attempt failed.
+type Failure = (ErrorKind, Option<io::Error>);
+
+/// What an attempt waits for, which a timeout then names.
+enum WaitsFor {
+    Names,
+    Peer,
+    Resources(io::Error),
+}
+
+/// Connects to an endpoint, within `limit`.
+pub(super) async fn connect(endpoint: Endpoint, limit: Duration) -> Result<Stream, Error> {
+    let mut waits_for = WaitsFor::Peer;
+    let connected = timeout(limit, connect_in_time(&endpoint, &mut waits_for)).await;
+    let (kind, source) = match connected {
+        Ok(Ok(stream)) => return Ok(stream),
+        Ok(Err(failure)) => failure,
+        Err(_) => match waits_for {
+            WaitsFor::Names => (ErrorKind::LookupTimeout { after: limit }, None),
+            WaitsFor::Peer => (ErrorKind::ConnectTimeout { after: limit }, None),
+            WaitsFor::Resources(error) => (ErrorKind::OutOfResources, Some(error)),
+        },
+    };
+    Err(Error::new(kind, endpoint, source))
+}
+
+/// Connects, and tries again while the system has no descriptor, port or memory left.
+async fn connect_in_time(endpoint: &Endpoint, waits_for: &mut WaitsFor) -> Result<Stream, Failure> {
+    loop {
+        match connect_once(endpoint, waits_for).await {
+            Err((_, Some(error))) if is_shortage(&error) => {
+                *waits_for = WaitsFor::Resources(error);
+                sleep(SHORTAGE_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+async fn connect_once(endpoint: &Endpoint, waits_for: &mut WaitsFor) -> Result<Stream, Failure> {
+    let failed = |error| {
+        let kind = obstacle(endpoint).map_or(ErrorKind::Connect, |found| ErrorKind::NotASocket { found });
+        (kind, Some(error))
+    };
+    match endpoint {
+        Endpoint::Invalid { error, .. } => Err((ErrorKind::InvalidEndpoint(*error), None)),
+        Endpoint::Unix(path) => connect_unix(path).await.map(Stream::Unix).map_err(failed),
+        Endpoint::Tcp(address) => {
+            let connected = match address.parse() {
+                Ok(address) => connect_tcp(address).await,
+                Err(_) => {
+                    let (host, port) =
+                        host_and_port(address).map_err(|error| (ErrorKind::InvalidEndpoint(error), None))?;
+                    *waits_for = WaitsFor::Names;
+                    let addresses = resolve::addresses(host, port).await;
+                    let addresses = addresses.map_err(|error| (ErrorKind::Lookup, Some(error)))?;
+                    *waits_for = WaitsFor::Peer;
+                    connect_to_any(addresses).await
+                }
+            };
+            connected.and_then(Stream::from_tcp).map_err(failed)
+        }
+    }
+}
+
+/// With a full accept queue a TCP connect waits, but a non-blocking Unix connect fails. This makes it wait, too.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    is_abstract(path)?;
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(FULL_QUEUE_PAUSE).await,
+            connected => return connected,
+        }
+    }
+}
+
+/// Connects to one address.
+async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    match TcpStream::connect(address).await {
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && !has_source(address) => {
+            // Without the system's error code it counts as no shortage of ports.
+            Err(io::Error::new(io::ErrorKind::NetworkUnreachable, error))
+        }
+        connected => connected,
+    }
+}
+
+/// Whether this machine has an address from which it can send to this one. The ports of UDP are others than those of TCP.
+fn has_source(address: SocketAddr) -> bool {
+    let any: SocketAddr = match address {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    UdpSocket::bind(any).and_then(|socket| socket.connect(address)).is_ok()
+}
+
+/// Connects to the address that answers first, by "happy eyeballs", RFC 8305: the families take turns, and each attempt
+/// has a start of [`ATTEMPT_DELAY`] on the next. The other attempts are closed.
+async fn connect_to_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+    let mut addresses = interleaved(addresses).into_iter();
+    let mut attempts = JoinSet::new();
+    let mut handles = VecDeque::<AbortHandle>::new();
+    let mut failure = None;
+    loop {
+        if let Some(address) = addresses.next() {
+            if attempts.len() >= MAX_ATTEMPTS
+                && let Some(oldest) = handles.pop_front()
+            {
+                oldest.abort();
+            }
+            handles.push_back(attempts.spawn(connect_tcp(address)));
+        }
+        tokio::select! {
+            ended = attempts.join_next() => match ended {
+                Some(Ok(Ok(stream))) => return Ok(stream),
+                // A shortage is what it reports only if nothing else was wrong.
+                Some(Ok(Err(error))) if failure.as_ref().is_none_or(is_shortage) => failure = Some(error),
+                // An attempt that was given up.
+                Some(_) => {}
+                None => {
+                    let nothing_found = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+                    return Err(failure.unwrap_or_else(nothing_found));
+                }
+            },
+            () = sleep(ATTEMPT_DELAY), if addresses.len() > 0 => {}
+        }
+    }
+}
+
+/// The addresses in their order, but of both families in turn.
+fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+    let first_is_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+    let (first, second): (Vec<_>, Vec<_>) =
+        addresses.into_iter().partition(|address| address.is_ipv6() == first_is_v6);
+    let (mut first, mut second) = (first.into_iter(), second.into_iter());
+    let mut turns = Vec::new();
+    loop {
+        let turn = [first.next(), second.next()];
+        if turn == [None, None] {
+            return turns;
+        }
+        turns.extend(turn.into_iter().flatten());
+    }
+}
+
+/// Whether this process or machine has run out of something, so that the peer is not to blame: descriptors, memory, ports,
+/// or what can be watched for readiness.
+fn is_shortage(error: &io::Error) -> bool {
+    use libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC};
+    let shortages = [EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC];
+    error.raw_os_error().is_some_and(|code| shortages.contains(&code))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(text: &str) -> Vec<SocketAddr> {
+        text.split_whitespace().map(|address| address.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn the_families_take_turns_and_the_first_begins() {
+        for (found, tried) in [
+            ("", ""),
+            ("1.1.1.1:1 2.2.2.2:1", "1.1.1.1:1 2.2.2.2:1"),
+            ("[::1]:1 [::2]:1 1.1.1.1:1", "[::1]:1 1.1.1.1:1 [::2]:1"),
+            ("1.1.1.1:1 [::1]:1 [::2]:1 [::3]:1", "1.1.1.1:1 [::1]:1 [::2]:1 [::3]:1"),
+            ("1.1.1.1:1 2.2.2.2:1 [::1]:1", "1.1.1.1:1 [::1]:1 2.2.2.2:1"),
+        ] {
+            assert_eq!(interleaved(addresses(found)), addresses(tried), "{found}");
+        }
+    }
+
+    #[test]
+    fn an_address_without_a_route_is_no_shortage_of_ports() {
+        let unreachable = io::Error::new(
+            io::ErrorKind::NetworkUnreachable,
+            io::Error::from_raw_os_error(libc::EADDRNOTAVAIL),
+        );
+        assert!(!is_shortage(&unreachable));
+        assert!(is_shortage(&io::Error::from_raw_os_error(libc::EADDRNOTAVAIL)));
+    }
+}

@@ -1,0 +1,200 @@
+//! Many clients at once, the end of the accept queue, and what the system runs out of: every client of a proxy is served,
+//! or waits.
+
+mod proxy;
+
+use std::fs;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use proxy::{PATIENCE, Proxy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+/// How long a test watches that nothing happens.
+const A_WHILE: Duration = Duration::from_millis(500);
+
+/// The kernel repeats a lost SYN packet after one second.
+const LOST_SYN: Duration = Duration::from_millis(900);
+
+/// A server that sends back what it receives, on a thread of its own, until the process ends.
+fn echo_server() -> SocketAddr {
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let socket = TcpSocket::new_v4().unwrap();
+            socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+            let listener: TcpListener = socket.listen(4096).unwrap();
+            tell.send(listener.local_addr().unwrap()).unwrap();
+            loop {
+                let Ok((mut stream, _)) = listener.accept().await else { continue };
+                tokio::spawn(async move {
+                    let (mut reader, mut writer) = stream.split();
+                    let _ = tokio::io::copy(&mut reader, &mut writer).await;
+                });
+            }
+        });
+    });
+    told.recv().unwrap()
+}
+
+/// A proxy to an echo server.
+fn echo_proxy(more: &[&str]) -> Proxy {
+    Proxy::start("tcp://127.0.0.1:0", &format!("tcp://{}", echo_server()), more)
+}
+
+fn allow_many_descriptors() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+}
+
+/// A client that has sent its question.
+fn asked(proxy: &Proxy) -> TcpStream {
+    let mut client = TcpStream::connect(proxy.address()).unwrap();
+    client.write_all(b"grist").unwrap();
+    client
+}
+
+/// Whether the answer arrives in time. Panics if the connection ends instead.
+fn is_answered(client: &mut TcpStream, patience: Duration) -> bool {
+    let mut answer = [0; 5];
+    client.set_read_timeout(Some(patience)).unwrap();
+    match client.read_exact(&mut answer) {
+        Ok(()) => true,
+        Err(error) if error.kind() == ErrorKind::WouldBlock => false,
+        Err(error) => panic!("a client was cut: {error}"),
+    }
+}
+
+#[tokio::test]
+async fn a_busy_proxy_loses_no_client_of_a_burst() {
+    const CLIENTS: usize = 3_000;
+    allow_many_descriptors();
+    let proxy = echo_proxy(&[]);
+    let address: SocketAddr = proxy.address().parse().unwrap();
+    // All wait in the accept queue: a stopped proxy accepts none.
+    proxy.signal(Signal::SIGSTOP);
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        clients.spawn(timeout(LOST_SYN, tokio::net::TcpStream::connect(address)));
+    }
+    let clients = clients.join_all().await;
+    let connected: Vec<_> = clients.into_iter().flatten().map(Result::unwrap).collect();
+    assert_eq!(connected.len(), CLIENTS);
+    proxy.signal(Signal::SIGCONT);
+    for mut client in connected {
+        client.write_all(b"grist").await.unwrap();
+        timeout(PATIENCE, client.read_exact(&mut [0; 5])).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_proxy_serves_a_burst_as_places_become_free() {
+    const CLIENTS: usize = 5_000;
+    /// Far above the time that it takes, and below the third repetition of a lost SYN packet, after 7 s.
+    const SOON: Duration = Duration::from_secs(6);
+    allow_many_descriptors();
+    let proxy = echo_proxy(&["--max-connections", "1000"]);
+    let address: SocketAddr = proxy.address().parse().unwrap();
+    let begin = Instant::now();
+    let mut clients = JoinSet::new();
+    for _ in 0..CLIENTS {
+        clients.spawn(async move {
+            let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+            client.write_all(b"grist").await.unwrap();
+            client.read_exact(&mut [0; 5]).await.unwrap();
+        });
+    }
+    timeout(PATIENCE, clients.join_all()).await.unwrap();
+    let took = begin.elapsed();
+    println!("{CLIENTS} clients were served in {took:?}");
+    assert!(took < SOON, "{took:?}");
+}
+
+#[test]
+fn the_backlog_is_an_option() {
+    // The kernel compares with `>`, so a queue of 0 has room for one.
+    const BACKLOG: usize = 4;
+    let proxy = echo_proxy(&["--backlog", &BACKLOG.to_string()]);
+    proxy.signal(Signal::SIGSTOP);
+    let address = proxy.address().parse().unwrap();
+    let clients: Vec<_> =
+        (0..2 * BACKLOG).map_while(|_| TcpStream::connect_timeout(&address, LOST_SYN).ok()).collect();
+    assert_eq!(clients.len(), BACKLOG + 1);
+    proxy.signal(Signal::SIGCONT);
+}
+
+#[test]
+fn a_stop_serves_the_clients_in_the_accept_queue() {
+    let proxy = echo_proxy(&["--max-connections", "1"]);
+    let mut served = asked(&proxy);
+    assert!(is_answered(&mut served, PATIENCE));
+    let mut queued = [asked(&proxy), asked(&proxy)];
+    proxy.signal(Signal::SIGTERM);
+    assert!(!is_answered(&mut queued[0], A_WHILE), "more connections than allowed");
+    drop(served);
+    assert!(is_answered(&mut queued[0], PATIENCE));
+    let [first, mut second] = queued;
+    drop(first);
+    assert!(is_answered(&mut second, PATIENCE));
+    drop(second);
+    let said = proxy.wait();
+    assert!(said.contains("connections: 3 drained, 0 aborted"), "{said}");
+}
+
+#[test]
+fn a_stop_that_finds_the_proxy_busy_cuts_no_client() {
+    const CLIENTS: usize = 100;
+    let proxy = echo_proxy(&[]);
+    // It finds all clients and the signal at the same time.
+    proxy.signal(Signal::SIGSTOP);
+    let mut clients: Vec<_> = (0..CLIENTS).map(|_| asked(&proxy)).collect();
+    proxy.signal(Signal::SIGTERM);
+    proxy.signal(Signal::SIGCONT);
+    for client in &mut clients {
+        assert!(is_answered(client, PATIENCE));
+    }
+    drop(clients);
+    proxy.wait();
+}
+
+fn open_descriptors(proxy: &Proxy) -> usize {
+    fs::read_dir(format!("/proc/{}/fd", proxy.child.id())).unwrap().count()
+}
+
+/// An odd and an even number are left for connections.
+#[test]
+fn without_descriptors_clients_wait_for_their_turn() {
+    const MORE: usize = 40;
+    let at_rest = open_descriptors(&echo_proxy(&[]));
+    for left in [20, 21] {
+        let limit = format!("--nofile={0}:{0}", at_rest + left);
+        let to = format!("tcp://{}", echo_server());
+        let proxy = Proxy::start_by(&["prlimit", &limit], "tcp://127.0.0.1:0", &to, &[]);
+        let mut served = Vec::new();
+        let mut waiting = vec![loop {
+            let mut client = asked(&proxy);
+            if !is_answered(&mut client, A_WHILE) {
+                break client;
+            }
+            served.push(client);
+        }];
+        assert!(served.len() >= left / 2, "only {} were served", served.len());
+        waiting.extend((0..MORE).map(|_| asked(&proxy)));
+        drop(served);
+        // Each leaves when it has its answer, and makes room for another.
+        for mut client in waiting {
+            assert!(is_answered(&mut client, PATIENCE), "{left} descriptors: a client waits for ever");
+        }
+        proxy.interrupt();
+        let said = proxy.wait();
+        assert_eq!(said.matches("cannot accept").count(), 1, "{said}");
+    }
+}
