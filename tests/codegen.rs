@@ -1,9 +1,10 @@
 //! `millpond codegen`: what it prints and writes, what it leaves alone, and how it fails.
 
 use std::fs;
+use std::io::pipe;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
@@ -235,6 +236,53 @@ fn contracts_may_come_from_stdin() {
     assert!(shell("-o -").assert(0, "").stdout.contains("pub struct TextMessage"));
     fs::write(folder.path("contracts.yaml"), BROKEN).unwrap();
     shell("-o generated.rs").assert(1, "-:6:23");
+}
+
+/// A pipe whose reader is gone.
+fn closed_pipe() -> Stdio {
+    pipe().unwrap().1.into()
+}
+
+fn full_disk() -> Stdio {
+    fs::File::options().write(true).open("/dev/full").unwrap().into()
+}
+
+#[test]
+fn a_result_that_cannot_be_written_to_stdout_is_a_failure() {
+    let folder = Folder::with_example("examples.yaml");
+    for arguments in [&[][..], &["--explain"], &["--plot", "-"]] {
+        let run = |stdout: Stdio| {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
+            command.current_dir(&folder.0).args(["codegen", "contracts.yaml"]).args(arguments);
+            Outcome::of(
+                command.stdout(stdout).stderr(Stdio::piped()).spawn().unwrap().wait_with_output().unwrap(),
+            )
+        };
+        run(full_disk()).assert(1, "cannot write to stdout: No space left on device");
+        // Its reader, such as `head`, knows.
+        assert_eq!(run(closed_pipe()).assert(1, "").stderr, "");
+    }
+}
+
+#[test]
+fn a_diagnostic_that_cannot_be_written_does_not_change_the_exit_code() {
+    for (contracts, arguments, code) in [
+        (BROKEN.as_bytes(), &["--explain"][..], 1),
+        (&example("examples.yaml"), &["-o", "fresh.rs"], 0),
+        (&example("examples.yaml"), &["-o", "stale.rs", "--check"], 1),
+        (&example("examples.yaml"), &["-o", "contracts.yaml"], 2),
+        (&example("examples.yaml"), &["--memory-limit", "1B", "--traffic", "Ping=1"], 2),
+        (&example("examples.yaml"), &["-o", "/proc/code.rs"], 1),
+    ] {
+        for stderr in [closed_pipe, full_disk] {
+            let folder = Folder::with(contracts);
+            fs::write(folder.path("stale.rs"), "stale").unwrap();
+            let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
+            command.current_dir(&folder.0).args(["codegen", "contracts.yaml"]).args(arguments);
+            let status = command.stdout(Stdio::null()).stderr(stderr()).status().unwrap();
+            assert_eq!(status.code(), Some(code), "{arguments:?}");
+        }
+    }
 }
 
 /// Inputs that take parsers long: files of 10 MB, and files of the largest size that is read. The limits are 100 MB of

@@ -35,7 +35,7 @@ fn an_interrupt_lets_the_open_connection_finish() {
     assert_eq!(server.read(&mut [0]).unwrap(), 0);
     drop(server);
     let said = proxy.wait();
-    assert!(said.contains(" drained, 0 aborted"), "{said}");
+    assert!(said.contains("aborted=0"), "{said}");
 }
 
 #[test]
@@ -44,7 +44,7 @@ fn a_connection_that_does_not_end_is_aborted() {
     proxy.interrupt();
     assert_is_aborted(&mut client);
     let said = proxy.wait();
-    assert!(said.contains("connections: 0 drained, 1 aborted"), "{said}");
+    assert!(said.contains("drained=0 aborted=1"), "{said}");
 }
 
 #[test]

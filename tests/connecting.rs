@@ -6,6 +6,7 @@ mod proxy;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -177,7 +178,9 @@ fn without_descriptors_clients_wait_for_their_turn() {
     for left in [20, 21] {
         let limit = format!("--nofile={0}:{0}", at_rest + left);
         let to = format!("tcp://{}", echo_server());
-        let proxy = Proxy::start_by(&["prlimit", &limit], "tcp://127.0.0.1:0", &to, &[]);
+        let proxy = Proxy::start_by(&["prlimit", &limit], "tcp://127.0.0.1:0", &to, &[], |command| {
+            command.stderr(Stdio::piped())
+        });
         let mut served = Vec::new();
         let mut waiting = vec![loop {
             let mut client = asked(&proxy);

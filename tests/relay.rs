@@ -324,6 +324,15 @@ async fn a_shutdown_drains_and_then_aborts() {
 }
 
 #[tokio::test]
+async fn connections_that_a_cancelled_serve_aborts_are_counted() {
+    let setup = Setup::tcp(RelayConfig::default()).await;
+    let (_client, _upstream) = setup.connection().await;
+    setup.served.abort();
+    eventually("the connection is aborted", || setup.relay.stats().aborted == 1).await;
+    assert_eq!(setup.relay.stats().active, 0);
+}
+
+#[tokio::test]
 async fn an_unreachable_upstream_is_a_typed_error_and_resets_the_client() {
     let gone = Listener::bind(&any_port()).await.unwrap().local_endpoint().clone();
     let error = Stream::connect(&gone, PATIENCE).await.unwrap_err();

@@ -69,6 +69,8 @@ pub use self::listener::Listener;
 pub use self::serve::DrainReport;
 #[cfg(any(feature = "bus", feature = "relay"))]
 pub(crate) use self::settings::setters;
+#[cfg(feature = "relay")]
+pub(crate) use self::stream::Peer;
 pub use self::stream::Stream;
 pub use self::tlv::{read_frame_pooled, read_frame_pooled_with, write_frame};
 pub use self::write_queue::{PushError, WriteQueue};

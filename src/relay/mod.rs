@@ -36,10 +36,33 @@
 //! | connect timeout | 10 s | three SYN retries (1 s, 2 s, 4 s) fit |
 //! | drain timeout | 10 s | no longer than service managers wait before they kill a process |
 //!
+//! # Events
+//!
+//! Each connection of [`Relay::serve`] ends with one `tracing` event, with the target `millpond::relay::connection`:
+//!
+//! | message | level | when |
+//! |---|---|---|
+//! | `connection failed` | `WARN` | it failed or was aborted |
+//! | `connection closed` | `DEBUG` | both directions ended |
+//!
+//! | field | |
+//! |---|---|
+//! | `id` | the number of the connection, from 1 |
+//! | `client` | its address, or `unix pid N`; `unknown` if it was gone when it was accepted |
+//! | `upstream` | the endpoint |
+//! | `bytes_to_upstream`, `bytes_to_client` | bytes written in each direction |
+//! | `duration_ms` | time since the accept |
+//! | `ended_by` | of a failed one: `client`, `upstream`, or `relay` |
+//! | `cause` | of a failed one: `connect`, `reset`, `io`, `idle_timeout` or `aborted` |
+//! | `error` | of a failed one: the error with its causes, for people |
+//!
+//! Nothing limits their rate. A subscriber of a public server should: `millpond proxy` writes 10 failures per second and
+//! counts the others.
+//!
 //! | file | what it does | go there to |
 //! |---|---|---|
 //! | `pump` | copies one direction: a state machine that holds at most one buffer | buffer or flush differently |
-//! | `pair` | runs one connection: two streams, two pumps, one timer; `conclude` sees which side ended or failed | log which side closed a connection |
+//! | `pair` | runs one connection: two streams, two pumps, one timer; `conclude` sees which side ended or failed | find which side closed a connection |
 //! | `serve` | connects each accepted client to the upstream, counts and logs the outcome | change what happens before or after a connection |
 //! | `config` | timeouts and limits | add a setting |
 //! | `error` | why a connection failed, and on which side | add a cause |

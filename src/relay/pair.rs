@@ -49,7 +49,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         .map_err(|cause| RelayError::new(cause, self.transferred()))
     }
 
-    fn transferred(&self) -> Transferred {
+    pub(super) fn transferred(&self) -> Transferred {
         Transferred { to_upstream: self.up.written, to_client: self.down.written }
     }
 

@@ -1,20 +1,26 @@
 //! Relays every connection that a listener accepts, and counts and logs how each ended.
 
 use std::error::Error;
+use std::fmt;
 use std::os::fd::OwnedFd;
 
-use tracing::debug;
+use tokio::time::Instant;
+use tracing::{debug, warn};
 
-use super::error::{Cause, RelayError};
+use super::error::{Cause, RelayError, RelayErrorKind, Side};
+use super::pair::Pair;
 use super::{Relay, Transferred};
-use crate::net::{AsyncStream, DrainReport, Endpoint, Listener, Stream};
+use crate::net::{AsyncStream, DrainReport, Endpoint, Listener, Peer, Stream};
 use crate::sync::Arc;
+
+/// The target of the event that each connection ends with.
+const TARGET: &str = "millpond::relay::connection";
 
 impl Relay {
     /// Accepts connections and relays each to `upstream` until `shutdown` completes.
     ///
     /// After `shutdown` it stops listening, waits up to the drain timeout for the open connections, and aborts the rest.
-    /// A failed connection is logged at debug level and counted in [`stats`](Self::stats).
+    /// [`stats`](Self::stats) counts how each connection ends, and an event says it: see [the events](super#events).
     ///
     /// Start [`spawn_decay`](crate::BufferPool::spawn_decay) to free idle buffers.
     ///
@@ -29,37 +35,135 @@ impl Relay {
     ) -> DrainReport {
         let upstream = Arc::new(upstream.into());
         let config = &self.shared.config;
-        let connection = |client, reserved| {
-            self.shared.counters.accepted();
-            self.clone().connect(client, Arc::clone(&upstream), reserved)
+        let connection = |client: Stream, reserved: OwnedFd| {
+            let mut accepted = Accepted {
+                id: self.shared.counters.accepted(),
+                client: client.peer(),
+                upstream: Arc::clone(&upstream),
+                start: Instant::now(),
+                bytes: Transferred::default(),
+                relay: self.clone(),
+                has_ended: false,
+            };
+            // A block holds it once. A future that takes it by value would hold it twice, as an argument and as a variable.
+            async move {
+                // It kept the place of the upstream's descriptor.
+                drop(reserved);
+                let outcome = accepted.connect_and_relay(client).await;
+                accepted.ended(outcome.as_ref().err());
+            }
         };
-        let report =
-            listener.serve_pairs(config.max_connections, config.drain_timeout, shutdown, connection).await;
-        self.shared.counters.aborted(report.aborted);
-        report
+        listener.serve_pairs(config.max_connections, config.drain_timeout, shutdown, connection).await
     }
+}
 
-    /// Serves one connection from its accept to its end. The descriptor keeps the place of the upstream's.
-    async fn connect(self, client: Stream, upstream: Arc<Endpoint>, reserved: OwnedFd) {
-        drop(reserved);
-        let outcome = self.connect_and_relay(client, &upstream).await;
-        self.shared.counters.ended(outcome.as_ref().err().map(RelayError::kind));
-        if let Err(error) = outcome {
-            debug!(error = &error as &dyn Error, "connection failed");
-        }
-    }
+/// A connection from its accept to its end. Dropped before that, it counts and logs that it was aborted.
+struct Accepted {
+    id: u64,
+    client: Peer,
+    upstream: Arc<Endpoint>,
+    start: Instant,
+    bytes: Transferred,
+    relay: Relay,
+    has_ended: bool,
+}
 
-    async fn connect_and_relay(
-        &self,
-        mut client: Stream,
-        upstream: &Endpoint,
-    ) -> Result<Transferred, RelayError> {
-        match Stream::connect(upstream, self.shared.config.connect_timeout).await {
-            Ok(upstream) => self.relay(client, upstream).await,
+impl Accepted {
+    async fn connect_and_relay(&mut self, mut client: Stream) -> Result<(), RelayError> {
+        let shared = &self.relay.shared;
+        match Stream::connect(&*self.upstream, shared.config.connect_timeout).await {
+            Ok(upstream) => {
+                let pair = Pair::new(client, upstream, shared);
+                Counted { pair, bytes: &mut self.bytes }.pair.run().await.map(drop)
+            }
             Err(error) => {
                 client.reset_on_close();
                 Err(RelayError::new(Cause::Connect(error), Transferred::default()))
             }
         }
+    }
+
+    /// Counts and logs how it ended, by an error or by a close of both directions.
+    fn ended(&mut self, error: Option<&RelayError>) {
+        self.has_ended = true;
+        self.relay.shared.counters.ended(error.map(RelayError::kind));
+        match error {
+            None => debug!(
+                target: TARGET,
+                id = self.id,
+                client = %self.client,
+                upstream = %self.upstream,
+                bytes_to_upstream = self.bytes.to_upstream,
+                bytes_to_client = self.bytes.to_client,
+                duration_ms = self.milliseconds(),
+                "connection closed"
+            ),
+            Some(error) => {
+                let (ended_by, cause) = match error.kind() {
+                    RelayErrorKind::Connect => (Some(Side::Upstream), "connect"),
+                    RelayErrorKind::Reset(side) => (Some(side), "reset"),
+                    RelayErrorKind::Io(side) => (Some(side), "io"),
+                    RelayErrorKind::IdleTimeout => (None, "idle_timeout"),
+                };
+                self.log_failure(ended_by, cause, &Causes(error));
+            }
+        }
+    }
+
+    /// Logs a connection that failed. `ended_by` is the side that ended it, or `None` for the relay itself.
+    fn log_failure(&self, ended_by: Option<Side>, cause: &str, error: &dyn fmt::Display) {
+        warn!(
+            target: TARGET,
+            id = self.id,
+            client = %self.client,
+            upstream = %self.upstream,
+            bytes_to_upstream = self.bytes.to_upstream,
+            bytes_to_client = self.bytes.to_client,
+            duration_ms = self.milliseconds(),
+            ended_by = %ended_by.map_or("relay", Side::name),
+            cause = %cause,
+            error = %error,
+            "connection failed"
+        );
+    }
+
+    fn milliseconds(&self) -> u64 {
+        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
+impl Drop for Accepted {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            self.relay.shared.counters.aborted();
+            self.log_failure(None, "aborted", &"aborted by the shutdown");
+        }
+    }
+}
+
+/// Keeps the bytes that a pair relayed, however it ends.
+struct Counted<'a, C: AsyncStream, U: AsyncStream> {
+    pair: Pair<'a, C, U>,
+    bytes: &'a mut Transferred,
+}
+
+impl<C: AsyncStream, U: AsyncStream> Drop for Counted<'_, C, U> {
+    fn drop(&mut self) {
+        *self.bytes = self.pair.transferred();
+    }
+}
+
+/// An error with all its causes, in one line.
+struct Causes<'a>(&'a RelayError);
+
+impl fmt::Display for Causes<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(f, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
     }
 }

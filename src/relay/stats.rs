@@ -30,12 +30,13 @@ impl Flow {
 }
 
 impl Counters {
-    pub(super) fn accepted(&self) {
-        self.accepted.add(1);
+    /// Counts a connection. Returns its number, from 1.
+    pub(super) fn accepted(&self) -> u64 {
+        self.accepted.next()
     }
 
-    pub(super) fn aborted(&self, connections: u64) {
-        self.aborted.add(connections);
+    pub(super) fn aborted(&self) {
+        self.aborted.add(1);
     }
 
     /// Counts a connection that ended before any abort. `None` means that both directions were closed.
@@ -76,8 +77,7 @@ impl Counters {
 /// Every accepted connection is active or has one of the six outcomes, from `closed` to `aborted`. The counters are read
 /// one after another, so a snapshot taken under load may be off by the connections that change meanwhile.
 ///
-/// Connections passed to [`Relay::relay`](super::Relay::relay) add to the bytes only. Dropping the future of
-/// [`Relay::serve`](super::Relay::serve) leaves the connections that it aborts counted as active.
+/// Connections passed to [`Relay::relay`](super::Relay::relay) add to the bytes only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -96,7 +96,8 @@ pub struct RelayStats {
     pub io_failed: u64,
     /// Connections that ended at the idle timeout.
     pub idle_timeouts: u64,
-    /// Connections that a shutdown aborted at its deadline.
+    /// Connections that were aborted: by a shutdown at its deadline, or because [`Relay::serve`](super::Relay::serve) was
+    /// cancelled.
     pub aborted: u64,
     /// Bytes written to upstreams.
     pub bytes_to_upstream: u64,

@@ -49,6 +49,13 @@ impl Count {
         self.0.fetch_add(count as _, Ordering::Relaxed);
     }
 
+    /// Adds 1, as one of several writers. Returns the count after it.
+    #[cfg(feature = "relay")]
+    pub(crate) fn next(&self) -> u64 {
+        #[allow(clippy::useless_conversion, clippy::allow_attributes, reason = "64 bits on most machines")]
+        (self.0.fetch_add(1, Ordering::Relaxed) + 1).into()
+    }
+
     /// Raises the count to `count` if it is lower, as one of several writers.
     pub(crate) fn raise_to(&self, count: u64) {
         self.0.fetch_max(count as _, Ordering::Relaxed);

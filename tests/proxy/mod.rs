@@ -22,23 +22,34 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Returns when the proxy listens.
     pub(crate) fn start(listen: &str, to: &str, more: &[&str]) -> Self {
-        Self::start_by(&["env"], listen, to, more)
+        Self::start_with(listen, to, more, |command| command.stderr(Stdio::piped()))
     }
 
-    /// As [`start`](Self::start), by a program that executes the one that its arguments name.
-    pub(crate) fn start_by(program: &[&str], listen: &str, to: &str, more: &[&str]) -> Self {
-        let mut child = Command::new(program[0])
-            .args(&program[1..])
-            .arg(env!("CARGO_BIN_EXE_millpond"))
-            .args(["proxy", "--listen", listen, "--to", to])
-            .args(more)
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let stderr = child.stderr.take().unwrap();
-        let mut proxy =
-            Self { endpoint: String::new(), stderr: Some(thread::spawn(|| read_all(stderr))), child };
+    /// As `start`. `prepare` sets stderr and the environment.
+    pub(crate) fn start_with(
+        listen: &str,
+        to: &str,
+        more: &[&str],
+        prepare: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        Self::start_by(&["env"], listen, to, more, prepare)
+    }
+
+    /// As `start_with`, by a program that executes the one that its arguments name.
+    pub(crate) fn start_by(
+        program: &[&str],
+        listen: &str,
+        to: &str,
+        more: &[&str],
+        prepare: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_millpond"));
+        command.args(["proxy", "--listen", listen, "--to", to]).args(more).stdout(Stdio::piped());
+        command.env_remove("RUST_LOG");
+        let mut child = prepare(&mut command).spawn().unwrap();
+        let stderr = child.stderr.take().map(|stderr| thread::spawn(|| read_all(stderr)));
+        let mut proxy = Self { endpoint: String::new(), stderr, child };
         let mut line = String::new();
         BufReader::new(proxy.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let endpoint =
@@ -61,7 +72,7 @@ impl Proxy {
         kill(Pid::from_raw(self.child.id().cast_signed()), signal).unwrap();
     }
 
-    /// Waits until the proxy exits, and asserts that it succeeded. Returns its stderr.
+    /// Waits until the proxy exits, and asserts that it succeeded. Returns its stderr, if that is a pipe.
     pub(crate) fn wait(mut self) -> String {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
@@ -71,7 +82,7 @@ impl Proxy {
                 None => panic!("the proxy does not end"),
             }
         };
-        let said = self.stderr.take().unwrap().join().unwrap();
+        let said = self.stderr.take().map(|said| said.join().unwrap()).unwrap_or_default();
         assert!(status.success(), "{status}: {said}");
         said
     }

@@ -11,6 +11,8 @@ use millpond::net::{Endpoint, Listener};
 
 #[cfg(feature = "cli")]
 use crate::codegen::CodegenArgs;
+use crate::log::LogArgs;
+use crate::terminal::{note, written};
 use crate::values::{memory_limit, positive, positive_seconds, seconds};
 
 /// A proxy that holds no buffer for an idle connection
@@ -37,11 +39,16 @@ Examples:
       A local socket in front of PostgreSQL, with statistics every 10 seconds.
   millpond proxy --listen tcp://0.0.0.0:443 --to unix:///run/app.sock --memory-limit 256MiB --idle-timeout 3600
       More memory for slow readers, and connections that may rest for an hour.
+  millpond proxy --listen tcp://0.0.0.0:80 --to tcp://10.0.0.7:80 --log-format json --access-log /var/log/millpond.json
+      Logs for programs: failed connections on stderr, all connections in the file.
 
 Memory: an idle connection takes about 2 KiB. Buffers are allocated when bytes arrive, and unused ones return to the \
 system within about 10 seconds.
 
-Logs: RUST_LOG=millpond=debug logs to stderr why a connection failed.
+Log: stderr gets a line for each connection that fails, with the client, the bytes, who ended it and why, for at most \
+10 per second, then a count of the others. --access-log has all connections. A log that is full or not read loses lines \
+and never stops the proxy. RUST_LOG sets what is logged: RUST_LOG=warn leaves the statistics out, \
+RUST_LOG=millpond=debug adds connections that end well.
 
 Exit codes: 0 stopped by SIGINT or SIGTERM; 1 it cannot start; 2 wrong usage.";
 
@@ -96,9 +103,13 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
     pub(crate) drain_timeout: Duration,
 
-    /// Prints a line of statistics to stderr at this interval. The default, 0, prints one at the end only
+    /// Logs statistics at this interval: a line about connections, and one about memory. The default, 0, logs them at
+    /// the end only
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub(crate) stats_every: Duration,
+
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
 }
 
 impl Cli {
@@ -107,8 +118,13 @@ impl Cli {
         Self::try_parse().map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 // If stdout is closed, nobody wants the help.
-                let _ = error.print();
-                ExitCode::SUCCESS
+                match written(error.print()) {
+                    Ok(_) => ExitCode::SUCCESS,
+                    Err(error) => {
+                        note(&format!("millpond: {error}"));
+                        ExitCode::FAILURE
+                    }
+                }
             }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
                 let _ = error.print();
@@ -119,7 +135,7 @@ impl Cli {
                 let what = text.split("\n\n").next().unwrap_or_default();
                 let line: Vec<&str> = what.split_whitespace().collect();
                 let line = line.join(" ");
-                eprintln!("millpond: {} (see millpond --help)", line.trim_start_matches("error: "));
+                note(&format!("millpond: {} (see millpond --help)", line.trim_start_matches("error: ")));
                 ExitCode::from(2)
             }
         })

@@ -16,6 +16,8 @@ use millpond::schema::{Diagnostics, Dialect, Layout, MessageDef, Options, Plan, 
 
 pub(crate) use self::args::CodegenArgs;
 use self::args::{DialectArg, LayoutArg};
+use crate::chain::Chain;
+use crate::terminal::{note, output};
 
 /// More than a contract file may have, so a larger file is refused without reading all of it.
 const MAX_READ: u64 = 2 * 1024 * 1024;
@@ -27,7 +29,7 @@ const MAX_WIDTH: usize = 40;
 pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
     args.color.write_global();
     if let Some(misuse) = misuse(args) {
-        eprintln!("millpond: {misuse} (see millpond codegen --help)");
+        note(&format!("millpond: {misuse} (see millpond codegen --help)"));
         return Ok(ExitCode::from(2));
     }
     let text = read(args)?;
@@ -43,22 +45,21 @@ pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
     let plan = match plan(args, &schema, layout) {
         Ok(plan) => plan,
         Err(misuse) => {
-            let causes = iter::successors(Some(&*misuse), |error| (*error).source());
-            eprintln!("millpond: {}", causes.map(ToString::to_string).collect::<Vec<_>>().join(": "));
+            note(&format!("millpond: {}", Chain(&*misuse)));
             return Ok(ExitCode::from(2));
         }
     };
 
-    if args.explain {
-        to_stdout(&explanation(args, &schema, layout, &plan))?;
-    }
     let mut fresh = true;
-    let output = match &args.output {
+    if args.explain {
+        fresh &= output(&explanation(args, &schema, layout, &plan))?;
+    }
+    let code_path = match &args.output {
         None if args.explain || args.plot.is_some() => None,
         None => Some(Path::new("-")),
-        output => output.as_deref(),
+        path => path.as_deref(),
     };
-    if let Some(path) = output {
+    if let Some(path) = code_path {
         let options = Options::default().layout(layout).strict_padding(args.strict_padding);
         let options = options.plan(Some(plan.clone())).serde(args.serde).command(Some(command(args, false)));
         let code = generate(&schema, &options);
@@ -161,7 +162,8 @@ fn plan(args: &CodegenArgs, schema: &Schema, layout: Layout) -> Result<Plan, Box
 /// Shows diagnostics on stderr, in colour if it is a terminal or if --color says so.
 fn show(diagnostics: &Diagnostics) {
     if !diagnostics.is_empty() {
-        anstream::eprintln!("{}\n", diagnostics.to_string_colored());
+        // As `note`: without a reader, the exit code still tells.
+        let _ = writeln!(anstream::stderr(), "{}\n", diagnostics.to_string_colored());
     }
 }
 
@@ -229,16 +231,8 @@ fn printable(text: &str) -> String {
     text.replace(hidden, "\u{fffd}")
 }
 
-fn to_stdout(text: &str) -> io::Result<()> {
-    match io::stdout().lock().write_all(text.as_bytes()) {
-        // The reader has seen enough.
-        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
-        outcome => outcome,
-    }
-}
-
 /// Writes a file if it changes by more than line ends, or with --check only compares it. Returns whether the file is up to
-/// date: whether it has this text or `or_text`.
+/// date: whether it has this text or `or_text`. For stdout, returns whether it was read.
 fn deliver(
     args: &CodegenArgs,
     path: &Path,
@@ -247,8 +241,7 @@ fn deliver(
 ) -> Result<bool, Box<dyn Error>> {
     let shown = printable(&lossy(path));
     if is_std(path) {
-        to_stdout(text)?;
-        return Ok(true);
+        return Ok(output(text)?);
     }
     // Reading a terminal, for example, would not end.
     if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
@@ -267,11 +260,11 @@ fn deliver(
     };
     if args.check {
         let what = before.map_or_else(|| "missing".to_owned(), |before| difference(&before, text));
-        eprintln!("millpond: {shown} is {what}\nregenerate it with: {}", command(args, true));
+        note(&format!("millpond: {shown} is {what}\nregenerate it with: {}", command(args, true)));
         return Ok(false);
     }
     write(path, text).map_err(|error| format!("cannot write {shown}: {error}"))?;
-    eprintln!("wrote {shown}");
+    note(&format!("wrote {shown}"));
     Ok(true)
 }
 

@@ -1,34 +1,46 @@
 //! The `millpond` command: the proxy, and code generated from contract files.
+#![deny(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "they panic if nobody can read: see terminal.rs"
+)]
 
+mod chain;
 mod cli;
 #[cfg(feature = "cli")]
 mod codegen;
+mod log;
 mod memory;
 mod proxy;
+mod statistics;
+mod terminal;
 mod values;
 
-use std::error::Error;
-use std::iter::successors;
 use std::process::ExitCode;
 
+#[cfg(feature = "cli")]
+use self::chain::Chain;
 use self::cli::{Cli, Command};
+use self::log::Log;
+use self::terminal::note;
 
 fn main() -> ExitCode {
     let cli = match Cli::from_command_line() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
-    let outcome = match cli.command {
+    match cli.command {
         #[cfg(feature = "cli")]
-        Command::Codegen(args) => codegen::run(&args),
-        Command::Proxy(args) => proxy::run(args).map(|()| ExitCode::SUCCESS),
-    };
-    outcome.unwrap_or_else(|error| fail(&*error))
-}
-
-fn fail(error: &dyn Error) -> ExitCode {
-    let causes = successors(error.source(), |cause: &&dyn Error| (*cause).source());
-    let causes: String = causes.map(|cause| format!(": {cause}")).collect();
-    eprintln!("millpond: {error}{causes}");
-    ExitCode::FAILURE
+        Command::Codegen(args) => codegen::run(&args).unwrap_or_else(|error| {
+            note(&format!("millpond: {}", Chain(&*error)));
+            ExitCode::FAILURE
+        }),
+        Command::Proxy(args) => match Log::start(&args.log) {
+            Ok(log) => log.conclude(proxy::run(args).map(|()| ExitCode::SUCCESS)),
+            Err(error) => {
+                note(&format!("millpond: {}", error.text));
+                error.code
+            }
+        },
+    }
 }

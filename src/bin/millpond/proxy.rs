@@ -1,8 +1,6 @@
 //! `millpond proxy`: a relay on a pool of its own, until a signal stops it.
 
 use std::error::Error;
-use std::future;
-use std::io::{self, Write};
 
 use millpond::net::Listener;
 use millpond::relay::{Relay, RelayConfig};
@@ -11,16 +9,15 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
-use tokio::time::{Duration, sleep};
-use tracing_subscriber::EnvFilter;
+use tracing::info;
 
 use crate::cli::ProxyArgs;
 use crate::memory::return_free_pages;
+use crate::statistics;
+use crate::terminal::announce;
 
 /// Serves until a signal stops it.
 pub(crate) fn run(args: ProxyArgs) -> Result<(), Box<dyn Error>> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     raise_descriptor_limit();
 
     let pool = BufferPoolConfig::proxy()
@@ -50,7 +47,7 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<(), Box<dyn Error>> 
     let mut terminate = signal(SignalKind::terminate())?;
     let mut listener = Listener::bind(&args.listen).await?;
     listener.set_backlog(args.backlog)?;
-    writeln!(io::stdout(), "listening on {}", listener.local_endpoint())?;
+    announce(format!("listening on {}", listener.local_endpoint()));
 
     let mut stop_signal = async || {
         tokio::select! {
@@ -65,38 +62,20 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<(), Box<dyn Error>> 
     });
     let report = tokio::select! {
         report = serve => Some(report),
-        () = print_stats(&relay, args.stats_every) => None,
+        () = statistics::log_every(args.stats_every, &relay) => None,
         () = async {
             stop_signal().await;
-            eprintln!("draining for up to {:?}; a second signal aborts at once", args.drain_timeout);
+            info!("draining for up to {:?}; a second signal aborts at once", args.drain_timeout);
             let _ = stop.send(());
             stop_signal().await;
         } => None,
     };
-    eprintln!("{}", stats_line(&relay));
-    if relay.stats().failed() > 0 {
-        eprintln!("RUST_LOG=millpond=debug logs why connections fail");
-    }
+    statistics::log(&relay);
     match report {
-        Some(report) => eprintln!("{report}"),
-        None => eprintln!("aborted"),
+        Some(report) => info!(drained = report.drained, aborted = report.aborted, "stopped"),
+        None => info!("stopped by a second signal; open connections were aborted"),
     }
     Ok(())
-}
-
-/// Prints a line of statistics at each interval; never, if `every` is 0. Does not return.
-async fn print_stats(relay: &Relay, every: Duration) {
-    if every.is_zero() {
-        return future::pending().await;
-    }
-    loop {
-        sleep(every).await;
-        eprintln!("{}", stats_line(relay));
-    }
-}
-
-fn stats_line(relay: &Relay) -> String {
-    format!("{}; pool: {}", relay.stats(), relay.pool().stats())
 }
 
 /// A connection takes two descriptors. The usual soft limit of 1024 exists for programs that use `select`, and this one

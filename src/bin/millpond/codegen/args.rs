@@ -22,7 +22,8 @@ Examples:
 The first lines of the code contain the command, so run it from the same folder each time. The crate that includes \
 the code needs `millpond` with the feature `messages`.
 
-Exit codes: 0 success; 1 the contracts are wrong, a file cannot be read or written, or is stale; 2 wrong usage.";
+Exit codes: 0 success; 1 the contracts are wrong, a file or stdout cannot be read or written, or a file is stale; 2 \
+wrong usage.";
 
 #[derive(Args, Debug)]
 #[command(group(ArgGroup::new("files").args(["output", "plot"]).multiple(true)), after_help = EXAMPLES)]

@@ -1,0 +1,175 @@
+//! The log of `millpond proxy`: events of the library and of the command as lines of text or JSON, each with its time.
+//!
+//! Lines wait in memory for a thread that writes them, see `lines`, so a log that is full, closed or not read never stops
+//! the proxy. `tracing-appender` has such a thread, too. Its guard prints to stdout when the queue is full, which blocks
+//! the exit if stdout and stderr are one pipe; it bounds lines instead of bytes; and it brings a date library.
+
+mod lines;
+
+use std::env::{self, VarError};
+use std::fs::File;
+use std::io::{self, IsTerminal};
+use std::os::fd::AsFd;
+use std::os::unix::fs::OpenOptionsExt;
+use std::panic;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tracing::level_filters::LevelFilter;
+use tracing::{error, subscriber};
+use tracing_subscriber::filter::Targets;
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::{Layer, Registry, fmt};
+
+use self::lines::Lines;
+use crate::chain::Chain;
+
+/// The target of events about the log itself.
+const TARGET: &str = "millpond::log";
+/// The target of the event that says why the command fails. RUST_LOG does not turn it off.
+const FAILURE: &str = "millpond::failure";
+/// The target of one event per ended connection: see `millpond::relay`.
+const CONNECTION: &str = "millpond::relay::connection";
+const DEFAULT_LEVEL: LevelFilter = LevelFilter::INFO;
+/// How long each log may take for its last lines.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
+
+#[derive(Args, Debug)]
+pub(crate) struct LogArgs {
+    /// How lines of the log and of the access log are written
+    #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
+    log_format: Format,
+
+    /// Appends a line per ended connection to this file: all of them, while the log has the failed ones, and at most 10
+    /// per second; `-`: the log gets a line for those that end well, too
+    #[arg(long, value_name = "FILE")]
+    access_log: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Format {
+    /// Text for people, in colour on a terminal, unless NO_COLOR is set
+    Text,
+    /// One JSON object per line
+    Json,
+}
+
+/// The log. Dropped, it writes what waits, for a bounded time.
+pub(crate) struct Log {
+    log: Lines,
+    access: Option<Lines>,
+}
+
+/// Why there is no log, and the exit code for it.
+pub(crate) struct StartError {
+    pub(crate) text: String,
+    pub(crate) code: ExitCode,
+}
+
+impl Log {
+    /// Starts to log.
+    pub(crate) fn start(args: &LogArgs) -> Result<Self, StartError> {
+        let mut levels = levels()?.with_target(FAILURE, LevelFilter::ERROR);
+        let access = args.access_log.as_deref().filter(|path| *path != "-");
+        if args.access_log.is_some() && access.is_none() {
+            levels = levels.with_target(CONNECTION, LevelFilter::DEBUG);
+        }
+        let failed = |error| StartError::new(format!("cannot start the log: {error}"));
+        // Not `io::stderr`, whose lock the thread would hold while it waits: a panic could not be reported.
+        let stderr = File::from(io::stderr().as_fd().try_clone_to_owned().map_err(failed)?);
+        let has_colours =
+            stderr.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let log = Lines::start("stderr".to_owned(), stderr, Some(CONNECTION)).map_err(failed)?;
+        let access = access.map(start_access_log).transpose()?;
+
+        let mut layers = vec![layer(args.log_format, log.clone(), has_colours).with_filter(levels).boxed()];
+        layers.extend(access.clone().map(|access| {
+            let connections = Targets::new().with_target(CONNECTION, LevelFilter::DEBUG);
+            layer(args.log_format, access, false).with_filter(connections).boxed()
+        }));
+        subscriber::set_global_default(Registry::default().with(layers))
+            .map_err(|error| StartError::new(format!("cannot start the log: {error}")))?;
+        panic::set_hook(Box::new(|panic| {
+            error!(target: FAILURE, "{}", panic.to_string().replace('\n', " "));
+        }));
+        Ok(Self { log, access })
+    }
+
+    /// The exit code for an outcome. An error is logged.
+    pub(crate) fn conclude(&self, outcome: Result<ExitCode, Box<dyn std::error::Error>>) -> ExitCode {
+        outcome.unwrap_or_else(|error| {
+            error!(target: FAILURE, "{}", Chain(&*error));
+            ExitCode::FAILURE
+        })
+    }
+}
+
+impl StartError {
+    fn new(text: String) -> Self {
+        Self { text, code: ExitCode::FAILURE }
+    }
+
+    fn wrong_rust_log(what: &str) -> Self {
+        Self { text: format!("RUST_LOG {what}"), code: ExitCode::from(2) }
+    }
+}
+
+impl Drop for Log {
+    fn drop(&mut self) {
+        // First what may still add to the log.
+        for lines in self.access.iter().chain([&self.log]) {
+            lines.close(CLOSE_TIMEOUT);
+        }
+    }
+}
+
+fn start_access_log(path: &Path) -> Result<Lines, StartError> {
+    // It appends, so that a program that rotates logs may copy and truncate the file. Without O_NONBLOCK, opening a pipe
+    // that nobody reads would wait.
+    let open = File::options().create(true).append(true).custom_flags(libc::O_NONBLOCK).open(path);
+    let name = path.display().to_string();
+    open.and_then(|file| Lines::start(name.clone(), file, None))
+        .map_err(|error| StartError::new(format!("cannot open the access log {name}: {error}")))
+}
+
+fn layer(format: Format, lines: Lines, has_colours: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
+    // Its internal errors go to stderr, past the queue.
+    let layer = fmt::layer().with_writer(lines).with_ansi(has_colours).log_internal_errors(false);
+    match format {
+        Format::Text => layer.boxed(),
+        Format::Json => layer.json().flatten_event(true).boxed(),
+    }
+}
+
+/// Which events are logged, as RUST_LOG says.
+fn levels() -> Result<Targets, StartError> {
+    let text = match env::var("RUST_LOG") {
+        Ok(text) => text,
+        Err(VarError::NotPresent) => String::new(),
+        Err(VarError::NotUnicode(_)) => return Err(StartError::wrong_rust_log("is not UTF-8")),
+    };
+    let directives: Vec<_> =
+        text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
+    if directives.is_empty() {
+        return Ok(Targets::new().with_default(DEFAULT_LEVEL));
+    }
+    if let Some(wrong) = directives.iter().find(|directive| !is_directive(directive)) {
+        return Err(StartError::wrong_rust_log(&format!(
+            "is wrong: `{}` is neither a level (off, error, warn, info, debug, trace) nor TARGET=LEVEL, as in \
+             RUST_LOG=millpond=debug; commas separate several",
+            wrong.escape_debug()
+        )));
+    }
+    directives.join(",").parse().map_err(|error| StartError::wrong_rust_log(&format!("is wrong: {error}")))
+}
+
+/// Whether it is a level, a target of this program, or TARGET=LEVEL. Another single word would be a target, too, so that
+/// `verbose` or `degub` would turn the log off.
+fn is_directive(text: &str) -> bool {
+    match text.split_once('=') {
+        Some((target, level)) => !target.is_empty() && !level.is_empty() && text.parse::<Targets>().is_ok(),
+        None => text.parse::<LevelFilter>().is_ok() || text == "millpond" || text.starts_with("millpond::"),
+    }
+}

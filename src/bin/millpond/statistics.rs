@@ -1,0 +1,54 @@
+//! The statistics of a proxy as lines of its log: one about connections, one about memory.
+
+use std::future;
+use std::time::Duration;
+
+use millpond::relay::Relay;
+use tokio::time::sleep;
+use tracing::info;
+
+/// Logs statistics at each interval; never, if `every` is 0. Does not return.
+pub(crate) async fn log_every(every: Duration, relay: &Relay) {
+    if every.is_zero() {
+        return future::pending().await;
+    }
+    loop {
+        sleep(every).await;
+        log(relay);
+    }
+}
+
+/// Logs statistics.
+pub(crate) fn log(relay: &Relay) {
+    let connections = relay.stats();
+    info!(
+        target: "millpond::statistics",
+        open = connections.active,
+        accepted = connections.accepted,
+        closed = connections.closed,
+        failed = connections.failed(),
+        connect_errors = connections.connect_errors,
+        reset = connections.reset,
+        io_failed = connections.io_failed,
+        idle_timeouts = connections.idle_timeouts,
+        aborted = connections.aborted,
+        bytes_to_upstream = connections.bytes_to_upstream,
+        bytes_to_client = connections.bytes_to_client,
+        "connections"
+    );
+    let memory = relay.pool().stats();
+    let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+    info!(
+        target: "millpond::statistics",
+        live_bytes = memory.live_bytes,
+        idle_bytes = memory.idle_bytes,
+        high_water_bytes = memory.high_water_bytes,
+        buffers_in_use = memory.in_use,
+        acquires = memory.acquires,
+        allocations = memory.allocations,
+        waits = memory.waits,
+        wait_ms = milliseconds(memory.wait_time),
+        longest_wait_ms = milliseconds(memory.longest_wait),
+        "memory"
+    );
+}
