@@ -99,6 +99,8 @@ struct Unfinished {
     /// When it times out. `None` means never.
     ends: Option<Instant>,
     stalls_at: Instant,
+    /// How long it waited for memory before.
+    waited: Duration,
     /// Its offset in the stream.
     start: u64,
     /// It waits for memory, which is not the peer's fault.
@@ -398,6 +400,10 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
         let start = self.reader.frames().frame_start();
         let before = self.times.frame.filter(|frame| frame.start == start);
         let began = before.map_or(now, |frame| frame.began);
+        let waited = before.map_or(Duration::ZERO, |frame| match frame.waits_for_memory {
+            true => frame.waited + (now - frame.since),
+            false => frame.waited,
+        });
         let same = before.filter(|frame| frame.waits_for_memory == waits_for_memory);
         let ends = now.checked_add(self.shared.config.frame_timeout);
         // What arrives earns time, but the time left never exceeds the timeout: a peer that stops is closed, no matter
@@ -410,7 +416,8 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             ..frame
         });
         let stalls_at = self.stalls_at(now, None, 0, 0);
-        let new = Unfinished { began, since: now, ends, stalls_at, start, waits_for_memory, shrunk: false };
+        let new =
+            Unfinished { began, since: now, ends, stalls_at, waited, start, waits_for_memory, shrunk: false };
         self.times.frame = partial.then(|| same.unwrap_or(new));
         let held = self.writes.held_bytes() + self.peer.queued();
         self.times.write = waits.then(|| match self.times.write {
@@ -441,11 +448,13 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
         let at = |at: Instant| self.shared.pressure.millis(at);
         let frame_stalls = frame.filter(|frame| !frame.waits_for_memory).map(|frame| frame.stalls_at);
         let stalls_at = frame_stalls.into_iter().chain(write.map(|write| write.stalls_at)).min();
-        let waits_since = frame.filter(|frame| frame.waits_for_memory).map(|frame| frame.since);
+        let waits = frame.filter(|frame| frame.waits_for_memory);
+        let waits_since =
+            waits.map(|frame| at(frame.since).saturating_sub(frame.waited.as_millis() as usize));
         let began_at = frame.map(|frame| frame.began);
         self.peer.note_hold(Hold {
             stalls_at: stalls_at.map_or(Hold::NEVER, at),
-            waits_since: waits_since.map_or(Hold::NEVER, at),
+            waits_since: waits_since.unwrap_or(Hold::NEVER),
             began_at: began_at.map_or(Hold::NEVER, at),
         });
     }

@@ -54,7 +54,7 @@ struct Waiting {
 pub(super) struct Hold {
     /// When it stalls, if nothing moves until then.
     pub(super) stalls_at: usize,
-    /// Since when a part of a frame waits for memory for the rest.
+    /// Since when a part of a frame waits for memory for the rest. Earlier waits of the frame count as well.
     pub(super) waits_since: usize,
     /// When this frame began.
     pub(super) began_at: usize,

@@ -102,7 +102,10 @@ impl Pressure {
         let (target, kept) = (wanted.max(limit / AT_ONCE), limit / KEPT);
         let released = self.drop_unread(topics, target, kept);
         if released < target && self.searched.is_due() {
-            self.close_stalled(&peers(), target - released, kept, config.stall_timeout, missed);
+            // Parts of large frames also fill what the pool keeps for small buffers. That must go before the next large one
+            // gets memory.
+            let target = (target - released).max(limit / 4);
+            self.close_stalled(&peers(), target, kept, config.stall_timeout, missed);
         }
     }
 
@@ -162,7 +165,8 @@ impl Pressure {
         let share = kept / peers.len().max(1);
         let now = self.millis(Instant::now());
         let timeout = millis(stall_timeout);
-        let (mut stalled, mut waiting, mut moving) = (Vec::new(), Vec::new(), 0);
+        let (mut stalled, mut waiting) = (Vec::new(), Vec::new());
+        let (mut waiting_bytes, mut moving_bytes) = (0, 0);
         for peer in peers {
             let (bytes, hold) = (peer.bytes(), peer.hold());
             if bytes <= share {
@@ -171,9 +175,10 @@ impl Pressure {
             if hold.stalls_at <= now {
                 stalled.push((bytes, peer));
             } else if hold.waits_since <= now {
+                waiting_bytes += bytes;
                 waiting.push((hold, peer));
-            } else {
-                moving += bytes;
+            } else if hold.stalls_at - now >= timeout - timeout / 8 {
+                moving_bytes += bytes;
             }
         }
         stalled.sort_unstable_by_key(|(bytes, _)| Reverse(*bytes));
@@ -184,12 +189,15 @@ impl Pressure {
             }
             released += evict(peer);
         }
+        // What moves now is released soon, to those that wait.
+        let patience = match moving_bytes < waiting_bytes / 2 {
+            true => timeout,
+            false => timeout.saturating_mul(TURNOVER as usize),
+        };
         // The youngest first; never the oldest.
         waiting.sort_unstable_by_key(|(hold, peer)| Reverse((hold.began_at, peer.id)));
         waiting.pop();
         for (hold, peer) in waiting {
-            // What moves is released within a bounded time.
-            let patience = if moving < target { timeout } else { timeout.saturating_mul(TURNOVER as usize) };
             if released >= target {
                 return;
             }
