@@ -398,7 +398,13 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
         }
         // Each frame has its own timeout, and so has the wait for memory.
         let start = self.reader.frames().frame_start();
-        let before = self.times.frame.filter(|frame| frame.start == start);
+        let (before, other) = match self.times.frame {
+            Some(frame) if frame.start == start => (Some(frame), None),
+            other => (None, other),
+        };
+        if other.is_some_and(|frame| frame.waits_for_memory || frame.waited > Duration::ZERO) {
+            self.shared.pressure.note_served(now);
+        }
         let began = before.map_or(now, |frame| frame.began);
         let waited = before.map_or(Duration::ZERO, |frame| match frame.waits_for_memory {
             true => frame.waited + (now - frame.since),

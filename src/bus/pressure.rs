@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::config::TransportConfig;
 use super::peer::{ConnectionInfo, Peer};
 use super::topic::Topics;
+use crate::sync::statistic::{AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex};
 
 /// While it waits for memory, a connection or a publisher asks this often that others release some.
@@ -29,6 +30,8 @@ const WARN_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Pressure {
     began: Instant,
     searched: Every,
+    /// When a frame was complete that had waited for memory, in milliseconds.
+    served: AtomicUsize,
     dropped: Every,
     used_up: Every,
     stalled: Every,
@@ -66,6 +69,7 @@ impl Pressure {
         Self {
             began: Instant::now(),
             searched: Every::new(SEARCH_EVERY),
+            served: AtomicUsize::new(0),
             dropped: Every::warning(),
             used_up: Every::warning(),
             stalled: Every::warning(),
@@ -80,6 +84,16 @@ impl Pressure {
     /// When something stalls that stops now.
     pub(super) fn stalls_at(&self, config: &TransportConfig) -> usize {
         self.millis(Instant::now()).saturating_add(millis(config.stall_timeout))
+    }
+
+    /// A frame is complete that had waited for memory.
+    pub(super) fn note_served(&self, at: Instant) {
+        self.served.store(self.millis(at), Ordering::Relaxed);
+    }
+
+    /// Whether it happened in the last eighth of the timeout.
+    fn is_recent(at: usize, now: usize, timeout: usize) -> bool {
+        now.saturating_sub(at) <= timeout / 8
     }
 
     /// Releases memory, because somebody wants `wanted` bytes and there are none.
@@ -177,7 +191,7 @@ impl Pressure {
             } else if hold.waits_since <= now {
                 waiting_bytes += bytes;
                 waiting.push((hold, peer));
-            } else if hold.stalls_at - now >= timeout - timeout / 8 {
+            } else if Self::is_recent(hold.stalls_at.saturating_sub(timeout), now, timeout) {
                 moving_bytes += bytes;
             }
         }
@@ -189,11 +203,10 @@ impl Pressure {
             }
             released += evict(peer);
         }
+        let served = self.served.load(Ordering::Relaxed);
         // What moves now is released soon, to those that wait.
-        let patience = match moving_bytes < waiting_bytes / 2 {
-            true => timeout,
-            false => timeout.saturating_mul(TURNOVER as usize),
-        };
+        let moves = moving_bytes >= waiting_bytes / 2 || Self::is_recent(served, now, timeout);
+        let patience = if moves { timeout.saturating_mul(TURNOVER as usize) } else { timeout };
         // The youngest first; never the oldest.
         waiting.sort_unstable_by_key(|(hold, peer)| Reverse((hold.began_at, peer.id)));
         waiting.pop();
