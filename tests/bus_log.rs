@@ -18,7 +18,7 @@ use tracing::subscriber::DefaultGuard;
 
 mod messages;
 
-use messages::CounterUpdate;
+use messages::{CounterUpdate, TextMessage};
 
 const SOON: Duration = Duration::from_secs(20);
 const WAITING: usize = 100;
@@ -104,4 +104,50 @@ async fn the_log_names_the_largest_holder_once_per_second() {
     let seconds = start.elapsed().as_secs() as usize;
     let warned = log.count("the pool's limit is used up");
     assert!((1..=2 + seconds).contains(&warned), "{warned} in {seconds} s");
+}
+
+/// And not a peer that holds nothing.
+#[tokio::test]
+async fn the_log_names_the_topic_whose_subscribers_do_not_receive() {
+    const FRAMES: usize = 32;
+    let (log, _guard) = log();
+    let limit = 2 * FRAMES * 8192;
+    let classes = BufferPoolConfig::builder().class(8192, 8).thread_cache_bytes(0).memory_limit(limit);
+    let config = TransportConfig::default()
+        .buffer_pool(classes.build().unwrap())
+        .channel_bytes(Some(FRAMES * 8192))
+        .frame_timeout(Duration::from_millis(300));
+    let server = TcpTransport::bind_with("127.0.0.1:0", config).await.unwrap();
+    server.hub().declare::<TextMessage>();
+    let _never_receives = server.hub().subscriber::<CounterUpdate>();
+    let mut events = server.hub().events();
+    let pool = server.hub().buffer_pool().clone();
+    let mut wire = Vec::new();
+    tlv::encode(CounterUpdate::TYPE_ID, &[0; 16], &mut wire).unwrap();
+    let mut socket = TcpStream::connect(server.local_addr()).await.unwrap();
+    let mut kept = Vec::new();
+    let start = Instant::now();
+    for sent in 1..=FRAMES {
+        socket.write_all(&wire).await.unwrap();
+        while server.hub().stats().received_frames < sent as u64 {
+            assert!(start.elapsed() < SOON, "{}", pool.stats());
+            sleep(Duration::from_millis(1)).await;
+        }
+    }
+    assert_eq!(log.count("memory is short"), 0);
+    // What the channel keeps in any case is not enough for both.
+    let mut other = Vec::new();
+    tlv::encode(TextMessage::TYPE_ID, &[0; 312], &mut other).unwrap();
+    let closed = loop {
+        kept.extend(std::iter::from_fn(|| pool.try_acquire(8192).ok()));
+        let _ = socket.write_all(&other).await;
+        sleep(Duration::from_millis(10)).await;
+        if let Ok(ConnectionEvent::Closed { error, .. }) = events.try_recv() {
+            break error;
+        }
+        assert!(start.elapsed() < SOON, "{}", pool.stats());
+    };
+    assert_eq!(closed, Some(ConnectionErrorKind::MemoryTimeout));
+    assert_eq!(log.count("memory is short: the subscribers"), 1);
+    assert_eq!(log.count("the pool's limit is used up topic=\"examples\""), 1);
 }

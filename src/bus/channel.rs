@@ -29,6 +29,7 @@ pub(super) struct Limits {
 /// Keeps each frame once until every subscriber has received it, and drops the oldest frames above its limits. tokio's
 /// broadcast channel does the same, but limits only the number of frames, not their bytes.
 pub(super) struct Channel {
+    topic: &'static str,
     limits: Limits,
     /// Written only under the lock of `ring`.
     subscribers: AtomicUsize,
@@ -93,8 +94,9 @@ impl Ring {
 }
 
 impl Channel {
-    pub(super) fn new(limits: Limits) -> Self {
+    pub(super) fn new(topic: &'static str, limits: Limits) -> Self {
         Self {
+            topic,
             limits,
             subscribers: AtomicUsize::new(0),
             ring: Mutex::default(),
@@ -206,6 +208,37 @@ impl Channel {
         drop(ring);
         drop(places);
         last.map(|kept| Ok(kept.frame))
+    }
+
+    /// Drops the oldest frames until `target` bytes of storage are released, but none once it keeps no more than `share`
+    /// bytes. Returns the frames that it dropped, and the bytes released. A frame that others keep releases none.
+    pub(super) fn drop_oldest(&self, target: usize, share: usize) -> (usize, usize) {
+        let (mut frames, mut released) = (0, 0);
+        while released < target {
+            let oldest = {
+                let mut ring = self.ring.lock();
+                if ring.bytes <= share {
+                    break;
+                }
+                let Some(oldest) = ring.pop() else { break };
+                self.lagged.set(self.lagged.get() + oldest.receivers as u64);
+                oldest
+            };
+            frames += 1;
+            if oldest.frame.payload.is_unique() {
+                released += oldest.frame.payload.storage_len();
+            }
+        }
+        (frames, released)
+    }
+
+    /// Bytes of storage that it keeps.
+    pub(super) fn bytes(&self) -> usize {
+        self.ring.lock().bytes
+    }
+
+    pub(super) fn topic(&self) -> &'static str {
+        self.topic
     }
 
     /// Frames that subscribers missed because they were too slow, one per subscriber.

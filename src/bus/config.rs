@@ -86,6 +86,13 @@ pub struct TransportConfig {
     /// Time from the first byte of a frame to its last, plus one second per 64 KiB of it. Default: 30 s, because a peer
     /// that sends one byte per second is not a slow network.
     pub frame_timeout: Duration,
+    /// While others wait for memory, a connection that holds some is closed if it makes no progress for this long.
+    ///
+    /// It holds memory for an unfinished frame or for what waits to be sent. Progress is a rate: what it holds must pass
+    /// within 16 times this long. A peer that sends a byte now and then makes no progress. Without memory pressure
+    /// nothing is closed. Default: 1 s, several times what a retransmission takes, and as long as others may wait for
+    /// a peer that has gone. See [`Stalled`](super::ConnectionErrorKind::Stalled).
+    pub stall_timeout: Duration,
     /// Time for a peer to take any byte while bytes wait for it. Default: 20 s, less than TCP's user timeout of 24 s,
     /// whose error says less.
     pub write_timeout: Duration,
@@ -130,6 +137,7 @@ impl Default for TransportConfig {
             first_byte_timeout: None,
             idle_timeout: None,
             frame_timeout: Duration::from_secs(30),
+            stall_timeout: Duration::from_secs(1),
             write_timeout: Duration::from_secs(20),
             drain_timeout: Duration::from_secs(10),
             reconnect: Some(Backoff::default()),
@@ -154,6 +162,7 @@ impl TransportConfig {
         first_byte_timeout: Option<Duration>,
         idle_timeout: Option<Duration>,
         frame_timeout: Duration,
+        stall_timeout: Duration,
         write_timeout: Duration,
         drain_timeout: Duration,
         reconnect: Option<Backoff>,

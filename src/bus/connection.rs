@@ -12,13 +12,13 @@ use tokio::time::{Instant, Sleep, sleep_until};
 use super::config::UnknownTypes;
 use super::error::{Cause, ConnectionError, ConnectionErrorKind};
 use super::hub::Shared;
-use super::peer::{Peer, Stop};
+use super::peer::{Hold, Peer, Stop};
+use super::pressure::{ASK_EVERY, TURNOVER};
 use super::role::Role;
 use super::topic::Route;
 use crate::frame::tlv::{Frame, HEADER_LEN, Header, Tlv, handshake};
 use crate::frame::{Assembler, SHARE_ABOVE};
 use crate::net::{AsyncStream, FrameReader, PushError, WriteQueue};
-use crate::sync::statistic::Ordering;
 
 /// Frames delivered before other tasks run.
 const FRAMES_PER_POLL: usize = 256;
@@ -77,16 +77,30 @@ struct Times {
     began: Instant,
     last_byte: Instant,
     frame: Option<Unfinished>,
-    /// Since when bytes have waited without progress.
-    write: Option<Instant>,
+    write: Option<Unwritten>,
+    /// When it asks again that others release memory.
+    ask: Option<Instant>,
+}
+
+/// Bytes that wait to be written.
+#[derive(Clone, Copy)]
+struct Unwritten {
+    /// Since when none was written.
+    since: Instant,
+    stalls_at: Instant,
 }
 
 /// A frame of which a part has arrived, or one that waits for memory.
 #[derive(Clone, Copy)]
 struct Unfinished {
+    began: Instant,
+    /// Since when it does not wait for memory, or does.
     since: Instant,
     /// When it times out. `None` means never.
     ends: Option<Instant>,
+    stalls_at: Instant,
+    /// How long it waited for memory before.
+    waited: Duration,
     /// Its offset in the stream.
     start: u64,
     /// It waits for memory, which is not the peer's fault.
@@ -125,7 +139,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             broken: None,
             refused: false,
             first_byte_timeout,
-            times: Times { began: now, last_byte: now, frame: None, write: None },
+            times: Times { began: now, last_byte: now, frame: None, write: None, ask: None },
             received: 0,
             shrink_due: false,
         }
@@ -142,7 +156,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
                 done => done,
             };
             let held = self.reader.frames().held_bytes() + self.writes.held_bytes();
-            self.peer.held.store(held, Ordering::Relaxed);
+            self.peer.note_held(held);
             done
         })
         .await;
@@ -164,7 +178,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), ConnectionError>> {
-        let (mut stop, mut wrote) = self.write_or_break(cx);
+        let (mut stop, mut written) = self.write_or_break(cx);
         self.drains |= stop != Stop::No;
         let read = self.reads;
         let outcome = self.poll_read(cx);
@@ -176,10 +190,15 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             // What was published before is still sent. Nothing is queued after that, or this might never end.
             self.peer.refuse_more();
             let (stops, writes) = self.write_or_break(cx);
-            (stop, wrote) = (stops, wrote || writes);
+            (stop, written) = (stops, written + writes);
         }
-        if stop == Stop::Abort {
-            return Poll::Ready(Err(ConnectionError(Cause::Aborted)));
+        match stop {
+            Stop::Abort => return Poll::Ready(Err(ConnectionError(Cause::Aborted))),
+            Stop::Evict => {
+                let (held, after) = (self.peer.held(), self.shared.config.stall_timeout);
+                return Poll::Ready(Err(ConnectionError(Cause::Stalled { held, after })));
+            }
+            Stop::No | Stop::Drain => {}
         }
         if let Some(error) = self.broken.take_if(|_| !self.reads) {
             return Poll::Ready(Err(ConnectionError(Cause::Write(error))));
@@ -196,7 +215,8 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
                 Poll::Ready(_) => self.ended = true,
             }
         }
-        self.note_progress(news, wrote);
+        self.note_progress(news, written);
+        self.ask_for_memory();
         if self.ended && !self.reads { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
@@ -205,7 +225,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
     }
 
     /// [`poll_write`](Self::poll_write). After an error only reading continues.
-    fn write_or_break(&mut self, cx: &mut Context<'_>) -> (Stop, bool) {
+    fn write_or_break(&mut self, cx: &mut Context<'_>) -> (Stop, usize) {
         self.poll_write(cx).unwrap_or_else(|error| {
             self.broken = Some(error);
             if self.role == Role::Server {
@@ -213,13 +233,13 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             }
             self.writes.clear();
             self.dirty = false;
-            (Stop::No, false)
+            (Stop::No, 0)
         })
     }
 
-    /// Takes frames from the peer's queue and writes them. Returns whether to stop, and whether a byte was written.
-    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<(Stop, bool)> {
-        let mut progress = false;
+    /// Takes frames from the peer's queue and writes them. Returns whether to stop, and the number of bytes written.
+    fn poll_write(&mut self, cx: &mut Context<'_>) -> io::Result<(Stop, usize)> {
+        let mut progress = 0;
         loop {
             let (mut frames, mut bytes, mut missed) = (0, 0, 0);
             let (writes, ended) = (&mut self.writes, self.ended);
@@ -255,14 +275,14 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
                 Poll::Ready(stop) => stop,
                 Poll::Pending => Stop::No,
             };
-            if stop == Stop::Abort {
+            if stop >= Stop::Evict {
                 return Ok((stop, progress));
             }
             let before = self.writes.len();
             self.dirty |= before > 0;
             let mut socket = Pin::new(self.reader.get_mut());
             let written = self.writes.poll_write(cx, socket.as_mut());
-            progress |= self.writes.len() < before;
+            progress += before - self.writes.len();
             match written {
                 Poll::Ready(written) => written?,
                 Poll::Pending => return Ok((stop, progress)),
@@ -355,7 +375,8 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
         news
     }
 
-    fn note_progress(&mut self, news: u64, wrote: bool) {
+    fn note_progress(&mut self, news: u64, written: usize) {
+        let wrote = written > 0;
         let waits_for_memory = self.reader.is_waiting_for_memory();
         let partial = self.reader.frames().is_partial() || waits_for_memory;
         let waits = self.has_unwritten() || (self.ending && !self.ended);
@@ -369,29 +390,92 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
         }
         let now = Instant::now();
         if news > 0 || wrote {
-            self.times.last_byte = now;
             self.shrink_due = true;
+        }
+        // To wait for our own memory is not the peer's silence.
+        if news > 0 || wrote || self.times.frame.is_some_and(|frame| frame.waits_for_memory) {
+            self.times.last_byte = now;
         }
         // Each frame has its own timeout, and so has the wait for memory.
         let start = self.reader.frames().frame_start();
-        let same = self
-            .times
-            .frame
-            .filter(|frame| frame.start == start && frame.waits_for_memory == waits_for_memory);
+        let (before, other) = match self.times.frame {
+            Some(frame) if frame.start == start => (Some(frame), None),
+            other => (None, other),
+        };
+        if other.is_some_and(|frame| frame.waits_for_memory || frame.waited > Duration::ZERO) {
+            self.shared.pressure.note_served(now);
+        }
+        let began = before.map_or(now, |frame| frame.began);
+        let waited = before.map_or(Duration::ZERO, |frame| match frame.waits_for_memory {
+            true => frame.waited + (now - frame.since),
+            false => frame.waited,
+        });
+        let same = before.filter(|frame| frame.waits_for_memory == waits_for_memory);
         let ends = now.checked_add(self.shared.config.frame_timeout);
         // What arrives earns time, but the time left never exceeds the timeout: a peer that stops is closed, no matter
         // how much it sent before.
         let earned = Duration::from_secs(news) / SLOWEST_RATE;
+        let held = self.reader.frames().held_bytes();
         let same = same.map(|frame| Unfinished {
             ends: frame.ends.map(|at| at.checked_add(earned).into_iter().chain(ends).min().unwrap_or(at)),
+            stalls_at: self.stalls_at(now, Some(frame.stalls_at), news, held),
             ..frame
         });
-        let new = Unfinished { since: now, ends, start, waits_for_memory, shrunk: false };
+        let stalls_at = self.stalls_at(now, None, 0, 0);
+        let new =
+            Unfinished { began, since: now, ends, stalls_at, waited, start, waits_for_memory, shrunk: false };
         self.times.frame = partial.then(|| same.unwrap_or(new));
-        self.times.write = match self.times.write {
-            Some(since) if waits && !wrote => Some(since),
-            _ => waits.then_some(now),
-        };
+        let held = self.writes.held_bytes() + self.peer.queued();
+        self.times.write = waits.then(|| match self.times.write {
+            Some(write) => Unwritten {
+                since: if wrote { now } else { write.since },
+                stalls_at: self.stalls_at(now, Some(write.stalls_at), written as u64, held),
+            },
+            None => Unwritten { since: now, stalls_at },
+        });
+        self.note_hold();
+    }
+
+    /// When it stalls, now that `moved` bytes have passed of those that it holds: they earn their part of the time in which
+    /// all of it must pass. The time left never exceeds the stall timeout.
+    fn stalls_at(&self, now: Instant, before: Option<Instant>, moved: u64, held: usize) -> Instant {
+        let timeout = self.shared.config.stall_timeout;
+        // A timeout beyond the clock's range is one of a day: long enough to be none.
+        let latest = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(86_400));
+        let micros = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
+        let earned = micros.saturating_mul(TURNOVER).saturating_mul(moved) / (held as u64).max(1);
+        let earned = before.and_then(|before| before.checked_add(Duration::from_micros(earned)));
+        earned.map_or(latest, |at| at.min(latest))
+    }
+
+    /// Tells others whether the memory that is held moves.
+    fn note_hold(&self) {
+        let Times { frame, write, .. } = &self.times;
+        let at = |at: Instant| self.shared.pressure.millis(at);
+        let frame_stalls = frame.filter(|frame| !frame.waits_for_memory).map(|frame| frame.stalls_at);
+        let stalls_at = frame_stalls.into_iter().chain(write.map(|write| write.stalls_at)).min();
+        let waits = frame.filter(|frame| frame.waits_for_memory);
+        let waits_since =
+            waits.map(|frame| at(frame.since).saturating_sub(frame.waited.as_millis() as usize));
+        let began_at = frame.map(|frame| frame.began);
+        self.peer.note_hold(Hold {
+            stalls_at: stalls_at.map_or(Hold::NEVER, at),
+            waits_since: waits_since.unwrap_or(Hold::NEVER),
+            began_at: began_at.map_or(Hold::NEVER, at),
+        });
+    }
+
+    /// While it waits for memory, others release some: at first, and from time to time.
+    fn ask_for_memory(&mut self) {
+        if !self.reader.is_waiting_for_memory() {
+            self.times.ask = None;
+            return;
+        }
+        let now = Instant::now();
+        if self.times.ask.is_none_or(|at| at <= now) {
+            self.times.ask = Some(now + ASK_EVERY);
+            self.shared.relieve(self.reader.frames().wants().unwrap_or_default());
+        }
     }
 
     /// The next timeout if no byte moves, and when. One beyond the clock's range never expires.
@@ -402,7 +486,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             self.first_byte_timeout.filter(|_| self.received == 0 && !self.reader.is_waiting_for_memory());
         let first =
             first.and_then(|after| due(self.times.began, ConnectionErrorKind::FirstByteTimeout, after));
-        let idle = config.idle_timeout;
+        let idle = config.idle_timeout.filter(|_| !self.reader.is_waiting_for_memory());
         let idle = idle.and_then(|after| due(self.times.last_byte, ConnectionErrorKind::IdleTimeout, after));
         let frame = self.times.frame.and_then(|frame| {
             let kind = match frame.waits_for_memory {
@@ -413,7 +497,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
         });
         let write = self.times.write;
         let write =
-            write.and_then(|since| due(since, ConnectionErrorKind::WriteTimeout, config.write_timeout));
+            write.and_then(|write| due(write.since, ConnectionErrorKind::WriteTimeout, config.write_timeout));
         [first, idle, frame, write].into_iter().flatten().min_by_key(|(at, ..)| *at)
     }
 
@@ -426,9 +510,9 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             let deadline = self.deadline();
             let quiet = self.shrink_due.then(|| self.times.last_byte + SHRINK_AFTER);
             let slow = self.times.frame.filter(|frame| !frame.shrunk).map(|frame| frame.since + SHRINK_AFTER);
-            let Some(next) = deadline.map(|(at, ..)| at).into_iter().chain(quiet).chain(slow).min() else {
-                return Poll::Pending;
-            };
+            let ask = self.times.ask;
+            let all = deadline.map(|(at, ..)| at).into_iter().chain(quiet).chain(slow).chain(ask);
+            let Some(next) = all.min() else { return Poll::Pending };
             // Reset when it fires or when something is due earlier, not whenever a byte moves.
             match timer.as_mut().as_pin_mut() {
                 Some(sleep) if sleep.deadline() <= next => {}
@@ -445,6 +529,11 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
                 && at <= now
             {
                 return Poll::Ready(ConnectionError::timeout(kind, after));
+            }
+            if ask.is_some_and(|at| at <= now) {
+                // The next poll also looks again for memory that nobody has returned to the queue.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
             if slow.is_some_and(|at| at <= now) {
                 self.shrink(cx);
@@ -468,12 +557,13 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
     }
 }
 
-/// However the connection ends, a peer that lacks bytes, or whose bytes were refused, must not see a good end.
+/// However the connection ends, a peer that lacks bytes, or whose bytes were refused or not awaited, must not see a good end.
 impl<S: AsyncStream> Drop for Connection<'_, S> {
     fn drop(&mut self) {
-        if self.has_unwritten() || self.refused {
+        if self.has_unwritten() || self.refused || self.times.frame.is_some() {
             self.reader.get_mut().reset_on_close();
         }
+        self.peer.note_held(0);
     }
 }
 

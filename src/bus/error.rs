@@ -20,6 +20,7 @@ pub(super) enum Cause {
     UnknownType(u16),
     HandshakeRefused,
     Timeout { kind: ConnectionErrorKind, after: Duration },
+    Stalled { held: usize, after: Duration },
     Aborted,
     Closed,
 }
@@ -48,6 +49,9 @@ pub enum ConnectionErrorKind {
     FrameTimeout,
     /// The pool had no memory for a frame in time.
     MemoryTimeout,
+    /// The connection held memory and made no progress for the [stall timeout](super::TransportConfig::stall_timeout),
+    /// while others waited for memory.
+    Stalled,
     /// The peer took none of the bytes that waited for it.
     WriteTimeout,
     /// The peer reset the connection, or is gone.
@@ -90,6 +94,7 @@ impl ConnectionError {
             Cause::UnknownType(type_id) => ConnectionErrorKind::UnknownType(*type_id),
             Cause::HandshakeRefused => ConnectionErrorKind::HandshakeRefused,
             Cause::Timeout { kind, .. } => *kind,
+            Cause::Stalled { .. } => ConnectionErrorKind::Stalled,
             Cause::Aborted => ConnectionErrorKind::Aborted,
             Cause::Closed => ConnectionErrorKind::Closed,
         }
@@ -98,7 +103,7 @@ impl ConnectionError {
     /// Whether a timeout expired.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(&self.0, Cause::Timeout { .. })
+        matches!(&self.0, Cause::Timeout { .. } | Cause::Stalled { .. })
     }
 
     /// Whether bytes of the peer were refused.
@@ -155,6 +160,11 @@ impl fmt::Display for ConnectionError {
                 let (what, setting) = what;
                 write!(f, "{what} for {after:?}; if that is right for this peer, raise {setting}")
             }
+            Cause::Stalled { held, after } => write!(
+                f,
+                "the connection held {held} B and made no progress for {after:?} while others waited for memory; if that \
+                 is right for this peer, raise stall_timeout or the pool's memory limit"
+            ),
             Cause::Aborted => f.write_str(
                 "the connection was aborted by a shutdown; to leave it more time, raise drain_timeout",
             ),

@@ -4,15 +4,15 @@ use std::error::Error;
 use std::fmt;
 use std::mem;
 use std::ops::Deref;
-use std::time::Duration;
 
 use tokio::sync::{Notify, broadcast};
 use tokio::task::coop::consume_budget;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::config::TransportConfig;
 use super::error::{ConnectionError, ConnectionErrorKind, PublishError};
 use super::peer::{ConnectionInfo, Peer};
+use super::pressure::{Every, Pressure};
 use super::stats::{Counters, TransportStats};
 use super::subscriber::{FrameSubscriber, Subscriber};
 use super::topic::Topics;
@@ -24,8 +24,6 @@ use crate::sync::{Arc, Mutex};
 
 /// Events kept for an observer that falls behind.
 const EVENTS: usize = 256;
-/// Least time between two warnings of a kind.
-const WARN_EVERY: Duration = Duration::from_secs(1);
 
 /// Bytes that a class for batches or for a full queue may keep idle, the same as in
 /// [`BufferPoolConfig::powers_of_two`].
@@ -86,24 +84,8 @@ pub(super) struct Shared {
     /// Notified when the phase changes and when the last peer is removed.
     changed: Notify,
     events: broadcast::Sender<ConnectionEvent>,
-    memory_warning: Warning,
-    handshake_warning: Warning,
-}
-
-/// A warning that is logged at most once per second: many connections fail at once.
-#[derive(Default)]
-struct Warning(Mutex<Option<Instant>>);
-
-impl Warning {
-    fn is_due(&self) -> bool {
-        let now = Instant::now();
-        let mut last = self.0.lock();
-        let due = last.is_none_or(|last| now.duration_since(last) >= WARN_EVERY);
-        if due {
-            *last = Some(now);
-        }
-        due
-    }
+    pub(super) pressure: Pressure,
+    handshake_warning: Every,
 }
 
 #[derive(Default)]
@@ -163,8 +145,8 @@ impl Hub {
             peers: Mutex::default(),
             changed: Notify::new(),
             events: broadcast::Sender::new(EVENTS),
-            memory_warning: Warning::default(),
-            handshake_warning: Warning::default(),
+            pressure: Pressure::new(),
+            handshake_warning: Every::warning(),
             config,
         };
         Self { shared: Arc::new(shared) }
@@ -342,6 +324,17 @@ impl Shared {
         }
     }
 
+    /// Others release memory, because somebody wants `wanted` bytes and there are none.
+    #[cold]
+    pub(super) fn relieve(&self, wanted: usize) {
+        let missed = |peer: &Peer, frames| self.missed(peer, frames);
+        self.pressure.relieve(wanted, &self.config, &self.topics, || self.all(), missed);
+    }
+
+    fn log_holder(&self) {
+        self.pressure.log_holder(&self.topics, &self.all());
+    }
+
     /// Counts a message that could not be published.
     #[cold]
     pub(super) fn refused(&self, error: PublishError) -> PublishError {
@@ -413,18 +406,6 @@ impl Shared {
         self.changed.notify_waiters();
         peers
     }
-
-    /// Logs which connection holds the most of the pool.
-    fn memory_failed(&self) {
-        if !self.memory_warning.is_due() {
-            return;
-        }
-        let peers = self.all();
-        let infos = peers.iter().map(|peer| peer.info());
-        if let Some(greediest) = infos.max_by_key(ConnectionInfo::bytes) {
-            tracing::warn!(%greediest, "the pool's limit is used up");
-        }
-    }
 }
 
 /// A peer that is published to until this is dropped.
@@ -491,7 +472,7 @@ impl<'a> OpenConnection<'a> {
         if let Err(error) = &outcome {
             tracing::debug!(peer = %self.peer.name, error = error as &dyn Error, "connection failed");
             match error.kind() {
-                ConnectionErrorKind::MemoryTimeout => self.shared.memory_failed(),
+                ConnectionErrorKind::MemoryTimeout => self.shared.log_holder(),
                 kind if kind.is_handshake() && self.shared.handshake_warning.is_due() => {
                     let error = error.source().unwrap_or(error);
                     tracing::warn!(peer = %self.peer.name, error, "the handshake failed");

@@ -14,6 +14,7 @@
 //! | `topic` | routing from a frame's type to its subscribers |
 //! | `channel` | the frames that are kept for subscribers |
 //! | `peer` | the write queue of one peer, and the memory that it holds |
+//! | `pressure` | what loses when memory is short |
 //! | `connection` | one connection: reads, writes, one timer |
 //! | `role` | whether a connection is a server's or a client's |
 //! | `serving` | a hub that serves any stream |
@@ -21,6 +22,29 @@
 //! | `config` | limits, and the reason for each default |
 //! | `error` | errors of connections, publishers and subscribers |
 //! | `stats` | counters of a hub |
+//!
+//! # Under memory pressure
+//!
+//! The memory of all connections and subscribers is bounded by the pool's
+//! [`memory_limit`](crate::BufferPoolConfigBuilder::memory_limit), and no peer and no subscriber stops the others,
+//! however many of them stop, drip, declare much, or never receive:
+//!
+//! * Small messages pass. The pool keeps a part of the limit for small buffers, and a reader without memory for a read
+//!   ahead continues in a small one.
+//! * Whoever needs more than there is takes it at once from the channels that keep the most unread bytes: they lose their
+//!   oldest frames, and the subscribers learn [how many](RecvError::Lagged).
+//! * If that is not enough, it takes it from connections that hold memory and make no progress for the
+//!   [`stall_timeout`](TransportConfig::stall_timeout), the largest first. They are closed, with
+//!   [`Stalled`](ConnectionErrorKind::Stalled). Progress is a rate: what a connection holds must pass within 16 stall
+//!   timeouts. So a peer that drips is closed, and one that just does not is served within a bounded time.
+//! * Frames that together exceed the limit do not block each other: if all connections with a part of a frame wait for
+//!   memory for its rest, the youngest frames lose, after the stall timeout.
+//!
+//! All channels together keep an eighth of the limit in any case, and so do all connections: one that holds less than an
+//! equal share of it loses nothing. The log says what was dropped or closed, and how much it held.
+//!
+//! What a connection waits for is never counted as the silence of its peer, and a peer that resets meanwhile leaves the
+//! queue.
 //!
 //! [`tuning`] says what can be set and what it costs.
 
@@ -34,6 +58,7 @@ mod connection;
 mod error;
 mod hub;
 mod peer;
+mod pressure;
 mod publisher;
 mod role;
 mod serving;

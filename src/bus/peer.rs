@@ -24,8 +24,13 @@ pub(super) struct Peer {
     capacity: usize,
     /// Bytes of storage per place. A larger frame takes several places.
     place: usize,
+    /// Bytes of storage of the frames that wait. Written under the lock of `waiting`.
+    queued: AtomicUsize,
     /// Bytes of storage that the connection holds, as of its last poll.
-    pub(super) held: AtomicUsize,
+    held: AtomicUsize,
+    stalls_at: AtomicUsize,
+    waits_since: AtomicUsize,
+    began_at: AtomicUsize,
     pub(super) received_frames: Count,
     pub(super) received_bytes: Count,
     pub(super) missed_frames: Count,
@@ -43,6 +48,25 @@ struct Waiting {
     stop: Stop,
 }
 
+/// Whether the memory that a connection holds moves, in milliseconds since the hub was made; [`NEVER`](Hold::NEVER) if it
+/// does not apply.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hold {
+    /// When it stalls, if nothing moves until then.
+    pub(super) stalls_at: usize,
+    /// Since when a part of a frame waits for memory for the rest. Earlier waits of the frame count as well.
+    pub(super) waits_since: usize,
+    /// When this frame began.
+    pub(super) began_at: usize,
+}
+
+impl Hold {
+    pub(super) const NEVER: usize = usize::MAX;
+    /// Nothing is held.
+    pub(super) const NOTHING: Self =
+        Self { stalls_at: Self::NEVER, waits_since: Self::NEVER, began_at: Self::NEVER };
+}
+
 /// Whether the connection is to end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stop {
@@ -50,6 +74,8 @@ pub(super) enum Stop {
     No,
     /// Once everything that waits is written.
     Drain,
+    /// At once, because it holds memory that others need. Frames are dropped until the next connection.
+    Evict,
     /// At once.
     Abort,
 }
@@ -67,7 +93,11 @@ impl Peer {
             places: Semaphore::new(capacity),
             capacity,
             place: (bytes / capacity).max(1),
+            queued: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
+            stalls_at: AtomicUsize::new(Hold::NEVER),
+            waits_since: AtomicUsize::new(Hold::NEVER),
+            began_at: AtomicUsize::new(Hold::NEVER),
             received_frames: Count::default(),
             received_bytes: Count::default(),
             missed_frames: Count::default(),
@@ -104,9 +134,12 @@ impl Peer {
     fn push(&self, frame: Frame) -> bool {
         let connection = {
             let mut waiting = self.waiting.lock();
-            if waiting.stop == Stop::Abort {
+            if waiting.stop >= Stop::Evict {
+                drop(waiting);
+                self.places.add_permits(self.size(&frame));
                 return false;
             }
+            self.count_queued(|queued| queued + frame.payload.storage_len());
             waiting.frames.push_back(frame);
             match mem::take(&mut waiting.wake_on_push) {
                 true => waiting.connection.take(),
@@ -134,12 +167,17 @@ impl Peer {
             let mut batch = [const { None }; BATCH];
             let mut waiting = self.waiting.lock();
             let mut free = batch.iter_mut();
+            let mut taken = 0;
             while room > 0
                 && let Some(place) = free.next()
                 && let Some(frame) = waiting.frames.pop_front()
             {
                 room = room.saturating_sub(size(&frame));
+                taken += frame.payload.storage_len();
                 *place = Some(frame);
+            }
+            if taken > 0 {
+                self.count_queued(|queued| queued - taken);
             }
             let more = room > 0 && !waiting.frames.is_empty();
             if !more {
@@ -172,19 +210,92 @@ impl Peer {
 
     /// Asks the connection to end once everything that is queued now is written.
     pub(super) fn drain(&self) {
+        self.refuse_more();
         self.stop(Stop::Drain);
     }
 
     /// Drops what is queued, and aborts the connection if it is still open. Returns the number of frames dropped.
     pub(super) fn close(&self) -> usize {
+        self.refuse_more();
         self.stop(Stop::Abort);
-        // Dropped after the lock is released.
-        let frames = mem::take(&mut self.waiting.lock().frames);
-        frames.len()
+        self.take_all().len()
+    }
+
+    /// Drops what is queued, ends the connection, and drops what is published until the [next](Self::resume). Returns the
+    /// number of frames dropped, and the bytes that this releases.
+    pub(super) fn evict(&self) -> (usize, usize) {
+        self.stop(Stop::Evict);
+        let (mut places, mut released) = (0, 0);
+        let frames = self.take_all();
+        let count = frames.len();
+        for frame in frames {
+            places += self.size(&frame);
+            if frame.payload.is_unique() {
+                released += frame.payload.storage_len();
+            }
+        }
+        self.places.add_permits(places);
+        (count, released)
+    }
+
+    /// Another connection begins.
+    pub(super) fn resume(&self) {
+        self.note_hold(Hold::NOTHING);
+        let mut waiting = self.waiting.lock();
+        if waiting.stop == Stop::Evict {
+            waiting.stop = Stop::No;
+        }
+    }
+
+    /// What is queued, to be dropped after the lock is released.
+    fn take_all(&self) -> VecDeque<Frame> {
+        let mut waiting = self.waiting.lock();
+        self.count_queued(|_| 0);
+        mem::take(&mut waiting.frames)
+    }
+
+    /// The caller holds the lock of `waiting`.
+    fn count_queued(&self, change: impl Fn(usize) -> usize) {
+        self.queued.store(change(self.queued.load(Ordering::Relaxed)), Ordering::Relaxed);
+    }
+
+    /// Bytes of storage that the connection holds.
+    pub(super) fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of storage of the frames that wait for the connection.
+    pub(super) fn queued(&self) -> usize {
+        self.queued.load(Ordering::Relaxed)
+    }
+
+    /// All storage that is held for it.
+    pub(super) fn bytes(&self) -> usize {
+        self.held() + self.queued()
+    }
+
+    /// Whether what is held moves.
+    pub(super) fn hold(&self) -> Hold {
+        Hold {
+            stalls_at: self.stalls_at.load(Ordering::Relaxed),
+            waits_since: self.waits_since.load(Ordering::Relaxed),
+            began_at: self.began_at.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Notes what the connection holds.
+    pub(super) fn note_held(&self, held: usize) {
+        self.held.store(held, Ordering::Relaxed);
+    }
+
+    /// Notes whether it moves.
+    pub(super) fn note_hold(&self, hold: Hold) {
+        self.stalls_at.store(hold.stalls_at, Ordering::Relaxed);
+        self.waits_since.store(hold.waits_since, Ordering::Relaxed);
+        self.began_at.store(hold.began_at, Ordering::Relaxed);
     }
 
     fn stop(&self, stop: Stop) {
-        self.refuse_more();
         let connection = {
             let mut waiting = self.waiting.lock();
             waiting.stop = waiting.stop.max(stop);
@@ -204,13 +315,12 @@ impl Peer {
     }
 
     pub(super) fn info(&self) -> ConnectionInfo {
-        let waiting_bytes = self.waiting.lock().frames.iter().map(|frame| frame.payload.storage_len()).sum();
         ConnectionInfo {
             id: self.id,
             peer: self.name.clone(),
             open_for: self.since.elapsed(),
-            held_bytes: self.held.load(Ordering::Relaxed),
-            waiting_bytes,
+            held_bytes: self.held(),
+            waiting_bytes: self.queued(),
             received_frames: self.received_frames.get(),
             received_bytes: self.received_bytes.get(),
             missed_frames: self.missed_frames.get(),
@@ -341,5 +451,28 @@ mod tests {
             let peer = Peer::new(1, "peer".to_owned(), capacity, bytes);
             assert_eq!((peer.offer(&frame(1)), peer.offer(&frame(1))), (true, false));
         }
+    }
+
+    /// The peer of a client outlives its connections.
+    #[test]
+    fn an_evicted_peer_takes_no_frames_before_its_next_connection() {
+        let pool = BufferPool::new(BufferPoolConfig::messages());
+        let peer = Peer::new(1, "peer".to_owned(), 2, 2 * 128);
+        let offer = || {
+            let mut payload = pool.acquire(1);
+            payload.resize(1, 0);
+            peer.offer(&Frame { type_id: 1, payload: payload.into_shared() })
+        };
+        assert_eq!([offer(), offer(), offer()], [true, true, false]);
+        assert_eq!(peer.queued(), 256);
+        assert_eq!(peer.evict(), (2, 256));
+        assert_eq!((peer.queued(), pool.stats().in_use), (0, 0));
+        // Each gives its place back.
+        assert_eq!([offer(), offer(), offer()], [false, false, false]);
+        let take = || peer.poll_take(&mut Context::from_waker(Waker::noop()), 1, |_| 1, |_| {});
+        assert_eq!(take(), Poll::Ready(Stop::Evict));
+        peer.resume();
+        assert_eq!(take(), Poll::Pending);
+        assert_eq!([offer(), offer(), offer()], [true, true, false]);
     }
 }

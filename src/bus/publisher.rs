@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::marker::PhantomData;
+use std::pin::pin;
+
+use tokio::time::timeout;
 
 use super::error::PublishError;
 use super::hub::Hub;
+use super::pressure::ASK_EVERY;
 use crate::frame::Message;
 use crate::frame::tlv::Frame;
 use crate::pool::{AcquireError, PooledBuffer};
@@ -59,8 +63,10 @@ impl<M: Message> Publisher<M> {
     ///
     /// The message is encoded once, into a pooled buffer that all peers share. The call waits until every peer's queue
     /// has room. A peer that takes nothing is closed after the write timeout. A slow peer delays the publisher for as
-    /// long as it is slow. A client that lost its server waits until it is connected again.
-    /// When the pool's [memory limit](crate::BufferPoolConfigBuilder::memory_limit) is reached, it waits for memory.
+    /// long as it is slow. A client that lost its server waits until it is connected again, or for the write timeout: then
+    /// messages for the server are dropped, and [counted](super::ConnectionInfo::missed_frames), until it is back.
+    /// When the pool's [memory limit](crate::BufferPoolConfigBuilder::memory_limit) is reached, it waits for memory; then
+    /// [others lose](super#under-memory-pressure) what they do not use.
     ///
     /// A message is sent at most once: messages in flight when a connection breaks are lost.
     ///
@@ -73,11 +79,7 @@ impl<M: Message> Publisher<M> {
     /// If cancelled, some peers may receive the message and others not.
     pub async fn publish(&self, message: &M) -> Result<usize, PublishError> {
         self.check(message)?;
-        let (pool, len) = (&self.hub.shared.pool, message.encoded_len());
-        let buffer = match pool.acquire_within_limit(len) {
-            Err(AcquireError::Exhausted { .. }) => pool.acquire_async(len).await,
-            buffer => buffer,
-        };
+        let buffer = self.acquire(message.encoded_len()).await;
         let buffer = buffer.map_err(|error| self.refused(PublishError::OutOfMemory(error)))?;
         self.hub.forward(Self::frame(message, buffer)).await
     }
@@ -92,10 +94,32 @@ impl<M: Message> Publisher<M> {
     /// [`PublishError`].
     pub fn try_publish(&self, message: &M) -> Result<usize, PublishError> {
         self.check(message)?;
-        let buffer = self.hub.shared.pool.acquire_within_limit(message.encoded_len());
+        let (shared, len) = (&self.hub.shared, message.encoded_len());
+        let buffer = match shared.pool.acquire_within_limit(len) {
+            Err(AcquireError::Exhausted { .. }) => {
+                shared.relieve(len);
+                shared.pool.acquire_within_limit(len)
+            }
+            buffer => buffer,
+        };
         let buffer = buffer.map_err(|error| self.refused(PublishError::OutOfMemory(error)))?;
-        let shared = &self.hub.shared;
         shared.offer(&Self::frame(message, buffer), |peer| shared.missed(peer, 1))
+    }
+
+    /// A buffer for a message. While it waits, others release memory.
+    async fn acquire(&self, len: usize) -> Result<PooledBuffer, AcquireError> {
+        let shared = &self.hub.shared;
+        match shared.pool.acquire_within_limit(len) {
+            Err(AcquireError::Exhausted { .. }) => {}
+            buffer => return buffer,
+        }
+        let mut buffer = pin!(shared.pool.acquire_async(len));
+        loop {
+            shared.relieve(len);
+            if let Ok(buffer) = timeout(ASK_EVERY, buffer.as_mut()).await {
+                return buffer;
+            }
+        }
     }
 
     fn check(&self, message: &M) -> Result<(), PublishError> {

@@ -49,6 +49,7 @@ impl Counters {
                 | ConnectionErrorKind::IdleTimeout
                 | ConnectionErrorKind::FrameTimeout
                 | ConnectionErrorKind::MemoryTimeout
+                | ConnectionErrorKind::Stalled
                 | ConnectionErrorKind::WriteTimeout,
             ) => &self.timed_out,
         };

@@ -65,7 +65,7 @@ pub(super) struct Route {
 impl Topics {
     pub(super) fn new(config: &TransportConfig) -> Self {
         let limits = Limits { frames: config.channel_capacity, bytes: config.channel_byte_limit() };
-        Self { limits, known: Mutex::default(), opaque: Arc::new(Channel::new(limits)) }
+        Self { limits, known: Mutex::default(), opaque: Arc::new(Channel::new("undeclared types", limits)) }
     }
 
     /// Makes the type known, and returns its channels.
@@ -75,7 +75,7 @@ impl Topics {
     /// If the type was declared before with another topic or size.
     pub(super) fn declare<M: Message>(&self) -> Route {
         let mut known = self.known.lock();
-        let channel = || Arc::new(Channel::new(self.limits));
+        let channel = || Arc::new(Channel::new(M::TOPIC, self.limits));
         if known.closed {
             let route = Route { own: channel(), topic: channel() };
             route.own.close();
@@ -117,14 +117,10 @@ impl Topics {
     }
 
     /// Calls `visit` with every channel.
-    pub(super) fn each_channel(&self, visit: impl FnMut(&Channel)) {
+    pub(super) fn each_channel(&self, visit: impl FnMut(&Arc<Channel>)) {
         let known = self.known.lock();
         let of_types = known.by_type.values().map(|(_, route)| &route.own);
-        of_types
-            .chain(known.by_name.values())
-            .chain([&self.opaque])
-            .map(|channel| &**channel)
-            .for_each(visit);
+        of_types.chain(known.by_name.values()).chain([&self.opaque]).for_each(visit);
     }
 
     /// Closes all channels. Subscribers receive the frames that are kept, and then [`RecvError::Closed`](super::RecvError::Closed).

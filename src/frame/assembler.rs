@@ -80,8 +80,9 @@ pub struct Assembler<D> {
     read_size: ReadSize,
     /// The largest buffer to ask for, in bytes.
     largest: usize,
-    /// Unread bytes when it last shrank: while there is room, it does not grow before more arrive.
-    settled: usize,
+    /// Unread bytes when it last shrank, or when there was no memory to grow: while there is room, it does not grow before
+    /// more arrive.
+    settled: Option<usize>,
     /// Where the frame under way begins.
     frame_start: u64,
     /// Size of the previous frame, if it was kept where it was read and its class had room for all of it.
@@ -100,7 +101,7 @@ impl<D> Assembler<D> {
             reading,
             read_ahead: true,
             held: Held::default(),
-            settled: 0,
+            settled: None,
             frame_start: 0,
             expected: 0,
         }
@@ -379,7 +380,7 @@ impl<D: Decoder> Assembler<D> {
         {
             self.lend(buffer);
         }
-        self.settled = self.held.unread().len();
+        self.settle();
         self.forget_sizes();
     }
 
@@ -391,6 +392,52 @@ impl<D: Decoder> Assembler<D> {
 
     fn has_room(&self) -> bool {
         matches!(&self.held.storage, Storage::Own(buffer) if buffer.len() < buffer.capacity())
+    }
+
+    /// Does not grow before more has arrived.
+    fn settle(&mut self) {
+        self.settled = Some(self.held.unread().len());
+    }
+
+    /// Takes a buffer of `size` bytes, which [`wants`](Self::wants) has told. Without memory for it, it continues where it is
+    /// if it can, or in a buffer that is hardly larger: a stream of small frames needs no large one to advance.
+    pub(crate) fn acquire(&mut self, size: usize) -> Result<(), AcquireError> {
+        let error = match self.pool.acquire_within_limit(size) {
+            Ok(buffer) => {
+                self.lend(buffer);
+                return Ok(());
+            }
+            Err(error @ AcquireError::Exhausted { .. }) => error,
+            Err(error) => return Err(error),
+        };
+        self.held.compact();
+        if !self.has_room() {
+            let least = self.held.unread().len() + 1;
+            // It is of the same class, and would fail again.
+            if self.pool.class_of(least) == self.pool.class_of(size) {
+                return Err(error);
+            }
+            let buffer = self.pool.acquire_within_limit(least).map_err(|_| error)?;
+            self.lend(buffer);
+        }
+        self.settle();
+        Ok(())
+    }
+
+    /// Size of the buffer to wait for, after [`acquire`](Self::acquire) of `size` bytes has failed. Small frames wait for a
+    /// small one, which they get before those that want more. A large frame waits for what it wants, so that it waits
+    /// seldom.
+    #[cfg(feature = "net")]
+    pub(crate) fn least(&self, size: usize) -> usize {
+        let least = self.held.unread().len() + 1;
+        if least <= self.read_size.small() { least.min(size) } else { size }
+    }
+
+    /// Continues in the buffer that it has waited for.
+    #[cfg(feature = "net")]
+    pub(crate) fn lend_least(&mut self, buffer: PooledBuffer) {
+        self.lend(buffer);
+        self.settle();
     }
 
     /// Size of the buffer that [`shrink`](Self::shrink) moves to, if it moves.
@@ -413,10 +460,10 @@ impl<D: Decoder> Assembler<D> {
         let unread = self.held.unread().len();
         let plan = self.plan(unread);
         let Storage::Own(buffer) = &self.held.storage else { return Some(plan.size) };
-        let enough = if unread == 0 {
-            buffer.capacity() >= plan.size
-        } else if unread == self.settled && self.has_room() {
+        let enough = if self.settled == Some(unread) && self.has_room() {
             true
+        } else if unread == 0 {
+            buffer.capacity() >= plan.size
         } else {
             let room = buffer.capacity() - buffer.len();
             // To the end of the frame, or enough to be worth a read; or another buffer has hardly more room.
@@ -440,7 +487,7 @@ impl<D: Decoder> Assembler<D> {
             ReadMode::PerFrame => buffer.capacity() / 2,
         };
         self.held.replace(Storage::Own(buffer), keep_from);
-        self.settled = 0;
+        self.settled = None;
     }
 
     /// Where the next bytes of the stream go: never empty.
@@ -451,7 +498,7 @@ impl<D: Decoder> Assembler<D> {
     /// [refuse](Self::refuse) the frame. [`TooLarge`](AcquireError::TooLarge) lasts as long as the frame.
     pub fn room(&mut self) -> Result<impl BufMut + '_, AcquireError> {
         if let Some(size) = self.wants() {
-            self.lend(self.pool.acquire_within_limit(size)?);
+            self.acquire(size)?;
         }
         let unread = self.held.unread().len();
         let most = self.plan(unread).most;
@@ -502,6 +549,7 @@ impl<D: Decoder> Assembler<D> {
 
     /// Notes that a read brought `count` bytes where it had `room`, for the size of later reads.
     pub fn learn(&mut self, count: usize, room: usize) {
+        self.settled = None;
         // The size of a read that was made for one frame depends on the frame.
         if self.expected == 0 || self.reading != ReadMode::PerFrame {
             self.read_size.learn(count, room);

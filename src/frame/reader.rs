@@ -210,6 +210,16 @@ impl Held {
         self.before += mem::take(&mut self.start) as u64;
     }
 
+    /// Moves what is unread to the start of the storage, if it is writable: the room of what was taken is free then.
+    pub(super) fn compact(&mut self) {
+        let start = self.start;
+        let Storage::Own(buffer) = &mut self.storage else { return };
+        let unread = buffer.len().saturating_sub(start);
+        buffer.copy_within(start.., 0);
+        buffer.truncate(unread);
+        self.before += mem::take(&mut self.start) as u64;
+    }
+
     /// Drops the storage. What is unread in it counts as taken.
     pub(super) fn clear(&mut self) {
         self.start += self.unread().len();

@@ -142,18 +142,17 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
     /// for it. `false` means that the stream has ended.
     fn poll_acquire(&mut self, cx: &mut Context<'_>, size: usize) -> Poll<Result<bool, ReadFrameError>> {
         loop {
-            let pool = self.frames.pool();
-            let buffer = match &mut self.acquire {
+            let acquired = match &mut self.acquire {
                 Some(acquire) => {
                     let acquired = ready!(acquire.as_mut().poll(cx));
                     self.acquire = None;
-                    acquired
+                    acquired.map(|buffer| self.frames.lend_least(buffer))
                 }
                 // Sizes above every class come from the heap. What has arrived bounds them.
-                None => pool.acquire_within_limit(size),
+                None => self.frames.acquire(size),
             };
-            match buffer {
-                Ok(buffer) => self.frames.lend(buffer),
+            match acquired {
+                Ok(()) => return Poll::Ready(Ok(true)),
                 Err(error @ AcquireError::TooLarge { .. }) => {
                     return Poll::Ready(Err(self.frames.refuse(error).into()));
                 }
@@ -167,12 +166,11 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
                             return Poll::Ready(Err(error.into()));
                         }
                     }
-                    self.acquire = Some(Box::pin(self.frames.pool().acquire_async(size)));
-                    continue;
+                    let least = self.frames.least(size);
+                    self.acquire = Some(Box::pin(self.frames.pool().acquire_async(least)));
                 }
                 Err(error) => return Poll::Ready(Err(error.into())),
             }
-            return Poll::Ready(Ok(true));
         }
     }
 

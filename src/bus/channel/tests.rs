@@ -11,7 +11,7 @@ use crate::pool::{BufferPool, BufferPoolConfig};
 use crate::sync::Arc;
 
 fn channel(frames: usize, bytes: usize) -> Arc<Channel> {
-    Arc::new(Channel::new(Limits { frames, bytes }))
+    Arc::new(Channel::new("topic", Limits { frames, bytes }))
 }
 
 /// A pool with one class of this size.
@@ -161,4 +161,33 @@ fn frames_are_counted_once_per_subscriber_that_missed_them() {
         assert_eq!(take(slow), Some(Err(RecvError::Lagged(6))));
     }
     assert_eq!(channel.lagged(), 2 * 6);
+}
+
+#[test]
+fn the_oldest_frames_are_dropped_as_far_as_they_exceed_the_share() {
+    let (channel, pool) = (channel(100, 10_000), pool(300));
+    let mut subscriber = FrameSubscriber::new(Arc::clone(&channel));
+    for id in 0..10 {
+        send(&channel, &pool, id);
+    }
+    assert_eq!(channel.drop_oldest(301, 600), (2, 600));
+    assert_eq!(channel.drop_oldest(usize::MAX, 600), (6, 1800));
+    assert_eq!(channel.drop_oldest(usize::MAX, 600), (0, 0));
+    assert_eq!(channel.lagged(), 8);
+    assert_eq!(take(&mut subscriber), Some(Err(RecvError::Lagged(8))));
+    assert_eq!(take(&mut subscriber), Some(Ok(8)));
+    assert_eq!((channel.bytes(), pool.stats().in_use), (300, 1));
+}
+
+/// Its storage is not returned to the pool, so more frames are dropped.
+#[test]
+fn a_dropped_frame_that_others_keep_releases_nothing() {
+    let (channel, pool) = (channel(100, 10_000), pool(300));
+    let _subscriber = FrameSubscriber::new(Arc::clone(&channel));
+    let kept = Frame { type_id: 1, payload: pool.acquire(1).into_shared() };
+    channel.send(kept.clone(), |frame| frame);
+    send(&channel, &pool, 2);
+    send(&channel, &pool, 3);
+    assert_eq!(channel.drop_oldest(300, 0), (2, 300));
+    assert_eq!(pool.stats().in_use, 2);
 }
