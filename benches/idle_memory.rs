@@ -11,7 +11,6 @@ mod proxies;
 mod results;
 
 use std::fmt::Write as _;
-use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -75,14 +74,14 @@ async fn measure(connections: usize) -> Vec<Subject> {
     }
     sleep(REST).await;
     for subject in &mut subjects {
-        (subject.after, subject.peak) = resident_and_peak(&subject.proxy);
+        (subject.after, subject.peak) = subject.proxy.resident_and_peak();
     }
     for subject in &mut subjects {
         subject.burst(connections, STALL).await;
     }
     sleep(REST).await;
     for subject in &mut subjects {
-        (subject.after_stall, subject.stalled_peak) = resident_and_peak(&subject.proxy);
+        (subject.after_stall, subject.stalled_peak) = subject.proxy.resident_and_peak();
     }
     subjects
 }
@@ -92,7 +91,7 @@ impl Subject {
         eprintln!("{}", kind.name());
         let proxy = Proxy::start(kind, upstream);
         sleep(Duration::from_millis(500)).await;
-        let (empty, _) = resident_and_peak(&proxy);
+        let (empty, _) = proxy.resident_and_peak();
         let mut streams = Vec::new();
         for _ in 0..connections {
             let mut stream = TcpStream::connect(("127.0.0.1", proxy.port)).await.unwrap();
@@ -101,7 +100,7 @@ impl Subject {
             stream.read_exact(&mut [0]).await.unwrap();
             streams.push(stream);
         }
-        let (at_first, _) = resident_and_peak(&proxy);
+        let (at_first, _) = proxy.resident_and_peak();
         let (after, after_stall, peak, stalled_peak, cpu_ns) = (0, 0, 0, 0, 0);
         Self { kind, proxy, streams, empty, at_first, after, after_stall, peak, stalled_peak, cpu_ns }
     }
@@ -158,18 +157,6 @@ fn figures(connections: usize, subjects: &[Subject]) -> Vec<(String, f64)> {
         ]
     };
     subjects.iter().flat_map(of).collect()
-}
-
-/// The resident bytes now, and their peak since the last call.
-fn resident_and_peak(proxy: &Proxy) -> (u64, u64) {
-    let status = fs::read_to_string(format!("/proc/{}/status", proxy.id())).unwrap();
-    let field = |name: &str| {
-        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
-    };
-    let sizes = (field("VmRSS:"), field("VmHWM:"));
-    fs::write(format!("/proc/{}/clear_refs", proxy.id()), "5").unwrap();
-    sizes
 }
 
 /// Every connection echoes once, at most `at_once` of them at a time. Each reader stalls for `stall` in the middle.

@@ -1,8 +1,11 @@
-//! The proxies under test, each in its own process, and their CPU time as the kernel counts it.
+//! The proxies under test, each in its own process, and their CPU time and memory as the kernel counts them.
+#![allow(dead_code, clippy::allow_attributes, reason = "each bench uses its part")]
 
 use std::fs;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
@@ -47,19 +50,26 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     pub(crate) fn start(kind: Kind, upstream_port: u16) -> Self {
-        let to = format!("tcp://127.0.0.1:{upstream_port}");
-        let mut command = match kind {
-            Kind::Millpond => {
-                let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
-                command.args(["proxy", "--listen", "tcp://127.0.0.1:0", "--to", &to]);
-                command
-            }
+        match kind {
+            Kind::Millpond => Self::millpond(upstream_port, &[], Stdio::inherit()),
             Kind::Copy(_) | Kind::Fresh(_) => {
                 let mut command = Command::new(std::env::current_exe().unwrap());
                 command.env("RIVAL", kind.name()).env("UPSTREAM", upstream_port.to_string());
-                command
+                Self::spawn(&mut command)
             }
-        };
+        }
+    }
+
+    /// `millpond proxy` with more options.
+    pub(crate) fn millpond(upstream_port: u16, more: &[&str], log: Stdio) -> Self {
+        let to = format!("tcp://127.0.0.1:{upstream_port}");
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
+        command.args(["proxy", "--listen", "tcp://127.0.0.1:0", "--to", &to]).args(more).stderr(log);
+        Self::spawn(&mut command)
+    }
+
+    /// A process whose first line of output ends with the port that it listens on.
+    pub(crate) fn spawn(command: &mut Command) -> Self {
         let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
@@ -67,8 +77,40 @@ impl Proxy {
         Self { child, port }
     }
 
+    /// haproxy with one thread per core, millpond's timeouts, and as long an accept queue as the system allows.
+    pub(crate) fn haproxy(upstream_port: u16, max_connections: usize) -> Self {
+        // It cannot tell which free port it takes.
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let file = std::env::temp_dir().join(format!("millpond-haproxy-{port}.cfg"));
+        let config = format!(
+            "global\n nbthread 2\n maxconn 9000\ndefaults\n mode tcp\n timeout connect 10s\n timeout client 300s\n \
+             timeout server 300s\nlisten bench\n maxconn {max_connections}\n backlog 4096\n bind 127.0.0.1:{port}\n \
+             server upstream 127.0.0.1:{upstream_port}\n"
+        );
+        fs::write(&file, config).unwrap();
+        let child = Command::new("haproxy").args(["-db", "-q", "-f"]).arg(&file).spawn();
+        let child = child.expect("haproxy is needed: apt-get install haproxy");
+        while std::net::TcpStream::connect(("127.0.0.1", port)).is_err() {
+            sleep(Duration::from_millis(20));
+        }
+        let _ = fs::remove_file(file);
+        Self { child, port }
+    }
+
     pub(crate) fn id(&self) -> u32 {
         self.child.id()
+    }
+
+    /// The resident bytes now, and their peak since the last call.
+    pub(crate) fn resident_and_peak(&self) -> (u64, u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.id())).unwrap();
+        let field = |name: &str| {
+            let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        };
+        let sizes = (field("VmRSS:"), field("VmHWM:"));
+        fs::write(format!("/proc/{}/clear_refs", self.id()), "5").unwrap();
+        sizes
     }
 
     /// CPU time of all its threads in nanoseconds, as the scheduler counts it.
