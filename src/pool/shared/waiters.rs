@@ -6,7 +6,8 @@ use core::mem;
 use core::task::Waker;
 use core::time::Duration;
 
-use super::pool_core::{Core, Grant, WAITING};
+use super::grant::Grant;
+use super::pool_core::{Core, WAITING};
 use crate::sync::{Arc, Count, Mutex, contain};
 
 /// The queue of waiters, and counters of their waits.
