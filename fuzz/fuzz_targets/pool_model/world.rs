@@ -21,6 +21,8 @@ pub(super) struct World {
     waiting: Vec<Waiting>,
     storages: Vec<Weak<Storage>>,
     acquires: u64,
+    /// Buffers that were granted to a waiter that was cancelled: acquired and returned.
+    unused_grants: u64,
     /// The largest possible number of frozen buffers: those of the last check, and those frozen since.
     frozen: u64,
 }
@@ -35,6 +37,7 @@ impl World {
             waiting: Vec::new(),
             storages: Vec::new(),
             acquires: 0,
+            unused_grants: 0,
             frozen: 0,
         }
     }
@@ -50,7 +53,7 @@ impl World {
             Op::PollWaiting => self.poll_waiting(),
             Op::Cancel(at) => {
                 if let Some(at) = at.checked_rem(self.waiting.len()) {
-                    self.waiting.remove(at);
+                    self.unused_grants += u64::from(self.waiting.remove(at).woken());
                 }
             }
             Op::Acquire(size) => self.acquire(size),
@@ -193,7 +196,7 @@ impl World {
             _ if wanted <= capacity => false,
             // It may use the room of bytes that were read. The oracle does not know how much of the heap's that is, and
             // without a pool it makes no difference.
-            0 => self.pool.as_ref().is_some_and(|pool| pool.stats().acquires > self.acquires),
+            0 => self.pool.as_ref().is_some_and(|pool| pool.stats().acquires > self.counted()),
             class => wanted > class || class - capacity < before,
         };
         if moves {
@@ -298,7 +301,7 @@ impl World {
         storage: Option<Rc<Storage>>,
     ) -> Held {
         // Without the frozen ones: freezing one may discover that others are free.
-        let used_now = |world: &Self| world.pool.as_ref().map(|pool| pool.stats().in_use);
+        let used_now = |world: &Self| world.pool.as_ref().map(|pool| pool.stats().in_use - world.granted());
         let before = used_now(self);
         let handle = Handle::Plain(freeze());
         let loss = before.zip(used_now(self)).map(|(before, after)| before - after);
@@ -376,22 +379,21 @@ impl World {
         }
     }
 
-    /// Polls the waiters in order: none is served before an older one, and none without a wake.
+    /// Polls the waiters in order: none is served before an older one of its class or a smaller one, and none without a wake.
     fn poll_waiting(&mut self) {
-        let mut served = Vec::new();
-        for waiting in &mut self.waiting {
-            match waiting.poll() {
-                Poll::Ready(result) => {
-                    assert!(waiting.woken(), "served without a wake");
-                    served.push((waiting.size, result.unwrap()));
-                }
-                Poll::Pending => break,
+        let (mut served, mut least_refused) = (Vec::new(), usize::MAX);
+        self.waiting.retain_mut(|waiting| match waiting.poll() {
+            Poll::Ready(result) => {
+                assert!(waiting.woken(), "served without a wake");
+                assert!(class_for(waiting.size) < Some(least_refused), "served out of order");
+                served.push((waiting.size, result.unwrap()));
+                false
             }
-        }
-        self.waiting.drain(..served.len());
-        for waiting in &mut self.waiting {
-            assert!(!waiting.woken() && waiting.poll().is_pending(), "served out of order");
-        }
+            Poll::Pending => {
+                least_refused = least_refused.min(class_for(waiting.size).unwrap_or(0));
+                true
+            }
+        });
         for (size, buffer) in served {
             assert!(self.pool.as_ref().unwrap().owns(&buffer));
             self.hold(size, buffer);
@@ -402,11 +404,8 @@ impl World {
         let Some(pool) = &self.pool else { return };
         pool.trim();
         let stats = pool.stats();
-        // A buffer that was granted to a waiter and not fetched is idle, or counts as frozen.
-        if self.waiting.is_empty() {
-            self.frozen = self.count(|storage| storage.frozen);
-            assert_eq!((stats.idle_bytes, stats.frozen), (0, self.frozen), "{stats:#}");
-        }
+        self.frozen = self.count(|storage| storage.frozen);
+        assert_eq!((stats.idle_bytes, stats.frozen), (0, self.frozen), "{stats:#}");
     }
 
     fn hold(&mut self, size: usize, buffer: PooledBuffer) {
@@ -465,11 +464,38 @@ impl World {
     /// The pool refuses only under a limit, and only if there is no room even without idle memory, or others wait or were
     /// just served.
     fn assert_spent(&self, class: usize) {
-        let held: usize = self.live().map(|storage| storage.class).sum();
+        let held = |size| self.count(|storage| storage.class == size) as usize * size;
         assert!(
-            self.setup.limit != usize::MAX && (held + class > self.setup.limit || !self.waiting.is_empty()),
-            "{class} bytes refused while {held} are held"
+            self.setup.limit != usize::MAX && (!self.waiting.is_empty() || !self.fits(class, held)),
+            "{class} bytes refused while {} are held",
+            self.live().map(|storage| storage.class).sum::<usize>()
         );
+    }
+
+    /// Whether the shares of the limit allow one more buffer of the class, if `used` says what each class uses: a class and
+    /// all larger ones leave a reserve to smaller requests, up to half of the limit, but no more than leaves room for a
+    /// buffer of the largest class.
+    fn fits(&self, class: usize, used: impl Fn(usize) -> usize) -> bool {
+        let limit = self.setup.limit;
+        let smaller_or_same = CLASSES.iter().enumerate().filter(|&(_, &(size, _))| size <= class);
+        let mut bounds = smaller_or_same.map(|(at, &(from, _))| {
+            let reserve = (limit / 2 * at / (CLASSES.len() - 1)).min(limit - LARGEST);
+            (from, limit - reserve)
+        });
+        bounds.all(|(from, bound)| {
+            let larger = CLASSES.iter().filter(|&&(size, _)| size >= from);
+            class + larger.map(|&(size, _)| used(size)).sum::<usize>() <= bound
+        })
+    }
+
+    /// Buffers that were granted to waiters that have not taken them.
+    fn granted(&self) -> u64 {
+        self.waiting.iter().filter(|waiting| waiting.woken()).count() as u64
+    }
+
+    /// Acquires that the pool should have counted.
+    fn counted(&self) -> u64 {
+        self.acquires + self.granted() + self.unused_grants
     }
 
     fn live(&self) -> impl Iterator<Item = Rc<Storage>> {
@@ -492,20 +518,18 @@ impl World {
         let stats = pool.stats();
         let in_use = self.count(|storage| !storage.frozen);
         let frozen = self.count(|storage| storage.frozen);
-        assert_eq!(stats.in_use, in_use, "{stats:#}");
+        let granted = self.granted();
+        assert_eq!(stats.in_use, in_use + granted, "{stats:#}");
         assert!((frozen..=self.frozen).contains(&stats.frozen), "{frozen}: {stats:#}");
         self.frozen = stats.frozen;
-        assert_eq!(stats.acquires, self.acquires, "{stats:#}");
-        assert_eq!(stats.acquires, stats.returns + in_use + stats.frozen, "{stats:#}");
+        assert_eq!(stats.acquires, self.counted(), "{stats:#}");
+        assert_eq!(stats.acquires, stats.returns + stats.in_use + stats.frozen, "{stats:#}");
 
         let mut accounted = 0;
         for (class, (size, capacity)) in stats.classes.iter().zip(CLASSES) {
             assert_eq!((class.size, class.capacity), (size, capacity));
-            assert_eq!(
-                class.in_use,
-                self.count(|storage| storage.class == size && !storage.frozen),
-                "{stats:#}"
-            );
+            let held = self.count(|storage| storage.class == size && !storage.frozen);
+            assert!((held..=held + granted).contains(&class.in_use), "{held}: {stats:#}");
             accounted += (class.in_use + class.frozen + class.idle) * size as u64;
         }
         assert!(stats.live_bytes <= self.setup.limit as u64, "{stats:#}");
@@ -513,24 +537,16 @@ impl World {
         assert_eq!(stats.waiting, self.waiting.iter().filter(|waiting| !waiting.woken()).count() as u64);
         // No waiter waits while its memory is available. A frozen buffer counts as used until the pool finds it free.
         if let Some(head) = self.waiting.iter().find(|waiting| !waiting.woken()) {
-            let sizes = |waiting: &Waiting| class_for(waiting.size).unwrap_or(0);
-            let granted = |waiting: &Waiting| {
-                let class = sizes(waiting);
-                // It may have been granted a buffer of the next class.
-                if self.setup.next_class { class_for(class + 1).unwrap_or(class) } else { class }
+            let used = |size| {
+                let class = stats.classes.iter().find(|class| class.size == size);
+                class.map_or(0, |class| (class.in_use + class.frozen) as usize * size)
             };
-            let granted: usize = self.waiting.iter().filter(|waiting| waiting.woken()).map(granted).sum();
-            let used: u64 =
-                stats.classes.iter().map(|class| (class.in_use + class.frozen) * class.size as u64).sum();
-            assert!(
-                used as usize + granted + sizes(head) > self.setup.limit,
-                "{} waits: {stats:#}",
-                head.size
-            );
+            let class = class_for(head.size).expect("a size that is too large waits for no buffer");
+            assert!(!self.fits(class, used), "{} waits: {stats:#}", head.size);
         }
+        assert_eq!(stats.live_bytes, accounted, "{stats:#}");
         let queues: usize = CLASSES.iter().map(|(size, capacity)| size * capacity).sum();
         if self.waiting.is_empty() {
-            assert_eq!(stats.live_bytes, accounted, "{stats:#}");
             assert!(stats.idle_bytes <= (queues + self.setup.cache.min(queues)) as u64, "{stats:#}");
             if self.setup.sample {
                 let tracked: u64 = pool.holders().unwrap().holders.iter().map(|site| site.samples).sum();
@@ -545,10 +561,13 @@ impl World {
     /// When all buffers have been returned, every waiter is served, and no memory is left.
     pub(super) fn end(mut self) {
         self.held.clear();
-        for mut waiting in self.waiting.drain(..) {
-            assert!(matches!(waiting.poll(), Poll::Ready(Ok(_))), "it waits for free memory");
-            assert!(waiting.woken(), "served without a wake");
-            self.acquires += 1;
+        while !self.waiting.is_empty() {
+            // A waiter that was passed waits until the others have returned what they got.
+            let before = self.waiting.len();
+            self.waiting.retain_mut(|waiting| waiting.poll().is_pending());
+            let served = before - self.waiting.len();
+            assert!(served > 0, "they wait for free memory");
+            self.acquires += served as u64;
         }
         self.assert_books();
         if let Some(pool) = &self.pool {

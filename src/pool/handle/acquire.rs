@@ -130,13 +130,12 @@ impl Acquire {
 
     /// If it still waits, looks at the memory that became idle without a notice: in this thread's cache, and frozen.
     fn look_again(&self) {
+        let core = &self.pool.core;
         if let State::Queued(waiter, _) = &self.state
-            && let Some(waker) = waiter.take_waker()
+            && waiter.is_waiting()
         {
-            let core = &self.pool.core;
             thread::flush(core);
             core.find_free_and_serve();
-            drop(waker);
         }
     }
 }

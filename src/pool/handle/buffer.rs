@@ -312,9 +312,10 @@ impl PooledBuffer {
         Some((least, if doubled > largest && least <= largest { least } else { doubled }))
     }
 
-    fn move_to(&mut self, mut larger: Self) {
-        larger.storage_mut().extend_from_slice(self);
-        *self = larger;
+    /// Moves the written bytes to another buffer, which has room for them.
+    pub(super) fn move_to(&mut self, mut other: Self) {
+        other.storage_mut().extend_from_slice(self);
+        *self = other;
     }
 
     #[inline]
@@ -331,11 +332,16 @@ impl PooledBuffer {
     }
 
     #[inline]
-    pub(super) fn storage_mut(&mut self) -> &mut BytesMut {
+    pub(super) fn slot_mut(&mut self) -> &mut Slot {
         match &mut self.slot {
-            Some(slot) => &mut slot.storage,
+            Some(slot) => slot,
             None => unreachable!("a handle owns its slot until it is consumed"),
         }
+    }
+
+    #[inline]
+    pub(super) fn storage_mut(&mut self) -> &mut BytesMut {
+        &mut self.slot_mut().storage
     }
 }
 

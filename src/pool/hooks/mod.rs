@@ -165,6 +165,13 @@ impl Hooks {
         }
     }
 
+    /// A sampled buffer was shrunk to a smaller class.
+    pub(in crate::pool) fn shrinks(&self, sample: NonZeroU32, class: usize) {
+        if let Some(detector) = &self.detector {
+            detector.shrinks(sample, class);
+        }
+    }
+
     /// A sampled buffer gets a label.
     pub(in crate::pool) fn label(&self, sample: NonZeroU32, label: &'static str) {
         if let Some(detector) = &self.detector {

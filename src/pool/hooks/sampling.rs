@@ -90,6 +90,12 @@ impl Detector {
         }
     }
 
+    pub(super) fn shrinks(&self, mark: NonZeroU32, class: usize) {
+        if let Some(Some(sample)) = self.samples.lock().of(mark) {
+            (sample.class, sample.requested) = (class, 0);
+        }
+    }
+
     pub(in crate::pool) fn shows(
         &self,
         mark: NonZeroU32,

@@ -127,6 +127,18 @@ impl Memory {
         self.live.fetch_sub(size, Ordering::Relaxed);
     }
 
+    /// Releases the bytes that storage of the class `from` has lost, as it was shrunk to the smaller class `to`.
+    pub(in crate::pool) fn exchange(&self, from: usize, to: usize) {
+        let (larger, smaller) = (self.shares.size(from), self.shares.size(to));
+        let mut used = self.is_limited().then(|| self.used.lock());
+        if let Some(used) = &mut used {
+            used.get_mut(from).into_iter().for_each(|used| *used -= larger);
+            used.get_mut(to).into_iter().for_each(|used| *used += smaller);
+        }
+        // Ordering: Relaxed, a number for the stats.
+        self.live.fetch_sub(larger - smaller, Ordering::Relaxed);
+    }
+
     /// Bytes of storage now, and the most so far.
     pub(in crate::pool) fn live(&self) -> (usize, usize) {
         // Ordering: Relaxed on both. Numbers for the stats.

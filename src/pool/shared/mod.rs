@@ -6,6 +6,7 @@
 //! | `chains`, `class` | the shared queues of one size |
 //! | `policy` | shares of the memory limit, and who may pass whom |
 //! | `memory` | the memory limit, and leases of it |
+//! | `grant` | what a request at the limit gets, and what is freed for it |
 //! | `waiters` | the queue of waiters for memory |
 //! | `clock` | when a step of decay is due |
 //! | `pool_core` | the whole pool: closing, evicting, trimming, decay |
@@ -14,6 +15,7 @@
 mod chains;
 mod class;
 mod clock;
+mod grant;
 mod memory;
 mod policy;
 mod pool_core;

@@ -65,13 +65,6 @@ const STEP: usize = 4;
 /// a few live long, an acquire must not walk over all of them.
 pub(in crate::pool) const FROZEN_SCAN: usize = 8;
 
-/// The result of [`Core::obtain`], counted as an acquire.
-pub(in crate::pool) enum Grant {
-    Slot(Unique<Slot>),
-    /// Bytes for one buffer of the class, reserved.
-    Room,
-}
-
 impl Core {
     pub(in crate::pool) fn new(config: &BufferPoolConfig) -> Self {
         let (switches, config) = Switches::from_environment(config);
@@ -218,6 +211,18 @@ impl Core {
         }
     }
 
+    /// Counts storage of the class `from`, which was in use, as one of the smaller class `to`.
+    pub(super) fn exchange(&self, from: usize, to: usize) {
+        if let (Some(larger), Some(smaller)) = (self.class(from), self.class(to)) {
+            self.memory.exchange(from, to);
+            larger.count_freed();
+            smaller.count_made();
+            self.cacheless.of(from).returned.add(1);
+            self.cacheless.of(to).made.add(1);
+            self.serve_or_sweep();
+        }
+    }
+
     /// Pushes ready slots of one class to its shared queue, and frees those that do not fit.
     pub(in crate::pool) fn push_idle_and_serve(
         &self,
@@ -306,7 +311,13 @@ impl Core {
 
     /// Passes slots found free to `found`, chain by chain, until it has seen `looks` slots in use, or, unless `all` are
     /// wanted, after the first chain with a free slot. Slots in use move to the end of the queue.
-    fn scan_frozen(&self, class: &Class, mut looks: usize, all: bool, mut found: impl FnMut(Unique<Slot>)) {
+    pub(super) fn scan_frozen(
+        &self,
+        class: &Class,
+        mut looks: usize,
+        all: bool,
+        mut found: impl FnMut(Unique<Slot>),
+    ) {
         for _ in 0..class.frozen.chains() {
             let Some(mut chain) = class.frozen.pop() else { break };
             let (mut used, mut free) = (Chain::default(), 0);
@@ -338,7 +349,7 @@ impl Core {
 
     /// Pushes slots found free, among the first frozen ones of each shared queue, to the ready queues. Returns the bytes
     /// freed. The caller must call `serve_or_sweep`.
-    fn find_free(&self, looks: usize) -> usize {
+    pub(super) fn find_free(&self, looks: usize) -> usize {
         let mut freed = self.find_free_overflow(looks);
         for class in &self.classes {
             self.scan_frozen(class, looks, true, |slot| freed += self.push_found_free(class, slot));
@@ -369,72 +380,9 @@ impl Core {
         freed
     }
 
-    fn push_found_free(&self, class: &Class, slot: Unique<Slot>) -> usize {
+    pub(super) fn push_found_free(&self, class: &Class, slot: Unique<Slot>) -> usize {
         self.cacheless.of(slot.index()).found_free.add(1);
         self.push_idle(class, [slot])
-    }
-
-    /// Obtains a grant for a waiter or an acquire at the limit: a slot of the shared queues of the class, or room for new
-    /// storage, for which it evicts idle memory of other classes. The caller must call `serve_or_sweep`.
-    pub(in crate::pool) fn obtain(&self, index: usize) -> Option<Grant> {
-        let class = self.class(index)?;
-        let counters = self.cacheless.of(index);
-        if let Some(slot) = class.pop_ready() {
-            class.note_low_water();
-            counters.shared_hits.add(1);
-            return Some(Grant::Slot(slot));
-        }
-        let mut free = None;
-        self.scan_frozen(class, FROZEN_SCAN, false, |slot| {
-            if let Some(another) = free.replace(slot) {
-                self.push_found_free(class, another);
-            }
-        });
-        if let Some(slot) = free {
-            counters.reclaimed_hits.add(1);
-            return Some(Grant::Slot(slot));
-        }
-        if self.reserve(index) {
-            counters.made.add(1);
-            return Some(Grant::Room);
-        }
-        if self.next_class
-            && let Some(slot) = self.class(index + 1).and_then(Class::pop_ready)
-        {
-            self.cacheless.of(index + 1).shared_hits.add(1);
-            return Some(Grant::Slot(slot));
-        }
-        self.find_free(FROZEN_SCAN);
-        if let Some(slot) = class.pop_ready() {
-            counters.shared_hits.add(1);
-            return Some(Grant::Slot(slot));
-        }
-        self.evict_for(index).then(|| {
-            counters.made.add(1);
-            Grant::Room
-        })
-    }
-
-    /// Reserves the bytes of one buffer of the class, for which it frees idle memory: the largest buffers first, so that the
-    /// fewest are freed. None, if all of them together are not enough.
-    fn evict_for(&self, index: usize) -> bool {
-        if !self.memory.fits_without(index, |other| self.idle_bytes(other)) {
-            return false;
-        }
-        for other in self.classes.iter().rev() {
-            while let Some(slot) = other.pop_ready() {
-                drop(slot);
-                if self.reserve(index) {
-                    return true;
-                }
-            }
-        }
-        self.reserve(index)
-    }
-
-    /// Bytes of the ready slots in the shared queue of the class, at some recent moment.
-    pub(super) fn idle_bytes(&self, index: usize) -> usize {
-        self.class(index).map_or(0, |class| class.ready_len() * class.size)
     }
 
     /// Frees the ready slots of the shared queues, and the frozen ones found free. Returns the bytes freed.
@@ -476,39 +424,6 @@ impl Core {
             self.on_decay.call(freed + unreported);
         }
         freed
-    }
-
-    /// Turns a grant into a slot.
-    pub(in crate::pool) fn redeem(core: &Arc<Self>, index: usize, grant: Grant) -> Unique<Slot> {
-        match grant {
-            Grant::Slot(slot) => slot,
-            Grant::Room => Self::make(core, index),
-        }
-    }
-
-    /// Returns a grant that is not needed any more.
-    pub(super) fn return_grant(&self, index: usize, grant: Grant) {
-        match grant {
-            Grant::Slot(slot) => {
-                self.cacheless.of(slot.index()).returned.add(1);
-                if let Some(class) = self.class(slot.index()) {
-                    self.push_idle(class, [slot]);
-                }
-            }
-            Grant::Room => {
-                self.cacheless.of(index).returned.add(1);
-                self.unmake(index);
-            }
-        }
-        self.serve_or_sweep();
-    }
-
-    /// Bytes of a grant for the class.
-    pub(super) fn granted_bytes(&self, index: usize, grant: &Grant) -> usize {
-        match grant {
-            Grant::Slot(slot) => slot.size(),
-            Grant::Room => self.class_size(index),
-        }
     }
 
     /// A slot with storage of the heap, as no class fits or the memory limit is reached.

@@ -1,5 +1,6 @@
 //! Storage together with its pool, and storage that is frozen.
 
+use alloc::vec::Vec;
 use core::mem;
 use core::num::NonZeroU32;
 
@@ -158,6 +159,24 @@ impl Slot {
         self.storage = new_storage(self.size());
     }
 
+    /// Shrinks the storage to that of a smaller class, which holds the written bytes. Nothing if it is of the heap, or if the
+    /// part that is freed would have to be wiped.
+    pub(in crate::pool) fn shrink(&mut self, class: usize) {
+        let from = self.class();
+        if from == self.core.heap() || self.core.must_wipe() {
+            return;
+        }
+        // Exclusive, so the bytes move to the start of the allocation, and the allocator takes back its end.
+        let mut storage = Vec::from(mem::take(&mut self.storage));
+        storage.shrink_to(self.core.class_size(class));
+        self.storage = with_header(BytesMut::from(Bytes::from(storage)));
+        self.class = self.class & SAMPLED | class;
+        if let (Some(hooks), Some(sample)) = (&self.core.hooks, self.sample) {
+            hooks.shrinks(sample, class);
+        }
+        self.core.exchange(from, class);
+    }
+
     /// Makes room for `additional` bytes, more than there is, by moving the written bytes to the start of the storage. Fails
     /// if they fit nowhere in it, or if fewer bytes were dropped than would have to be moved.
     pub(in crate::pool) fn reclaim_front(&mut self, additional: usize) -> bool {
@@ -194,9 +213,12 @@ impl Slot {
     }
 }
 
-/// Storage that freezes without a malloc: a `BytesMut` that was split once keeps its shared header.
 fn new_storage(bytes: usize) -> BytesMut {
-    let mut storage = BytesMut::with_capacity(bytes);
+    with_header(BytesMut::with_capacity(bytes))
+}
+
+/// Storage that freezes without a malloc: a `BytesMut` that was split once keeps its shared header.
+fn with_header(mut storage: BytesMut) -> BytesMut {
     drop(storage.split_to(0));
     storage
 }

@@ -6,7 +6,8 @@ use core::mem;
 use core::task::Waker;
 use core::time::Duration;
 
-use super::pool_core::{Core, Grant, WAITING};
+use super::grant::Grant;
+use super::pool_core::{Core, WAITING};
 use crate::sync::{Arc, Count, Mutex, contain};
 
 /// The queue of waiters, and counters of their waits.
@@ -44,7 +45,7 @@ pub(in crate::pool) struct Waiter {
 }
 
 pub(in crate::pool) enum WaitState {
-    /// In the queue. The waker is missing while a poll looks for memory.
+    /// In the queue. The waker is missing only before the first poll has left it.
     Waiting(Option<Waker>),
     /// Out of the queue, with the grant it waited for.
     Served(Grant),
@@ -52,12 +53,8 @@ pub(in crate::pool) enum WaitState {
 }
 
 impl Waiter {
-    /// Takes the waker out while it waits, so that a service by its own poll does not wake it. `None` if it was served.
-    pub(in crate::pool) fn take_waker(&self) -> Option<Option<Waker>> {
-        match &mut *self.wait_state.lock() {
-            WaitState::Waiting(waker) => Some(waker.take()),
-            WaitState::Served(_) | WaitState::Left => None,
-        }
+    pub(in crate::pool) fn is_waiting(&self) -> bool {
+        matches!(*self.wait_state.lock(), WaitState::Waiting(_))
     }
 }
 

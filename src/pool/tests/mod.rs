@@ -21,6 +21,7 @@ mod presets;
 mod queue;
 mod returns;
 mod sharing;
+mod shrink;
 #[cfg(feature = "serde")]
 mod stored;
 
