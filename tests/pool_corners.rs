@@ -18,7 +18,8 @@ fn main() {
     a_late_return_makes_no_cache();
     a_late_freeze_and_growth_make_no_cache();
     a_thread_that_uses_other_pools_drops_all_its_caches_of_closed_ones();
-    println!("test result: ok. 5 passed");
+    a_closed_pool_with_a_buffer_out_keeps_no_queues_that_it_did_not_use();
+    println!("test result: ok. 6 passed");
 }
 
 fn blocks(operation: impl FnOnce()) -> u64 {
@@ -110,4 +111,16 @@ fn a_thread_that_uses_other_pools_drops_all_its_caches_of_closed_ones() {
     }
     let left = HeapStats::get().curr_bytes - after;
     assert!(left < 16 * 1024, "{left} bytes of closed pools are left; two live ones have {}", after - before);
+}
+
+/// A late buffer kept 128 MiB of empty queues.
+fn a_closed_pool_with_a_buffer_out_keeps_no_queues_that_it_did_not_use() {
+    let before = HeapStats::get().curr_bytes;
+    let pool = BufferPool::new(BufferPoolConfig::builder().class(64, 1 << 22).build().unwrap());
+    let (late, frozen) = (pool.acquire(64), filled(&pool, 64).freeze());
+    (0..100).for_each(|_| drop([pool.acquire(64), pool.acquire(64)]));
+    drop(pool);
+    let left = HeapStats::get().curr_bytes - before;
+    drop((late, frozen));
+    assert!(left < 8 * 1024, "{left} bytes");
 }

@@ -10,6 +10,23 @@ pub(crate) mod atomic {
     pub(crate) use core::sync::atomic::{AtomicUsize, Ordering, fence};
 }
 
+/// A value that is made when it is first needed.
+pub(crate) struct OnceLock<T>(spin::Once<T>);
+
+impl<T> OnceLock<T> {
+    pub(crate) const fn new() -> Self {
+        Self(spin::Once::new())
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        self.0.get()
+    }
+
+    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        self.0.call_once(make)
+    }
+}
+
 /// A spin lock. Every critical section is short and bounded; only the queue of waiters allocates in one.
 #[derive(Default)]
 pub(crate) struct Mutex<T>(spin::Mutex<T>);

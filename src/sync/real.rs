@@ -7,7 +7,7 @@ use std::sync::{MutexGuard, PoisonError};
 /// A thread local of this type has no destructor, so an access need not check whether it was destroyed. Another thread
 /// local must empty it when the thread exits.
 pub(crate) use std::mem::ManuallyDrop as Undropped;
-pub(crate) use std::sync::Arc;
+pub(crate) use std::sync::{Arc, OnceLock};
 pub(crate) use std::thread_local;
 
 /// A counted reference without weak ones, so that the check for the only reference takes a load, not a locked

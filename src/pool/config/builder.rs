@@ -453,7 +453,8 @@ pub enum ConfigError {
         /// The largest size in bytes.
         max: usize,
     },
-    /// A class keeps more than 4 Mi buffers. Its queues allocate room for all of them at once.
+    /// A class keeps more than 4 Mi buffers. Each of its two queues allocates 16 bytes for each of them
+    /// when it is first used, and keeps them until the pool is closed and all its buffers are returned.
     CapacityTooLarge {
         /// Its size in bytes.
         size: usize,

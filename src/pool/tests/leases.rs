@@ -143,9 +143,10 @@ fn all_leases_end_with_the_caches_and_the_frozen_buffers() {
     drop(kept.join().unwrap());
     pool.trim();
     assert_eq!(pool.stats().live_bytes, 0, "{}", pool.stats());
-    // One cache gets at most half of an eighth of the limit. Frozen buffers get half of the limit, without one buffer of
-    // the largest class and what is for the caches.
+    // One cache gets at most half of an eighth of the limit. Frozen buffers get the rest of the half but for what is the
+    // caches', and one buffer of the largest class.
+    let largest = 1 << 16;
     assert_eq!(core.memory.lease_for_cache(0, 1, usize::MAX, true), 1 << 16);
-    assert!(core.memory.lease_all((1 << 19) - (64 << 10) - (1 << 17)));
+    assert!(core.memory.lease_all((1 << 19) - (1 << 17) - largest));
     assert!(!core.memory.lease_all(1));
 }

@@ -551,8 +551,11 @@ impl LocalCache {
 
 impl Drop for LocalCache {
     fn drop(&mut self) {
-        self.flush();
-        self.push_remaining_frozen();
+        // What a closed pool pushed would be swept at once, and the queues may have to be made for it.
+        if !self.core.is_closed() {
+            self.flush();
+            self.push_remaining_frozen();
+        }
         self.core.unregister(&self.counters);
     }
 }
