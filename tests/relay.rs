@@ -213,7 +213,7 @@ async fn an_early_answer_arrives_whole_when_the_upstream_stops_reading() {
 }
 
 #[tokio::test]
-async fn a_stalled_reader_stops_its_sender_and_holds_one_buffer() {
+async fn a_stalled_reader_stops_its_sender_and_holds_at_most_one_small_buffer() {
     let setup = Setup::tcp(RelayConfig::default()).await;
     let (mut client, mut upstream) = setup.connection().await;
     let mut sent = 0;
@@ -223,7 +223,7 @@ async fn a_stalled_reader_stops_its_sender_and_holds_one_buffer() {
         sent += written.unwrap();
     }
     let pool = setup.relay.pool().stats();
-    assert_eq!(pool.in_use, 1, "{pool}");
+    assert!(pool.in_use <= 1, "{pool}");
     client.shutdown().await.unwrap();
     assert_eq!(read_all(&mut upstream).await.unwrap().len(), sent);
     drop((client, upstream));
@@ -295,7 +295,7 @@ async fn a_memory_limit_of_one_small_buffer_serves_every_connection() {
     let pool = setup.relay.pool().stats();
     assert!(pool.high_water_bytes <= limit as u64, "{pool}");
     assert_eq!(pool.overruns + pool.heap_fallbacks, 0, "{pool}");
-    assert!(pool.acquires >= 20 * 2 * (256 / 8), "a buffer was larger than 8 KiB");
+    assert_eq!(pool.waits, 0, "a connection waited for memory");
     setup.end().await;
 }
 

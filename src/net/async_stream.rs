@@ -4,11 +4,18 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
-use rustix::net::{RecvFlags, recv};
+use rustix::net::{RecvFlags, SendFlags, recv, send};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::hang_up::HangUp;
+
+/// A write to a closed socket is an error and no signal, also in a program that does not ignore the signal. (Apple's
+/// systems have a socket option instead, which tokio sets.)
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGNAL: SendFlags = SendFlags::NOSIGNAL;
+#[cfg(target_vendor = "apple")]
+const NO_SIGNAL: SendFlags = SendFlags::empty();
 
 /// A stream that can be relayed: it says when a read or a write would not block, so that no buffer is held for a silent
 /// peer or one that stalls, and it can end in a reset, so that its peer does not take a part for the whole.
@@ -64,6 +71,16 @@ pub trait AsyncStream: AsyncRead + AsyncWrite + Unpin {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Writes without waiting, although the runtime may not know that the stream is writable: it is told only once a socket
+    /// has much room. For a last attempt before a timeout.
+    ///
+    /// # Errors
+    ///
+    /// As a write. [`WouldBlock`](io::ErrorKind::WouldBlock) if the stream takes nothing, as by default.
+    fn write_now(&mut self, _bytes: &[u8]) -> io::Result<usize> {
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
     /// A watch for the hang-up of a peer that is not read from: its stream has ended, or its bytes must wait. `None` if the
     /// stream has none, as by default, or if no descriptor is left.
     ///
@@ -102,6 +119,10 @@ impl<S: AsyncStream + ?Sized> AsyncStream for &mut S {
         (**self).consume_peeked(peeked)
     }
 
+    fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (**self).write_now(bytes)
+    }
+
     fn hang_up(&self) -> Option<HangUp> {
         (**self).hang_up()
     }
@@ -132,6 +153,10 @@ impl<S: AsyncStream + ?Sized> AsyncStream for Box<S> {
         (**self).consume_peeked(peeked)
     }
 
+    fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (**self).write_now(bytes)
+    }
+
     fn hang_up(&self) -> Option<HangUp> {
         (**self).hang_up()
     }
@@ -160,6 +185,10 @@ impl AsyncStream for TcpStream {
 
     fn consume_peeked(&mut self, peeked: &mut [u8]) -> io::Result<()> {
         consume(peeked, |bytes| self.try_read(bytes))
+    }
+
+    fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(&*self, bytes, NO_SIGNAL)?)
     }
 
     fn hang_up(&self) -> Option<HangUp> {
@@ -203,6 +232,10 @@ impl AsyncStream for UnixStream {
 
     fn consume_peeked(&mut self, peeked: &mut [u8]) -> io::Result<()> {
         consume(peeked, |bytes| self.try_read(bytes))
+    }
+
+    fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        Ok(send(&*self, bytes, NO_SIGNAL)?)
     }
 
     fn hang_up(&self) -> Option<HangUp> {

@@ -21,9 +21,19 @@ pub struct RelayError {
 #[derive(Debug)]
 pub(super) enum Cause {
     Connect(net::Error),
-    Read { side: Side, source: io::Error },
-    Write { side: Side, source: io::Error },
-    Idle { after: Duration },
+    Read {
+        side: Side,
+        source: io::Error,
+    },
+    Write {
+        side: Side,
+        source: io::Error,
+    },
+    /// `stalled` is the side that bytes were waiting for.
+    Idle {
+        after: Duration,
+        stalled: Option<Side>,
+    },
 }
 
 /// One side of a relayed connection, as seen from the relay.
@@ -45,7 +55,7 @@ pub enum RelayErrorKind {
     Reset(Side),
     /// Another I/O error on this side.
     Io(Side),
-    /// No bytes were relayed in either direction for the idle timeout.
+    /// No bytes were relayed in either direction for the idle timeout. [`RelayError::side`] names a side that took none.
     IdleTimeout,
 }
 
@@ -73,13 +83,13 @@ impl RelayError {
         }
     }
 
-    /// The side that ended the connection. `None` at the idle timeout.
+    /// The side that ended the connection. At the idle timeout the one that took no bytes, or `None` if there were none.
     #[must_use]
     pub fn side(&self) -> Option<Side> {
         match &self.cause {
             Cause::Connect(_) => Some(Side::Upstream),
             Cause::Read { side, .. } | Cause::Write { side, .. } => Some(*side),
-            Cause::Idle { .. } => None,
+            Cause::Idle { stalled, .. } => *stalled,
         }
     }
 
@@ -115,7 +125,8 @@ impl fmt::Display for RelayError {
             Cause::Connect(_) => f.write_str("cannot connect to the upstream"),
             Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
             Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),
-            Cause::Idle { after } => write!(f, "no bytes in either direction for {after:?}"),
+            Cause::Idle { after, stalled: None } => write!(f, "no bytes in either direction for {after:?}"),
+            Cause::Idle { after, stalled: Some(side) } => write!(f, "the {side} took no bytes for {after:?}"),
         }
     }
 }

@@ -4,13 +4,20 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::error::{Cause, RelayError, Side};
 use super::pump::{Pump, PumpError};
 use super::{Shared, Transferred};
-use crate::net::AsyncStream;
+use crate::net::{AsyncStream, HangUp};
+
+/// A side that is not read from for this long gets a watch for its hang-up. Most connections end sooner after the first
+/// end of a stream, or take more bytes, and the watch costs a descriptor and four system calls.
+const UNREAD: Duration = Duration::from_secs(1);
+/// A timer that need not fire: a year.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// One connection. It ends when both directions have ended, or at the first error that affects both.
 pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
@@ -22,13 +29,28 @@ pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
     /// The first side to which a write failed. The direction that reads from it continues.
     unwritable: Option<(Side, io::Error)>,
     last_byte: Instant,
+    /// On the side that is not read from. It is never both: the connection has ended if neither is read from, and a pump
+    /// that is blocked in writing to a side sees that hang-up itself.
+    watch: Option<(Side, HangUp)>,
+    /// Whether the timer fires within [`UNREAD`].
+    fires_soon: bool,
 }
 
 impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     pub(super) fn new(client: C, upstream: U, shared: &'a Shared) -> Self {
         let pump = |flow| Pump::new(&shared.pool, flow);
         let (up, down) = (pump(&shared.counters.to_upstream), pump(&shared.counters.to_client));
-        Self { shared, client, upstream, up, down, unwritable: None, last_byte: Instant::now() }
+        Self {
+            shared,
+            client,
+            upstream,
+            up,
+            down,
+            unwritable: None,
+            last_byte: Instant::now(),
+            watch: None,
+            fires_soon: false,
+        }
     }
 
     /// Runs until it ends.
@@ -36,13 +58,10 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     /// It borrows the pair: a future that takes it by value would hold it twice, as an argument and as a variable.
     pub(super) async fn run(&mut self) -> Result<Transferred, RelayError> {
         // One timer per connection. It is reset when it fires, because resetting it per byte relayed would cost more.
-        let mut idle = pin!(self.shared.config.idle_timeout.map(sleep));
+        let mut timer = pin!(sleep(self.shared.config.idle_timeout.unwrap_or(NEVER)));
         poll_fn(|cx| match self.poll(cx) {
-            Poll::Pending => match self.poll_idle(cx, idle.as_mut()) {
-                Poll::Ready(cause) => Poll::Ready(Err(cause)),
-                Poll::Pending => Poll::Pending,
-            },
-            Poll::Ready(outcome) => Poll::Ready(outcome),
+            Poll::Pending => self.poll_timer(cx, timer.as_mut()).map(Err),
+            ended => ended,
         })
         .await
         .map(|()| self.transferred())
@@ -56,11 +75,14 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
         let mut moved = false;
         let up = self.up.poll(cx, &mut self.client, &mut self.upstream, &mut moved);
-        let up = self.conclude(up, Side::Client)?;
+        let mut up = self.conclude(up, Side::Client)?;
         let down = self.down.poll(cx, &mut self.upstream, &mut self.client, &mut moved);
-        let down = self.conclude(down, Side::Upstream)?;
+        let mut down = self.conclude(down, Side::Upstream)?;
         if moved {
             self.last_byte = Instant::now();
+        }
+        if self.watch.is_some() {
+            self.poll_watch(cx, &mut up, &mut down)?;
         }
         if up.is_pending() || down.is_pending() {
             return Poll::Pending;
@@ -78,14 +100,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         match outcome {
             Poll::Pending => Ok(Poll::Pending),
             Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
-            Poll::Ready(Err(PumpError::Read(source))) => {
-                self.client.reset_on_close();
-                self.upstream.reset_on_close();
-                Err(match self.unwritable.take() {
-                    Some((side, source)) => Cause::Write { side, source },
-                    None => Cause::Read { side, source },
-                })
-            }
+            Poll::Ready(Err(PumpError::Read(source))) => Err(self.reset(side, source)),
             Poll::Ready(Err(PumpError::Write(source))) => {
                 let (pump, opposite, other) = match side {
                     Side::Client => (&mut self.up, &mut self.down, Side::Upstream),
@@ -103,29 +118,131 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         }
     }
 
-    fn poll_idle(&self, cx: &mut Context<'_>, mut timer: Pin<&mut Option<Sleep>>) -> Poll<Cause> {
-        let Some(after) = self.shared.config.idle_timeout else { return Poll::Pending };
-        while let Some(mut timer) = timer.as_mut().as_pin_mut() {
-            if timer.as_mut().poll(cx).is_pending() {
-                return Poll::Pending;
+    /// A side was reset, so both are.
+    fn reset(&mut self, side: Side, source: io::Error) -> Cause {
+        self.client.reset_on_close();
+        self.upstream.reset_on_close();
+        match self.unwritable.take() {
+            Some((side, source)) => Cause::Write { side, source },
+            None => Cause::Read { side, source },
+        }
+    }
+
+    /// The side that nobody reads from, if its hang-up would not be noticed otherwise.
+    ///
+    /// Bytes of the upstream that wait for the client are delivered even if the upstream has reset the connection after
+    /// them. The client's are worth nothing without the client.
+    fn unread(&self) -> Option<Side> {
+        if self.up.has_ended() || self.up.is_blocked() || self.up.is_waiting_for_memory() {
+            (!self.down.is_blocked() && !self.down.has_ended()).then_some(Side::Client)
+        } else {
+            self.down.has_ended().then_some(Side::Upstream)
+        }
+    }
+
+    /// Waits until the watched side hangs up. If that is no reset, only the direction to it ends.
+    fn poll_watch(
+        &mut self,
+        cx: &mut Context<'_>,
+        up: &mut Poll<()>,
+        down: &mut Poll<()>,
+    ) -> Result<(), Cause> {
+        let unread = self.unread();
+        let Some((side, watch)) = self.watch.as_mut().filter(|(side, _)| unread == Some(*side)) else {
+            self.watch = None;
+            return Ok(());
+        };
+        let side = *side;
+        let Poll::Ready(hung_up) = watch.poll(cx) else { return Ok(()) };
+        self.watch = None;
+        hung_up.map_err(|source| self.reset(side, source))?;
+        let (pump, from, ended) = match side {
+            Side::Client => (&mut self.down, &mut self.upstream as &mut dyn AsyncStream, down),
+            Side::Upstream => (&mut self.up, &mut self.client as &mut dyn AsyncStream, up),
+        };
+        if pump.lacks_bytes(from) {
+            self.unwritable.get_or_insert((side, io::ErrorKind::BrokenPipe.into()));
+        }
+        pump.stop();
+        *ended = Poll::Ready(());
+        Ok(())
+    }
+
+    /// Ready at the idle timeout.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Cause> {
+        if !self.fires_soon && self.watch.is_none() && self.unread().is_some() {
+            self.fires_soon = true;
+            let soon = Instant::now() + UNREAD;
+            if soon < timer.deadline() {
+                timer.as_mut().reset(soon);
             }
-            let until = self.last_byte + after;
-            if until <= Instant::now() {
-                return Poll::Ready(Cause::Idle { after });
+        }
+        while timer.as_mut().poll(cx).is_ready() {
+            self.fires_soon = false;
+            let now = Instant::now();
+            if self.watch.is_none()
+                && let Some(side) = self.unread()
+            {
+                let watch = match side {
+                    Side::Client => self.client.hang_up(),
+                    Side::Upstream => self.upstream.hang_up(),
+                };
+                self.watch = watch.map(|watch| (side, watch));
+                cx.waker().wake_by_ref();
             }
-            timer.reset(until);
+            let Some(after) = self.shared.config.idle_timeout else {
+                timer.as_mut().reset(now + NEVER);
+                continue;
+            };
+            if self.last_byte + after <= now {
+                match self.is_idle(cx) {
+                    Ok(false) => {
+                        self.last_byte = now;
+                        cx.waker().wake_by_ref();
+                    }
+                    Ok(true) => {
+                        let stalled = match () {
+                            () if self.down.is_blocked() => Some(Side::Client),
+                            () if self.up.is_blocked() => Some(Side::Upstream),
+                            () => None,
+                        };
+                        return Poll::Ready(Cause::Idle { after, stalled });
+                    }
+                    Err(cause) => return Poll::Ready(cause),
+                }
+            }
+            timer.as_mut().reset(self.last_byte + after);
         }
         Poll::Pending
+    }
+
+    /// Whether the peers are to blame that no byte was relayed: none waits for our memory, and a last attempt to write
+    /// fails.
+    fn is_idle(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
+        let up = self.up.try_write(cx, &mut self.client, &mut self.upstream);
+        let down = self.down.try_write(cx, &mut self.upstream, &mut self.client);
+        let mut is_idle = !self.up.is_waiting_for_memory() && !self.down.is_waiting_for_memory();
+        for (wrote, side) in [(up, Side::Client), (down, Side::Upstream)] {
+            match wrote {
+                Ok(wrote) => is_idle &= !wrote,
+                Err(error) => {
+                    // If that ends one direction only, the next poll sees it.
+                    is_idle = false;
+                    let _ = self.conclude(Poll::Ready(Err(error)), side)?;
+                }
+            }
+        }
+        Ok(is_idle)
     }
 }
 
 /// However a connection ends, a side that lacks bytes must not see a clean end of stream.
 impl<C: AsyncStream, U: AsyncStream> Drop for Pair<'_, C, U> {
     fn drop(&mut self) {
-        if self.up.has_bytes_in_flight() {
+        if self.up.lacks_bytes(&mut self.client) {
             self.upstream.reset_on_close();
         }
-        if self.down.has_bytes_in_flight() {
+        if self.down.lacks_bytes(&mut self.upstream) {
             self.client.reset_on_close();
         }
     }

@@ -1,13 +1,21 @@
 //! One direction of a relayed connection.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
+
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::stats::Flow;
 use crate::net::AsyncStream;
 use crate::pool::{Acquire, BufferPool, PooledBuffer};
 use crate::size::ReadSize;
+
+/// Bytes on the stack that relay a piece when the pool has no memory.
+const STACK_BYTES: usize = 16 * 1024;
+/// The number of pieces in a row that the destination takes whole, after which it no longer counts as slow.
+const PATIENCE: u8 = 8;
 
 /// One direction of a connection, as a state machine. It holds at most one buffer.
 pub(super) struct Pump<'a> {
@@ -15,6 +23,8 @@ pub(super) struct Pump<'a> {
     flow: &'a Flow,
     state: State,
     read_size: ReadSize,
+    /// Not 0 if the destination has just blocked: then a piece is read only as far as the destination takes it.
+    slow: u8,
     /// Whether bytes were written and not flushed since.
     unflushed: bool,
     /// Whether the source is known to be reset, so that an end of stream read from it is not a clean one.
@@ -26,7 +36,9 @@ pub(super) struct Pump<'a> {
 enum State {
     /// Waits until the source is readable, and holds no buffer.
     Idle,
-    /// The source is readable, and the pool has no memory. Only this state allocates a box.
+    /// The source is readable, and the destination takes nothing. Holds no buffer.
+    Blocked,
+    /// The source is readable and cannot be peeked, and the pool has no memory. Only this state allocates a box.
     Waiting(Pin<Box<Acquire>>),
     /// The buffer is written up to the offset.
     Writing(PooledBuffer, usize),
@@ -49,6 +61,7 @@ impl<'a> Pump<'a> {
             flow,
             state: State::Idle,
             read_size: ReadSize::at_most(pool.largest_class()),
+            slow: 0,
             unflushed: false,
             source_broken: false,
             written: 0,
@@ -63,19 +76,46 @@ impl<'a> Pump<'a> {
         to: &mut impl AsyncStream,
         moved: &mut bool,
     ) -> Poll<Result<(), PumpError>> {
+        let before = self.written;
+        let outcome = self.poll_states(cx, from, to);
+        *moved |= self.written != before;
+        outcome
+    }
+
+    fn poll_states(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl AsyncStream,
+        to: &mut impl AsyncStream,
+    ) -> Poll<Result<(), PumpError>> {
         loop {
             // Also while it waits for memory, which may be held by the peer that waits for these bytes.
             if self.unflushed
-                && matches!(self.state, State::Idle | State::Waiting(_))
+                && matches!(self.state, State::Idle | State::Blocked | State::Waiting(_))
                 && Pin::new(&mut *to).poll_flush(cx).map_err(PumpError::Write)?.is_ready()
             {
                 self.unflushed = false;
             }
             match &mut self.state {
-                State::Idle => {
+                State::Idle | State::Blocked => {
                     ready!(from.poll_read_ready(cx)).map_err(PumpError::Read)?;
+                    self.state = State::Blocked;
+                    ready!(to.poll_write_ready(cx)).map_err(PumpError::Write)?;
+                    self.state = State::Idle;
                     match self.pool.acquire_for_read(self.read_size) {
+                        Ok(buffer) if self.slow > 0 && from.can_peek() => {
+                            let mut to = Pin::new(&mut *to);
+                            ready!(self.poll_peek_pooled(cx, from, buffer, |cx, bytes| {
+                                to.as_mut().poll_write(cx, bytes)
+                            }))?;
+                        }
                         Ok(buffer) => ready!(self.poll_fill(cx, from, buffer))?,
+                        Err(_) if from.can_peek() => {
+                            let mut to = Pin::new(&mut *to);
+                            ready!(
+                                self.poll_peek_stack(cx, from, |cx, bytes| to.as_mut().poll_write(cx, bytes))
+                            )?;
+                        }
                         Err(_) => {
                             let acquire = self.pool.acquire_async(self.read_size.small());
                             self.state = State::Waiting(Box::pin(acquire));
@@ -94,15 +134,17 @@ impl<'a> Pump<'a> {
                         self.state = State::Idle;
                         continue;
                     }
-                    let count = ready!(Pin::new(&mut *to).poll_write(cx, rest)).map_err(PumpError::Write)?;
-                    if count == 0 {
-                        return Poll::Ready(Err(PumpError::Write(io::ErrorKind::WriteZero.into())));
+                    match Pin::new(&mut *to).poll_write(cx, rest) {
+                        Poll::Ready(written) => {
+                            let count = at_least_one(written)?;
+                            *offset += count;
+                            self.note_written(count);
+                        }
+                        Poll::Pending => {
+                            self.keep_rest();
+                            return Poll::Pending;
+                        }
                     }
-                    *offset += count;
-                    *moved = true;
-                    self.unflushed = true;
-                    self.written += count as u64;
-                    self.flow.add(count);
                 }
                 State::Ending => {
                     match ready!(Pin::new(&mut *to).poll_shutdown(cx)) {
@@ -130,9 +172,94 @@ impl<'a> Pump<'a> {
         self.source_broken = true;
     }
 
-    /// Whether bytes are in flight: read from the source or ready there, and not yet written and flushed.
-    pub(super) fn has_bytes_in_flight(&self) -> bool {
-        self.unflushed || matches!(self.state, State::Waiting(_) | State::Writing(..))
+    /// Whether nothing is read from the source any more.
+    pub(super) fn has_ended(&self) -> bool {
+        matches!(self.state, State::Ending | State::Ended)
+    }
+
+    /// Whether bytes wait until the destination takes some.
+    pub(super) fn is_blocked(&self) -> bool {
+        matches!(self.state, State::Blocked | State::Writing(..))
+    }
+
+    /// Whether bytes wait for memory.
+    pub(super) fn is_waiting_for_memory(&self) -> bool {
+        matches!(self.state, State::Waiting(_))
+    }
+
+    /// Whether the destination lacks bytes of the source: some are read and not yet written and flushed, or wait there.
+    ///
+    /// For the end of the connection: it may leave no waker of this task.
+    pub(super) fn lacks_bytes(&self, from: &mut (impl AsyncStream + ?Sized)) -> bool {
+        match self.state {
+            _ if self.unflushed => true,
+            State::Ending | State::Ended => false,
+            State::Waiting(_) | State::Writing(..) => true,
+            State::Idle | State::Blocked => {
+                let (mut byte, cx) = ([MaybeUninit::uninit()], &mut Context::from_waker(Waker::noop()));
+                let mut room = ReadBuf::uninit(&mut byte);
+                match from.poll_peek(cx, &mut room) {
+                    Poll::Ready(Ok(())) => !room.filled().is_empty(),
+                    Poll::Ready(Err(error)) if error.kind() != io::ErrorKind::Unsupported => true,
+                    Poll::Ready(Err(_)) | Poll::Pending => matches!(self.state, State::Blocked),
+                }
+            }
+        }
+    }
+
+    /// Tries to write although the destination is not known to be writable. Returns whether it took a byte.
+    ///
+    /// A Unix socket is writable again only when three quarters of its buffer are empty. For a peer that reads slowly and
+    /// steadily that can take longer than the idle timeout.
+    #[cold]
+    pub(super) fn try_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl AsyncStream,
+        to: &mut impl AsyncStream,
+    ) -> Result<bool, PumpError> {
+        let before = self.written;
+        match &mut self.state {
+            State::Writing(buffer, offset) => {
+                // An error is seen by the next write, too.
+                if let Ok(count) = to.write_now(buffer.get(*offset..).unwrap_or_default()) {
+                    *offset += count;
+                    self.note_written(count);
+                }
+            }
+            State::Blocked if from.can_peek() => {
+                let write = |_: &mut Context<'_>, bytes: &[u8]| match to.write_now(bytes) {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                    written => Poll::Ready(written),
+                };
+                if let Poll::Ready(outcome) = self.poll_peek_stack(cx, from, write) {
+                    outcome?;
+                }
+            }
+            _ => {}
+        }
+        Ok(self.written != before)
+    }
+
+    fn note_written(&mut self, count: usize) {
+        self.unflushed = true;
+        self.written += count as u64;
+        self.flow.add(count);
+    }
+
+    /// The destination has blocked: the rest of the buffer moves to a smaller one.
+    #[cold]
+    fn keep_rest(&mut self) {
+        self.slow = PATIENCE;
+        if let State::Writing(buffer, offset) = &mut self.state {
+            let rest = buffer.get(*offset..).unwrap_or_default();
+            if self.pool.class_of(rest.len()).is_some_and(|class| class < buffer.capacity())
+                && let Ok(mut smaller) = self.pool.try_acquire(rest.len())
+            {
+                smaller.extend_from_slice(rest);
+                self.state = State::Writing(smaller, 0);
+            }
+        }
     }
 
     /// Reads once into the buffer. Pending means that there was nothing to read after all, and the buffer is returned.
@@ -147,11 +274,97 @@ impl<'a> Pump<'a> {
     ) -> Poll<Result<(), PumpError>> {
         let capacity = buffer.capacity();
         let count = ready!(buffer.poll_read_from(cx, Pin::new(from))).map_err(PumpError::Read)?;
-        if count == 0 && self.source_broken {
-            return Poll::Ready(Err(PumpError::Read(io::ErrorKind::ConnectionReset.into())));
+        if count == 0 {
+            return Poll::Ready(self.end());
         }
-        self.state = if count == 0 { State::Ending } else { State::Writing(buffer, 0) };
+        self.state = State::Writing(buffer, 0);
+        self.slow = self.slow.saturating_sub(1);
         self.read_size.learn(count, capacity);
         Poll::Ready(Ok(()))
+    }
+
+    /// The source has ended.
+    fn end(&mut self) -> Result<(), PumpError> {
+        if self.source_broken {
+            return Err(PumpError::Read(io::ErrorKind::ConnectionReset.into()));
+        }
+        self.state = State::Ending;
+        Ok(())
+    }
+
+    /// Relays a piece without holding memory for longer than this call: peeks, writes, and consumes what was written.
+    #[cold]
+    #[inline(never)]
+    fn poll_peek_pooled(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl AsyncStream,
+        mut buffer: PooledBuffer,
+        write: impl FnOnce(&mut Context<'_>, &[u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<Result<(), PumpError>> {
+        let capacity = buffer.capacity();
+        ready!(buffer.poll_read_from(cx, Pin::new(&mut Peek(&mut *from)))).map_err(PumpError::Read)?;
+        let count = ready!(self.poll_write_peeked(cx, from, &mut buffer, write))?;
+        self.read_size.learn(count, capacity);
+        Poll::Ready(Ok(()))
+    }
+
+    /// The same without the pool.
+    #[cold]
+    #[inline(never)]
+    fn poll_peek_stack(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl AsyncStream,
+        write: impl FnOnce(&mut Context<'_>, &[u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<Result<(), PumpError>> {
+        let mut stack = [MaybeUninit::uninit(); STACK_BYTES];
+        let mut buffer = ReadBuf::uninit(&mut stack);
+        ready!(from.poll_peek(cx, &mut buffer)).map_err(PumpError::Read)?;
+        ready!(self.poll_write_peeked(cx, from, buffer.filled_mut(), write))?;
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes once, and consumes what was written in the same poll: no cancellation can come in between.
+    fn poll_write_peeked(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl AsyncStream,
+        peeked: &mut [u8],
+        write: impl FnOnce(&mut Context<'_>, &[u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<Result<usize, PumpError>> {
+        if peeked.is_empty() {
+            return Poll::Ready(self.end().map(|()| 0));
+        }
+        let Poll::Ready(written) = write(cx, peeked) else {
+            (self.state, self.slow) = (State::Blocked, PATIENCE);
+            return Poll::Pending;
+        };
+        let count = at_least_one(written)?;
+        self.note_written(count);
+        self.slow = if count < peeked.len() { PATIENCE } else { self.slow.saturating_sub(1) };
+        // After an error here the destination has bytes that the source may give again, so nothing more can be relayed.
+        from.consume_peeked(peeked.get_mut(..count).unwrap_or_default()).map_err(PumpError::Read)?;
+        Poll::Ready(Ok(count))
+    }
+}
+
+fn at_least_one(written: io::Result<usize>) -> Result<usize, PumpError> {
+    match written {
+        Ok(0) => Err(PumpError::Write(io::ErrorKind::WriteZero.into())),
+        written => written.map_err(PumpError::Write),
+    }
+}
+
+/// Reads by peeking.
+struct Peek<'a, S>(&'a mut S);
+
+impl<S: AsyncStream> AsyncRead for Peek<'_, S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.0.poll_peek(cx, buffer)
     }
 }
