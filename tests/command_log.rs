@@ -238,6 +238,36 @@ fn a_failed_connect_is_logged_with_the_error_of_the_system() {
 }
 
 #[test]
+fn a_client_that_is_gone_before_its_accept_is_named() {
+    let upstream = Echo::start();
+    let log = Log::new();
+    let proxy = log.proxy(&upstream.endpoint, &["--log-format", "json"]);
+    proxy.signal(Signal::SIGSTOP);
+    let client = connect(&proxy);
+    let address = client.local_addr().unwrap().to_string();
+    reset(client);
+    proxy.signal(Signal::SIGCONT);
+    log.wait_for(1);
+    proxy.interrupt();
+    proxy.wait();
+    assert_eq!(log.failed_connections()[0]["client"], address);
+}
+
+#[test]
+fn a_client_of_a_unix_socket_is_named_by_its_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_socket, upstream) = refusing();
+    let listen = format!("unix://{}", folder.path().join("proxy").display());
+    let proxy = Proxy::start(&listen, &upstream, &[]);
+    let mut client = UnixStream::connect(folder.path().join("proxy")).unwrap();
+    // It ends when the proxy has tried to connect.
+    let _ = client.read(&mut [0]);
+    proxy.interrupt();
+    let text = proxy.wait();
+    assert!(text.contains(&format!("client=unix pid {} ", std::process::id())), "{text}");
+}
+
+#[test]
 fn connections_that_end_well_are_logged_with_access_log_only() {
     let upstream = Echo::start();
     let served = |options: &[&str], level| {
