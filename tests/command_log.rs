@@ -10,7 +10,7 @@ use std::net::{TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -139,16 +139,17 @@ fn a_proxy_whose_stdout_is_lost_serves() {
 fn a_lost_stderr_does_not_change_the_exit_code_of_a_failed_start() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = format!("tcp://{}", busy.local_addr().unwrap());
-    for lost in [Lost::Closed, Lost::Full] {
+    for lost in Lost::ALL {
         for (arguments, code) in [
             (&["proxy", "--listen", &busy, "--to", "tcp://127.0.0.1:1"][..], 1),
             (&["proxy", "--listen", &busy], 2),
             (&["proxy", "--listen", "7000", "--to", "tcp://127.0.0.1:1"], 2),
             (&[], 2),
         ] {
+            let (stderr, _reader) = lost.output();
             let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
-            let status = command.args(arguments).stderr(lost.output().0).status().unwrap();
-            assert_eq!(status.code(), Some(code), "{arguments:?}, {lost:?}");
+            let child = command.args(arguments).stderr(stderr).spawn().unwrap();
+            assert_eq!(exit_code(child), Some(code), "{arguments:?}, {lost:?}");
         }
     }
 }
@@ -235,6 +236,36 @@ fn a_failed_connect_is_logged_with_the_error_of_the_system() {
     ] {
         assert!(line.contains(&part), "{part} is not in: {line}");
     }
+}
+
+#[test]
+fn a_client_that_is_gone_before_its_accept_is_named() {
+    let upstream = Echo::start();
+    let log = Log::new();
+    let proxy = log.proxy(&upstream.endpoint, &["--log-format", "json"]);
+    proxy.signal(Signal::SIGSTOP);
+    let client = connect(&proxy);
+    let address = client.local_addr().unwrap().to_string();
+    reset(client);
+    proxy.signal(Signal::SIGCONT);
+    log.wait_for(1);
+    proxy.interrupt();
+    proxy.wait();
+    assert_eq!(log.failed_connections()[0]["client"], address);
+}
+
+#[test]
+fn a_client_of_a_unix_socket_is_named_by_its_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let (_socket, upstream) = refusing();
+    let listen = format!("unix://{}", folder.path().join("proxy").display());
+    let proxy = Proxy::start(&listen, &upstream, &[]);
+    let mut client = UnixStream::connect(folder.path().join("proxy")).unwrap();
+    // It ends when the proxy has tried to connect.
+    let _ = client.read(&mut [0]);
+    proxy.interrupt();
+    let text = proxy.wait();
+    assert!(text.contains(&format!("client=unix pid {} ", std::process::id())), "{text}");
 }
 
 #[test]
@@ -470,24 +501,28 @@ fn a_start_that_fails_says_so_whatever_rust_log_is() {
 fn wrong_usage(rust_log: &OsStr) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
     command.args(["proxy", "--listen", ANY_PORT, "--to", "tcp://127.0.0.1:1"]);
-    // A proxy that accepts the value would run.
     let mut child =
         command.env("RUST_LOG", rust_log).stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let deadline = Instant::now() + PATIENCE;
-    let code = loop {
-        match child.try_wait().unwrap() {
-            Some(status) => break status.code(),
-            None if Instant::now() < deadline => thread::sleep(Duration::from_millis(10)),
-            None => break None,
-        }
-    };
-    // It may have exited already.
-    let _ = child.kill();
-    let output = child.wait_with_output().unwrap();
-    let said = String::from_utf8(output.stderr).unwrap();
+    let mut stderr = child.stderr.take().unwrap();
+    let code = exit_code(child);
+    let mut said = String::new();
+    stderr.read_to_string(&mut said).unwrap();
     assert_eq!(code, Some(2), "RUST_LOG={rust_log:?}: {said}");
     assert_eq!(said.lines().count(), 1, "{said}");
     said
+}
+
+/// The exit code, or `None` if the process does not end or is killed.
+fn exit_code(mut child: Child) -> Option<i32> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().unwrap() {
+            return status.code();
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap().code()
 }
 
 /// The log of a proxy, in a file.

@@ -13,6 +13,7 @@ use tokio::time::sleep;
 
 use super::endpoint::{Endpoint, host_and_port};
 use super::error::{Error, ErrorKind};
+use super::peer::Peer;
 use super::stream::Stream;
 use super::unix_path::{is_abstract, obstacle};
 
@@ -146,9 +147,21 @@ impl Listener {
     ///
     /// Cancel safe: no connection is lost.
     pub async fn accept(&self) -> io::Result<Stream> {
+        self.accept_peer().await.map(|(stream, _)| stream)
+    }
+
+    /// As [`accept`](Self::accept), with who connected.
+    pub(super) async fn accept_peer(&self) -> io::Result<(Stream, Peer)> {
         match &self.socket {
-            Socket::Tcp(listener) => Stream::from_tcp(listener.accept().await?.0),
-            Socket::Unix { listener, .. } => Ok(Stream::Unix(listener.accept().await?.0)),
+            Socket::Tcp(listener) => {
+                let (stream, address) = listener.accept().await?;
+                Ok((Stream::from_tcp(stream)?, Peer::Tcp(address)))
+            }
+            Socket::Unix { listener, .. } => {
+                let (stream, _) = listener.accept().await?;
+                let peer = Peer::of_unix(&stream);
+                Ok((Stream::Unix(stream), peer))
+            }
         }
     }
 
@@ -159,12 +172,16 @@ impl Listener {
     /// # Errors
     ///
     /// [`io::ErrorKind::WouldBlock`] if the queue is empty, and as [`accept`](Self::accept).
-    pub(super) fn try_accept(&self) -> io::Result<Stream> {
-        let socket = SockRef::from(self).accept()?.0;
+    pub(super) fn try_accept(&self) -> io::Result<(Stream, Peer)> {
+        let (socket, address) = SockRef::from(self).accept()?;
         socket.set_nonblocking(true)?;
-        match &self.socket {
-            Socket::Tcp(_) => Stream::from_tcp(TcpStream::from_std(socket.into())?),
-            Socket::Unix { .. } => Ok(Stream::Unix(UnixStream::from_std(socket.into())?)),
+        match address.as_socket() {
+            Some(address) => Ok((Stream::from_tcp(TcpStream::from_std(socket.into())?)?, Peer::Tcp(address))),
+            None => {
+                let stream = UnixStream::from_std(socket.into())?;
+                let peer = Peer::of_unix(&stream);
+                Ok((Stream::Unix(stream), peer))
+            }
         }
     }
 

@@ -45,6 +45,7 @@ mod halves;
 mod hang_up;
 mod keepalive;
 mod listener;
+mod peer;
 mod read_from;
 mod resolve;
 mod serve;
@@ -66,11 +67,11 @@ pub use self::halves::Halves;
 pub use self::hang_up::HangUp;
 pub use self::keepalive::Keepalive;
 pub use self::listener::Listener;
+#[cfg(feature = "relay")]
+pub(crate) use self::peer::Peer;
 pub use self::serve::DrainReport;
 #[cfg(any(feature = "bus", feature = "relay"))]
 pub(crate) use self::settings::setters;
-#[cfg(feature = "relay")]
-pub(crate) use self::stream::Peer;
 pub use self::stream::Stream;
 pub use self::tlv::{read_frame_pooled, read_frame_pooled_with, write_frame};
 pub use self::write_queue::{PushError, WriteQueue};

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
 use super::listener::Listener;
+use super::peer::Peer;
 use super::stream::Stream;
 
 /// The pause after the system had no descriptor or memory left, if no connection ends before.
@@ -96,19 +97,19 @@ impl Listener {
     where
         F: Future<Output = ()> + Send + 'static,
     {
-        let admit = |stream, ()| connection(stream);
+        let admit = |stream, _peer, ()| connection(stream);
         Server::new(self, max_connections, |_: &_| Ok(()), admit).run(drain_timeout, shutdown).await
     }
 
     /// As [`serve`](Self::serve), for connections that soon open a second descriptor. `connection` gets one to hold until
-    /// then, so that no connection is accepted for which there is no second one.
+    /// then, so that no connection is accepted for which there is no second one, and learns who connected.
     #[cfg(feature = "relay")]
     pub(crate) async fn serve_pairs<F>(
         self,
         max_connections: usize,
         drain_timeout: Duration,
         shutdown: impl Future<Output = ()>,
-        connection: impl FnMut(Stream, OwnedFd) -> F,
+        connection: impl FnMut(Stream, Peer, OwnedFd) -> F,
     ) -> DrainReport
     where
         F: Future<Output = ()> + Send + 'static,
@@ -128,7 +129,7 @@ struct Server<R, C> {
     connections: JoinSet<()>,
     spawned: u64,
     /// The client that was accepted and waits for its reserve. Then `paused` is set.
-    waiting: Option<Stream>,
+    waiting: Option<(Stream, Peer)>,
     /// Until when nothing is accepted, unless a connection ends before.
     paused: Option<Instant>,
     /// When a shortage was last logged.
@@ -138,7 +139,7 @@ struct Server<R, C> {
 impl<T, F, R, C> Server<R, C>
 where
     R: FnMut(&Listener) -> io::Result<T>,
-    C: FnMut(Stream, T) -> F,
+    C: FnMut(Stream, Peer, T) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
     fn new(listener: Listener, max_connections: usize, reserve: R, connection: C) -> Self {
@@ -163,7 +164,7 @@ where
                 biased;
                 () = &mut shutdown => break,
                 true = place(&mut self.connections, &mut self.paused) => {}
-                accepted = self.listener.accept(), if may_accept => self.accepted(accepted),
+                accepted = self.listener.accept_peer(), if may_accept => self.accepted(accepted),
             }
         }
         let ended = self.spawned - self.connections.len() as u64;
@@ -194,16 +195,16 @@ where
     /// Whether there is a place for another connection. The client that waits takes it first.
     fn may_accept(&mut self) -> bool {
         if self.paused.is_none()
-            && let Some(stream) = self.waiting.take()
+            && let Some((stream, peer)) = self.waiting.take()
         {
-            self.admit(stream);
+            self.admit(stream, peer);
         }
         self.paused.is_none() && self.connections.len() < self.max_connections
     }
 
-    fn accepted(&mut self, accepted: io::Result<Stream>) {
+    fn accepted(&mut self, accepted: io::Result<(Stream, Peer)>) {
         match accepted {
-            Ok(stream) => self.admit(stream),
+            Ok((stream, peer)) => self.admit(stream, peer),
             Err(error) if concerns_one_connection(&error) => {
                 debug!(error = &error as &dyn Error, "a client left before it was accepted");
             }
@@ -211,14 +212,14 @@ where
         }
     }
 
-    fn admit(&mut self, stream: Stream) {
+    fn admit(&mut self, stream: Stream, peer: Peer) {
         match (self.reserve)(&self.listener) {
             Ok(reserved) => {
-                self.connections.spawn((self.connection)(stream, reserved));
+                self.connections.spawn((self.connection)(stream, peer, reserved));
                 self.spawned += 1;
             }
             Err(error) => {
-                self.waiting = Some(stream);
+                self.waiting = Some((stream, peer));
                 self.pause(&error);
             }
         }

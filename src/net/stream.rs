@@ -1,7 +1,5 @@
 //! A connection over TCP or a Unix socket, and how it is made.
 
-#[cfg(feature = "relay")]
-use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -33,30 +31,6 @@ pub enum Stream {
     Tcp(TcpStream),
     /// A connection over a Unix socket.
     Unix(UnixStream),
-}
-
-/// The other end of a connection, for logs: `127.0.0.1:40000`, or `unix pid 4711`.
-#[cfg(feature = "relay")]
-#[derive(Debug)]
-pub(crate) enum Peer {
-    Tcp(std::net::SocketAddr),
-    Unix {
-        pid: Option<i32>,
-    },
-    /// It was gone already when it was asked for.
-    Unknown,
-}
-
-#[cfg(feature = "relay")]
-impl fmt::Display for Peer {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Tcp(address) => address.fmt(f),
-            Self::Unix { pid: Some(pid) } => write!(f, "unix pid {pid}"),
-            Self::Unix { pid: None } => f.write_str("unix"),
-            Self::Unknown => f.write_str("unknown"),
-        }
-    }
 }
 
 impl Stream {
@@ -114,14 +88,6 @@ impl Stream {
         #[cfg(any(target_os = "android", target_os = "linux"))]
         SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
         Ok(Self::Tcp(stream))
-    }
-
-    #[cfg(feature = "relay")]
-    pub(crate) fn peer(&self) -> Peer {
-        match self {
-            Self::Tcp(stream) => stream.peer_addr().map_or(Peer::Unknown, Peer::Tcp),
-            Self::Unix(stream) => Peer::Unix { pid: stream.peer_cred().ok().and_then(|peer| peer.pid()) },
-        }
     }
 
     /// Sets TCP keepalive and user timeout. A Unix socket needs neither: the kernel knows when its peer is gone.

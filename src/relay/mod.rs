@@ -48,7 +48,7 @@
 //! | field | |
 //! |---|---|
 //! | `id` | the number of the connection, from 1 |
-//! | `client` | its address, or `unix pid N`; `unknown` if it was gone when it was accepted |
+//! | `client` | its address, or `unix pid N`, the process that connected |
 //! | `upstream` | the endpoint |
 //! | `bytes_to_upstream`, `bytes_to_client` | bytes written in each direction |
 //! | `duration_ms` | time since the accept |

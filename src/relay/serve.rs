@@ -35,10 +35,10 @@ impl Relay {
     ) -> DrainReport {
         let upstream = Arc::new(upstream.into());
         let config = &self.shared.config;
-        let connection = |client: Stream, reserved: OwnedFd| {
+        let connection = |client: Stream, peer: Peer, reserved: OwnedFd| {
             let mut accepted = Accepted {
                 id: self.shared.counters.accepted(),
-                client: client.peer(),
+                client: peer,
                 upstream: Arc::clone(&upstream),
                 start: Instant::now(),
                 bytes: Transferred::default(),

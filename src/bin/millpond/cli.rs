@@ -12,7 +12,7 @@ use millpond::net::{Endpoint, Listener};
 #[cfg(feature = "cli")]
 use crate::codegen::CodegenArgs;
 use crate::log::LogArgs;
-use crate::terminal::{note, written};
+use crate::terminal::{note, note_by, written};
 use crate::values::{memory_limit, positive, positive_seconds, seconds};
 
 /// A proxy that holds no buffer for an idle connection
@@ -121,13 +121,13 @@ impl Cli {
                 match written(error.print()) {
                     Ok(_) => ExitCode::SUCCESS,
                     Err(error) => {
-                        note(&format!("millpond: {error}"));
+                        note(format!("millpond: {error}"));
                         ExitCode::FAILURE
                     }
                 }
             }
             ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                let _ = error.print();
+                note_by(move || drop(error.print()));
                 ExitCode::from(2)
             }
             _ => {
@@ -135,7 +135,7 @@ impl Cli {
                 let what = text.split("\n\n").next().unwrap_or_default();
                 let line: Vec<&str> = what.split_whitespace().collect();
                 let line = line.join(" ");
-                note(&format!("millpond: {} (see millpond --help)", line.trim_start_matches("error: ")));
+                note(format!("millpond: {} (see millpond --help)", line.trim_start_matches("error: ")));
                 ExitCode::from(2)
             }
         })

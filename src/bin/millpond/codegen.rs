@@ -29,7 +29,7 @@ const MAX_WIDTH: usize = 40;
 pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
     args.color.write_global();
     if let Some(misuse) = misuse(args) {
-        note(&format!("millpond: {misuse} (see millpond codegen --help)"));
+        note(format!("millpond: {misuse} (see millpond codegen --help)"));
         return Ok(ExitCode::from(2));
     }
     let text = read(args)?;
@@ -45,7 +45,7 @@ pub(crate) fn run(args: &CodegenArgs) -> Result<ExitCode, Box<dyn Error>> {
     let plan = match plan(args, &schema, layout) {
         Ok(plan) => plan,
         Err(misuse) => {
-            note(&format!("millpond: {}", Chain(&*misuse)));
+            note(format!("millpond: {}", Chain(&*misuse)));
             return Ok(ExitCode::from(2));
         }
     };
@@ -260,11 +260,11 @@ fn deliver(
     };
     if args.check {
         let what = before.map_or_else(|| "missing".to_owned(), |before| difference(&before, text));
-        note(&format!("millpond: {shown} is {what}\nregenerate it with: {}", command(args, true)));
+        note(format!("millpond: {shown} is {what}\nregenerate it with: {}", command(args, true)));
         return Ok(false);
     }
     write(path, text).map_err(|error| format!("cannot write {shown}: {error}"))?;
-    note(&format!("wrote {shown}"));
+    note(format!("wrote {shown}"));
     Ok(true)
 }
 

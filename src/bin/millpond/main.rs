@@ -32,13 +32,13 @@ fn main() -> ExitCode {
     match cli.command {
         #[cfg(feature = "cli")]
         Command::Codegen(args) => codegen::run(&args).unwrap_or_else(|error| {
-            note(&format!("millpond: {}", Chain(&*error)));
+            note(format!("millpond: {}", Chain(&*error)));
             ExitCode::FAILURE
         }),
         Command::Proxy(args) => match Log::start(&args.log) {
             Ok(log) => log.conclude(proxy::run(args).map(|()| ExitCode::SUCCESS)),
             Err(error) => {
-                note(&format!("millpond: {}", error.text));
+                note(format!("millpond: {}", error.text));
                 error.code
             }
         },

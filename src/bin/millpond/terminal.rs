@@ -1,11 +1,30 @@
 //! Writes to stdout and stderr that cannot end the command: the only ones besides the log's.
 
 use std::io::{self, ErrorKind, Write};
+use std::sync::mpsc;
 use std::thread;
+use std::time::Duration;
 
-/// Writes a note or a diagnostic to stderr. If nobody can read it, the exit code still tells.
-pub(crate) fn note(text: &str) {
-    let _ = writeln!(io::stderr(), "{text}");
+/// How long a note may wait for the reader of stderr. Whoever started the command wants its exit code, too.
+const NOTE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Writes a short note to stderr. If nobody reads it, the exit code still tells.
+pub(crate) fn note(text: String) {
+    note_by(move || {
+        let _ = writeln!(io::stderr(), "{text}");
+    });
+}
+
+/// Writes a note to stderr by calling `write`.
+pub(crate) fn note_by(write: impl FnOnce() + Send + 'static) {
+    let (sender, ended) = mpsc::channel::<()>();
+    // Without a thread the note is lost.
+    let _ = thread::Builder::new().spawn(move || {
+        write();
+        drop(sender);
+    });
+    // It ends with an error: nothing is sent.
+    let _ = ended.recv_timeout(NOTE_TIMEOUT);
 }
 
 /// Writes the result of the command to stdout. Returns `false` if that is a closed pipe: its reader has seen enough, and

@@ -243,19 +243,21 @@ impl Write for Line<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+
     use super::*;
 
     const FULL: Result<usize, ErrorKind> = Err(ErrorKind::StorageFull);
 
     /// A file whose next writes take at most so many bytes, or fail. Later ones take all.
     struct Scripted {
-        outcomes: std::vec::IntoIter<Result<usize, ErrorKind>>,
+        outcomes: VecDeque<Result<usize, ErrorKind>>,
         written: Vec<u8>,
     }
 
     impl Write for Scripted {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            let most = self.outcomes.next().unwrap_or(Ok(usize::MAX))?;
+            let most = self.outcomes.pop_front().unwrap_or(Ok(usize::MAX))?;
             let length = most.min(bytes.len());
             self.written.extend_from_slice(&bytes[..length]);
             Ok(length)
@@ -268,7 +270,7 @@ mod tests {
 
     /// What a file has after these writes, and how many lines are missing.
     fn written(outcomes: &[Result<usize, ErrorKind>], writes: &[&str]) -> (String, u64) {
-        let file = Scripted { outcomes: outcomes.to_vec().into_iter(), written: Vec::new() };
+        let file = Scripted { outcomes: outcomes.to_vec().into(), written: Vec::new() };
         let mut output = Output { file, is_torn: false };
         let outcomes = writes.iter().map(|lines| output.write_lines(lines.as_bytes()));
         let missing = outcomes.filter_map(Result::err).map(|(missing, _)| missing).sum();
