@@ -18,7 +18,7 @@ use super::role::Role;
 use super::topic::Route;
 use crate::frame::tlv::{Frame, HEADER_LEN, Header, Tlv, handshake};
 use crate::frame::{Assembler, SHARE_ABOVE};
-use crate::net::{AsyncStream, FrameReader, PushError, WriteQueue};
+use crate::net::{AsyncStream, FrameReader, HangUp, PushError, ReadFrameError, WriteQueue};
 
 /// Frames delivered before other tasks run.
 const FRAMES_PER_POLL: usize = 256;
@@ -59,6 +59,8 @@ pub(super) struct Connection<'a, S: AsyncStream> {
     refused: bool,
     first_byte_timeout: Option<Duration>,
     times: Times,
+    /// While it waits for memory.
+    hang_up: Option<HangUp>,
     received: u64,
     shrink_due: bool,
 }
@@ -93,7 +95,6 @@ struct Unwritten {
 /// A frame of which a part has arrived, or one that waits for memory.
 #[derive(Clone, Copy)]
 struct Unfinished {
-    began: Instant,
     /// Since when it does not wait for memory, or does.
     since: Instant,
     /// When it times out. `None` means never.
@@ -140,6 +141,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             refused: false,
             first_byte_timeout,
             times: Times { began: now, last_byte: now, frame: None, write: None, ask: None },
+            hang_up: None,
             received: 0,
             shrink_due: false,
         }
@@ -216,7 +218,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             }
         }
         self.note_progress(news, written);
-        self.ask_for_memory();
+        self.ask_for_memory(cx).map_err(ReadFrameError::from)?;
         if self.ended && !self.reads { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
@@ -405,7 +407,6 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
         if other.is_some_and(|frame| frame.waits_for_memory || frame.waited > Duration::ZERO) {
             self.shared.pressure.note_served(now);
         }
-        let began = before.map_or(now, |frame| frame.began);
         let waited = before.map_or(Duration::ZERO, |frame| match frame.waits_for_memory {
             true => frame.waited + (now - frame.since),
             false => frame.waited,
@@ -422,8 +423,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             ..frame
         });
         let stalls_at = self.stalls_at(now, None, 0, 0);
-        let new =
-            Unfinished { began, since: now, ends, stalls_at, waited, start, waits_for_memory, shrunk: false };
+        let new = Unfinished { since: now, ends, stalls_at, waited, start, waits_for_memory, shrunk: false };
         self.times.frame = partial.then(|| same.unwrap_or(new));
         let held = self.writes.held_bytes() + self.peer.queued();
         self.times.write = waits.then(|| match self.times.write {
@@ -457,24 +457,31 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
         let waits = frame.filter(|frame| frame.waits_for_memory);
         let waits_since =
             waits.map(|frame| at(frame.since).saturating_sub(frame.waited.as_millis() as usize));
-        let began_at = frame.map(|frame| frame.began);
         self.peer.note_hold(Hold {
             stalls_at: stalls_at.map_or(Hold::NEVER, at),
             waits_since: waits_since.unwrap_or(Hold::NEVER),
-            began_at: began_at.map_or(Hold::NEVER, at),
         });
     }
 
     /// While it waits for memory, others release some: at first, and from time to time.
-    fn ask_for_memory(&mut self) {
+    /// Meanwhile nothing is read, so a reset must be watched for. What a closed peer has sent is still received.
+    fn ask_for_memory(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         if !self.reader.is_waiting_for_memory() {
-            self.times.ask = None;
-            return;
+            (self.times.ask, self.hang_up) = (None, None);
+            return Ok(());
         }
         let now = Instant::now();
         if self.times.ask.is_none_or(|at| at <= now) {
+            // Not at first: most waits are short, and the watch takes a descriptor.
+            if self.times.ask.is_some() && self.hang_up.is_none() && !self.ended {
+                self.hang_up = self.reader.get_ref().hang_up();
+            }
             self.times.ask = Some(now + ASK_EVERY);
             self.shared.relieve(self.reader.frames().wants().unwrap_or_default());
+        }
+        match self.hang_up.as_mut().map(|watch| watch.poll(cx)) {
+            Some(Poll::Ready(gone)) => gone,
+            _ => Ok(()),
         }
     }
 

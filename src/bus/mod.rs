@@ -37,8 +37,9 @@
 //!   [`stall_timeout`](TransportConfig::stall_timeout), the largest first. They are closed, with
 //!   [`Stalled`](ConnectionErrorKind::Stalled). Progress is a rate: what a connection holds must pass within 16 stall
 //!   timeouts. So a peer that drips is closed, and one that just does not is served within a bounded time.
-//! * Frames that together exceed the limit do not block each other: if all connections with a part of a frame wait for
-//!   memory for its rest, the youngest frames lose, after the stall timeout.
+//! * Frames that together exceed the limit do not block each other: if connections with a part of a frame wait for
+//!   memory for its rest and nothing moves, those that have held the most for the longest time are closed, after the
+//!   stall timeout, with the same kind.
 //!
 //! All channels together keep an eighth of the limit in any case, and so do all connections: one that holds less than an
 //! equal share of it loses nothing. The log says what was dropped or closed, and how much it held.

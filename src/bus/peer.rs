@@ -30,7 +30,6 @@ pub(super) struct Peer {
     held: AtomicUsize,
     stalls_at: AtomicUsize,
     waits_since: AtomicUsize,
-    began_at: AtomicUsize,
     pub(super) received_frames: Count,
     pub(super) received_bytes: Count,
     pub(super) missed_frames: Count,
@@ -56,15 +55,12 @@ pub(super) struct Hold {
     pub(super) stalls_at: usize,
     /// Since when a part of a frame waits for memory for the rest. Earlier waits of the frame count as well.
     pub(super) waits_since: usize,
-    /// When this frame began.
-    pub(super) began_at: usize,
 }
 
 impl Hold {
     pub(super) const NEVER: usize = usize::MAX;
     /// Nothing is held.
-    pub(super) const NOTHING: Self =
-        Self { stalls_at: Self::NEVER, waits_since: Self::NEVER, began_at: Self::NEVER };
+    pub(super) const NOTHING: Self = Self { stalls_at: Self::NEVER, waits_since: Self::NEVER };
 }
 
 /// Whether the connection is to end.
@@ -97,7 +93,6 @@ impl Peer {
             held: AtomicUsize::new(0),
             stalls_at: AtomicUsize::new(Hold::NEVER),
             waits_since: AtomicUsize::new(Hold::NEVER),
-            began_at: AtomicUsize::new(Hold::NEVER),
             received_frames: Count::default(),
             received_bytes: Count::default(),
             missed_frames: Count::default(),
@@ -279,7 +274,6 @@ impl Peer {
         Hold {
             stalls_at: self.stalls_at.load(Ordering::Relaxed),
             waits_since: self.waits_since.load(Ordering::Relaxed),
-            began_at: self.began_at.load(Ordering::Relaxed),
         }
     }
 
@@ -292,7 +286,6 @@ impl Peer {
     pub(super) fn note_hold(&self, hold: Hold) {
         self.stalls_at.store(hold.stalls_at, Ordering::Relaxed);
         self.waits_since.store(hold.waits_since, Ordering::Relaxed);
-        self.began_at.store(hold.began_at, Ordering::Relaxed);
     }
 
     fn stop(&self, stop: Stop) {

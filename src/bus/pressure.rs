@@ -99,9 +99,10 @@ impl Pressure {
     /// Releases memory, because somebody wants `wanted` bytes and there are none.
     ///
     /// The channels that keep the most unread bytes lose their oldest frames: subscribers that do not receive lose before
-    /// peers wait. If that is not enough, stalled connections are closed, the largest first. If none is stalled, but
-    /// connections hold a part of a frame and wait for room for the rest of it, they may wait for each other: then the
-    /// youngest frame loses, so that the oldest one always advances.
+    /// peers wait. If that is not enough, stalled connections are closed, the largest first. Of the connections
+    /// that hold a part of a frame and wait for memory for its rest, which may wait for each other, those lose that have
+    /// held the most memory for the longest time. The last one of them never does, so that it advances. The youngest
+    /// frames must not lose in their place: peers that stopped long ago would outlast every new one.
     ///
     /// `missed` is called with the frames that a peer misses because of it.
     pub(super) fn relieve(
@@ -190,7 +191,7 @@ impl Pressure {
                 stalled.push((bytes, peer));
             } else if hold.waits_since <= now {
                 waiting_bytes += bytes;
-                waiting.push((hold, peer));
+                waiting.push((bytes.saturating_mul(now - hold.waits_since), hold, peer));
             } else if Self::is_recent(hold.stalls_at.saturating_sub(timeout), now, timeout) {
                 moving_bytes += bytes;
             }
@@ -207,10 +208,9 @@ impl Pressure {
         // What moves now is released soon, to those that wait.
         let moves = moving_bytes >= waiting_bytes / 2 || Self::is_recent(served, now, timeout);
         let patience = if moves { timeout.saturating_mul(TURNOVER as usize) } else { timeout };
-        // The youngest first; never the oldest.
-        waiting.sort_unstable_by_key(|(hold, peer)| Reverse((hold.began_at, peer.id)));
+        waiting.sort_unstable_by_key(|(cost, ..)| Reverse(*cost));
         waiting.pop();
-        for (hold, peer) in waiting {
+        for (_, hold, peer) in waiting {
             if released >= target {
                 return;
             }
