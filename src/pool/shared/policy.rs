@@ -66,8 +66,9 @@ impl Shares {
     }
 
     /// Whether a request of the class may pass a larger one, `oldest`, which was passed by `passed` bytes since it became
-    /// the oldest waiter. The first few may. From then on, the classes below `oldest` must keep within their reserve, so that
-    /// all other memory collects for it. `in_use` has the bytes of each class that are not idle within reach.
+    /// the oldest waiter. The first few may. From then on, it and all smaller classes must keep within the reserve that some
+    /// larger class, up to `oldest`, leaves them. So all other memory collects for `oldest`, and classes between the two
+    /// cannot take what is reserved for smaller ones. `in_use` has the bytes of each class that are not idle within reach.
     pub(in crate::pool) fn may_pass(
         &self,
         class: usize,
@@ -77,8 +78,12 @@ impl Shares {
     ) -> bool {
         let size = self.size(class);
         let bound = self.size(oldest).saturating_mul(PASSES);
+        let mut total = size;
         passed.saturating_add(size) <= bound
-            || (0..oldest).map(in_use).fold(size, usize::saturating_add) <= self.reserve(oldest)
+            || (0..oldest).any(|i| {
+                total = total.saturating_add(in_use(i));
+                i >= class && total <= self.reserve(i + 1)
+            })
     }
 }
 
@@ -170,6 +175,14 @@ mod tests {
         let shares = Shares::new(1000, &[10, 100]);
         assert!(shares.may_pass(0, 1, 390, |_| 1000));
         assert!(!shares.may_pass(0, 1, 391, |_| 1000));
+    }
+
+    #[test]
+    fn a_middle_class_beyond_its_reserve_does_not_keep_smaller_requests_from_theirs() {
+        let shares = Shares::new(1000, &[10, 50, 100]);
+        let in_use = |class| [240, 700, 0][class];
+        assert!(shares.may_pass(0, 2, usize::MAX, in_use));
+        assert!(!shares.may_pass(1, 2, usize::MAX, in_use));
     }
 
     #[test]
