@@ -1,7 +1,10 @@
 //! The pool in a program that runs on tokio.
 
+use std::future::Future;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Waker};
 use std::time::Duration;
 
 use millpond::{AcquireError, BufferPool, BufferPoolConfig, PooledBuffer};
@@ -26,6 +29,41 @@ async fn a_deadline_ends_the_wait_and_removes_the_waiter() {
     assert!(pool.acquire_until(64, deadline).await.is_ok());
     let large = pool.acquire_until(2000, deadline).await.unwrap_err();
     assert_eq!(large, AcquireError::TooLarge { requested: 2000, largest: 1024 });
+}
+
+#[tokio::test(start_paused = true)]
+async fn frozen_memory_that_becomes_free_without_a_notice_is_found_before_the_deadline() {
+    const SIZE: usize = 1024;
+    let config = BufferPoolConfig::builder().class(SIZE, 4).thread_cache_bytes(0).memory_limit(2 * SIZE);
+    let pool = BufferPool::new(config.decay_interval(None).build().unwrap());
+    let held = pool.try_acquire(SIZE).unwrap();
+    let mut frozen = pool.try_acquire(SIZE).unwrap();
+    frozen.extend_from_slice(b"x");
+    let frozen = frozen.freeze();
+    let waiting = tokio::spawn(pool.acquire_until(SIZE, Instant::now() + Duration::from_secs(3)));
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(pool.stats().waiting, 1);
+    drop(frozen);
+    assert!(waiting.await.unwrap().is_ok());
+    drop(held);
+}
+
+#[test]
+fn an_acquire_with_a_deadline_needs_a_runtime_only_to_wait() {
+    let pool = pool(1024);
+    let acquire = pin!(pool.acquire_until(64, Instant::now()));
+    assert!(acquire.poll(&mut Context::from_waker(Waker::noop())).is_ready());
+}
+
+#[tokio::test]
+async fn acquires_that_are_ready_at_once_let_other_tasks_run() {
+    const ACQUIRES: usize = 10_000;
+    let pool = pool(1024);
+    let other = tokio::spawn(async {});
+    for _ in 0..ACQUIRES {
+        drop(pool.acquire_async(64).await.unwrap());
+    }
+    assert!(other.is_finished());
 }
 
 #[test]

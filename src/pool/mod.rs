@@ -5,7 +5,7 @@
 //!      │                        ├── into_shared ─▶ PooledBytes ── last drop ─▶ returned
 //!      │                        └── freeze ─▶ bytes::Bytes ─ ─ last drop ─ ─ ▶ found free later
 //!      ▼
-//!  Core ── Memory: live bytes, leases ── Waiters: first in, first out
+//!  Core ── Memory: live bytes, shares of the limit, leases ── Waiters: a queue per class
 //!      ├── one Class per size: a ready queue and a frozen queue
 //!      │       ▲ batches
 //!      └── LocalCache, one per thread and pool: a stack and a frozen queue per class, counters
@@ -18,6 +18,34 @@
 //! * a buffer is in one place, and never in a queue of another pool or class
 //! * live bytes ≤ memory limit, at every instant
 //! * no safe call shows bytes that an earlier owner wrote
+//!
+//! # Fairness
+//!
+//! Guaranteed under a memory limit, whatever the holders of buffers, other threads and other waiters do:
+//!
+//! * *Shares.* The buffers of a class and of all larger ones leave a reserve of the limit to smaller requests: none for the
+//!   smallest class, half of the limit for the largest, and in between in proportion to the index of the class. If the
+//!   largest class would not fit into its share, the reserves are smaller. So large requests never take all, and no class
+//!   is refused for ever. Unused reserve of larger classes is not kept free: small requests may use the whole limit.
+//! * *Bounded bypass.* Requests of one class are served in the order in which they came. The oldest waiter of all is served
+//!   first. While there is no memory for it, smaller requests pass it, but no more than four times its own bytes; after
+//!   that they get memory only within the reserve that a larger class, up to its own, leaves them, so that all else collects
+//!   for it. Larger requests never pass smaller ones. A request that does not wait follows the same rules.
+//! * *Progress.* Once the buffers in use are returned, each waiter is served. What it cannot reach is leased, and the sum of
+//!   all leases leaves room for a buffer of each class.
+//! * *Wakers.* A waiter that is served is woken. Wakers run after all bookkeeping, and at most eight nest. With std, the
+//!   panic of a waker is reported by the panic hook, and ends there: the other waiters are served, no drop panics.
+//! * Leaving the queue takes logarithmic time.
+//!
+//! Not guaranteed:
+//!
+//! * *That buffers are returned.* A request waits for as long as others hold the memory that it needs, and many small
+//!   buffers may be all of it. What is held across a wait must be small, short, or end at a deadline; that is up to the
+//!   layers above. [`BufferPool::has_waiters`] tells them that memory is short.
+//! * *Order with cache hits.* A thread that finds a buffer in its cache does not look at the queue. What it returns goes
+//!   to the waiters from then on, so its cache runs empty.
+//! * *A notice of frozen buffers.* The drop of the last `Bytes` is not noticed. Any slow acquire, a poll of a waiter, and
+//!   a step of decay look at them; `acquire_until` polls every 10 ms.
 //!
 //! A folder is a room. A room imports only those below it.
 //!
@@ -41,6 +69,7 @@
 //! | evict | idle memory is freed to make room for another class |
 //! | lease | bytes of the memory limit that a cache, or a queue of frozen buffers, may keep out of the waiters' reach |
 //! | permit | an acquire that the hooks need not see, so that it may take the fast path |
+//! | share, reserve | bytes of the memory limit for a class and all larger ones; the rest, for smaller ones |
 //! | grant | what a waiter, or an acquire at the limit, gets: a buffer, or room to allocate one |
 //! | trim, step | all idle memory is freed; one step of decay frees the memory unused since the last step |
 //!

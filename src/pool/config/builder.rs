@@ -283,6 +283,18 @@ impl BufferPoolConfigBuilder {
     /// [`acquire_async`](crate::BufferPool::acquire_async) waits, and [`acquire`](crate::BufferPool::acquire) uses the
     /// heap.
     ///
+    /// # Shares
+    ///
+    /// A class and all larger ones leave a part of the limit to smaller requests: none for the smallest class, half of the
+    /// limit for the largest, in between in proportion to the index of the class. All classes get larger shares if the
+    /// largest would not fit into its own. So large requests never take all of the memory, and small ones never keep a
+    /// large one waiting for ever: they pass it by at most four times its size, and then collect memory for it.
+    ///
+    /// For example, with classes of 1, 8 and 64 KiB and a limit of 1 MiB, buffers of 64 KiB get at most 512 KiB, and those of
+    /// 8 and 64 KiB together at most 768 KiB.
+    ///
+    /// # Out of reach
+    ///
     /// Waiters cannot reach the caches of other threads, ready and frozen buffers, which get at most an eighth of the limit
     /// together. Of the frozen buffers in the shared queues they reach those whose `Bytes` were all dropped. So seven
     /// eighths of the limit are in reach once they are returned. Caches and followed frozen buffers together get at most

@@ -18,13 +18,15 @@ use crate::sync::{Arc, Stopwatch};
 
 impl BufferPool {
     /// Waits until the memory limit allows an empty buffer with room for `min_capacity` bytes from one of the classes.
-    /// Waiters are served first in, first out.
+    ///
+    /// Waiters for one class are served first in, first out, the oldest of all first. While there is no memory for it,
+    /// smaller requests may pass it, at most four times its size; see
+    /// [`memory_limit`](crate::BufferPoolConfigBuilder::memory_limit).
     ///
     /// Idle memory of other classes is evicted for a waiter, and a buffer returned by any thread reaches it. Two things
-    /// are out of its reach: the caches of other threads, and frozen buffers that are followed. Together they get at
-    /// most half of the limit, so a request of any class is served once the buffers in use are returned, whatever those
-    /// threads do. If you hold more than the other half for long, see
-    /// [`memory_limit`](crate::BufferPoolConfigBuilder::memory_limit).
+    /// are out of its reach: the caches of other threads, and frozen buffers that are followed. They are bounded so that a
+    /// request of any class is served once the buffers in use are returned, whatever those threads do. Polling the future
+    /// again looks for memory that became idle without a notice: frozen buffers whose last `Bytes` was dropped.
     ///
     /// # Errors
     ///
@@ -89,6 +91,8 @@ impl Acquire {
     #[inline]
     fn start(&mut self) -> Option<Result<PooledBuffer, AcquireError>> {
         let (core, request) = (&self.pool.core, self.request);
+        // A hit in this thread's cache passes the waiters. It need not look: what is returned while there are waiters goes to
+        // them, so the cache soon is empty.
         let slot = thread::pop(core, request.class).or_else(|| thread::acquire(core, request));
         if slot.is_some() || request.class == core.heap() {
             self.state = State::Done;
@@ -135,7 +139,7 @@ impl Acquire {
             && waiter.is_waiting()
         {
             thread::flush(core);
-            core.find_free_and_serve();
+            core.find_all_free_and_serve();
         }
     }
 }

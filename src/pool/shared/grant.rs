@@ -14,7 +14,8 @@ pub(in crate::pool) enum Grant {
 
 impl Core {
     /// Obtains a grant for a waiter or an acquire at the limit: a slot of the shared queues of the class, or room for new
-    /// storage, for which it evicts idle memory of other classes. The caller must call `serve_or_sweep`.
+    /// storage, for which it evicts idle memory of other classes. Of the frozen slots of other classes it takes none: see
+    /// [`find_some_free`](Self::find_some_free). The caller must call `serve_or_sweep`.
     pub(in crate::pool) fn obtain(&self, index: usize) -> Option<Grant> {
         let class = self.class(index)?;
         let counters = self.cacheless.of(index);
@@ -41,11 +42,6 @@ impl Core {
             && let Some(slot) = self.class(index + 1).and_then(Class::pop_ready)
         {
             self.cacheless.of(index + 1).shared_hits.add(1);
-            return Some(Grant::Slot(slot));
-        }
-        self.find_free(FROZEN_SCAN);
-        if let Some(slot) = class.pop_ready() {
-            counters.shared_hits.add(1);
             return Some(Grant::Slot(slot));
         }
         self.evict_for(index).then(|| {

@@ -349,7 +349,7 @@ impl Core {
 
     /// Pushes slots found free, among the first frozen ones of each shared queue, to the ready queues. Returns the bytes
     /// freed. The caller must call `serve_or_sweep`.
-    pub(super) fn find_free(&self, looks: usize) -> usize {
+    fn find_free(&self, looks: usize) -> usize {
         let mut freed = self.find_free_overflow(looks);
         for class in &self.classes {
             self.scan_frozen(class, looks, true, |slot| freed += self.push_found_free(class, slot));
@@ -357,8 +357,13 @@ impl Core {
         freed
     }
 
+    /// Looks at the first frozen slots of each shared queue. The caller must call `serve_or_sweep`.
+    pub(super) fn find_some_free(&self) {
+        self.find_free(FROZEN_SCAN);
+    }
+
     /// Looks at all frozen slots of the shared queues, for the waiters.
-    pub(in crate::pool) fn find_free_and_serve(&self) {
+    pub(in crate::pool) fn find_all_free_and_serve(&self) {
         self.find_free(usize::MAX);
         self.serve_or_sweep();
     }

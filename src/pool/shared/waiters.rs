@@ -162,6 +162,7 @@ impl Core {
     ///    must keep the same bounds and more.
     #[cold]
     pub(in crate::pool) fn serve_waiters(&self) {
+        self.find_some_free();
         let mut queue = self.waiters.queue.lock();
         let mut below = usize::MAX;
         while let Some(waiter) = queue.oldest_below(below).map(Arc::clone) {
@@ -179,7 +180,6 @@ impl Core {
                 WaitState::Waiting(waker) => queue.wakers.extend(waker),
                 WaitState::Served(_) | WaitState::Left => {}
             }
-            below = usize::MAX; // the last try may have found frozen memory free
         }
         drop(queue);
         self.waiters.wake();
@@ -187,19 +187,25 @@ impl Core {
 
     /// A grant for a request of the class that does not wait: it may pass the waiters for larger classes, as a waiter may.
     pub(in crate::pool) fn obtain_now(&self, class: usize) -> Option<Grant> {
-        let grant = if self.state() & WAITING == 0 {
-            self.obtain(class)
-        } else {
-            let mut queue = self.waiters.queue.lock();
-            // Whoever waits for this class or a smaller one was refused by the last service, so this would be, too.
-            let first = queue.oldest_below(class.saturating_add(1)).is_none();
-            let grant = if first && self.may_pass(&queue, class) { self.obtain(class) } else { None };
-            if let Some(grant) = &grant {
-                self.count_passed(&mut queue, class, grant);
-            }
-            grant
-        };
+        let grant = self.try_obtain(class).or_else(|| {
+            self.find_some_free();
+            self.try_obtain(class)
+        });
         self.serve_or_sweep();
+        grant
+    }
+
+    fn try_obtain(&self, class: usize) -> Option<Grant> {
+        if self.state() & WAITING == 0 {
+            return self.obtain(class);
+        }
+        let mut queue = self.waiters.queue.lock();
+        // A waiter for this class or a smaller one was refused by the last service, so this would be, too.
+        let is_first = queue.oldest_below(class.saturating_add(1)).is_none();
+        let grant = if is_first && self.may_pass(&queue, class) { self.obtain(class) } else { None };
+        if let Some(grant) = &grant {
+            self.count_passed(&mut queue, class, grant);
+        }
         grant
     }
 
