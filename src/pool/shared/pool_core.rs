@@ -284,6 +284,11 @@ impl Core {
     /// Takes up to `count` of the oldest slots of the overflow.
     #[inline(never)] // named in .ci/tsan-suppressions
     fn pop_overflow(&self, count: usize) -> Vec<Frozen> {
+        // Ordering: Relaxed, a hint that spares the lock. A thread that does not see it yet leaves the overflow to a later
+        // look. The sweep of a closed pool sees it, by the fences of `raise` and `serve_or_sweep`.
+        if !self.has_overflow.load(Ordering::Relaxed) {
+            return Vec::new();
+        }
         let mut overflow = self.overflow.lock();
         let count = count.min(overflow.len());
         let taken = overflow.drain(..count).collect();
@@ -302,10 +307,7 @@ impl Core {
     /// Passes slots found free to `found`, out of the first few frozen slots of the class's shared queue. The caller must
     /// call `serve_or_sweep`.
     pub(in crate::pool) fn reclaim_shared(&self, class: &Class, found: impl FnMut(Unique<Slot>)) {
-        // Ordering: Relaxed, as in `has_frozen`.
-        if self.has_overflow.load(Ordering::Relaxed) {
-            self.find_free_overflow(FROZEN_SCAN);
-        }
+        self.find_free_overflow(FROZEN_SCAN);
         self.scan_frozen(class, FROZEN_SCAN, false, found);
     }
 

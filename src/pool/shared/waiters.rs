@@ -181,8 +181,11 @@ impl Core {
                 WaitState::Served(_) | WaitState::Left => {}
             }
         }
+        let must_wake = !queue.wakers.is_empty();
         drop(queue);
-        self.waiters.wake();
+        if must_wake {
+            self.waiters.wake();
+        }
     }
 
     /// A grant for a request of the class that does not wait: it may pass the waiters for larger classes, as a waiter may.
