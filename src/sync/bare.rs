@@ -4,8 +4,6 @@ pub(crate) use alloc::sync::Arc;
 
 pub(crate) use triomphe::{Arc as Shared, UniqueArc as Unique};
 
-pub(crate) use crossbeam_queue::ArrayQueue as ClassQueue;
-
 pub(crate) mod atomic {
     pub(crate) use core::sync::atomic::{AtomicUsize, Ordering, fence};
 }

@@ -14,8 +14,10 @@
 
 mod clock;
 mod count;
+mod queue;
 pub(crate) use clock::Stopwatch;
 pub(crate) use count::Count;
+pub(crate) use queue::ClassQueue;
 
 /// Atomics for reported numbers and for hints that may be stale. They guard no memory, so the models do not explore
 /// their orders.
@@ -26,18 +28,16 @@ pub(crate) mod statistic {
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), not(feature = "std")))]
 mod bare;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), not(feature = "std")))]
-pub(crate) use bare::{Arc, ClassQueue, Mutex, OnceLock, Shared, Unique, atomic, contain};
+pub(crate) use bare::{Arc, Mutex, OnceLock, Shared, Unique, atomic, contain};
 
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
 mod real;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
-pub(crate) use real::{
-    Arc, ClassQueue, Mutex, OnceLock, Shared, Undropped, Unique, atomic, contain, thread_local,
-};
+pub(crate) use real::{Arc, Mutex, OnceLock, Shared, Undropped, Unique, atomic, contain, thread_local};
 
 #[cfg(any(millpond_loom, millpond_shuttle))]
 mod model;
 #[cfg(any(millpond_loom, millpond_shuttle))]
 pub(crate) use model::{
-    Arc, ClassQueue, Mutex, OnceLock, Shared, Undropped, Unique, atomic, checker, contain, thread_local,
+    Arc, Mutex, OnceLock, Shared, Undropped, Unique, atomic, checker, contain, thread_local,
 };

@@ -15,8 +15,6 @@ pub(crate) use shuttle as checker;
 use checker::sync::MutexGuard;
 
 pub(crate) use checker::sync::Arc;
-pub(crate) use crossbeam_queue::ArrayQueue as ClassQueue;
-/// The making is not explored: std's and spin's are assumed to be correct.
 pub(crate) use std::sync::OnceLock;
 pub(crate) use triomphe::{Arc as Shared, UniqueArc as Unique};
 

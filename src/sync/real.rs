@@ -14,8 +14,6 @@ pub(crate) use std::thread_local;
 /// instruction. And the same when it is known to be the only one, which allows writing.
 pub(crate) use triomphe::{Arc as Shared, UniqueArc as Unique};
 
-pub(crate) use crossbeam_queue::ArrayQueue as ClassQueue;
-
 pub(crate) mod atomic {
     pub(crate) use std::sync::atomic::{AtomicUsize, Ordering, fence};
 }

@@ -4,7 +4,7 @@ use core::cmp::min;
 
 use super::slot::Slot;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{ClassQueue, OnceLock, Unique};
+use crate::sync::{ClassQueue, Unique};
 
 /// The most slots in a chain.
 pub(in crate::pool) const MAX_CHAIN: usize = 32;
@@ -16,8 +16,7 @@ pub(in crate::pool) const MAX_CHAIN: usize = 32;
 /// time, but need a malloc per batch, or a second queue of empty vectors. A locked vector takes half of its time, but the
 /// holder of the lock may be descheduled.
 pub(in crate::pool) struct Chains {
-    /// Made by the first push: it takes 16 bytes per place, which most pools need for few of their queues.
-    queue: OnceLock<ClassQueue<Unique<Slot>>>,
+    queue: ClassQueue<Unique<Slot>>,
     /// The most slots in a chain.
     longest: usize,
     /// The most slots in all chains.
@@ -32,7 +31,7 @@ impl Chains {
     /// memory limit another acquire could fail because of that, so an `exact` queue has chains of one slot.
     pub(in crate::pool) fn new(capacity: usize, exact: bool) -> Self {
         Self {
-            queue: OnceLock::new(),
+            queue: ClassQueue::new(capacity),
             longest: if exact { 1 } else { MAX_CHAIN },
             capacity,
             taken: AtomicUsize::new(0),
@@ -47,7 +46,7 @@ impl Chains {
 
     /// The number of chains, at some recent moment.
     pub(in crate::pool) fn chains(&self) -> usize {
-        self.queue.get().map_or(0, ClassQueue::len)
+        self.queue.len()
     }
 
     /// Takes places for up to `count` slots, at most those of one chain. Returns how many.
@@ -73,13 +72,13 @@ impl Chains {
 
     /// Pops the oldest chain. Its places stay taken.
     pub(in crate::pool) fn pop(&self) -> Option<Chain> {
-        self.queue.get()?.pop().map(|first| Chain(Some(first)))
+        self.queue.pop().map(|first| Chain(Some(first)))
     }
 
     /// Pushes a chain whose places are still taken.
     pub(in crate::pool) fn push_chain(&self, chain: Chain) {
         if let Some(first) = chain.0 {
-            let refused = self.queue.get_or_init(|| ClassQueue::new(self.capacity)).push(first);
+            let refused = self.queue.push(first);
             debug_assert!(refused.is_ok(), "there are at most as many chains as places");
         }
     }

@@ -362,6 +362,29 @@ fn a_buffer_dropped_by_another_thread_local_destructor_is_not_lost() {
 }
 
 #[test]
+fn a_pool_closed_by_a_thread_local_destructor_leaves_nothing() {
+    thread_local!(static LATE: RefCell<Vec<(BufferPool, PooledBuffer, Bytes)>> = const { RefCell::new(Vec::new()) });
+    for (touch_pool_first, closed_before) in [(false, false), (false, true), (true, false), (true, true)] {
+        let pool = pool(&[(64, 4)], 4096);
+        let core = Arc::downgrade(&pool.core);
+        let theirs = pool.clone();
+        let thread = thread::spawn(move || {
+            if touch_pool_first {
+                drop(theirs.acquire(64));
+            }
+            let mut frozen = LATE.with(|_| theirs.acquire(64));
+            frozen.extend_from_slice(b"x");
+            let (buffer, frozen) = (theirs.acquire(64), frozen.freeze());
+            let kept = if closed_before { BufferPool::new(BufferPoolConfig::messages()) } else { theirs };
+            LATE.with_borrow_mut(|late| late.push((kept, buffer, frozen)));
+        });
+        drop(pool);
+        thread.join().unwrap();
+        assert_eq!(core.strong_count(), 0, "{touch_pool_first} {closed_before}");
+    }
+}
+
+#[test]
 fn a_panic_while_a_buffer_is_held_returns_it() {
     let pool = pool(&[(64, 4)], 4096);
     let theirs = pool.clone();
