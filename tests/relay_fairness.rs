@@ -3,12 +3,12 @@
 use std::io;
 use std::time::Duration;
 
-use millpond::net::{Endpoint, Listener, Stream};
+use millpond::net::{AsyncStream, Endpoint, Listener, Stream};
 use millpond::relay::{Relay, RelayConfig, RelayError, RelayErrorKind, Side, Transferred};
 use millpond::{BufferPool, BufferPoolConfig};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpSocket, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 use tokio::time::{Instant, sleep, timeout};
 
@@ -266,4 +266,149 @@ async fn a_reader_that_stalls_is_cut_at_the_idle_timeout_and_named() {
         assert_eq!(error.to_string(), "the client took no bytes for 500ms");
         assert!(error.transferred().to_client > 0, "{error}");
     }
+}
+
+/// A generator of random numbers that a seed repeats (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % end as u64) as usize
+    }
+}
+
+/// Byte `index` of the stream with this seed.
+fn byte(seed: u64, index: usize) -> u8 {
+    ((index as u64 ^ seed).wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 56) as u8
+}
+
+/// Sends a stream in pieces of random sizes with random pauses, and ends it; or resets the connection before.
+async fn send(
+    mut stream: impl AsyncWrite + Unpin,
+    seed: u64,
+    len: usize,
+    stop_after: Option<usize>,
+    reset: &Notify,
+) -> io::Result<()> {
+    let mut random = Random(seed | 1);
+    let mut sent = 0;
+    while sent < len {
+        let piece: Vec<u8> =
+            (sent..len.min(sent + 1 + random.below(100_000))).map(|index| byte(seed, index)).collect();
+        stream.write_all(&piece).await?;
+        sent += piece.len();
+        if stop_after.is_some_and(|stop| sent > stop) {
+            reset.notify_one();
+            return Ok(());
+        }
+        if random.below(8) == 0 {
+            sleep(Duration::from_millis(random.below(20) as u64)).await;
+        }
+    }
+    stream.shutdown().await
+}
+
+/// Receives a stream slowly and checks every byte. Returns its length at a clean end.
+async fn receive(mut stream: impl AsyncRead + Unpin, seed: u64) -> io::Result<usize> {
+    let mut random = Random(!seed | 1);
+    let mut seen = 0;
+    let mut bytes = vec![0; 50_000];
+    loop {
+        let room = 1 + random.below(bytes.len());
+        let count = stream.read(&mut bytes[..room]).await?;
+        if count == 0 {
+            return Ok(seen);
+        }
+        for (index, got) in bytes[..count].iter().enumerate() {
+            assert_eq!(*got, byte(seed, seen + index), "at byte {} of the stream {seed}", seen + index);
+        }
+        seen += count;
+        if random.below(4) == 0 {
+            sleep(Duration::from_millis(random.below(10) as u64)).await;
+        }
+    }
+}
+
+/// One end of a connection: sends a stream and receives another. Returns the length of what it received, if that ended
+/// cleanly.
+async fn end(stream: Stream, sends: (u64, usize), receives: u64, stop_after: Option<usize>) -> Option<usize> {
+    let mut stream = stream;
+    let reset = Notify::new();
+    let received = {
+        let (read, write) = tokio::io::split(&mut stream);
+        let exchange = async {
+            let (received, sent) =
+                tokio::join!(receive(read, receives), send(write, sends.0, sends.1, stop_after, &reset));
+            // A socket reports a reset only once. After a write that did, a read sees an end.
+            sent.and(received).ok()
+        };
+        tokio::select! {
+            received = exchange => received,
+            () = reset.notified() => None,
+        }
+    };
+    if stop_after.is_some() {
+        stream.reset_on_close();
+    }
+    received
+}
+
+/// Small pieces of memory come and go, so that some pieces are relayed by the pool's buffers and others without.
+async fn take_memory_now_and_then(pool: BufferPool) {
+    let mut random = Random(42);
+    loop {
+        let mut held = Vec::new();
+        while let Ok(buffer) = pool.try_acquire(8 * 1024) {
+            held.push(buffer);
+        }
+        sleep(Duration::from_millis(random.below(20) as u64)).await;
+        drop(held);
+        sleep(Duration::from_millis(random.below(20) as u64)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_byte_is_right_and_no_part_ends_like_the_whole() {
+    let relay = relay(Some(256 * 1024), RelayConfig::default());
+    let taker = tokio::spawn(take_memory_now_and_then(relay.pool().clone()));
+    let mut connections = JoinSet::new();
+    for number in 0..60_u64 {
+        let relay = relay.clone();
+        connections.spawn(async move {
+            let mut random = Random(number + 1);
+            // A Unix socket has no reset.
+            let is_unix = number % 3 == 0;
+            let (client, client_side) = pair(is_unix).await;
+            let (upstream_side, upstream) = pair(is_unix).await;
+            let (up, down) = (random.below(2_000_000), random.below(2_000_000));
+            let stop = (!is_unix && random.below(3) == 0).then(|| random.below(up.max(1)));
+            let relayed = tokio::spawn(async move { relay.relay(client_side, upstream_side).await });
+            let (to_client, to_upstream) = tokio::join!(
+                end(client, (number, up), number + 1000, stop),
+                end(upstream, (number + 1000, down), number, None),
+            );
+            let outcome = within(relayed).await.unwrap();
+            if stop.is_none_or(|stop| stop >= up) {
+                assert_eq!((to_upstream, to_client), (Some(up), Some(down)), "connection {number}");
+                let transferred = outcome.unwrap();
+                assert_eq!((transferred.to_upstream, transferred.to_client), (up as u64, down as u64));
+            } else {
+                assert!(
+                    to_upstream.is_none_or(|seen| seen == up),
+                    "connection {number}: a part ended cleanly"
+                );
+            }
+        });
+    }
+    while let Some(ended) = connections.join_next().await {
+        ended.unwrap();
+    }
+    taker.abort();
+    assert!(within(taker).await.unwrap_err().is_cancelled());
+    let pool = relay.pool().stats();
+    assert_eq!((pool.in_use, pool.waits, pool.overruns), (0, 0, 0), "{pool}");
+    assert!(pool.high_water_bytes <= 256 * 1024, "{pool}");
 }
