@@ -218,6 +218,22 @@ fn a_failed_connection_is_one_line_that_says_who_ended_it_and_why() {
 }
 
 #[test]
+fn connections_that_a_second_signal_aborts_are_logged() {
+    const CONNECTIONS: usize = 500;
+    let upstream = Echo::start();
+    let log = Log::new();
+    let proxy = log.proxy(&upstream.endpoint, &["--access-log", "-"]);
+    let mut clients: Vec<_> = std::iter::repeat_with(|| connect(&proxy)).take(CONNECTIONS).collect();
+    clients.iter_mut().for_each(answers);
+    proxy.interrupt();
+    log.wait_until(|text| text.contains("draining"));
+    proxy.interrupt();
+    proxy.wait();
+    let text = log.text();
+    assert_eq!(text.matches("cause=aborted").count(), CONNECTIONS, "{text}");
+}
+
+#[test]
 fn a_failed_connect_is_logged_with_the_error_of_the_system() {
     let (_socket, upstream) = refusing();
     let proxy = Proxy::start(ANY_PORT, &upstream, &[]);

@@ -29,7 +29,7 @@ struct Shared {
     /// The target of the events of which only some per second are written.
     limited: Option<&'static str>,
     state: Mutex<State>,
-    /// The state has changed: for the thread, and for who waits for its end.
+    /// Notified when the state changes. The thread waits for work, and `close` for the end of the thread.
     changed: Condvar,
 }
 
