@@ -249,7 +249,7 @@ mod tests {
 
     const FULL: Result<usize, ErrorKind> = Err(ErrorKind::StorageFull);
 
-    /// A file whose next writes take at most so many bytes, or fail. Later ones take all.
+    /// A file whose next writes take at most this many bytes, or fail. Later ones take all.
     struct Scripted {
         outcomes: VecDeque<Result<usize, ErrorKind>>,
         written: Vec<u8>,
