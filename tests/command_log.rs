@@ -218,6 +218,22 @@ fn a_failed_connection_is_one_line_that_says_who_ended_it_and_why() {
 }
 
 #[test]
+fn connections_that_a_second_signal_aborts_are_logged() {
+    const CONNECTIONS: usize = 500;
+    let upstream = Echo::start();
+    let log = Log::new();
+    let proxy = log.proxy(&upstream.endpoint, &["--access-log", "-"]);
+    let mut clients: Vec<_> = std::iter::repeat_with(|| connect(&proxy)).take(CONNECTIONS).collect();
+    clients.iter_mut().for_each(answers);
+    proxy.interrupt();
+    log.wait_until(|text| text.contains("draining"));
+    proxy.interrupt();
+    proxy.wait();
+    let text = log.text();
+    assert_eq!(text.matches("cause=aborted").count(), CONNECTIONS, "{text}");
+}
+
+#[test]
 fn a_failed_connect_is_logged_with_the_error_of_the_system() {
     let (_socket, upstream) = refusing();
     let proxy = Proxy::start(ANY_PORT, &upstream, &[]);
@@ -286,7 +302,7 @@ fn connections_that_end_well_are_logged_with_access_log_only() {
 
     let plain = served(&[], None);
     assert_eq!((count(&plain, "connection closed"), count(&plain, "connection failed")), (0, 1), "{plain}");
-    let both = served(&["--access-log", "-"], None);
+    let both = served(&["--access-log", "-"], Some("warn"));
     assert_eq!((count(&both, "connection closed"), count(&both, "connection failed")), (1, 1), "{both}");
 
     let folder = tempfile::tempdir().unwrap();
@@ -390,6 +406,26 @@ fn lines_that_find_no_room_are_counted() {
     let lost: u64 = lines.iter().filter_map(|line| line["lost"].as_u64()).sum();
     assert!(lost > 0, "the test must log more than the queue holds");
     assert_eq!(closed + lost, CONNECTIONS);
+}
+
+#[test]
+fn the_access_log_has_each_failed_connection() {
+    const CONNECTIONS: usize = 100;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("access");
+    for place in ["-", file.to_str().unwrap()] {
+        let log = Log::new();
+        let (_socket, upstream) = refusing();
+        let proxy = log.proxy(&upstream, &["--access-log", place]);
+        for _ in 0..CONNECTIONS {
+            // It ends when the proxy has tried to connect.
+            let _ = connect(&proxy).read(&mut [0]);
+        }
+        proxy.interrupt();
+        proxy.wait();
+        let text = if place == "-" { log.text() } else { fs::read_to_string(&file).unwrap() };
+        assert_eq!(text.matches("connection failed").count(), CONNECTIONS, "--access-log {place}: {text}");
+    }
 }
 
 #[test]

@@ -42,8 +42,8 @@ pub(crate) struct LogArgs {
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t = Format::Text)]
     log_format: Format,
 
-    /// Appends a line per ended connection to this file: all of them, while the log has the failed ones, and at most 10
-    /// per second; `-`: the log gets a line for those that end well, too
+    /// Appends a line per ended connection to this file; `-`: to the log on stderr. Without it the log has only those that
+    /// fail, at most 10 per second
     #[arg(long, value_name = "FILE")]
     access_log: Option<PathBuf>,
 }
@@ -72,16 +72,18 @@ impl Log {
     /// Starts to log.
     pub(crate) fn start(args: &LogArgs) -> Result<Self, StartError> {
         let mut levels = levels()?.with_target(FAILURE, LevelFilter::ERROR);
+        let mut limited = Some(CONNECTION);
         let access = args.access_log.as_deref().filter(|path| *path != "-");
         if args.access_log.is_some() && access.is_none() {
             levels = levels.with_target(CONNECTION, LevelFilter::DEBUG);
+            limited = None;
         }
         let failed = |error| StartError::new(format!("cannot start the log: {error}"));
         // Not `io::stderr`, whose lock the thread would hold while it waits: a panic could not be reported.
         let stderr = File::from(io::stderr().as_fd().try_clone_to_owned().map_err(failed)?);
         let has_colours =
             stderr.is_terminal() && env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
-        let log = Lines::start("stderr".to_owned(), stderr, Some(CONNECTION)).map_err(failed)?;
+        let log = Lines::start("stderr".to_owned(), stderr, limited).map_err(failed)?;
         let access = access.map(start_access_log).transpose()?;
 
         let mut layers = vec![layer(args.log_format, log.clone(), has_colours).with_filter(levels).boxed()];

@@ -9,12 +9,16 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::spawn_blocking;
+use tokio::time::{Duration, sleep, timeout};
 use tracing::info;
 
 use crate::cli::ProxyArgs;
 use crate::memory::return_free_pages;
 use crate::statistics;
 use crate::terminal::announce;
+
+/// How long the tasks of aborted connections may take to end. They need a turn each.
+const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Serves until a signal stops it.
 pub(crate) fn run(args: ProxyArgs) -> Result<(), Box<dyn Error>> {
@@ -70,6 +74,13 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<(), Box<dyn Error>> 
             stop_signal().await;
         } => None,
     };
+    // The tasks of aborted connections end at their next turn, and each logs its connection.
+    let ended = async {
+        while relay.stats().active > 0 {
+            sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let _ = timeout(ABORT_TIMEOUT, ended).await;
     statistics::log(&relay);
     match report {
         Some(report) => info!(drained = report.drained, aborted = report.aborted, "stopped"),

@@ -5,7 +5,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// How long a note may wait for the reader of stderr. Whoever started the command wants its exit code, too.
+/// How long a note may wait for the reader of stderr. After that the exit code matters more.
 const NOTE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Writes a short note to stderr. If nobody reads it, the exit code still tells.

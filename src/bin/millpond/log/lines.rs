@@ -29,7 +29,7 @@ struct Shared {
     /// The target of the events of which only some per second are written.
     limited: Option<&'static str>,
     state: Mutex<State>,
-    /// The state has changed: for the thread, and for who waits for its end.
+    /// Notified when the state changes. The thread waits for work, and `close` for the end of the thread.
     changed: Condvar,
 }
 
@@ -249,7 +249,7 @@ mod tests {
 
     const FULL: Result<usize, ErrorKind> = Err(ErrorKind::StorageFull);
 
-    /// A file whose next writes take at most so many bytes, or fail. Later ones take all.
+    /// A file whose next writes take at most this many bytes, or fail. Later ones take all.
     struct Scripted {
         outcomes: VecDeque<Result<usize, ErrorKind>>,
         written: Vec<u8>,
