@@ -91,11 +91,6 @@ impl Pressure {
         self.served.store(self.millis(at), Ordering::Relaxed);
     }
 
-    /// Whether it happened in the last eighth of the timeout.
-    fn is_recent(at: usize, now: usize, timeout: usize) -> bool {
-        now.saturating_sub(at) <= timeout / 8
-    }
-
     /// Releases memory, because somebody wants `wanted` bytes and there are none.
     ///
     /// The channels that keep the most unread bytes lose their oldest frames: subscribers that do not receive lose before
@@ -192,7 +187,8 @@ impl Pressure {
             } else if hold.waits_since <= now {
                 waiting_bytes += bytes;
                 waiting.push((bytes.saturating_mul(now - hold.waits_since), hold, peer));
-            } else if Self::is_recent(hold.stalls_at.saturating_sub(timeout), now, timeout) {
+            } else if hold.stalls_at.saturating_sub(now) >= timeout - timeout / 8 {
+                // Bytes have arrived just now, and fast enough.
                 moving_bytes += bytes;
             }
         }
@@ -206,7 +202,7 @@ impl Pressure {
         }
         let served = self.served.load(Ordering::Relaxed);
         // What moves now is released soon, to those that wait.
-        let moves = moving_bytes >= waiting_bytes / 2 || Self::is_recent(served, now, timeout);
+        let moves = moving_bytes >= waiting_bytes / 4 || now.saturating_sub(served) <= timeout;
         let patience = if moves { timeout.saturating_mul(TURNOVER as usize) } else { timeout };
         waiting.sort_unstable_by_key(|(cost, ..)| Reverse(*cost));
         waiting.pop();

@@ -13,6 +13,11 @@ use super::{Decoder, FrameError};
 use crate::pool::{AcquireError, BufferPool, PooledBuffer, PooledBytes};
 use crate::size::ReadSize;
 
+/// A buffer is at most this many times as large as what has arrived of the frame.
+const GROWTH: usize = 4;
+/// The same while others wait for memory. In smaller steps, many frames would hold a part each and wait for each other.
+const GROWTH_WHILE_OTHERS_WAIT: usize = 16;
+
 /// How frames are stored in the pool's buffers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -43,7 +48,8 @@ impl ReadMode {
 /// Between frames it holds no buffer after [`release`](Self::release). Of a frame under way it holds at most the largest
 /// of
 /// - a read: 8 KiB, or 64 KiB if an earlier one was filled, or the pool's largest class if it is smaller;
-/// - four times what has arrived of the frame, rounded up to a class: a declared length alone reserves nothing;
+/// - four times what has arrived of the frame, rounded up to a class: a declared length alone reserves nothing. While
+///   others wait for memory it is 16 times, so that a frame waits seldom, and holds little while it waits;
 /// - the size of the previous frame, so that frames of equal size are read in one piece each.
 ///
 /// It never takes memory above the pool's memory limit. When there is none left, [`push`](Self::push) and
@@ -400,7 +406,8 @@ impl<D: Decoder> Assembler<D> {
     }
 
     /// Takes a buffer of `size` bytes, which [`wants`](Self::wants) has told. Without memory for it, it continues where it is
-    /// if it can, or in a buffer that is hardly larger: a stream of small frames needs no large one to advance.
+    /// if it can, and a small frame in a buffer that is hardly larger: a stream of small frames needs no large one to
+    /// advance. A large frame does not creep on: many that hold a half each would wait for each other.
     pub(crate) fn acquire(&mut self, size: usize) -> Result<(), AcquireError> {
         let error = match self.pool.acquire_within_limit(size) {
             Ok(buffer) => {
@@ -413,8 +420,8 @@ impl<D: Decoder> Assembler<D> {
         self.held.compact();
         if !self.has_room() {
             let least = self.held.unread().len() + 1;
-            // It is of the same class, and would fail again.
-            if self.pool.class_of(least) == self.pool.class_of(size) {
+            // One of the same class would fail again.
+            if least > self.read_size.small() || self.pool.class_of(least) == self.pool.class_of(size) {
                 return Err(error);
             }
             let buffer = self.pool.acquire_within_limit(least).map_err(|_| error)?;
@@ -560,7 +567,8 @@ impl<D: Decoder> Assembler<D> {
         let known = self.decoder.needs();
         let needs = known.max(unread + 1);
         let small = self.read_size.small();
-        let affordable = small.max(unread.saturating_mul(4)).max(self.expected);
+        let growth = if self.pool.has_waiters() { GROWTH_WHILE_OTHERS_WAIT } else { GROWTH };
+        let affordable = small.max(unread.saturating_mul(growth)).max(self.expected);
         let size = needs.min(affordable);
         let alone = self.reading == ReadMode::PerFrame;
         if !self.read_ahead || (alone && known > small / 2) {
