@@ -15,7 +15,8 @@ use crate::peers::Ask;
 pub(crate) const LATE: Duration = Duration::from_millis(900);
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Seconds of all clients that were served.
+/// Seconds of all clients that were served: from its own start until it was connected, and from the common start until it
+/// had its answer.
 #[derive(Debug, Default)]
 pub(crate) struct Rush {
     pub(crate) connected: Vec<f64>,
@@ -54,8 +55,9 @@ pub(crate) async fn rush(address: SocketAddr, clients: usize, stay: Duration) ->
 }
 
 async fn client(address: SocketAddr, start: Instant, stay: Duration) -> io::Result<(Duration, Duration)> {
+    let called = Instant::now();
     let mut stream = TcpStream::connect(address).await?;
-    let connected = start.elapsed();
+    let connected = called.elapsed();
     stream.write_all(&Ask::Echo.encode()).await?;
     stream.write_all(b"x").await?;
     stream.read_exact(&mut [0]).await?;

@@ -15,6 +15,7 @@ pub(crate) const NEVER_RECEIVED: u16 = 100;
 
 /// Says where it listens, and serves until it is killed.
 pub(crate) async fn run() -> io::Result<()> {
+    tracing_subscriber::fmt().with_writer(io::stderr).with_ansi(false).init();
     let server = TcpTransport::bind("127.0.0.1:0").await.map_err(io::Error::other)?;
     let _unread = never_received(server.hub());
     let mut received = server.subscriber::<Bulk<9, 9>>();
