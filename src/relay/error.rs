@@ -41,6 +41,8 @@ pub enum Side {
 pub enum RelayErrorKind {
     /// Connecting to the upstream failed.
     Connect,
+    /// There was no descriptor, port or memory left to connect to the upstream until the connect timeout.
+    OutOfResources,
     /// This side reset its connection, or closed it before everything was written to it.
     Reset(Side),
     /// Another I/O error on this side.
@@ -64,6 +66,7 @@ impl RelayError {
     #[must_use]
     pub fn kind(&self) -> RelayErrorKind {
         match &self.cause {
+            Cause::Connect(error) if is_local(error) => RelayErrorKind::OutOfResources,
             Cause::Connect(_) => RelayErrorKind::Connect,
             Cause::Read { side, source } | Cause::Write { side, source } => match source.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => RelayErrorKind::Reset(*side),
@@ -73,11 +76,11 @@ impl RelayError {
         }
     }
 
-    /// The side that ended the connection. `None` at the idle timeout.
+    /// The side that ended the connection. `None` for the relay itself.
     #[must_use]
     pub fn side(&self) -> Option<Side> {
         match &self.cause {
-            Cause::Connect(_) => Some(Side::Upstream),
+            Cause::Connect(error) => (!is_local(error)).then_some(Side::Upstream),
             Cause::Read { side, .. } | Cause::Write { side, .. } => Some(*side),
             Cause::Idle { .. } => None,
         }
@@ -92,6 +95,11 @@ impl RelayError {
             Cause::Read { .. } | Cause::Write { .. } => false,
         }
     }
+}
+
+/// Whether the upstream is not to blame.
+fn is_local(error: &net::Error) -> bool {
+    error.kind() == net::ErrorKind::OutOfResources
 }
 
 impl Side {
@@ -112,6 +120,7 @@ impl fmt::Display for Side {
 impl fmt::Display for RelayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
+            Cause::Connect(error) if is_local(error) => f.write_str("out of resources"),
             Cause::Connect(_) => f.write_str("cannot connect to the upstream"),
             Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
             Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),
