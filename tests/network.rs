@@ -1,5 +1,5 @@
-//! Networks that fail: addresses that do not answer, name servers that are silent, and no free port. Each test has a
-//! network and name servers of its own, by `unshare` (util-linux) and `ip` (iproute2).
+//! Networks that fail: bursts of clients, addresses that do not answer, silent name servers, and no free port. Each test has
+//! a network and name servers of its own, by `unshare` (util-linux) and `ip` (iproute2).
 
 mod proxy;
 
@@ -17,9 +17,13 @@ use std::{env, io};
 
 use millpond::net::{Endpoint, ErrorKind, Stream};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
 use proxy::{PATIENCE, Proxy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const IN_NETWORK: &str = "MILLPOND_IN_NETWORK";
 
@@ -70,6 +74,36 @@ fn is_greeted(client: &mut TcpStream) -> bool {
     client.read_exact(&mut [0]).is_ok()
 }
 
+/// The first columns of a line of `/proc/net/tcp`.
+struct Socket<'a> {
+    local: &'a str,
+    remote: &'a str,
+    state: &'a str,
+    timer: &'a str,
+}
+
+/// The states and the timer of `/proc/net/tcp`.
+const ESTABLISHED: &str = "01";
+const SYN_SENT: &str = "02";
+const KEEPALIVE_TIMER: &str = "02:";
+
+/// Whether this network has such a TCP socket.
+fn has_socket(is_wanted: impl Fn(Socket<'_>) -> bool) -> bool {
+    let files = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/self/net/{name}")).unwrap());
+    files.iter().flat_map(|file| file.lines().skip(1)).any(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        is_wanted(Socket { local: fields[1], remote: fields[2], state: fields[3], timer: fields[5] })
+    })
+}
+
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// A listener whose accept queue is full, so that the kernel drops each further SYN packet, and what fills the queue.
 fn deaf(address: SocketAddr) -> (tokio::net::TcpListener, Vec<tokio::net::TcpStream>) {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
@@ -79,6 +113,89 @@ fn deaf(address: SocketAddr) -> (tokio::net::TcpListener, Vec<tokio::net::TcpStr
     fill.set_nonblocking(true).unwrap();
     let fill = vec![tokio::net::TcpStream::from_std(fill).unwrap()];
     (listener, fill)
+}
+
+fn allow_many_descriptors() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+}
+
+/// Clients that this network's listeners had no room for, since its creation.
+fn lost_clients() -> u64 {
+    let counters = fs::read_to_string("/proc/self/net/netstat").unwrap();
+    let mut lines = counters.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let mut counters = names.split(' ').zip(values.split(' '));
+    counters.find(|(name, _)| *name == "ListenDrops").unwrap().1.parse().unwrap()
+}
+
+/// A client that has its greeting leaves.
+async fn is_served(mut client: tokio::net::TcpStream) {
+    client.read_exact(&mut [0]).await.unwrap();
+}
+
+/// An upstream that greets all of many clients, on a thread of its own.
+fn greet_many() -> SocketAddr {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.listen(4096).unwrap()
+    });
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        runtime.block_on(async {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let _ = stream.write_all(b"!").await;
+                    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                });
+            }
+        });
+    });
+    address
+}
+
+#[test]
+fn a_busy_proxy_loses_no_client_of_a_burst() {
+    const CLIENTS: usize = 3_000;
+    if !in_network("a_busy_proxy_loses_no_client_of_a_burst", "", "") {
+        return;
+    }
+    allow_many_descriptors();
+    let proxy = Proxy::start("tcp://127.0.0.1:0", &format!("tcp://{}", greet_many()), &[]);
+    let address: SocketAddr = proxy.address().parse().unwrap();
+    // All wait in the accept queue: a stopped proxy accepts none.
+    proxy.signal(Signal::SIGSTOP);
+    Runtime::new().unwrap().block_on(async {
+        let connects = (0..CLIENTS).map(|_| tokio::net::TcpStream::connect(address)).collect::<JoinSet<_>>();
+        let clients = timeout(PATIENCE, connects.join_all()).await.unwrap();
+        assert_eq!(lost_clients(), 0);
+        proxy.signal(Signal::SIGCONT);
+        let served: JoinSet<_> = clients.into_iter().map(|client| is_served(client.unwrap())).collect();
+        timeout(PATIENCE, served.join_all()).await.unwrap();
+    });
+}
+
+#[test]
+fn a_full_proxy_serves_a_burst_as_places_become_free() {
+    const CLIENTS: usize = 5_000;
+    if !in_network("a_full_proxy_serves_a_burst_as_places_become_free", "", "") {
+        return;
+    }
+    allow_many_descriptors();
+    let to = format!("tcp://{}", greet_many());
+    let proxy = Proxy::start("tcp://127.0.0.1:0", &to, &["--max-connections", "1000"]);
+    let address: SocketAddr = proxy.address().parse().unwrap();
+    let begin = Instant::now();
+    Runtime::new().unwrap().block_on(async {
+        let client =
+            || async move { is_served(tokio::net::TcpStream::connect(address).await.unwrap()).await };
+        let served: JoinSet<_> = (0..CLIENTS).map(|_| client()).collect();
+        timeout(PATIENCE, served.join_all()).await.unwrap();
+    });
+    println!("{CLIENTS} clients were served in {:?}", begin.elapsed());
+    assert_eq!(lost_clients(), 0);
 }
 
 #[test]
@@ -99,9 +216,7 @@ fn the_second_address_of_a_name_is_tried_if_the_first_does_not_answer() {
         let proxy =
             Proxy::start("tcp://127.0.0.1:0", &format!("tcp://{name}:{port}"), &["--connect-timeout", "5"]);
         assert!(is_greeted(&mut TcpStream::connect(proxy.address()).unwrap()), "{name}");
-        let sockets = fs::read_to_string(format!("/proc/{}/net/tcp", proxy.child.id())).unwrap();
-        const SYN_SENT: &str = " 02 ";
-        assert!(!sockets.contains(SYN_SENT), "the other attempt is not closed: {sockets}");
+        eventually("the other attempt is closed", || !has_socket(|socket| socket.state == SYN_SENT));
     }
 }
 
@@ -113,8 +228,7 @@ fn a_silent_name_server_takes_few_threads_and_its_clients_learn_why() {
     if !in_network(test, "", "nameserver 127.0.0.1\n") {
         return;
     }
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    allow_many_descriptors();
     let _silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).unwrap();
     let proxy = Proxy::start("tcp://127.0.0.1:0", "tcp://upstream.test:80", &["--connect-timeout", "3"]);
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(proxy.address()).unwrap()).collect();
@@ -235,6 +349,13 @@ fn without_ports_clients_wait_and_the_failure_names_them() {
     assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error:?}");
     assert!(error.to_string().contains("no local port left"), "{error}");
 
+    let to = "tcp://127.0.0.1:8080";
+    let short = Proxy::start("tcp://127.0.0.1:7001", to, &["--connect-timeout", "0.2"]);
+    assert!(!is_greeted(&mut TcpStream::connect(short.address()).unwrap()));
+    short.interrupt();
+    let said = short.wait();
+    assert!(said.contains("ended_by=relay cause=out_of_resources"), "{said}");
+
     let mut waits = connect();
     waits.set_read_timeout(Some(after)).unwrap();
     assert_eq!(waits.read(&mut [0]).unwrap_err().kind(), io::ErrorKind::WouldBlock);
@@ -242,4 +363,26 @@ fn without_ports_clients_wait_and_the_failure_names_them() {
     // The kernel uses a port of loopback again one second after its connection has ended.
     clients.iter().for_each(|client| client.shutdown(Shutdown::Both).unwrap());
     waits.read_exact(&mut [0]).expect("a client without a port is cut");
+}
+
+#[test]
+fn a_proxy_finds_dead_peers_on_both_sides_by_keepalive() {
+    if !in_network("a_proxy_finds_dead_peers_on_both_sides_by_keepalive", "", "") {
+        return;
+    }
+    let upstream = TcpListener::bind("127.0.0.1:8080").unwrap();
+    greet(upstream);
+    let proxy = Proxy::start("tcp://127.0.0.1:7000", "tcp://127.0.0.1:8080", &[]);
+    let mut client = TcpStream::connect(proxy.address()).unwrap();
+    assert!(is_greeted(&mut client));
+    let end = |port: u16| format!("0100007F:{port:04X}");
+    let is_watched =
+        |socket: &Socket<'_>| socket.state == ESTABLISHED && socket.timer.starts_with(KEEPALIVE_TIMER);
+    // What was sent is acknowledged soon, and then the timer of keepalive runs.
+    eventually("keepalive for the client", || {
+        has_socket(|socket| socket.local == end(7000) && is_watched(&socket))
+    });
+    eventually("keepalive for the upstream", || {
+        has_socket(|socket| socket.remote == end(8080) && is_watched(&socket))
+    });
 }

@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -38,6 +39,49 @@ enum WaitsFor {
     Names,
     Peer,
     Resources(io::Error),
+}
+
+impl Stream {
+    /// Connects to an endpoint, within `timeout`.
+    ///
+    /// * If the listener's accept queue is full, it waits.
+    /// * If this process has no descriptor, port or memory left, it tries again until there is some.
+    /// * A name is looked up by the system, once at a time for all callers, and the answer is used for 5 s.
+    /// * If the name has several addresses, they are tried as RFC 8305 ("happy eyeballs") says: IPv6 and IPv4 in turn,
+    ///   each 250 ms after the one before, or at once if that one has failed. The first that answers is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Connect`], [`ErrorKind::ConnectTimeout`], [`ErrorKind::Lookup`], [`ErrorKind::LookupTimeout`],
+    /// [`ErrorKind::OutOfResources`], [`ErrorKind::NotASocket`] or [`ErrorKind::InvalidEndpoint`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it closes what it opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use millpond::net::{ErrorKind, Listener, Stream};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = Listener::bind("127.0.0.1:0").await?;
+    /// let endpoint = listener.local_endpoint().clone();
+    /// let _stream = Stream::connect(&endpoint, Duration::from_secs(10)).await?;
+    ///
+    /// drop(listener);
+    /// let error = Stream::connect(&endpoint, Duration::from_secs(10)).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Connect);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect(endpoint: impl Into<Endpoint>, timeout: Duration) -> Result<Self, Error> {
+        // On the heap, so that a task is not larger for the rest of its life because it once connected.
+        Box::pin(connect(endpoint.into(), timeout)).await
+    }
 }
 
 /// Connects to an endpoint, within `limit`.
@@ -178,9 +222,9 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 /// Whether this process or machine has run out of something, so that the peer is not to blame: descriptors, memory, ports,
 /// or what can be watched for readiness.
 fn is_shortage(error: &io::Error) -> bool {
-    use libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC};
-    let shortages = [EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC];
-    error.raw_os_error().is_some_and(|code| shortages.contains(&code))
+    let shortages =
+        [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
+    Errno::from_io_error(error).is_some_and(|code| shortages.contains(&code))
 }
 
 #[cfg(test)]
@@ -206,11 +250,9 @@ mod tests {
 
     #[test]
     fn an_address_without_a_route_is_no_shortage_of_ports() {
-        let unreachable = io::Error::new(
-            io::ErrorKind::NetworkUnreachable,
-            io::Error::from_raw_os_error(libc::EADDRNOTAVAIL),
-        );
+        let unreachable =
+            io::Error::new(io::ErrorKind::NetworkUnreachable, io::Error::from(Errno::ADDRNOTAVAIL));
         assert!(!is_shortage(&unreachable));
-        assert!(is_shortage(&io::Error::from_raw_os_error(libc::EADDRNOTAVAIL)));
+        assert!(is_shortage(&io::Error::from(Errno::ADDRNOTAVAIL)));
     }
 }

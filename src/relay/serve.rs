@@ -19,7 +19,10 @@ const TARGET: &str = "millpond::relay::connection";
 impl Relay {
     /// Accepts connections and relays each to `upstream` until `shutdown` completes.
     ///
-    /// After `shutdown` it stops listening, waits up to the drain timeout for the open connections, and aborts the rest.
+    /// A client that leaves before the upstream has answered frees its place at once.
+    ///
+    /// After `shutdown` it serves the clients in the accept queue, stops listening, waits up to the drain timeout for the
+    /// open connections, and aborts the rest.
     /// [`stats`](Self::stats) counts how each connection ends, and an event says it: see [the events](super#events).
     ///
     /// Start [`spawn_decay`](crate::BufferPool::spawn_decay) to free idle buffers.
@@ -71,16 +74,28 @@ struct Accepted {
 impl Accepted {
     async fn connect_and_relay(&mut self, mut client: Stream) -> Result<(), RelayError> {
         let shared = &self.relay.shared;
-        match Stream::connect(&*self.upstream, shared.config.connect_timeout).await {
-            Ok(upstream) => {
-                let pair = Pair::new(client, upstream, shared);
-                Counted { pair, bytes: &mut self.bytes }.pair.run().await.map(drop)
+        let connected = tokio::select! {
+            biased;
+            connected = Stream::connect(&*self.upstream, shared.config.connect_timeout) => {
+                connected.map_err(Cause::Connect)
             }
-            Err(error) => {
-                client.reset_on_close();
-                Err(RelayError::new(Cause::Connect(error), Transferred::default()))
-            }
+            left = client.hung_up() => match left {
+                Ok(()) => return Ok(()),
+                Err(source) => Err(Cause::Read { side: Side::Client, source }),
+            },
+        };
+        let upstream = connected.map_err(|cause| {
+            client.reset_on_close();
+            RelayError::new(cause, Transferred::default())
+        })?;
+        for (stream, keepalive) in
+            [&client, &upstream].into_iter().zip(shared.config.keepalive.iter().cycle())
+        {
+            // It fails only for a connection that is reset already.
+            let _ = stream.set_keepalive(keepalive);
         }
+        let pair = Pair::new(client, upstream, shared);
+        Counted { pair, bytes: &mut self.bytes }.pair.run().await.map(drop)
     }
 
     /// Counts and logs how it ended, by an error or by a close of both directions.
@@ -99,13 +114,14 @@ impl Accepted {
                 "connection closed"
             ),
             Some(error) => {
-                let (ended_by, cause) = match error.kind() {
-                    RelayErrorKind::Connect => (Some(Side::Upstream), "connect"),
-                    RelayErrorKind::Reset(side) => (Some(side), "reset"),
-                    RelayErrorKind::Io(side) => (Some(side), "io"),
-                    RelayErrorKind::IdleTimeout => (None, "idle_timeout"),
+                let cause = match error.kind() {
+                    RelayErrorKind::Connect => "connect",
+                    RelayErrorKind::OutOfResources => "out_of_resources",
+                    RelayErrorKind::Reset(_) => "reset",
+                    RelayErrorKind::Io(_) => "io",
+                    RelayErrorKind::IdleTimeout => "idle_timeout",
                 };
-                self.log_failure(ended_by, cause, &Causes(error));
+                self.log_failure(error.side(), cause, &Causes(error));
             }
         }
     }
