@@ -228,7 +228,7 @@ fn connections_that_a_second_signal_aborts_are_logged() {
     proxy.interrupt();
     log.wait_until(|text| text.contains("draining"));
     proxy.interrupt();
-    proxy.wait();
+    proxy.wait_for(3);
     let text = log.text();
     assert_eq!(text.matches("cause=aborted").count(), CONNECTIONS, "{text}");
 }
