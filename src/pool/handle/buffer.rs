@@ -245,8 +245,8 @@ impl PooledBuffer {
     ///
     /// # Errors
     ///
-    /// [`AcquireError::Exhausted`] at the memory limit, or if others wait for memory; [`AcquireError::TooLarge`] if there
-    /// is a limit and no class fits. Nothing has changed then.
+    /// [`AcquireError::Exhausted`] at the memory limit, or if tasks that it may not pass wait for memory;
+    /// [`AcquireError::TooLarge`] if there is a limit and no class fits. Nothing has changed then.
     ///
     /// # Panics
     ///

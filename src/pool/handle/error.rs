@@ -17,7 +17,8 @@ pub enum AcquireError {
         /// Bytes of the largest class.
         largest: usize,
     },
-    /// The memory limit is reached, or other tasks wait for memory.
+    /// The [share](crate::BufferPoolConfigBuilder::memory_limit) of the memory limit for requests of this size is used up, or
+    /// tasks wait for memory that this request may not pass.
     Exhausted {
         /// Bytes requested.
         requested: usize,
@@ -42,12 +43,12 @@ impl fmt::Display for AcquireError {
             ),
             Self::Exhausted { requested, limit } => write!(
                 f,
-                "{requested} bytes do not fit the memory limit of {limit} with what is in use; \
+                "{requested} bytes do not fit their share of the memory limit of {limit} with what is in use; \
                  wait with `acquire_async`, or raise the limit"
             ),
             Self::TimedOut { requested, limit } => write!(
                 f,
-                "{requested} bytes did not fit the memory limit of {limit} before the deadline; \
+                "{requested} bytes did not fit their share of the memory limit of {limit} before the deadline; \
                  `BufferPool::holders` reports who holds buffers"
             ),
         }

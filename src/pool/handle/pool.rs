@@ -61,8 +61,8 @@ impl BufferPool {
     ///
     /// The buffer comes from the smallest class that fits, or from the heap in two cases: no class fits, which counts
     /// as a [heap fallback](BufferPoolStats::heap_fallbacks); or the
-    /// [memory limit](crate::BufferPoolConfigBuilder::memory_limit) is reached or others wait for memory, which counts as
-    /// an [overrun](BufferPoolStats::overruns). The pool never keeps a buffer from the heap.
+    /// [memory limit](crate::BufferPoolConfigBuilder::memory_limit) is reached, or tasks that it may not pass wait for
+    /// memory, which counts as an [overrun](BufferPoolStats::overruns). The pool never keeps a buffer from the heap.
     ///
     /// So `acquire` can exceed the memory limit. For buffers that peers can make you acquire, use
     /// [`try_acquire`](Self::try_acquire) or [`acquire_async`](Self::acquire_async).
@@ -81,8 +81,8 @@ impl BufferPool {
     ///
     /// # Errors
     ///
-    /// [`AcquireError::TooLarge`] if no class fits. [`AcquireError::Exhausted`] if the memory limit is reached or
-    /// others wait for memory, and this thread's cache has no buffer of the class.
+    /// [`AcquireError::TooLarge`] if no class fits. [`AcquireError::Exhausted`] if the memory limit is reached, or
+    /// tasks that it may not pass wait for memory, and this thread's cache has no buffer of the class.
     ///
     /// # Examples
     ///

@@ -20,11 +20,11 @@ pub struct BufferPoolStats {
     pub allocations: u64,
     /// Buffers returned: dropped, or frozen and found free.
     pub returns: u64,
-    /// In use now, as [`PooledBuffer`](crate::PooledBuffer) or [`PooledBytes`](crate::PooledBytes), or frozen with
-    /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked).
+    /// In use now, as [`PooledBuffer`](crate::PooledBuffer) or [`PooledBytes`](crate::PooledBytes), frozen with
+    /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked), or granted to a waiter that has not taken it yet.
     pub in_use: u64,
-    /// Frozen into `bytes::Bytes` and not yet found free. The pool looks at an acquire, a flush, a trim or a step of
-    /// decay.
+    /// Frozen into `bytes::Bytes` and not yet found free. The pool looks at an acquire, a flush, a trim, a step of decay, and
+    /// when it serves waiters.
     pub frozen: u64,
     /// Served from the acquiring thread's own cache.
     pub cache_hits: u64,
