@@ -45,7 +45,7 @@
 //! * *Order with cache hits.* A thread that finds a buffer in its cache does not look at the queue. What it returns goes
 //!   to the waiters from then on, so its cache runs empty.
 //! * *A notice of frozen buffers.* The drop of the last `Bytes` is not noticed. Any slow acquire, a poll of a waiter, and
-//!   a step of decay look at them; `acquire_until` polls every 10 ms.
+//!   a step of decay look at them; `acquire_until` polls at intervals of 10 to 160 ms.
 //!
 //! A folder is a room. A room imports only those below it.
 //!

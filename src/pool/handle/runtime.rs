@@ -14,15 +14,16 @@ use super::pool::BufferPool;
 use crate::pool::thread;
 use crate::sync::Arc;
 
-/// How often an acquire with a deadline looks again: much more often than a peer notices, and rarely enough that thousands
-/// of waiters cost little.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// After this time an acquire with a deadline looks again. The intervals double up to the last one, so that the looks of
+/// thousands of waiters, each of which serves all of them, take little of a processor.
+const FIRST_LOOK: Duration = Duration::from_millis(10);
+const LAST_INTERVAL: Duration = Duration::from_millis(160);
 
 impl BufferPool {
     /// Like [`acquire_async`](Self::acquire_async), but fails at `deadline`. (Feature `tokio`.)
     ///
-    /// While it waits it looks every 10 ms for memory that became idle without a notice: frozen buffers whose last `Bytes`
-    /// was dropped.
+    /// While it waits it looks for memory that became idle without a notice, frozen buffers whose last `Bytes` was dropped:
+    /// after 10 ms, and then at intervals that double up to 160 ms.
     ///
     /// # Errors
     ///
@@ -70,8 +71,10 @@ impl BufferPool {
             {
                 return outcome;
             }
+            let mut interval = FIRST_LOOK;
             loop {
-                let next = deadline.min(Instant::now() + LOOK_AGAIN);
+                let next = deadline.min(Instant::now() + interval);
+                interval = LAST_INTERVAL.min(2 * interval);
                 match timeout_at(next, acquire.as_mut()).await {
                     Ok(outcome) => return outcome,
                     Err(_) if next < deadline => {}
