@@ -44,7 +44,9 @@ async fn frozen_memory_that_becomes_free_without_a_notice_is_found_before_the_de
     sleep(Duration::from_millis(500)).await;
     assert_eq!(pool.stats().waiting, 1);
     drop(frozen);
+    let dropped = Instant::now();
     assert!(waiting.await.unwrap().is_ok());
+    assert!(dropped.elapsed() <= Duration::from_millis(160), "{:?}", dropped.elapsed());
     drop(held);
 }
 
