@@ -119,6 +119,27 @@ fn what_a_thread_leased_and_does_not_use_any_more_goes_to_others_after_steps_of_
     assert_eq!(left_for_another(&pool), (128 - 1) * 1024 / 2);
 }
 
+/// A thread noticed a step only in a return.
+#[test]
+fn a_thread_that_only_acquires_gives_its_lease_back_at_a_step() {
+    let pool = limited(BufferPoolConfig::messages(), 1 << 20);
+    let (send, receive) = mpsc::sync_channel::<PooledBuffer>(64);
+    thread::scope(|scope| {
+        let returns = scope.spawn(|| receive.into_iter().for_each(drop));
+        for _ in 0..200 {
+            let held: Vec<_> = (0..20).map(|_| pool.acquire(1000)).collect();
+            held.into_iter().for_each(|buffer| send.send(buffer).unwrap());
+        }
+        drop(send);
+        returns.join().unwrap();
+    });
+    let before = left_for_another(&pool);
+    pool.decay();
+    let held: Vec<_> = (0..20).map(|_| pool.acquire(1000)).collect();
+    assert!(left_for_another(&pool) > before, "{before}");
+    drop(held);
+}
+
 #[test]
 fn all_leases_end_with_the_caches_and_the_frozen_buffers() {
     let pool = limited(BufferPoolConfig::messages(), 1 << 20);

@@ -47,15 +47,18 @@ impl LocalCache {
     pub(in crate::pool) fn new(core: &Arc<Core>) -> Self {
         let counters = core.register();
         let class = |index| LocalClass::new(core, index, Arc::clone(counters.of(index)));
+        let state = core.state();
+        let step = if state & (CLOSED | WAITING) == 0 { state } else { NEVER };
+        let hooked = core.hooks.as_ref().is_some_and(Hooks::sees_all);
         Self {
-            seen: NEVER,
-            step: NEVER,
+            seen: if hooked { NEVER } else { step },
+            step,
             classes: (0..=core.heap()).map(class).collect(),
             lease: 0,
             ready_left: core.thread_cache_bytes,
             frozen_left: 0,
             counters,
-            hooked: core.hooks.as_ref().is_some_and(Hooks::sees_all),
+            hooked,
             last_class: 0,
             last_index: 0,
             slow_operations: 0,
@@ -330,9 +333,11 @@ impl LocalCache {
         if self.core.is_closed() || self.core.must_fail() {
             return None; // a closed pool keeps nothing
         }
-        if self.core.state() & WAITING != 0 {
+        let state = self.core.state();
+        if state & WAITING != 0 {
             return self.fetch_at_the_limit(index); // in the order of the waiters
         }
+        self.notice_step(state);
         if let Some(slot) = self.refill(index) {
             return Some(slot);
         }
