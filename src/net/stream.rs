@@ -17,6 +17,10 @@ use super::keepalive::Keepalive;
 /// A TCP socket takes no more bytes once this many wait in it to be sent (`TCP_NOTSENT_LOWAT`). So it takes bytes only
 /// as its peer takes them, and a timeout for a peer that takes nothing can count the bytes written: without it, the
 /// kernel takes megabytes at once and then nothing for minutes, from a peer that reads slowly and steadily.
+///
+/// As large as the largest read of a relay, so that the socket takes such a piece whole. Relayed over loopback, 200 MiB
+/// took 3 400 writes, 3 400 reads and 520 waits with it, as many calls as without (3 200, 3 200 and 1 300). With 16 KiB
+/// pieces were cut, which took 4 100 reads and 1 100 waits; 128 KiB saved no call.
 #[cfg(any(target_os = "android", target_os = "linux"))]
 const UNSENT_BYTES: u32 = 64 * 1024;
 

@@ -22,7 +22,8 @@ use crate::net::{Keepalive, setters};
 pub struct RelayConfig {
     /// The most connections relayed at once. Further ones wait in the system's accept queue.
     pub max_connections: usize,
-    /// How long a connection may relay no bytes in either direction before it is closed. `None` means no limit.
+    /// How long a connection may relay no bytes in either direction before it is closed. `None` means no limit. Waiting for
+    /// memory of the pool does not count.
     pub idle_timeout: Option<Duration>,
     /// How long connecting to the upstream may take.
     pub connect_timeout: Duration,

@@ -1,37 +1,50 @@
 //! Copies bytes in both directions between two streams: TCP and Unix sockets, TLS, pipes.
 //!
 //! ```text
-//!  client ── readable? acquire ─▶ read ─▶ write ─▶ upstream     one Pump per direction,
-//!         ◀── write ◀── read ◀─ acquire, readable? ──           two Pumps per Pair
-//!                          │         ▲
-//!                          └ written ┘ the buffer is returned to the pool at once
+//!  client ── readable, and upstream writable? acquire ─▶ read ─▶ write ─▶ upstream     one Pump per direction,
+//!         ◀── write ◀── read ◀── acquire, readable, and client writable? ──            two Pumps per Pair
+//!                                                 │               ▲
+//!                                                 └ all written: the buffer is returned at once
 //! ```
 //!
-//! * **A connection with nothing to read holds no buffer.** A pump waits until its source is readable, and only
-//!   then acquires a buffer. It returns the buffer as soon as all of its bytes are written. While a reader stalls,
-//!   its direction holds one buffer and reads no more. A relay that allocates per read would rest as low; the pool adds
-//!   the limit below, service in order when it is reached, and exact counts, without a malloc per read.
+//! * **A connection with nothing to relay holds no buffer.** A pump waits until its source is readable and its
+//!   destination writable, and only then acquires a buffer. It returns the buffer as soon as all of its bytes are written.
+//!   A relay that allocates per read would rest as low; the pool adds the limit below and exact counts, without a malloc
+//!   per read.
+//! * **A peer that stalls stops nobody else.** Between sockets the relay never waits for memory. When the pool has none,
+//!   a pump relays through 16 KiB on the stack: it peeks at the bytes, writes what the destination takes, and takes exactly
+//!   that out of the source, within one poll. So any number of stalled peers leaves the others served, at one more system
+//!   call per piece. When a destination blocks, the unwritten rest moves to the smallest buffer that holds it, and the
+//!   pieces after it are peeked, too, until the destination keeps up again: a direction that stalls holds at most one
+//!   buffer, and mostly none. Streams that cannot be peeked, such as TLS, wait in the pool's queue.
 //! * **The read size is adaptive:** 8 KiB, or 64 KiB once a read has filled its buffer, until eight reads in a row
 //!   would have fitted 8 KiB. A 64 KiB reply then takes 6 system calls instead of the 20 of 8 KiB buffers.
 //! * **Memory is bounded by the pool's [memory limit](crate::BufferPoolConfigBuilder::memory_limit)** and by nothing
-//!   else. When the limit leaves no room for a large buffer, a pump acquires a small one. When it leaves no room for
-//!   that either, the pump waits; waiters are served in FIFO order. A stalled reader keeps its buffer until the idle
-//!   timeout, so the limit should exceed what all stalled readers may hold, 64 KiB each.
+//!   else. When the limit leaves no room for a large buffer, a pump acquires a small one.
+//! * **Progress is what the peer took.** The idle timeout counts the time without a byte written, and the kernel takes few
+//!   more bytes than the peer does ([`Stream::Tcp`](crate::net::Stream::Tcp)). Before it cuts a connection, the relay
+//!   tries to write once more: a Unix socket may have room long before it is reported to. So a peer that reads slowly and
+//!   steadily is served if it takes 48 KiB per idle timeout over a Unix socket, or a sixteenth of its receive buffer over
+//!   TCP: a socket tells of no less. Waiting for memory of the pool is not idle.
 //! * **The pool's configuration decides when idle memory is freed**: see
 //!   [`spawn_decay`](crate::BufferPool::spawn_decay).
 //! * **Half-closes are relayed.** When one direction ends, the relay shuts down that direction only. The other
 //!   continues.
 //! * **Resets and read errors are relayed at once:** when a side resets or a read from it fails, the relay resets the
 //!   other side. When a write to a side fails, that direction ends, and the relay first delivers what that side has
-//!   already sent (a server that answers early and closes). A pump that is blocked in a write sees a reset of its
-//!   source only after the write, or at the idle timeout.
-//! * **Truncated data never ends with a clean close.** When a connection times out or is aborted, the bytes in flight
-//!   are lost, and the side that lacks them gets a reset. See [`AsyncStream::reset_on_close`] for streams without
+//!   already sent (a server that answers early and closes).
+//! * **A side that is not read from is watched.** One second after the end of its stream, or after the client's bytes began
+//!   to wait for the upstream or for memory, a socket gets a [watch](crate::net::HangUp) for its hang-up, at the cost of
+//!   one descriptor. A reset ends the connection. So does the close of a Unix peer after its end of stream, without a
+//!   reset: what it sent has been delivered. A TCP peer that closes without a reset cannot be told from one that waits for
+//!   an answer.
+//! * **Truncated data never ends with a clean close.** When a connection times out or is aborted, the bytes that the relay
+//!   holds and those that wait at the source are lost, and the side that lacks them gets a reset. See [`AsyncStream::reset_on_close`] for streams without
 //!   resets.
 //!
 //! | default | | why |
 //! |---|---|---|
-//! | connections | 10 000 | at two descriptors per connection it stays below 20 480, a common limit |
+//! | connections | 10 000 | at two descriptors per connection it stays below 20 480, a common limit; a watch takes one more, and is retried if none is left |
 //! | idle timeout | 5 min | longer than the keep-alive of common clients, shorter than the timeouts of NAT tables |
 //! | connect timeout | 10 s | three SYN retries (1 s, 2 s, 4 s) fit |
 //! | drain timeout | 8 s | below the 10 s after which container runtimes kill; service managers wait longer |
@@ -63,7 +76,7 @@
 //! | file | what it does | go there to |
 //! |---|---|---|
 //! | `pump` | copies one direction: a state machine that holds at most one buffer | buffer or flush differently |
-//! | `pair` | runs one connection: two streams, two pumps, one timer; `conclude` sees which side ended or failed | find which side closed a connection |
+//! | `pair` | runs one connection: two streams, two pumps, one timer, one watch; `conclude` sees which side ended or failed | find which side closed a connection |
 //! | `serve` | connects each accepted client to the upstream, counts and logs the outcome | change what happens before or after a connection |
 //! | `config` | timeouts and limits | add a setting |
 //! | `error` | why a connection failed, and on which side | add a cause |

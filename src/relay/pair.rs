@@ -29,9 +29,10 @@ pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
     /// The first side to which a write failed. The direction that reads from it continues.
     unwritable: Option<(Side, io::Error)>,
     last_byte: Instant,
-    /// On the side that is not read from. It is never both: the connection has ended if neither is read from, and a pump
-    /// that is blocked in writing to a side sees that hang-up itself.
-    watch: Option<(Side, HangUp)>,
+    /// On the side `watched`, which is not read from. It is never both: the connection has ended if neither is read from,
+    /// and a pump that is blocked in writing to a side sees that hang-up itself.
+    watch: Option<HangUp>,
+    watched: Side,
     /// Whether the timer fires within [`UNREAD`].
     fires_soon: bool,
 }
@@ -49,6 +50,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
             unwritable: None,
             last_byte: Instant::now(),
             watch: None,
+            watched: Side::Client,
             fires_soon: false,
         }
     }
@@ -147,12 +149,11 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         up: &mut Poll<()>,
         down: &mut Poll<()>,
     ) -> Result<(), Cause> {
-        let unread = self.unread();
-        let Some((side, watch)) = self.watch.as_mut().filter(|(side, _)| unread == Some(*side)) else {
+        let (unread, side) = (self.unread(), self.watched);
+        let Some(watch) = self.watch.as_mut().filter(|_| unread == Some(side)) else {
             self.watch = None;
             return Ok(());
         };
-        let side = *side;
         let Poll::Ready(hung_up) = watch.poll(cx) else { return Ok(()) };
         self.watch = None;
         hung_up.map_err(|source| self.reset(side, source))?;
@@ -183,11 +184,11 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
             if self.watch.is_none()
                 && let Some(side) = self.unread()
             {
-                let watch = match side {
+                self.watched = side;
+                self.watch = match side {
                     Side::Client => self.client.hang_up(),
                     Side::Upstream => self.upstream.hang_up(),
                 };
-                self.watch = watch.map(|watch| (side, watch));
                 cx.waker().wake_by_ref();
             }
             let Some(after) = self.shared.config.idle_timeout else {

@@ -1,10 +1,11 @@
 //! One direction of a relayed connection.
 
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{self, MaybeUninit};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
+use bytes::Buf;
 use tokio::io::{AsyncRead, ReadBuf};
 
 use super::stats::Flow;
@@ -252,13 +253,8 @@ impl<'a> Pump<'a> {
     fn keep_rest(&mut self) {
         self.slow = PATIENCE;
         if let State::Writing(buffer, offset) = &mut self.state {
-            let rest = buffer.get(*offset..).unwrap_or_default();
-            if self.pool.class_of(rest.len()).is_some_and(|class| class < buffer.capacity())
-                && let Ok(mut smaller) = self.pool.try_acquire(rest.len())
-            {
-                smaller.extend_from_slice(rest);
-                self.state = State::Writing(smaller, 0);
-            }
+            buffer.advance(mem::take(offset));
+            buffer.shrink_to_fit();
         }
     }
 
