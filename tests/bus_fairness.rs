@@ -218,6 +218,25 @@ async fn a_peer_that_stops_in_a_frame_is_closed_only_while_others_wait() {
     assert_eq!(stage.end().await, Some(ConnectionErrorKind::Stalled));
 }
 
+/// The pool's queue is the program's as well.
+#[tokio::test]
+async fn a_task_of_the_program_that_waits_for_memory_gets_that_of_a_stalled_peer() {
+    let stage = Stage::new(small().stall_timeout(SHORT)).await;
+    let mut peers = JoinSet::new();
+    for _ in 0..8 {
+        peers.spawn(stop_in_a_frame(stage.socket().await, 128 * 1024, 28 * 1024));
+    }
+    stage.until_nothing_arrives().await;
+    let pool = stage.server.hub().buffer_pool();
+    let mut kept = Vec::new();
+    kept.extend(std::iter::from_fn(|| pool.try_acquire(100_000).ok()));
+    kept.extend(std::iter::from_fn(|| pool.try_acquire(30_000).ok()));
+    // No connection waits.
+    assert_eq!(pool.stats().waiting, 0);
+    timeout(AFTER_A_STALL, pool.acquire_async(30_000)).await.unwrap().unwrap();
+    assert!(stage.server.hub().stats().timeouts > 0);
+}
+
 /// Each sends some bytes every 100 ms, much less than what it holds is worth.
 #[tokio::test]
 async fn three_hundred_peers_that_drip_stop_no_other() {

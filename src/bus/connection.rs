@@ -1,5 +1,7 @@
 //! One connection: reads, writes, and one timer for all timeouts.
 
+mod deadlines;
+
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::io;
@@ -7,13 +9,13 @@ use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::time::{Instant, Sleep, sleep_until};
+use tokio::time::{Instant, Sleep};
 
+use self::deadlines::Times;
 use super::config::UnknownTypes;
 use super::error::{Cause, ConnectionError, ConnectionErrorKind};
 use super::hub::Shared;
-use super::peer::{Hold, Peer, Stop};
-use super::pressure::{ASK_EVERY, TURNOVER};
+use super::peer::{Peer, Stop};
 use super::role::Role;
 use super::topic::Route;
 use crate::frame::tlv::{Frame, HEADER_LEN, Header, Tlv, handshake};
@@ -24,13 +26,8 @@ use crate::net::{AsyncStream, FrameReader, HangUp, PushError, ReadFrameError, Wr
 const FRAMES_PER_POLL: usize = 256;
 /// Bytes, and bytes of storage, taken from the peer's queue before some are written.
 const WRITE_AHEAD: usize = 256 * 1024;
-/// After this time without a byte, memory beyond need is freed. This long after a frame began, its buffer shrinks to what
-/// has arrived, so that a peer that sends a byte now and then does not hold a large one.
-const SHRINK_AFTER: Duration = Duration::from_secs(1);
 /// Time for the first byte where a handshake is required, and so the time in which a server refuses a handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-/// Bytes of a frame that extend its timeout by one second.
-const SLOWEST_RATE: u32 = 64 * 1024;
 /// Types whose channels are cached: in a stream of few types, frames do not take the lock that all connections share.
 const ROUTES: usize = 8;
 
@@ -75,40 +72,6 @@ struct Turn {
     skipped: u64,
 }
 
-struct Times {
-    began: Instant,
-    last_byte: Instant,
-    frame: Option<Unfinished>,
-    write: Option<Unwritten>,
-    /// When it asks again that others release memory.
-    ask: Option<Instant>,
-}
-
-/// Bytes that wait to be written.
-#[derive(Clone, Copy)]
-struct Unwritten {
-    /// Since when none was written.
-    since: Instant,
-    stalls_at: Instant,
-}
-
-/// A frame of which a part has arrived, or one that waits for memory.
-#[derive(Clone, Copy)]
-struct Unfinished {
-    /// Since when it does not wait for memory, or does.
-    since: Instant,
-    /// When it times out. `None` means never.
-    ends: Option<Instant>,
-    stalls_at: Instant,
-    /// How long it waited for memory before.
-    waited: Duration,
-    /// Its offset in the stream.
-    start: u64,
-    /// It waits for memory, which is not the peer's fault.
-    waits_for_memory: bool,
-    shrunk: bool,
-}
-
 impl<'a, S: AsyncStream> Connection<'a, S> {
     pub(super) fn new(shared: &'a Shared, peer: &'a Peer, stream: S, role: Role) -> Self {
         let config = &shared.config;
@@ -140,7 +103,7 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
             broken: None,
             refused: false,
             first_byte_timeout,
-            times: Times { began: now, last_byte: now, frame: None, write: None, ask: None },
+            times: Times::new(now),
             hang_up: None,
             received: 0,
             shrink_due: false,
@@ -376,198 +339,12 @@ impl<'a, S: AsyncStream> Connection<'a, S> {
         }
         news
     }
-
-    fn note_progress(&mut self, news: u64, written: usize) {
-        let wrote = written > 0;
-        let waits_for_memory = self.reader.is_waiting_for_memory();
-        let partial = self.reader.frames().is_partial() || waits_for_memory;
-        let waits = self.has_unwritten() || (self.ending && !self.ended);
-        if news == 0
-            && !wrote
-            && waits == self.times.write.is_some()
-            && partial == self.times.frame.is_some()
-            && self.times.frame.is_none_or(|frame| frame.waits_for_memory == waits_for_memory)
-        {
-            return;
-        }
-        let now = Instant::now();
-        if news > 0 || wrote {
-            self.shrink_due = true;
-        }
-        // To wait for our own memory is not the peer's silence.
-        if news > 0 || wrote || self.times.frame.is_some_and(|frame| frame.waits_for_memory) {
-            self.times.last_byte = now;
-        }
-        // Each frame has its own timeout, and so has the wait for memory.
-        let start = self.reader.frames().frame_start();
-        let (before, other) = match self.times.frame {
-            Some(frame) if frame.start == start => (Some(frame), None),
-            other => (None, other),
-        };
-        if other.is_some_and(|frame| frame.waits_for_memory || frame.waited > Duration::ZERO) {
-            self.shared.pressure.note_served(now);
-        }
-        let waited = before.map_or(Duration::ZERO, |frame| match frame.waits_for_memory {
-            true => frame.waited + (now - frame.since),
-            false => frame.waited,
-        });
-        let same = before.filter(|frame| frame.waits_for_memory == waits_for_memory);
-        let ends = now.checked_add(self.shared.config.frame_timeout);
-        // What arrives earns time, but the time left never exceeds the timeout: a peer that stops is closed, no matter
-        // how much it sent before.
-        let earned = Duration::from_secs(news) / SLOWEST_RATE;
-        let held = self.reader.frames().held_bytes();
-        let same = same.map(|frame| Unfinished {
-            ends: frame.ends.map(|at| at.checked_add(earned).into_iter().chain(ends).min().unwrap_or(at)),
-            stalls_at: self.stalls_at(now, Some(frame.stalls_at), news, held),
-            ..frame
-        });
-        let stalls_at = self.stalls_at(now, None, 0, 0);
-        let new = Unfinished { since: now, ends, stalls_at, waited, start, waits_for_memory, shrunk: false };
-        self.times.frame = partial.then(|| same.unwrap_or(new));
-        let held = self.writes.held_bytes() + self.peer.queued();
-        self.times.write = waits.then(|| match self.times.write {
-            Some(write) => Unwritten {
-                since: if wrote { now } else { write.since },
-                stalls_at: self.stalls_at(now, Some(write.stalls_at), written as u64, held),
-            },
-            None => Unwritten { since: now, stalls_at },
-        });
-        self.note_hold();
-    }
-
-    /// When it stalls, now that `moved` bytes have passed of those that it holds: they earn their part of the time in which
-    /// all of it must pass. The time left never exceeds the stall timeout.
-    fn stalls_at(&self, now: Instant, before: Option<Instant>, moved: u64, held: usize) -> Instant {
-        let timeout = self.shared.config.stall_timeout;
-        // A timeout beyond the clock's range is one of a day: long enough to be none.
-        let latest = now.checked_add(timeout).unwrap_or(now + Duration::from_secs(86_400));
-        let micros = u64::try_from(timeout.as_micros()).unwrap_or(u64::MAX);
-        let earned = micros.saturating_mul(TURNOVER).saturating_mul(moved) / (held as u64).max(1);
-        let earned = before.and_then(|before| before.checked_add(Duration::from_micros(earned)));
-        earned.map_or(latest, |at| at.min(latest))
-    }
-
-    /// Tells others whether the memory that is held moves.
-    fn note_hold(&self) {
-        let Times { frame, write, .. } = &self.times;
-        let at = |at: Instant| self.shared.pressure.millis(at);
-        let frame_stalls = frame.filter(|frame| !frame.waits_for_memory).map(|frame| frame.stalls_at);
-        let stalls_at = frame_stalls.into_iter().chain(write.map(|write| write.stalls_at)).min();
-        let waits = frame.filter(|frame| frame.waits_for_memory);
-        let waits_since =
-            waits.map(|frame| at(frame.since).saturating_sub(frame.waited.as_millis() as usize));
-        self.peer.note_hold(Hold {
-            stalls_at: stalls_at.map_or(Hold::NEVER, at),
-            waits_since: waits_since.unwrap_or(Hold::NEVER),
-        });
-    }
-
-    /// While it waits for memory, others release some: at first, and from time to time.
-    /// Meanwhile nothing is read, so a reset must be watched for. What a closed peer has sent is still received.
-    fn ask_for_memory(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if !self.reader.is_waiting_for_memory() {
-            (self.times.ask, self.hang_up) = (None, None);
-            return Ok(());
-        }
-        let now = Instant::now();
-        if self.times.ask.is_none_or(|at| at <= now) {
-            // Not at first: most waits are short, and the watch takes a descriptor.
-            if self.times.ask.is_some() && self.hang_up.is_none() && !self.ended {
-                self.hang_up = self.reader.get_ref().hang_up();
-            }
-            self.times.ask = Some(now + ASK_EVERY);
-            self.shared.relieve(self.reader.frames().wants().unwrap_or_default());
-        }
-        match self.hang_up.as_mut().map(|watch| watch.poll(cx)) {
-            Some(Poll::Ready(gone)) => gone,
-            _ => Ok(()),
-        }
-    }
-
-    /// The next timeout if no byte moves, and when. One beyond the clock's range never expires.
-    fn deadline(&self) -> Option<(Instant, ConnectionErrorKind, Duration)> {
-        let config = &self.shared.config;
-        let due = |since: Instant, kind, after: Duration| Some((since.checked_add(after)?, kind, after));
-        let first =
-            self.first_byte_timeout.filter(|_| self.received == 0 && !self.reader.is_waiting_for_memory());
-        let first =
-            first.and_then(|after| due(self.times.began, ConnectionErrorKind::FirstByteTimeout, after));
-        let idle = config.idle_timeout.filter(|_| !self.reader.is_waiting_for_memory());
-        let idle = idle.and_then(|after| due(self.times.last_byte, ConnectionErrorKind::IdleTimeout, after));
-        let frame = self.times.frame.and_then(|frame| {
-            let kind = match frame.waits_for_memory {
-                true => ConnectionErrorKind::MemoryTimeout,
-                false => ConnectionErrorKind::FrameTimeout,
-            };
-            Some((frame.ends?, kind, config.frame_timeout))
-        });
-        let write = self.times.write;
-        let write =
-            write.and_then(|write| due(write.since, ConnectionErrorKind::WriteTimeout, config.write_timeout));
-        [first, idle, frame, write].into_iter().flatten().min_by_key(|(at, ..)| *at)
-    }
-
-    fn poll_deadline(
-        &mut self,
-        cx: &mut Context<'_>,
-        mut timer: Pin<&mut Option<Sleep>>,
-    ) -> Poll<ConnectionError> {
-        loop {
-            let deadline = self.deadline();
-            let quiet = self.shrink_due.then(|| self.times.last_byte + SHRINK_AFTER);
-            let slow = self.times.frame.filter(|frame| !frame.shrunk).map(|frame| frame.since + SHRINK_AFTER);
-            let ask = self.times.ask;
-            let all = deadline.map(|(at, ..)| at).into_iter().chain(quiet).chain(slow).chain(ask);
-            let Some(next) = all.min() else { return Poll::Pending };
-            // Reset when it fires or when something is due earlier, not whenever a byte moves.
-            match timer.as_mut().as_pin_mut() {
-                Some(sleep) if sleep.deadline() <= next => {}
-                Some(sleep) => sleep.reset(next),
-                None => timer.set(Some(sleep_until(next))),
-            }
-            let Some(sleep) = timer.as_mut().as_pin_mut() else { return Poll::Pending };
-            if sleep.poll(cx).is_pending() {
-                return Poll::Pending;
-            }
-            timer.set(None);
-            let now = Instant::now();
-            if let Some((at, kind, after)) = deadline
-                && at <= now
-            {
-                return Poll::Ready(ConnectionError::timeout(kind, after));
-            }
-            if ask.is_some_and(|at| at <= now) {
-                // The next poll also looks again for memory that nobody has returned to the queue.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if slow.is_some_and(|at| at <= now) {
-                self.shrink(cx);
-                self.times.frame.iter_mut().for_each(|frame| frame.shrunk = true);
-            }
-            if quiet.is_some_and(|at| at <= now) {
-                self.shrink(cx);
-                self.writes.shrink();
-                self.peer.shrink();
-                self.routes = Vec::new();
-                self.shrink_due = false;
-            }
-        }
-    }
-
-    /// Shrinks the unfinished frame's buffer to what has arrived of it.
-    fn shrink(&mut self, cx: &Context<'_>) {
-        if self.reader.shrink() {
-            cx.waker().wake_by_ref();
-        }
-    }
 }
 
 /// However the connection ends, a peer that lacks bytes, or whose bytes were refused or not awaited, must not see a good end.
 impl<S: AsyncStream> Drop for Connection<'_, S> {
     fn drop(&mut self) {
-        if self.has_unwritten() || self.refused || self.times.frame.is_some() {
+        if self.has_unwritten() || self.refused || self.times.is_partial() {
             self.reader.get_mut().reset_on_close();
         }
         self.peer.note_held(0);

@@ -1,5 +1,7 @@
 //! Collects the bytes of a stream into frames, and decides how much memory that takes.
 
+mod shortage;
+
 #[cfg(feature = "net")]
 use core::mem;
 use core::ops::RangeInclusive;
@@ -377,25 +379,6 @@ impl<D: Decoder> Assembler<D> {
         self.held.clear();
     }
 
-    /// Moves a part of a frame that takes less than half of its buffer into the smallest one that holds it, if the pool
-    /// has a smaller one: for when the rest does not arrive.
-    pub fn shrink(&mut self) {
-        self.release();
-        if let Some(enough) = self.smaller()
-            && let Ok(buffer) = self.pool.acquire_within_limit(enough)
-        {
-            self.lend(buffer);
-        }
-        self.settle();
-        self.forget_sizes();
-    }
-
-    /// Whether a part of a frame can do without another buffer after [`shrink`](Self::shrink) until more has arrived.
-    #[cfg(feature = "net")]
-    pub(crate) fn can_settle(&self) -> bool {
-        self.smaller().is_some() || (!self.held.unread().is_empty() && self.has_room())
-    }
-
     fn has_room(&self) -> bool {
         matches!(&self.held.storage, Storage::Own(buffer) if buffer.len() < buffer.capacity())
     }
@@ -403,56 +386,6 @@ impl<D: Decoder> Assembler<D> {
     /// Does not grow before more has arrived.
     fn settle(&mut self) {
         self.settled = Some(self.held.unread().len());
-    }
-
-    /// Takes a buffer of `size` bytes, which [`wants`](Self::wants) has told. Without memory for it, it continues where it is
-    /// if it can, and a small frame in a buffer that is hardly larger: a stream of small frames needs no large one to
-    /// advance. A large frame does not creep on: many that hold a half each would wait for each other.
-    pub(crate) fn acquire(&mut self, size: usize) -> Result<(), AcquireError> {
-        let error = match self.pool.acquire_within_limit(size) {
-            Ok(buffer) => {
-                self.lend(buffer);
-                return Ok(());
-            }
-            Err(error @ AcquireError::Exhausted { .. }) => error,
-            Err(error) => return Err(error),
-        };
-        self.held.compact();
-        if !self.has_room() {
-            let least = self.held.unread().len() + 1;
-            // One of the same class would fail again.
-            if least > self.read_size.small() || self.pool.class_of(least) == self.pool.class_of(size) {
-                return Err(error);
-            }
-            let buffer = self.pool.acquire_within_limit(least).map_err(|_| error)?;
-            self.lend(buffer);
-        }
-        self.settle();
-        Ok(())
-    }
-
-    /// Size of the buffer to wait for, after [`acquire`](Self::acquire) of `size` bytes has failed. Small frames wait for a
-    /// small one, which they get before those that want more. A large frame waits for what it wants, so that it waits
-    /// seldom.
-    #[cfg(feature = "net")]
-    pub(crate) fn least(&self, size: usize) -> usize {
-        let least = self.held.unread().len() + 1;
-        if least <= self.read_size.small() { least.min(size) } else { size }
-    }
-
-    /// Continues in the buffer that it has waited for.
-    #[cfg(feature = "net")]
-    pub(crate) fn lend_least(&mut self, buffer: PooledBuffer) {
-        self.lend(buffer);
-        self.settle();
-    }
-
-    /// Size of the buffer that [`shrink`](Self::shrink) moves to, if it moves.
-    fn smaller(&self) -> Option<usize> {
-        let (unread, held) = (self.held.unread().len(), self.held.bytes());
-        // One more byte, as the next read needs room.
-        let enough = self.pool.class_of(unread + 1).unwrap_or(unread + 1);
-        (unread > 0 && unread * 2 < held && enough < held).then_some(enough)
     }
 
     fn forget_sizes(&mut self) {
@@ -489,12 +422,17 @@ impl<D: Decoder> Assembler<D> {
         }
         buffer.clear();
         buffer.extend_from_slice(self.held.unread());
-        let keep_from = match self.reading {
-            ReadMode::Batched { detach_below } => detach_below,
-            ReadMode::PerFrame => buffer.capacity() / 2,
-        };
+        let keep_from = self.keep_from(buffer.capacity());
         self.held.replace(Storage::Own(buffer), keep_from);
         self.settled = None;
+    }
+
+    /// Payloads of at least this many bytes stay in a buffer of this capacity.
+    fn keep_from(&self, capacity: usize) -> usize {
+        match self.reading {
+            ReadMode::Batched { detach_below } => detach_below,
+            ReadMode::PerFrame => capacity / 2,
+        }
     }
 
     /// Where the next bytes of the stream go: never empty.

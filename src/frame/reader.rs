@@ -220,6 +220,18 @@ impl Held {
         self.before += mem::take(&mut self.start) as u64;
     }
 
+    /// Moves what is unread to the smallest storage that has room for one more byte. Returns its size; `None` if the storage
+    /// is not writable.
+    pub(super) fn shrink(&mut self) -> Option<usize> {
+        self.compact();
+        let Storage::Own(buffer) = &mut self.storage else { return None };
+        let unread = buffer.len();
+        buffer.resize(unread + 1, 0);
+        buffer.shrink_to_fit();
+        buffer.truncate(unread);
+        Some(buffer.capacity())
+    }
+
     /// Drops the storage. What is unread in it counts as taken.
     pub(super) fn clear(&mut self) {
         self.start += self.unread().len();

@@ -202,7 +202,7 @@ impl<R: AsyncRead + Unpin, D: Decoder> FrameReader<R, D> {
     ///
     /// Returns whether the reader was waiting for memory that it does not need any more. Poll it again then.
     pub fn shrink(&mut self) -> bool {
-        // Its own place in the queue would keep it from the smaller buffer.
+        // It does without the memory that it waits for.
         let left = self.frames.can_settle() && self.acquire.take().is_some();
         self.frames.shrink();
         left

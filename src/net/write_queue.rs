@@ -380,11 +380,11 @@ impl WriteQueue {
         let unwritten = tail.get(self.copied_start..).unwrap_or_default();
         if unwritten.is_empty() {
             self.drop_copies();
-        } else if unwritten.len() * SPARSE <= tail.capacity()
-            && let Ok(mut small) = self.pool.try_acquire(unwritten.len())
-        {
-            small.extend_from_slice(unwritten);
-            *tail = small;
+        } else if unwritten.len() * SPARSE <= tail.capacity() {
+            let len = unwritten.len();
+            tail.copy_within(self.copied_start.., 0);
+            tail.truncate(len);
+            tail.shrink_to_fit();
             (self.tail_in_parts, self.copied_start) = (tail.len(), 0);
         }
     }
