@@ -43,7 +43,7 @@ fn a_connection_that_does_not_end_is_aborted() {
     let (proxy, mut client, _server) = connected(&["--drain-timeout", "0.1"]);
     proxy.interrupt();
     assert_is_aborted(&mut client);
-    let said = proxy.wait();
+    let said = proxy.wait_for(3);
     assert!(said.contains("drained=0 aborted=1"), "{said}");
 }
 

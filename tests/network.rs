@@ -70,6 +70,36 @@ fn is_greeted(client: &mut TcpStream) -> bool {
     client.read_exact(&mut [0]).is_ok()
 }
 
+/// The first columns of a line of `/proc/net/tcp`.
+struct Socket<'a> {
+    local: &'a str,
+    remote: &'a str,
+    state: &'a str,
+    timer: &'a str,
+}
+
+/// The states and the timer of `/proc/net/tcp`.
+const ESTABLISHED: &str = "01";
+const SYN_SENT: &str = "02";
+const KEEPALIVE_TIMER: &str = "02:";
+
+/// Whether this network has such a TCP socket.
+fn has_socket(is_wanted: impl Fn(Socket<'_>) -> bool) -> bool {
+    let files = ["tcp", "tcp6"].map(|name| fs::read_to_string(format!("/proc/self/net/{name}")).unwrap());
+    files.iter().flat_map(|file| file.lines().skip(1)).any(|line| {
+        let fields: Vec<_> = line.split_whitespace().collect();
+        is_wanted(Socket { local: fields[1], remote: fields[2], state: fields[3], timer: fields[5] })
+    })
+}
+
+fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
 /// A listener whose accept queue is full, so that the kernel drops each further SYN packet, and what fills the queue.
 fn deaf(address: SocketAddr) -> (tokio::net::TcpListener, Vec<tokio::net::TcpStream>) {
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }.unwrap();
@@ -99,9 +129,7 @@ fn the_second_address_of_a_name_is_tried_if_the_first_does_not_answer() {
         let proxy =
             Proxy::start("tcp://127.0.0.1:0", &format!("tcp://{name}:{port}"), &["--connect-timeout", "5"]);
         assert!(is_greeted(&mut TcpStream::connect(proxy.address()).unwrap()), "{name}");
-        let sockets = fs::read_to_string(format!("/proc/{}/net/tcp", proxy.child.id())).unwrap();
-        const SYN_SENT: &str = " 02 ";
-        assert!(!sockets.contains(SYN_SENT), "the other attempt is not closed: {sockets}");
+        eventually("the other attempt is closed", || !has_socket(|socket| socket.state == SYN_SENT));
     }
 }
 
@@ -242,4 +270,26 @@ fn without_ports_clients_wait_and_the_failure_names_them() {
     // The kernel uses a port of loopback again one second after its connection has ended.
     clients.iter().for_each(|client| client.shutdown(Shutdown::Both).unwrap());
     waits.read_exact(&mut [0]).expect("a client without a port is cut");
+}
+
+#[test]
+fn a_proxy_finds_dead_peers_on_both_sides_by_keepalive() {
+    if !in_network("a_proxy_finds_dead_peers_on_both_sides_by_keepalive", "", "") {
+        return;
+    }
+    let upstream = TcpListener::bind("127.0.0.1:8080").unwrap();
+    greet(upstream);
+    let proxy = Proxy::start("tcp://127.0.0.1:7000", "tcp://127.0.0.1:8080", &[]);
+    let mut client = TcpStream::connect(proxy.address()).unwrap();
+    assert!(is_greeted(&mut client));
+    let end = |port: u16| format!("0100007F:{port:04X}");
+    let is_watched =
+        |socket: &Socket<'_>| socket.state == ESTABLISHED && socket.timer.starts_with(KEEPALIVE_TIMER);
+    // What was sent is acknowledged soon, and then the timer of keepalive runs.
+    eventually("keepalive for the client", || {
+        has_socket(|socket| socket.local == end(7000) && is_watched(&socket))
+    });
+    eventually("keepalive for the upstream", || {
+        has_socket(|socket| socket.remote == end(8080) && is_watched(&socket))
+    });
 }

@@ -93,17 +93,15 @@ pub struct TransportConfig {
     /// nothing is closed. Default: 1 s, several times what a retransmission takes, and as long as others may wait for
     /// a peer that has gone. See [`Stalled`](super::ConnectionErrorKind::Stalled).
     pub stall_timeout: Duration,
-    /// Time for a peer to take any byte while bytes wait for it. Default: 20 s, less than TCP's user timeout of 24 s,
-    /// whose error says less.
+    /// Time for a peer to take any byte while bytes wait for it. Default: 20 s.
     pub write_timeout: Duration,
-    /// Time for connections to end at a shutdown before they are aborted. Default: 10 s, which is what service managers
-    /// allow, or less.
+    /// Time for connections to end at a shutdown before they are aborted. Default: 8 s, below the 10 s after which
+    /// container runtimes kill.
     pub drain_timeout: Duration,
     /// Whether and how a client reconnects. Default: after 100 ms, then twice as long each time up to 5 s, for as many
     /// tries as it takes, with jitter.
     pub reconnect: Option<Backoff>,
-    /// TCP keepalive and user timeout. Default: 5 s of silence, 12 probes 2 s apart, and 24 s for sent bytes to be
-    /// acknowledged. `None` leaves the system's settings.
+    /// TCP keepalive. Default: 5 s of silence, then 12 probes 2 s apart. `None` leaves the system's settings.
     pub keepalive: Option<Keepalive>,
 }
 
@@ -139,7 +137,7 @@ impl Default for TransportConfig {
             frame_timeout: Duration::from_secs(30),
             stall_timeout: Duration::from_secs(1),
             write_timeout: Duration::from_secs(20),
-            drain_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(8),
             reconnect: Some(Backoff::default()),
             keepalive: Some(Keepalive::default()),
         }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::net::setters;
+use crate::net::{Keepalive, setters};
 
 /// The limits of a [`Relay`](super::Relay). The [module documentation](super) gives the reason for each default.
 ///
@@ -28,6 +28,8 @@ pub struct RelayConfig {
     pub connect_timeout: Duration,
     /// How long a shutdown waits for open connections before it aborts them.
     pub drain_timeout: Duration,
+    /// TCP keepalive of both sides. `None` leaves the system's settings.
+    pub keepalive: Option<Keepalive>,
 }
 
 impl Default for RelayConfig {
@@ -36,7 +38,13 @@ impl Default for RelayConfig {
             max_connections: 10_000,
             idle_timeout: Some(Duration::from_secs(300)),
             connect_timeout: Duration::from_secs(10),
-            drain_timeout: Duration::from_secs(10),
+            drain_timeout: Duration::from_secs(8),
+            keepalive: Some(
+                Keepalive::default()
+                    .idle(Duration::from_secs(60))
+                    .interval(Duration::from_secs(10))
+                    .probes(6),
+            ),
         }
     }
 }
@@ -47,5 +55,6 @@ impl RelayConfig {
         idle_timeout: Option<Duration>,
         connect_timeout: Duration,
         drain_timeout: Duration,
+        keepalive: Option<Keepalive>,
     }
 }

@@ -34,7 +34,8 @@
 //! | connections | 10 000 | at two descriptors per connection it stays below 20 480, a common limit |
 //! | idle timeout | 5 min | longer than the keep-alive of common clients, shorter than the timeouts of NAT tables |
 //! | connect timeout | 10 s | three SYN retries (1 s, 2 s, 4 s) fit |
-//! | drain timeout | 10 s | no longer than service managers wait before they kill a process |
+//! | drain timeout | 8 s | below the 10 s after which container runtimes kill; service managers wait longer |
+//! | keepalive | 60 s, then 6 probes 10 s apart | finds a dead peer in 2 min, for 2 packets per idle minute and side |
 //!
 //! # Events
 //!

@@ -73,6 +73,12 @@ impl Accepted {
         let shared = &self.relay.shared;
         match Stream::connect(&*self.upstream, shared.config.connect_timeout).await {
             Ok(upstream) => {
+                for (stream, keepalive) in
+                    [&client, &upstream].into_iter().zip(shared.config.keepalive.iter().cycle())
+                {
+                    // It fails only for a connection that is reset already.
+                    let _ = stream.set_keepalive(keepalive);
+                }
                 let pair = Pair::new(client, upstream, shared);
                 Counted { pair, bytes: &mut self.bytes }.pair.run().await.map(drop)
             }

@@ -73,7 +73,12 @@ impl Proxy {
     }
 
     /// Waits until the proxy exits, and asserts that it succeeded. Returns its stderr, if that is a pipe.
-    pub(crate) fn wait(mut self) -> String {
+    pub(crate) fn wait(self) -> String {
+        self.wait_for(0)
+    }
+
+    /// As [`wait`](Self::wait), for another exit code.
+    pub(crate) fn wait_for(mut self, code: i32) -> String {
         let deadline = Instant::now() + PATIENCE;
         let status = loop {
             match self.child.try_wait().unwrap() {
@@ -83,7 +88,7 @@ impl Proxy {
             }
         };
         let said = self.stderr.take().map(|said| said.join().unwrap()).unwrap_or_default();
-        assert!(status.success(), "{status}: {said}");
+        assert_eq!(status.code(), Some(code), "{status}: {said}");
         said
     }
 }

@@ -50,7 +50,11 @@ Log: stderr gets a line for each connection that fails, with the client, the byt
 and never stops the proxy. RUST_LOG sets what is logged: RUST_LOG=warn leaves the statistics out, \
 RUST_LOG=millpond=debug adds connections that end well.
 
-Exit codes: 0 stopped by SIGINT or SIGTERM; 1 it cannot start; 2 wrong usage.";
+Signals: SIGINT, SIGTERM and SIGHUP stop it: it serves the clients in the accept queue, stops listening, and waits for \
+the open connections. A second SIGINT or SIGTERM aborts them at once; SIGHUP never does, and is ignored under nohup.
+
+Exit codes: 0 stopped by a signal, and all connections have ended by themselves; 1 it cannot start; 2 wrong usage; \
+3 stopped by a signal, and connections were aborted.";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
@@ -98,9 +102,9 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds)]
     pub(crate) connect_timeout: Duration,
 
-    /// How long open connections may go on after Ctrl-C or SIGTERM, before they are aborted; a second signal aborts
-    /// them at once. The default is what service managers grant before they kill, or less
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    /// How long open connections may continue after SIGINT (Ctrl-C), SIGTERM or SIGHUP, before they are aborted. The
+    /// default is below the 10 seconds after which container runtimes kill
+    #[arg(long, value_name = "SECONDS", default_value = "8", value_parser = seconds)]
     pub(crate) drain_timeout: Duration,
 
     /// Logs statistics at this interval: a line about connections, and one about memory. The default, 0, logs them at

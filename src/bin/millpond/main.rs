@@ -36,7 +36,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }),
         Command::Proxy(args) => match Log::start(&args.log) {
-            Ok(log) => log.conclude(proxy::run(args).map(|()| ExitCode::SUCCESS)),
+            Ok(log) => log.conclude(proxy::run(args)),
             Err(error) => {
                 note(format!("millpond: {}", error.text));
                 error.code

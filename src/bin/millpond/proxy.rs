@@ -1,16 +1,21 @@
 //! `millpond proxy`: a relay on a pool of its own, until a signal stops it.
 
 use std::error::Error;
+use std::fs;
+use std::future::poll_fn;
+use std::io;
+use std::process::ExitCode;
+use std::task::Poll;
 
 use millpond::net::Listener;
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tokio::time::{Duration, sleep, timeout};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::cli::ProxyArgs;
 use crate::memory::return_free_pages;
@@ -20,8 +25,17 @@ use crate::terminal::announce;
 /// How long the tasks of aborted connections may take to end. They need a turn each.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
 
+/// The exit code if connections were aborted at the stop.
+const CONNECTIONS_CUT: u8 = 3;
+
+/// Both sockets of a connection.
+const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+
+/// What the proxy opens beside connections, generously: standard streams, the listener, the runtime's, name lookups.
+const OWN_DESCRIPTORS: u64 = 32;
+
 /// Serves until a signal stops it.
-pub(crate) fn run(args: ProxyArgs) -> Result<(), Box<dyn Error>> {
+pub(crate) fn run(args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
     raise_descriptor_limit();
 
     let pool = BufferPoolConfig::proxy()
@@ -38,7 +52,7 @@ pub(crate) fn run(args: ProxyArgs) -> Result<(), Box<dyn Error>> {
     outcome
 }
 
-async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<(), Box<dyn Error>> {
+async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
     pool.spawn_decay();
     let config = RelayConfig::default()
         .max_connections(args.max_connections)
@@ -47,18 +61,12 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<(), Box<dyn Error>> 
         .drain_timeout(args.drain_timeout);
     let relay = Relay::new(pool, config);
     // Before the line that says "listening": after it a signal must drain.
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
+    let mut signals = StopSignals::new()?;
     let mut listener = Listener::bind(&args.listen).await?;
     listener.set_backlog(args.backlog)?;
+    warn_of_few_descriptors(args.max_connections);
     announce(format!("listening on {}", listener.local_endpoint()));
 
-    let mut stop_signal = async || {
-        tokio::select! {
-            _ = interrupt.recv() => {}
-            _ = terminate.recv() => {}
-        }
-    };
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serve = relay.serve(listener, args.to, async {
         // An error means that the sender is gone, which is also a reason to stop.
@@ -68,10 +76,14 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<(), Box<dyn Error>> 
         report = serve => Some(report),
         () = statistics::log_every(args.stats_every, &relay) => None,
         () = async {
-            stop_signal().await;
+            let is_hangup = signals.next().await;
             info!("draining for up to {:?}; a second signal aborts at once", args.drain_timeout);
             let _ = stop.send(());
-            stop_signal().await;
+            // Service managers may send SIGHUP together with SIGTERM.
+            let mut left = 1 + u32::from(is_hangup);
+            while left > 0 {
+                left -= u32::from(!signals.next().await);
+            }
         } => None,
     };
     // The tasks of aborted connections end at their next turn, and each logs its connection.
@@ -86,14 +98,63 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<(), Box<dyn Error>> 
         Some(report) => info!(drained = report.drained, aborted = report.aborted, "stopped"),
         None => info!("stopped by a second signal; open connections were aborted"),
     }
-    Ok(())
+    let stats = relay.stats();
+    Ok(if stats.active + stats.aborted == 0 { ExitCode::SUCCESS } else { ExitCode::from(CONNECTIONS_CUT) })
 }
 
-/// A connection takes two descriptors. The usual soft limit of 1024 exists for programs that use `select`, and this one
-/// does not.
+/// The signals that stop the proxy: SIGINT, SIGTERM, and SIGHUP, unless it was ignored at the start, as by `nohup`.
+struct StopSignals {
+    stop: [Signal; 2],
+    hangup: Option<Signal>,
+}
+
+impl StopSignals {
+    fn new() -> io::Result<Self> {
+        let stop = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
+        let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
+        Ok(Self { stop, hangup })
+    }
+
+    /// Waits for the next one, and tells whether it was SIGHUP.
+    async fn next(&mut self) -> bool {
+        poll_fn(|cx| {
+            if self.stop.iter_mut().any(|signal| signal.poll_recv(cx).is_ready()) {
+                return Poll::Ready(false);
+            }
+            match self.hangup.as_mut().map(|signal| signal.poll_recv(cx)) {
+                Some(Poll::Ready(_)) => Poll::Ready(true),
+                _ => Poll::Pending,
+            }
+        })
+        .await
+    }
+}
+
+/// Only Linux tells; elsewhere SIGHUP always stops.
+fn ignores_hangup() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.is_some_and(|mask| mask & (1 << (SignalKind::hangup().as_raw_value() - 1)) != 0)
+}
+
+/// The usual soft limit of 1024 exists for programs that use `select`, and this one does not.
 fn raise_descriptor_limit() {
     if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // If this fails the limit stays as it is, and accepting fails when it is reached.
+        // If this fails the limit stays as it is, and clients wait when it is reached.
         let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    }
+}
+
+fn warn_of_few_descriptors(max_connections: usize) {
+    let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
+    let fit = limit.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS_PER_CONNECTION;
+    let wanted = max_connections as u64;
+    // A percent less is not worth a line.
+    if fit < wanted - wanted / 100 {
+        warn!(
+            "{limit} descriptors suffice for {fit} of --max-connections {max_connections}, and further clients wait; \
+             raise the hard limit of open files (ulimit -Hn, or LimitNOFILE= of systemd)"
+        );
     }
 }
