@@ -10,6 +10,9 @@ use std::process::Stdio;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use millpond::net::{AsyncStream, Endpoint, Listener, Stream};
+use millpond::relay::{Relay, RelayConfig};
+use millpond::{BufferPool, BufferPoolConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use proxy::{PATIENCE, Proxy};
@@ -147,7 +150,7 @@ fn a_stop_serves_the_clients_in_the_accept_queue() {
     assert!(is_answered(&mut second, PATIENCE));
     drop(second);
     let said = proxy.wait();
-    assert!(said.contains("connections: 3 drained, 0 aborted"), "{said}");
+    assert!(said.contains("drained=3 aborted=0"), "{said}");
 }
 
 #[test]
@@ -200,4 +203,70 @@ fn without_descriptors_clients_wait_for_their_turn() {
         let said = proxy.wait();
         assert_eq!(said.matches("cannot accept").count(), 1, "{said}");
     }
+}
+
+/// A TCP listener that does not answer, because its accept queue is full, and what fills the queue.
+async fn silent_upstream() -> (TcpListener, tokio::net::TcpStream) {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap();
+    let fill = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    (listener, fill)
+}
+
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let condition = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, condition).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+/// A relay to an upstream that does not answer for long, and where it listens.
+async fn relay_to_silence(listen: &str, upstream: &TcpListener) -> (Relay, Endpoint) {
+    let config = RelayConfig::default().connect_timeout(Duration::from_secs(3_600));
+    let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), config);
+    let listener = Listener::bind(listen).await.unwrap();
+    let endpoint = listener.local_endpoint().clone();
+    let upstream = upstream.local_addr().unwrap();
+    let server = relay.clone();
+    tokio::spawn(async move { server.serve(listener, upstream, std::future::pending()).await });
+    (relay, endpoint)
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_while_the_upstream_does_not_answer_frees_its_place() {
+    let (upstream, _fill) = silent_upstream().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = format!("unix://{}", folder.path().join("relay").display());
+    for (listen, sends) in [("tcp://127.0.0.1:0", false), ("tcp://127.0.0.1:0", true), (&path, false)] {
+        let (relay, endpoint) = relay_to_silence(listen, &upstream).await;
+        let mut client = Stream::connect(&endpoint, PATIENCE).await.unwrap();
+        if sends {
+            client.write_all(b"grist").await.unwrap();
+        }
+        eventually("the client is accepted", || relay.stats().active == 1).await;
+        client.reset_on_close();
+        drop(client);
+        eventually("the place of the client is free", || relay.stats().active == 0).await;
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_waits_for_the_upstream_with_its_direction_closed_is_served() {
+    let (upstream, fill) = silent_upstream().await;
+    let (relay, endpoint) = relay_to_silence("tcp://127.0.0.1:0", &upstream).await;
+    let mut client = Stream::connect(&endpoint, PATIENCE).await.unwrap();
+    client.write_all(b"grist").await.unwrap();
+    client.shutdown().await.unwrap();
+    tokio::time::sleep(A_WHILE).await;
+    assert_eq!(relay.stats().active, 1, "it does not wait");
+    // The kernel repeats the SYN packet.
+    upstream.accept().await.unwrap();
+    drop(fill);
+    let (mut server, _) = timeout(PATIENCE, upstream.accept()).await.unwrap().unwrap();
+    let mut received = String::new();
+    timeout(PATIENCE, server.read_to_string(&mut received)).await.unwrap().unwrap();
+    assert_eq!(received, "grist");
 }

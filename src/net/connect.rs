@@ -6,6 +6,7 @@ use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::io::Errno;
 use tokio::net::{TcpStream, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
@@ -178,9 +179,9 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
 /// Whether this process or machine has run out of something, so that the peer is not to blame: descriptors, memory, ports,
 /// or what can be watched for readiness.
 fn is_shortage(error: &io::Error) -> bool {
-    use libc::{EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC};
-    let shortages = [EADDRNOTAVAIL, EMFILE, ENFILE, ENOBUFS, ENOMEM, ENOSPC];
-    error.raw_os_error().is_some_and(|code| shortages.contains(&code))
+    let shortages =
+        [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
+    Errno::from_io_error(error).is_some_and(|code| shortages.contains(&code))
 }
 
 #[cfg(test)]
@@ -206,11 +207,9 @@ mod tests {
 
     #[test]
     fn an_address_without_a_route_is_no_shortage_of_ports() {
-        let unreachable = io::Error::new(
-            io::ErrorKind::NetworkUnreachable,
-            io::Error::from_raw_os_error(libc::EADDRNOTAVAIL),
-        );
+        let unreachable =
+            io::Error::new(io::ErrorKind::NetworkUnreachable, io::Error::from(Errno::ADDRNOTAVAIL));
         assert!(!is_shortage(&unreachable));
-        assert!(is_shortage(&io::Error::from_raw_os_error(libc::EADDRNOTAVAIL)));
+        assert!(is_shortage(&io::Error::from(Errno::ADDRNOTAVAIL)));
     }
 }

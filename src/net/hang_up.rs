@@ -84,7 +84,10 @@ impl Stream {
                 Err(stream.take_error()?.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
             }
             Self::Unix(stream) => {
-                let mut watch = HangUp::new(stream)?;
+                let Ok(mut watch) = HangUp::new(stream) else {
+                    // Without a descriptor for the watch the peer may stay.
+                    return pending().await;
+                };
                 poll_fn(|cx| watch.poll(cx)).await?;
                 if recv(stream, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT)
                     .is_ok_and(|(count, _)| count > 0)

@@ -71,22 +71,28 @@ struct Accepted {
 impl Accepted {
     async fn connect_and_relay(&mut self, mut client: Stream) -> Result<(), RelayError> {
         let shared = &self.relay.shared;
-        match Stream::connect(&*self.upstream, shared.config.connect_timeout).await {
-            Ok(upstream) => {
-                for (stream, keepalive) in
-                    [&client, &upstream].into_iter().zip(shared.config.keepalive.iter().cycle())
-                {
-                    // It fails only for a connection that is reset already.
-                    let _ = stream.set_keepalive(keepalive);
-                }
-                let pair = Pair::new(client, upstream, shared);
-                Counted { pair, bytes: &mut self.bytes }.pair.run().await.map(drop)
+        let connected = tokio::select! {
+            biased;
+            connected = Stream::connect(&*self.upstream, shared.config.connect_timeout) => {
+                connected.map_err(Cause::Connect)
             }
-            Err(error) => {
-                client.reset_on_close();
-                Err(RelayError::new(Cause::Connect(error), Transferred::default()))
-            }
+            left = client.hung_up() => match left {
+                Ok(()) => return Ok(()),
+                Err(source) => Err(Cause::Read { side: Side::Client, source }),
+            },
+        };
+        let upstream = connected.map_err(|cause| {
+            client.reset_on_close();
+            RelayError::new(cause, Transferred::default())
+        })?;
+        for (stream, keepalive) in
+            [&client, &upstream].into_iter().zip(shared.config.keepalive.iter().cycle())
+        {
+            // It fails only for a connection that is reset already.
+            let _ = stream.set_keepalive(keepalive);
         }
+        let pair = Pair::new(client, upstream, shared);
+        Counted { pair, bytes: &mut self.bytes }.pair.run().await.map(drop)
     }
 
     /// Counts and logs how it ended, by an error or by a close of both directions.
