@@ -41,6 +41,49 @@ enum WaitsFor {
     Resources(io::Error),
 }
 
+impl Stream {
+    /// Connects to an endpoint, within `timeout`.
+    ///
+    /// * If the listener's accept queue is full, it waits.
+    /// * If this process has no descriptor, port or memory left, it tries again until there is some.
+    /// * A name is looked up by the system, once at a time for all callers, and the answer is used for 5 s.
+    /// * If the name has several addresses, they are tried as RFC 8305 ("happy eyeballs") says: IPv6 and IPv4 in turn,
+    ///   each 250 ms after the one before, or at once if that one has failed. The first that answers is taken.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Connect`], [`ErrorKind::ConnectTimeout`], [`ErrorKind::Lookup`], [`ErrorKind::LookupTimeout`],
+    /// [`ErrorKind::OutOfResources`], [`ErrorKind::NotASocket`] or [`ErrorKind::InvalidEndpoint`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it closes what it opened.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use millpond::net::{ErrorKind, Listener, Stream};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let listener = Listener::bind("127.0.0.1:0").await?;
+    /// let endpoint = listener.local_endpoint().clone();
+    /// let _stream = Stream::connect(&endpoint, Duration::from_secs(10)).await?;
+    ///
+    /// drop(listener);
+    /// let error = Stream::connect(&endpoint, Duration::from_secs(10)).await.unwrap_err();
+    /// assert_eq!(error.kind(), ErrorKind::Connect);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn connect(endpoint: impl Into<Endpoint>, timeout: Duration) -> Result<Self, Error> {
+        // On the heap, so that a task is not larger for the rest of its life because it once connected.
+        Box::pin(connect(endpoint.into(), timeout)).await
+    }
+}
+
 /// Connects to an endpoint, within `limit`.
 pub(super) async fn connect(endpoint: Endpoint, limit: Duration) -> Result<Stream, Error> {
     let mut waits_for = WaitsFor::Peer;

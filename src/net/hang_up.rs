@@ -1,16 +1,12 @@
 //! A watch for the hang-up of a peer that is not read from.
 
-use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
-use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
-
-use super::stream::Stream;
 
 /// Waits until the peer of a socket has reset the connection, or has closed both of its directions.
 ///
@@ -61,42 +57,6 @@ impl HangUp {
                 return Poll::Ready(error.map_or(Ok(()), Err));
             }
             writable.clear_ready();
-        }
-    }
-}
-
-impl Stream {
-    /// Waits until the peer has gone, while nothing is read from it or written to it, for example before there is
-    /// anything to relay to. `Ok` is a close of a Unix peer that has left no byte to read, the error is a reset.
-    ///
-    /// # Errors
-    ///
-    /// The error with which the connection ended.
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancel safe: it reads nothing.
-    pub async fn hung_up(&self) -> io::Result<()> {
-        match self {
-            // TCP has no other hang-up than an error, and waiting for that alone needs no descriptor.
-            Self::Tcp(stream) => {
-                stream.ready(Interest::ERROR).await?;
-                Err(stream.take_error()?.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
-            }
-            Self::Unix(stream) => {
-                let Ok(mut watch) = HangUp::new(stream) else {
-                    // Without a descriptor for the watch the peer may stay.
-                    return pending().await;
-                };
-                poll_fn(|cx| watch.poll(cx)).await?;
-                if recv(stream, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT)
-                    .is_ok_and(|(count, _)| count > 0)
-                {
-                    // What it sent before it closed is still to be delivered.
-                    pending::<()>().await;
-                }
-                Ok(())
-            }
         }
     }
 }

@@ -1,18 +1,16 @@
-//! A connection over TCP or a Unix socket, and how it is made.
+//! A connection over TCP or a Unix socket.
 
+use std::future::{pending, poll_fn};
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
+use rustix::net::{RecvFlags, recv};
 use socket2::SockRef;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
 use super::async_stream::AsyncStream;
-use super::connect;
-use super::endpoint::Endpoint;
-use super::error::Error;
 use super::hang_up::HangUp;
 use super::keepalive::Keepalive;
 
@@ -34,60 +32,45 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// Connects to an endpoint, within `timeout`.
-    ///
-    /// * If the listener's accept queue is full, it waits.
-    /// * If this process has no descriptor, port or memory left, it tries again until there is some.
-    /// * A name is looked up by the system, once at a time for all callers, and the answer is used for 5 s.
-    /// * If the name has several addresses, they are tried as RFC 8305 ("happy eyeballs") says: IPv6 and IPv4 in turn,
-    ///   each 250 ms after the one before, or at once if that one has failed. The first that answers is taken.
-    ///
-    /// # Errors
-    ///
-    /// [`ErrorKind::Connect`], [`ErrorKind::ConnectTimeout`], [`ErrorKind::Lookup`], [`ErrorKind::LookupTimeout`],
-    /// [`ErrorKind::OutOfResources`], [`ErrorKind::NotASocket`] or [`ErrorKind::InvalidEndpoint`].
-    ///
-    /// [`ErrorKind::Connect`]: super::ErrorKind::Connect
-    /// [`ErrorKind::ConnectTimeout`]: super::ErrorKind::ConnectTimeout
-    /// [`ErrorKind::Lookup`]: super::ErrorKind::Lookup
-    /// [`ErrorKind::LookupTimeout`]: super::ErrorKind::LookupTimeout
-    /// [`ErrorKind::OutOfResources`]: super::ErrorKind::OutOfResources
-    /// [`ErrorKind::NotASocket`]: super::ErrorKind::NotASocket
-    /// [`ErrorKind::InvalidEndpoint`]: super::ErrorKind::InvalidEndpoint
-    ///
-    /// # Cancel safety
-    ///
-    /// Cancelled, it closes what it opened.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// use std::time::Duration;
-    ///
-    /// use millpond::net::{ErrorKind, Listener, Stream};
-    ///
-    /// # #[tokio::main(flavor = "current_thread")]
-    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// let listener = Listener::bind("127.0.0.1:0").await?;
-    /// let endpoint = listener.local_endpoint().clone();
-    /// let _stream = Stream::connect(&endpoint, Duration::from_secs(10)).await?;
-    ///
-    /// drop(listener);
-    /// let error = Stream::connect(&endpoint, Duration::from_secs(10)).await.unwrap_err();
-    /// assert_eq!(error.kind(), ErrorKind::Connect);
-    /// # Ok(())
-    /// # }
-    /// ```
-    pub async fn connect(endpoint: impl Into<Endpoint>, timeout: Duration) -> Result<Self, Error> {
-        // On the heap, so that a task is not larger for the rest of its life because it once connected.
-        Box::pin(connect::connect(endpoint.into(), timeout)).await
-    }
-
     pub(super) fn from_tcp(stream: TcpStream) -> io::Result<Self> {
         stream.set_nodelay(true)?;
         #[cfg(any(target_os = "android", target_os = "linux"))]
         SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
         Ok(Self::Tcp(stream))
+    }
+
+    /// Waits until the peer has gone, while nothing is read from it or written to it, for example before there is
+    /// anything to relay to. `Ok` is a close of a Unix peer that has left no byte to read, the error is a reset.
+    ///
+    /// # Errors
+    ///
+    /// The error with which the connection ended.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancel safe: it reads nothing.
+    pub async fn hung_up(&self) -> io::Result<()> {
+        match self {
+            // TCP has no other hang-up than an error, and waiting for that alone needs no descriptor.
+            Self::Tcp(stream) => {
+                stream.ready(Interest::ERROR).await?;
+                Err(stream.take_error()?.unwrap_or_else(|| io::ErrorKind::ConnectionReset.into()))
+            }
+            Self::Unix(stream) => {
+                let Ok(mut watch) = HangUp::new(stream) else {
+                    // Without a descriptor for the watch the peer may stay.
+                    return pending().await;
+                };
+                poll_fn(|cx| watch.poll(cx)).await?;
+                if recv(stream, &mut [0], RecvFlags::PEEK | RecvFlags::DONTWAIT)
+                    .is_ok_and(|(count, _)| count > 0)
+                {
+                    // What it sent before it closed is still to be delivered.
+                    pending::<()>().await;
+                }
+                Ok(())
+            }
+        }
     }
 
     /// Sets TCP keepalive and user timeout. A Unix socket needs neither: the kernel knows when its peer is gone.
