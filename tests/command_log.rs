@@ -191,7 +191,7 @@ fn a_failed_connection_is_one_line_that_says_who_ended_it_and_why() {
     log.wait_for(3);
     let (_client, _server, fourth) = pair();
     proxy.interrupt();
-    proxy.wait();
+    proxy.wait_for(3);
 
     let lines = log.failed_connections();
     let ends = [

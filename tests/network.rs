@@ -1,5 +1,5 @@
-//! Networks that fail: addresses that do not answer, name servers that are silent, and no free port. Each test has a
-//! network and name servers of its own, by `unshare` (util-linux) and `ip` (iproute2).
+//! Networks that fail: bursts of clients, addresses that do not answer, silent name servers, and no free port. Each test has
+//! a network and name servers of its own, by `unshare` (util-linux) and `ip` (iproute2).
 
 mod proxy;
 
@@ -17,9 +17,13 @@ use std::{env, io};
 
 use millpond::net::{Endpoint, ErrorKind, Stream};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
 use proxy::{PATIENCE, Proxy};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::runtime::Runtime;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 const IN_NETWORK: &str = "MILLPOND_IN_NETWORK";
 
@@ -111,6 +115,89 @@ fn deaf(address: SocketAddr) -> (tokio::net::TcpListener, Vec<tokio::net::TcpStr
     (listener, fill)
 }
 
+fn allow_many_descriptors() {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+}
+
+/// Clients that this network's listeners had no room for, since its creation.
+fn lost_clients() -> u64 {
+    let counters = fs::read_to_string("/proc/self/net/netstat").unwrap();
+    let mut lines = counters.lines().filter_map(|line| line.strip_prefix("TcpExt: "));
+    let (names, values) = (lines.next().unwrap(), lines.next().unwrap());
+    let mut counters = names.split(' ').zip(values.split(' '));
+    counters.find(|(name, _)| *name == "ListenDrops").unwrap().1.parse().unwrap()
+}
+
+/// A client that has its greeting leaves.
+async fn is_served(mut client: tokio::net::TcpStream) {
+    client.read_exact(&mut [0]).await.unwrap();
+}
+
+/// An upstream that greets all of many clients, on a thread of its own.
+fn greet_many() -> SocketAddr {
+    let runtime = Runtime::new().unwrap();
+    let listener = runtime.block_on(async {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        socket.listen(4096).unwrap()
+    });
+    let address = listener.local_addr().unwrap();
+    thread::spawn(move || {
+        runtime.block_on(async {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                tokio::spawn(async move {
+                    let _ = stream.write_all(b"!").await;
+                    let _ = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
+                });
+            }
+        });
+    });
+    address
+}
+
+#[test]
+fn a_busy_proxy_loses_no_client_of_a_burst() {
+    const CLIENTS: usize = 3_000;
+    if !in_network("a_busy_proxy_loses_no_client_of_a_burst", "", "") {
+        return;
+    }
+    allow_many_descriptors();
+    let proxy = Proxy::start("tcp://127.0.0.1:0", &format!("tcp://{}", greet_many()), &[]);
+    let address: SocketAddr = proxy.address().parse().unwrap();
+    // All wait in the accept queue: a stopped proxy accepts none.
+    proxy.signal(Signal::SIGSTOP);
+    Runtime::new().unwrap().block_on(async {
+        let connects = (0..CLIENTS).map(|_| tokio::net::TcpStream::connect(address)).collect::<JoinSet<_>>();
+        let clients = timeout(PATIENCE, connects.join_all()).await.unwrap();
+        assert_eq!(lost_clients(), 0);
+        proxy.signal(Signal::SIGCONT);
+        let served: JoinSet<_> = clients.into_iter().map(|client| is_served(client.unwrap())).collect();
+        timeout(PATIENCE, served.join_all()).await.unwrap();
+    });
+}
+
+#[test]
+fn a_full_proxy_serves_a_burst_as_places_become_free() {
+    const CLIENTS: usize = 5_000;
+    if !in_network("a_full_proxy_serves_a_burst_as_places_become_free", "", "") {
+        return;
+    }
+    allow_many_descriptors();
+    let to = format!("tcp://{}", greet_many());
+    let proxy = Proxy::start("tcp://127.0.0.1:0", &to, &["--max-connections", "1000"]);
+    let address: SocketAddr = proxy.address().parse().unwrap();
+    let begin = Instant::now();
+    Runtime::new().unwrap().block_on(async {
+        let client =
+            || async move { is_served(tokio::net::TcpStream::connect(address).await.unwrap()).await };
+        let served: JoinSet<_> = (0..CLIENTS).map(|_| client()).collect();
+        timeout(PATIENCE, served.join_all()).await.unwrap();
+    });
+    println!("{CLIENTS} clients were served in {:?}", begin.elapsed());
+    assert_eq!(lost_clients(), 0);
+}
+
 #[test]
 fn the_second_address_of_a_name_is_tried_if_the_first_does_not_answer() {
     let hosts = "127.0.0.2 two\n127.0.0.3 two\n::1 both\n127.0.0.3 both\n";
@@ -141,8 +228,7 @@ fn a_silent_name_server_takes_few_threads_and_its_clients_learn_why() {
     if !in_network(test, "", "nameserver 127.0.0.1\n") {
         return;
     }
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
+    allow_many_descriptors();
     let _silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).unwrap();
     let proxy = Proxy::start("tcp://127.0.0.1:0", "tcp://upstream.test:80", &["--connect-timeout", "3"]);
     let mut clients: Vec<_> = (0..CLIENTS).map(|_| TcpStream::connect(proxy.address()).unwrap()).collect();
@@ -262,6 +348,13 @@ fn without_ports_clients_wait_and_the_failure_names_them() {
     let error = Runtime::new().unwrap().block_on(Stream::connect(&endpoint, after)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::OutOfResources, "{error:?}");
     assert!(error.to_string().contains("no local port left"), "{error}");
+
+    let to = "tcp://127.0.0.1:8080";
+    let short = Proxy::start("tcp://127.0.0.1:7001", to, &["--connect-timeout", "0.2"]);
+    assert!(!is_greeted(&mut TcpStream::connect(short.address()).unwrap()));
+    short.interrupt();
+    let said = short.wait();
+    assert!(said.contains("ended_by=relay cause=out_of_resources"), "{said}");
 
     let mut waits = connect();
     waits.set_read_timeout(Some(after)).unwrap();

@@ -51,6 +51,8 @@ pub enum Side {
 pub enum RelayErrorKind {
     /// Connecting to the upstream failed.
     Connect,
+    /// There was no descriptor, port or memory left to connect to the upstream until the connect timeout.
+    OutOfResources,
     /// This side reset its connection, or closed it before everything was written to it.
     Reset(Side),
     /// Another I/O error on this side.
@@ -74,6 +76,7 @@ impl RelayError {
     #[must_use]
     pub fn kind(&self) -> RelayErrorKind {
         match &self.cause {
+            Cause::Connect(error) if is_local(error) => RelayErrorKind::OutOfResources,
             Cause::Connect(_) => RelayErrorKind::Connect,
             Cause::Read { side, source } | Cause::Write { side, source } => match source.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => RelayErrorKind::Reset(*side),
@@ -83,11 +86,12 @@ impl RelayError {
         }
     }
 
-    /// The side that ended the connection. At the idle timeout the one that took no bytes, or `None` if there were none.
+    /// The side that ended the connection: at the idle timeout the one that took no bytes. `None` for the relay itself, or if
+    /// there were no bytes.
     #[must_use]
     pub fn side(&self) -> Option<Side> {
         match &self.cause {
-            Cause::Connect(_) => Some(Side::Upstream),
+            Cause::Connect(error) => (!is_local(error)).then_some(Side::Upstream),
             Cause::Read { side, .. } | Cause::Write { side, .. } => Some(*side),
             Cause::Idle { stalled, .. } => *stalled,
         }
@@ -102,6 +106,11 @@ impl RelayError {
             Cause::Read { .. } | Cause::Write { .. } => false,
         }
     }
+}
+
+/// Whether the upstream is not to blame.
+fn is_local(error: &net::Error) -> bool {
+    error.kind() == net::ErrorKind::OutOfResources
 }
 
 impl Side {
@@ -122,6 +131,7 @@ impl fmt::Display for Side {
 impl fmt::Display for RelayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
+            Cause::Connect(error) if is_local(error) => f.write_str("out of resources"),
             Cause::Connect(_) => f.write_str("cannot connect to the upstream"),
             Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
             Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),

@@ -54,7 +54,7 @@
 //! | `bytes_to_upstream`, `bytes_to_client` | bytes written in each direction |
 //! | `duration_ms` | time since the accept |
 //! | `ended_by` | of a failed one: `client`, `upstream`, or `relay` |
-//! | `cause` | of a failed one: `connect`, `reset`, `io`, `idle_timeout` or `aborted` |
+//! | `cause` | of a failed one: `connect`, `out_of_resources`, `reset`, `io`, `idle_timeout` or `aborted` |
 //! | `error` | of a failed one: the error with its causes, for people |
 //!
 //! Nothing limits their rate. A subscriber of a public server should: `millpond proxy` writes 10 failures per second and

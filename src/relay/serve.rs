@@ -19,7 +19,10 @@ const TARGET: &str = "millpond::relay::connection";
 impl Relay {
     /// Accepts connections and relays each to `upstream` until `shutdown` completes.
     ///
-    /// After `shutdown` it stops listening, waits up to the drain timeout for the open connections, and aborts the rest.
+    /// A client that leaves before the upstream has answered frees its place at once.
+    ///
+    /// After `shutdown` it serves the clients in the accept queue, stops listening, waits up to the drain timeout for the
+    /// open connections, and aborts the rest.
     /// [`stats`](Self::stats) counts how each connection ends, and an event says it: see [the events](super#events).
     ///
     /// Start [`spawn_decay`](crate::BufferPool::spawn_decay) to free idle buffers.
@@ -111,13 +114,14 @@ impl Accepted {
                 "connection closed"
             ),
             Some(error) => {
-                let (ended_by, cause) = match error.kind() {
-                    RelayErrorKind::Connect => (Some(Side::Upstream), "connect"),
-                    RelayErrorKind::Reset(side) => (Some(side), "reset"),
-                    RelayErrorKind::Io(side) => (Some(side), "io"),
-                    RelayErrorKind::IdleTimeout => (None, "idle_timeout"),
+                let cause = match error.kind() {
+                    RelayErrorKind::Connect => "connect",
+                    RelayErrorKind::OutOfResources => "out_of_resources",
+                    RelayErrorKind::Reset(_) => "reset",
+                    RelayErrorKind::Io(_) => "io",
+                    RelayErrorKind::IdleTimeout => "idle_timeout",
                 };
-                self.log_failure(ended_by, cause, &Causes(error));
+                self.log_failure(error.side(), cause, &Causes(error));
             }
         }
     }

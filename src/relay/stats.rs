@@ -43,7 +43,7 @@ impl Counters {
     pub(super) fn ended(&self, error: Option<RelayErrorKind>) {
         let counter = match error {
             None => &self.closed,
-            Some(RelayErrorKind::Connect) => &self.connect_errors,
+            Some(RelayErrorKind::Connect | RelayErrorKind::OutOfResources) => &self.connect_errors,
             Some(RelayErrorKind::Reset(_)) => &self.reset,
             Some(RelayErrorKind::Io(_)) => &self.io_failed,
             Some(RelayErrorKind::IdleTimeout) => &self.idle_timeouts,
