@@ -3,11 +3,12 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
 use rustix::io::Errno;
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::{TcpSocket, TcpStream, UnixSocket, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
@@ -16,6 +17,7 @@ use super::error::{Error, ErrorKind};
 use super::resolve;
 use super::stream::Stream;
 use super::unix_path::{is_abstract, obstacle};
+use crate::sync::statistic::{AtomicUsize, Ordering};
 
 /// The pause before another connect to a Unix listener whose accept queue was full: a busy server accepts many
 /// connections in that time.
@@ -30,6 +32,9 @@ const ATTEMPT_DELAY: Duration = Duration::from_millis(250);
 /// The most addresses that are tried at once, each of which takes a descriptor. Beyond it the oldest attempt is given up,
 /// which has had 2 s by then. Fewer keep trying until the time limit.
 const MAX_ATTEMPTS: usize = 8;
+
+/// A descriptor that keeps the place of another one.
+type Reserve = Option<OwnedFd>;
 
 /// Why an attempt failed.
 type Failure = (ErrorKind, Option<io::Error>);
@@ -80,14 +85,24 @@ impl Stream {
     /// ```
     pub async fn connect(endpoint: impl Into<Endpoint>, timeout: Duration) -> Result<Self, Error> {
         // On the heap, so that a task is not larger for the rest of its life because it once connected.
-        Box::pin(connect(endpoint.into(), timeout)).await
+        Box::pin(connect(endpoint.into(), timeout, None)).await
+    }
+
+    /// As [`connect`](Self::connect), with a descriptor that keeps the place of the connection's until it is opened.
+    #[cfg(feature = "relay")]
+    pub(crate) async fn connect_with(
+        endpoint: &Endpoint,
+        timeout: Duration,
+        reserved: OwnedFd,
+    ) -> Result<Self, Error> {
+        Box::pin(connect(endpoint.clone(), timeout, Some(reserved))).await
     }
 }
 
 /// Connects to an endpoint, within `limit`.
-pub(super) async fn connect(endpoint: Endpoint, limit: Duration) -> Result<Stream, Error> {
+async fn connect(endpoint: Endpoint, limit: Duration, reserved: Reserve) -> Result<Stream, Error> {
     let mut waits_for = WaitsFor::Peer;
-    let connected = timeout(limit, connect_in_time(&endpoint, &mut waits_for)).await;
+    let connected = timeout(limit, connect_in_time(&endpoint, reserved, &mut waits_for)).await;
     let (kind, source) = match connected {
         Ok(Ok(stream)) => return Ok(stream),
         Ok(Err(failure)) => failure,
@@ -101,10 +116,18 @@ pub(super) async fn connect(endpoint: Endpoint, limit: Duration) -> Result<Strea
 }
 
 /// Connects, and tries again while the system has no descriptor, port or memory left.
-async fn connect_in_time(endpoint: &Endpoint, waits_for: &mut WaitsFor) -> Result<Stream, Failure> {
+async fn connect_in_time(
+    endpoint: &Endpoint,
+    mut reserved: Reserve,
+    waits_for: &mut WaitsFor,
+) -> Result<Stream, Failure> {
+    let mut in_need = None;
     loop {
-        match connect_once(endpoint, waits_for).await {
+        match connect_once(endpoint, &mut reserved, waits_for).await {
             Err((_, Some(error))) if is_shortage(&error) => {
+                if error.kind() != io::ErrorKind::AddrNotAvailable {
+                    in_need.get_or_insert_with(InNeed::new);
+                }
                 *waits_for = WaitsFor::Resources(error);
                 sleep(SHORTAGE_PAUSE).await;
             }
@@ -113,17 +136,24 @@ async fn connect_in_time(endpoint: &Endpoint, waits_for: &mut WaitsFor) -> Resul
     }
 }
 
-async fn connect_once(endpoint: &Endpoint, waits_for: &mut WaitsFor) -> Result<Stream, Failure> {
+async fn connect_once(
+    endpoint: &Endpoint,
+    reserved: &mut Reserve,
+    waits_for: &mut WaitsFor,
+) -> Result<Stream, Failure> {
     let failed = |error| {
         let kind = obstacle(endpoint).map_or(ErrorKind::Connect, |found| ErrorKind::NotASocket { found });
         (kind, Some(error))
     };
     match endpoint {
         Endpoint::Invalid { error, .. } => Err((ErrorKind::InvalidEndpoint(*error), None)),
-        Endpoint::Unix(path) => connect_unix(path).await.map(Stream::Unix).map_err(failed),
+        Endpoint::Unix(path) => connect_unix(path, reserved).await.map(Stream::Unix).map_err(failed),
         Endpoint::Tcp(address) => {
             let connected = match address.parse() {
-                Ok(address) => connect_tcp(address).await,
+                Ok(address) => match tcp_socket(address, reserved) {
+                    Ok(socket) => connect_tcp(socket, address).await,
+                    Err(error) => Err(error),
+                },
                 Err(_) => {
                     let (host, port) =
                         host_and_port(address).map_err(|error| (ErrorKind::InvalidEndpoint(error), None))?;
@@ -131,7 +161,7 @@ async fn connect_once(endpoint: &Endpoint, waits_for: &mut WaitsFor) -> Result<S
                     let addresses = resolve::addresses(host, port).await;
                     let addresses = addresses.map_err(|error| (ErrorKind::Lookup, Some(error)))?;
                     *waits_for = WaitsFor::Peer;
-                    connect_to_any(addresses).await
+                    connect_to_any(addresses, reserved).await
                 }
             };
             connected.and_then(Stream::from_tcp).map_err(failed)
@@ -139,20 +169,38 @@ async fn connect_once(endpoint: &Endpoint, waits_for: &mut WaitsFor) -> Result<S
     }
 }
 
+/// Opens a socket, and then closes the descriptor that kept its place. Without another one it is closed before.
+fn open<S>(reserved: &mut Reserve, socket: impl Fn() -> io::Result<S>) -> io::Result<S> {
+    let opened = socket();
+    let reserved = reserved.take();
+    match opened {
+        Err(error) if is_shortage(&error) && reserved.is_some() => {
+            let _in_need = InNeed::new();
+            drop(reserved);
+            socket()
+        }
+        opened => opened,
+    }
+}
+
 /// With a full accept queue a TCP connect waits, but a non-blocking Unix connect fails. This makes it wait, too.
-async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+async fn connect_unix(path: &Path, reserved: &mut Reserve) -> io::Result<UnixStream> {
     is_abstract(path)?;
     loop {
-        match UnixStream::connect(path).await {
+        match open(reserved, UnixSocket::new_stream)?.connect(path).await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => sleep(FULL_QUEUE_PAUSE).await,
             connected => return connected,
         }
     }
 }
 
+fn tcp_socket(address: SocketAddr, reserved: &mut Reserve) -> io::Result<TcpSocket> {
+    open(reserved, || if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() })
+}
+
 /// Connects to one address.
-async fn connect_tcp(address: SocketAddr) -> io::Result<TcpStream> {
-    match TcpStream::connect(address).await {
+async fn connect_tcp(socket: TcpSocket, address: SocketAddr) -> io::Result<TcpStream> {
+    match socket.connect(address).await {
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable && !has_source(address) => {
             // Without the system's error code it counts as no shortage of ports.
             Err(io::Error::new(io::ErrorKind::NetworkUnreachable, error))
@@ -172,7 +220,7 @@ fn has_source(address: SocketAddr) -> bool {
 
 /// Connects to the address that answers first, by "happy eyeballs", RFC 8305: the families take turns, and each attempt
 /// has a start of [`ATTEMPT_DELAY`] on the next. The other attempts are closed.
-async fn connect_to_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
+async fn connect_to_any(addresses: Vec<SocketAddr>, reserved: &mut Reserve) -> io::Result<TcpStream> {
     let mut addresses = interleaved(addresses).into_iter();
     let mut attempts = JoinSet::new();
     let mut handles = VecDeque::<AbortHandle>::new();
@@ -184,7 +232,13 @@ async fn connect_to_any(addresses: Vec<SocketAddr>) -> io::Result<TcpStream> {
             {
                 oldest.abort();
             }
-            handles.push_back(attempts.spawn(connect_tcp(address)));
+            match tcp_socket(address, reserved) {
+                Ok(socket) => handles.push_back(attempts.spawn(connect_tcp(socket, address))),
+                Err(error) => {
+                    failure.get_or_insert(error);
+                    continue;
+                }
+            }
         }
         tokio::select! {
             ended = attempts.join_next() => match ended {
@@ -219,6 +273,34 @@ fn interleaved(addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
     }
 }
 
+/// How many connects wait for a descriptor now.
+static IN_NEED: AtomicUsize = AtomicUsize::new(0);
+
+/// Whether a connect waits for a descriptor. Then nothing is accepted, which would take the next one that is free: a client
+/// in the accept queue can wait for longer than one that has been accepted.
+pub(super) fn is_in_need() -> bool {
+    // Ordering: a hint that may be late. What must not be taken is in the kernel, which orders by itself.
+    IN_NEED.load(Ordering::Relaxed) > 0
+}
+
+/// A connect that waits for a descriptor.
+struct InNeed;
+
+impl InNeed {
+    fn new() -> Self {
+        // Ordering: see `is_in_need`.
+        IN_NEED.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for InNeed {
+    fn drop(&mut self) {
+        // Ordering: see `is_in_need`.
+        IN_NEED.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// Whether this process or machine has run out of something, so that the peer is not to blame: descriptors, memory, ports,
 /// or what can be watched for readiness.
 fn is_shortage(error: &io::Error) -> bool {
@@ -229,7 +311,12 @@ fn is_shortage(error: &io::Error) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::future::pending;
+
+    use tokio::sync::mpsc;
+
     use super::*;
+    use crate::net::Listener;
 
     fn addresses(text: &str) -> Vec<SocketAddr> {
         text.split_whitespace().map(|address| address.parse().unwrap()).collect()
@@ -254,5 +341,24 @@ mod tests {
             io::Error::new(io::ErrorKind::NetworkUnreachable, io::Error::from(Errno::ADDRNOTAVAIL));
         assert!(!is_shortage(&unreachable));
         assert!(is_shortage(&io::Error::from(Errno::ADDRNOTAVAIL)));
+    }
+
+    #[tokio::test]
+    async fn nothing_is_accepted_while_a_connect_waits_for_a_descriptor() {
+        let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+        let endpoint = listener.local_endpoint().clone();
+        let (tell, mut told) = mpsc::unbounded_channel();
+        let in_need = InNeed::new();
+        let connection = move |_| {
+            tell.send(()).unwrap();
+            async {}
+        };
+        let server = tokio::spawn(listener.serve(1, Duration::ZERO, pending(), connection));
+        let _client = Stream::connect(endpoint, Duration::from_secs(20)).await.unwrap();
+        let accepted = timeout(Duration::from_millis(300), told.recv()).await;
+        assert!(accepted.is_err(), "it was accepted");
+        drop(in_need);
+        timeout(Duration::from_secs(20), told.recv()).await.unwrap().unwrap();
+        server.abort();
     }
 }

@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
+use super::connect::is_in_need;
 use super::listener::Listener;
 use super::peer::Peer;
 use super::stream::Stream;
@@ -192,8 +193,12 @@ where
         }
     }
 
-    /// Whether there is a place for another connection. The client that waits takes it first.
+    /// Whether there is a place for another connection. A connect that waits for a descriptor takes it first, and then the
+    /// client that waits here.
     fn may_accept(&mut self) -> bool {
+        if self.paused.is_none() && is_in_need() {
+            self.paused = Some(Instant::now() + SHORTAGE_PAUSE);
+        }
         if self.paused.is_none()
             && let Some((stream, peer)) = self.waiting.take()
         {

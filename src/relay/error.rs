@@ -86,7 +86,8 @@ impl RelayError {
         }
     }
 
-    /// The side that ended the connection; at the idle timeout the one that took no bytes. `None` for the relay itself.
+    /// The side that ended the connection: at the idle timeout the one that took no bytes. `None` for the relay itself, or if
+    /// there were no bytes.
     #[must_use]
     pub fn side(&self) -> Option<Side> {
         match &self.cause {

@@ -50,9 +50,7 @@ impl Relay {
             };
             // A block holds it once. A future that takes it by value would hold it twice, as an argument and as a variable.
             async move {
-                // It kept the place of the upstream's descriptor.
-                drop(reserved);
-                let outcome = accepted.connect_and_relay(client).await;
+                let outcome = accepted.connect_and_relay(client, reserved).await;
                 accepted.ended(outcome.as_ref().err());
             }
         };
@@ -72,11 +70,11 @@ struct Accepted {
 }
 
 impl Accepted {
-    async fn connect_and_relay(&mut self, mut client: Stream) -> Result<(), RelayError> {
+    async fn connect_and_relay(&mut self, mut client: Stream, reserved: OwnedFd) -> Result<(), RelayError> {
         let shared = &self.relay.shared;
         let connected = tokio::select! {
             biased;
-            connected = Stream::connect(&*self.upstream, shared.config.connect_timeout) => {
+            connected = Stream::connect_with(&self.upstream, shared.config.connect_timeout, reserved) => {
                 connected.map_err(Cause::Connect)
             }
             left = client.hung_up() => match left {
