@@ -2,8 +2,8 @@
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 use std::task::{Context, Waker};
 use std::time::Duration;
 
@@ -168,12 +168,14 @@ fn a_waiter_gets_seven_eighths_of_the_limit_while_workers_sleep_without_a_flush(
     let config = BufferPoolConfig::builder().class(SIZE, 64).memory_limit(64 * SIZE).decay_interval(None);
     let pool = BufferPool::new(config.build().unwrap());
     let runtime = Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
-    let burst = |pool: BufferPool| async move {
+    // Each of the two workers runs one: it blocks until the other has begun.
+    let both = Arc::new(Barrier::new(2));
+    let burst = |pool: BufferPool, both: Arc<Barrier>| async move {
+        both.wait();
         for _ in 0..50 {
-            let mut ready: Vec<_> = (0..4).map_while(|_| pool.try_acquire(SIZE).ok()).collect();
+            let mut ready: Vec<_> = (0..16).map_while(|_| pool.try_acquire(SIZE).ok()).collect();
             ready.iter_mut().for_each(|buffer| buffer.resize(100, 1));
             let frozen: Vec<_> = ready.drain(ready.len() / 2..).map(PooledBuffer::freeze).collect();
-            tokio::task::yield_now().await;
             drop((ready, frozen));
         }
     };
@@ -185,7 +187,7 @@ fn a_waiter_gets_seven_eighths_of_the_limit_while_workers_sleep_without_a_flush(
         held.len()
     };
     let held = runtime.block_on(async {
-        let bursts: Vec<_> = (0..8).map(|_| tokio::spawn(burst(pool.clone()))).collect();
+        let bursts: Vec<_> = (0..2).map(|_| tokio::spawn(burst(pool.clone(), Arc::clone(&both)))).collect();
         for burst in bursts {
             burst.await.unwrap();
         }
