@@ -161,7 +161,7 @@ async fn many_tasks_share_a_small_limit_and_all_are_served() {
     assert_eq!((stats.in_use, stats.waiting, stats.overruns), (0, 0, 0), "{stats}");
 }
 
-/// Workers that park keep the caches that they used in a burst, as no function flushes them.
+/// Workers that sleep keep the caches that they used in a burst, as no function flushes them.
 #[test]
 fn a_waiter_gets_seven_eighths_of_the_limit_while_workers_sleep_without_a_flush() {
     const SIZE: usize = 16_384;

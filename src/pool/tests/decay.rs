@@ -41,7 +41,7 @@ fn neither_the_task_nor_the_workers_of_a_runtime_keep_a_closed_pool() {
             drop(theirs);
             used.send(()).unwrap();
             let _ = is_closed.recv();
-            flush(); // the worker parks
+            flush(); // as before the worker sleeps
             core.strong_count()
         });
         is_used.recv().unwrap();
