@@ -123,21 +123,23 @@ fn what_a_thread_leased_and_does_not_use_any_more_goes_to_others_after_steps_of_
 #[test]
 fn a_thread_that_only_acquires_gives_its_lease_back_at_a_step() {
     let pool = limited(BufferPoolConfig::messages(), 1 << 20);
-    let (send, receive) = mpsc::sync_channel::<PooledBuffer>(64);
-    thread::scope(|scope| {
-        let returns = scope.spawn(|| receive.into_iter().for_each(drop));
-        for _ in 0..200 {
-            let held: Vec<_> = (0..20).map(|_| pool.acquire(1000)).collect();
-            held.into_iter().for_each(|buffer| send.send(buffer).unwrap());
-        }
-        drop(send);
-        returns.join().unwrap();
-    });
+    let acquire = || (0..20).map(|_| pool.acquire(1000)).collect::<Vec<_>>();
+    let return_elsewhere = |buffers: Vec<PooledBuffer>| {
+        let other = || {
+            drop(buffers);
+            pool.flush_thread_cache();
+        };
+        thread::scope(|scope| scope.spawn(other).join().unwrap());
+    };
+    (0..50).for_each(|_| return_elsewhere(acquire()));
     let before = left_for_another(&pool);
     pool.decay();
-    let held: Vec<_> = (0..20).map(|_| pool.acquire(1000)).collect();
-    assert!(left_for_another(&pool) > before, "{before}");
-    drop(held);
+    let mut held = Vec::new();
+    let gave_back = (0..20).any(|_| {
+        held.push(pool.acquire(1000));
+        left_for_another(&pool) > before
+    });
+    assert!(gave_back, "{before}");
 }
 
 #[test]
