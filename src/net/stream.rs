@@ -123,6 +123,13 @@ impl AsyncStream for Stream {
         }
     }
 
+    fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write_now(bytes),
+            Self::Unix(stream) => stream.write_now(bytes),
+        }
+    }
+
     fn hang_up(&self) -> Option<HangUp> {
         match self {
             Self::Tcp(stream) => stream.hang_up(),
