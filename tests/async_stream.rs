@@ -204,3 +204,15 @@ async fn a_peer_that_ended_its_direction_or_left_bytes_has_not_gone() {
         assert!(timeout(MOMENT, far.hung_up()).await.is_err());
     }
 }
+
+#[tokio::test]
+async fn a_unix_socket_takes_bytes_before_it_is_reported_to_be_writable() {
+    let (mut near, mut far) = unix();
+    while let Ok(written) = timeout(MOMENT, near.write(&[7; 64 * 1024])).await {
+        written.unwrap();
+    }
+    assert_eq!(near.write_now(b"more").unwrap_err().kind(), io::ErrorKind::WouldBlock);
+    within(far.read_exact(&mut [0; 100_000])).await.unwrap();
+    assert!(timeout(MOMENT, poll_fn(|cx| near.poll_write_ready(cx))).await.is_err());
+    assert_eq!(near.write_now(b"more").unwrap(), 4);
+}

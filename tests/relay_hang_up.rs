@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// Long enough for bytes sent over loopback to arrive.
 const ARRIVAL: Duration = Duration::from_millis(200);
 /// Longer than it takes until a side that is not read from is watched.
-const WATCHED: Duration = Duration::from_millis(1500);
+const WATCHED: Duration = Duration::from_millis(500);
 /// The smallest buffer.
 const SMALL: usize = 8 * 1024;
 
@@ -355,4 +355,21 @@ async fn a_half_closed_client_that_resets_frees_its_place() {
     }
     drop(stop);
     within(served).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_shortest_and_the_longest_idle_timeout_work_while_a_connection_waits_for_memory() {
+    for idle in [Duration::ZERO, Duration::MAX] {
+        let (relay, held) = relay_without_memory(Some(idle));
+        let (mut client, client_side) = tcp().await;
+        let (upstream_side, mut upstream) = tcp().await;
+        client.write_all(b"a request").await.unwrap();
+        sleep(ARRIVAL).await;
+        let outcome = start(&relay, Opaque(client_side), upstream_side);
+        sleep(ARRIVAL).await;
+        assert_eq!(relay.pool().stats().waiting, 1);
+        drop(held);
+        within(upstream.read_exact(&mut [0; 9])).await.unwrap();
+        outcome.abort();
+    }
 }

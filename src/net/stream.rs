@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use rustix::net::{RecvFlags, recv};
+#[cfg(any(target_os = "android", target_os = "linux"))]
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
@@ -120,6 +121,13 @@ impl AsyncStream for Stream {
         match self {
             Self::Tcp(stream) => stream.consume_peeked(peeked),
             Self::Unix(stream) => stream.consume_peeked(peeked),
+        }
+    }
+
+    fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.write_now(bytes),
+            Self::Unix(stream) => stream.write_now(bytes),
         }
     }
 

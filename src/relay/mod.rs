@@ -33,8 +33,8 @@
 //! * **Resets and read errors are relayed at once:** when a side resets or a read from it fails, the relay resets the
 //!   other side. When a write to a side fails, that direction ends, and the relay first delivers what that side has
 //!   already sent (a server that answers early and closes).
-//! * **A side that is not read from is watched.** One second after the end of its stream, or after the client's bytes began
-//!   to wait for the upstream or for memory, a socket gets a [watch](crate::net::HangUp) for its hang-up, at the cost of
+//! * **A side that is not read from is watched.** 100 ms after the end of its stream, or after the client's bytes began to
+//!   wait for the upstream or for memory, a socket gets a [watch](crate::net::HangUp) for its hang-up, at the cost of
 //!   one descriptor. A reset ends the connection. So does the close of a Unix peer after its end of stream, without a
 //!   reset: what it sent has been delivered. A TCP peer that closes without a reset cannot be told from one that waits for
 //!   an answer.

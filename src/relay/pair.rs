@@ -15,7 +15,9 @@ use crate::net::{AsyncStream, HangUp};
 
 /// A side that is not read from for this long gets a watch for its hang-up. Most connections end sooner after the first
 /// end of a stream, or take more bytes, and the watch costs a descriptor and four system calls.
-const UNREAD: Duration = Duration::from_secs(1);
+const UNREAD: Duration = Duration::from_millis(100);
+/// The pause until the next attempt if no descriptor is left for a watch, or the stream has none.
+const RETRY: Duration = Duration::from_secs(1);
 /// A timer that need not fire: a year.
 const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -62,7 +64,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         // One timer per connection. It is reset when it fires, because resetting it per byte relayed would cost more.
         let mut timer = pin!(sleep(self.shared.config.idle_timeout.unwrap_or(NEVER)));
         poll_fn(|cx| match self.poll(cx) {
-            Poll::Pending => self.poll_timer(cx, timer.as_mut()).map(Err),
+            Poll::Pending => self.poll_timer(cx, timer.as_mut()),
             ended => ended,
         })
         .await
@@ -169,8 +171,8 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         Ok(())
     }
 
-    /// Ready at the idle timeout.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Cause> {
+    /// Starts a watch when one is due. Ready at the idle timeout, or with the error of the last write before it.
+    fn poll_timer(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Result<(), Cause>> {
         if !self.fires_soon && self.watch.is_none() && self.unread().is_some() {
             self.fires_soon = true;
             let soon = Instant::now() + UNREAD;
@@ -191,30 +193,36 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
                 };
                 cx.waker().wake_by_ref();
             }
-            let Some(after) = self.shared.config.idle_timeout else {
-                timer.as_mut().reset(now + NEVER);
-                continue;
-            };
-            if self.last_byte + after <= now {
-                match self.is_idle(cx) {
-                    Ok(false) => {
-                        self.last_byte = now;
-                        cx.waker().wake_by_ref();
+            let mut next = now + NEVER;
+            if let Some(after) = self.shared.config.idle_timeout
+                && let Some(deadline) = self.last_byte.checked_add(after)
+            {
+                next = deadline;
+                if deadline <= now {
+                    if self.is_idle(cx)? {
+                        return Poll::Ready(Err(self.idle(after)));
                     }
-                    Ok(true) => {
-                        let stalled = match () {
-                            () if self.down.is_blocked() => Some(Side::Client),
-                            () if self.up.is_blocked() => Some(Side::Upstream),
-                            () => None,
-                        };
-                        return Poll::Ready(Cause::Idle { after, stalled });
-                    }
-                    Err(cause) => return Poll::Ready(cause),
+                    self.last_byte = now;
+                    next = now + after.max(UNREAD);
+                    cx.waker().wake_by_ref();
                 }
             }
-            timer.as_mut().reset(self.last_byte + after);
+            if self.watch.is_none() && self.unread().is_some() {
+                self.fires_soon = true;
+                next = next.min(now + RETRY);
+            }
+            timer.as_mut().reset(next);
         }
         Poll::Pending
+    }
+
+    fn idle(&self, after: Duration) -> Cause {
+        let stalled = match (self.down.is_blocked(), self.up.is_blocked()) {
+            (true, _) => Some(Side::Client),
+            (false, true) => Some(Side::Upstream),
+            (false, false) => None,
+        };
+        Cause::Idle { after, stalled }
     }
 
     /// Whether the peers are to blame that no byte was relayed: none waits for our memory, and a last attempt to write
