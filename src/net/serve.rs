@@ -13,6 +13,7 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{debug, warn};
 
+use super::async_stream::AsyncStream;
 use super::connect::is_in_need;
 use super::listener::Listener;
 use super::peer::Peer;
@@ -171,6 +172,9 @@ where
         let ended = self.spawned - self.connections.len() as u64;
         let deadline = Instant::now() + drain_timeout.min(NEVER);
         let _ = timeout_at(deadline, self.serve_queue()).await;
+        if let Some((client, _)) = &mut self.waiting {
+            client.reset_on_close();
+        }
         drop(self.listener);
         let aborted = drain(self.connections, deadline).await;
         DrainReport { drained: self.spawned - ended - aborted, aborted }

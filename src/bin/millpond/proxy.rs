@@ -98,7 +98,6 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<ExitCode, Box<dyn Er
         Some(report) => info!(drained = report.drained, aborted = report.aborted, "stopped"),
         None => info!("stopped by a second signal; open connections were aborted"),
     }
-    // The tasks of aborted connections may not have ended yet.
     let stats = relay.stats();
     Ok(if stats.active + stats.aborted == 0 { ExitCode::SUCCESS } else { ExitCode::from(CONNECTIONS_CUT) })
 }
