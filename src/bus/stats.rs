@@ -102,7 +102,7 @@ pub struct TransportStats {
     pub handshake_failures: u64,
     /// Ended because of a frame of an unknown type.
     pub unknown_types: u64,
-    /// Ended by a timeout of any kind.
+    /// Ended by a timeout of any kind, also because they stalled while others waited for memory.
     pub timeouts: u64,
     /// Ended by a reset.
     pub resets: u64,

@@ -2,7 +2,9 @@
 
 use super::Assembler;
 use crate::frame::Decoder;
-use crate::pool::{AcquireError, PooledBuffer};
+use crate::pool::AcquireError;
+#[cfg(feature = "net")]
+use crate::pool::PooledBuffer;
 
 impl<D: Decoder> Assembler<D> {
     /// Moves a part of a frame that takes less than half of its buffer into the smallest one that holds it, if the pool
