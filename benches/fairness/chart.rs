@@ -38,7 +38,11 @@ fn chart(relay: &[Outcome]) -> Document {
         .set("font-size", 13)
         .set("fill", TEXT)
         .add(text(TITLE, 8.0, 22.0).set("font-size", 15).set("font-weight", "bold"))
-        .add(text("ms; the bar is 5 ms, and a request that took 5 s has failed", 8.0, 42.0));
+        .add(text(
+            "ms, by the number of readers; the bar is 5 ms, and a request that took 5 s has failed",
+            8.0,
+            42.0,
+        ));
     for ms in [0.1, 1.0, 10.0, 100.0, 1000.0, 10_000.0] {
         let label = text(&ms.to_string(), LEFT - 8.0, y(ms) + 4.0).set("text-anchor", "end");
         layer = layer.add(rule(y(ms)).set("stroke-opacity", 0.4)).add(label);
