@@ -4,7 +4,9 @@
 //! The queue and the counted references are those that ship, and so is `bytes`: `loom-tests` builds all three from copies
 //! whose atomics are loom's. For shuttle, each of their operations is one step.
 
+use std::mem;
 use std::ops::Deref;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
 
 #[cfg(millpond_loom)]
@@ -16,8 +18,6 @@ use checker::sync::MutexGuard;
 
 pub(crate) use checker::sync::Arc;
 pub(crate) use crossbeam_queue::ArrayQueue as ClassQueue;
-/// The making is not explored: std's and spin's are assumed to be correct.
-pub(crate) use std::sync::OnceLock;
 pub(crate) use triomphe::{Arc as Shared, UniqueArc as Unique};
 
 /// Loom creates thread locals at their first use, so its macro does not accept `const` blocks.
@@ -30,6 +30,35 @@ pub(crate) use model_thread_local as thread_local;
 
 pub(crate) mod atomic {
     pub(crate) use super::checker::sync::atomic::{AtomicUsize, Ordering, fence};
+}
+
+/// As std's, which the checkers do not see: a flag of theirs publishes the value, and a lock of theirs blocks.
+pub(crate) struct OnceLock<T> {
+    value: std::sync::OnceLock<T>,
+    is_set: atomic::AtomicUsize,
+    making: Mutex<()>,
+}
+
+impl<T> OnceLock<T> {
+    pub(crate) fn new() -> Self {
+        let is_set = atomic::AtomicUsize::new(0);
+        Self { value: std::sync::OnceLock::new(), is_set, making: Mutex::default() }
+    }
+
+    pub(crate) fn get(&self) -> Option<&T> {
+        // Ordering: Acquire, as in std, with the Release of `get_or_init`.
+        if self.is_set.load(atomic::Ordering::Acquire) == 0 { None } else { self.value.get() }
+    }
+
+    pub(crate) fn get_or_init(&self, make: impl FnOnce() -> T) -> &T {
+        if self.get().is_none() {
+            let _making = self.making.lock();
+            self.value.get_or_init(make);
+            // Ordering: Release, as in std.
+            self.is_set.store(1, atomic::Ordering::Release);
+        }
+        self.value.get_or_init(|| unreachable!("it is set"))
+    }
 }
 
 #[derive(Default)]
@@ -62,7 +91,11 @@ impl<T> Deref for Undropped<T> {
     }
 }
 
-/// Calls foreign code. Its panic is the checker's report.
+/// Calls foreign code. Loom reports its panic; for shuttle there are wakers that panic.
 pub(crate) fn contain(f: impl FnOnce()) {
-    f();
+    if cfg!(millpond_loom) {
+        f();
+    } else if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
+        mem::forget(payload); // as in `real`
+    }
 }
