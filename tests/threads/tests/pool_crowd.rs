@@ -1,4 +1,5 @@
-//! Eight threads use every operation of one pool, under random schedules: too many for loom to explore all.
+//! Eight threads use every operation of one pool, under random schedules: too many for loom to explore all. In a second
+//! crowd everybody waits, leaves, and has wakers that panic or return memory.
 //!
 //! ```sh
 //! RUSTFLAGS="--cfg millpond_shuttle" CARGO_TARGET_DIR=target/shuttle cargo test --release -p threads
@@ -11,8 +12,10 @@
 
 use std::env;
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc as StdArc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use bytes::Bytes;
 use millpond::{Acquire, AcquireError, BufferPool, BufferPoolConfig, PooledBuffer, PooledBytes};
@@ -58,6 +61,16 @@ fn schedules_of_three_switches() {
     shuttle::check_pct(crowd, schedules(), 3);
 }
 
+#[test]
+fn a_queue_by_chance() {
+    shuttle::check_random(queue, schedules() / 4);
+}
+
+#[test]
+fn a_queue_with_three_switches() {
+    shuttle::check_pct(queue, schedules() / 4, 3);
+}
+
 fn schedules() -> usize {
     env::var("MILLPOND_SCHEDULES").map_or(20_000, |count| count.parse().unwrap())
 }
@@ -79,8 +92,12 @@ fn crowd() {
     for thread in threads {
         thread.join().unwrap();
     }
-    world.pool.trim();
-    let stats = world.pool.stats();
+    assert_books(&world.pool, limit);
+}
+
+fn assert_books(pool: &BufferPool, limit: usize) {
+    pool.trim();
+    let stats = pool.stats();
     assert_eq!((stats.in_use, stats.frozen, stats.waiting), (0, 0, 0), "{stats:#}");
     assert_eq!((stats.live_bytes, stats.idle_bytes), (0, 0), "{stats:#}");
     assert_eq!(stats.acquires, stats.returns, "{stats:#}");
@@ -161,4 +178,65 @@ fn check(held: Held) {
         Held::Plain(plain) => &plain[..],
     };
     assert!(bytes.iter().all(|&byte| usize::from(byte) == bytes.len()), "{bytes:?}");
+}
+
+/// Everybody waits for memory. At the end each thread waits without a time limit: a lost wake-up is a deadlock.
+fn queue() {
+    let cache = [0, 32][thread_rng().gen_range(0..2)];
+    let config = BufferPoolConfig::builder().classes(CLASSES).memory_limit(LIMIT).decay_interval(None);
+    let pool = BufferPool::new(config.thread_cache_bytes(cache).build().unwrap());
+    let threads: Vec<_> = (0..THREADS)
+        .map(|_| {
+            let pool = pool.clone();
+            thread::spawn(move || wait_and_leave(&pool))
+        })
+        .collect();
+    for thread in threads {
+        thread.join().unwrap();
+    }
+    let stats = pool.stats();
+    let most = (LIMIT - LIMIT / 2) / CLASSES[1].0; // the other half is for small ones
+    assert!(stats.classes[1].high_water <= most as u64, "{stats:#}");
+    assert_books(&pool, LIMIT);
+}
+
+fn wait_and_leave(pool: &BufferPool) {
+    let mut dice = thread_rng();
+    let (mut waiting, mut held) = (Vec::new(), Vec::new());
+    for _ in 0..STEPS {
+        let size = CLASSES[dice.gen_range(0..2)].0;
+        match dice.gen_range(0..8) {
+            0..=2 => waiting.push(pool.acquire_async(size)),
+            3 => held.extend(pool.try_acquire(size)),
+            4 if !waiting.is_empty() => drop(waiting.swap_remove(dice.gen_range(0..waiting.len()))),
+            5 => drop(held.pop()),
+            6 => pool.flush_thread_cache(),
+            _ => {}
+        }
+        if !waiting.is_empty() {
+            let at = dice.gen_range(0..waiting.len());
+            let waker = StdArc::new(Waking(Mutex::new(if dice.gen_bool(0.5) { held.pop() } else { None })));
+            let waker = Waker::from(waker);
+            if let Poll::Ready(buffer) = Pin::new(&mut waiting[at]).poll(&mut Context::from_waker(&waker)) {
+                drop(waiting.swap_remove(at));
+                held.push(buffer.unwrap());
+            }
+        }
+    }
+    drop((waiting, held));
+    let size = CLASSES[dice.gen_range(0..2)].0;
+    drop(block_on(pool.acquire_async(size)).unwrap());
+    pool.flush_thread_cache();
+}
+
+/// A waker that returns a buffer, or panics.
+struct Waking(Mutex<Option<PooledBuffer>>);
+
+impl Wake for Waking {
+    fn wake(self: StdArc<Self>) {
+        let held = self.0.lock().unwrap().take();
+        if held.is_none() {
+            resume_unwind(Box::new("a waker")); // without a report of shuttle's
+        }
+    }
 }
