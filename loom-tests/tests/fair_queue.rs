@@ -79,6 +79,7 @@ fn a_small_request_does_not_wait_for_a_large_waiter() {
         let held = pool.try_acquire(LARGE).unwrap();
         let theirs = pool.clone();
         let large = thread::spawn(move || drop(block_on(theirs.acquire_async(LARGE)).unwrap()));
+        let _ = pool.stats(); // locks the queue, so that this thread sees a waiter that joined before
         let small = poll_with(&mut pool.acquire_async(SMALL), Waker::noop());
         assert!(small.is_ready());
         drop((held, small));
