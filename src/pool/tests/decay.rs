@@ -48,10 +48,10 @@ fn neither_the_task_nor_the_workers_of_a_runtime_keep_a_closed_pool() {
         (worker, close)
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let task = runtime.block_on(async {
-        let task = pool.spawn_decay();
+    let mut task = None;
+    runtime.block_on(async {
+        task = Some(pool.spawn_decay());
         tokio::task::yield_now().await;
-        task
     });
     drop(pool);
     drop(worker.1);
