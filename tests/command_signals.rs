@@ -56,7 +56,9 @@ impl Setup {
 }
 
 fn start_by(program: &[&str], listen: &str, to: &str, more: &[&str]) -> Proxy {
-    Proxy::start_by(program, listen, to, more, |command| command.stderr(Stdio::piped()))
+    // The test itself may run under `nohup`.
+    let program = [&["env", "--default-signal=HUP"], program].concat();
+    Proxy::start_by(&program, listen, to, more, |command| command.stderr(Stdio::piped()))
 }
 
 #[test]

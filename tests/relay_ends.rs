@@ -179,6 +179,18 @@ async fn an_abort_with_bytes_in_flight_resets_the_side_that_lacks_them() {
 }
 
 #[tokio::test]
+async fn an_abort_between_two_pieces_of_an_answer_is_no_clean_end() {
+    let relay = relay(RelayConfig::default());
+    let (mut client, client_side) = tcp().await;
+    let (upstream_side, mut upstream) = tcp().await;
+    let outcome = start(&relay, client_side, upstream_side);
+    upstream.write_all(b"the first piece").await.unwrap();
+    within(client.read_exact(&mut [0; 15])).await.unwrap();
+    outcome.abort();
+    assert_reset(read_all(&mut client).await.1);
+}
+
+#[tokio::test]
 async fn an_abort_while_waiting_for_memory_resets_the_side_that_lacks_bytes() {
     let pool = BufferPoolConfig::builder().class(SMALL, 4).memory_limit(SMALL).build().unwrap();
     let relay = Relay::new(BufferPool::new(pool), RelayConfig::default());

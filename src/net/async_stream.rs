@@ -71,8 +71,9 @@ pub trait AsyncStream: AsyncRead + AsyncWrite + Unpin {
         Err(io::ErrorKind::Unsupported.into())
     }
 
-    /// Writes without waiting, although the runtime may not know that the stream is writable: it is told only once a socket
-    /// has much room. For a last attempt before a timeout.
+    /// Writes without waiting, although the runtime may not know that the stream is writable: it is told only once a Unix
+    /// socket has much room. For a last attempt before a timeout. A TCP socket has no need of it: what the kernel would take
+    /// here is not what the peer took.
     ///
     /// # Errors
     ///
@@ -185,10 +186,6 @@ impl AsyncStream for TcpStream {
 
     fn consume_peeked(&mut self, peeked: &mut [u8]) -> io::Result<()> {
         consume(peeked, |bytes| self.try_read(bytes))
-    }
-
-    fn write_now(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(send(&*self, bytes, NO_SIGNAL)?)
     }
 
     fn hang_up(&self) -> Option<HangUp> {

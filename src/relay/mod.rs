@@ -38,9 +38,9 @@
 //!   one descriptor. A reset ends the connection. So does the close of a Unix peer after its end of stream, without a
 //!   reset: what it sent has been delivered. A TCP peer that closes without a reset cannot be told from one that waits for
 //!   an answer.
-//! * **Truncated data never ends with a clean close.** When a connection times out or is aborted, the bytes that the relay
-//!   holds and those that wait at the source are lost, and the side that lacks them gets a reset. See [`AsyncStream::reset_on_close`] for streams without
-//!   resets.
+//! * **Truncated data never ends with a clean close.** When a connection times out or is aborted, bytes may be lost. So a
+//!   side gets a reset unless the other has ended its direction and all of its bytes were delivered. See
+//!   [`AsyncStream::reset_on_close`] for streams without resets.
 //!
 //! | default | | why |
 //! |---|---|---|

@@ -245,13 +245,14 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     }
 }
 
-/// However a connection ends, a side that lacks bytes must not see a clean end of stream.
+/// However a connection ends, only a side that got all from the other sees a clean end of stream. A source that has not
+/// ended may be in the middle of an answer, even if none of its bytes is under way.
 impl<C: AsyncStream, U: AsyncStream> Drop for Pair<'_, C, U> {
     fn drop(&mut self) {
-        if self.up.lacks_bytes(&mut self.client) {
+        if !self.up.is_complete() {
             self.upstream.reset_on_close();
         }
-        if self.down.lacks_bytes(&mut self.upstream) {
+        if !self.down.is_complete() {
             self.client.reset_on_close();
         }
     }

@@ -188,9 +188,14 @@ impl<'a> Pump<'a> {
         matches!(self.state, State::Waiting(_))
     }
 
+    /// Whether the destination got all: this direction ended, or was stopped because the destination takes no more.
+    pub(super) fn is_complete(&self) -> bool {
+        matches!(self.state, State::Ended) && !self.unflushed
+    }
+
     /// Whether the destination lacks bytes of the source: some are read and not yet written and flushed, or wait there.
     ///
-    /// For the end of the connection: it may leave no waker of this task.
+    /// For the end of this direction: it may leave no waker of this task.
     pub(super) fn lacks_bytes(&self, from: &mut (impl AsyncStream + ?Sized)) -> bool {
         match self.state {
             _ if self.unflushed => true,

@@ -38,7 +38,7 @@ Examples:
   millpond proxy --listen unix:///run/app.sock --to tcp://[::1]:5432 --stats-every 10
       A local socket in front of PostgreSQL, with statistics every 10 seconds.
   millpond proxy --listen tcp://0.0.0.0:443 --to unix:///run/app.sock --memory-limit 256MiB --idle-timeout 3600
-      More memory for slow readers, and connections that may rest for an hour.
+      More memory, so that slow readers cost less CPU time, and connections that may be idle for an hour.
   millpond proxy --listen tcp://0.0.0.0:80 --to tcp://10.0.0.7:80 --log-format json --access-log /var/log/millpond.json
       Logs for programs: failed connections on stderr, all connections in the file.
 
@@ -77,8 +77,8 @@ pub(crate) struct ProxyArgs {
     #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
     pub(crate) to: Endpoint,
 
-    /// The most memory that the buffers of all connections take together, 64KiB at least; at the limit, reads wait. A slow reader
-    /// holds up to 64 KiB, so the default serves 1024 of them
+    /// The most memory that the buffers of all connections take together, 64KiB at least. At the limit, bytes pass in
+    /// pieces of 16 KiB at most, at more CPU time; no connection waits for memory
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = memory_limit)]
     pub(crate) memory_limit: ByteSize,
 
@@ -93,7 +93,7 @@ pub(crate) struct ProxyArgs {
     pub(crate) backlog: u32,
 
     /// Closes a connection after this long without a byte in either direction; 0 means never. The default outlasts
-    /// the keep-alive of common clients, and is shorter than the memory of most NAT tables
+    /// the keep-alive of common clients, and is shorter than the timeout of most NAT tables
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
     pub(crate) idle_timeout: Duration,
 
@@ -139,7 +139,12 @@ impl Cli {
                 let what = text.split("\n\n").next().unwrap_or_default();
                 let line: Vec<&str> = what.split_whitespace().collect();
                 let line = line.join(" ");
-                note(format!("millpond: {} (see millpond --help)", line.trim_start_matches("error: ")));
+                let help = match std::env::args().nth(1).as_deref() {
+                    Some("proxy") => "millpond proxy --help",
+                    Some("codegen") => "millpond codegen --help",
+                    _ => "millpond --help",
+                };
+                note(format!("millpond: {} (see {help})", line.trim_start_matches("error: ")));
                 ExitCode::from(2)
             }
         })

@@ -30,7 +30,7 @@ pub(crate) fn positive(text: &str) -> Result<usize, String> {
 pub(crate) fn memory_limit(text: &str) -> Result<ByteSize, String> {
     let limit = size(text)?;
     if limit < ByteSize::kib(64) {
-        Err("write 64KiB or more: one buffer has as much".to_owned())
+        Err("write 64KiB or more: the largest buffer takes 64KiB".to_owned())
     } else {
         Ok(limit)
     }

@@ -264,7 +264,8 @@ impl BufferPoolConfigBuilder {
     /// A cache grows with what its thread uses: from one buffer of a class, by doubling. With a
     /// [`memory_limit`](Self::memory_limit) the caches of all threads together keep at most an eighth of the limit, and a
     /// thread at most as much as is left for the others. Half of the eighth is for threads that use the pool often: many
-    /// threads that used it once do not take the caches of busy ones.
+    /// threads that used it once do not take the caches of busy ones. Dozens of threads that were busy and then sleep do, until
+    /// they flush.
     ///
     /// A cache shrinks at the steps of [decay](Self::decay_interval) that its thread notices, which is when it next uses the
     /// pool. No other thread can reach what a sleeping one keeps, as that would cost a locked instruction per acquire. So
@@ -285,19 +286,23 @@ impl BufferPoolConfigBuilder {
     ///
     /// # Shares
     ///
-    /// A class and all larger ones leave a part of the limit to smaller requests: none for the smallest class, half of the
-    /// limit for the largest, in between in proportion to the index of the class. All classes get larger shares if the
-    /// largest would not fit into its own. So large requests never take all of the memory, and small ones never keep a
-    /// large one waiting for ever: they pass it by at most four times its size, and then collect memory for it.
+    /// Part of the limit is reserved for smaller requests. A class and all larger ones cannot use it: half of the limit for
+    /// the largest class, nothing for the smallest, in between in proportion to the index of the class. If one buffer of the
+    /// largest class would not fit into its share, all reserves shrink until it does. So if the limit is at least twice the
+    /// largest class, large requests never take all of the memory.
+    ///
+    /// Small requests never keep a large one waiting for ever. Together they take at most four times its size before it.
+    /// After that, memory that is returned goes to it, except for the reserve of smaller requests. Larger requests never
+    /// pass smaller ones. A request waits for as long as others hold the memory that it needs.
     ///
     /// For example, with classes of 1, 8 and 64 KiB and a limit of 1 MiB, buffers of 64 KiB get at most 512 KiB, and those of
     /// 8 and 64 KiB together at most 768 KiB.
     ///
     /// # Out of reach
     ///
-    /// Waiters cannot reach the caches of other threads, ready and frozen buffers, which get at most an eighth of the limit
-    /// together. Of the frozen buffers in the shared queues they reach those whose `Bytes` were all dropped. So seven
-    /// eighths of the limit are in reach once they are returned. Caches and followed frozen buffers together get at most
+    /// Waiters cannot reach buffers, ready or frozen, in the caches of other threads. All thread caches together hold at most
+    /// an eighth of the limit. In the shared queues, waiters can reach a frozen buffer once all of its `Bytes` are dropped. So
+    /// at least seven eighths of the limit are within reach once the buffers are returned. Caches and followed frozen buffers together get at most
     /// half of the limit, and always leave room for one buffer of the largest class. If you hold more than seven eighths
     /// for long, set [`thread_cache_bytes(0)`](Self::thread_cache_bytes): then all idle memory is in reach. With
     /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked) it is within reach at the last drop.

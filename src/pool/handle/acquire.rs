@@ -14,19 +14,21 @@ use super::pool::BufferPool;
 use crate::pool::hooks::Request;
 use crate::pool::shared::{Core, WaitState, Waiter};
 use crate::pool::thread;
-use crate::sync::{Arc, Stopwatch};
+use crate::sync::{Arc, Stopwatch, contain};
 
 impl BufferPool {
     /// Waits until the memory limit allows an empty buffer with room for `min_capacity` bytes from one of the classes.
     ///
     /// Waiters for one class are served first in, first out, the oldest of all first. While there is no memory for it,
-    /// smaller requests may pass it, at most four times its size; see
+    /// smaller requests may pass it. Together they take at most four times its size, and after that only what is reserved for
+    /// them; see
     /// [`memory_limit`](crate::BufferPoolConfigBuilder::memory_limit).
     ///
     /// Idle memory of other classes is evicted for a waiter, and a buffer returned by any thread reaches it. Two things
     /// are out of its reach: the caches of other threads, and frozen buffers that are followed. They are bounded so that a
     /// request of any class is served once the buffers in use are returned, whatever those threads do. Polling the future
-    /// again looks for memory that became idle without a notice: frozen buffers whose last `Bytes` was dropped.
+    /// again looks for memory that became idle without a notice: frozen buffers whose last `Bytes` was dropped. Nobody polls it
+    /// for that: use [`acquire_until`](Self::acquire_until), which does, or [`spawn_decay`](Self::spawn_decay).
     ///
     /// # Errors
     ///
@@ -115,6 +117,7 @@ impl Acquire {
         match mem::replace(&mut *wait_state, WaitState::Left) {
             WaitState::Served(grant) => {
                 drop(wait_state);
+                contain(|| drop(waker)); // a panic would lose the grant
                 let core = &self.pool.core;
                 let mut slot = Core::redeem(core, self.request.class, grant);
                 core.waiters.count(since.elapsed());
@@ -125,7 +128,7 @@ impl Acquire {
             WaitState::Waiting(old_waker) => {
                 *wait_state = WaitState::Waiting(Some(waker));
                 drop(wait_state);
-                drop(old_waker);
+                contain(|| drop(old_waker));
                 Poll::Pending
             }
             WaitState::Left => Poll::Pending,
@@ -139,7 +142,7 @@ impl Acquire {
             && waiter.is_waiting()
         {
             thread::flush(core);
-            core.find_all_free_and_serve();
+            core.find_free_and_serve();
         }
     }
 }

@@ -38,8 +38,10 @@ impl PooledBuffer {
             return;
         }
         let request = Request { class, bytes: len, caller: Location::caller() };
-        match thread::pop(core, class).or_else(|| thread::acquire(core, request)) {
-            Some(smaller) => self.move_to(Self::of(smaller)),
+        let smaller = thread::pop(core, class).or_else(|| thread::acquire(core, request)).map(Self::of);
+        // It may be of the next class, which may be this one's.
+        match smaller.filter(|smaller| smaller.slot().class() < self.slot().class()) {
+            Some(smaller) => self.move_to(smaller),
             None => self.slot_mut().shrink(class),
         }
     }

@@ -108,12 +108,12 @@ impl Memory {
     pub(in crate::pool) fn may_pass(
         &self,
         class: usize,
-        oldest: usize,
+        larger: usize,
         passed: usize,
         idle: impl Fn(usize) -> usize,
     ) -> bool {
         let used = self.used.lock();
-        self.shares.may_pass(class, oldest, passed, |i| in_use(&used, &idle, i))
+        self.shares.may_pass(class, larger, passed, |i| in_use(&used, &idle, i))
     }
 
     /// Releases the bytes of storage of the class that was freed, or was never allocated.

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cmp::min;
 
-/// How many times its own size may pass the oldest waiter.
+/// How many times its own size may pass the first waiter of a class.
 const PASSES: usize = 4;
 
 /// The shares of the memory limit.
@@ -65,22 +65,22 @@ impl Shares {
         min(self.limit / 2, room)
     }
 
-    /// Whether a request of the class may pass a larger one, `oldest`, which was passed by `passed` bytes since it became
-    /// the oldest waiter. The first few may. From then on, it and all smaller classes must keep within the reserve that some
-    /// larger class, up to `oldest`, leaves them. So all other memory collects for `oldest`, and classes between the two
+    /// Whether a request of the class may pass a waiter for the class `larger`, which was passed by `passed` bytes since it
+    /// became the first of its class. The first few may. From then on, it and all smaller classes must keep within the reserve
+    /// that some class up to `larger` leaves them. So all other memory collects for the waiter, and classes between the two
     /// cannot take what is reserved for smaller ones. `in_use` has the bytes of each class that are not idle within reach.
     pub(in crate::pool) fn may_pass(
         &self,
         class: usize,
-        oldest: usize,
+        larger: usize,
         passed: usize,
         in_use: impl Fn(usize) -> usize,
     ) -> bool {
         let size = self.size(class);
-        let bound = self.size(oldest).saturating_mul(PASSES);
+        let bound = self.size(larger).saturating_mul(PASSES);
         let mut total = size;
         passed.saturating_add(size) <= bound
-            || (0..oldest).any(|i| {
+            || (0..larger).any(|i| {
                 total = total.saturating_add(in_use(i));
                 i >= class && total <= self.reserve(i + 1)
             })

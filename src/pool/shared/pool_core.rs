@@ -64,6 +64,9 @@ const STEP: usize = 4;
 /// The most frozen slots in use that one acquire looks at in one shared queue. The oldest is the most likely to be free. If
 /// a few live long, an acquire must not walk over all of them.
 pub(in crate::pool) const FROZEN_SCAN: usize = 8;
+/// The same for each further poll of a waiter. Thousands may wait, and be polled for other reasons, beside tens of thousands
+/// of frozen slots. What was looked at moves to the end of the queue, so repeated polls see all.
+const POLL_SCAN: usize = 128;
 
 impl Core {
     pub(in crate::pool) fn new(config: &BufferPoolConfig) -> Self {
@@ -364,9 +367,9 @@ impl Core {
         self.find_free(FROZEN_SCAN);
     }
 
-    /// Looks at all frozen slots of the shared queues, for the waiters.
-    pub(in crate::pool) fn find_all_free_and_serve(&self) {
-        self.find_free(usize::MAX);
+    /// Looks at the next frozen slots of each shared queue, for a waiter that is polled again.
+    pub(in crate::pool) fn find_free_and_serve(&self) {
+        self.find_free(POLL_SCAN);
         self.serve_or_sweep();
     }
 

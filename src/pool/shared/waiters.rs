@@ -25,8 +25,9 @@ struct Queue {
     classes: Box<[BTreeMap<u64, Arc<Waiter>>]>,
     /// The number of the next waiter.
     next: u64,
-    /// The number of the oldest waiter, and the bytes that passed it since it became the oldest.
-    passed: (u64, usize),
+    /// For each class the number of its first waiter, and the bytes of smaller requests that passed it since it became the
+    /// first.
+    passed: Box<[(u64, usize)]>,
     /// The wakers of waiters that were served. If there are any, a service is about to wake them.
     wakers: VecDeque<Waker>,
     /// Services that are waking.
@@ -69,15 +70,25 @@ impl Queue {
         self.classes.iter().all(BTreeMap::is_empty)
     }
 
-    /// Bytes that passed the waiter, which is the oldest.
-    fn passed(&self, oldest: &Waiter) -> usize {
-        let (number, bytes) = self.passed;
-        if number == oldest.number { bytes } else { 0 }
+    /// The first waiter of the class.
+    fn first(&self, class: usize) -> Option<&Arc<Waiter>> {
+        self.classes.get(class)?.first_key_value().map(|(_, waiter)| waiter)
     }
 
-    /// Records that `bytes` were granted. Those of the oldest waiter do not matter: its number is not used again.
-    fn count_passed(&mut self, oldest: &Waiter, bytes: usize) {
-        self.passed = (oldest.number, self.passed(oldest).saturating_add(bytes));
+    /// Bytes that passed the waiter, the first of its class.
+    fn passed(&self, first: &Waiter) -> usize {
+        let passed = self.passed.get(first.class).filter(|passed| passed.0 == first.number);
+        passed.map_or(0, |passed| passed.1)
+    }
+
+    /// Records that `bytes` were granted for the class: they passed the waiters for larger ones.
+    fn count_passed(&mut self, class: usize, bytes: usize) {
+        for larger in class.saturating_add(1)..self.classes.len() {
+            if let Some(first) = self.first(larger) {
+                let passed = (first.number, self.passed(first).saturating_add(bytes));
+                self.passed.iter_mut().skip(larger).take(1).for_each(|entry| *entry = passed);
+            }
+        }
     }
 
     fn remove(&mut self, waiter: &Waiter) -> Option<Arc<Waiter>> {
@@ -90,7 +101,7 @@ impl Waiters {
         let queue = Queue {
             classes: (0..classes).map(|_| BTreeMap::new()).collect(),
             next: 0,
-            passed: (0, 0),
+            passed: (0..classes).map(|_| (0, 0)).collect(),
             wakers: VecDeque::new(),
             waking: 0,
         };
@@ -165,13 +176,14 @@ impl Core {
         self.find_some_free();
         let mut queue = self.waiters.queue.lock();
         let mut below = usize::MAX;
-        while let Some(waiter) = queue.oldest_below(below).map(Arc::clone) {
-            let granted = self.may_pass(&queue, waiter.class).then(|| self.obtain(waiter.class));
+        while let Some(waiter) = queue.oldest_below(below).cloned() {
+            let granted =
+                self.may_pass(&queue, waiter.class, waiter.number).then(|| self.obtain(waiter.class));
             let Some(grant) = granted.flatten() else {
                 below = waiter.class;
                 continue;
             };
-            self.count_passed(&mut queue, waiter.class, &grant);
+            queue.count_passed(waiter.class, self.granted_bytes(waiter.class, &grant));
             queue.remove(&waiter);
             if queue.is_empty() {
                 self.lower_waiting();
@@ -205,26 +217,23 @@ impl Core {
         let mut queue = self.waiters.queue.lock();
         // A waiter for this class or a smaller one was refused by the last service, so this would be, too.
         let is_first = queue.oldest_below(class.saturating_add(1)).is_none();
-        let grant = if is_first && self.may_pass(&queue, class) { self.obtain(class) } else { None };
+        let grant =
+            if is_first && self.may_pass(&queue, class, u64::MAX) { self.obtain(class) } else { None };
         if let Some(grant) = &grant {
-            self.count_passed(&mut queue, class, grant);
+            queue.count_passed(class, self.granted_bytes(class, grant));
         }
         grant
     }
 
-    /// Whether a request of the class may pass the oldest waiter, unless it is of that waiter's class, or there is none.
-    fn may_pass(&self, queue: &Queue, class: usize) -> bool {
-        let oldest = queue.oldest_below(usize::MAX).filter(|oldest| oldest.class != class);
-        oldest.is_none_or(|oldest| {
-            let passed = queue.passed(oldest);
-            self.memory.may_pass(class, oldest.class, passed, |other| self.idle_bytes(other))
+    /// Whether a request of the class, with a number as a waiter's, may pass the waiters for larger classes that came before
+    /// it. The first of each class decides for all of that class. The oldest of all is not enough: while it waits for peers
+    /// that stall, smaller requests would pass a waiter for a class between for ever.
+    fn may_pass(&self, queue: &Queue, class: usize, number: u64) -> bool {
+        let larger = (class.saturating_add(1)..queue.classes.len()).filter_map(|larger| queue.first(larger));
+        larger.filter(|first| first.number < number).all(|first| {
+            let passed = queue.passed(first);
+            self.memory.may_pass(class, first.class, passed, |other| self.idle_bytes(other))
         })
-    }
-
-    fn count_passed(&self, queue: &mut Queue, class: usize, grant: &Grant) {
-        if let Some(oldest) = queue.oldest_below(usize::MAX).map(Arc::clone) {
-            queue.count_passed(&oldest, self.granted_bytes(class, grant));
-        }
     }
 
     pub(in crate::pool) fn join_queue(&self, class: usize) -> Arc<Waiter> {

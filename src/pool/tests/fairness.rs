@@ -1,6 +1,6 @@
 //! Who is served when memory is short: the queue's guarantees, and wakers that misbehave.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
@@ -156,6 +156,29 @@ fn small_requests_always_pass_within_their_reserve() {
         drop(hold(&pool, SMALL, 2 * LARGE / SMALL));
     }
     drop((held, large));
+}
+
+#[test]
+fn a_waiter_between_a_stalled_large_one_and_small_requests_is_passed_by_four_times_its_size() {
+    const MIDDLE: usize = 256;
+    let pool = limited(&[(SMALL, 256), (MIDDLE, 16), (LARGE, 16)], 4 * LARGE, 0);
+    let _stalled = hold(&pool, LARGE, 2);
+    let mut small = VecDeque::new();
+    small.extend(std::iter::from_fn(|| pool.try_acquire(SMALL).ok()));
+    let _large = waiting(&pool, LARGE);
+    let mut middle = waiting(&pool, MIDDLE);
+    let mut passed = 0;
+    while let Some(returned) = small.pop_front()
+        && poll_once(&mut middle).is_pending()
+    {
+        drop(returned);
+        if let Ok(next) = pool.try_acquire(SMALL) {
+            small.push_back(next);
+            passed += SMALL;
+        }
+        assert!(passed <= 4 * MIDDLE, "{}", pool.stats());
+    }
+    assert_eq!(pool.stats().waiting, 1, "only the large one waits");
 }
 
 #[test]
@@ -371,6 +394,18 @@ fn the_cancel_of_a_waiter_whose_waker_panics_in_its_drop_serves_the_next() {
     assert!(catch_unwind(AssertUnwindSafe(|| drop(large))).is_ok());
     assert!(poll_once(&mut small).is_ready());
     drop(held);
+}
+
+#[test]
+fn a_poll_does_not_fail_because_the_waker_before_panics_in_its_drop() {
+    let pool = mixed(LARGE);
+    let held = hold(&pool, LARGE, 1);
+    let waker = Waker::from(Arc::new(PanicsInDrop));
+    let mut large = waiting_with(&pool, LARGE, &waker);
+    drop(waker);
+    assert!(catch_unwind(AssertUnwindSafe(|| poll_once(&mut large).is_ready())).is_ok());
+    drop(held);
+    assert!(poll_once(&mut large).is_ready());
 }
 
 /// Polls its future where it is woken.

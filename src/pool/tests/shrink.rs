@@ -88,6 +88,18 @@ fn what_a_buffer_releases_reaches_a_waiter() {
 }
 
 #[test]
+fn a_buffer_shrinks_although_a_small_request_may_take_a_buffer_of_the_next_class() {
+    let builder = BufferPoolConfig::builder().classes([(SMALL, 4), (LARGE, 4)]).serve_from_next_class(true);
+    let pool = BufferPool::new(builder.thread_cache_bytes(0).memory_limit(4 * LARGE).build().unwrap());
+    let held: Vec<_> = std::iter::from_fn(|| pool.try_acquire(SMALL).ok()).take(2 * LARGE / SMALL).collect();
+    let mut buffer = written(&pool, b"hello");
+    drop(pool.try_acquire(LARGE).unwrap());
+    buffer.shrink_to_fit();
+    assert_eq!(buffer.capacity(), SMALL);
+    drop(held);
+}
+
+#[test]
 fn a_buffer_from_the_heap_stays_if_there_is_no_smaller_one() {
     let pool = limited(LARGE);
     let held = pool.try_acquire(LARGE).unwrap();
