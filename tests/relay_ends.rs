@@ -194,7 +194,7 @@ async fn an_abort_between_two_pieces_of_an_answer_is_no_clean_end() {
 async fn an_abort_while_waiting_for_memory_resets_the_side_that_lacks_bytes() {
     let pool = BufferPoolConfig::builder().class(SMALL, 4).memory_limit(SMALL).build().unwrap();
     let relay = Relay::new(BufferPool::new(pool), RelayConfig::default());
-    let held = relay.pool().try_acquire(SMALL).unwrap();
+    let held = relay.pool().acquire_async(SMALL).await.unwrap();
     let (mut client, client_side) = tcp().await;
     let (upstream_side, mut upstream) = tcp().await;
     // A socket would be relayed without the pool.

@@ -13,8 +13,9 @@ pub(crate) struct ClassQueue<T> {
 impl<T> ClassQueue<T> {
     pub(crate) fn new(capacity: usize) -> Self {
         let queue = OnceLock::new();
-        // The checkers do not see that this lock orders what the queue is made of, so there it is made before threads are.
-        #[cfg(any(millpond_loom, millpond_shuttle))]
+        // The checkers and the thread sanitizer do not see that std's lock orders what the queue is made of, so for them it is
+        // made before threads are.
+        #[cfg(any(millpond_loom, millpond_shuttle, millpond_tsan))]
         queue.get_or_init(|| ArrayQueue::new(capacity));
         Self { queue, capacity }
     }

@@ -36,6 +36,9 @@ impl<T> Mutex<T> {
 /// Calls foreign code whose panic must not pass through the pool. The panic hook has reported it.
 pub(crate) fn contain(f: impl FnOnce()) {
     if let Err(payload) = catch_unwind(AssertUnwindSafe(f)) {
-        mem::forget(payload); // its drop may panic again
+        // Its drop may panic again.
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(|| drop(payload))) {
+            mem::forget(payload);
+        }
     }
 }
