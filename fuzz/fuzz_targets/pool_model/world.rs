@@ -172,7 +172,8 @@ impl World {
                 let count = count.min(before);
                 buffer.advance(count);
                 bytes.drain(..count);
-                let left = if bytes.is_empty() { class.max(capacity) } else { capacity - count };
+                // Bytes that were cut off, and not dropped, leave the room before them as it is.
+                let left = if bytes.is_empty() && count > 0 { class.max(capacity) } else { capacity - count };
                 assert!(buffer.capacity() == left || (bytes.is_empty() && class == 0));
                 return Held { handle: Handle::Buffer(buffer), bytes, storage };
             }
