@@ -153,6 +153,72 @@ async fn a_reset_of_the_client_while_its_bytes_wait_for_the_upstream_is_noticed(
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Direction {
+    Idle,
+    Blocked,
+    Ended,
+}
+
+/// A relayed connection whose directions, from the client and from the upstream, are in these states.
+async fn connection_in(relay: &Relay, up: Direction, down: Direction) -> (Stream, Stream, Outcome) {
+    let (mut client, client_side) = tcp().await;
+    let (upstream_side, mut upstream) = tcp().await;
+    let outcome = start(relay, client_side, upstream_side);
+    for (source, state) in [(&mut client, up), (&mut upstream, down)] {
+        match state {
+            Direction::Idle => {}
+            Direction::Blocked => {
+                while let Ok(written) = timeout(ARRIVAL, source.write(&[7; 64 * 1024])).await {
+                    written.unwrap();
+                }
+            }
+            Direction::Ended => source.shutdown().await.unwrap(),
+        }
+    }
+    sleep(WATCHED).await;
+    (client, upstream, outcome)
+}
+
+#[tokio::test]
+async fn a_reset_of_the_client_is_noticed_in_every_state() {
+    use Direction::{Blocked, Ended, Idle};
+    for (up, down) in [
+        (Idle, Idle),
+        (Idle, Blocked),
+        (Idle, Ended),
+        (Blocked, Idle),
+        (Blocked, Blocked),
+        (Blocked, Ended),
+        (Ended, Idle),
+        (Ended, Blocked),
+    ] {
+        let relay = relay();
+        let (client, _upstream, outcome) = connection_in(&relay, up, down).await;
+        reset(client);
+        let ended = timeout(PATIENCE, outcome).await;
+        let ended = ended.unwrap_or_else(|_| panic!("not noticed, up {up:?}, down {down:?}"));
+        let error = ended.unwrap().unwrap_err();
+        assert_eq!(error.kind(), RelayErrorKind::Reset(Side::Client), "up {up:?}, down {down:?}: {error}");
+        assert_eq!(relay.pool().stats().in_use, 0, "up {up:?}, down {down:?}");
+    }
+}
+
+/// Bytes that wait for the client are delivered first, see below.
+#[tokio::test]
+async fn a_reset_of_the_upstream_is_noticed_in_every_state_without_bytes_for_the_client() {
+    use Direction::{Blocked, Ended, Idle};
+    for (up, down) in [(Idle, Idle), (Idle, Ended), (Blocked, Idle), (Blocked, Ended), (Ended, Idle)] {
+        let relay = relay();
+        let (_client, upstream, outcome) = connection_in(&relay, up, down).await;
+        reset(upstream);
+        let ended = timeout(PATIENCE, outcome).await;
+        let ended = ended.unwrap_or_else(|_| panic!("not noticed, up {up:?}, down {down:?}"));
+        let error = ended.unwrap().unwrap_err();
+        assert_eq!(error.kind(), RelayErrorKind::Reset(Side::Upstream), "up {up:?}, down {down:?}: {error}");
+    }
+}
+
 /// A stream that cannot be peeked, as a relay waits for memory only for those.
 struct Opaque(Stream);
 

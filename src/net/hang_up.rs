@@ -44,7 +44,7 @@ impl HangUp {
 
     /// Waits for the hang-up. `Ok` is a close of a peer that lacks nothing, the error is a reset.
     ///
-    /// This socket must not be shut down for writing: that and the end of the peer's direction look like a hang-up.
+    /// If this socket was shut down for writing, the end of the peer's direction is such a close, too.
     ///
     /// # Errors
     ///
@@ -53,8 +53,14 @@ impl HangUp {
         loop {
             let mut writable = ready!(self.descriptor.poll_write_ready(cx))?;
             if writable.ready().is_write_closed() {
-                let error = SockRef::from(self.descriptor.get_ref()).take_error()?;
-                return Poll::Ready(error.map_or(Ok(()), Err));
+                return Poll::Ready(match SockRef::from(self.descriptor.get_ref()).take_error()? {
+                    None => Ok(()),
+                    // Linux's name for a reset after the end of the peer's direction.
+                    Some(error) if error.kind() == io::ErrorKind::BrokenPipe => {
+                        Err(io::ErrorKind::ConnectionReset.into())
+                    }
+                    Some(error) => Err(error),
+                });
             }
             writable.clear_ready();
         }

@@ -35,6 +35,8 @@ pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
     /// and a pump that is blocked in writing to a side sees that hang-up itself.
     watch: Option<HangUp>,
     watched: Side,
+    /// Whether the client has closed both of its directions, so that there is nothing left to watch for.
+    client_closed: bool,
     /// Whether the timer fires within [`UNREAD`].
     fires_soon: bool,
 }
@@ -53,6 +55,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
             last_byte: Instant::now(),
             watch: None,
             watched: Side::Client,
+            client_closed: false,
             fires_soon: false,
         }
     }
@@ -113,10 +116,17 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
                 pump.stop();
                 // A socket reports an error only once: after a failed write, the next read sees an end of stream.
                 // A broken pipe means that the peer had already closed its direction, so that end is a clean one.
-                if source.kind() != io::ErrorKind::BrokenPipe {
+                let is_clean = source.kind() == io::ErrorKind::BrokenPipe;
+                if !is_clean {
                     opposite.break_source();
                 }
-                self.unwritable.get_or_insert((other, source));
+                let abandoned = !is_clean && other == Side::Client && self.up.waits();
+                let (side, source) = self.unwritable.take().unwrap_or((other, source));
+                if abandoned {
+                    self.reset_both();
+                    return Err(Cause::Write { side, source });
+                }
+                self.unwritable = Some((side, source));
                 Ok(Poll::Ready(()))
             }
         }
@@ -124,12 +134,16 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
 
     /// A side was reset, so both are.
     fn reset(&mut self, side: Side, source: io::Error) -> Cause {
-        self.client.reset_on_close();
-        self.upstream.reset_on_close();
+        self.reset_both();
         match self.unwritable.take() {
             Some((side, source)) => Cause::Write { side, source },
             None => Cause::Read { side, source },
         }
+    }
+
+    fn reset_both(&mut self) {
+        self.client.reset_on_close();
+        self.upstream.reset_on_close();
     }
 
     /// The side that nobody reads from, if its hang-up would not be noticed otherwise.
@@ -137,8 +151,8 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     /// Bytes of the upstream that wait for the client are delivered even if the upstream has reset the connection after
     /// them. The client's are worth nothing without the client.
     fn unread(&self) -> Option<Side> {
-        if self.up.has_ended() || self.up.is_blocked() || self.up.is_waiting_for_memory() {
-            (!self.down.is_blocked() && !self.down.has_ended()).then_some(Side::Client)
+        if self.up.has_ended() || self.up.waits() {
+            (!self.down.is_blocked() && !self.client_closed).then_some(Side::Client)
         } else {
             self.down.has_ended().then_some(Side::Upstream)
         }
@@ -159,6 +173,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         let Poll::Ready(hung_up) = watch.poll(cx) else { return Ok(()) };
         self.watch = None;
         hung_up.map_err(|source| self.reset(side, source))?;
+        self.client_closed |= side == Side::Client;
         let (pump, from, ended) = match side {
             Side::Client => (&mut self.down, &mut self.upstream as &mut dyn AsyncStream, down),
             Side::Upstream => (&mut self.up, &mut self.client as &mut dyn AsyncStream, up),

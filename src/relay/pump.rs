@@ -183,6 +183,11 @@ impl<'a> Pump<'a> {
         matches!(self.state, State::Blocked | State::Writing(..))
     }
 
+    /// Whether bytes wait, for the destination or for memory.
+    pub(super) fn waits(&self) -> bool {
+        self.is_blocked() || self.is_waiting_for_memory()
+    }
+
     /// Whether bytes wait for memory.
     pub(super) fn is_waiting_for_memory(&self) -> bool {
         matches!(self.state, State::Waiting(_))
