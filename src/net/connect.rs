@@ -127,6 +127,8 @@ async fn connect_in_time(
             Err((_, Some(error))) if is_shortage(&error) => {
                 if error.kind() != io::ErrorKind::AddrNotAvailable {
                     in_need.get_or_insert_with(InNeed::new);
+                    // Nothing is accepted now, so a lookup can take its place.
+                    reserved = None;
                 }
                 *waits_for = WaitsFor::Resources(error);
                 sleep(SHORTAGE_PAUSE).await;
@@ -221,20 +223,30 @@ fn has_source(address: SocketAddr) -> bool {
 /// Connects to the address that answers first, by "happy eyeballs", RFC 8305: the families take turns, and each attempt
 /// has a start of [`ATTEMPT_DELAY`] on the next. The other attempts are closed.
 async fn connect_to_any(addresses: Vec<SocketAddr>, reserved: &mut Reserve) -> io::Result<TcpStream> {
-    let mut addresses = interleaved(addresses).into_iter();
+    let mut addresses: VecDeque<_> = interleaved(addresses).into();
     let mut attempts = JoinSet::new();
     let mut handles = VecDeque::<AbortHandle>::new();
     let mut failure = None;
     loop {
-        if let Some(address) = addresses.next() {
-            if attempts.len() >= MAX_ATTEMPTS
-                && let Some(oldest) = handles.pop_front()
-            {
-                oldest.abort();
-            }
+        if let Some(&address) = addresses.front() {
             match tcp_socket(address, reserved) {
-                Ok(socket) => handles.push_back(attempts.spawn(connect_tcp(socket, address))),
+                Ok(socket) => {
+                    addresses.pop_front();
+                    if attempts.len() >= MAX_ATTEMPTS
+                        && let Some(oldest) = handles.pop_front()
+                    {
+                        oldest.abort();
+                    }
+                    handles.push_back(attempts.spawn(connect_tcp(socket, address)));
+                }
+                Err(error) if is_shortage(&error) => {
+                    if attempts.is_empty() {
+                        return Err(error);
+                    }
+                    // An attempt under way leaves a descriptor when it fails.
+                }
                 Err(error) => {
+                    addresses.pop_front();
                     failure.get_or_insert(error);
                     continue;
                 }
@@ -243,16 +255,16 @@ async fn connect_to_any(addresses: Vec<SocketAddr>, reserved: &mut Reserve) -> i
         tokio::select! {
             ended = attempts.join_next() => match ended {
                 Some(Ok(Ok(stream))) => return Ok(stream),
-                // A shortage is what it reports only if nothing else was wrong.
-                Some(Ok(Err(error))) if failure.as_ref().is_none_or(is_shortage) => failure = Some(error),
-                // An attempt that was given up.
+                // An address that only a shortage kept from being tried may answer later, so that is what it reports.
+                Some(Ok(Err(error))) if failure.is_none() || is_shortage(&error) => failure = Some(error),
+                // Another failure, or an attempt that was given up.
                 Some(_) => {}
                 None => {
                     let nothing_found = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
                     return Err(failure.unwrap_or_else(nothing_found));
                 }
             },
-            () = sleep(ATTEMPT_DELAY), if addresses.len() > 0 => {}
+            () = sleep(ATTEMPT_DELAY), if !addresses.is_empty() => {}
         }
     }
 }
@@ -303,7 +315,7 @@ impl Drop for InNeed {
 
 /// Whether this process or machine has run out of something, so that the peer is not to blame: descriptors, memory, ports,
 /// or what can be watched for readiness.
-fn is_shortage(error: &io::Error) -> bool {
+pub(super) fn is_shortage(error: &io::Error) -> bool {
     let shortages =
         [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
     Errno::from_io_error(error).is_some_and(|code| shortages.contains(&code))

@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixDatagram;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::Instant;
 
+use super::connect::is_shortage;
 use crate::sync::Arc;
 
 /// The most lookups at once. Each blocks a thread of the runtime until the system's resolver answers or gives up, with
@@ -74,10 +76,21 @@ async fn lookup(host: &str) -> watch::Receiver<Option<Answer>> {
         // The semaphore is never closed.
         let _permit = LOOKUPS.acquire().await;
         let addresses = lookup_host((&*name, 0)).await.map(Iterator::collect);
-        let lifetime = if addresses.is_ok() { ANSWER_LIFETIME } else { FAILURE_LIFETIME };
+        let addresses = addresses.map_err(|error| shortage().unwrap_or(error));
+        let lifetime = match &addresses {
+            Ok(_) => ANSWER_LIFETIME,
+            Err(error) if is_shortage(error) => Duration::ZERO,
+            Err(_) => FAILURE_LIFETIME,
+        };
         tell.send_replace(Some(Answer { addresses, until: Instant::now() + lifetime }));
     });
     lookup
+}
+
+/// The error that says that no descriptor is left. The system's resolver, which needs one, then says that the name does not
+/// exist.
+fn shortage() -> Option<io::Error> {
+    UnixDatagram::unbound().err().filter(is_shortage)
 }
 
 fn is_usable(lookup: &watch::Receiver<Option<Answer>>) -> bool {
