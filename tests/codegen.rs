@@ -174,13 +174,23 @@ fn the_dialect_can_be_demanded() {
 }
 
 #[test]
-fn wrong_usage_is_told_in_a_line() {
+fn a_wrong_option_is_named_with_what_fits() {
     let folder = Folder::with_example("examples.yaml");
     for (arguments, advice) in [
         (&["--layout", "c"][..], "packed, repr-c"),
         (&["--dialect", "json"], "auto, map, list"),
         (&["--check"], "--output"),
-        (&["--check", "-o", "-"], "--check compares files"),
+        (&["--explian"], "a similar argument exists: '--explain'"),
+    ] {
+        folder.run(arguments).assert(2, advice);
+    }
+}
+
+#[test]
+fn options_that_do_not_fit_together_are_told_in_a_line() {
+    let folder = Folder::with_example("examples.yaml");
+    for (arguments, advice) in [
+        (&["--check", "-o", "-"][..], "--check compares files"),
         (&["--explain", "-o", "-"], "only one of"),
         (&["-o", "-", "--plot", "-"], "only one of"),
         (&["-o", "./contracts.yaml"], "overwrite the contract file"),

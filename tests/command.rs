@@ -88,6 +88,40 @@ fn a_proxy_listens_at_an_abstract_name_and_connects_to_one() {
 }
 
 #[test]
+fn a_wrong_option_is_named_with_what_is_wrong_about_its_value() {
+    for (option, value, advice) in [
+        ("--listen", "7000", "write tcp://HOST:PORT or unix:///PATH"),
+        ("--listen", "tcp://127.0.0.1", "end it with a port"),
+        ("--to", "redis", "write tcp://HOST:PORT or unix:///PATH"),
+        ("--to", "tcp://127.0.0.1:0", "write the port at which the server listens"),
+        ("--to", "tcp://redis:00", "write the port at which the server listens"),
+        ("--max-connections", "0", "1 or more"),
+        ("--max-connections", "-1", "1 or more"),
+        ("--backlog", "0", "1 or more"),
+        ("--backlog", "-1", "1 or more"),
+        ("--backlog", "4294967296", "up to 4294967295"),
+        ("--memory-limit", "-1", "write a size"),
+        ("--memory-limit", "1", "64KiB or more"),
+        ("--idle-timeout", "-1", "write seconds"),
+        ("--idle-timeout", "1e30", "write seconds"),
+        ("--connect-timeout", "0", "more than 0 seconds"),
+        ("--drain-timeout", "-0.5", "write seconds"),
+        ("--stats-every", "NaN", "write seconds"),
+        ("--lisen", "tcp://127.0.0.1:0", "a similar argument exists: '--listen'"),
+    ] {
+        // An option that is given twice would be another mistake.
+        let rest = [["--listen", "tcp://127.0.0.1:0"], ["--to", "tcp://127.0.0.1:1"]];
+        let rest = rest.iter().filter(|[name, _]| *name != option).flatten();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
+        let output = command.arg("proxy").args([option, value]).args(rest).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{option} {value}: {said}");
+        assert!(said.contains(option), "{option} {value}: {said}");
+        assert!(said.contains(advice), "{option} {value}: {said}");
+    }
+}
+
+#[test]
 fn a_failed_start_prints_one_line_with_advice() {
     let busy = TcpListener::bind("127.0.0.1:0").unwrap();
     let busy = format!("tcp://{}", busy.local_addr().unwrap());
@@ -95,23 +129,18 @@ fn a_failed_start_prints_one_line_with_advice() {
     for (arguments, advice) in [
         (
             &["--listen", &busy, "--to", upstream][..],
-            "stop the program that listens there or choose another address",
+            "stop the program that listens there, or choose another address",
         ),
         // RFC 5737 reserves this network for documentation, so no machine has the address.
         (&["--listen", "tcp://192.0.2.1:7000", "--to", upstream], "cannot listen on tcp://192.0.2.1:7000"),
         (&["--listen", "unix:///proc/millpond.sock", "--to", upstream], "cannot listen on unix:///proc/"),
-        (&["--listen", "unix:///dev", "--to", upstream], "unix:///dev is a directory, not a socket; choose"),
+        (&["--listen", "unix:///dev", "--to", upstream], "unix:///dev is a directory, not a socket (choose"),
         (&["--listen", "unix:///dev/null", "--to", upstream], "unix:///dev/null is a device or a pipe,"),
-        (&["--listen", "7000", "--to", upstream], "write tcp://HOST:PORT or unix:///PATH"),
-        (&["--listen", "tcp://127.0.0.1", "--to", upstream], "end it with a port"),
-        (&["--listen", "tcp://127.0.0.1:0", "--to", "redis"], "write tcp://HOST:PORT or unix:///PATH"),
-        (&["--listen", "tcp://127.0.0.1:0"], "--to"),
-        (&["--listen", "tcp://127.0.0.1:0", "--to", upstream, "--max-connections", "0"], "1 or more"),
     ] {
         let output =
             Command::new(env!("CARGO_BIN_EXE_millpond")).arg("proxy").args(arguments).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
-        assert!(output.status.code().is_some_and(|code| code != 0), "{arguments:?}: {}", output.status);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
         assert_eq!(said.lines().count(), 1, "{arguments:?}: {said}");
         assert!(said.contains(advice), "{arguments:?}: {said}");
         assert_eq!(output.stdout, b"", "{arguments:?}");

@@ -211,10 +211,10 @@ fn a_failed_connection_is_one_line_that_says_who_ended_it_and_why() {
         assert_eq!(line["bytes_to_client"], 2, "{line}");
         assert_eq!(line["ended_by"], ended_by, "{line}");
         assert_eq!(line["cause"], cause, "{line}");
-        assert!(line["duration_ms"].is_u64(), "{line}");
+        assert!(line["duration_ms"].as_f64().is_some_and(|duration| duration > 0.0), "{line}");
         assert!(line["error"].as_str().is_some_and(|error| !error.is_empty()), "{line}");
     }
-    assert!(lines[2]["duration_ms"].as_u64() >= Some(500), "{}", lines[2]);
+    assert!(lines[2]["duration_ms"].as_f64() >= Some(500.0), "{}", lines[2]);
 }
 
 #[test]
@@ -230,7 +230,12 @@ fn connections_that_a_second_signal_aborts_are_logged() {
     proxy.interrupt();
     proxy.wait_for(3);
     let text = log.text();
-    assert_eq!(text.matches("cause=aborted").count(), CONNECTIONS, "{text}");
+    assert_eq!(text.matches("connection aborted").count(), CONNECTIONS, "{text}");
+    assert!(
+        text.contains(&format!("draining for up to 8s; a second signal aborts at once open={CONNECTIONS}")),
+        "{text}"
+    );
+    assert!(text.contains(&format!("stopped by a second signal aborted={CONNECTIONS}")), "{text}");
 }
 
 #[test]
@@ -248,7 +253,9 @@ fn a_failed_connect_is_logged_with_the_error_of_the_system() {
         format!("client={address}"),
         format!("upstream={upstream}"),
         "ended_by=upstream cause=connect".to_owned(),
-        "check that the server listens there: Connection refused".to_owned(),
+        format!(
+            "error=cannot connect to {upstream} (check that the server listens there): Connection refused"
+        ),
     ] {
         assert!(line.contains(&part), "{part} is not in: {line}");
     }
@@ -350,10 +357,11 @@ fn the_log_says_that_the_access_log_cannot_be_written() {
     proxy.interrupt();
     proxy.wait();
     let text = log.text();
-    let lines: Vec<_> = text.lines().filter(|line| line.contains("/dev/full")).collect();
-    assert_eq!(lines.len(), 1, "once, not per line that is lost: {text}");
-    assert!(lines[0].contains("ERROR"), "{text}");
-    assert!(lines[0].contains("No space left on device"), "{text}");
+    let errors: Vec<_> = text.lines().filter(|line| line.contains("ERROR")).collect();
+    assert_eq!(errors.len(), 1, "once, not per line that is lost: {text}");
+    assert!(errors[0].contains("/dev/full"), "{text}");
+    assert!(errors[0].contains("No space left on device"), "{text}");
+    assert!(text.contains("lines were lost lost=101 log=/dev/full"), "{text}");
 }
 
 #[test]
@@ -378,6 +386,43 @@ fn many_failed_connections_are_a_few_lines_and_a_count() {
     assert!(logged <= 10 * seconds, "{logged} lines in {seconds} s");
     assert!(counts.len() as u64 <= seconds, "{counts:?} in {seconds} s");
     assert_eq!(logged + counts.iter().sum::<u64>(), CONNECTIONS);
+}
+
+#[test]
+fn what_rust_log_says_of_failed_connections_holds_for_the_count_of_others() {
+    let (_socket, upstream) = refusing();
+    for (rust_log, is_counted) in [("off,millpond::relay=warn", true), ("millpond::relay=off", false)] {
+        let log = Log::new();
+        let proxy = log.proxy_with(&upstream, &[], Some(rust_log));
+        for _ in 0..50 {
+            let _ = connect(&proxy).read(&mut [0]);
+        }
+        proxy.interrupt();
+        proxy.wait();
+        assert_eq!(log.text().contains("left_out"), is_counted, "RUST_LOG={rust_log}: {}", log.text());
+    }
+}
+
+#[test]
+fn lines_that_a_full_access_log_loses_until_the_exit_are_counted_in_the_log() {
+    const CONNECTIONS: u64 = 20;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("access");
+    nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    // Its reader stops, with a full pipe.
+    let mut pipe = File::options().read(true).write(true).open(&path).unwrap();
+    pipe.write_all(&[b'\n'; CAPACITY_OF_A_PIPE]).unwrap();
+    let upstream = Echo::start();
+    let log = Log::new();
+    let proxy =
+        log.proxy(&upstream.endpoint, &["--log-format", "json", "--access-log", path.to_str().unwrap()]);
+    for _ in 0..CONNECTIONS {
+        answers(&mut connect(&proxy));
+    }
+    proxy.interrupt();
+    proxy.wait();
+    let lost: u64 = log.json().iter().filter_map(|line| line["lost"].as_u64()).sum();
+    assert_eq!(lost, CONNECTIONS, "{}", log.text());
 }
 
 #[test]
@@ -496,9 +541,13 @@ fn a_wrong_rust_log_is_wrong_usage_and_the_message_teaches() {
         ("millpond=loud", "`millpond=loud`"),
         ("info,millpond==debug", "`millpond==debug`"),
         ("=", "`=`"),
+        ("millpond::rely=debug", "`millpond::rely=debug`"),
+        ("millpond::rel", "`millpond::rel`"),
+        ("[a]=info", "`[a]=info`"),
     ] {
         let said = wrong_usage(OsStr::new(value));
         assert!(said.contains(advice), "{said}");
+        assert!(said.contains("targets are millpond::"), "{said}");
         assert!(said.contains("RUST_LOG=millpond=debug"), "an example is missing: {said}");
     }
     assert!(wrong_usage(OsStr::from_bytes(b"\xff")).contains("RUST_LOG"));
@@ -507,23 +556,33 @@ fn a_wrong_rust_log_is_wrong_usage_and_the_message_teaches() {
 #[test]
 fn a_right_rust_log_is_taken() {
     let upstream = Echo::start();
-    for value in
-        ["", "warn", "DEBUG", "millpond", "millpond::relay=debug,info", "another_program=debug", "off"]
-    {
+    for value in [
+        "",
+        "warn",
+        "DEBUG",
+        "millpond",
+        "millpond::relay=debug",
+        "millpond::statistics=off",
+        "another=debug",
+        "off",
+    ] {
         let log = Log::new();
         let proxy = log.proxy_with(&upstream.endpoint, &[], Some(value));
         reset(connect(&proxy));
         thread::sleep(Duration::from_millis(50));
         proxy.interrupt();
         proxy.wait();
-        let is_logged = !log.text().is_empty();
-        assert_eq!(is_logged, !["another_program=debug", "off"].contains(&value), "RUST_LOG={value}");
+        let text = log.text();
+        assert_eq!(text.contains("connection failed"), value != "off", "RUST_LOG={value}: {text}");
+        let warns = text.contains("RUST_LOG names targets of other programs")
+            && text.contains("foreign=another=debug");
+        assert_eq!(warns, value == "another=debug", "RUST_LOG={value}: {text}");
     }
 }
 
 #[test]
 fn a_start_that_fails_says_so_whatever_rust_log_is() {
-    for value in ["off", "another_program=debug"] {
+    for value in ["off", "another_program=debug,off"] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
         command.args(["proxy", "--listen", "unix:///dev", "--to", "tcp://127.0.0.1:1"]);
         let output = command.env("RUST_LOG", value).output().unwrap();
@@ -590,11 +649,13 @@ impl Log {
 
     fn failed_connections(&self) -> Vec<Value> {
         let mut lines = self.json();
-        lines.retain(|line| line["message"] == "connection failed");
+        lines.retain(|line| {
+            ["connection failed", "connection aborted"].iter().any(|said| line["message"] == *said)
+        });
         lines
     }
 
-    /// Waits until this many failed connections are logged.
+    /// Waits until this many connections are logged that failed.
     fn wait_for(&self, failed: usize) {
         self.wait_until(|text| text.matches("connection failed").count() >= failed);
     }

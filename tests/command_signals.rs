@@ -146,6 +146,24 @@ fn the_drain_ends_before_a_container_runtime_kills() {
 }
 
 #[test]
+fn a_start_without_descriptors_for_a_connection_is_refused() {
+    for limit in [8, 12, 13] {
+        let limit = format!("--nofile={limit}:{limit}");
+        let mut command = Command::new("prlimit");
+        command.args([&limit, env!("CARGO_BIN_EXE_millpond"), "proxy"]);
+        let output =
+            command.args(["--listen", "tcp://127.0.0.1:0", "--to", "tcp://127.0.0.1:1"]).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{limit}: {said}");
+        assert!(said.contains("raise the limit of open files"), "{limit}: {said}");
+    }
+    let mut least = Setup::with(|listen, to| start_by(&["prlimit", "--nofile=14:14"], listen, to, &[]));
+    least.assert_open();
+    least.proxy.signal(Signal::SIGTERM);
+    least.end();
+}
+
+#[test]
 fn a_start_with_too_few_descriptors_warns_and_says_what_to_do() {
     for (limit, warns) in [("--nofile=100:100", true), ("--nofile=300:300", false)] {
         let program = ["prlimit", limit];

@@ -136,7 +136,10 @@ fn without_descriptors_clients_wait_for_their_turn() {
         let clients: Vec<_> = (0..CLIENTS).map(|_| asked(&proxy)).collect();
         // Each leaves when it has its answer, and makes room for another.
         for mut client in clients {
-            assert!(is_answered(&mut client, PATIENCE), "{host}, {left} descriptors: a client waits for ever");
+            assert!(
+                is_answered(&mut client, PATIENCE),
+                "{host}, {left} descriptors: a client waits for ever"
+            );
         }
         proxy.interrupt();
         let said = proxy.wait();

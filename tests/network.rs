@@ -17,7 +17,8 @@ use std::{env, io};
 
 use millpond::net::{Endpoint, ErrorKind, Stream};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use nix::sys::signal::Signal;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use proxy::{PATIENCE, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -247,6 +248,29 @@ fn a_silent_name_server_takes_few_threads_and_its_clients_learn_why() {
     let begin = Instant::now();
     proxy.interrupt();
     proxy.wait();
+    assert!(begin.elapsed() < Duration::from_secs(5), "it waits for the name server");
+}
+
+#[test]
+fn a_signal_stops_a_proxy_that_waits_for_the_address_to_listen_at() {
+    if !in_network(
+        "a_signal_stops_a_proxy_that_waits_for_the_address_to_listen_at",
+        "",
+        "nameserver 127.0.0.1\n",
+    ) {
+        return;
+    }
+    let silent = UdpSocket::bind((Ipv4Addr::LOCALHOST, 53)).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
+    let mut proxy = command
+        .args(["proxy", "--listen", "tcp://here.test:7000", "--to", "tcp://127.0.0.1:1"])
+        .spawn()
+        .unwrap();
+    silent.recv_from(&mut [0; 512]).unwrap();
+    let begin = Instant::now();
+    kill(Pid::from_raw(proxy.id().try_into().unwrap()), Signal::SIGTERM).unwrap();
+    assert_eq!(proxy.wait().unwrap().code(), Some(0));
+    // The system's resolver gives up after ten seconds.
     assert!(begin.elapsed() < Duration::from_secs(5), "it waits for the name server");
 }
 

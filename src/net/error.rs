@@ -82,7 +82,8 @@ impl Error {
     }
 }
 
-/// One line that says what to do. The system's error is the [`source`](error::Error::source).
+/// One line that says what to do. The system's error is the [`source`](error::Error::source), and comes last if both are
+/// shown.
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoint = &self.endpoint;
@@ -93,16 +94,22 @@ impl fmt::Display for Error {
                 "{endpoint} does not fit the transport; TcpTransport takes HOST:PORT, UnixTransport a path with a `/`"
             ),
             ErrorKind::NotASocket { found } => {
-                write!(f, "{endpoint} is {found}, not a socket; choose another path, or remove what is there")
+                write!(
+                    f,
+                    "{endpoint} is {found}, not a socket (choose another path, or remove what is there)"
+                )
             }
             ErrorKind::AddressInUse => {
                 write!(
                     f,
-                    "{endpoint} is in use; stop the program that listens there or choose another address"
+                    "{endpoint} is in use (stop the program that listens there, or choose another address)"
                 )
             }
             ErrorKind::StorageFull => {
-                write!(f, "no space left for the socket file of {endpoint}; free some or choose another path")
+                write!(
+                    f,
+                    "no space left for the socket file of {endpoint} (free some, or choose another path)"
+                )
             }
             ErrorKind::Listen => {
                 let advice = match (endpoint, self.is_denied()) {
@@ -111,7 +118,7 @@ impl fmt::Display for Error {
                     (_, true) => "choose a port from 1024 up, or grant CAP_NET_BIND_SERVICE",
                     (_, false) => "choose an address of this machine",
                 };
-                write!(f, "cannot listen on {endpoint}; {advice}")
+                write!(f, "cannot listen on {endpoint} ({advice})")
             }
             ErrorKind::Connect => {
                 let advice = match (endpoint, self.is_denied()) {
@@ -119,12 +126,12 @@ impl fmt::Display for Error {
                     (_, true) => "check the firewall",
                     (_, false) => "check that the server listens there",
                 };
-                write!(f, "cannot connect to {endpoint}; {advice}")
+                write!(f, "cannot connect to {endpoint} ({advice})")
             }
             ErrorKind::ConnectTimeout { after } => {
                 write!(f, "{endpoint} did not answer within {after:?}; check the network and the firewall")
             }
-            ErrorKind::Lookup => write!(f, "cannot find the address of {endpoint}; check the name"),
+            ErrorKind::Lookup => write!(f, "cannot find the address of {endpoint} (check the name)"),
             ErrorKind::LookupTimeout { after } => {
                 write!(
                     f,
@@ -135,12 +142,12 @@ impl fmt::Display for Error {
                 let source = self.source.as_ref().map(io::Error::kind);
                 let (what, advice) = match source {
                     Some(io::ErrorKind::AddrNotAvailable) => {
-                        ("local port", "allow more (on Linux: sysctl net.ipv4.ip_local_port_range)")
+                        ("local port", "allow more; on Linux: sysctl net.ipv4.ip_local_port_range")
                     }
                     Some(io::ErrorKind::OutOfMemory) => ("memory", "free some"),
-                    _ => ("descriptor", "raise the limit of open files (ulimit -n)"),
+                    _ => ("descriptor", "raise the limit of open files: ulimit -n"),
                 };
-                write!(f, "this machine has no {what} left to connect to {endpoint}; {advice}")
+                write!(f, "this machine has no {what} left to connect to {endpoint} ({advice})")
             }
         }
     }
@@ -187,7 +194,7 @@ mod tests {
             ),
         ] {
             let text = said(endpoint, kind, source);
-            assert!(text.contains(endpoint) && text.ends_with(&format!("; {advice}")), "{text}");
+            assert!(text.contains(endpoint) && text.ends_with(&format!(" ({advice})")), "{text}");
         }
     }
 }

@@ -240,7 +240,10 @@ where
         if self.logged.is_none_or(|logged| now - logged >= SHORTAGE_LOG_INTERVAL) {
             self.logged = Some(now);
             let open = self.connections.len();
-            warn!(error = error as &dyn Error, open, "no room for another connection: the next clients wait until one ends");
+            warn!(
+                error = error as &dyn Error,
+                open, "no room for another connection: the next clients wait until one ends"
+            );
         }
     }
 }

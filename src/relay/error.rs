@@ -1,6 +1,6 @@
 //! Why a relayed connection failed, and on which side.
 
-use std::error;
+use std::error::Error;
 use std::fmt;
 use std::io;
 use std::time::Duration;
@@ -131,8 +131,7 @@ impl fmt::Display for Side {
 impl fmt::Display for RelayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Connect(error) if is_local(error) => f.write_str("out of resources"),
-            Cause::Connect(_) => f.write_str("cannot connect to the upstream"),
+            Cause::Connect(error) => error.fmt(f),
             Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
             Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),
             Cause::Idle { after, stalled: None } => write!(f, "no bytes in either direction for {after:?}"),
@@ -141,10 +140,11 @@ impl fmt::Display for RelayError {
     }
 }
 
-impl error::Error for RelayError {
-    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+impl Error for RelayError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
-            Cause::Connect(error) => Some(error),
+            // It is shown in full above.
+            Cause::Connect(error) => error.source(),
             Cause::Read { source, .. } | Cause::Write { source, .. } => Some(source),
             Cause::Idle { .. } => None,
         }

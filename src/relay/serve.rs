@@ -19,7 +19,9 @@ const TARGET: &str = "millpond::relay::connection";
 impl Relay {
     /// Accepts connections and relays each to `upstream` until `shutdown` completes.
     ///
-    /// A client that leaves before the upstream has answered frees its place at once.
+    /// A client that resets its connection before the upstream has answered frees its place at once, and so does one that
+    /// closes a Unix socket. TCP does not tell the close of a client from the end of its direction, after which it may wait
+    /// for an answer, so such a client keeps its place until the attempt to connect ends.
     ///
     /// After `shutdown` it serves the clients in the accept queue, stops listening, waits up to the drain timeout for the
     /// open connections, and aborts the rest.
@@ -99,7 +101,6 @@ impl Accepted {
     /// Counts and logs how it ended, by an error or by a close of both directions.
     fn ended(&mut self, error: Option<&RelayError>) {
         self.has_ended = true;
-        self.relay.shared.counters.ended(error.map(RelayError::kind));
         match error {
             None => debug!(
                 target: TARGET,
@@ -119,13 +120,15 @@ impl Accepted {
                     RelayErrorKind::Io(_) => "io",
                     RelayErrorKind::IdleTimeout => "idle_timeout",
                 };
-                self.log_failure(error.side(), cause, &Causes(error));
+                self.log_failure(error.side(), cause, &Causes(error), "connection failed");
             }
         }
+        // After the log: a program that waits until none is active may end then.
+        self.relay.shared.counters.ended(error.map(RelayError::kind));
     }
 
-    /// Logs a connection that failed. `ended_by` is the side that ended it, or `None` for the relay itself.
-    fn log_failure(&self, ended_by: Option<Side>, cause: &str, error: &dyn fmt::Display) {
+    /// Logs a connection that failed or was aborted. `ended_by` is the side that ended it, or `None` for the relay itself.
+    fn log_failure(&self, ended_by: Option<Side>, cause: &str, error: &dyn fmt::Display, message: &str) {
         warn!(
             target: TARGET,
             id = self.id,
@@ -137,20 +140,22 @@ impl Accepted {
             ended_by = %ended_by.map_or("relay", Side::name),
             cause = %cause,
             error = %error,
-            "connection failed"
+            "{message}"
         );
     }
 
-    fn milliseconds(&self) -> u64 {
-        u64::try_from(self.start.elapsed().as_millis()).unwrap_or(u64::MAX)
+    /// To the microsecond.
+    fn milliseconds(&self) -> f64 {
+        self.start.elapsed().as_micros() as f64 / 1000.0
     }
 }
 
 impl Drop for Accepted {
     fn drop(&mut self) {
         if !self.has_ended {
+            // Before the count, as above.
+            self.log_failure(None, "aborted", &"aborted by the shutdown", "connection aborted");
             self.relay.shared.counters.aborted();
-            self.log_failure(None, "aborted", &"aborted by the shutdown");
         }
     }
 }

@@ -13,7 +13,7 @@ use millpond::net::{Endpoint, Listener};
 use crate::codegen::CodegenArgs;
 use crate::log::LogArgs;
 use crate::terminal::{note, note_by, written};
-use crate::values::{memory_limit, positive, positive_seconds, seconds};
+use crate::values::{backlog, memory_limit, positive, positive_seconds, seconds, upstream};
 
 /// A proxy that holds no buffer for an idle connection
 #[derive(Debug, Parser)]
@@ -45,10 +45,10 @@ Examples:
 Memory: an idle connection takes about 2 KiB. Buffers are allocated when bytes arrive, and unused ones return to the \
 system within about 10 seconds.
 
-Log: stderr gets a line for each connection that fails, with the client, the bytes, who ended it and why, for at most \
-10 per second, then a count of the others. --access-log has all connections. A log that is full or not read loses lines \
-and never stops the proxy. RUST_LOG sets what is logged: RUST_LOG=warn leaves the statistics out, \
-RUST_LOG=millpond=debug adds connections that end well.
+Log: each connection that fails is a line on stderr, with the client, the bytes in each direction, the side that ended \
+it, and the reason. Of more than 10 such lines per second the rest is only counted. --access-log has all connections. A \
+log that is full or not read loses lines and never stops the proxy. RUST_LOG sets what is logged: RUST_LOG=warn leaves \
+the statistics out, RUST_LOG=millpond=debug adds connections that end well.
 
 Signals: SIGINT, SIGTERM and SIGHUP stop it: it serves the clients in the accept queue, stops listening, and waits for \
 the open connections. A second SIGINT or SIGTERM aborts them at once; SIGHUP never does, and is ignored under nohup.
@@ -74,42 +74,43 @@ pub(crate) struct ProxyArgs {
     pub(crate) listen: Endpoint,
 
     /// Where to connect to for each of them: tcp://HOST:PORT, unix:///PATH or unix://@NAME
-    #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
+    #[arg(long, value_name = "ENDPOINT", value_parser = upstream)]
     pub(crate) to: Endpoint,
 
     /// The most memory that the buffers of all connections take together, 64KiB at least. At the limit, bytes pass in
     /// pieces of 16 KiB at most, at more CPU time; no connection waits for memory
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = memory_limit)]
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = memory_limit, allow_negative_numbers = true)]
     pub(crate) memory_limit: ByteSize,
 
     /// The most connections at once; the next ones wait in the kernel's accept queue. Each takes two descriptors, and
     /// the default stays below the 20480 that many systems allow
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive)]
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive, allow_negative_numbers = true)]
     pub(crate) max_connections: usize,
 
-    /// The most clients in the kernel's accept queue, where they wait for the proxy to accept them. A burst of more waits
-    /// a second or longer, until lost SYN packets are repeated. The kernel allows no more than `sysctl net.core.somaxconn`
-    #[arg(long, value_name = "N", default_value_t = Listener::DEFAULT_BACKLOG)]
+    /// The most clients in the kernel's accept queue, where they wait for the proxy to accept them. The kernel drops the
+    /// SYN packets of further ones, which then try again after a second or more. It allows no more than
+    /// `sysctl net.core.somaxconn`
+    #[arg(long, value_name = "N", default_value_t = Listener::DEFAULT_BACKLOG, value_parser = backlog, allow_negative_numbers = true)]
     pub(crate) backlog: u32,
 
     /// Closes a connection after this long without a byte in either direction; 0 means never. The default outlasts
     /// the keep-alive of common clients, and is shorter than the timeout of most NAT tables
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) idle_timeout: Duration,
 
     /// How long connecting to the upstream may take. The default leaves time for three lost SYN packets, which are
     /// repeated after 1, 2 and 4 seconds
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds, allow_negative_numbers = true)]
     pub(crate) connect_timeout: Duration,
 
     /// How long open connections may continue after SIGINT (Ctrl-C), SIGTERM or SIGHUP, before they are aborted. The
     /// default is below the 10 seconds after which container runtimes kill
-    #[arg(long, value_name = "SECONDS", default_value = "8", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "8", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) drain_timeout: Duration,
 
     /// Logs statistics at this interval: a line about connections, and one about memory. The default, 0, logs them at
     /// the end only
-    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) stats_every: Duration,
 
     #[command(flatten)]
@@ -117,7 +118,7 @@ pub(crate) struct ProxyArgs {
 }
 
 impl Cli {
-    /// The parsed command line. Help goes to stdout; an error goes to stderr, as one line.
+    /// The parsed command line. Help goes to stdout, an error to stderr.
     pub(crate) fn from_command_line() -> Result<Self, ExitCode> {
         Self::try_parse().map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
@@ -130,21 +131,8 @@ impl Cli {
                     }
                 }
             }
-            ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-                note_by(move || drop(error.print()));
-                ExitCode::from(2)
-            }
             _ => {
-                let text = error.render().to_string();
-                let what = text.split("\n\n").next().unwrap_or_default();
-                let line: Vec<&str> = what.split_whitespace().collect();
-                let line = line.join(" ");
-                let help = match std::env::args().nth(1).as_deref() {
-                    Some("proxy") => "millpond proxy --help",
-                    Some("codegen") => "millpond codegen --help",
-                    _ => "millpond --help",
-                };
-                note(format!("millpond: {} (see {help})", line.trim_start_matches("error: ")));
+                note_by(move || drop(error.print()));
                 ExitCode::from(2)
             }
         })

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
-use tracing::{error, subscriber};
+use tracing::{error, subscriber, warn};
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt};
@@ -32,6 +32,18 @@ const TARGET: &str = "millpond::log";
 const FAILURE: &str = "millpond::failure";
 /// The target of one event per ended connection: see `millpond::relay`.
 const CONNECTION: &str = "millpond::relay::connection";
+/// The target of the count of those that were left out. What RUST_LOG says of the connections holds for it, too.
+const LEFT_OUT: &str = "millpond::relay::connection::left_out";
+/// Targets of this program that RUST_LOG may name, whole or up to a `::`.
+const TARGETS: [&str; 7] = [
+    LEFT_OUT,
+    TARGET,
+    "millpond::net::serve",
+    "millpond::pool",
+    "millpond::proxy",
+    "millpond::relay",
+    "millpond::statistics",
+];
 const DEFAULT_LEVEL: LevelFilter = LevelFilter::INFO;
 /// How long each log may take for its last lines.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(500);
@@ -71,7 +83,8 @@ pub(crate) struct StartError {
 impl Log {
     /// Starts to log.
     pub(crate) fn start(args: &LogArgs) -> Result<Self, StartError> {
-        let mut levels = levels()?.with_target(FAILURE, LevelFilter::ERROR);
+        let (levels, foreign) = levels()?;
+        let mut levels = levels.with_target(FAILURE, LevelFilter::ERROR);
         let mut limited = Some(CONNECTION);
         let access = args.access_log.as_deref().filter(|path| *path != "-");
         if args.access_log.is_some() && access.is_none() {
@@ -88,7 +101,9 @@ impl Log {
 
         let mut layers = vec![layer(args.log_format, log.clone(), has_colours).with_filter(levels).boxed()];
         layers.extend(access.clone().map(|access| {
-            let connections = Targets::new().with_target(CONNECTION, LevelFilter::DEBUG);
+            let connections = Targets::new()
+                .with_target(CONNECTION, LevelFilter::DEBUG)
+                .with_target(LEFT_OUT, LevelFilter::OFF);
             layer(args.log_format, access, false).with_filter(connections).boxed()
         }));
         subscriber::set_global_default(Registry::default().with(layers))
@@ -96,6 +111,10 @@ impl Log {
         panic::set_hook(Box::new(|panic| {
             error!(target: FAILURE, "{}", panic.to_string().replace('\n', " "));
         }));
+        if !foreign.is_empty() {
+            let (foreign, targets) = (foreign.join(","), TARGETS.join(", "));
+            warn!(target: TARGET, %foreign, "RUST_LOG names targets of other programs; those of this one are {targets}");
+        }
         Ok(Self { log, access })
     }
 
@@ -109,7 +128,7 @@ impl Log {
 }
 
 impl StartError {
-    fn new(text: String) -> Self {
+    pub(crate) fn new(text: String) -> Self {
         Self { text, code: ExitCode::FAILURE }
     }
 
@@ -120,10 +139,11 @@ impl StartError {
 
 impl Drop for Log {
     fn drop(&mut self) {
-        // First what may still add to the log.
-        for lines in self.access.iter().chain([&self.log]) {
-            lines.close(CLOSE_TIMEOUT);
+        if let Some(access) = &self.access {
+            access.close(CLOSE_TIMEOUT);
         }
+        // Last, for what the access log adds to it.
+        self.log.close(CLOSE_TIMEOUT);
     }
 }
 
@@ -145,33 +165,50 @@ fn layer(format: Format, lines: Lines, has_colours: bool) -> Box<dyn Layer<Regis
     }
 }
 
-/// Which events are logged, as RUST_LOG says.
-fn levels() -> Result<Targets, StartError> {
+/// Which events are logged, as RUST_LOG says, and its directives for other programs, which may share the variable.
+fn levels() -> Result<(Targets, Vec<String>), StartError> {
     let text = match env::var("RUST_LOG") {
         Ok(text) => text,
         Err(VarError::NotPresent) => String::new(),
         Err(VarError::NotUnicode(_)) => return Err(StartError::wrong_rust_log("is not UTF-8")),
     };
-    let directives: Vec<_> =
+    let mut directives: Vec<_> =
         text.split(',').map(str::trim).filter(|directive| !directive.is_empty()).collect();
-    if directives.is_empty() {
-        return Ok(Targets::new().with_default(DEFAULT_LEVEL));
-    }
     if let Some(wrong) = directives.iter().find(|directive| !is_directive(directive)) {
         return Err(StartError::wrong_rust_log(&format!(
             "is wrong: `{}` is neither a level (off, error, warn, info, debug, trace) nor TARGET=LEVEL, as in \
-             RUST_LOG=millpond=debug; commas separate several",
-            wrong.escape_debug()
+             RUST_LOG=millpond=debug; commas separate several; targets are {}",
+            wrong.escape_debug(),
+            TARGETS.join(", ")
         )));
     }
-    directives.join(",").parse().map_err(|error| StartError::wrong_rust_log(&format!("is wrong: {error}")))
+    // A directive for one target says nothing about the others.
+    let default =
+        directives.iter().rev().find_map(|directive| directive.parse().ok()).unwrap_or(DEFAULT_LEVEL);
+    let named = directives.join(",").parse::<Targets>();
+    let named = named.map_err(|error| StartError::wrong_rust_log(&format!("is wrong: {error}")))?;
+    let is_own =
+        |directive: &str| directive.parse::<LevelFilter>().is_ok() || directive.starts_with("millpond");
+    directives.retain(|directive| !is_own(directive));
+    Ok((named.with_default(default), directives.into_iter().map(str::to_owned).collect()))
 }
 
 /// Whether it is a level, a target of this program, or TARGET=LEVEL. Another single word would be a target, too, so that
-/// `verbose` or `degub` would turn the log off.
+/// `verbose` or `degub` would be without effect.
 fn is_directive(text: &str) -> bool {
-    match text.split_once('=') {
-        Some((target, level)) => !target.is_empty() && !level.is_empty() && text.parse::<Targets>().is_ok(),
-        None => text.parse::<LevelFilter>().is_ok() || text == "millpond" || text.starts_with("millpond::"),
-    }
+    let Some((target, level)) = text.split_once('=') else {
+        return text.parse::<LevelFilter>().is_ok() || is_own_target(text);
+    };
+    let is_path = target.split("::").all(|name| {
+        !name.is_empty() && name.chars().all(|char| char.is_ascii_alphanumeric() || "_-".contains(char))
+    });
+    let is_own = target.split("::").next() == Some("millpond");
+    level.parse::<LevelFilter>().is_ok() && is_path && (!is_own || is_own_target(target))
+}
+
+/// Whether it is a target of this program, or the first names of one.
+fn is_own_target(text: &str) -> bool {
+    TARGETS
+        .iter()
+        .any(|target| target.strip_prefix(text).is_some_and(|rest| rest.is_empty() || rest.starts_with("::")))
 }

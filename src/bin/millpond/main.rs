@@ -35,7 +35,7 @@ fn main() -> ExitCode {
             note(format!("millpond: {}", Chain(&*error)));
             ExitCode::FAILURE
         }),
-        Command::Proxy(args) => match Log::start(&args.log) {
+        Command::Proxy(args) => match proxy::raise_descriptor_limit().and_then(|()| Log::start(&args.log)) {
             Ok(log) => log.conclude(proxy::run(args)),
             Err(error) => {
                 note(format!("millpond: {}", error.text));

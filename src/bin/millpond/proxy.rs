@@ -18,6 +18,7 @@ use tokio::time::{Duration, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::cli::ProxyArgs;
+use crate::log::StartError;
 use crate::memory::return_free_pages;
 use crate::statistics;
 use crate::terminal::announce;
@@ -31,13 +32,14 @@ const CONNECTIONS_CUT: u8 = 3;
 /// Both sockets of a connection.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
+/// The standard streams, the log, the listener, seven of the runtime, and one connection.
+const LEAST_DESCRIPTORS: u64 = 14;
+
 /// What the proxy opens beside connections, generously: standard streams, the listener, the runtime's, name lookups.
 const OWN_DESCRIPTORS: u64 = 32;
 
 /// Serves until a signal stops it.
 pub(crate) fn run(args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
-    raise_descriptor_limit();
-
     let pool = BufferPoolConfig::proxy()
         .to_builder()
         .memory_limit(usize::try_from(args.memory_limit.as_u64()).unwrap_or(usize::MAX))
@@ -62,7 +64,14 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<ExitCode, Box<dyn Er
     let relay = Relay::new(pool, config);
     // Before the line that says "listening": after it a signal must drain.
     let mut signals = StopSignals::new()?;
-    let mut listener = Listener::bind(&args.listen).await?;
+    let mut listener = tokio::select! {
+        listener = Listener::bind(&args.listen) => listener?,
+        // A lookup of its name may take long.
+        _ = signals.next() => {
+            info!("stopped before it listened");
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     listener.set_backlog(args.backlog)?;
     warn_of_few_descriptors(args.max_connections);
     announce(format!("listening on {}", listener.local_endpoint()));
@@ -77,7 +86,10 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<ExitCode, Box<dyn Er
         () = statistics::log_every(args.stats_every, &relay) => None,
         () = async {
             let is_hangup = signals.next().await;
-            info!("draining for up to {:?}; a second signal aborts at once", args.drain_timeout);
+            info!(
+                open = relay.stats().active,
+                "draining for up to {:?}; a second signal aborts at once", args.drain_timeout
+            );
             let _ = stop.send(());
             // Service managers may send SIGHUP together with SIGTERM.
             let mut left = 1 + u32::from(is_hangup);
@@ -94,12 +106,13 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<ExitCode, Box<dyn Er
     };
     let _ = timeout(ABORT_TIMEOUT, ended).await;
     statistics::log(&relay);
-    match report {
-        Some(report) => info!(drained = report.drained, aborted = report.aborted, "stopped"),
-        None => info!("stopped by a second signal; open connections were aborted"),
-    }
     let stats = relay.stats();
-    Ok(if stats.active + stats.aborted == 0 { ExitCode::SUCCESS } else { ExitCode::from(CONNECTIONS_CUT) })
+    let aborted = stats.active + stats.aborted;
+    match report {
+        Some(report) => info!(drained = report.drained, aborted, "stopped"),
+        None => info!(aborted, "stopped by a second signal"),
+    }
+    Ok(if aborted == 0 { ExitCode::SUCCESS } else { ExitCode::from(CONNECTIONS_CUT) })
 }
 
 /// The signals that stop the proxy: SIGINT, SIGTERM, and SIGHUP, unless it was ignored at the start, as by `nohup`.
@@ -138,11 +151,18 @@ fn ignores_hangup() -> bool {
     mask.is_some_and(|mask| mask & (1 << (SignalKind::hangup().as_raw_value() - 1)) != 0)
 }
 
-/// The usual soft limit of 1024 exists for programs that use `select`, and this one does not.
-fn raise_descriptor_limit() {
-    if let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) {
-        // If this fails the limit stays as it is, and clients wait when it is reached.
-        let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+/// Raises the soft limit of descriptors to the hard one. The usual limit of 1024 exists for programs that use `select`, and
+/// this one does not. Fails if that does not suffice for one connection.
+pub(crate) fn raise_descriptor_limit() -> Result<(), StartError> {
+    let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
+    // If this fails the limit stays as it is, and clients wait when it is reached.
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    match getrlimit(Resource::RLIMIT_NOFILE) {
+        Ok((limit, _)) if limit < LEAST_DESCRIPTORS => Err(StartError::new(format!(
+            "{limit} descriptors are too few: {LEAST_DESCRIPTORS} suffice for one connection; raise the limit of open files \
+             (ulimit -n, or LimitNOFILE= of systemd)"
+        ))),
+        _ => Ok(()),
     }
 }
 

@@ -3,6 +3,26 @@
 use std::time::Duration;
 
 use bytesize::ByteSize;
+use millpond::net::Endpoint;
+
+/// An endpoint to connect to.
+pub(crate) fn upstream(text: &str) -> Result<Endpoint, String> {
+    let endpoint = text.parse::<Endpoint>().map_err(|error| error.to_string())?;
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    if matches!(endpoint, Endpoint::Tcp(_)) && port == Some(0) {
+        return Err(
+            "write the port at which the server listens: 0 means any free one, and only for --listen"
+                .to_owned(),
+        );
+    }
+    Ok(endpoint)
+}
+
+/// The length of an accept queue.
+pub(crate) fn backlog(text: &str) -> Result<u32, String> {
+    let length = positive(text)?;
+    u32::try_from(length).map_err(|_| format!("write a number up to {}", u32::MAX))
+}
 
 /// Seconds as a decimal number, up to a year.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {

@@ -49,7 +49,7 @@ impl fmt::Display for AcquireError {
             Self::TimedOut { requested, limit } => write!(
                 f,
                 "{requested} bytes did not fit their share of the memory limit of {limit} before the deadline; \
-                 `BufferPool::holders` reports who holds buffers"
+                 with `sample_one_in`, `BufferPool::holders` reports who holds buffers"
             ),
         }
     }

@@ -37,6 +37,8 @@ struct State {
     waiting: Vec<u8>,
     /// Lines for which there was no room, or that could not be written, since this was last logged.
     lost: u64,
+    /// Lines that the thread writes now.
+    in_flight: u64,
     /// The second in which limited lines are counted.
     second: Instant,
     limited: u32,
@@ -63,6 +65,7 @@ impl Lines {
         let state = State {
             waiting: Vec::new(),
             lost: 0,
+            in_flight: 0,
             second: Instant::now(),
             limited: 0,
             left_out: 0,
@@ -77,12 +80,19 @@ impl Lines {
         Ok(lines)
     }
 
-    /// Writes what waits, but not for longer than `timeout`: a log that is not read must not keep the process.
+    /// Writes what waits, but not for longer than `timeout`: a log that is not read must not keep the process. Lines that
+    /// remain are counted in the log.
     pub(super) fn close(&self, timeout: Duration) {
         let mut state = self.0.lock();
         state.is_closing = true;
         self.0.changed.notify_all();
-        let _ = self.0.changed.wait_timeout_while(state, timeout, |state| !state.has_ended);
+        let ended = self.0.changed.wait_timeout_while(state, timeout, |state| !state.has_ended);
+        let (mut state, _) = ended.unwrap_or_else(PoisonError::into_inner);
+        let lost = mem::take(&mut state.lost) + state.in_flight + lines_of(&state.waiting);
+        drop(state);
+        if lost > 0 {
+            warn!(target: super::TARGET, lost, log = %self.0.name, "lines were lost");
+        }
     }
 }
 
@@ -127,10 +137,11 @@ impl Shared {
             match self.next_work() {
                 Work::End => break,
                 Work::TellLeftOut(left_out) => {
-                    warn!(target: super::TARGET, left_out, "more connections failed");
+                    warn!(target: super::LEFT_OUT, left_out, "more connections failed");
                 }
                 Work::Write { lines, lost } => match output.write_lines(&lines) {
                     Ok(()) => {
+                        self.lock().in_flight = 0;
                         is_failing = false;
                         // Only a log that can be written is told of losses, or each message would cause the next.
                         if lost > 0 {
@@ -138,7 +149,10 @@ impl Shared {
                         }
                     }
                     Err((unwritten, error)) => {
-                        self.lock().lost += lost + unwritten;
+                        let mut state = self.lock();
+                        state.lost += lost + unwritten;
+                        state.in_flight = 0;
+                        drop(state);
                         if !is_failing {
                             error!(target: super::TARGET, %error, log = %self.name, "cannot write a log");
                         }
@@ -161,6 +175,7 @@ impl Shared {
             }
             if !state.waiting.is_empty() {
                 let lines = mem::take(&mut state.waiting);
+                state.in_flight = lines_of(&lines);
                 return Work::Write { lines, lost: mem::take(&mut state.lost) };
             }
             if state.is_closing {
@@ -189,6 +204,10 @@ impl State {
     }
 }
 
+fn lines_of(text: &[u8]) -> u64 {
+    text.iter().filter(|&&byte| byte == b'\n').count() as u64
+}
+
 /// A file, and whether it ends within a line.
 struct Output<W> {
     file: W,
@@ -201,7 +220,7 @@ impl<W: Write> Output<W> {
         // What a failed write has left of a line must not become the start of the next one.
         let mut line_end: &[u8] = if self.is_torn { b"\n" } else { b"" };
         let outcome = self.write(&mut line_end).and_then(|()| self.write(&mut lines));
-        outcome.map_err(|error| (lines.iter().filter(|&&byte| byte == b'\n').count() as u64, error))
+        outcome.map_err(|error| (lines_of(lines), error))
     }
 
     /// Writes bytes, and removes those that are written.
