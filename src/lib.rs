@@ -60,6 +60,9 @@ pub mod relay;
 #[cfg(feature = "schema")]
 pub mod schema;
 
+#[doc = include_str!("pool/fairness.md")]
+pub mod fairness {}
+
 #[doc = include_str!("pool/parity.md")]
 pub mod parity {}
 

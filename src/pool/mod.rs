@@ -19,35 +19,7 @@
 //! * live bytes ≤ memory limit, at every instant
 //! * no safe call shows bytes that an earlier owner wrote
 //!
-//! # Fairness
-//!
-//! Guaranteed under a memory limit, whatever the holders of buffers, other threads and other waiters do:
-//!
-//! * *Shares.* Part of the limit is reserved for smaller requests. A class and all larger ones cannot use it. There is no
-//!   reserve below the smallest class, half of the limit below the largest, and in between it is in proportion to the index
-//!   of the class. If the largest class would not fit into its share, all reserves shrink until it does: with a limit of at
-//!   least twice the largest class, large requests never take all. No class is refused for ever. Nothing is reserved for
-//!   large requests: small ones may use the whole limit.
-//! * *Bounded bypass.* Requests of one class are served in the order in which they came. The oldest waiter of all is served
-//!   first. While there is no memory for the first waiter of a class, smaller requests pass it, but together take no more
-//!   than four times its size. After that they may only use the reserve for smaller requests. All other memory that is
-//!   returned collects for the waiter. Larger requests never pass smaller ones. A request that does not wait follows the
-//!   same rules.
-//! * *Progress.* Once the buffers in use are returned, each waiter is served. Thread caches and frozen buffers may hold
-//!   some memory that waiters cannot reach. It is bounded, so that there is always room for one buffer of any class.
-//! * *Wakers.* A waiter that is served is woken. Wakers run after the pool has updated its state. At most eight wakers run
-//!   nested. With std, the panic of a waker is reported by the panic hook, and ends there: the other waiters are served, no drop panics.
-//! * Leaving the queue takes logarithmic time.
-//!
-//! Not guaranteed:
-//!
-//! * *That buffers are returned.* A request waits for as long as others hold the memory that it needs, and many small
-//!   buffers may be all of it. A task that waits for memory should hold little of it, hold it briefly, or wait with a
-//!   deadline. The pool does not enforce this. [`BufferPool::has_waiters`] tells whether others wait.
-//! * *Order with cache hits.* A thread that finds a buffer in its cache does not look at the queue. What it returns goes
-//!   to the waiters from then on, so its cache runs empty.
-//! * *Immediate reuse of frozen buffers.* The pool does not notice when the last `Bytes` is dropped. Any slow acquire, a poll of a waiter, and
-//!   a step of decay look at them; `acquire_until` polls at intervals of 10 to 160 ms.
+//! The page [`fairness`](crate::fairness) says what is guaranteed to those who ask for memory under a limit.
 //!
 //! Each folder is a room. It imports only the rooms below it.
 //!

@@ -286,26 +286,19 @@ impl BufferPoolConfigBuilder {
     ///
     /// # Shares
     ///
-    /// Part of the limit is reserved for smaller requests. A class and all larger ones cannot use it: half of the limit for
-    /// the largest class, nothing for the smallest, in between in proportion to the index of the class. If one buffer of the
-    /// largest class would not fit into its share, all reserves shrink until it does. So if the limit is at least twice the
-    /// largest class, large requests never take all of the memory.
-    ///
-    /// Small requests never keep a large one waiting for ever. Together they take at most four times its size before it.
-    /// After that, memory that is returned goes to it, except for the reserve of smaller requests. Larger requests never
-    /// pass smaller ones. A request waits for as long as others hold the memory that it needs.
+    /// Part of the limit is reserved for smaller requests. The larger a class, the less of the limit it can use, but never
+    /// less than half. The page [`fairness`](crate::fairness) says what is guaranteed, and what is not.
     ///
     /// For example, with classes of 1, 8 and 64 KiB and a limit of 1 MiB, buffers of 64 KiB get at most 512 KiB, and those of
     /// 8 and 64 KiB together at most 768 KiB.
     ///
     /// # Out of reach
     ///
-    /// Waiters cannot reach buffers, ready or frozen, in the caches of other threads. All thread caches together hold at most
-    /// an eighth of the limit. In the shared queues, waiters can reach a frozen buffer once all of its `Bytes` are dropped. So
-    /// at least seven eighths of the limit are within reach once the buffers are returned. Caches and followed frozen buffers together get at most
-    /// half of the limit, and always leave room for one buffer of the largest class. If you hold more than seven eighths
-    /// for long, set [`thread_cache_bytes(0)`](Self::thread_cache_bytes): then all idle memory is in reach. With
-    /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked) it is within reach at the last drop.
+    /// Waiters cannot reach buffers, ready or frozen, in the caches of other threads, which keep at most an eighth of the
+    /// limit. In the shared queues, they can reach a frozen buffer once all of its `Bytes` are dropped. So at least seven
+    /// eighths of the limit are within reach once the buffers are returned. If you hold more than that for long, set
+    /// [`thread_cache_bytes(0)`](Self::thread_cache_bytes): then all idle memory is within reach. With
+    /// [`freeze_tracked`](crate::PooledBuffer::freeze_tracked), storage is within reach at the last drop.
     pub fn memory_limit(mut self, bytes: usize) -> Self {
         self.options.memory_limit = bytes;
         self

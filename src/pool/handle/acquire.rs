@@ -19,16 +19,13 @@ use crate::sync::{Arc, Stopwatch, contain};
 impl BufferPool {
     /// Waits until the memory limit allows an empty buffer with room for `min_capacity` bytes from one of the classes.
     ///
-    /// Waiters for one class are served first in, first out, the oldest of all first. While there is no memory for it,
-    /// smaller requests may pass it. Together they take at most four times its size, and after that only what is reserved for
-    /// them; see
-    /// [`memory_limit`](crate::BufferPoolConfigBuilder::memory_limit).
+    /// Waiters for one class are served first in, first out. Smaller requests may pass a larger one, within bounds: the page
+    /// [`fairness`](crate::fairness) says what is guaranteed.
     ///
     /// Idle memory of other classes is evicted for a waiter, and a buffer returned by any thread reaches it. Two things
-    /// are out of its reach: the caches of other threads, and frozen buffers that are followed. They are bounded so that a
-    /// request of any class is served once the buffers in use are returned, whatever those threads do. Polling the future
-    /// again looks for memory that became idle without a notice: frozen buffers whose last `Bytes` was dropped. Nobody polls it
-    /// for that: use [`acquire_until`](Self::acquire_until), which does, or [`spawn_decay`](Self::spawn_decay).
+    /// are out of its reach: the caches of other threads, and frozen buffers that are followed. Polling the future again
+    /// finds frozen buffers whose last `Bytes` was dropped, of which the pool gets no notice. No timer polls it for that:
+    /// use [`acquire_until`](Self::acquire_until), which has one, or [`spawn_decay`](Self::spawn_decay).
     ///
     /// # Errors
     ///

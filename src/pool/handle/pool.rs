@@ -25,6 +25,9 @@ use crate::sync::Arc;
 /// they are returned. Another thread frees the buffers in its cache when it next uses another pool, or when it
 /// exits.
 ///
+/// With a [`memory_limit`](crate::BufferPoolConfigBuilder::memory_limit), requests share the memory fairly: the page
+/// [`fairness`](crate::fairness) says what is guaranteed.
+///
 /// After `fork`, the child must not use a pool of its parent: the caches of other threads are out of its reach, and a
 /// lock that another thread held stays locked.
 ///

@@ -22,8 +22,11 @@ const LAST_INTERVAL: Duration = Duration::from_millis(160);
 impl BufferPool {
     /// Like [`acquire_async`](Self::acquire_async), but fails at `deadline`. (Feature `tokio`.)
     ///
-    /// While it waits it looks for memory that became idle without a notice, frozen buffers whose last `Bytes` was dropped:
-    /// after 10 ms, and then at intervals that double up to 160 ms.
+    /// While it waits, it looks for frozen buffers whose last `Bytes` was dropped, of which the pool gets no notice: after
+    /// 10 ms, and then at intervals that double up to 160 ms.
+    ///
+    /// A new request after a timeout joins the queue at the end, so one long deadline is better than many short ones: see
+    /// [`fairness`](crate::fairness).
     ///
     /// # Errors
     ///
