@@ -12,6 +12,10 @@ use crate::sync::{Arc, Unique};
 const NEVER: usize = CLOSED | WAITING;
 /// Slow operations of one thread per look at the clock of decay, which costs about as much as one of them.
 const CLOCK_EVERY: u32 = 64;
+/// Slow operations after which a thread counts as busy, which gives it access to all that caches may lease. A thread that
+/// uses each class a few times, as many do when they start, stays below it. A thread that works with the pool exceeds it
+/// soon, as its small cache still misses often.
+const BUSY_FROM: u32 = 64;
 
 /// The cache of one thread for one pool: its buffers and its counters. Never shared, so it needs no lock.
 ///
@@ -482,7 +486,7 @@ impl LocalCache {
         if most == 0 || self.core.state() & (CLOSED | WAITING) != 0 {
             return 0;
         }
-        let busy = self.slow_operations >= CLOCK_EVERY;
+        let busy = self.slow_operations >= BUSY_FROM;
         let count = self.core.memory.lease_for_cache(self.lease, size, most, busy);
         self.lease += count * size;
         count
