@@ -24,8 +24,10 @@
 //! * **Progress is what the peer took.** The idle timeout counts the time without a byte written, and the kernel takes few
 //!   more bytes than the peer does ([`Stream::Tcp`](crate::net::Stream::Tcp)). Before it cuts a connection, the relay
 //!   tries to write once more: a Unix socket may have room long before it is reported to. So a peer that reads slowly and
-//!   steadily is served if it takes 48 KiB per idle timeout over a Unix socket, or a sixteenth of its receive buffer over
-//!   TCP: a socket tells of no less. Waiting for memory of the pool is not idle.
+//!   steadily is served if it takes 48 KiB per idle timeout over a Unix socket. Over TCP it depends on when the peer's kernel
+//!   announces room in its receive buffer: Linux waits until a sixteenth of the buffer and one segment are free. Segments
+//!   over loopback have 64 KiB, and the room comes in larger steps: 128 KiB with the default buffer of 128 KiB, and up to
+//!   576 KiB with one that has grown to 6 MiB. Waiting for memory of the pool is not idle.
 //! * **The pool's configuration decides when idle memory is freed**: see
 //!   [`spawn_decay`](crate::BufferPool::spawn_decay).
 //! * **Half-closes are relayed.** When one direction ends, the relay shuts down that direction only. The other
@@ -56,7 +58,8 @@
 //!
 //! | message | level | when |
 //! |---|---|---|
-//! | `connection failed` | `WARN` | it failed or was aborted |
+//! | `connection failed` | `WARN` | one side failed, or the idle timeout expired |
+//! | `connection aborted` | `WARN` | it was still open when the drain timeout expired, or when `serve` was dropped |
 //! | `connection closed` | `DEBUG` | both directions ended |
 //!
 //! | field | |
@@ -65,10 +68,10 @@
 //! | `client` | its address, or `unix pid N`, the process that connected |
 //! | `upstream` | the endpoint |
 //! | `bytes_to_upstream`, `bytes_to_client` | bytes written in each direction |
-//! | `duration_ms` | time since the accept |
-//! | `ended_by` | of a failed one: `client`, `upstream`, or `relay` |
-//! | `cause` | of a failed one: `connect`, `out_of_resources`, `reset`, `io`, `idle_timeout` or `aborted` |
-//! | `error` | of a failed one: the error with its causes, for people |
+//! | `duration_ms` | milliseconds since the accept, with three decimals |
+//! | `ended_by` | of a failed or aborted one: `client`, `upstream`, or `relay` |
+//! | `cause` | of a failed or aborted one: `connect`, `out_of_resources`, `reset`, `io`, `idle_timeout` or `aborted` |
+//! | `error` | of a failed or aborted one: the error with its causes, for people |
 //!
 //! Nothing limits their rate. A subscriber of a public server should: `millpond proxy` writes 10 failures per second and
 //! counts the others.
