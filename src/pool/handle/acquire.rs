@@ -25,7 +25,7 @@ impl BufferPool {
     /// Idle memory of other classes is evicted for a waiter, and a buffer returned by any thread reaches it. Two things
     /// are out of its reach: the caches of other threads, and frozen buffers that are followed. Polling the future again
     /// finds frozen buffers whose last `Bytes` was dropped, of which the pool gets no notice. No timer polls it for that:
-    /// use [`acquire_until`](Self::acquire_until), which has one, or [`spawn_decay`](Self::spawn_decay).
+    /// with the feature `tokio`, use `acquire_until`, which has one, or `spawn_decay`.
     ///
     /// # Errors
     ///
