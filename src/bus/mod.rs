@@ -12,9 +12,9 @@
 //! | `publisher` | `Publisher`: encoding a message once, for every peer |
 //! | `subscriber` | `Subscriber`, `FrameSubscriber`: receiving messages and frames |
 //! | `topic` | routing from a frame's type to its subscribers |
-//! | `channel` | the frames that are kept for subscribers |
+//! | `channel` | the frames kept for subscribers |
 //! | `peer` | the write queue of one peer, and the memory that it holds |
-//! | `pressure` | what loses when memory is short |
+//! | `pressure` | which frames are dropped and which connections are closed when memory is short |
 //! | `connection` | one connection: reads, writes, one timer |
 //! | `role` | whether a connection is a server's or a client's |
 //! | `serving` | a hub that serves any stream |
@@ -26,26 +26,27 @@
 //! # Under memory pressure
 //!
 //! The memory of all connections and subscribers is bounded by the pool's
-//! [`memory_limit`](crate::BufferPoolConfigBuilder::memory_limit), and no peer and no subscriber stops the others,
-//! however many of them stop, drip, declare much, or never receive:
+//! [`memory_limit`](crate::BufferPoolConfigBuilder::memory_limit). No peer and no subscriber stops the others, even if many
+//! of them stop reading, send a few bytes at a time, declare long frames, or never receive:
 //!
-//! * Small messages pass. The pool keeps a part of the limit for small buffers, and a reader without memory for a read
-//!   ahead continues in a small one.
-//! * Whoever needs more than there is takes it at once from the channels that keep the most unread bytes: they lose their
-//!   oldest frames, and the subscribers learn [how many](RecvError::Lagged).
-//! * If that is not enough, it takes it from connections that hold memory and make no progress for the
-//!   [`stall_timeout`](TransportConfig::stall_timeout), the largest first. They are closed, with
-//!   [`Stalled`](ConnectionErrorKind::Stalled). Progress is a rate: what a connection holds must pass within 16 stall
-//!   timeouts. So a peer that drips is closed, and one that just does not is served within a bounded time.
-//! * Frames that together exceed the limit do not block each other: if connections with a part of a frame wait for
-//!   memory for its rest and nothing moves, those that have held the most for the longest time are closed, after the
-//!   stall timeout, with the same kind.
+//! * Small messages pass. The pool [reserves](crate::fairness) a part of the limit for small buffers, and a reader that
+//!   gets no large buffer continues with a small one.
+//! * When a connection or a publisher needs memory and there is none, the channels that keep the most unread bytes lose
+//!   their oldest frames at once. The subscribers learn [how many](RecvError::Lagged).
+//! * If that is not enough, connections that hold memory and make no progress for the
+//!   [`stall_timeout`](TransportConfig::stall_timeout) are closed, the largest first, with
+//!   [`Stalled`](ConnectionErrorKind::Stalled). Progress is a rate: the bytes that a connection holds must pass within 16
+//!   stall timeouts. A slower peer is closed, and a faster one finishes within a bounded time.
+//! * Frames that together exceed the limit do not block each other. If connections that hold a part of a frame wait for
+//!   memory for the rest, and none makes progress for the stall timeout, those that have held the most for the longest
+//!   time are closed, with the same kind.
 //!
-//! All channels together keep an eighth of the limit in any case, and so do all connections: one that holds less than an
-//! equal share of it loses nothing. The log says what was dropped or closed, and how much it held.
+//! An eighth of the limit always remains for all channels together, and another for all connections together. A channel
+//! or connection that holds less than an equal share of it loses nothing. The log says what was dropped or closed, and
+//! how much it held.
 //!
-//! What a connection waits for is never counted as the silence of its peer, and a peer that resets meanwhile leaves the
-//! queue.
+//! The time that a connection waits for memory does not count as silence of its peer. A peer that resets its connection
+//! meanwhile leaves the queue.
 //!
 //! [`tuning`] says what can be set and what it costs.
 

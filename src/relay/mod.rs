@@ -9,25 +9,27 @@
 //!
 //! * **A connection with nothing to relay holds no buffer.** A pump waits until its source is readable and its
 //!   destination writable, and only then acquires a buffer. It returns the buffer as soon as all of its bytes are written.
-//!   A relay that allocates per read would rest as low; the pool adds the limit below and exact counts, without a malloc
-//!   per read.
+//!   A relay that allocates per read uses as little at rest. The pool adds the limit below and exact counts, and needs no
+//!   malloc per read.
 //! * **A peer that stalls stops nobody else.** Between sockets the relay never waits for memory. When the pool has none,
-//!   a pump relays through 16 KiB on the stack: it peeks at the bytes, writes what the destination takes, and takes exactly
-//!   that out of the source, within one poll. So any number of stalled peers leaves the others served, at one more system
-//!   call per piece. When a destination blocks, the unwritten rest moves to the smallest buffer that holds it, and the
-//!   pieces after it are peeked, too, until the destination keeps up again: a direction that stalls holds at most one
-//!   buffer, and mostly none. Streams that cannot be peeked, such as TLS, wait in the pool's queue.
+//!   a pump relays through 16 KiB on the stack: it peeks at the bytes, writes what the destination takes, and then reads exactly
+//!   that many from the source, within one poll. So the other connections are served, however many peers stall, at the
+//!   cost of one more system call per piece. When a destination blocks, the unwritten rest moves to the smallest buffer
+//!   that holds it. Later pieces are peeked, too, until the destination keeps up again: a direction that stalls holds at
+//!   most one buffer, and mostly none. Streams that cannot be peeked, such as TLS, wait in the pool's queue.
 //! * **The read size is adaptive:** 8 KiB, or 64 KiB once a read has filled its buffer, until eight reads in a row
 //!   would have fitted 8 KiB. A 64 KiB reply then takes 6 system calls instead of the 20 of 8 KiB buffers.
 //! * **Memory is bounded by the pool's [memory limit](crate::BufferPoolConfigBuilder::memory_limit)** and by nothing
 //!   else. When the limit leaves no room for a large buffer, a pump acquires a small one.
-//! * **Progress is what the peer took.** The idle timeout counts the time without a byte written, and the kernel takes few
-//!   more bytes than the peer does ([`Stream::Tcp`](crate::net::Stream::Tcp)). Before it cuts a connection, the relay
-//!   tries to write once more: a Unix socket may have room long before it is reported to. So a peer that reads slowly and
-//!   steadily is served if it takes 48 KiB per idle timeout over a Unix socket. Over TCP it depends on when the peer's kernel
-//!   announces room in its receive buffer: Linux waits until a sixteenth of the buffer and one segment are free. Segments
-//!   over loopback have 64 KiB, and the room comes in larger steps: 128 KiB with the default buffer of 128 KiB, and up to
-//!   576 KiB with one that has grown to 6 MiB. Waiting for memory of the pool is not idle.
+//! * **Progress is what the peer took.** The idle timeout counts the time without a byte written, and the kernel accepts
+//!   only a few more bytes than the peer has taken ([`Stream::Tcp`](crate::net::Stream::Tcp)). Before the relay closes a
+//!   connection as idle, it tries to write once more: a Unix socket may have room long before the kernel reports it.
+//!   Waiting for memory of the pool is not idle.
+//!
+//!   So a peer that reads slowly and steadily is served if it takes 48 KiB per idle timeout over a Unix socket. Over TCP
+//!   it depends on when the peer's kernel announces room in its receive buffer: Linux waits until a sixteenth of the
+//!   buffer and one segment are free. Segments over loopback have 64 KiB, and the room comes in larger steps: 128 KiB with
+//!   the default buffer of 128 KiB, and up to 576 KiB with one that has grown to 6 MiB.
 //! * **The pool's configuration decides when idle memory is freed**: see
 //!   [`spawn_decay`](crate::BufferPool::spawn_decay).
 //! * **Half-closes are relayed.** When one direction ends, the relay shuts down that direction only. The other
@@ -38,8 +40,8 @@
 //! * **A side that is not read from is watched.** 100 ms after the end of its stream, or after the client's bytes began to
 //!   wait for the upstream or for memory, a socket gets a [watch](crate::net::HangUp) for its hang-up, at the cost of
 //!   one descriptor. A reset ends the connection. So does the close of a Unix peer after its end of stream, without a
-//!   reset: what it sent has been delivered. A TCP peer that closes without a reset cannot be told from one that waits for
-//!   an answer.
+//!   reset: what it sent has been delivered. A TCP peer that closes without a reset cannot be distinguished from one
+//!   that waits for an answer.
 //! * **Truncated data never ends with a clean close.** When a connection times out or is aborted, bytes may be lost. So a
 //!   side gets a reset unless the other has ended its direction and all of its bytes were delivered. See
 //!   [`AsyncStream::reset_on_close`] for streams without resets.
@@ -85,7 +87,7 @@
 //! | `error` | why a connection failed, and on which side | add a cause |
 //! | `stats` | counters of connections and bytes | add a counter |
 //!
-//! Outside this module: `net/serve.rs` accepts the connections, so an allow-list by CIDR for clients belongs there.
+//! Outside this module: `net/serve.rs` accepts the connections, so an allow-list of clients by CIDR belongs there.
 //! `bin/millpond/cli.rs` declares the options of `millpond proxy`, and `bin/millpond/proxy.rs` applies them.
 //!
 //! Absent on purpose: inspection of the bytes, retries, load balancing.
