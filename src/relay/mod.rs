@@ -16,7 +16,7 @@
 //!   that many from the source, within one poll. So the other connections are served, however many peers stall, at the
 //!   cost of one more system call per piece. When a destination blocks, the unwritten rest moves to the smallest buffer
 //!   that holds it. Later pieces are peeked, too, until the destination keeps up again: a direction that stalls holds at
-//!   most one buffer, and mostly none. Streams that cannot be peeked, such as TLS, wait in the pool's queue.
+//!   most one buffer, and usually none. Streams that cannot be peeked, such as TLS, wait in the pool's queue.
 //! * **The read size is adaptive:** 8 KiB, or 64 KiB once a read has filled its buffer, until eight reads in a row
 //!   would have fitted 8 KiB. A 64 KiB reply then takes 6 system calls instead of the 20 of 8 KiB buffers.
 //! * **Memory is bounded by the pool's [memory limit](crate::BufferPoolConfigBuilder::memory_limit)** and by nothing
