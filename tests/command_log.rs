@@ -361,7 +361,7 @@ fn the_log_says_that_the_access_log_cannot_be_written() {
     assert_eq!(errors.len(), 1, "once, not per line that is lost: {text}");
     assert!(errors[0].contains("/dev/full"), "{text}");
     assert!(errors[0].contains("No space left on device"), "{text}");
-    assert!(text.contains("lines were lost lost=101 log=/dev/full"), "{text}");
+    assert!(text.contains("up to this many lines are missing lost=101 log=/dev/full"), "{text}");
 }
 
 #[test]

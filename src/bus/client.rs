@@ -6,7 +6,7 @@ use std::future::pending;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use tracing::debug;
+use tracing::warn;
 
 use super::hub::{Hub, OpenConnection, RegisteredPeer};
 use super::peer::Hold;
@@ -60,7 +60,11 @@ impl Client {
             sleep(Backoff::with_jitter(next)).await;
             match Stream::connect(&self.endpoint, self.hub.shared.config.connect_timeout).await {
                 Ok(connected) => return connected,
-                Err(error) => debug!(error = &error as &dyn Error, "reconnecting failed"),
+                Err(error) => {
+                    if let Some(left_out) = self.hub.shared.failure_warning.due() {
+                        warn!(error = &error as &dyn Error, left_out, "reconnecting failed");
+                    }
+                }
             }
         }
     }

@@ -85,7 +85,7 @@ pub(super) struct Shared {
     changed: Notify,
     events: broadcast::Sender<ConnectionEvent>,
     pub(super) pressure: Pressure,
-    handshake_warning: Every,
+    pub(super) failure_warning: Every,
 }
 
 #[derive(Default)]
@@ -146,7 +146,7 @@ impl Hub {
             changed: Notify::new(),
             events: broadcast::Sender::new(EVENTS),
             pressure: Pressure::new(),
-            handshake_warning: Every::warning(),
+            failure_warning: Every::warning(),
             config,
         };
         Self { shared: Arc::new(shared) }
@@ -470,14 +470,13 @@ impl<'a> OpenConnection<'a> {
 
     pub(super) fn end(mut self, outcome: Result<(), ConnectionError>) -> Result<(), ConnectionError> {
         if let Err(error) = &outcome {
-            tracing::debug!(peer = %self.peer.name, error = error as &dyn Error, "connection failed");
-            match error.kind() {
-                ConnectionErrorKind::MemoryTimeout => self.shared.log_holder(),
-                kind if kind.is_handshake() && self.shared.handshake_warning.is_due() => {
-                    let error = error.source().unwrap_or(error);
-                    tracing::warn!(peer = %self.peer.name, error, "the handshake failed");
-                }
-                _ => {}
+            if error.kind() == ConnectionErrorKind::MemoryTimeout {
+                self.shared.log_holder();
+            }
+            // Any peer can make connections fail, so most of many are counted only.
+            if let Some(left_out) = self.shared.failure_warning.due() {
+                let error = error as &dyn Error;
+                tracing::warn!(peer = %self.peer.name, error, left_out, "connection failed");
             }
         }
         self.outcome = Some(outcome.as_ref().err().map(ConnectionError::kind));

@@ -1,6 +1,7 @@
 //! What loses when memory is short: unread frames, then stalled connections.
 
 use std::cmp::Reverse;
+use std::mem;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -40,7 +41,14 @@ pub(super) struct Pressure {
 /// Something that is done at most once per interval.
 pub(super) struct Every {
     interval: Duration,
-    last: Mutex<Option<Instant>>,
+    last: Mutex<Last>,
+}
+
+/// When it was last done, and how often it was not due since.
+#[derive(Default)]
+struct Last {
+    done: Option<Instant>,
+    left_out: u64,
 }
 
 impl Every {
@@ -54,13 +62,19 @@ impl Every {
     }
 
     pub(super) fn is_due(&self) -> bool {
+        self.due().is_some()
+    }
+
+    /// How often it was not due since it was last done, if it is due now.
+    pub(super) fn due(&self) -> Option<u64> {
         let now = Instant::now();
         let mut last = self.last.lock();
-        let due = last.is_none_or(|last| now.saturating_duration_since(last) >= self.interval);
-        if due {
-            *last = Some(now);
+        if last.done.is_some_and(|done| now.saturating_duration_since(done) < self.interval) {
+            last.left_out += 1;
+            return None;
         }
-        due
+        last.done = Some(now);
+        Some(mem::take(&mut last.left_out))
     }
 }
 

@@ -7,13 +7,12 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
 
-use rustix::io::Errno;
 use tokio::net::{TcpSocket, TcpStream, UnixSocket, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{sleep, timeout};
 
 use super::endpoint::{Endpoint, host_and_port};
-use super::error::{Error, ErrorKind};
+use super::error::{Error, ErrorKind, is_shortage};
 use super::resolve;
 use super::stream::Stream;
 use super::unix_path::{is_abstract, obstacle};
@@ -313,18 +312,11 @@ impl Drop for InNeed {
     }
 }
 
-/// Whether this process or machine has run out of something, so that the peer is not to blame: descriptors, memory, ports,
-/// or what can be watched for readiness.
-pub(super) fn is_shortage(error: &io::Error) -> bool {
-    let shortages =
-        [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
-    Errno::from_io_error(error).is_some_and(|code| shortages.contains(&code))
-}
-
 #[cfg(test)]
 mod tests {
     use std::future::pending;
 
+    use rustix::io::Errno;
     use tokio::sync::mpsc;
 
     use super::*;

@@ -5,6 +5,8 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use rustix::io::Errno;
+
 use super::endpoint::{Endpoint, ParseEndpointError};
 
 /// Why listening or connecting failed, and at which endpoint.
@@ -157,6 +159,14 @@ impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         self.source.as_ref().map(|source| source as _)
     }
+}
+
+/// Whether this process or machine has run out of something, so that the peer is not to blame: descriptors, memory, ports,
+/// or what can be watched for readiness.
+pub(super) fn is_shortage(error: &io::Error) -> bool {
+    let shortages =
+        [Errno::ADDRNOTAVAIL, Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM, Errno::NOSPC];
+    Errno::from_io_error(error).is_some_and(|code| shortages.contains(&code))
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use tokio::net::lookup_host;
 use tokio::sync::{Mutex, Semaphore, watch};
 use tokio::time::Instant;
 
-use super::connect::is_shortage;
+use super::error::is_shortage;
 use crate::sync::Arc;
 
 /// The most lookups at once. Each blocks a thread of the runtime until the system's resolver answers or gives up, with

@@ -46,7 +46,7 @@ Memory: an idle connection takes about 2 KiB. Buffers are allocated when bytes a
 system within about 10 seconds.
 
 Log: each connection that fails is a line on stderr, with the client, the bytes in each direction, the side that ended \
-it, and the reason. Of more than 10 such lines per second the rest is only counted. --access-log has all connections. A \
+it, and the reason. At most 10 such lines are logged per second; the rest are counted. --access-log has all connections. A \
 log that is full or not read loses lines and never stops the proxy. RUST_LOG sets what is logged: RUST_LOG=warn leaves \
 the statistics out, RUST_LOG=millpond=debug adds connections that end well.
 
@@ -69,7 +69,7 @@ pub(crate) enum Command {
 #[derive(Args, Debug)]
 pub(crate) struct ProxyArgs {
     /// Where to accept connections: tcp://HOST:PORT (port 0 picks a free one), unix:///PATH
-    /// (missing folders are made), or on Linux unix://@NAME, an abstract socket, which is no file
+    /// (missing folders are made), or on Linux unix://@NAME, an abstract socket (no file is created)
     #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
     pub(crate) listen: Endpoint,
 

@@ -60,6 +60,13 @@ pub(crate) struct LogArgs {
     access_log: Option<PathBuf>,
 }
 
+impl LogArgs {
+    /// Whether the access log is a file of its own.
+    pub(crate) fn has_file(&self) -> bool {
+        self.access_log.as_deref().is_some_and(|path| path != "-")
+    }
+}
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum Format {
     /// Text for people, in colour on a terminal, unless NO_COLOR is set
@@ -187,8 +194,10 @@ fn levels() -> Result<(Targets, Vec<String>), StartError> {
         directives.iter().rev().find_map(|directive| directive.parse().ok()).unwrap_or(DEFAULT_LEVEL);
     let named = directives.join(",").parse::<Targets>();
     let named = named.map_err(|error| StartError::wrong_rust_log(&format!("is wrong: {error}")))?;
-    let is_own =
-        |directive: &str| directive.parse::<LevelFilter>().is_ok() || directive.starts_with("millpond");
+    let is_own = |directive: &str| {
+        directive.parse::<LevelFilter>().is_ok()
+            || is_own_target(directive.split('=').next().unwrap_or_default())
+    };
     directives.retain(|directive| !is_own(directive));
     Ok((named.with_default(default), directives.into_iter().map(str::to_owned).collect()))
 }

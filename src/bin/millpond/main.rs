@@ -35,12 +35,14 @@ fn main() -> ExitCode {
             note(format!("millpond: {}", Chain(&*error)));
             ExitCode::FAILURE
         }),
-        Command::Proxy(args) => match proxy::raise_descriptor_limit().and_then(|()| Log::start(&args.log)) {
-            Ok(log) => log.conclude(proxy::run(args)),
-            Err(error) => {
-                note(format!("millpond: {}", error.text));
-                error.code
+        Command::Proxy(args) => {
+            match proxy::raise_descriptor_limit(args.log.has_file()).and_then(|()| Log::start(&args.log)) {
+                Ok(log) => log.conclude(proxy::run(args)),
+                Err(error) => {
+                    note(format!("millpond: {}", error.text));
+                    error.code
+                }
             }
-        },
+        }
     }
 }

@@ -35,8 +35,8 @@ const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 /// The standard streams, the log, the listener, seven of the runtime, and one connection.
 const LEAST_DESCRIPTORS: u64 = 14;
 
-/// What the proxy opens beside connections, generously: standard streams, the listener, the runtime's, name lookups.
-const OWN_DESCRIPTORS: u64 = 32;
+/// What the proxy opens beside connections: the same without a connection, an access log, and name lookups.
+const OWN_DESCRIPTORS: u64 = 16;
 
 /// Serves until a signal stops it.
 pub(crate) fn run(args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
@@ -153,13 +153,14 @@ fn ignores_hangup() -> bool {
 
 /// Raises the soft limit of descriptors to the hard one. The usual limit of 1024 exists for programs that use `select`, and
 /// this one does not. Fails if that does not suffice for one connection.
-pub(crate) fn raise_descriptor_limit() -> Result<(), StartError> {
+pub(crate) fn raise_descriptor_limit(has_access_log: bool) -> Result<(), StartError> {
+    let least = LEAST_DESCRIPTORS + u64::from(has_access_log);
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
     // If this fails the limit stays as it is, and clients wait when it is reached.
     let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
     match getrlimit(Resource::RLIMIT_NOFILE) {
-        Ok((limit, _)) if limit < LEAST_DESCRIPTORS => Err(StartError::new(format!(
-            "{limit} descriptors are too few: {LEAST_DESCRIPTORS} suffice for one connection; raise the limit of open files \
+        Ok((limit, _)) if limit < least => Err(StartError::new(format!(
+            "{limit} descriptors are too few: {least} suffice for one connection; raise the limit of open files \
              (ulimit -n, or LimitNOFILE= of systemd)"
         ))),
         _ => Ok(()),
@@ -173,7 +174,7 @@ fn warn_of_few_descriptors(max_connections: usize) {
     // A percent less is not worth a line.
     if fit < wanted - wanted / 100 {
         warn!(
-            "{limit} descriptors suffice for {fit} of --max-connections {max_connections}, and further clients wait; \
+            "{limit} descriptors suffice for about {fit} of --max-connections {max_connections}, and further clients wait; \
              raise the hard limit of open files (ulimit -Hn, or LimitNOFILE= of systemd)"
         );
     }

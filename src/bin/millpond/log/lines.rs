@@ -37,7 +37,7 @@ struct State {
     waiting: Vec<u8>,
     /// Lines for which there was no room, or that could not be written, since this was last logged.
     lost: u64,
-    /// Lines that the thread writes now.
+    /// Lines that the thread writes now, and lost ones that it then logs. Some may be written already.
     in_flight: u64,
     /// The second in which limited lines are counted.
     second: Instant,
@@ -91,7 +91,7 @@ impl Lines {
         let lost = mem::take(&mut state.lost) + state.in_flight + lines_of(&state.waiting);
         drop(state);
         if lost > 0 {
-            warn!(target: super::TARGET, lost, log = %self.0.name, "lines were lost");
+            warn!(target: super::TARGET, lost, log = %self.0.name, "up to this many lines are missing");
         }
     }
 }
@@ -137,7 +137,7 @@ impl Shared {
             match self.next_work() {
                 Work::End => break,
                 Work::TellLeftOut(left_out) => {
-                    warn!(target: super::LEFT_OUT, left_out, "more connections failed");
+                    warn!(target: super::LEFT_OUT, left_out, "more failed connections are not logged");
                 }
                 Work::Write { lines, lost } => match output.write_lines(&lines) {
                     Ok(()) => {
@@ -154,7 +154,7 @@ impl Shared {
                         state.in_flight = 0;
                         drop(state);
                         if !is_failing {
-                            error!(target: super::TARGET, %error, log = %self.name, "cannot write a log");
+                            error!(target: super::TARGET, %error, log = %self.name, "cannot write to a log");
                         }
                         is_failing = true;
                     }
@@ -175,8 +175,9 @@ impl Shared {
             }
             if !state.waiting.is_empty() {
                 let lines = mem::take(&mut state.waiting);
-                state.in_flight = lines_of(&lines);
-                return Work::Write { lines, lost: mem::take(&mut state.lost) };
+                let lost = mem::take(&mut state.lost);
+                state.in_flight = lines_of(&lines) + lost;
+                return Work::Write { lines, lost };
             }
             if state.is_closing {
                 return Work::End;
