@@ -239,7 +239,8 @@ impl<S: AsyncStream> Connection<'_, S> {
             }
             if stalled.is_some_and(|at| at <= now) {
                 // Tasks of the program, too, may wait in the pool's queue.
-                self.times.look = self.stalls_at(now, None, 0, 0);
+                // With a timeout near zero this must not become a busy loop.
+                self.times.look = self.stalls_at(now, None, 0, 0).max(now + ASK_EVERY);
                 if self.shared.pool.has_waiters() {
                     self.shared.relieve(1);
                 }
