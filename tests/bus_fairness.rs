@@ -512,7 +512,7 @@ async fn a_shutdown_ends_a_publisher_that_waits_for_memory() {
 }
 
 #[tokio::test]
-async fn a_message_above_the_memory_limit_is_refused_at_once() {
+async fn a_message_above_the_largest_class_is_refused_at_once() {
     let hub = Hub::new(small().max_payload(16 << 20));
     let published = timeout(AT_ONCE, hub.publisher::<Wanted>().publish(&Blob(2 * LARGE))).await;
     assert!(matches!(published, Ok(Err(PublishError::OutOfMemory(_)))), "{published:?}");
@@ -530,4 +530,33 @@ async fn a_peer_without_a_stall_timeout_causes_no_busy_loop() {
     sleep(SHORT).await;
     let woken = polls() - before;
     assert!(woken < 100, "{woken} in {SHORT:?}");
+}
+
+#[tokio::test]
+async fn a_slow_link_that_makes_progress_is_not_closed_while_others_wait() {
+    let classes = BufferPoolConfig::powers_of_two_and(tlv::HEADER_LEN, 128..=LARGE).unwrap();
+    let pool = classes.to_builder().memory_limit(3 << 20).build().unwrap();
+    let mut stage = Stage::new(TransportConfig::default().buffer_pool(pool).max_payload(LARGE)).await;
+    let mut slow = stage.socket().await;
+    let sending = tokio::spawn(async move {
+        // 100 KB/s.
+        for piece in frame(1000, &vec![0; LARGE]).chunks(10_000) {
+            slow.write_all(piece).await?;
+            sleep(Duration::from_millis(100)).await;
+        }
+        io::Result::Ok(slow)
+    });
+    sleep(2 * SHORT).await;
+    let mut peers = JoinSet::new();
+    let address = stage.server.local_addr();
+    for _ in 0..4 {
+        peers.spawn(async move {
+            loop {
+                stop_in_a_frame(TcpStream::connect(address).await.unwrap(), LARGE, LARGE / 2).await;
+            }
+        });
+    }
+    let received = timeout(SOON, stage.wanted.recv()).await;
+    assert_eq!(received.unwrap().unwrap().view().unwrap().len(), LARGE);
+    assert!(sending.await.unwrap().is_ok());
 }
