@@ -8,7 +8,8 @@ use std::time::Duration;
 use bytes::BufMut;
 use millpond::BufferPoolConfig;
 use millpond::bus::{
-    ConnectionErrorKind, ConnectionEvent, Hub, Subscriber, TcpTransport, TransportConfig, UnixTransport,
+    ConnectionErrorKind, ConnectionEvent, Hub, PublishError, Subscriber, TcpTransport, TransportConfig,
+    UnixTransport,
 };
 use millpond::frame::{Message, MessageError, tlv};
 use millpond::net::Backoff;
@@ -494,4 +495,68 @@ async fn messages_for_an_absent_server_are_dropped_after_the_write_timeout() {
     }
     assert_eq!(client.hub().stats().missed_frames, 10);
     assert_eq!(client.buffer_pool_stats().in_use, 0);
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_a_publisher_that_waits_for_memory() {
+    let hub = Hub::new(small().drain_timeout(SHORT));
+    let _kept: Vec<_> = std::iter::from_fn(|| hub.buffer_pool().try_acquire(100_000).ok()).collect();
+    let publisher = hub.publisher::<Wanted>();
+    let waiting = tokio::spawn(async move { publisher.publish(&Blob(100_000)).await });
+    sleep(SHORT).await;
+    assert!(!waiting.is_finished());
+    hub.shutdown().await;
+    let published = timeout(AT_ONCE, waiting).await.expect("it waits for ever").unwrap();
+    assert_eq!(published, Err(PublishError::Closed));
+    assert_eq!(hub.stats().refused_messages, 1);
+}
+
+#[tokio::test]
+async fn a_message_above_the_largest_class_is_refused_at_once() {
+    let hub = Hub::new(small().max_payload(16 << 20));
+    let published = timeout(AT_ONCE, hub.publisher::<Wanted>().publish(&Blob(2 * LARGE))).await;
+    assert!(matches!(published, Ok(Err(PublishError::OutOfMemory(_)))), "{published:?}");
+}
+
+/// It stalls at once, but its task looks only from time to time whether others wait.
+#[tokio::test]
+async fn a_peer_without_a_stall_timeout_causes_no_busy_loop() {
+    let stage = Stage::new(small().stall_timeout(Duration::ZERO)).await;
+    let mut peers = JoinSet::new();
+    peers.spawn(stop_in_a_frame(stage.socket().await, 128 * 1024, 64 * 1024));
+    stage.until_nothing_arrives().await;
+    let polls = || tokio::runtime::Handle::current().metrics().worker_park_count(0);
+    let before = polls();
+    sleep(SHORT).await;
+    let woken = polls() - before;
+    assert!(woken < 100, "{woken} in {SHORT:?}");
+}
+
+#[tokio::test]
+async fn a_slow_link_that_makes_progress_is_not_closed_while_others_wait() {
+    let classes = BufferPoolConfig::powers_of_two_and(tlv::HEADER_LEN, 128..=LARGE).unwrap();
+    let pool = classes.to_builder().memory_limit(3 << 20).build().unwrap();
+    let mut stage = Stage::new(TransportConfig::default().buffer_pool(pool).max_payload(LARGE)).await;
+    let mut slow = stage.socket().await;
+    let sending = tokio::spawn(async move {
+        // 100 KB/s.
+        for piece in frame(1000, &vec![0; LARGE]).chunks(10_000) {
+            slow.write_all(piece).await?;
+            sleep(Duration::from_millis(100)).await;
+        }
+        io::Result::Ok(slow)
+    });
+    sleep(2 * SHORT).await;
+    let mut peers = JoinSet::new();
+    let address = stage.server.local_addr();
+    for _ in 0..4 {
+        peers.spawn(async move {
+            loop {
+                stop_in_a_frame(TcpStream::connect(address).await.unwrap(), LARGE, LARGE / 2).await;
+            }
+        });
+    }
+    let received = timeout(SOON, stage.wanted.recv()).await;
+    assert_eq!(received.unwrap().unwrap().view().unwrap().len(), LARGE);
+    assert!(sending.await.unwrap().is_ok());
 }

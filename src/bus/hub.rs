@@ -358,6 +358,11 @@ impl Shared {
         Arc::clone(&self.peers.lock().all)
     }
 
+    /// Whether it neither drains nor is closed.
+    pub(super) fn is_open(&self) -> bool {
+        self.peers.lock().phase == Phase::Open
+    }
+
     async fn until(&self, holds: impl Fn(&Peers) -> bool) {
         loop {
             // Created before the check, so that a change after the check wakes this task.

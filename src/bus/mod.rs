@@ -39,7 +39,7 @@
 //!   stall timeouts. A slower peer is closed, and a faster one finishes within a bounded time.
 //! * Frames that together exceed the limit do not block each other. If connections that hold a part of a frame wait for
 //!   memory for the rest, and none makes progress for the stall timeout, those that have held the most for the longest
-//!   time are closed, with the same kind.
+//!   time are closed, with the same kind. The oldest frame is exempt: its peer finishes it, or stalls.
 //!
 //! An eighth of the limit always remains for all channels together, and another for all connections together. A channel
 //! or connection that holds less than an equal share of it loses nothing. The log says what was dropped or closed, and

@@ -30,6 +30,7 @@ pub(super) struct Peer {
     held: AtomicUsize,
     stalls_at: AtomicUsize,
     waits_since: AtomicUsize,
+    began: AtomicUsize,
     pub(super) received_frames: Count,
     pub(super) received_bytes: Count,
     pub(super) missed_frames: Count,
@@ -55,12 +56,15 @@ pub(super) struct Hold {
     pub(super) stalls_at: usize,
     /// Since when a part of a frame waits for memory for the rest. Earlier waits of the frame count as well.
     pub(super) waits_since: usize,
+    /// When that frame began.
+    pub(super) began: usize,
 }
 
 impl Hold {
     pub(super) const NEVER: usize = usize::MAX;
     /// Nothing is held.
-    pub(super) const NOTHING: Self = Self { stalls_at: Self::NEVER, waits_since: Self::NEVER };
+    pub(super) const NOTHING: Self =
+        Self { stalls_at: Self::NEVER, waits_since: Self::NEVER, began: Self::NEVER };
 }
 
 /// Whether the connection is to end.
@@ -93,6 +97,7 @@ impl Peer {
             held: AtomicUsize::new(0),
             stalls_at: AtomicUsize::new(Hold::NEVER),
             waits_since: AtomicUsize::new(Hold::NEVER),
+            began: AtomicUsize::new(Hold::NEVER),
             received_frames: Count::default(),
             received_bytes: Count::default(),
             missed_frames: Count::default(),
@@ -274,6 +279,7 @@ impl Peer {
         Hold {
             stalls_at: self.stalls_at.load(Ordering::Relaxed),
             waits_since: self.waits_since.load(Ordering::Relaxed),
+            began: self.began.load(Ordering::Relaxed),
         }
     }
 
@@ -286,6 +292,7 @@ impl Peer {
     pub(super) fn note_hold(&self, hold: Hold) {
         self.stalls_at.store(hold.stalls_at, Ordering::Relaxed);
         self.waits_since.store(hold.waits_since, Ordering::Relaxed);
+        self.began.store(hold.began, Ordering::Relaxed);
     }
 
     fn stop(&self, stop: Stop) {

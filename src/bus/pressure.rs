@@ -110,8 +110,9 @@ impl Pressure {
     /// The channels that keep the most unread bytes lose their oldest frames: subscribers that do not receive lose before
     /// peers wait. If that is not enough, stalled connections are closed, the largest first. Of the connections
     /// that hold a part of a frame and wait for memory for its rest, which may wait for each other, those lose that have
-    /// held the most memory for the longest time. The last one of them never does, so that it advances. The youngest
-    /// frames must not lose in their place: peers that stopped long ago would outlast every new one.
+    /// held the most memory for the longest time. The oldest frame never does, so that it advances: a slow peer finishes
+    /// its frame, and one that has stopped stalls as soon as it has memory. The youngest frames must not lose in place of
+    /// all others: peers that stopped long ago would outlast every new one.
     ///
     /// `missed` is called with the frames that a peer misses because of it.
     pub(super) fn relieve(
@@ -172,13 +173,13 @@ impl Pressure {
         stall_timeout: Duration,
         missed: impl Fn(&Peer, usize),
     ) {
-        let evict = |peer: &Peer| {
+        let evict = |peer: &Peer, why: &str| {
             if self.stalled.is_due() {
                 tracing::warn!(
                     peer = peer.name,
                     held_bytes = peer.bytes(),
                     ?stall_timeout,
-                    "memory is short: a connection that holds some and makes no progress is closed"
+                    "memory is short: a connection that holds some is closed; {why}"
                 );
             }
             let held = peer.held();
@@ -212,20 +213,23 @@ impl Pressure {
             if released >= target {
                 return;
             }
-            released += evict(peer);
+            released += evict(peer, "it makes no progress");
         }
         let served = self.served.load(Ordering::Relaxed);
         // What moves now is released soon, to those that wait.
         let moves = moving_bytes >= waiting_bytes / 4 || now.saturating_sub(served) <= timeout;
         let patience = if moves { timeout.saturating_mul(TURNOVER as usize) } else { timeout };
+        let oldest = (0..).zip(&waiting).min_by_key(|(_, (_, hold, _))| hold.began).map(|(place, _)| place);
+        if let Some(oldest) = oldest {
+            waiting.swap_remove(oldest);
+        }
         waiting.sort_unstable_by_key(|(cost, ..)| Reverse(*cost));
-        waiting.pop();
         for (_, hold, peer) in waiting {
             if released >= target {
                 return;
             }
             if hold.waits_since.saturating_add(patience) <= now {
-                released += evict(peer);
+                released += evict(peer, "it waits for more, as others do, and holds the most");
             }
         }
     }

@@ -79,8 +79,7 @@ impl<M: Message> Publisher<M> {
     /// If cancelled, some peers may receive the message and others not.
     pub async fn publish(&self, message: &M) -> Result<usize, PublishError> {
         self.check(message)?;
-        let buffer = self.acquire(message.encoded_len()).await;
-        let buffer = buffer.map_err(|error| self.refused(PublishError::OutOfMemory(error)))?;
+        let buffer = self.acquire(message.encoded_len()).await.map_err(|error| self.refused(error))?;
         self.hub.forward(Self::frame(message, buffer)).await
     }
 
@@ -106,20 +105,21 @@ impl<M: Message> Publisher<M> {
         shared.offer(&Self::frame(message, buffer), |peer| shared.missed(peer, 1))
     }
 
-    /// A buffer for a message. While it waits, others release memory.
-    async fn acquire(&self, len: usize) -> Result<PooledBuffer, AcquireError> {
+    /// A buffer for a message. While it waits, others release memory. A shutdown ends the wait.
+    async fn acquire(&self, len: usize) -> Result<PooledBuffer, PublishError> {
         let shared = &self.hub.shared;
         match shared.pool.acquire_within_limit(len) {
             Err(AcquireError::Exhausted { .. }) => {}
-            buffer => return buffer,
+            buffer => return buffer.map_err(PublishError::OutOfMemory),
         }
         let mut buffer = pin!(shared.pool.acquire_async(len));
-        loop {
+        while shared.is_open() {
             shared.relieve(len);
             if let Ok(buffer) = timeout(ASK_EVERY, buffer.as_mut()).await {
-                return buffer;
+                return buffer.map_err(PublishError::OutOfMemory);
             }
         }
+        Err(PublishError::Closed)
     }
 
     fn check(&self, message: &M) -> Result<(), PublishError> {

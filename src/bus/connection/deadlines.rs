@@ -58,6 +58,8 @@ struct Unwritten {
 /// A frame of which a part has arrived, or one that waits for memory.
 #[derive(Clone, Copy)]
 struct Unfinished {
+    /// When its first byte arrived, or it began to wait.
+    began: Instant,
     /// Since when it does not wait for memory, or does.
     since: Instant,
     /// When it times out. `None` means never.
@@ -119,7 +121,9 @@ impl<S: AsyncStream> Connection<'_, S> {
             ..frame
         });
         let stalls_at = self.stalls_at(now, None, 0, 0);
-        let new = Unfinished { since: now, ends, stalls_at, waited, start, waits_for_memory, shrunk: false };
+        let began = before.map_or(now, |frame| frame.began);
+        let new =
+            Unfinished { began, since: now, ends, stalls_at, waited, start, waits_for_memory, shrunk: false };
         self.times.frame = partial.then(|| same.unwrap_or(new));
         let held = self.writes.held_bytes() + self.peer.queued();
         self.times.write = waits.then(|| match self.times.write {
@@ -153,6 +157,7 @@ impl<S: AsyncStream> Connection<'_, S> {
         self.peer.note_hold(Hold {
             stalls_at: self.times.stalls_at().map_or(Hold::NEVER, at),
             waits_since: waits_since.unwrap_or(Hold::NEVER),
+            began: waits.map_or(Hold::NEVER, |frame| at(frame.began)),
         });
     }
 
@@ -239,7 +244,8 @@ impl<S: AsyncStream> Connection<'_, S> {
             }
             if stalled.is_some_and(|at| at <= now) {
                 // Tasks of the program, too, may wait in the pool's queue.
-                self.times.look = self.stalls_at(now, None, 0, 0);
+                // With a timeout near zero this must not become a busy loop.
+                self.times.look = self.stalls_at(now, None, 0, 0).max(now + ASK_EVERY);
                 if self.shared.pool.has_waiters() {
                     self.shared.relieve(1);
                 }
