@@ -1,3 +1,24 @@
 //! Pools of connections to upstream servers.
-#[cfg_attr(not(test), expect(dead_code, reason = "the pool on top of it comes with the next commit"))]
+#[cfg(feature = "connection")]
+mod clock;
 mod core;
+#[cfg(feature = "connection")]
+mod error;
+#[cfg(feature = "connection")]
+mod histogram;
+#[cfg(feature = "connection")]
+mod pool;
+#[cfg(feature = "connection")]
+mod statistics;
+
+#[cfg(feature = "connection")]
+pub use bb8::{AddError, CustomizeConnection, ErrorSink, ManageConnection, NopErrorSink, QueueStrategy};
+
+#[cfg(feature = "connection")]
+pub use self::error::{ConnectFailing, RunError};
+#[cfg(feature = "connection")]
+pub use self::histogram::Histogram;
+#[cfg(feature = "connection")]
+pub use self::pool::{Builder, Config, Pool, PooledConnection};
+#[cfg(feature = "connection")]
+pub use self::statistics::{Holder, State, Statistics};

@@ -6,7 +6,7 @@ use std::sync::{MutexGuard, PoisonError};
 
 /// A cell for a box that is taken and put whole, each by one locked instruction.
 #[cfg(feature = "connection")]
-pub(crate) type BoxCell<T> = crossbeam_utils::atomic::AtomicCell<Option<std::boxed::Box<T>>>;
+pub(crate) type BoxCell<T> = crossbeam_utils::atomic::AtomicCell<Option<Box<T>>>;
 
 /// A thread local of this type has no destructor, so an access need not check whether it was destroyed. Another thread
 /// local must empty it when the thread exits.

@@ -19,7 +19,8 @@ use super::facts::Facts;
 use super::slots::{Held, MAX_SLOTS, Order, Slots, Vacant};
 use super::waiters::{Ticket, Waiters};
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{Mutex, contain, order_store_before_load, statistic};
+use crate::sync::statistic::AtomicUsize as Hint;
+use crate::sync::{Mutex, contain, order_store_before_load};
 
 /// What the engine is told once.
 #[derive(Clone, Copy, Debug)]
@@ -76,7 +77,7 @@ pub(crate) struct Core<T> {
     /// Not 0 while a return has to look into the state: waiters, plus 1 if there are too many items.
     attention: AtomicUsize,
     /// With fewer idle items than this another connect may be wanted. A hint: the next change corrects a stale one.
-    replenish_below: statistic::AtomicUsize,
+    replenish_below: Hint,
     min_idle: usize,
     max_connecting: usize,
     max_waiting: usize,
@@ -108,7 +109,7 @@ impl<T> Core<T> {
         Self {
             slots: Slots::new(limits.order),
             attention: AtomicUsize::new(0),
-            replenish_below: statistic::AtomicUsize::new(0),
+            replenish_below: Hint::new(0),
             min_idle: limits.min_idle,
             max_connecting: limits.max_connecting.max(1),
             max_waiting: limits.max_waiting,
@@ -139,7 +140,7 @@ impl<T> Core<T> {
     /// Whether so few items are idle that a connect may be wanted: ask `connect_permit`.
     #[inline]
     pub(crate) fn may_want_connect(&self) -> bool {
-        self.slots.are_fewer_idle_than(self.replenish_below.load(statistic::Ordering::Relaxed))
+        self.slots.are_fewer_idle_than(self.replenish_below.load(Ordering::Relaxed))
     }
 
     /// Returns an item: to the first waiter, or else it is idle. What comes back must be closed: there are too many.
@@ -421,7 +422,7 @@ impl<T> Core<T> {
         let limit = if state.is_retrying { 0 } else { self.max_connecting.min(state.wave) };
         let has_room = state.size < state.max && state.connecting < limit;
         let below = if has_room { self.min_idle.saturating_sub(state.connecting) } else { 0 };
-        self.replenish_below.store(below, statistic::Ordering::Relaxed);
+        self.replenish_below.store(below, Ordering::Relaxed);
     }
 }
 

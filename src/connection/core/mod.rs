@@ -17,6 +17,6 @@ mod slots;
 mod tests;
 mod waiters;
 
-pub(crate) use self::engine::{Attempt, Core, Counts, Limits, Polled, Refusal};
-pub(crate) use self::slots::{Held, MAX_SLOTS, Order, Vacant};
+pub(crate) use self::engine::{Attempt, Core, Limits, Polled, Refusal};
+pub(crate) use self::slots::{Held, Order};
 pub(crate) use self::waiters::Ticket;

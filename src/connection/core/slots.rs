@@ -11,7 +11,8 @@ use std::boxed::Box;
 
 use super::facts::Facts;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::{BoxCell, OnceLock, order_store_before_load, statistic};
+use crate::sync::statistic::AtomicUsize as Hint;
+use crate::sync::{BoxCell, OnceLock, order_store_before_load};
 
 /// Slots of a word.
 const BITS: usize = usize::BITS as usize;
@@ -59,10 +60,10 @@ pub(crate) enum Order {
 pub(super) struct Slots<T> {
     segments: [OnceLock<Box<[Word<T>]>>; SEGMENTS],
     /// How many words have slots that were ever reserved.
-    words: statistic::AtomicUsize,
+    words: Hint,
     order: Order,
     /// Where round robin goes on. A hint.
-    next: statistic::AtomicUsize,
+    next: Hint,
 }
 
 struct Word<T> {
@@ -79,12 +80,7 @@ struct Slot<T> {
 
 impl<T> Slots<T> {
     pub(super) fn new(order: Order) -> Self {
-        Self {
-            segments: array::from_fn(|_| OnceLock::new()),
-            words: statistic::AtomicUsize::new(0),
-            order,
-            next: statistic::AtomicUsize::new(0),
-        }
+        Self { segments: array::from_fn(|_| OnceLock::new()), words: Hint::new(0), order, next: Hint::new(0) }
     }
 
     /// Allocates the slot. The caller holds the lock under which slots are reserved.
@@ -101,8 +97,8 @@ impl<T> Slots<T> {
             block.get_or_init(|| Box::new(array::from_fn(|_| Slot::new())));
         }
         // Ordering: Relaxed. The lock of reservations orders it before each return to the slot that must be seen.
-        if self.words.load(statistic::Ordering::Relaxed) <= number {
-            self.words.store(number + 1, statistic::Ordering::Relaxed);
+        if self.words.load(Ordering::Relaxed) <= number {
+            self.words.store(number + 1, Ordering::Relaxed);
         }
     }
 
@@ -126,7 +122,7 @@ impl<T> Slots<T> {
             Order::Lowest => (0..self.words()).find_map(|number| self.take_of(number, usize::MAX)),
             Order::RoundRobin => {
                 // Ordering: Relaxed, a hint.
-                let next = self.next.load(statistic::Ordering::Relaxed);
+                let next = self.next.load(Ordering::Relaxed);
                 let (first, words) = (next / BITS, self.words());
                 let above = usize::MAX << (next % BITS);
                 let taken = self
@@ -135,7 +131,7 @@ impl<T> Slots<T> {
                     .or_else(|| {
                         (0..words.min(first + 1)).find_map(|number| self.take_of(number, usize::MAX))
                     })?;
-                self.next.store(taken.slot as usize + 1, statistic::Ordering::Relaxed);
+                self.next.store(taken.slot as usize + 1, Ordering::Relaxed);
                 Some(taken)
             }
         }
@@ -202,7 +198,7 @@ impl<T> Slots<T> {
 
     fn words(&self) -> usize {
         // Ordering: Relaxed, see `prepare`.
-        self.words.load(statistic::Ordering::Relaxed)
+        self.words.load(Ordering::Relaxed)
     }
 
     #[inline]
