@@ -12,7 +12,6 @@ use crate::sync::Arc;
 
 /// A connection that is checked out of a pool. Dropped, it returns to the pool, or is closed if the manager calls it broken,
 /// if its lifetime is over, or if there are too many. It may be dropped outside of a runtime, and after the pool was closed.
-#[must_use = "the connection returns to the pool at once"]
 pub struct PooledConnection<'a, M: ManageConnection> {
     shared: Cow<'a, Arc<Shared<M>>>,
     /// `None` only while it is dropped.
