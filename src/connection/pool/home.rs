@@ -1,6 +1,5 @@
 //! The runtime that a pool's tasks run on, and the one task that looks after the pool.
 
-use std::future::Future;
 use std::time::Duration;
 
 use bb8::ManageConnection;
@@ -76,23 +75,17 @@ impl<M: ManageConnection> Drop for Tenant<M> {
     }
 }
 
-fn look_after<M: ManageConnection>(
-    tenant: Tenant<M>,
-    rate: Duration,
-    closing: CancellationToken,
-) -> impl Future<Output = ()> + Send {
-    async move {
-        // 0 would be no interval.
-        let rate = rate.max(Duration::from_millis(1));
-        let mut ticks = interval_at(Instant::now() + rate, rate);
-        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                _ = ticks.tick() => {}
-                () = closing.cancelled() => return,
-            }
-            let Some(shared) = tenant.shared.upgrade() else { return };
-            shared.maintain();
+async fn look_after<M: ManageConnection>(tenant: Tenant<M>, rate: Duration, closing: CancellationToken) {
+    // 0 would be no interval.
+    let rate = rate.max(Duration::from_millis(1));
+    let mut ticks = interval_at(Instant::now() + rate, rate);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = closing.cancelled() => return,
         }
+        let Some(shared) = tenant.shared.upgrade() else { return };
+        shared.maintain();
     }
 }
