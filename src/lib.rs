@@ -7,8 +7,9 @@
 //! it.
 //!
 //! ```text
-//!  relay   bytes between any two streams            (feature `relay`)
-//!  bus     publish and subscribe                    (feature `bus`)
+//!  relay       bytes between any two streams        (feature `relay`)
+//!  bus         publish and subscribe                (feature `bus`)
+//!  connection  pools of upstream connections        (feature `connection`)
 //!   │
 //!  net     sockets, and frames over any stream      (feature `net`)
 //!   │
@@ -47,6 +48,8 @@ compile_error!(
 
 #[cfg(feature = "bus")]
 pub mod bus;
+#[cfg(any(feature = "connection", millpond_loom))]
+pub mod connection;
 #[cfg(feature = "net")]
 #[doc = include_str!("cookbook.md")]
 pub mod cookbook {}

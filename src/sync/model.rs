@@ -61,6 +61,30 @@ impl<T> Deref for Undropped<T> {
     }
 }
 
+/// Behind a lock, which orders more than the real cell. So the models rely on what is read beside it to find the faults.
+pub(crate) struct BoxCell<T>(Mutex<Option<Box<T>>>);
+
+impl<T> Default for BoxCell<T> {
+    fn default() -> Self {
+        Self(Mutex::new(None))
+    }
+}
+
+impl<T> BoxCell<T> {
+    pub(crate) fn take(&self) -> Option<Box<T>> {
+        self.0.lock().take()
+    }
+
+    pub(crate) fn store(&self, value: Option<Box<T>>) {
+        *self.0.lock() = value;
+    }
+}
+
+/// Loom treats `SeqCst` accesses as acquire and release ones, but knows the fence.
+pub(crate) fn order_store_before_load() {
+    atomic::fence(atomic::Ordering::SeqCst);
+}
+
 /// Calls foreign code. Loom reports its panic; for shuttle there are wakers that panic.
 pub(crate) fn contain(f: impl FnOnce()) {
     if cfg!(millpond_loom) {

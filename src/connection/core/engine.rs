@@ -1,0 +1,457 @@
+//! The engine: idle items are taken and put back without a lock; one lock guards the queue of waiters and the count of slots.
+//!
+//! A slot is the permission to have an item, so no counter beside the slots can disagree with them:
+//!
+//! ```text
+//!            connect_permit, reserve            Vacant::fill, put            try_get
+//!  free slot ───────────────────────▶ Vacant ──────────────────────▶ idle ──────────────▶ Held
+//!     ▲                                 │                             ▲                    │ │
+//!     └──────────── release ────────────┴───────── Held::empty ───────┼────────────────────┘ │
+//!                                                                     └───── put ────────────┘
+//! ```
+
+use std::boxed::Box;
+use std::mem;
+use std::panic::Location;
+use std::task::Waker;
+
+use super::facts::Facts;
+use super::slots::{Held, MAX_SLOTS, Order, Slots, Vacant};
+use super::waiters::{Ticket, Waiters};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::statistic::AtomicUsize as Hint;
+use crate::sync::{Mutex, contain, order_store_before_load};
+
+/// What the engine is told once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The most items.
+    pub(crate) max: usize,
+    /// Idle items that are wanted.
+    pub(crate) min_idle: usize,
+    /// The most connects at once.
+    pub(crate) max_connecting: usize,
+    /// The most waiters.
+    pub(crate) max_waiting: usize,
+    /// Whether a get may take an item while others wait.
+    pub(crate) barging: bool,
+    pub(crate) order: Order,
+}
+
+/// The permission for a connect: its slot is reserved.
+#[must_use = "a permit that is not given back is lost to the pool"]
+#[derive(Debug)]
+pub(crate) struct Attempt {
+    vacant: Vacant,
+    /// Whether it failed before, and others wait for how it ends.
+    is_retry: bool,
+}
+
+/// Why a waiter is not, or no longer, in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    QueueFull,
+    Closed,
+}
+
+/// How many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Idle and handed out.
+    pub(crate) open: usize,
+    pub(crate) idle: usize,
+    pub(crate) connecting: usize,
+    pub(crate) waiting: usize,
+    pub(crate) max: usize,
+}
+
+/// What a poll of a waiter found.
+pub(crate) enum Polled<T> {
+    Granted(Held<T>),
+    Waiting,
+    Closed,
+}
+
+pub(crate) struct Core<T> {
+    slots: Slots<T>,
+    /// Not 0 while a return has to look into the state: waiters, plus 1 if there are too many items.
+    attention: AtomicUsize,
+    /// With fewer idle items than this another connect may be wanted. A hint: the next change corrects a stale one.
+    replenish_below: Hint,
+    min_idle: usize,
+    max_connecting: usize,
+    max_waiting: usize,
+    barging: bool,
+    state: Mutex<State<T>>,
+}
+
+/// Changed under the lock only.
+struct State<T> {
+    waiters: Waiters<Held<T>>,
+    /// A bit per slot that is not free.
+    reserved: Vec<usize>,
+    /// How many slots are not free.
+    size: usize,
+    /// How many of them have a connect under way, or between two attempts.
+    connecting: usize,
+    max: usize,
+    /// Connects at once for idle items. It grows with each that succeeds, so that later ones resume TLS sessions.
+    wave: usize,
+    /// Whether an attempt failed and will be tried again. Until it succeeds, no other begins: the server may be down.
+    is_retrying: bool,
+    is_closed: bool,
+}
+
+const BITS: usize = usize::BITS as usize;
+
+impl<T> Core<T> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            slots: Slots::new(limits.order),
+            attention: AtomicUsize::new(0),
+            replenish_below: Hint::new(0),
+            min_idle: limits.min_idle,
+            max_connecting: limits.max_connecting.max(1),
+            max_waiting: limits.max_waiting,
+            barging: limits.barging,
+            state: Mutex::new(State {
+                waiters: Waiters::new(),
+                reserved: Vec::new(),
+                size: 0,
+                connecting: 0,
+                max: limits.max.min(MAX_SLOTS),
+                wave: 1,
+                is_retrying: false,
+                is_closed: false,
+            }),
+        }
+    }
+
+    /// Takes an idle item, unless others wait.
+    #[inline]
+    pub(crate) fn try_get(&self) -> Option<Held<T>> {
+        // Ordering: Relaxed. A waiter that joins at the same time is served by the next return.
+        if !self.barging && self.attention.load(Ordering::Relaxed) != 0 {
+            return None;
+        }
+        self.slots.take_any()
+    }
+
+    /// Whether so few items are idle that a connect may be wanted: ask `connect_permit`.
+    #[inline]
+    pub(crate) fn may_want_connect(&self) -> bool {
+        self.slots.are_fewer_idle_than(self.replenish_below.load(Ordering::Relaxed))
+    }
+
+    /// Returns an item: to the first waiter, or else it is idle. What comes back must be closed: there are too many.
+    #[inline]
+    pub(crate) fn put(&self, held: Held<T>) -> Option<Box<T>> {
+        // Ordering: Relaxed. A waiter that this misses is seen below.
+        if self.attention.load(Ordering::Relaxed) != 0 {
+            return self.attend(Some(held));
+        }
+        self.slots.park(held);
+        // Ordering: SeqCst, the other half of what `Slots::park` says.
+        if self.attention.load(Ordering::SeqCst) != 0 { self.attend(None) } else { None }
+    }
+
+    /// Serves the waiters with `returned` and with idle items. What it returns is one too many.
+    #[cold]
+    fn attend(&self, returned: Option<Held<T>>) -> Option<Box<T>> {
+        let mut state = self.state.lock();
+        let mut returned = returned;
+        if let Some(held) = returned.take_if(|_| state.is_over()) {
+            let item = state.cut(held);
+            self.publish(&mut state);
+            return Some(item);
+        }
+        let wakers = self.serve(&mut state, returned);
+        let surplus = if state.is_over() { self.slots.take_any() } else { None };
+        let surplus = surplus.map(|held| state.cut(held));
+        self.publish(&mut state);
+        drop(state);
+        wake(wakers);
+        surplus
+    }
+
+    /// Gives `returned` and idle items to the waiters, and parks what nobody waits for.
+    fn serve(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        loop {
+            if returned.is_none() && state.waiters.len() > 0 {
+                returned = self.slots.take_any();
+            }
+            let Some(held) = returned.take() else { return wakers };
+            match state.waiters.grant(held) {
+                Ok(waker) => wakers.push(waker),
+                Err(held) => self.slots.park(held),
+            }
+        }
+    }
+
+    /// Joins the queue.
+    pub(crate) fn join(&self, waker: Waker) -> Result<Ticket, Refusal> {
+        let mut state = self.state.lock();
+        if state.is_closed {
+            return Err(Refusal::Closed);
+        }
+        if state.waiters.len() >= self.max_waiting {
+            return Err(Refusal::QueueFull);
+        }
+        let ticket = state.waiters.join(waker);
+        // Announces the waiter before it looks at the idle items: see `Slots::park`.
+        self.publish(&mut state);
+        order_store_before_load();
+        let wakers = self.serve(&mut state, None);
+        self.publish(&mut state);
+        drop(state);
+        wake(wakers);
+        Ok(ticket)
+    }
+
+    /// Fetches what the waiter was granted, or leaves its waker.
+    pub(crate) fn poll(&self, ticket: &Ticket, waker: &Waker) -> Polled<T> {
+        let waker = waker.clone();
+        let mut state = self.state.lock();
+        let polled = state.waiters.poll(ticket, waker);
+        let is_closed = state.is_closed;
+        drop(state);
+        match polled {
+            Ok(held) => Polled::Granted(held),
+            Err(_) if is_closed => Polled::Closed,
+            Err(_) => Polled::Waiting,
+        }
+    }
+
+    /// The waiter leaves. What it was granted goes to the next; what comes back must be closed.
+    pub(crate) fn leave(&self, ticket: Ticket) -> Option<Box<T>> {
+        let mut state = self.state.lock();
+        let (granted, _waker) = state.waiters.leave(&ticket);
+        self.publish(&mut state);
+        drop(state);
+        granted.and_then(|held| self.put(held))
+    }
+
+    /// The permission for one more connect, if one is wanted now. It ends with `connected`, `failed` or `abandon`.
+    pub(crate) fn connect_permit(&self) -> Option<Attempt> {
+        let mut state = self.state.lock();
+        if !self.wants_connect(&state) {
+            return None;
+        }
+        state.connecting += 1;
+        let vacant = self.reserve_slot(&mut state);
+        self.publish(&mut state);
+        Some(Attempt { vacant, is_retry: false })
+    }
+
+    /// Whether one more connect is wanted.
+    fn wants_connect(&self, state: &State<T>) -> bool {
+        if state.is_retrying || state.size >= state.max || state.connecting >= self.max_connecting {
+            return false;
+        }
+        // An attempt for each waiter; for the idle items, a wave at a time.
+        state.waiters.len() > state.connecting
+            || (state.connecting < state.wave
+                && self.slots.idle() + state.connecting < self.min_idle + state.waiters.len())
+    }
+
+    /// The connect succeeded. What comes back must be closed.
+    pub(crate) fn connected(&self, attempt: Attempt, item: Box<T>) -> Option<Box<T>> {
+        let mut state = self.state.lock();
+        state.is_retrying = false;
+        state.wave = self.max_connecting.min(state.wave.saturating_add(1));
+        state.connecting -= 1;
+        self.publish(&mut state);
+        drop(state);
+        self.put(attempt.vacant.fill(item))
+    }
+
+    /// The connect failed. With `retry`, one attempt keeps its slot while something waits for it, and is tried again.
+    pub(crate) fn failed(&self, mut attempt: Attempt, retry: bool) -> Option<Attempt> {
+        let mut state = self.state.lock();
+        state.wave = 1;
+        if retry && (attempt.is_retry || !state.is_retrying) && self.is_wanted(&state) {
+            attempt.is_retry = true;
+            state.is_retrying = true;
+            self.publish(&mut state);
+            return Some(attempt);
+        }
+        drop(state);
+        self.abandon(attempt);
+        None
+    }
+
+    /// Gives the slot of a connect back that will not be tried again.
+    pub(crate) fn abandon(&self, attempt: Attempt) {
+        let mut state = self.state.lock();
+        state.is_retrying &= !attempt.is_retry;
+        state.connecting -= 1;
+        state.free(&attempt.vacant);
+        self.publish(&mut state);
+    }
+
+    /// Whether something waits for a connect that is under way.
+    pub(crate) fn is_connect_wanted(&self) -> bool {
+        self.is_wanted(&self.state.lock())
+    }
+
+    fn is_wanted(&self, state: &State<T>) -> bool {
+        state.size <= state.max && (state.waiters.len() > 0 || self.slots.idle() < self.min_idle)
+    }
+
+    /// A slot for an item that was made elsewhere.
+    pub(crate) fn reserve(&self) -> Option<Vacant> {
+        let mut state = self.state.lock();
+        if state.size >= state.max {
+            return None;
+        }
+        let vacant = self.reserve_slot(&mut state);
+        self.publish(&mut state);
+        Some(vacant)
+    }
+
+    /// Reserves the lowest free slot.
+    fn reserve_slot(&self, state: &mut State<T>) -> Vacant {
+        let number = state.reserved.iter().position(|&word| word != usize::MAX).unwrap_or_else(|| {
+            state.reserved.push(0);
+            state.reserved.len() - 1
+        });
+        let mut slot = number * BITS;
+        if let Some(word) = state.reserved.get_mut(number) {
+            slot += word.trailing_ones() as usize;
+            *word |= *word + 1;
+        }
+        state.size += 1;
+        let slot = slot as u32;
+        self.slots.prepare(slot);
+        Vacant(slot)
+    }
+
+    /// The item of this slot is gone.
+    pub(crate) fn release(&self, vacant: Vacant) {
+        let mut state = self.state.lock();
+        state.free(&vacant);
+        self.publish(&mut state);
+    }
+
+    /// Changes the most items. Afterwards the caller closes what `take_surplus` gives.
+    pub(crate) fn resize(&self, max: usize) {
+        let mut state = self.state.lock();
+        if !state.is_closed {
+            state.max = max.min(MAX_SLOTS);
+        }
+        self.publish(&mut state);
+    }
+
+    /// Wakes all waiters for good, and makes every item one too many. Tells whether it was open.
+    pub(crate) fn close(&self) -> bool {
+        let mut state = self.state.lock();
+        let was_closed = mem::replace(&mut state.is_closed, true);
+        state.max = 0;
+        let wakers = state.waiters.wakers();
+        self.publish(&mut state);
+        drop(state);
+        wake(wakers);
+        !was_closed
+    }
+
+    /// Wakes all waiters, which look again and ask for connects.
+    pub(crate) fn wake_waiters(&self) {
+        let wakers = self.state.lock().waiters.wakers();
+        wake(wakers);
+    }
+
+    /// An idle item that must be closed, because there are too many.
+    pub(crate) fn take_surplus(&self) -> Option<Box<T>> {
+        let mut state = self.state.lock();
+        if !state.is_over() {
+            return None;
+        }
+        // What is parked at the same time is found by the one who parks it: see `Slots::park`.
+        let item = self.slots.take_any().map(|held| state.cut(held));
+        self.publish(&mut state);
+        item
+    }
+
+    /// Takes each idle item in turn, and puts it back if `keep` says so. The others are returned.
+    pub(crate) fn take_idle_unless(&self, mut keep: impl FnMut(&mut T) -> bool) -> Vec<Held<T>> {
+        let mut taken = Vec::new();
+        for slot in self.slots.numbers() {
+            let Some(mut held) = self.slots.take(slot) else { continue };
+            if keep(&mut held.item) {
+                if let Some(item) = self.put(held) {
+                    drop(item);
+                }
+            } else {
+                taken.push(held);
+            }
+        }
+        taken
+    }
+
+    pub(crate) fn facts(&self, held: &Held<T>) -> Option<&Facts> {
+        self.slots.facts(held.slot)
+    }
+
+    /// The items that are handed out: where, and since when.
+    pub(crate) fn checkouts(&self) -> Vec<(&'static Location<'static>, u64)> {
+        self.slots.numbers().filter_map(|slot| self.slots.facts(slot)?.checkout()).collect()
+    }
+
+    /// How many checkouts did not wait.
+    pub(crate) fn direct_checkouts(&self) -> u64 {
+        self.slots.numbers().filter_map(|slot| self.slots.facts(slot)).map(Facts::checkouts).sum()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let state = self.state.lock();
+        Counts {
+            open: state.size - state.connecting,
+            idle: self.slots.idle(),
+            connecting: state.connecting,
+            waiting: state.waiters.len(),
+            max: state.max,
+        }
+    }
+
+    /// Shows the state to those who do not lock it.
+    fn publish(&self, state: &mut State<T>) {
+        let attention = state.waiters.len() + usize::from(state.is_over());
+        // Ordering: SeqCst, see `Slots::park`. Under the lock, so that no store is overtaken by an older one.
+        self.attention.store(attention, Ordering::SeqCst);
+        let limit = if state.is_retrying { 0 } else { self.max_connecting.min(state.wave) };
+        let has_room = state.size < state.max && state.connecting < limit;
+        let below = if has_room { self.min_idle.saturating_sub(state.connecting) } else { 0 };
+        self.replenish_below.store(below, Ordering::Relaxed);
+    }
+}
+
+impl<T> State<T> {
+    /// Whether there are too many items, or no more are wanted at all.
+    fn is_over(&self) -> bool {
+        self.is_closed || self.size > self.max
+    }
+
+    /// Frees the slot of an item that is one too many.
+    fn cut(&mut self, held: Held<T>) -> Box<T> {
+        let (vacant, item) = held.empty();
+        self.free(&vacant);
+        item
+    }
+
+    fn free(&mut self, vacant: &Vacant) {
+        let slot = vacant.0 as usize;
+        if let Some(word) = self.reserved.get_mut(slot / BITS) {
+            debug_assert!(*word >> (slot % BITS) & 1 == 1, "the slot was reserved");
+            *word &= !(1 << (slot % BITS));
+            self.size -= 1;
+        }
+    }
+}
+
+/// After all bookkeeping, and outside the lock: a waker may run its task at once.
+fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        contain(|| waker.wake());
+    }
+}
