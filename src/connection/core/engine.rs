@@ -129,7 +129,7 @@ impl<T> Core<T> {
 
     /// Takes an idle item, unless others wait.
     #[inline]
-    pub(crate) fn try_get(&self) -> Option<Held<T>> {
+    pub(crate) fn try_get(&self) -> Option<(Held<T>, &Facts)> {
         // Ordering: Relaxed. A waiter that joins at the same time is served by the next return.
         if !self.barging && self.attention.load(Ordering::Relaxed) != 0 {
             return None;
@@ -158,6 +158,9 @@ impl<T> Core<T> {
     /// Serves the waiters with `returned` and with idle items. What it returns is one too many.
     #[cold]
     fn attend(&self, returned: Option<Held<T>>) -> Option<Box<T>> {
+        if let Some(facts) = returned.as_ref().and_then(|held| self.facts(held)) {
+            facts.on_return();
+        }
         let mut state = self.state.lock();
         let mut returned = returned;
         if let Some(held) = returned.take_if(|_| state.is_over()) {
@@ -167,7 +170,7 @@ impl<T> Core<T> {
         }
         let wakers = self.serve(&mut state, returned);
         let surplus = if state.is_over() { self.slots.take_any() } else { None };
-        let surplus = surplus.map(|held| state.cut(held));
+        let surplus = surplus.map(|(held, _)| state.cut(held));
         self.publish(&mut state);
         drop(state);
         wake(wakers);
@@ -179,7 +182,7 @@ impl<T> Core<T> {
         let mut wakers = Vec::new();
         loop {
             if returned.is_none() && state.waiters.len() > 0 {
-                returned = self.slots.take_any();
+                returned = self.slots.take_any().map(|(held, _)| held);
             }
             let Some(held) = returned.take() else { return wakers };
             match state.waiters.grant(held) {
@@ -329,6 +332,9 @@ impl<T> Core<T> {
 
     /// The item of this slot is gone.
     pub(crate) fn release(&self, vacant: Vacant) {
+        if let Some(facts) = self.slots.facts(vacant.0) {
+            facts.on_return();
+        }
         let mut state = self.state.lock();
         state.free(&vacant);
         self.publish(&mut state);
@@ -368,7 +374,7 @@ impl<T> Core<T> {
             return None;
         }
         // What is parked at the same time is found by the one who parks it: see `Slots::park`.
-        let item = self.slots.take_any().map(|held| state.cut(held));
+        let item = self.slots.take_any().map(|(held, _)| state.cut(held));
         self.publish(&mut state);
         item
     }

@@ -29,7 +29,7 @@ impl Facts {
     }
 
     #[inline]
-    pub(crate) fn on_return(&self) {
+    pub(super) fn on_return(&self) {
         self.caller.store(None);
     }
 

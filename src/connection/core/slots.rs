@@ -106,6 +106,7 @@ impl<T> Slots<T> {
     pub(super) fn park(&self, held: Held<T>) {
         let Held { slot, item } = held;
         let Some((word, bit, place)) = self.find(slot) else { return };
+        place.facts.on_return();
         place.parked.store(Some(item));
         // Ordering: SeqCst, with the load of `Core::attention` that follows. A waiter announces itself by a SeqCst store and
         // then loads this word. In the one order of these four accesses either the announcement comes before the load
@@ -117,7 +118,7 @@ impl<T> Slots<T> {
 
     /// Takes an idle item.
     #[inline]
-    pub(super) fn take_any(&self) -> Option<Held<T>> {
+    pub(super) fn take_any(&self) -> Option<(Held<T>, &Facts)> {
         match self.order {
             Order::Lowest => (0..self.words()).find_map(|number| self.take_of(number, usize::MAX)),
             Order::RoundRobin => {
@@ -131,7 +132,7 @@ impl<T> Slots<T> {
                     .or_else(|| {
                         (0..words.min(first + 1)).find_map(|number| self.take_of(number, usize::MAX))
                     })?;
-                self.next.store(taken.slot as usize + 1, Ordering::Relaxed);
+                self.next.store(taken.0.slot as usize + 1, Ordering::Relaxed);
                 Some(taken)
             }
         }
@@ -141,12 +142,14 @@ impl<T> Slots<T> {
     pub(super) fn take(&self, slot: u32) -> Option<Held<T>> {
         let (word, bit, _) = self.find(slot)?;
         // Ordering: as in `take_of`.
-        (word.idle.fetch_and(!bit, Ordering::AcqRel) & bit != 0).then(|| self.unpark(slot))?
+        let was_idle = word.idle.fetch_and(!bit, Ordering::AcqRel) & bit != 0;
+        let slot = slot as usize;
+        was_idle.then(|| word.unpark(slot / BITS, slot % BITS))?.map(|(held, _)| held)
     }
 
     /// Takes the lowest idle item of one word, of those whose bits are in `mask`.
     #[inline]
-    fn take_of(&self, number: usize, mask: usize) -> Option<Held<T>> {
+    fn take_of(&self, number: usize, mask: usize) -> Option<(Held<T>, &Facts)> {
         let word = self.word(number)?;
         // Ordering: SeqCst, with `park`, see there.
         let mut idle = word.idle.load(Ordering::SeqCst);
@@ -159,19 +162,10 @@ impl<T> Slots<T> {
             // Ordering: AcqRel. Acquire synchronizes with the `fetch_or` of `park`, so the item is in its slot. Release keeps
             // the chain for the other items of the word. A failure is a load of the kind above.
             match word.idle.compare_exchange_weak(idle, idle & !bit, Ordering::AcqRel, Ordering::SeqCst) {
-                Ok(_) => return self.unpark((number * BITS) as u32 + bit.trailing_zeros()),
+                Ok(_) => return word.unpark(number, bit.trailing_zeros() as usize),
                 Err(now) => idle = now,
             }
         }
-    }
-
-    /// Takes the item of a slot whose bit this thread has cleared.
-    #[inline]
-    fn unpark(&self, slot: u32) -> Option<Held<T>> {
-        let (.., place) = self.find(slot)?;
-        let item = place.parked.take();
-        debug_assert!(item.is_some(), "the bit says that there is an item");
-        Some(Held { slot, item: item? })
     }
 
     /// Whether fewer than this many items are idle.
@@ -211,8 +205,7 @@ impl<T> Slots<T> {
     fn find(&self, slot: u32) -> Option<(&Word<T>, usize, &Slot<T>)> {
         let slot = slot as usize;
         let word = self.word(slot / BITS)?;
-        let place = word.blocks.get(slot % BITS / BLOCK)?.get()?.get(slot % BLOCK)?;
-        Some((word, 1 << (slot % BITS), place))
+        Some((word, 1 << (slot % BITS), word.slot(slot % BITS)?))
     }
 }
 
@@ -228,6 +221,21 @@ fn place(number: usize) -> (usize, usize) {
 impl<T> Word<T> {
     fn new() -> Self {
         Self { idle: AtomicUsize::new(0), blocks: array::from_fn(|_| OnceLock::new()) }
+    }
+
+    #[inline]
+    fn slot(&self, at: usize) -> Option<&Slot<T>> {
+        self.blocks.get(at / BLOCK)?.get()?.get(at % BLOCK)
+    }
+
+    /// Takes the item of a slot whose bit this thread has cleared.
+    #[inline]
+    fn unpark(&self, number: usize, at: usize) -> Option<(Held<T>, &Facts)> {
+        let place = self.slot(at)?;
+        let item = place.parked.take();
+        debug_assert!(item.is_some(), "the bit says that there is an item");
+        let slot = (number * BITS + at) as u32;
+        Some((Held { slot, item: item? }, &place.facts))
     }
 }
 

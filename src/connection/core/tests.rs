@@ -41,10 +41,10 @@ fn granted(core: &Core<usize>, ticket: &Ticket) -> Option<Held<usize>> {
 #[test]
 fn the_lowest_slot_is_taken_first() {
     let core = with_items(LIMITS, 3);
-    let first = core.try_get().unwrap();
-    let _second = core.try_get().unwrap();
+    let first = core.try_get().unwrap().0;
+    let _second = core.try_get().unwrap().0;
     core.put(first);
-    assert_eq!(*core.try_get().unwrap().item, 0);
+    assert_eq!(*core.try_get().unwrap().0.item, 0);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn round_robin_takes_each_in_turn() {
     let core = with_items(Limits { order: Order::RoundRobin, ..LIMITS }, 3);
     let turns: Vec<_> = (0..7)
         .map(|_| {
-            let held = core.try_get().unwrap();
+            let held = core.try_get().unwrap().0;
             let item = *held.item;
             core.put(held);
             item
@@ -71,7 +71,7 @@ fn no_more_slots_than_the_maximum_are_reserved() {
 fn slots_of_all_segments_are_found_again() {
     const MANY: usize = 1_000;
     let core = with_items(Limits { max: MANY, ..LIMITS }, MANY);
-    let mut items: Vec<_> = (0..MANY).map(|_| core.try_get().unwrap()).collect();
+    let mut items: Vec<_> = (0..MANY).map(|_| core.try_get().unwrap().0).collect();
     assert!(core.try_get().is_none());
     items.drain(..).for_each(|held| assert!(core.put(held).is_none()));
     assert_eq!(core.counts().idle, MANY);
@@ -80,7 +80,7 @@ fn slots_of_all_segments_are_found_again() {
 #[test]
 fn a_returned_item_goes_to_the_first_waiter() {
     let core = with_items(LIMITS, 1);
-    let held = core.try_get().unwrap();
+    let held = core.try_get().unwrap().0;
     let (first, second) = (join(&core), join(&core));
     core.put(held);
     assert!(granted(&core, &second).is_none());
@@ -91,7 +91,7 @@ fn a_returned_item_goes_to_the_first_waiter() {
 #[test]
 fn a_newcomer_does_not_overtake_a_waiter() {
     let core = with_items(LIMITS, 1);
-    let held = core.try_get().unwrap();
+    let held = core.try_get().unwrap().0;
     let ticket = join(&core);
     core.put(held);
     assert!(core.try_get().is_none());
@@ -101,7 +101,7 @@ fn a_newcomer_does_not_overtake_a_waiter() {
 #[test]
 fn what_a_leaving_waiter_was_granted_goes_to_the_next() {
     let core = with_items(LIMITS, 1);
-    let held = core.try_get().unwrap();
+    let held = core.try_get().unwrap().0;
     let (first, second) = (join(&core), join(&core));
     core.put(held);
     core.leave(first);
@@ -111,7 +111,7 @@ fn what_a_leaving_waiter_was_granted_goes_to_the_next() {
 #[test]
 fn what_the_last_waiter_leaves_is_idle() {
     let core = with_items(LIMITS, 1);
-    let held = core.try_get().unwrap();
+    let held = core.try_get().unwrap().0;
     let ticket = join(&core);
     core.put(held);
     core.leave(ticket);
@@ -197,7 +197,7 @@ fn a_smaller_pool_gives_idle_items_up_at_once() {
 #[test]
 fn a_smaller_pool_gives_items_in_use_up_when_they_return() {
     let core = with_items(LIMITS, 3);
-    let held: Vec<_> = (0..3).map(|_| core.try_get().unwrap()).collect();
+    let held: Vec<_> = (0..3).map(|_| core.try_get().unwrap().0).collect();
     core.resize(1);
     let cut = held.into_iter().filter_map(|held| core.put(held)).count();
     assert_eq!((cut, core.counts().idle), (2, 1));
@@ -206,7 +206,7 @@ fn a_smaller_pool_gives_items_in_use_up_when_they_return() {
 #[test]
 fn a_larger_pool_serves_its_waiters_with_connects() {
     let core = with_items(LIMITS, 3);
-    let _held: Vec<_> = (0..3).map(|_| core.try_get().unwrap()).collect();
+    let _held: Vec<_> = (0..3).map(|_| core.try_get().unwrap().0).collect();
     let ticket = join(&core);
     assert!(core.connect_permit().is_none());
     core.resize(4);
@@ -228,7 +228,7 @@ fn a_closed_pool_wakes_its_waiters() {
 #[test]
 fn a_closed_pool_keeps_nothing() {
     let core = with_items(LIMITS, 2);
-    let held = core.try_get().unwrap();
+    let held = core.try_get().unwrap().0;
     core.close();
     assert!(core.take_surplus().is_some());
     assert!(core.put(held).is_some());

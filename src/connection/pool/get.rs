@@ -64,7 +64,7 @@ impl<M: ManageConnection> Shared<M> {
                 Some(guard) => guard,
                 None => {
                     let held = match self.core.try_get() {
-                        Some(held) => held,
+                        Some((held, _)) => held,
                         None => {
                             waits_since.get_or_insert_with(Instant::now);
                             Waiter { shared: self, ticket: None }.held().await?

@@ -109,7 +109,7 @@ impl<M: ManageConnection> Shared<M> {
         self: &Arc<Self>,
         caller: &'static Location<'static>,
     ) -> Result<PooledConnection<'_, M>, Option<PooledConnection<'_, M>>> {
-        let Some(held) = self.core.try_get() else { return Err(None) };
+        let Some((held, facts)) = self.core.try_get() else { return Err(None) };
         let mut guard = PooledConnection::new(Cow::Borrowed(self), held);
         let now = now();
         let conn = guard.conn();
@@ -120,10 +120,8 @@ impl<M: ManageConnection> Shared<M> {
         {
             return Err(Some(guard));
         }
-        if let Some(facts) = self.core.facts(guard.held()) {
-            facts.count_checkout();
-            facts.on_checkout(caller, now);
-        }
+        facts.count_checkout();
+        facts.on_checkout(caller, now);
         if self.core.may_want_connect() {
             self.drive();
         }
@@ -166,9 +164,6 @@ impl<M: ManageConnection> Shared<M> {
     /// Takes a connection back that was checked out.
     #[inline]
     pub(super) fn put_back(self: &Arc<Self>, mut held: Held<Conn<M::Connection>>, is_in_doubt: bool) {
-        if let Some(facts) = self.core.facts(&held) {
-            facts.on_return();
-        }
         let now = now();
         let conn = &mut *held.item;
         if is_in_doubt {
@@ -219,9 +214,6 @@ impl<M: ManageConnection> Shared<M> {
     }
 
     pub(super) fn detach(self: &Arc<Self>, held: Held<Conn<M::Connection>>) -> M::Connection {
-        if let Some(facts) = self.core.facts(&held) {
-            facts.on_return();
-        }
         let (vacant, conn) = held.empty();
         self.counters.on_detached();
         self.core.release(vacant);
