@@ -43,7 +43,7 @@ compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where
 
 #[cfg(all(feature = "net", not(unix)))]
 compile_error!(
-    "millpond's features `net`, `bus`, `relay`, `proxy` and `cli` need Unix sockets, which this target lacks"
+    "millpond's features `net`, `bus`, `relay`, `connection`, `proxy` and `cli` need Unix sockets, which this target lacks"
 );
 
 #[cfg(feature = "bus")]
