@@ -263,6 +263,18 @@ async fn close_waits_for_the_connections_in_use() {
 }
 
 #[tokio::test]
+async fn close_waits_for_broken_connections_in_use() {
+    let server = Server::start();
+    let (pool, connection) = only_connection(&server).await;
+    let mut close = pin!(pool.close());
+    assert!(poll_once(close.as_mut()).is_pending());
+    server.close_all(1).await;
+    eventually("the end arrives", || connection.try_read(&mut [0]).is_ok()).await;
+    drop(connection);
+    assert!(timeout(PATIENCE, close).await.is_ok());
+}
+
+#[tokio::test]
 async fn close_aborts_connects() {
     let upstream = Upstream { hangs: true, ..Upstream::to(nowhere()) };
     let pool = builder().build_unchecked(upstream);
@@ -404,7 +416,7 @@ async fn an_expired_connection_is_not_handed_out() {
         pool.reaper_rate(Duration::from_secs(3_600)).build(Upstream::to(server.address)).await.unwrap();
     drop(pool.get().await.unwrap());
     sleep(Duration::from_millis(150)).await;
-    drop(pool.get().await.unwrap());
+    let _connection = pool.get().await.unwrap();
     assert_eq!(pool.state().statistics.connections_closed_max_lifetime, 1);
 }
 
@@ -416,7 +428,7 @@ async fn a_connection_past_its_idle_timeout_is_not_handed_out() {
         pool.reaper_rate(Duration::from_secs(3_600)).build(Upstream::to(server.address)).await.unwrap();
     drop(pool.get().await.unwrap());
     sleep(Duration::from_millis(150)).await;
-    drop(pool.get().await.unwrap());
+    let _connection = pool.get().await.unwrap();
     assert_eq!(pool.state().statistics.connections_closed_idle_timeout, 1);
 }
 
