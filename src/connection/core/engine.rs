@@ -386,7 +386,7 @@ impl<T> Core<T> {
         mut keep: impl FnMut(&mut T) -> bool,
     ) -> (Vec<Held<T>>, Vec<Box<T>>) {
         let (mut taken, mut surplus) = (Vec::new(), Vec::new());
-        for slot in self.slots.numbers() {
+        for slot in self.slots.idle_slots() {
             let Some(mut held) = self.slots.take(slot) else { continue };
             if keep(&mut held.item) {
                 surplus.extend(self.put(held));

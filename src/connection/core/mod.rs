@@ -21,6 +21,10 @@ mod slots;
 mod tests;
 mod waiters;
 
-pub(crate) use self::engine::{Attempt, Core, Limits, Polled, Refusal};
+#[cfg(any(millpond_loom, millpond_shuttle, millpond_tsan))]
+pub(crate) use self::engine::Counts;
+#[cfg(feature = "connection")]
+pub(crate) use self::engine::Refusal;
+pub(crate) use self::engine::{Attempt, Core, Limits, Polled};
 pub(crate) use self::slots::{Held, Order};
 pub(crate) use self::waiters::Ticket;
