@@ -215,14 +215,13 @@ fn two_puts_serve_two_waiters_first_come_first_served() {
 fn a_put_while_the_pool_shrinks_leaves_none_too_many() {
     model("resize and put", None, || {
         let core = engine(2, 2);
-        let held = [take(&core), take(&core)];
+        let (mine, other) = (take(&core), take(&core));
         let theirs = Arc::clone(&core);
-        let [mine, other] = held;
         let returns = thread::spawn(move || theirs.put(other).is_some());
-        put(&core, mine);
         core.resize(1);
         let closed = drain(&core);
         assert_eq!(closed + usize::from(returns.join().unwrap()), 1);
+        put(&core, mine);
         assert_books(&core, 1);
     });
 }
