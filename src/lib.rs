@@ -48,7 +48,7 @@ compile_error!(
 
 #[cfg(feature = "bus")]
 pub mod bus;
-#[cfg(any(feature = "connection", millpond_loom))]
+#[cfg(any(feature = "connection", millpond_loom, millpond_shuttle, millpond_tsan))]
 pub mod connection;
 #[cfg(feature = "net")]
 #[doc = include_str!("cookbook.md")]
