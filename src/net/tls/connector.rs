@@ -52,6 +52,8 @@ pub struct TlsConnector(Arc<Inner>);
 
 struct Inner {
     config: TlsConfig,
+    /// Held over a reload, so that the last to start is the last to finish.
+    reloading: Mutex<()>,
     generation: Mutex<Arc<Generation>>,
 }
 
@@ -83,7 +85,7 @@ impl TlsConnector {
     pub(super) fn new(config: TlsConfig) -> Result<Self, TlsConfigError> {
         let generation = Generation::new(&config, Material::read(&config)?)?;
         let generation = Mutex::new(Arc::new(generation));
-        Ok(Self(Arc::new(Inner { config, generation })))
+        Ok(Self(Arc::new(Inner { config, reloading: Mutex::default(), generation })))
     }
 
     /// Makes a TLS connection over `stream`, to the server with this name: a DNS name or an IP address, also in brackets.
@@ -132,7 +134,8 @@ impl TlsConnector {
     ///
     /// Which file is wrong, and how. Handshakes go on with what was read before.
     pub fn reload(&self) -> Result<bool, TlsConfigError> {
-        let Inner { config, generation } = &*self.0;
+        let Inner { config, reloading, generation } = &*self.0;
+        let _reloading = reloading.lock();
         let material = Material::read(config)?;
         if material == self.generation().material && !config.trusts_platform() {
             return Ok(false);

@@ -5,6 +5,7 @@ use std::fmt;
 use std::io;
 use std::time::{Duration, SystemTime};
 
+use httpdate::fmt_http_date;
 use tokio_rustls::rustls::pki_types::UnixTime;
 use tokio_rustls::rustls::{
     self, AlertDescription, CertificateError, InvalidMessage, PeerIncompatible, PeerMisbehaved,
@@ -55,7 +56,8 @@ pub enum TlsErrorKind {
     UnknownName,
     /// There is no version that both sides support.
     NoCommonVersion,
-    /// There is no cipher suite, or key exchange, that both sides support.
+    /// There is no cipher suite, or key exchange, that both sides support. Some servers say no more than that the
+    /// handshake failed: if that is before they ask for a client certificate, this is why.
     NoCommonSuite,
     /// There is no protocol that both sides offer by ALPN.
     NoCommonProtocol,
@@ -141,6 +143,15 @@ impl TlsError {
     }
 }
 
+/// The last second of the year 9999: certificates have no later dates, and neither can they be shown.
+const LAST_SECOND: u64 = 253_402_300_799;
+
+/// `DnsName("example.com")` as rustls says it → `example.com`.
+fn bare(presented: &str) -> String {
+    let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
+    inner.unwrap_or(presented).trim_matches('"').to_owned()
+}
+
 fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
     error.get_ref()?.downcast_ref()
 }
@@ -168,7 +179,10 @@ impl TlsErrorKind {
 
     fn of_certificate(error: &CertificateError) -> Self {
         use CertificateError as Cause;
-        let time = |time: &UnixTime| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time.as_secs()));
+        let time = |time: &UnixTime| {
+            let seconds = time.as_secs().min(LAST_SECOND);
+            SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+        };
         match error {
             Cause::Expired => Self::Expired { at: None },
             Cause::ExpiredContext { not_after, .. } => Self::Expired { at: time(not_after) },
@@ -176,7 +190,7 @@ impl TlsErrorKind {
             Cause::NotValidYetContext { not_before, .. } => Self::NotYetValid { from: time(not_before) },
             Cause::NotValidForName => Self::WrongName { presented: Vec::new() },
             Cause::NotValidForNameContext { presented, .. } => {
-                Self::WrongName { presented: presented.clone() }
+                Self::WrongName { presented: presented.iter().map(|name| bare(name)).collect() }
             }
             Cause::UnknownIssuer => Self::UnknownAuthority,
             Cause::Revoked => Self::Revoked,
@@ -219,10 +233,116 @@ impl TlsErrorKind {
     }
 }
 
-/// One line that says what to do. The library's or the system's error is the [`source`](Error::source).
+/// One line that says what to do. The library's or the system's error is the [`source`](Error::source), and comes last if
+/// both are shown.
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {:?}", self.server_name, self.kind)
+        use TlsErrorKind as Kind;
+        let name = &self.server_name;
+        match &self.kind {
+            Kind::InvalidName => {
+                write!(f, "{name} is no name of a server (give a DNS name or an IP address)")
+            }
+            Kind::Expired { at } => write!(
+                f,
+                "the certificate of {name} has expired{} (renew it, or check the clock of this machine)",
+                Date(" on ", *at)
+            ),
+            Kind::NotYetValid { from } => write!(
+                f,
+                "the certificate of {name} is not valid yet{} (check the clock of this machine)",
+                Date(", but from ", *from)
+            ),
+            Kind::WrongName { presented } => write!(
+                f,
+                "the certificate of {name} is for {} (connect by a name that it has, or have it issued for this one)",
+                Names(presented)
+            ),
+            Kind::UnknownAuthority => write!(
+                f,
+                "no trusted authority has signed the certificate of {name} (add its root, or have the server send all \
+                 certificates up to the root)"
+            ),
+            Kind::Revoked => write!(f, "the certificate of {name} is revoked (have another one issued)"),
+            Kind::UnknownRevocation => write!(
+                f,
+                "no valid revocation list covers the certificate of {name} (add the lists of all its authorities)"
+            ),
+            Kind::BadCertificate => write!(
+                f,
+                "the certificate of {name} is not acceptable (look at it: openssl s_client -showcerts -connect)"
+            ),
+            Kind::ClientCertificateRequired => write!(
+                f,
+                "{name} wants a client certificate (configure one: client_auth_files or client_auth_pem)"
+            ),
+            Kind::ClientCertificateRefused => write!(
+                f,
+                "{name} refuses the client certificate (check its dates, its purpose, and which authorities the server \
+                 trusts)"
+            ),
+            Kind::UnknownName => {
+                write!(f, "the server has no name {name} (check the name, or add it to the server)")
+            }
+            Kind::NoCommonVersion => write!(
+                f,
+                "{name} supports no version of TLS that is accepted here (enable TLS 1.3 on the server, or 1.2)"
+            ),
+            Kind::NoCommonSuite => write!(
+                f,
+                "{name} refuses all cipher suites and key exchanges of this side (enable ECDHE with AES-GCM or \
+                 ChaCha20-Poly1305 on the server)"
+            ),
+            Kind::NoCommonProtocol => {
+                write!(f, "{name} refuses all protocols that were offered by ALPN (offer others, or none)")
+            }
+            Kind::Alert(number) => {
+                write!(f, "{name} ended the connection with alert {number} (look into the log of the server)")
+            }
+            Kind::NotTls => write!(
+                f,
+                "{name} does not speak TLS (check the port; servers with STARTTLS speak plain text first)"
+            ),
+            Kind::UnexpectedEof => write!(
+                f,
+                "{name} closed the connection without the end of TLS (look into the log of the server)"
+            ),
+            Kind::Protocol => {
+                write!(f, "{name} broke the rules of TLS (check what lies on the way: proxies, firewalls)")
+            }
+            Kind::Io(_) => write!(f, "the connection to {name} failed (check the network)"),
+        }
+    }
+}
+
+/// A date after some words, or nothing.
+struct Date(&'static str, Option<SystemTime>);
+
+impl fmt::Display for Date {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.1 {
+            Some(date) => write!(f, "{}{}", self.0, fmt_http_date(date)),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The first few names of a list.
+struct Names<'a>(&'a [String]);
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const SHOWN: usize = 5;
+        let (mut separator, rest) = ("", self.0.len().saturating_sub(SHOWN));
+        for name in self.0.iter().take(SHOWN) {
+            write!(f, "{separator}{name}")?;
+            separator = ", ";
+        }
+        match (self.0, rest) {
+            ([], _) => f.write_str("no name"),
+            (_, 0) => Ok(()),
+            _ => write!(f, " and {rest} more"),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use rustls_platform_verifier::Verifier;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
 use tokio_rustls::rustls::crypto::CryptoProvider;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
 use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use tokio_rustls::rustls::sign::CertifiedKey;
 use tokio_rustls::rustls::{self, InconsistentKeys, RootCertStore};
@@ -132,8 +132,10 @@ impl Material {
             return Ok(None);
         };
         let chain = certificates(chain_pem, chain)?;
-        let key =
-            PrivateKeyDer::from_pem_slice(key).map_err(|error| key_pem.error(Kind::NoKey).because(error))?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+            let kind = if matches!(error, pem::Error::NoItemsFound) { Kind::NoKey } else { Kind::NotPem };
+            key_pem.error(kind).because(error)
+        })?;
         let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
             let kind = match error {
                 rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Kind::KeyMismatch,

@@ -53,15 +53,21 @@ impl Sessions {
             let servers = &mut *self.servers.lock();
             servers.uses += 1;
             let is_full = servers.by_name.len() >= self.max_servers && !servers.by_name.contains_key(&name);
-            let oldest = servers.by_name.iter().min_by_key(|(_, server)| server.used);
-            let oldest = oldest.filter(|_| is_full).map(|(name, _)| name.clone());
-            evicted = oldest.and_then(|name| servers.by_name.remove(&name));
+            evicted = if is_full { servers.remove_oldest() } else { None };
             let server = servers.by_name.entry(name).or_default();
             server.used = servers.uses;
             keep(server);
         }
         // Dropped outside the lock.
         drop(evicted);
+    }
+}
+
+impl Servers {
+    fn remove_oldest(&mut self) -> Option<Server> {
+        let (name, _) = self.by_name.iter().min_by_key(|(_, server)| server.used)?;
+        let name = name.clone();
+        self.by_name.remove(&name)
     }
 }
 
