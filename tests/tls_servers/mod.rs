@@ -12,8 +12,8 @@ use std::time::Duration;
 use millpond::net::Stream;
 use millpond::net::tls::{TlsConfig, TlsConnector, TlsError, TlsRoots, TlsStream};
 use rcgen::{
-    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa, KeyPair,
-    KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
+    KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,7 +25,8 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 /// The name that certificates are for, unless a test says otherwise.
 pub(crate) const NAME: &str = "pond.example";
 
-const MISSING: &str = "is missing, and this test needs it: run tests/run, or apt-get install nginx-light openssl";
+const MISSING: &str =
+    "is missing, and this test needs it: run tests/run, or apt-get install nginx-light openssl";
 
 /// A certificate authority.
 pub(crate) struct Authority(CertifiedIssuer<'static, KeyPair>);
@@ -37,12 +38,22 @@ pub(crate) struct Issued {
 }
 
 impl Authority {
+    /// A root.
     pub(crate) fn new(name: &str) -> Self {
+        Self(CertifiedIssuer::self_signed(Self::params(name), KeyPair::generate().unwrap()).unwrap())
+    }
+
+    /// An authority below this one.
+    pub(crate) fn authority(&self, name: &str) -> Self {
+        Self(CertifiedIssuer::signed_by(Self::params(name), KeyPair::generate().unwrap(), &self.0).unwrap())
+    }
+
+    fn params(name: &str) -> CertificateParams {
         let mut params = CertificateParams::new([]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        Self(CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap())
+        params
     }
 
     pub(crate) fn pem(&self) -> String {
@@ -120,7 +131,11 @@ impl Server {
     /// connection: whether it resumed a session, its protocol, the name that it asked for, the protocol that was chosen,
     /// and whether the client's certificate is good.
     pub(crate) fn nginx(issued: &Issued, directives: &str) -> Self {
-        let folder = folder_with(issued);
+        Self::nginx_in(folder_with(issued), directives)
+    }
+
+    /// nginx in a folder with its files.
+    pub(crate) fn nginx_in(folder: TempDir, directives: &str) -> Self {
         let endpoint = format!("unix://{}", folder.path().join("socket").display());
         let path = folder.path().display();
         let configuration = format!(

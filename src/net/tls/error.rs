@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
+use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
 
 use httpdate::fmt_http_date;
@@ -65,7 +66,9 @@ pub enum TlsErrorKind {
     Alert(u8),
     /// The peer does not speak TLS.
     NotTls,
-    /// The connection ended without the end of TLS, so that bytes may be missing.
+    /// The server closed the connection in the middle of the handshake.
+    HandshakeEof,
+    /// The server closed the connection without the end of TLS, so that bytes may be missing.
     UnexpectedEof,
     /// The server broke the protocol.
     Protocol,
@@ -97,7 +100,7 @@ impl TlsError {
                 | InvalidMessage::MessageTooLarge,
             )) => TlsErrorKind::NotTls,
             Some(error) => TlsErrorKind::of(error, asked),
-            None if error.kind() == io::ErrorKind::UnexpectedEof => TlsErrorKind::UnexpectedEof,
+            None if error.kind() == io::ErrorKind::UnexpectedEof => TlsErrorKind::HandshakeEof,
             None => TlsErrorKind::Io(error.kind()),
         };
         Self { kind, server_name: server_name.into(), source: Some(Box::new(error)) }
@@ -149,7 +152,9 @@ const LAST_SECOND: u64 = 253_402_300_799;
 /// `DnsName("example.com")` as rustls says it → `example.com`.
 fn bare(presented: &str) -> String {
     let inner = presented.split_once('(').and_then(|(_, rest)| rest.strip_suffix(')'));
-    inner.unwrap_or(presented).trim_matches('"').to_owned()
+    let name = inner.unwrap_or(presented).trim_matches('"');
+    // An address as it is usually written: rustls says `0::1`.
+    name.parse().map_or_else(|_| name.to_owned(), |address: IpAddr| address.to_string())
 }
 
 fn rustls_error(error: &io::Error) -> Option<&rustls::Error> {
@@ -241,17 +246,17 @@ impl fmt::Display for TlsError {
         let name = &self.server_name;
         match &self.kind {
             Kind::InvalidName => {
-                write!(f, "{name} is no name of a server (give a DNS name or an IP address)")
+                write!(f, "{name:?} is no name of a server (give a DNS name or an IP address)")
             }
             Kind::Expired { at } => write!(
                 f,
-                "the certificate of {name} has expired{} (renew it, or check the clock of this machine)",
-                Date(" on ", *at)
+                "the certificate of {name} {} (renew it, or check the clock of this machine)",
+                Date { when: *at, known: "expired on", unknown: "has expired" }
             ),
             Kind::NotYetValid { from } => write!(
                 f,
-                "the certificate of {name} is not valid yet{} (check the clock of this machine)",
-                Date(", but from ", *from)
+                "the certificate of {name} {} (check the clock of this machine)",
+                Date { when: *from, known: "is not valid before", unknown: "is not valid yet" }
             ),
             Kind::WrongName { presented } => write!(
                 f,
@@ -303,6 +308,10 @@ impl fmt::Display for TlsError {
                 f,
                 "{name} does not speak TLS (check the port; servers with STARTTLS speak plain text first)"
             ),
+            Kind::HandshakeEof => write!(
+                f,
+                "{name} closed the connection in the handshake (check the port, and look into the log of the server)"
+            ),
             Kind::UnexpectedEof => write!(
                 f,
                 "{name} closed the connection without the end of TLS (look into the log of the server)"
@@ -315,14 +324,18 @@ impl fmt::Display for TlsError {
     }
 }
 
-/// A date after some words, or nothing.
-struct Date(&'static str, Option<SystemTime>);
+/// What is said of a date that is known, and of one that is not.
+struct Date {
+    when: Option<SystemTime>,
+    known: &'static str,
+    unknown: &'static str,
+}
 
 impl fmt::Display for Date {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.1 {
-            Some(date) => write!(f, "{}{}", self.0, fmt_http_date(date)),
-            None => Ok(()),
+        match self.when {
+            Some(date) => write!(f, "{} {}", self.known, fmt_http_date(date)),
+            None => f.write_str(self.unknown),
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client;
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::{ClientConnection, HandshakeKind, ProtocolVersion};
+use tokio_rustls::rustls::{CipherSuite, ClientConnection, HandshakeKind, ProtocolVersion};
 
 use super::config::TlsVersion;
 use super::connector::TlsIdentity;
@@ -64,9 +64,14 @@ impl<IO> TlsStream<IO> {
     /// The cipher suite, by the name that IANA has for it, such as `TLS_AES_256_GCM_SHA384`.
     #[must_use]
     pub fn cipher_suite(&self) -> &'static str {
-        let suite = self.session().negotiated_cipher_suite();
-        let name = suite.and_then(|suite| suite.suite().as_str()).unwrap_or_default();
-        name
+        let suite = self.session().negotiated_cipher_suite().map(|suite| suite.suite());
+        match suite {
+            Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => "TLS_AES_128_GCM_SHA256",
+            Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => "TLS_AES_256_GCM_SHA384",
+            Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256) => "TLS_CHACHA20_POLY1305_SHA256",
+            // rustls has IANA's names for those of TLS 1.2.
+            older => older.and_then(|suite| suite.as_str()).unwrap_or_default(),
+        }
     }
 
     /// The protocol that the server chose among those offered by ALPN, or none.

@@ -1,0 +1,2 @@
+//! Memory of TLS connections, counted by dhat.
+fn main() {}
