@@ -151,8 +151,10 @@ impl Server {
                      listen unix:{path}/socket ssl http2;
                      ssl_certificate chain.pem; ssl_certificate_key key.pem; ssl_protocols TLSv1.2 TLSv1.3;
                      {directives}
-                     return 200 '[$ssl_session_reused] [$ssl_protocol] [$ssl_server_name] [$ssl_alpn_protocol] \
+                     location / {{
+                         return 200 '[$ssl_session_reused] [$ssl_protocol] [$ssl_server_name] [$ssl_alpn_protocol] \
              [$ssl_client_verify]';
+                     }}
                  }}
              }}"
         );

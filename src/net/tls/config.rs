@@ -178,7 +178,8 @@ impl TlsConfig {
     }
 
     /// TLS 1.3 tickets kept per server. Each is used once: as many handshakes with one server can resume at the same
-    /// time. The oldest makes room. (In TLS 1.2 one session serves any number of handshakes.)
+    /// time. The oldest makes room. (In TLS 1.2 one session serves any number of handshakes.) Each holds the certificates of the
+    /// server, so memory is bounded by servers × tickets × 64 KiB, and that by servers that mean it; 4 KB are common.
     pub fn tickets_per_server(mut self, tickets: usize) -> Self {
         self.tickets_per_server = tickets;
         self

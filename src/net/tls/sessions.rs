@@ -93,11 +93,15 @@ impl ClientSessionStore for Sessions {
     }
 
     fn insert_tls13_ticket(&self, name: ServerName<'static>, ticket: Tls13ClientSessionValue) {
+        if self.tickets_per_server == 0 {
+            return;
+        }
         self.keep(name, |server| {
-            server.tls13.push_back(ticket);
-            if server.tls13.len() > self.tickets_per_server {
+            // First, so that the queue never grows beyond its limit.
+            if server.tls13.len() == self.tickets_per_server {
                 server.tls13.pop_front();
             }
+            server.tls13.push_back(ticket);
         });
     }
 

@@ -18,6 +18,14 @@ use super::error::{Asked, TlsError};
 ///
 /// Written bytes may stay in the stream until it is flushed.
 ///
+/// # Memory
+///
+/// At rest it takes 9 KB: 1 KB itself, 6 KB on Rust's heap and 1.5 KB of aws-lc's, beside the certificates of the server.
+/// 4 KiB of it are the buffer into which rustls reads, which is never smaller. After a transfer rustls shrinks its buffers
+/// when a read finds nothing, so keep a read pending, as hyper does: a stream that nobody reads from keeps up to 32 KiB.
+/// While bytes are under way it holds a record in each stage of reading, 50 KiB together, and up to 64 KiB of written
+/// records that the peer has not taken. None of this memory is a pool's, or within its limit.
+///
 /// # Errors
 ///
 /// A read or write that fails for a reason of TLS returns an [`io::Error`] in which [`TlsError::find`] finds that reason:
