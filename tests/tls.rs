@@ -254,6 +254,7 @@ async fn the_roots_of_the_platform_are_those_of_its_bundle() {
     fs::write(&bundle, second.pem()).unwrap();
     assert!(connector.reload().unwrap());
     server.tls(&connector).await.unwrap();
+    assert!(!connector.reload().unwrap());
 }
 
 #[tokio::test]

@@ -171,7 +171,8 @@ impl TlsConfig {
     }
 
     /// Servers, by name, whose sessions are kept to be resumed. The server that was used least recently makes room. 0
-    /// turns resumption off.
+    /// turns resumption off. Servers with the same name on different ports count as one: if they do not share the keys of
+    /// their tickets, give each a connector of its own.
     pub fn session_servers(mut self, servers: usize) -> Self {
         self.session_servers = servers;
         self
@@ -207,7 +208,7 @@ impl TlsConfig {
         self.roots == TlsRoots::Platform && self.dangerous_verifier.is_none()
     }
 
-    /// Reads the files and builds the connector. It blocks for that, with [`TlsRoots::Platform`] for milliseconds.
+    /// Reads the files and builds the connector. It blocks for that, with [`TlsRoots::Platform`] for some 20 ms.
     ///
     /// # Errors
     ///

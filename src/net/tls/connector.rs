@@ -125,10 +125,12 @@ impl TlsConnector {
         }
     }
 
-    /// Reads the files of the configuration again. If they changed, or the platform's roots are trusted, later handshakes
-    /// use what they hold now, and resume no session from before. Says whether that is so. Connections that exist stay.
+    /// Reads the files of the configuration again, and the roots of the platform if they are trusted. If something changed,
+    /// later handshakes use what is there now and resume no session from before; connections that exist stay. Says
+    /// whether that is so.
     ///
-    /// It blocks while it reads, with [`TlsRoots::Platform`](super::TlsRoots::Platform) for milliseconds.
+    /// It blocks while it reads, with [`TlsRoots::Platform`](super::TlsRoots::Platform) for some 20 ms: in a runtime, call
+    /// it by [`spawn_blocking`](tokio::task::spawn_blocking).
     ///
     /// # Errors
     ///
@@ -137,7 +139,7 @@ impl TlsConnector {
         let Inner { config, reloading, generation } = &*self.0;
         let _reloading = reloading.lock();
         let material = Material::read(config)?;
-        if material == self.generation().material && !config.trusts_platform() {
+        if material == self.generation().material {
             return Ok(false);
         }
         let new = Arc::new(Generation::new(config, material)?);

@@ -4,6 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use rustls_native_certs::load_native_certs;
 use rustls_platform_verifier::Verifier;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
@@ -66,6 +67,8 @@ pub(super) struct Material {
     roots: Vec<Arc<[u8]>>,
     revocation_lists: Vec<Arc<[u8]>>,
     client_auth: Option<(Arc<[u8]>, Arc<[u8]>)>,
+    /// The roots of the platform, to see whether they changed: its verifier reads them itself.
+    platform: Vec<CertificateDer<'static>>,
 }
 
 impl Material {
@@ -76,6 +79,7 @@ impl Material {
             roots: all(&config.added_roots)?,
             revocation_lists: all(&config.revocation_lists)?,
             client_auth: config.client_auth.as_ref().map(both).transpose()?,
+            platform: if config.trusts_platform() { load_native_certs().certs } else { Vec::new() },
         })
     }
 

@@ -31,6 +31,10 @@ mod material;
 mod sessions;
 mod stream;
 
+/// The library, for those who implement its traits, such as the
+/// [`ServerCertVerifier`](rustls::client::danger::ServerCertVerifier) of a [dangerous verifier](TlsConfig::dangerous_verifier).
+pub use tokio_rustls::rustls;
+
 pub use self::config::{TlsConfig, TlsRoots, TlsVersion};
 pub use self::config_error::{TlsConfigError, TlsConfigErrorKind};
 pub use self::connector::{TlsConnector, TlsIdentity};
