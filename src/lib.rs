@@ -7,8 +7,9 @@
 //! it.
 //!
 //! ```text
-//!  relay   bytes between any two streams            (feature `relay`)
-//!  bus     publish and subscribe                    (feature `bus`)
+//!  relay       bytes between any two streams        (feature `relay`)
+//!  bus         publish and subscribe                (feature `bus`)
+//!  connection  pools of upstream connections        (feature `connection`)
 //!   │
 //!  net     sockets, and frames over any stream      (feature `net`)
 //!          TLS for clients                          (feature `tls`)
@@ -43,11 +44,13 @@ compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where
 
 #[cfg(all(feature = "net", not(unix)))]
 compile_error!(
-    "millpond's features `net`, `tls`, `bus`, `relay`, `proxy` and `cli` need Unix sockets, which this target lacks"
+    "millpond's features `net`, `tls`, `bus`, `relay`, `connection`, `proxy` and `cli` need Unix sockets, which this target lacks"
 );
 
 #[cfg(feature = "bus")]
 pub mod bus;
+#[cfg(any(feature = "connection", millpond_loom, millpond_shuttle, millpond_tsan))]
+pub mod connection;
 #[cfg(feature = "net")]
 #[doc = include_str!("cookbook.md")]
 pub mod cookbook {}

@@ -1,14 +1,18 @@
 //! What signals do to `millpond proxy`, and what its exit code tells. None ends a connection before the drain timeout,
 //! unless it is the second request to stop.
 
+#[path = "proxy/descriptors.rs"]
+mod descriptors;
 mod proxy;
 
+use std::ffi::OsStr;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
+use descriptors::with_descriptors;
 use nix::sys::signal::Signal;
 use proxy::{PATIENCE, Proxy};
 
@@ -55,9 +59,13 @@ impl Setup {
     }
 }
 
-fn start_by(program: &[&str], listen: &str, to: &str, more: &[&str]) -> Proxy {
+fn start_by(program: &[impl AsRef<OsStr>], listen: &str, to: &str, more: &[&str]) -> Proxy {
     // The test itself may run under `nohup`.
-    let program = [&["env", "--default-signal=HUP"], program].concat();
+    let program: Vec<_> = ["env", "--default-signal=HUP"]
+        .map(OsStr::new)
+        .into_iter()
+        .chain(program.iter().map(AsRef::as_ref))
+        .collect();
     Proxy::start_by(&program, listen, to, more, |command| command.stderr(Stdio::piped()))
 }
 
@@ -147,17 +155,17 @@ fn the_drain_ends_before_a_container_runtime_kills() {
 
 #[test]
 fn a_start_without_descriptors_for_a_connection_is_refused() {
-    for limit in [8, 12, 13] {
-        let limit = format!("--nofile={limit}:{limit}");
-        let mut command = Command::new("prlimit");
-        command.args([&limit, env!("CARGO_BIN_EXE_millpond"), "proxy"]);
+    for limit in [8, 11, 12] {
+        let [program, arguments @ ..] = with_descriptors(limit);
+        let mut command = Command::new(program);
+        command.args(arguments).args([env!("CARGO_BIN_EXE_millpond"), "proxy"]);
         let output =
             command.args(["--listen", "tcp://127.0.0.1:0", "--to", "tcp://127.0.0.1:1"]).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{limit}: {said}");
         assert!(said.contains("raise the limit of open files"), "{limit}: {said}");
     }
-    let mut least = Setup::with(|listen, to| start_by(&["prlimit", "--nofile=14:14"], listen, to, &[]));
+    let mut least = Setup::with(|listen, to| start_by(&with_descriptors(13), listen, to, &[]));
     least.assert_open();
     least.proxy.signal(Signal::SIGTERM);
     least.end();
@@ -165,10 +173,9 @@ fn a_start_without_descriptors_for_a_connection_is_refused() {
 
 #[test]
 fn a_start_with_too_few_descriptors_warns_and_says_what_to_do() {
-    for (limit, warns) in [("--nofile=100:100", true), ("--nofile=300:300", false)] {
-        let program = ["prlimit", limit];
+    for (limit, warns) in [(100, true), (300, false)] {
         let more = ["--max-connections", "100"];
-        let setup = Setup::with(|listen, to| start_by(&program, listen, to, &more));
+        let setup = Setup::with(|listen, to| start_by(&with_descriptors(limit), listen, to, &more));
         setup.proxy.signal(Signal::SIGTERM);
         let said = setup.end();
         assert_eq!(said.contains("LimitNOFILE"), warns, "{said}");

@@ -1,6 +1,8 @@
 //! Many clients at once, the end of the accept queue, and what the system runs out of: every client of a proxy is served,
 //! or waits.
 
+#[path = "proxy/descriptors.rs"]
+mod descriptors;
 mod proxy;
 
 use std::fs;
@@ -10,6 +12,7 @@ use std::process::Stdio;
 use std::thread;
 use std::time::Duration;
 
+use descriptors::with_descriptors;
 use millpond::net::{AsyncStream, Endpoint, Listener, Stream};
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
@@ -121,18 +124,20 @@ fn open_descriptors(proxy: &Proxy) -> usize {
     fs::read_dir(format!("/proc/{}/fd", proxy.child.id())).unwrap().count()
 }
 
+fn proxy_with_descriptors(limit: usize, host: &str) -> Proxy {
+    let to = format!("tcp://{host}:{}", echo_server().port());
+    let program = with_descriptors(limit);
+    Proxy::start_by(&program, "tcp://127.0.0.1:0", &to, &[], |command| command.stderr(Stdio::piped()))
+}
+
 /// An odd and an even number are left for connections. The second host has two addresses, the first of which refuses, and
 /// the descriptor of its lookup is one of a connection's two.
 #[test]
 fn without_descriptors_clients_wait_for_their_turn() {
     const CLIENTS: usize = 60;
-    let at_rest = open_descriptors(&echo_proxy(&[]));
+    let at_rest = open_descriptors(&proxy_with_descriptors(100, "127.0.0.1"));
     for (host, left) in [("127.0.0.1", 20), ("127.0.0.1", 21), ("localhost", 2), ("localhost", 3)] {
-        let limit = format!("--nofile={0}:{0}", at_rest + left);
-        let to = format!("tcp://{host}:{}", echo_server().port());
-        let proxy = Proxy::start_by(&["prlimit", &limit], "tcp://127.0.0.1:0", &to, &[], |command| {
-            command.stderr(Stdio::piped())
-        });
+        let proxy = proxy_with_descriptors(at_rest + left, host);
         let clients: Vec<_> = (0..CLIENTS).map(|_| asked(&proxy)).collect();
         // Each leaves when it has its answer, and makes room for another.
         for mut client in clients {

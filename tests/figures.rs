@@ -46,6 +46,7 @@ const RELAY: &str = "cargo bench --features proxy --bench relay_cpu";
 const FRAMES: &str = "cargo bench -p rivals --bench frames";
 const LATENCY: &str = "cargo bench -p rivals --bench latency";
 const MESSAGES: &str = "cargo bench -p rivals --bench messages";
+const CONNECTION: &str = "cargo bench -p rivals --bench connection";
 const TOKIO_UTIL: &str = "tokio_util's LengthDelimitedCodec";
 
 #[rustfmt::skip]
@@ -72,6 +73,13 @@ const CLAIMS: &[Claim] = &[
     claim("frames of 1 KiB over TCP: rate", "frames/tcp/1 KiB/per frame/ns", "ns", Rate("frames/tcp/1 KiB/per frame/rate", TOKIO_UTIL), Some(1.3), FRAMES),
     claim("frames of 16 KiB over TCP: rate", "frames/tcp/16 KiB/per frame/ns", "ns", Rate("frames/tcp/16 KiB/per frame/rate", TOKIO_UTIL), Some(1.0), FRAMES),
     claim("frames of 256 KiB over TCP: rate", "frames/tcp/256 KiB/per frame/ns", "ns", Rate("frames/tcp/256 KiB/per frame/rate", TOKIO_UTIL), Some(1.0), FRAMES),
+    claim("connections: get + put, against bb8", "connection/checkout/get + put/millpond", "ns", Ratios("connection/checkout/get + put/millpond/bb8*"), Some(0.25), CONNECTION),
+    claim("connections: get + put, against deadpool", "connection/checkout/get + put/millpond", "ns", Ratios("connection/checkout/get + put/millpond/deadpool*"), Some(0.35), CONNECTION),
+    claim("connections: get + put on 16 threads, against bb8", "connection/contention/16 threads/millpond", "ns", Ratios("connection/contention/16 threads/millpond/bb8*"), Some(0.5), CONNECTION),
+    claim("connections: get + put on 16 threads, against deadpool", "connection/contention/16 threads/millpond", "ns", Ratios("connection/contention/16 threads/millpond/deadpool*"), None, CONNECTION),
+    claim("connections: get + put, 256 tasks on 64 connections", "connection/contention/256 tasks on 16 threads/millpond", "ns", Ratios("connection/contention/256 tasks on 16 threads/millpond/*"), None, CONNECTION),
+    claim("connections: p99 of the wait, 1000 tasks on 50", "connection/tail/p99, the next get at once/millpond", "ms", Ratios("connection/tail/p99, the next get at once/millpond/*"), Some(1.0), CONNECTION),
+    claim("connections: p99.9 of the wait, 1000 tasks on 50", "connection/tail/p99.9, the next get at once/millpond", "ms", Ratios("connection/tail/p99.9, the next get at once/millpond/*"), Some(1.0), CONNECTION),
     claim("publish and subscribe, 312 B, 1 subscriber", "throughput/312 B, 1 subscriber/pool", "ns", Ratios("throughput/312 B, 1 subscriber/pool/no pool"), None, LATENCY),
     claim("message of numbers and bytes, decoded", "messages/decode/PoolStateUpdate/millpond", "ns", Ratios("messages/decode/PoolStateUpdate/millpond/*"), None, MESSAGES),
     claim("message with 18 B of text, decoded", "messages/decode/TextMessage, 18 B of text/millpond", "ns", Ratios("messages/decode/TextMessage, 18 B of text/millpond/*"), None, MESSAGES),
@@ -83,7 +91,7 @@ const NO_RIVALS: [&str; 6] =
     ["millpond", "freeze", "into_shared", "limit", "the hand-over alone", "from_owner(PooledBuffer)"];
 
 /// The crate that a rival's name stands for.
-const CRATES: [(&str, &str); 18] = [
+const CRATES: [(&str, &str); 20] = [
     ("malloc, jemalloc", "tikv-jemalloc-sys"),
     ("malloc, mimalloc", "libmimalloc-sys"),
     ("malloc of jemalloc", "tikv-jemalloc-sys"),
@@ -92,9 +100,11 @@ const CRATES: [(&str, &str); 18] = [
     ("BytesMut", "bytes"),
     ("split().freeze()", "bytes"),
     ("from_owner", "bytes"),
+    ("bb8", "bb8"),
     ("bincode", "bincode"),
     ("byte-pool", "byte-pool"),
     ("copy", "tokio"),
+    ("deadpool", "deadpool"),
     ("lockfree-object-pool", "lockfree-object-pool"),
     ("object-pool", "object-pool"),
     ("opool", "opool"),

@@ -20,6 +20,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("net", &["size", "pool", "frame"]),
     ("bus", &["size", "pool", "frame", "net"]),
     ("relay", &["size", "pool", "net"]),
+    ("connection", &["size", "pool", "frame", "net"]),
     ("bin", &[]),
 ];
 

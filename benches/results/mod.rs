@@ -12,11 +12,13 @@ use std::{fs, io};
 const RUNS: &str = "benches/results/runs.tsv";
 
 /// Those whose versions are recorded with the figures.
-const RIVALS: [&str; 16] = [
+const RIVALS: [&str; 18] = [
+    "bb8",
     "bincode",
     "byte-pool",
     "bytes",
     "crossbeam-queue",
+    "deadpool",
     "libmimalloc-sys",
     "lockfree-object-pool",
     "object-pool",

@@ -23,6 +23,9 @@ pub(crate) use queue::ClassQueue;
 /// their orders.
 pub(crate) mod statistic {
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
+    /// Without read-modify-write: for numbers that one thread at a time writes. Some targets have no 64-bit atomics.
+    #[cfg(any(feature = "connection", millpond_loom, millpond_shuttle, millpond_tsan))]
+    pub(crate) use crossbeam_utils::atomic::AtomicCell;
 }
 
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), not(feature = "std")))]
@@ -32,12 +35,17 @@ pub(crate) use bare::{Arc, Mutex, OnceLock, Shared, Unique, atomic, contain};
 
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
 mod real;
+#[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "connection"))]
+pub(crate) use real::Weak;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
 pub(crate) use real::{Arc, Mutex, OnceLock, Shared, Undropped, Unique, atomic, contain, thread_local};
+#[cfg(all(not(any(millpond_loom, millpond_shuttle)), any(feature = "connection", millpond_tsan)))]
+pub(crate) use real::{BoxCell, order_store_before_load};
 
 #[cfg(any(millpond_loom, millpond_shuttle))]
 mod model;
 #[cfg(any(millpond_loom, millpond_shuttle))]
 pub(crate) use model::{
-    Arc, Mutex, OnceLock, Shared, Undropped, Unique, atomic, checker, contain, thread_local,
+    Arc, BoxCell, Mutex, OnceLock, Shared, Undropped, Unique, atomic, checker, contain,
+    order_store_before_load, thread_local,
 };

@@ -4,9 +4,15 @@ use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{MutexGuard, PoisonError};
 
+/// A cell for a box that is taken and put whole, each by one locked instruction.
+#[cfg(any(feature = "connection", millpond_tsan))]
+pub(crate) type BoxCell<T> = crossbeam_utils::atomic::AtomicCell<Option<Box<T>>>;
+
 /// A thread local of this type has no destructor, so an access need not check whether it was destroyed. Another thread
 /// local must empty it when the thread exits.
 pub(crate) use std::mem::ManuallyDrop as Undropped;
+#[cfg(feature = "connection")]
+pub(crate) use std::sync::Weak;
 pub(crate) use std::sync::{Arc, OnceLock};
 pub(crate) use std::thread_local;
 
@@ -42,3 +48,9 @@ pub(crate) fn contain(f: impl FnOnce()) {
         }
     }
 }
+
+/// Stands between a `SeqCst` write and a `SeqCst` load of another place. Nothing is to do: all threads agree on the order of
+/// these accesses.
+#[cfg(any(feature = "connection", millpond_tsan))]
+#[inline(always)]
+pub(crate) fn order_store_before_load() {}

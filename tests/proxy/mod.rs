@@ -1,5 +1,6 @@
 //! The built command as users run it: `millpond proxy` in its own process.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::process::{Child, ChildStderr, Command, Stdio};
 use std::thread::{self, JoinHandle};
@@ -37,13 +38,13 @@ impl Proxy {
 
     /// As `start_with`, by a program that executes the one that its arguments name.
     pub(crate) fn start_by(
-        program: &[&str],
+        program: &[impl AsRef<OsStr>],
         listen: &str,
         to: &str,
         more: &[&str],
         prepare: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Self {
-        let mut command = Command::new(program[0]);
+        let mut command = Command::new(&program[0]);
         command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_millpond"));
         command.args(["proxy", "--listen", listen, "--to", to]).args(more).stdout(Stdio::piped());
         command.env_remove("RUST_LOG");

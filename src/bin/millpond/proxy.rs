@@ -32,8 +32,8 @@ const CONNECTIONS_CUT: u8 = 3;
 /// Both sockets of a connection.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
-/// The standard streams, the log, the listener, seven of the runtime, and one connection.
-const LEAST_DESCRIPTORS: u64 = 14;
+/// The standard streams, the log, the listener, six of the runtime, and one connection.
+const LEAST_DESCRIPTORS: u64 = 13;
 
 /// What the proxy opens beside connections: the same without a connection, an access log, and name lookups.
 const OWN_DESCRIPTORS: u64 = 16;

@@ -1,0 +1,479 @@
+//! The engine: idle items are taken and put back without a lock; one lock guards the queue of waiters and the count of slots.
+//!
+//! A slot is the permission to have an item, so no counter beside the slots can disagree with them:
+//!
+//! ```text
+//!            connect_permit, reserve            Vacant::fill, put            try_get
+//!  free slot ───────────────────────▶ Vacant ──────────────────────▶ idle ──────────────▶ Held
+//!     ▲                                 │                             ▲                    │ │
+//!     └──────────── release ────────────┴───────── Held::empty ───────┼────────────────────┘ │
+//!                                                                     └───── put ────────────┘
+//! ```
+
+use std::boxed::Box;
+use std::mem;
+use std::panic::Location;
+use std::task::Waker;
+
+use super::facts::Facts;
+use super::slots::{Held, MAX_SLOTS, Order, Slots, Vacant};
+use super::waiters::{Ticket, Waiters};
+use crate::sync::atomic::{AtomicUsize, Ordering};
+use crate::sync::statistic::AtomicUsize as Hint;
+use crate::sync::{Mutex, contain, order_store_before_load};
+
+/// What the engine is told once.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Limits {
+    /// The most items.
+    pub(crate) max: usize,
+    /// Idle items that are wanted.
+    pub(crate) min_idle: usize,
+    /// The most connects at once.
+    pub(crate) max_connecting: usize,
+    /// The most waiters.
+    pub(crate) max_waiting: usize,
+    /// Whether a get may take an item while others wait.
+    pub(crate) barging: bool,
+    pub(crate) order: Order,
+}
+
+/// The permission for a connect: its slot is reserved.
+#[must_use = "a permit that is not given back is lost to the pool"]
+#[derive(Debug)]
+pub(crate) struct Attempt(Vacant);
+
+/// Why a waiter is not, or no longer, in the queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    QueueFull,
+    Closed,
+}
+
+/// How many there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// Idle and handed out.
+    pub(crate) open: usize,
+    pub(crate) idle: usize,
+    pub(crate) connecting: usize,
+    pub(crate) waiting: usize,
+    pub(crate) max: usize,
+}
+
+/// What a poll of a waiter found.
+pub(crate) enum Polled<T> {
+    Granted(Held<T>),
+    Waiting,
+    Closed,
+}
+
+pub(crate) struct Core<T> {
+    slots: Slots<T>,
+    /// Not 0 while a return has to look into the state: [`WAITER`] per waiter, and [`OVER`].
+    attention: AtomicUsize,
+    /// With fewer idle items than this another connect may be wanted. A hint: the next change corrects a stale one.
+    replenish_below: Hint,
+    min_idle: usize,
+    max_connecting: usize,
+    max_waiting: usize,
+    barging: bool,
+    state: Mutex<State<T>>,
+}
+
+/// Changed under the lock only.
+struct State<T> {
+    waiters: Waiters<Held<T>>,
+    /// A bit per slot that is not free.
+    reserved: Vec<usize>,
+    /// How many slots are not free.
+    size: usize,
+    /// How many of them have a connect under way, or between two attempts.
+    connecting: usize,
+    max: usize,
+    /// Connects at once for idle items. It grows with each that succeeds, so that later ones resume TLS sessions.
+    wave: usize,
+    /// The slot of an attempt that failed and will be tried again. Until one succeeds, no other begins: the server may be
+    /// down.
+    retried: Option<u32>,
+    is_closed: bool,
+}
+
+const BITS: usize = usize::BITS as usize;
+/// The bit of `attention` that says that there are too many items, or that the pool is closed.
+const OVER: usize = 1;
+/// What a waiter adds to `attention`.
+const WAITER: usize = 2;
+
+impl<T> Core<T> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            slots: Slots::new(limits.order),
+            attention: AtomicUsize::new(0),
+            replenish_below: Hint::new(0),
+            min_idle: limits.min_idle,
+            max_connecting: limits.max_connecting.max(1),
+            max_waiting: limits.max_waiting,
+            barging: limits.barging,
+            state: Mutex::new(State {
+                waiters: Waiters::new(),
+                reserved: Vec::new(),
+                size: 0,
+                connecting: 0,
+                max: limits.max.min(MAX_SLOTS),
+                wave: 1,
+                retried: None,
+                is_closed: false,
+            }),
+        }
+    }
+
+    /// Takes an idle item, unless others wait, or there are too many.
+    #[inline]
+    pub(crate) fn try_get(&self) -> Option<(Held<T>, &Facts)> {
+        let forbidding = if self.barging { OVER } else { usize::MAX };
+        // Ordering: Relaxed. A waiter that joins at the same time is served by the next return.
+        if self.attention.load(Ordering::Relaxed) & forbidding != 0 {
+            return None;
+        }
+        self.slots.take_any()
+    }
+
+    /// Whether so few items are idle that a connect may be wanted: ask `connect_permit`.
+    #[inline]
+    pub(crate) fn may_want_connect(&self) -> bool {
+        self.slots.are_fewer_idle_than(self.replenish_below.load(Ordering::Relaxed))
+    }
+
+    /// Returns an item: to the first waiter, or else it is idle. What comes back must be closed: there are too many.
+    #[inline]
+    pub(crate) fn put(&self, held: Held<T>) -> Option<Box<T>> {
+        // Ordering: Relaxed. A waiter that this misses is seen below.
+        if self.attention.load(Ordering::Relaxed) != 0 {
+            return self.attend(Some(held));
+        }
+        self.slots.park(held);
+        // Ordering: SeqCst, the other half of what `Slots::park` says.
+        if self.attention.load(Ordering::SeqCst) != 0 { self.attend(None) } else { None }
+    }
+
+    /// What a return does when it must look into the state.
+    #[cold]
+    fn attend(&self, returned: Option<Held<T>>) -> Option<Box<T>> {
+        if let Some(facts) = returned.as_ref().and_then(|held| self.facts(held)) {
+            facts.on_return();
+        }
+        let mut state = self.state.lock();
+        let (wakers, surplus) = self.settle(&mut state, returned);
+        drop(state);
+        wake(wakers);
+        surplus
+    }
+
+    /// Serves the waiters with `returned` and with idle items. The second of what it returns is one too many.
+    fn settle(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> (Vec<Waker>, Option<Box<T>>) {
+        let over = returned.take_if(|_| state.is_over());
+        let wakers = if over.is_some() { Vec::new() } else { self.serve(state, returned) };
+        let idle = || self.slots.take_any().map(|(held, _)| held);
+        let over = over.or_else(|| if state.is_over() { idle() } else { None });
+        let surplus = over.map(|held| state.cut(held));
+        self.publish(state);
+        (wakers, surplus)
+    }
+
+    /// Gives `returned` and idle items to the waiters, and parks what nobody waits for.
+    fn serve(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> Vec<Waker> {
+        let mut wakers = Vec::new();
+        loop {
+            if returned.is_none() && state.waiters.len() > 0 {
+                returned = self.slots.take_any().map(|(held, _)| held);
+            }
+            let Some(held) = returned.take() else { return wakers };
+            match state.waiters.grant(held) {
+                Ok(waker) => wakers.push(waker),
+                Err(held) => self.slots.park(held),
+            }
+        }
+    }
+
+    /// Joins the queue.
+    pub(crate) fn join(&self, waker: Waker) -> Result<Ticket, Refusal> {
+        let mut state = self.state.lock();
+        if state.is_closed {
+            return Err(Refusal::Closed);
+        }
+        if state.waiters.len() >= self.max_waiting {
+            return Err(Refusal::QueueFull);
+        }
+        let ticket = state.waiters.join(waker);
+        // Announces the waiter before it looks at the idle items: see `Slots::park`.
+        self.publish(&mut state);
+        order_store_before_load();
+        let wakers = self.serve(&mut state, None);
+        self.publish(&mut state);
+        drop(state);
+        wake(wakers);
+        Ok(ticket)
+    }
+
+    /// Fetches what the waiter was granted, or leaves its waker.
+    pub(crate) fn poll(&self, ticket: &Ticket, waker: &Waker) -> Polled<T> {
+        let mut waker = waker.clone(); // and outside the lock, what it is exchanged for is dropped
+        let mut state = self.state.lock();
+        let granted = state.waiters.poll(ticket, &mut waker);
+        let is_closed = state.is_closed;
+        drop(state);
+        match granted {
+            Some(held) => Polled::Granted(held),
+            None if is_closed => Polled::Closed,
+            None => Polled::Waiting,
+        }
+    }
+
+    /// The waiter leaves. What it was granted goes to the next; what comes back must be closed.
+    pub(crate) fn leave(&self, ticket: Ticket) -> Option<Box<T>> {
+        let mut state = self.state.lock();
+        let (granted, _waker) = state.waiters.leave(&ticket);
+        let (wakers, surplus) = self.settle(&mut state, granted);
+        drop(state);
+        wake(wakers);
+        surplus
+    }
+
+    /// The permission for one more connect, if one is wanted now. It ends with `connected`, `failed` or `abandon`.
+    pub(crate) fn connect_permit(&self) -> Option<Attempt> {
+        let mut state = self.state.lock();
+        if !self.wants_connect(&state) {
+            return None;
+        }
+        state.connecting += 1;
+        let vacant = self.reserve_slot(&mut state);
+        self.publish(&mut state);
+        Some(Attempt(vacant))
+    }
+
+    /// Whether one more connect is wanted.
+    fn wants_connect(&self, state: &State<T>) -> bool {
+        if state.retried.is_some() || state.size >= state.max || state.connecting >= self.max_connecting {
+            return false;
+        }
+        // An attempt for each waiter; for the idle items, a wave at a time.
+        state.waiters.len() > state.connecting
+            || (state.connecting < state.wave
+                && self.slots.idle() + state.connecting < self.min_idle + state.waiters.len())
+    }
+
+    /// The connect succeeded. What comes back must be closed.
+    pub(crate) fn connected(&self, attempt: Attempt, item: Box<T>) -> Option<Box<T>> {
+        let mut state = self.state.lock();
+        state.retried = None;
+        state.wave = self.max_connecting.min(state.wave.saturating_add(1));
+        // Before another thread can find that the attempt has ended, its item serves somebody or is idle. Otherwise that
+        // thread would connect for the same waiter again.
+        state.connecting -= 1;
+        let (wakers, surplus) = self.settle(&mut state, Some(attempt.0.fill(item)));
+        drop(state);
+        wake(wakers);
+        surplus
+    }
+
+    /// The connect failed. With `retry`, one attempt keeps its slot while something waits for it, and is tried again.
+    pub(crate) fn failed(&self, attempt: Attempt, retry: bool) -> Option<Attempt> {
+        let mut state = self.state.lock();
+        state.wave = 1;
+        let Attempt(Vacant(slot)) = attempt;
+        let is_retried = retry && state.retried.is_none_or(|other| other == slot) && self.is_wanted(&state);
+        if is_retried {
+            state.retried = Some(slot);
+        } else {
+            state.end(&attempt);
+        }
+        self.publish(&mut state);
+        is_retried.then_some(attempt)
+    }
+
+    /// Gives the slot of a connect back that will not be tried again.
+    pub(crate) fn abandon(&self, attempt: Attempt) {
+        let mut state = self.state.lock();
+        state.end(&attempt);
+        self.publish(&mut state);
+    }
+
+    /// Whether something waits for a connect that is under way.
+    pub(crate) fn is_connect_wanted(&self) -> bool {
+        self.is_wanted(&self.state.lock())
+    }
+
+    fn is_wanted(&self, state: &State<T>) -> bool {
+        state.size <= state.max && (state.waiters.len() > 0 || self.slots.idle() < self.min_idle)
+    }
+
+    /// A slot for an item that was made elsewhere.
+    pub(crate) fn reserve(&self) -> Option<Vacant> {
+        let mut state = self.state.lock();
+        if state.size >= state.max {
+            return None;
+        }
+        let vacant = self.reserve_slot(&mut state);
+        self.publish(&mut state);
+        Some(vacant)
+    }
+
+    /// Reserves the lowest free slot.
+    fn reserve_slot(&self, state: &mut State<T>) -> Vacant {
+        let number = state.reserved.iter().position(|&word| word != usize::MAX).unwrap_or_else(|| {
+            state.reserved.push(0);
+            state.reserved.len() - 1
+        });
+        let mut slot = number * BITS;
+        if let Some(word) = state.reserved.get_mut(number) {
+            slot += word.trailing_ones() as usize;
+            *word |= *word + 1;
+        }
+        state.size += 1;
+        let slot = slot as u32;
+        self.slots.prepare(slot);
+        Vacant(slot)
+    }
+
+    /// The item of this slot is gone.
+    pub(crate) fn release(&self, vacant: Vacant) {
+        if let Some(facts) = self.slots.facts(vacant.0) {
+            facts.on_return();
+        }
+        let mut state = self.state.lock();
+        state.free(&vacant);
+        self.publish(&mut state);
+    }
+
+    /// Changes the most items. Afterwards the caller closes what `take_surplus` gives.
+    pub(crate) fn resize(&self, max: usize) {
+        let mut state = self.state.lock();
+        if !state.is_closed {
+            state.max = max.min(MAX_SLOTS);
+        }
+        self.publish(&mut state);
+    }
+
+    /// Wakes all waiters, which find it closed, and makes every item one too many. Tells whether it was open.
+    pub(crate) fn close(&self) -> bool {
+        let mut state = self.state.lock();
+        let was_closed = mem::replace(&mut state.is_closed, true);
+        state.max = 0;
+        let wakers = state.waiters.dismiss();
+        self.publish(&mut state);
+        drop(state);
+        wake(wakers);
+        !was_closed
+    }
+
+    /// Wakes all waiters, which look again and ask for connects.
+    pub(crate) fn wake_waiters(&self) {
+        let wakers = self.state.lock().waiters.wakers();
+        wake(wakers);
+    }
+
+    /// An idle item that must be closed, because there are too many.
+    pub(crate) fn take_surplus(&self) -> Option<Box<T>> {
+        let mut state = self.state.lock();
+        if !state.is_over() {
+            return None;
+        }
+        // What is parked at the same time is found by the one who parks it: see `Slots::park`.
+        order_store_before_load();
+        let item = self.slots.take_any().map(|(held, _)| state.cut(held));
+        self.publish(&mut state);
+        item
+    }
+
+    /// Takes each idle item in turn, and puts it back if `keep` says so, which must not panic. Returns the others, and those
+    /// kept that are too many by now.
+    pub(crate) fn take_idle_unless(
+        &self,
+        mut keep: impl FnMut(&mut T) -> bool,
+    ) -> (Vec<Held<T>>, Vec<Box<T>>) {
+        let (mut taken, mut surplus) = (Vec::new(), Vec::new());
+        for slot in self.slots.idle_slots() {
+            let Some(mut held) = self.slots.take(slot) else { continue };
+            if keep(&mut held.item) {
+                surplus.extend(self.put(held));
+            } else {
+                taken.push(held);
+            }
+        }
+        (taken, surplus)
+    }
+
+    pub(crate) fn facts(&self, held: &Held<T>) -> Option<&Facts> {
+        self.slots.facts(held.slot)
+    }
+
+    /// The items that are handed out: where, and since when.
+    pub(crate) fn checkouts(&self) -> Vec<(&'static Location<'static>, u64)> {
+        self.slots.numbers().filter_map(|slot| self.slots.facts(slot)?.checkout()).collect()
+    }
+
+    /// How many checkouts did not wait.
+    pub(crate) fn direct_checkouts(&self) -> u64 {
+        self.slots.numbers().filter_map(|slot| self.slots.facts(slot)).map(Facts::checkouts).sum()
+    }
+
+    pub(crate) fn counts(&self) -> Counts {
+        let state = self.state.lock();
+        Counts {
+            open: state.size - state.connecting,
+            idle: self.slots.idle(),
+            connecting: state.connecting,
+            waiting: state.waiters.len(),
+            max: state.max,
+        }
+    }
+
+    /// Shows the state to those who do not lock it.
+    fn publish(&self, state: &mut State<T>) {
+        let attention = state.waiters.len() * WAITER + if state.is_over() { OVER } else { 0 };
+        // Ordering: SeqCst, see `Slots::park`. Under the lock, so that no store is overtaken by an older one.
+        self.attention.store(attention, Ordering::SeqCst);
+        let limit = if state.retried.is_some() { 0 } else { self.max_connecting.min(state.wave) };
+        let has_room = state.size < state.max && state.connecting < limit;
+        let below = if has_room { self.min_idle.saturating_sub(state.connecting) } else { 0 };
+        self.replenish_below.store(below, Ordering::Relaxed);
+    }
+}
+
+impl<T> State<T> {
+    /// Whether there are too many items, or no more are wanted at all.
+    fn is_over(&self) -> bool {
+        self.is_closed || self.size > self.max
+    }
+
+    /// Frees the slot of an item that is one too many.
+    fn cut(&mut self, held: Held<T>) -> Box<T> {
+        let (vacant, item) = held.empty();
+        self.free(&vacant);
+        item
+    }
+
+    /// The attempt has failed for good.
+    fn end(&mut self, Attempt(vacant): &Attempt) {
+        self.retried.take_if(|slot| *slot == vacant.0);
+        self.connecting -= 1;
+        self.free(vacant);
+    }
+
+    fn free(&mut self, vacant: &Vacant) {
+        let slot = vacant.0 as usize;
+        if let Some(word) = self.reserved.get_mut(slot / BITS) {
+            debug_assert!(*word >> (slot % BITS) & 1 == 1, "the slot was reserved");
+            *word &= !(1 << (slot % BITS));
+            self.size -= 1;
+        }
+    }
+}
+
+/// After all bookkeeping, and outside the lock: a waker may run its task at once.
+fn wake(wakers: Vec<Waker>) {
+    for waker in wakers {
+        contain(|| waker.wake());
+    }
+}

@@ -1,0 +1,30 @@
+//! The engine without I/O, clocks and tasks: items, slots, waiters, and which connects are wanted.
+//!
+//! ```text
+//!  engine ─┬─ slots     which slots hold an idle item: lock-free
+//!          ├─ facts     who has the item of a slot
+//!          └─ waiters   the queue, under the engine's lock
+//! ```
+//!
+//! Invariants: an item is in one place: idle in its slot, in one [`Held`], or granted to one waiter. Reserved slots are never
+//! more than the most items, except after a resize. No item is idle while somebody waits. No waker and no item is dropped
+//! under the lock.
+//!
+//! The engine starts no connects itself. Whoever joins the queue, ends an [`Attempt`] in any way, releases a slot or resizes asks
+//! `connect_permit` afterwards until it refuses: an attempt that has just failed may have been that of a waiter that joined
+//! later and was refused one.
+
+mod engine;
+mod facts;
+mod slots;
+#[cfg(test)]
+mod tests;
+mod waiters;
+
+#[cfg(any(millpond_loom, millpond_shuttle, millpond_tsan))]
+pub(crate) use self::engine::Counts;
+#[cfg(feature = "connection")]
+pub(crate) use self::engine::Refusal;
+pub(crate) use self::engine::{Attempt, Core, Limits, Polled};
+pub(crate) use self::slots::{Held, Order};
+pub(crate) use self::waiters::Ticket;

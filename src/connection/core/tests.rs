@@ -1,0 +1,314 @@
+//! One thread's view of the engine. The races are in `loom-tests`.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+use std::task::{Wake, Waker};
+
+use super::*;
+
+const LIMITS: Limits =
+    Limits { max: 3, min_idle: 0, max_connecting: 8, max_waiting: 100, barging: false, order: Order::Lowest };
+
+fn with_items(limits: Limits, count: usize) -> Core<usize> {
+    let core = Core::new(limits);
+    for item in 0..count {
+        assert!(core.put(core.reserve().unwrap().fill(Box::new(item))).is_none());
+    }
+    core
+}
+
+#[derive(Default)]
+struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+fn join(core: &Core<usize>) -> Ticket {
+    core.join(Waker::noop().clone()).unwrap()
+}
+
+fn granted(core: &Core<usize>, ticket: &Ticket) -> Option<Held<usize>> {
+    match core.poll(ticket, Waker::noop()) {
+        Polled::Granted(held) => Some(held),
+        Polled::Waiting | Polled::Closed => None,
+    }
+}
+
+#[test]
+fn the_lowest_slot_is_taken_first() {
+    let core = with_items(LIMITS, 3);
+    let first = core.try_get().unwrap().0;
+    let _second = core.try_get().unwrap().0;
+    core.put(first);
+    assert_eq!(*core.try_get().unwrap().0.item, 0);
+}
+
+#[test]
+fn round_robin_takes_each_in_turn() {
+    let core = with_items(Limits { order: Order::RoundRobin, ..LIMITS }, 3);
+    let turns: Vec<_> = (0..7)
+        .map(|_| {
+            let held = core.try_get().unwrap().0;
+            let item = *held.item;
+            core.put(held);
+            item
+        })
+        .collect();
+    assert_eq!(turns, [0, 1, 2, 0, 1, 2, 0]);
+}
+
+#[test]
+fn no_more_slots_than_the_maximum_are_reserved() {
+    let core = with_items(LIMITS, 3);
+    assert!(core.reserve().is_none());
+}
+
+#[test]
+fn slots_of_all_segments_are_found_again() {
+    const MANY: usize = 1_000;
+    let core = with_items(Limits { max: MANY, ..LIMITS }, MANY);
+    let mut items: Vec<_> = (0..MANY).map(|_| core.try_get().unwrap().0).collect();
+    assert!(core.try_get().is_none());
+    items.drain(..).for_each(|held| assert!(core.put(held).is_none()));
+    assert_eq!(core.counts().idle, MANY);
+}
+
+#[test]
+fn a_returned_item_goes_to_the_first_waiter() {
+    let core = with_items(LIMITS, 1);
+    let held = core.try_get().unwrap().0;
+    let (first, second) = (join(&core), join(&core));
+    core.put(held);
+    assert!(granted(&core, &second).is_none());
+    assert!(granted(&core, &first).is_some());
+    core.leave(second);
+}
+
+#[test]
+fn a_newcomer_does_not_overtake_a_waiter() {
+    let core = with_items(LIMITS, 1);
+    let held = core.try_get().unwrap().0;
+    let ticket = join(&core);
+    core.put(held);
+    assert!(core.try_get().is_none());
+    core.leave(ticket);
+}
+
+#[test]
+fn what_a_leaving_waiter_was_granted_goes_to_the_next() {
+    let core = with_items(LIMITS, 1);
+    let held = core.try_get().unwrap().0;
+    let (first, second) = (join(&core), join(&core));
+    core.put(held);
+    core.leave(first);
+    assert!(granted(&core, &second).is_some());
+}
+
+#[test]
+fn what_the_last_waiter_leaves_is_idle() {
+    let core = with_items(LIMITS, 1);
+    let held = core.try_get().unwrap().0;
+    let ticket = join(&core);
+    core.put(held);
+    core.leave(ticket);
+    assert_eq!(core.counts().idle, 1);
+}
+
+#[test]
+fn a_waiter_takes_what_is_idle() {
+    let core = with_items(LIMITS, 1);
+    let ticket = join(&core);
+    assert!(granted(&core, &ticket).is_some());
+}
+
+#[test]
+fn a_full_queue_refuses() {
+    let core = with_items(Limits { max_waiting: 1, ..LIMITS }, 0);
+    let ticket = join(&core);
+    assert_eq!(core.join(Waker::noop().clone()).unwrap_err(), Refusal::QueueFull);
+    core.leave(ticket);
+}
+
+#[test]
+fn each_waiter_gets_an_attempt_up_to_the_limit_of_connects() {
+    let core = with_items(Limits { max: 100, max_connecting: 2, ..LIMITS }, 0);
+    let tickets = [join(&core), join(&core), join(&core)];
+    let attempts: Vec<_> = std::iter::from_fn(|| core.connect_permit()).collect();
+    assert_eq!(attempts.len(), 2);
+    attempts.into_iter().for_each(|attempt| core.abandon(attempt));
+    tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
+}
+
+#[test]
+fn idle_items_are_connected_in_waves() {
+    let core = with_items(Limits { max: 100, min_idle: 7, ..LIMITS }, 0);
+    let mut waves = Vec::new();
+    loop {
+        let attempts: Vec<_> = std::iter::from_fn(|| core.connect_permit()).collect();
+        if attempts.is_empty() {
+            break;
+        }
+        waves.push(attempts.len());
+        for attempt in attempts {
+            assert!(core.connected(attempt, Box::new(0)).is_none());
+        }
+    }
+    assert_eq!(waves, [1, 2, 4]);
+}
+
+#[test]
+fn after_a_failure_one_attempt_is_tried_again() {
+    let core = with_items(Limits { max: 100, ..LIMITS }, 0);
+    let tickets = [join(&core), join(&core)];
+    let (first, second) = (core.connect_permit().unwrap(), core.connect_permit().unwrap());
+    let retried = core.failed(first, true);
+    assert!(retried.is_some());
+    assert!(core.failed(second, true).is_none());
+    assert!(core.connect_permit().is_none(), "nothing else begins before it has ended");
+    assert!(core.connected(retried.unwrap(), Box::new(1)).is_none());
+    let other = core.connect_permit();
+    assert!(other.is_some(), "the other waiter has an attempt again");
+    core.abandon(other.unwrap());
+    tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
+}
+
+#[test]
+fn an_attempt_that_nobody_waits_for_is_not_tried_again() {
+    let core = with_items(LIMITS, 0);
+    let ticket = join(&core);
+    let attempt = core.connect_permit().unwrap();
+    core.leave(ticket);
+    assert!(core.failed(attempt, true).is_none());
+    assert_eq!(core.counts().connecting, 0);
+}
+
+#[test]
+fn no_two_attempts_are_tried_again_at_once() {
+    let core = with_items(Limits { max: 100, ..LIMITS }, 0);
+    let tickets = [(); 4].map(|()| join(&core));
+    let [first, second, third] = [(); 3].map(|()| core.connect_permit().unwrap());
+    let first = core.failed(first, true).unwrap();
+    assert!(core.connected(second, Box::new(2)).is_none(), "the server is up again");
+    let third = core.failed(third, true).unwrap();
+    assert!(core.failed(first, true).is_none(), "the third is tried again already");
+    assert!(core.connect_permit().is_none(), "how the third ends is not known yet");
+    core.abandon(third);
+    assert!(core.connect_permit().map(|attempt| core.abandon(attempt)).is_some());
+    tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
+}
+
+#[test]
+fn a_smaller_pool_gives_idle_items_up_at_once() {
+    let core = with_items(LIMITS, 3);
+    core.resize(1);
+    let surplus: Vec<_> = std::iter::from_fn(|| core.take_surplus()).collect();
+    assert_eq!((surplus.len(), core.counts().open), (2, 1));
+}
+
+#[test]
+fn a_smaller_pool_gives_items_in_use_up_when_they_return() {
+    let core = with_items(LIMITS, 3);
+    let held: Vec<_> = (0..3).map(|_| core.try_get().unwrap().0).collect();
+    core.resize(1);
+    let cut = held.into_iter().filter_map(|held| core.put(held)).count();
+    assert_eq!((cut, core.counts().idle), (2, 1));
+}
+
+#[test]
+fn a_larger_pool_serves_its_waiters_with_connects() {
+    let core = with_items(LIMITS, 3);
+    let _held: Vec<_> = (0..3).map(|_| core.try_get().unwrap().0).collect();
+    let ticket = join(&core);
+    assert!(core.connect_permit().is_none());
+    core.resize(4);
+    assert!(core.connect_permit().is_some());
+    core.leave(ticket);
+}
+
+#[test]
+fn a_closed_pool_wakes_its_waiters() {
+    let core = with_items(LIMITS, 0);
+    let wakes = Arc::new(Wakes::default());
+    let ticket = core.join(Waker::from(Arc::clone(&wakes))).unwrap();
+    core.close();
+    assert_eq!(wakes.0.load(Relaxed), 1);
+    assert!(matches!(core.poll(&ticket, Waker::noop()), Polled::Closed));
+    core.leave(ticket);
+}
+
+#[test]
+fn a_closed_pool_keeps_nothing() {
+    let core = with_items(LIMITS, 2);
+    let held = core.try_get().unwrap().0;
+    core.close();
+    assert!(core.take_surplus().is_some());
+    assert!(core.put(held).is_some());
+    assert_eq!(core.counts().open, 0);
+}
+
+#[test]
+fn idle_items_that_are_not_kept_leave_their_slots_to_the_caller() {
+    let core = with_items(LIMITS, 3);
+    let (taken, surplus) = core.take_idle_unless(|item| *item != 1);
+    assert!(surplus.is_empty());
+    assert_eq!(taken.iter().map(|held| *held.item).collect::<Vec<_>>(), [1]);
+    taken.into_iter().for_each(|held| core.release(held.empty().0));
+    assert_eq!(core.counts().open, 2);
+}
+
+#[test]
+fn a_closed_pool_gives_nothing_even_if_others_may_be_overtaken() {
+    let core = with_items(Limits { barging: true, ..LIMITS }, 1);
+    core.close();
+    assert!(core.try_get().is_none());
+}
+
+#[test]
+fn a_get_that_may_overtake_leaves_waiters_in_the_queue() {
+    let core = with_items(Limits { barging: true, ..LIMITS }, 2);
+    let (first, second) = (core.try_get().unwrap().0, core.try_get().unwrap().0);
+    let ticket = join(&core);
+    core.put(first);
+    core.put(second);
+    assert!(core.try_get().is_some(), "the second");
+    assert!(granted(&core, &ticket).is_some());
+}
+
+#[test]
+fn kept_items_that_became_too_many_are_returned() {
+    let core = with_items(LIMITS, 3);
+    let (taken, surplus) = core.take_idle_unless(|_| {
+        core.resize(1);
+        true
+    });
+    assert!(taken.is_empty());
+    assert_eq!((surplus.len(), core.counts().open, core.counts().idle), (2, 1, 1));
+}
+
+/// Uses the pool when it is dropped.
+struct Nosy(Arc<Core<usize>>);
+
+impl Wake for Nosy {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        self.0.counts();
+    }
+}
+
+#[test]
+fn wakers_are_dropped_outside_the_lock() {
+    let core = Arc::new(with_items(LIMITS, 0));
+    let nosy = || Waker::from(Arc::new(Nosy(Arc::clone(&core))));
+    let [exchanged, leaving, _dismissed] = [(); 3].map(|()| core.join(nosy()).unwrap());
+    assert!(granted(&core, &exchanged).is_none());
+    core.leave(leaving);
+    core.close();
+    assert_eq!(core.join(nosy()).unwrap_err(), Refusal::Closed);
+}

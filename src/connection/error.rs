@@ -1,0 +1,99 @@
+//! Why a pool gave no connection.
+
+use std::error::Error;
+use std::fmt;
+use std::time::Duration;
+
+use crate::sync::Arc;
+
+/// Why [`Pool::get`](super::Pool::get) gave no connection.
+///
+/// Two timeouts are equal, whatever caused them, so that a test which compares with [`TimedOut`](Self::TimedOut) sees both.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum RunError<E> {
+    /// An error of the caller's own, by `?`. The pool returns none: errors of the manager are in
+    /// [`ConnectFailing`](Self::ConnectFailing) and in the error sink.
+    User(E),
+    /// All connections were in use for the whole [`connection_timeout`](super::Builder::connection_timeout), or a connect
+    /// did not end in that time.
+    TimedOut,
+    /// The timeout is over, and connecting fails.
+    ConnectFailing(ConnectFailing),
+    /// As many wait as [`max_waiting`](super::Builder::max_waiting) allows.
+    PoolFull,
+    /// The pool was closed.
+    Closed,
+}
+
+/// A timeout during which the last connect failed.
+#[derive(Clone, Debug)]
+pub struct ConnectFailing {
+    pub(super) after: Duration,
+    pub(super) last: Arc<str>,
+}
+
+impl ConnectFailing {
+    /// How long the get waited.
+    #[must_use]
+    pub fn after(&self) -> Duration {
+        self.after
+    }
+
+    /// The last error of the manager, as its `Debug` writes it.
+    #[must_use]
+    pub fn last_error(&self) -> &str {
+        &self.last
+    }
+}
+
+impl<E> RunError<E> {
+    /// Whether the time was over.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self, Self::TimedOut | Self::ConnectFailing(_))
+    }
+}
+
+impl<E: PartialEq> PartialEq for RunError<E> {
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::User(error), Self::User(other)) => error == other,
+            (Self::PoolFull, Self::PoolFull) | (Self::Closed, Self::Closed) => true,
+            _ => self.is_timeout() && other.is_timeout(),
+        }
+    }
+}
+
+impl<E: Eq> Eq for RunError<E> {}
+
+impl<E: Error + 'static> fmt::Display for RunError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(error) => fmt::Display::fmt(error, f),
+            Self::TimedOut => f.write_str(
+                "no connection became free in time; raise max_size or connection_timeout, or look at Pool::holders",
+            ),
+            Self::ConnectFailing(failing) => {
+                write!(f, "no connection within {:?}: connecting fails: {}", failing.after, failing.last)
+            }
+            Self::PoolFull => f.write_str("too many wait for a connection already; raise max_waiting or max_size"),
+            Self::Closed => f.write_str("the pool is closed"),
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for RunError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::User(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl<E: Error> From<E> for RunError<E> {
+    fn from(error: E) -> Self {
+        Self::User(error)
+    }
+}

@@ -1,0 +1,310 @@
+//! How a pool is set up.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::pin::pin;
+use std::time::Duration;
+
+use bb8::{CustomizeConnection, ErrorSink, ManageConnection, QueueStrategy};
+use tokio::time::{Instant, timeout_at};
+use tracing::warn;
+
+use super::Pool;
+use super::shared::Shared;
+
+const MAX_SIZE: u32 = 100;
+const MIN_IDLE: u32 = 10;
+const MAX_CONNECTING: usize = 16;
+const MAX_LIFETIME: Duration = Duration::from_secs(300);
+const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
+const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
+const REAPER_RATE: Duration = Duration::from_secs(10);
+const BYPASS_WINDOW: Duration = Duration::from_millis(500);
+
+/// How a pool is set up. The setters that bb8 has too have its names and meanings.
+///
+/// | setting | default | reason |
+/// |---|---|---|
+/// | [`max_size`](Self::max_size) | 100 | a server's usual limit; memory is used for open connections only |
+/// | [`min_idle`](Self::min_idle) | 10, or `max_size` if that is less | a burst after a pause finds connections |
+/// | [`max_lifetime`](Self::max_lifetime) | 300 s, less up to a tenth at random | a change of DNS is seen after 5 minutes, and not by all connections at once |
+/// | [`idle_timeout`](Self::idle_timeout) | 90 s | less than firewalls and load balancers wait before they forget a connection |
+/// | [`connection_timeout`](Self::connection_timeout) | 10 s | a lost SYN packet is sent again after 1, 3 and 7 s |
+/// | [`max_connecting`](Self::max_connecting) | 16 | a restarted server is not overrun |
+/// | [`max_waiting`](Self::max_waiting) | no limit | each waiter is a task, which its own server should limit |
+/// | [`bypass_window`](Self::bypass_window) | 500 ms | no round trip before each use of a busy connection |
+/// | [`reaper_rate`](Self::reaper_rate) | 10 s | also at checkout an expired connection is never handed out, so this is for memory only |
+/// | [`queue_strategy`](Self::queue_strategy) | `Lifo` | few connections carry the load, and the others can age and close |
+/// | [`barging`](Self::barging) | no | first come, first served bounds the longest waits |
+#[must_use]
+pub struct Builder<M: ManageConnection> {
+    pub(super) config: Config,
+    pub(super) error_sink: Option<Box<dyn ErrorSink<M::Error>>>,
+    pub(super) customizer: Option<Box<dyn CustomizeConnection<M::Connection, M::Error>>>,
+    min_idle_is_set: bool,
+    manager: PhantomData<fn(M)>,
+}
+
+/// The settings of a pool, as plain data.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// The most connections.
+    pub max_size: u32,
+    /// The idle connections that the pool keeps ready.
+    pub min_idle: Option<u32>,
+    /// Whether connections are ever tested by [`ManageConnection::is_valid`].
+    pub test_on_check_out: bool,
+    /// A connection that was used within this time is handed out untested.
+    pub bypass_window: Duration,
+    /// The longest that a connection is used.
+    pub max_lifetime: Option<Duration>,
+    /// The longest that a connection is idle.
+    pub idle_timeout: Option<Duration>,
+    /// The longest that a get waits, and that one connect takes.
+    pub connection_timeout: Duration,
+    /// Whether a connect that failed is tried again.
+    pub retry_connection: bool,
+    /// How often idle connections are looked at.
+    pub reaper_rate: Duration,
+    /// Which idle connection is taken first.
+    pub queue_strategy: QueueStrategy,
+    /// The most connects at once.
+    pub max_connecting: usize,
+    /// The most gets that wait.
+    pub max_waiting: Option<usize>,
+    /// Whether a get may take a connection while others wait.
+    pub barging: bool,
+}
+
+impl<M: ManageConnection> Default for Builder<M> {
+    fn default() -> Self {
+        let config = Config {
+            max_size: MAX_SIZE,
+            min_idle: Some(MIN_IDLE),
+            test_on_check_out: true,
+            bypass_window: BYPASS_WINDOW,
+            max_lifetime: Some(MAX_LIFETIME),
+            idle_timeout: Some(IDLE_TIMEOUT),
+            connection_timeout: CONNECTION_TIMEOUT,
+            retry_connection: true,
+            reaper_rate: REAPER_RATE,
+            queue_strategy: QueueStrategy::Lifo,
+            max_connecting: MAX_CONNECTING,
+            max_waiting: None,
+            barging: false,
+        };
+        Self { config, error_sink: None, customizer: None, min_idle_is_set: false, manager: PhantomData }
+    }
+}
+
+impl<M: ManageConnection> Builder<M> {
+    /// The defaults: see the table above.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The most connections, idle and in use together. More than 65 536 count as 65 536.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    pub fn max_size(mut self, max_size: u32) -> Self {
+        assert!(max_size > 0, "max_size must be greater than zero");
+        self.config.max_size = max_size;
+        self
+    }
+
+    /// The idle connections that the pool keeps ready, within `max_size`. When one is taken or closed, another is opened.
+    pub fn min_idle(mut self, min_idle: impl Into<Option<u32>>) -> Self {
+        self.config.min_idle = min_idle.into();
+        self.min_idle_is_set = true;
+        self
+    }
+
+    /// `true`: each connection is tested by [`ManageConnection::is_valid`] before it is handed out, as bb8 does by default.
+    /// `false`: none is ever tested. Without this setting, those are tested that were idle for longer than the
+    /// [`bypass_window`](Self::bypass_window).
+    pub fn test_on_check_out(mut self, test_on_check_out: bool) -> Self {
+        self.config.test_on_check_out = test_on_check_out;
+        self.config.bypass_window = Duration::ZERO;
+        self
+    }
+
+    /// A connection that was used or opened within this time is handed out without a test.
+    pub fn bypass_window(mut self, bypass_window: Duration) -> Self {
+        self.config.test_on_check_out = true;
+        self.config.bypass_window = bypass_window;
+        self
+    }
+
+    /// The longest that a connection is used. Each connection's own time is shorter by up to a tenth, at random, so that
+    /// connections that were opened together are not closed together. A connection in use is closed when it returns.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    pub fn max_lifetime(mut self, max_lifetime: impl Into<Option<Duration>>) -> Self {
+        let max_lifetime = max_lifetime.into();
+        assert_ne!(max_lifetime, Some(Duration::ZERO), "max_lifetime must be greater than zero");
+        self.config.max_lifetime = max_lifetime;
+        self
+    }
+
+    /// The longest that a connection is idle. It is closed then, and if fewer than [`min_idle`](Self::min_idle) are left,
+    /// another takes its place.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    pub fn idle_timeout(mut self, idle_timeout: impl Into<Option<Duration>>) -> Self {
+        let idle_timeout = idle_timeout.into();
+        assert_ne!(idle_timeout, Some(Duration::ZERO), "idle_timeout must be greater than zero");
+        self.config.idle_timeout = idle_timeout;
+        self
+    }
+
+    /// The longest that a get waits. A single connect is given up after the same time, whether or not a get waits for it.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    pub fn connection_timeout(mut self, connection_timeout: Duration) -> Self {
+        assert!(connection_timeout > Duration::ZERO, "connection_timeout must be greater than zero");
+        self.config.connection_timeout = connection_timeout;
+        self
+    }
+
+    /// Whether a connect that failed is tried again while somebody needs the connection: after 100 ms, 200 ms and so on up
+    /// to 5 s or half of the [`connection_timeout`](Self::connection_timeout). One attempt at a time, so that a server that
+    /// starts is not overrun.
+    pub fn retry_connection(mut self, retry: bool) -> Self {
+        self.config.retry_connection = retry;
+        self
+    }
+
+    /// Where errors of the manager go. Without a sink they are logged, once per change; with one too.
+    pub fn error_sink(mut self, error_sink: Box<dyn ErrorSink<M::Error>>) -> Self {
+        self.error_sink = Some(error_sink);
+        self
+    }
+
+    /// How often idle connections are looked at, and those are closed that have expired.
+    pub fn reaper_rate(mut self, reaper_rate: Duration) -> Self {
+        self.config.reaper_rate = reaper_rate;
+        self
+    }
+
+    /// Which idle connection is taken first. With `Lifo`, the one in the lowest slot, so that few connections carry the load
+    /// and the others age. With `Fifo`, each in turn.
+    pub fn queue_strategy(mut self, queue_strategy: QueueStrategy) -> Self {
+        self.config.queue_strategy = queue_strategy;
+        self
+    }
+
+    /// What is called with each new connection.
+    pub fn connection_customizer(
+        mut self,
+        customizer: Box<dyn CustomizeConnection<M::Connection, M::Error>>,
+    ) -> Self {
+        self.customizer = Some(customizer);
+        self
+    }
+
+    /// The most connects at once.
+    ///
+    /// # Panics
+    ///
+    /// If it is 0.
+    pub fn max_connecting(mut self, max_connecting: usize) -> Self {
+        assert!(max_connecting > 0, "max_connecting must be greater than zero");
+        self.config.max_connecting = max_connecting;
+        self
+    }
+
+    /// The most gets that wait. Further ones fail with [`RunError::PoolFull`](super::super::RunError::PoolFull).
+    pub fn max_waiting(mut self, max_waiting: impl Into<Option<usize>>) -> Self {
+        self.config.max_waiting = max_waiting.into();
+        self
+    }
+
+    /// Whether a get may take an idle connection while others wait. That is more throughput for short holds, and longer
+    /// waits for the unlucky.
+    pub fn barging(mut self, barging: bool) -> Self {
+        self.config.barging = barging;
+        self
+    }
+
+    /// Builds the pool, and waits until it has [`min_idle`](Self::min_idle) connections.
+    ///
+    /// If connects do not end for a whole [`connection_timeout`](Self::connection_timeout), it returns the pool without
+    /// them: there is no error of the manager to return. It logs this.
+    ///
+    /// # Errors
+    ///
+    /// The last error of the manager, if the connections are not there after the `connection_timeout`; without
+    /// [`retry_connection`](Self::retry_connection), the first.
+    ///
+    /// # Panics
+    ///
+    /// If `min_idle` is larger than `max_size`, or outside of a tokio runtime.
+    pub async fn build(self, manager: M) -> Result<Pool<M>, M::Error> {
+        let deadline = Instant::now() + self.config.connection_timeout;
+        let retries = self.config.retry_connection;
+        let shared = self.shared(manager);
+        shared.begin_start();
+        shared.settle();
+        shared.drive();
+        let started = async {
+            loop {
+                let mut progress = pin!(shared.progress.notified());
+                progress.as_mut().enable();
+                if shared.has_min_idle() || (!retries && shared.has_start_error()) {
+                    break;
+                }
+                progress.await;
+            }
+        };
+        let is_late = timeout_at(deadline, started).await.is_err();
+        let error = shared.end_start();
+        if !shared.has_min_idle() {
+            if let Some(error) = error {
+                return Err(error);
+            }
+            if is_late {
+                warn!(
+                    "the pool starts without its idle connections: connecting takes longer than connection_timeout"
+                );
+            }
+        }
+        Ok(Pool { shared })
+    }
+
+    /// Builds the pool, and opens its connections in the background.
+    ///
+    /// # Panics
+    ///
+    /// If `min_idle` is larger than `max_size`.
+    pub fn build_unchecked(self, manager: M) -> Pool<M> {
+        let shared = self.shared(manager);
+        shared.settle();
+        shared.drive();
+        Pool { shared }
+    }
+
+    fn shared(mut self, manager: M) -> crate::sync::Arc<Shared<M>> {
+        let config = &mut self.config;
+        if self.min_idle_is_set {
+            assert!(config.min_idle <= Some(config.max_size), "min_idle must be no larger than max_size");
+        } else {
+            config.min_idle = config.min_idle.map(|min_idle| min_idle.min(config.max_size));
+        }
+        Shared::new(self.config, manager, self.error_sink, self.customizer)
+    }
+}
+
+impl<M: ManageConnection> fmt::Debug for Builder<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.config.fmt(f)
+    }
+}

@@ -1,0 +1,123 @@
+//! A connect: a task of the pool's, which no cancelled get aborts.
+
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::task::Poll;
+use std::time::Duration;
+
+use bb8::ManageConnection;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::shared::{Customizer, Shared};
+use crate::connection::core::Attempt;
+use crate::connection::statistics::ConnectFailure;
+use crate::net::Backoff;
+use crate::sync::{Arc, Weak, contain};
+
+impl<M: ManageConnection> Shared<M> {
+    /// Opens a connection, and tries again while it fails and somebody needs it.
+    pub(super) fn connect(self: &Arc<Self>, attempt: Attempt) -> impl Future<Output = ()> + Send + use<M> {
+        let permit = Permit { shared: Arc::downgrade(self), attempt: Some(attempt) };
+        let (manager, customizer) = (Arc::clone(&self.manager), self.customizer.clone());
+        let closing = self.closing.clone();
+        let limit = self.config.connection_timeout;
+        async move {
+            tokio::select! {
+                () = closing.cancelled() => {}
+                () = permit.use_up(&manager, customizer.as_deref(), limit) => {}
+            }
+        }
+    }
+
+    /// A new connection, outside of the pool.
+    pub(super) async fn connect_once(&self) -> Result<M::Connection, M::Error> {
+        connect(&*self.manager, self.customizer.as_deref()).await
+    }
+}
+
+/// The permission to connect. Dropped, it gives its slot back, and lets the waiters ask for another attempt.
+struct Permit<M: ManageConnection> {
+    shared: Weak<Shared<M>>,
+    attempt: Option<Attempt>,
+}
+
+impl<M: ManageConnection> Permit<M> {
+    async fn use_up(mut self, manager: &M, customizer: Option<&Customizer<M>>, limit: Duration) {
+        let backoff = Backoff::default();
+        let backoff = backoff.max(backoff.max.min(limit / 2));
+        let mut delay = None;
+        loop {
+            let started = Instant::now();
+            let outcome = caught(timeout(limit, connect(manager, customizer))).await;
+            // The pool may be gone: then the connection is, too.
+            let Some(shared) = self.shared.upgrade() else { return };
+            match outcome {
+                Some(Ok(Ok(connection))) => {
+                    let Some(attempt) = self.attempt.take() else { return };
+                    shared.on_connected(started.elapsed());
+                    if let Some(conn) = shared.core.connected(attempt, shared.conn(connection)) {
+                        shared.close_surplus(conn);
+                    }
+                    shared.drive();
+                    shared.progress.notify_waiters();
+                    return;
+                }
+                Some(Ok(Err(error))) => shared.on_connect_error(error),
+                Some(Err(_)) => {
+                    shared.on_connect_failed(ConnectFailure::TimedOut, format!("no answer within {limit:?}"));
+                }
+                None => {
+                    shared.on_connect_failed(ConnectFailure::Panicked, "the manager panicked".to_owned());
+                }
+            }
+            let Some(attempt) = self.attempt.take() else { return };
+            self.attempt = shared.core.failed(attempt, shared.config.retry_connection);
+            if self.attempt.is_none() {
+                shared.emptied.notify_waiters();
+                return;
+            }
+            drop(shared);
+            delay = Some(backoff.after(delay));
+            sleep(Backoff::with_jitter(delay.unwrap_or_default())).await;
+            let Some(shared) = self.shared.upgrade() else { return };
+            if !shared.core.is_connect_wanted() {
+                return;
+            }
+        }
+    }
+}
+
+impl<M: ManageConnection> Drop for Permit<M> {
+    fn drop(&mut self) {
+        let (Some(shared), Some(attempt)) = (self.shared.upgrade(), self.attempt.take()) else { return };
+        shared.core.abandon(attempt);
+        shared.core.wake_waiters();
+        shared.emptied.notify_waiters();
+    }
+}
+
+async fn connect<M: ManageConnection>(
+    manager: &M,
+    customizer: Option<&Customizer<M>>,
+) -> Result<M::Connection, M::Error> {
+    let mut connection = manager.connect().await?;
+    if let Some(customizer) = customizer {
+        customizer.on_acquire(&mut connection).await?;
+    }
+    Ok(connection)
+}
+
+/// The output of a future, or `None` if it panics. The panic hook has reported it.
+async fn caught<F: Future>(future: F) -> Option<F::Output> {
+    let mut future = pin!(future);
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+        Ok(poll) => poll.map(Some),
+        Err(payload) => {
+            // Its drop may panic again.
+            contain(|| drop(payload));
+            Poll::Ready(None)
+        }
+    })
+    .await
+}

@@ -1,0 +1,91 @@
+//! The runtime that a pool's tasks run on, and the one task that looks after the pool.
+
+use std::time::Duration;
+
+use bb8::ManageConnection;
+use tokio::runtime::Handle;
+use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio_util::sync::CancellationToken;
+
+use super::shared::Shared;
+use crate::sync::{Arc, Mutex, Weak};
+
+/// The runtime on which the pool was first used, until it is shut down; then the next one on which it is used. Connections
+/// are opened there, since a connection ends with the runtime that opened it.
+#[derive(Default)]
+pub(super) struct Home(Mutex<Runtime>);
+
+#[derive(Default)]
+struct Runtime {
+    handle: Option<Handle>,
+    /// So that the end of one runtime does not remove the next.
+    number: u64,
+}
+
+impl<M: ManageConnection> Shared<M> {
+    /// Opens the connections that are wanted now.
+    pub(super) fn drive(self: &Arc<Self>) {
+        while let Some(attempt) = self.core.connect_permit() {
+            let connect = self.connect(attempt);
+            match self.home() {
+                // If that runtime is being shut down, this drops the task, which gives the permit back.
+                Some(handle) => drop(handle.spawn(connect)),
+                // The next waiter that is polled on a runtime drives again.
+                None => return drop(connect),
+            }
+        }
+    }
+
+    fn home(self: &Arc<Self>) -> Option<Handle> {
+        let mut home = self.home.0.lock();
+        if let Some(handle) = &home.handle {
+            return Some(handle.clone());
+        }
+        let handle = Handle::try_current().ok()?;
+        home.handle = Some(handle.clone());
+        home.number += 1;
+        let tenant = Tenant { shared: Arc::downgrade(self), number: home.number };
+        drop(home);
+        drop(handle.spawn(look_after(tenant, self.config.reaper_rate, self.closing.clone())));
+        Some(handle)
+    }
+
+    /// Starts the task that looks after the pool, if there is a runtime for it.
+    pub(super) fn settle(self: &Arc<Self>) {
+        self.home();
+    }
+}
+
+/// Lives as long as the task that looks after the pool.
+struct Tenant<M: ManageConnection> {
+    shared: Weak<Shared<M>>,
+    number: u64,
+}
+
+impl<M: ManageConnection> Drop for Tenant<M> {
+    fn drop(&mut self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let mut home = shared.home.0.lock();
+        if home.number == self.number {
+            home.handle = None;
+        }
+        drop(home);
+        // One of them drives the pool on its own runtime.
+        shared.core.wake_waiters();
+    }
+}
+
+async fn look_after<M: ManageConnection>(tenant: Tenant<M>, rate: Duration, closing: CancellationToken) {
+    // 0 would be no interval.
+    let rate = rate.max(Duration::from_millis(1));
+    let mut ticks = interval_at(Instant::now() + rate, rate);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = closing.cancelled() => return,
+        }
+        let Some(shared) = tenant.shared.upgrade() else { return };
+        shared.maintain();
+    }
+}

@@ -1,0 +1,185 @@
+//! The pool: checkout, connects and maintenance on top of the engine.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `builder` | the settings, their defaults and reasons |
+//! | `guard` | a connection that is checked out |
+//! | `shared` | checkout and return, and how connections end |
+//! | `get` | a get that tests a connection or waits for one |
+//! | `connect` | opening a connection: timeout, retries, panics |
+//! | `home` | the runtime of the pool's tasks, and the task that looks after the pool |
+
+mod builder;
+mod connect;
+mod get;
+mod guard;
+mod home;
+mod shared;
+
+use std::fmt;
+use std::future::Future;
+use std::panic::Location;
+use std::pin::pin;
+
+use bb8::{AddError, ManageConnection};
+
+pub use self::builder::{Builder, Config};
+pub use self::guard::PooledConnection;
+use self::shared::Shared;
+use super::error::RunError;
+use super::statistics::{Holder, State};
+use crate::sync::Arc;
+
+/// A pool of connections. Cloning it is cheap, and gives another handle to the same pool.
+///
+/// When the last handle and the last owned connection are dropped, the idle connections are closed.
+pub struct Pool<M: ManageConnection> {
+    pub(super) shared: Arc<Shared<M>>,
+}
+
+impl<M: ManageConnection> Pool<M> {
+    /// The settings of a new pool.
+    pub fn builder() -> Builder<M> {
+        Builder::new()
+    }
+
+    /// Checks a connection out. With an idle connection at hand it takes no lock, allocates nothing, and is ready at the first
+    /// poll. Otherwise it waits its turn: first come, first served.
+    ///
+    /// # Errors
+    ///
+    /// [`RunError::TimedOut`] or [`RunError::ConnectFailing`] after the
+    /// [`connection_timeout`](Builder::connection_timeout); [`RunError::PoolFull`] and [`RunError::Closed`] at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// A cancelled get leaves the queue. A connection that it was granted goes to the next waiter, and a connect that it
+    /// caused goes on. A connection whose test it interrupts is closed.
+    #[track_caller]
+    #[inline]
+    pub fn get(
+        &self,
+    ) -> impl Future<Output = Result<PooledConnection<'_, M>, RunError<M::Error>>> + Send + '_ {
+        let caller = Location::caller();
+        async move {
+            match self.shared.try_get(caller) {
+                Ok(guard) => Ok(guard),
+                // On the heap, so that the future of the common case is small.
+                Err(first) => Box::pin(self.shared.get_slowly(first, caller)).await,
+            }
+        }
+    }
+
+    /// As [`get`](Self::get), for a connection that keeps the pool alive, and so may live anywhere.
+    ///
+    /// # Errors
+    ///
+    /// As for `get`.
+    #[track_caller]
+    pub fn get_owned(
+        &self,
+    ) -> impl Future<Output = Result<PooledConnection<'static, M>, RunError<M::Error>>> + Send + '_ {
+        let get = self.get();
+        async move { Ok(get.await?.into_owned()) }
+    }
+
+    /// Checks an idle connection out, if one is at hand that needs no test, and nobody waits.
+    #[track_caller]
+    #[must_use]
+    pub fn try_get(&self) -> Option<PooledConnection<'_, M>> {
+        self.shared.try_get(Location::caller()).ok()
+    }
+
+    /// Opens a connection that is not the pool's.
+    ///
+    /// # Errors
+    ///
+    /// The manager's.
+    pub async fn dedicated_connection(&self) -> Result<M::Connection, M::Error> {
+        self.shared.connect_once().await
+    }
+
+    /// Adds a connection to the pool.
+    ///
+    /// # Errors
+    ///
+    /// [`AddError`] with the connection, if the manager calls it broken or the pool is full or closed.
+    pub fn add(&self, mut connection: M::Connection) -> Result<(), AddError<M::Connection>> {
+        if self.shared.is_broken(&mut connection) {
+            return Err(AddError::Broken(connection));
+        }
+        let Some(vacant) = self.shared.core.reserve() else { return Err(AddError::NoCapacity(connection)) };
+        self.shared.counters.on_created(None);
+        self.shared.put(vacant.fill(self.shared.conn(connection)));
+        Ok(())
+    }
+
+    /// Changes the most connections. A larger pool opens connections for those that wait; a smaller one closes idle
+    /// connections at once, and those in use when they return.
+    pub fn resize(&self, max_size: u32) {
+        self.shared.core.resize(max_size as usize);
+        self.shared.close_all_surplus();
+        self.shared.drive();
+    }
+
+    /// Closes the idle connections for which `keep` is false.
+    pub fn retain(&self, keep: impl FnMut(&mut M::Connection) -> bool) {
+        self.shared.retain(keep);
+    }
+
+    /// Closes the pool, and waits until its last connection is closed. At once, gets that wait fail with
+    /// [`RunError::Closed`], idle connections are closed, and connects are aborted. Connections in use are closed when they
+    /// return.
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool is closed at the first poll, and stays closed.
+    pub async fn close(&self) {
+        self.shared.begin_close();
+        loop {
+            let mut emptied = pin!(self.shared.emptied.notified());
+            emptied.as_mut().enable();
+            let counts = self.shared.core.counts();
+            if counts.open + counts.connecting == 0 {
+                return;
+            }
+            emptied.await;
+        }
+    }
+
+    /// Whether [`close`](Self::close) was called.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.shared.closing.is_cancelled()
+    }
+
+    /// How many connections there are, and what has happened.
+    #[must_use]
+    pub fn state(&self) -> State {
+        self.shared.state()
+    }
+
+    /// The settings that the pool was built with.
+    #[must_use]
+    pub fn config(&self) -> Config {
+        self.shared.config.clone()
+    }
+
+    /// The leak report: each connection that is checked out, the oldest first, with the place of the get.
+    #[must_use]
+    pub fn holders(&self) -> Vec<Holder> {
+        self.shared.holders()
+    }
+}
+
+impl<M: ManageConnection> Clone for Pool<M> {
+    fn clone(&self) -> Self {
+        Self { shared: Arc::clone(&self.shared) }
+    }
+}
+
+impl<M: ManageConnection> fmt::Debug for Pool<M> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("state", &self.state()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,359 @@
+//! What all handles of a pool share: checkout and return, and how connections end.
+
+use std::borrow::Cow;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::panic::Location;
+use std::time::Duration;
+
+use bb8::{CustomizeConnection, ErrorSink, ManageConnection, QueueStrategy};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::builder::Config;
+use super::guard::PooledConnection;
+use super::home::Home;
+use crate::connection::clock::{NEVER, millis, now};
+use crate::connection::core::{Core, Held, Limits, Order};
+use crate::connection::statistics::{Closed, ConnectFailure, Counters, Holder, State};
+use crate::sync::{Arc, Mutex, contain};
+
+/// A connection, and what the pool knows of it. Times are in milliseconds on the pool's clock.
+pub(super) struct Conn<C> {
+    pub(super) connection: C,
+    pub(super) expires: u64,
+    /// Since when it is idle, or was when it was last.
+    pub(super) idle_since: u64,
+    pub(super) was_used: bool,
+}
+
+pub(super) type Customizer<M> =
+    dyn CustomizeConnection<<M as ManageConnection>::Connection, <M as ManageConnection>::Error>;
+
+pub(crate) struct Shared<M: ManageConnection> {
+    pub(super) core: Core<Conn<M::Connection>>,
+    /// Counted on its own, so that a connect under way does not keep the pool open. So is the customizer.
+    pub(super) manager: Arc<M>,
+    pub(super) customizer: Option<Arc<Customizer<M>>>,
+    pub(super) config: Config,
+    pub(super) counters: Counters,
+    pub(super) home: Home,
+    /// Cancelled when the pool is closed, or its last handle is dropped.
+    pub(super) closing: CancellationToken,
+    /// Notified when connections were closed, for `close`.
+    pub(super) emptied: Notify,
+    /// Notified when a connect ended, for `build`.
+    pub(super) progress: Notify,
+    error_sink: Option<Box<dyn ErrorSink<M::Error>>>,
+    failures: Mutex<Failures<M::Error>>,
+    limits: CheckoutLimits,
+}
+
+/// The settings that the hit path looks at, in milliseconds.
+struct CheckoutLimits {
+    /// A connection that is idle for less needs no test and no look at the idle timeout.
+    fresh: u64,
+    bypass_window: u64,
+    idle_timeout: u64,
+}
+
+/// What is known of failed connects.
+struct Failures<E> {
+    /// As text, since the error itself is the sink's. Present until a connect succeeds.
+    last: Option<Arc<str>>,
+    /// Present while `build` waits; then the last error is for it and not for the sink.
+    start: Option<Option<E>>,
+}
+
+impl<M: ManageConnection> Shared<M> {
+    pub(super) fn new(
+        config: Config,
+        manager: M,
+        error_sink: Option<Box<dyn ErrorSink<M::Error>>>,
+        customizer: Option<Box<Customizer<M>>>,
+    ) -> Arc<Self> {
+        let core = Core::new(Limits {
+            max: config.max_size as usize,
+            min_idle: config.min_idle.unwrap_or(0) as usize,
+            max_connecting: config.max_connecting,
+            max_waiting: config.max_waiting.unwrap_or(usize::MAX),
+            barging: config.barging,
+            order: match config.queue_strategy {
+                QueueStrategy::Lifo => Order::Lowest,
+                QueueStrategy::Fifo => Order::RoundRobin,
+            },
+        });
+        let bypass_window = if config.test_on_check_out { millis(config.bypass_window) } else { NEVER };
+        let idle_timeout = config.idle_timeout.map_or(NEVER, millis);
+        Arc::new(Self {
+            core,
+            manager: Arc::new(manager),
+            customizer: customizer.map(Arc::from),
+            config,
+            counters: Counters::default(),
+            home: Home::default(),
+            closing: CancellationToken::new(),
+            emptied: Notify::new(),
+            progress: Notify::new(),
+            error_sink,
+            failures: Mutex::new(Failures { last: None, start: None }),
+            limits: CheckoutLimits { fresh: bypass_window.min(idle_timeout), bypass_window, idle_timeout },
+        })
+    }
+
+    /// A connection that needs no test, or else one that `examine` must look at, or none. All is done here that the hit path
+    /// does: no lock, no allocation.
+    #[inline]
+    pub(super) fn try_get(
+        self: &Arc<Self>,
+        caller: &'static Location<'static>,
+    ) -> Result<PooledConnection<'_, M>, Option<PooledConnection<'_, M>>> {
+        let Some((held, facts)) = self.core.try_get() else { return Err(None) };
+        let mut guard = PooledConnection::new(Cow::Borrowed(self), held);
+        let now = now();
+        let conn = guard.conn();
+        if now >= conn.expires
+            || now - conn.idle_since.min(now) >= self.limits.fresh
+            || !conn.was_used
+            || self.is_broken(&mut conn.connection)
+        {
+            return Err(Some(guard));
+        }
+        facts.count_checkout();
+        facts.on_checkout(caller, now);
+        if self.core.may_want_connect() {
+            self.drive();
+        }
+        Ok(guard)
+    }
+
+    /// Why an idle connection must be closed, if it must.
+    pub(super) fn reason_to_close(&self, conn: &mut Conn<M::Connection>, now: u64) -> Option<Closed> {
+        let idle = now.saturating_sub(conn.idle_since);
+        if now >= conn.expires {
+            Some(Closed::MaxLifetime)
+        } else if idle >= self.limits.idle_timeout {
+            Some(Closed::IdleTimeout)
+        // A new connection comes from the manager itself, so it is asked only when time has passed.
+        } else if (conn.was_used || idle >= self.limits.bypass_window) && self.is_broken(&mut conn.connection)
+        {
+            Some(Closed::Broken)
+        } else {
+            None
+        }
+    }
+
+    /// Whether a connection must be tested that was idle for this long.
+    pub(super) fn needs_test(&self, idle: u64) -> bool {
+        idle >= self.limits.bypass_window
+    }
+
+    /// Makes a connection that the pool takes over now.
+    pub(super) fn conn(&self, connection: M::Connection) -> Box<Conn<M::Connection>> {
+        let created = now();
+        let expires = self.config.max_lifetime.map_or(NEVER, |lifetime| {
+            // std's hasher has a random seed, which saves a dependency.
+            let share = RandomState::new().hash_one(created) % 1_000;
+            let lifetime = millis(lifetime);
+            created.saturating_add(lifetime - lifetime / 10_000 * share)
+        });
+        Box::new(Conn { connection, expires, idle_since: created, was_used: false })
+    }
+
+    /// Takes a connection back that was checked out.
+    #[inline]
+    pub(super) fn put_back(self: &Arc<Self>, mut held: Held<Conn<M::Connection>>, is_in_doubt: bool) {
+        let now = now();
+        let conn = &mut *held.item;
+        if is_in_doubt {
+            self.close_held(held, Closed::Invalid);
+        } else if self.is_broken(&mut conn.connection) {
+            self.close_held(held, Closed::Broken);
+        } else if now >= conn.expires {
+            self.close_held(held, Closed::MaxLifetime);
+        } else {
+            conn.idle_since = now;
+            self.put(held);
+        }
+    }
+
+    #[inline]
+    pub(super) fn put(&self, held: Held<Conn<M::Connection>>) {
+        if let Some(conn) = self.core.put(held) {
+            self.close_surplus(conn);
+        }
+    }
+
+    /// Closes a connection, and opens another if one is wanted.
+    #[cold]
+    pub(super) fn close_held(self: &Arc<Self>, held: Held<Conn<M::Connection>>, reason: Closed) {
+        let (vacant, conn) = held.empty();
+        self.counters.on_closed(reason);
+        // Before its slot is free, so that the server never sees more connections than the maximum.
+        contain(|| drop(conn));
+        self.core.release(vacant);
+        self.emptied.notify_waiters();
+        self.drive();
+    }
+
+    /// Closes a connection whose slot is free already.
+    #[cold]
+    pub(super) fn close_surplus(&self, conn: Box<Conn<M::Connection>>) {
+        self.counters.on_closed(Closed::Surplus);
+        contain(|| drop(conn));
+        self.emptied.notify_waiters();
+    }
+
+    /// Closes the idle connections that are too many.
+    pub(super) fn close_all_surplus(&self) {
+        while let Some(conn) = self.core.take_surplus() {
+            self.close_surplus(conn);
+        }
+        self.emptied.notify_waiters();
+    }
+
+    pub(super) fn detach(self: &Arc<Self>, held: Held<Conn<M::Connection>>) -> M::Connection {
+        let (vacant, conn) = held.empty();
+        self.counters.on_detached();
+        self.core.release(vacant);
+        self.emptied.notify_waiters();
+        self.drive();
+        conn.connection
+    }
+
+    /// Asks the manager. One that panics knows no better.
+    #[inline]
+    pub(super) fn is_broken(&self, connection: &mut M::Connection) -> bool {
+        let mut is_broken = true;
+        contain(|| is_broken = self.manager.has_broken(connection));
+        is_broken
+    }
+
+    /// Closes what has expired, and opens what is missing.
+    pub(super) fn maintain(self: &Arc<Self>) {
+        let now = now();
+        let mut reasons = Vec::new();
+        let (expired, surplus) = self.core.take_idle_unless(|conn| match self.reason_to_close(conn, now) {
+            Some(reason) => {
+                reasons.push(reason);
+                false
+            }
+            None => true,
+        });
+        for (held, reason) in expired.into_iter().zip(reasons) {
+            self.close_held(held, reason);
+        }
+        surplus.into_iter().for_each(|conn| self.close_surplus(conn));
+        self.drive();
+    }
+
+    pub(super) fn retain(self: &Arc<Self>, mut keep: impl FnMut(&mut M::Connection) -> bool) {
+        let (rejected, surplus) = self.core.take_idle_unless(|conn| {
+            let mut keeps = false;
+            contain(|| keeps = keep(&mut conn.connection));
+            keeps
+        });
+        rejected.into_iter().for_each(|held| self.close_held(held, Closed::Surplus));
+        surplus.into_iter().for_each(|conn| self.close_surplus(conn));
+    }
+
+    pub(super) fn begin_close(&self) {
+        self.closing.cancel();
+        self.core.close();
+        self.close_all_surplus();
+    }
+
+    pub(super) fn has_min_idle(&self) -> bool {
+        self.core.counts().idle >= self.config.min_idle.unwrap_or(0) as usize
+    }
+
+    pub(super) fn begin_start(&self) {
+        self.failures.lock().start = Some(None);
+    }
+
+    pub(super) fn has_start_error(&self) -> bool {
+        matches!(self.failures.lock().start, Some(Some(_)))
+    }
+
+    pub(super) fn end_start(&self) -> Option<M::Error> {
+        self.failures.lock().start.take().flatten()
+    }
+
+    /// An error that belongs to no get.
+    pub(super) fn sink(&self, error: M::Error) {
+        match &self.error_sink {
+            Some(sink) => contain(|| sink.sink(error)),
+            None => contain(|| drop(error)),
+        }
+    }
+
+    /// The manager's error of a failed connect.
+    pub(super) fn on_connect_error(&self, error: M::Error) {
+        self.on_connect_failed(ConnectFailure::Error, format!("{error:?}"));
+        let mut failures = self.failures.lock();
+        let replaced = match &mut failures.start {
+            Some(start) => start.replace(error),
+            None => Some(error),
+        };
+        drop(failures);
+        if let Some(error) = replaced {
+            self.sink(error);
+        }
+        self.progress.notify_waiters();
+    }
+
+    /// Logs a failure if it differs from the last.
+    pub(super) fn on_connect_failed(&self, failure: ConnectFailure, text: String) {
+        self.counters.on_connect_failed(failure);
+        let mut failures = self.failures.lock();
+        let is_news = failures.last.as_deref() != Some(&*text);
+        if is_news {
+            failures.last = Some(Arc::from(text.as_str()));
+        }
+        drop(failures);
+        if is_news {
+            warn!("connecting fails: {text}");
+        }
+    }
+
+    pub(super) fn on_connected(&self, took: Duration) {
+        self.counters.on_created(Some(took));
+        if self.failures.lock().last.take().is_some() {
+            info!("connecting succeeds again");
+        }
+    }
+
+    pub(super) fn last_failure(&self) -> Option<Arc<str>> {
+        self.failures.lock().last.clone()
+    }
+
+    pub(super) fn state(&self) -> State {
+        let statistics = self.counters.snapshot(self.core.direct_checkouts());
+        let counts = self.core.counts();
+        State {
+            connections: counts.open as u32,
+            idle_connections: counts.idle as u32,
+            connecting: counts.connecting as u32,
+            waiting: counts.waiting as u32,
+            max_size: counts.max as u32,
+            statistics,
+        }
+    }
+
+    pub(super) fn holders(&self) -> Vec<Holder> {
+        let now = now();
+        let checkouts = self.core.checkouts().into_iter();
+        let mut holders: Vec<_> = checkouts
+            .map(|(caller, since)| Holder { caller, age: Duration::from_millis(now.saturating_sub(since)) })
+            .collect();
+        holders.sort_by_key(|holder| std::cmp::Reverse(holder.age));
+        holders
+    }
+}
+
+impl<M: ManageConnection> Drop for Shared<M> {
+    fn drop(&mut self) {
+        self.closing.cancel();
+    }
+}
