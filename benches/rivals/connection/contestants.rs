@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bb8 as connection;
 use hdrhistogram::Histogram;
+use millpond::connection;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
@@ -74,7 +74,7 @@ impl<P: Checkout> Pool for P {
 
 /// All of them, with `size` idle connections each. Call it within a runtime, which serves their timers.
 pub(crate) async fn all(size: u32) -> Vec<Contestant> {
-    let ours = connection::Pool::builder().max_size(size).min_idle(size).connection_timeout(PATIENCE);
+    let ours = || connection::Pool::builder().max_size(size).min_idle(size).connection_timeout(PATIENCE);
     let bb8 = || {
         bb8::Pool::builder()
             .max_size(size)
@@ -84,7 +84,12 @@ pub(crate) async fn all(size: u32) -> Vec<Contestant> {
             .max_lifetime(None)
     };
     vec![
-        (Role::Ours, "millpond", Arc::new(ours.build(Manager).await.expect("infallible"))),
+        (Role::Ours, "millpond", Arc::new(ours().build(Manager).await.expect("infallible"))),
+        (
+            Role::Ours,
+            "millpond, barging",
+            Arc::new(ours().barging(true).build(Manager).await.expect("infallible")),
+        ),
         (Role::Rival, "bb8", Arc::new(bb8().build(Manager).await.expect("infallible"))),
         (
             Role::Rival,
@@ -144,6 +149,12 @@ impl deadpool::managed::Manager for Manager {
         _: &deadpool::managed::Metrics,
     ) -> deadpool::managed::RecycleResult<Infallible> {
         Ok(())
+    }
+}
+
+impl Checkout for connection::Pool<Manager> {
+    async fn get(&self) -> impl Send {
+        self.get().await.expect("a connection comes back")
     }
 }
 
