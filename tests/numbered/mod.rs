@@ -3,25 +3,55 @@
 
 use std::collections::BTreeSet;
 use std::ops::{Deref, DerefMut};
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use millpond::connection::ManageConnection;
 
 pub(crate) struct Numbered<M> {
     manager: M,
     made: AtomicU64,
+    census: Arc<Census>,
 }
 
 impl<M> Numbered<M> {
     pub(crate) fn new(manager: M) -> Self {
-        Self { manager, made: AtomicU64::new(0) }
+        Self { manager, made: AtomicU64::new(0), census: Arc::default() }
+    }
+
+    pub(crate) fn census(&self) -> Arc<Census> {
+        Arc::clone(&self.census)
+    }
+}
+
+/// How many connections exist, whoever has them.
+#[derive(Default)]
+pub(crate) struct Census {
+    now: AtomicUsize,
+    most: AtomicUsize,
+}
+
+impl Census {
+    pub(crate) fn now(&self) -> usize {
+        self.now.load(Ordering::SeqCst)
+    }
+
+    /// The most that ever existed at once.
+    pub(crate) fn most(&self) -> usize {
+        self.most.load(Ordering::SeqCst)
     }
 }
 
 pub(crate) struct Connection<C> {
     pub(crate) number: u64,
     inner: C,
+    census: Arc<Census>,
+}
+
+impl<C> Drop for Connection<C> {
+    fn drop(&mut self) {
+        self.census.now.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl<C> Deref for Connection<C> {
@@ -44,7 +74,9 @@ impl<M: ManageConnection> ManageConnection for Numbered<M> {
 
     async fn connect(&self) -> Result<Self::Connection, M::Error> {
         let inner = self.manager.connect().await?;
-        Ok(Connection { number: self.made.fetch_add(1, Ordering::Relaxed), inner })
+        let census = Arc::clone(&self.census);
+        census.most.fetch_max(census.now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+        Ok(Connection { number: self.made.fetch_add(1, Ordering::Relaxed), inner, census })
     }
 
     async fn is_valid(&self, connection: &mut Self::Connection) -> Result<(), M::Error> {
