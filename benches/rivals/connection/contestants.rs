@@ -96,13 +96,15 @@ pub(crate) async fn all(size: u32) -> Vec<Contestant> {
             "bb8, no test",
             Arc::new(bb8().test_on_check_out(false).build(Manager).await.expect("infallible")),
         ),
-        (Role::Rival, "deadpool", Arc::new(deadpool(size).await)),
+        (Role::Rival, "deadpool", Arc::new(deadpool(size, None).await)),
+        (Role::Rival, "deadpool, wait_timeout", Arc::new(deadpool(size, Some(PATIENCE)).await)),
     ]
 }
 
-async fn deadpool(size: u32) -> deadpool::managed::Pool<Manager> {
-    let pool = deadpool::managed::Pool::builder(Manager).max_size(size as usize).build();
-    let pool: deadpool::managed::Pool<Manager> = pool.expect("no timeout needs a runtime");
+async fn deadpool(size: u32, wait: Option<Duration>) -> deadpool::managed::Pool<Manager> {
+    let pool = deadpool::managed::Pool::builder(Manager).max_size(size as usize);
+    let pool = pool.wait_timeout(wait).runtime(deadpool::Runtime::Tokio1).build();
+    let pool: deadpool::managed::Pool<Manager> = pool.expect("it knows its runtime");
     let mut guards = Vec::new();
     for _ in 0..size {
         guards.push(pool.get().await.expect("infallible"));
