@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A [`ManageConnection`] says how to connect and how to tell a dead connection: the trait is bb8's own, so its managers for
-//! PostgreSQL, Redis and others run unchanged. Where bb8 has a name for something, it has the same name here.
+//! PostgreSQL, Redis and others run unchanged. Where bb8 has a name for something, it has the same name here: the page
+//! [`migration`] lists them, and those of deadpool.
 //!
 //! * **Waits.** A returned connection goes to the first waiter, and a newcomer cannot take it
 //!   ([`barging`](Builder::barging) allows that). The queue may be bounded: [`max_waiting`](Builder::max_waiting).
@@ -82,6 +83,9 @@ mod histogram;
 #[cfg(any(millpond_loom, millpond_shuttle, millpond_tsan))]
 #[doc(hidden)]
 pub mod model;
+#[cfg(feature = "connection")]
+#[doc = include_str!("migration.md")]
+pub mod migration {}
 #[cfg(feature = "connection")]
 mod pool;
 #[cfg(feature = "connection")]
