@@ -35,6 +35,8 @@ pub(crate) use bare::{Arc, Mutex, OnceLock, Shared, Unique, atomic, contain};
 
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
 mod real;
+#[cfg(millpond_tsan)]
+mod instrumented;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "connection"))]
 pub(crate) use real::Weak;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
