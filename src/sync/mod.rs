@@ -33,10 +33,10 @@ mod bare;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), not(feature = "std")))]
 pub(crate) use bare::{Arc, Mutex, OnceLock, Shared, Unique, atomic, contain};
 
-#[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
-mod real;
 #[cfg(millpond_tsan)]
 mod instrumented;
+#[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
+mod real;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "connection"))]
 pub(crate) use real::Weak;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
