@@ -231,7 +231,7 @@ impl World {
         let (core, reference) = (&self.core, &mut self.reference);
         match *operation {
             Operation::TryGet => {
-                let got = core.try_get();
+                let got = core.try_get().map(|(held, _)| held);
                 let expected = if reference.may_get() { reference.take_any() } else { None };
                 assert_eq!(got.as_ref().map(place), expected);
                 self.held.extend(got);
