@@ -213,8 +213,11 @@ impl HttpsErrorKind {
                 _ => {}
             }
         }
-        if let Some(error) = TlsError::find(error) {
-            return Self::Tls(error.kind().clone());
+        match TlsError::find(error).map(TlsError::kind) {
+            // A server that has crashed cannot end TLS before it closes the connection.
+            Some(TlsErrorKind::UnexpectedEof) => return Self::Incomplete,
+            Some(kind) => return Self::Tls(kind.clone()),
+            None => {}
         }
         if error.is_timeout() {
             Self::PingTimeout
@@ -255,7 +258,7 @@ impl fmt::Display for HttpsError {
             HttpsErrorKind::InvalidUri => {
                 write!(f, "{server} is no server; write https://HOST:PORT or http://HOST:PORT")
             }
-            HttpsErrorKind::TlsConfig => write!(f, "the TLS settings for {server} are wrong"),
+            HttpsErrorKind::TlsConfig => f.write_str("the TLS settings are wrong"),
             HttpsErrorKind::Net(_) => write!(f, "no connection to {server}"),
             HttpsErrorKind::Tls(_) if phase.is_some() => write!(f, "no TLS with {server}{at}"),
             HttpsErrorKind::Tls(_) => write!(f, "TLS with {server}{at} ended"),
@@ -316,15 +319,16 @@ impl fmt::Display for HttpsError {
     }
 }
 
+/// The message and its sources: a pool shows errors of its manager so.
 impl fmt::Debug for HttpsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("HttpsError")
-            .field("kind", &self.0.kind)
-            .field("phase", &self.0.phase)
-            .field("server", &self.0.server)
-            .field("address", &self.0.address)
-            .field("source", &self.0.source)
-            .finish_non_exhaustive()
+        write!(f, "{self}")?;
+        let mut next = self.source();
+        while let Some(source) = next {
+            write!(f, ": {source}")?;
+            next = source.source();
+        }
+        Ok(())
     }
 }
 

@@ -65,13 +65,10 @@ impl HttpsConnectionManager {
     pub fn with_config(server: &str, config: HttpsConfig) -> Result<Self, HttpsError> {
         let invalid = |_| HttpsError::new(HttpsErrorKind::InvalidUri).named(&server);
         let origin = Origin::new(&server.parse::<Uri>().map_err(invalid)?)?;
-        let tls = match &config.tls {
-            _ if !origin.is_secure() => None,
-            Some(tls) => Some(tls.clone()),
-            None => {
-                let wrong = |error| HttpsError::new(HttpsErrorKind::TlsConfig).named(&origin).because(error);
-                Some(TlsConfig::new().alpn(offered(config.version)).build().map_err(wrong)?)
-            }
+        let tls = if origin.is_secure() {
+            Some(connector(&config).map_err(|error| error.named(&origin))?)
+        } else {
+            None
         };
         Ok(Self { origin: Arc::new(origin), config: Arc::new(config), tls })
     }
@@ -155,6 +152,15 @@ struct Begun {
     traffic: Arc<Traffic>,
     tls: Option<Duration>,
     is_resumed: bool,
+}
+
+/// The configured connector, or a new one with the default settings.
+pub(super) fn connector(config: &HttpsConfig) -> Result<TlsConnector, HttpsError> {
+    if let Some(connector) = &config.tls {
+        return Ok(connector.clone());
+    }
+    let built = TlsConfig::new().alpn(offered(config.version)).build();
+    built.map_err(|error| HttpsError::new(HttpsErrorKind::TlsConfig).because(error))
 }
 
 /// The protocols for ALPN, the preferred one first.

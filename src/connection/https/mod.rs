@@ -28,6 +28,7 @@
 //! | `multiplexed` | the driver of an HTTP/2 connection |
 //! | `wire` | TCP or TLS, with counted bytes |
 //! | `request_body`, `response_body` | bodies: what goes out, what comes in and holds the connection |
+//! | `upstreams`, `upstream_error` | a pool per server; a request is sent once more where that is safe |
 //! | `error` | what failed, in which phase, at which address, and whether a request may be sent again |
 //!
 //! # Memory
@@ -37,8 +38,7 @@
 //! no task for it either: who awaits the response or reads its body drives the connection. An HTTP/2 connection has a task,
 //! which answers the server's pings and settings.
 //!
-//! Absent on purpose: cookies, redirects, decompression, proxies, protocol upgrades, and the retry of requests
-//! ([`HttpsError::take_request`] gives back what was not sent).
+//! Absent on purpose: cookies, redirects, decompression, proxies, protocol upgrades.
 
 mod config;
 mod connection;
@@ -49,6 +49,8 @@ mod multiplexed;
 mod origin;
 mod request_body;
 mod response_body;
+mod upstream_error;
+mod upstreams;
 mod wire;
 
 pub use self::config::{HealthCheck, Http2Windows, HttpVersion, HttpsConfig, Ping};
@@ -57,3 +59,5 @@ pub use self::error::{ConnectPhase, HttpsError, HttpsErrorKind};
 pub use self::manager::HttpsConnectionManager;
 pub use self::request_body::RequestBody;
 pub use self::response_body::ResponseBody;
+pub use self::upstream_error::UpstreamError;
+pub use self::upstreams::{UpstreamResponse, Upstreams, UpstreamsConfig};
