@@ -67,7 +67,7 @@
 //! # }
 //! ```
 //!
-//! Absent on purpose: what a connection speaks (its manager's), and several servers in one pool.
+//! Absent on purpose: what a connection speaks (its manager's; `https` has one for HTTP), and several servers in one pool.
 
 #[cfg(feature = "connection")]
 mod clock;
@@ -80,6 +80,8 @@ mod core;
 mod error;
 #[cfg(feature = "connection")]
 mod histogram;
+#[cfg(feature = "https")]
+pub mod https;
 #[cfg(any(millpond_loom, millpond_shuttle, millpond_tsan))]
 #[doc(hidden)]
 pub mod model;
