@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::endpoint::{Endpoint, host_and_port};
 use super::error::{Error, ErrorKind, is_shortage};
-use super::resolve;
+use super::resolve::{self, Resolve};
 use super::stream::Stream;
 use super::unix_path::{is_abstract, obstacle};
 use crate::sync::statistic::{AtomicUsize, Ordering};
@@ -38,12 +38,15 @@ type Reserve = Option<OwnedFd>;
 /// Why an attempt failed, and at which of a name's addresses.
 type Failure = (ErrorKind, Option<SocketAddr>, Option<io::Error>);
 
-/// How long a connect may take.
+/// How to connect.
 #[derive(Clone, Copy)]
-pub(super) struct Limits {
+pub(super) struct Settings<'a> {
+    /// The time limit.
     pub(super) total: Duration,
-    /// For each address of a name.
+    /// The time limit for each address of a name.
     pub(super) address: Duration,
+    /// Who looks names up, if not the system.
+    pub(super) resolver: Option<&'a dyn Resolve>,
 }
 
 /// How far a connect has come.
@@ -99,7 +102,7 @@ impl Stream {
     /// ```
     pub async fn connect(endpoint: impl Into<Endpoint>, timeout: Duration) -> Result<Self, Error> {
         // On the heap, so that a task is not larger for the rest of its life because it once connected.
-        let (stream, _) = Box::pin(connect(endpoint.into(), Limits::of(timeout), None)).await?;
+        let (stream, _) = Box::pin(connect(endpoint.into(), Settings::within(timeout), None)).await?;
         Ok(stream)
     }
 
@@ -110,27 +113,29 @@ impl Stream {
         timeout: Duration,
         reserved: OwnedFd,
     ) -> Result<Self, Error> {
-        let (stream, _) = Box::pin(connect(endpoint.clone(), Limits::of(timeout), Some(reserved))).await?;
+        let (stream, _) =
+            Box::pin(connect(endpoint.clone(), Settings::within(timeout), Some(reserved))).await?;
         Ok(stream)
     }
 }
 
-impl Limits {
-    /// One for all addresses.
-    fn of(total: Duration) -> Self {
-        Self { total, address: total }
+impl Settings<'_> {
+    /// Names are looked up by the system, and all addresses have one limit.
+    fn within(total: Duration) -> Self {
+        Self { total, address: total, resolver: None }
     }
 }
 
-/// Connects to an endpoint, within its limits. Says how long the lookup of a name took.
+/// Connects to an endpoint. Says how long the lookup of a name took.
 pub(super) async fn connect(
     endpoint: Endpoint,
-    limits: Limits,
+    settings: Settings<'_>,
     reserved: Reserve,
 ) -> Result<(Stream, Duration), Error> {
     let mut progress = Progress { waits_for: WaitsFor::Peer, lookup: Duration::ZERO };
-    let connected = timeout(limits.total, connect_in_time(&endpoint, limits, reserved, &mut progress)).await;
-    let after = limits.total;
+    let connected =
+        timeout(settings.total, connect_in_time(&endpoint, settings, reserved, &mut progress)).await;
+    let after = settings.total;
     let (kind, address, source) = match connected {
         Ok(Ok(stream)) => return Ok((stream, progress.lookup)),
         Ok(Err(failure)) => failure,
@@ -146,13 +151,13 @@ pub(super) async fn connect(
 /// Connects, and tries again while the system has no descriptor, port or memory left.
 async fn connect_in_time(
     endpoint: &Endpoint,
-    limits: Limits,
+    settings: Settings<'_>,
     mut reserved: Reserve,
     progress: &mut Progress,
 ) -> Result<Stream, Failure> {
     let mut in_need = None;
     loop {
-        match connect_once(endpoint, limits, &mut reserved, progress).await {
+        match connect_once(endpoint, settings, &mut reserved, progress).await {
             Err((_, _, Some(error))) if is_shortage(&error) => {
                 if error.kind() != io::ErrorKind::AddrNotAvailable {
                     in_need.get_or_insert_with(InNeed::new);
@@ -169,7 +174,7 @@ async fn connect_in_time(
 
 async fn connect_once(
     endpoint: &Endpoint,
-    limits: Limits,
+    settings: Settings<'_>,
     reserved: &mut Reserve,
     progress: &mut Progress,
 ) -> Result<Stream, Failure> {
@@ -191,11 +196,16 @@ async fn connect_once(
                         .map_err(|error| (ErrorKind::InvalidEndpoint(error), None, None))?;
                     progress.waits_for = WaitsFor::Names;
                     let begun = Instant::now();
-                    let addresses = resolve::addresses(host, port).await;
+                    let addresses = match settings.resolver {
+                        None => resolve::addresses(host, port).await,
+                        Some(resolver) => resolver.resolve(host).await.map(|found| {
+                            found.into_iter().map(|address| SocketAddr::new(address, port)).collect()
+                        }),
+                    };
                     progress.lookup += begun.elapsed();
                     let addresses = addresses.map_err(|error| (ErrorKind::Lookup, None, Some(error)))?;
                     progress.waits_for = WaitsFor::Peer;
-                    connect_to_any(addresses, limits.address, reserved).await?
+                    connect_to_any(addresses, settings.address, reserved).await?
                 }
             };
             Stream::from_tcp(stream).map_err(failed)

@@ -4,12 +4,14 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connect::{Limits, connect};
+use super::connect::{Settings, connect};
 use super::endpoint::Endpoint;
 use super::error::Error;
 use super::keepalive::Keepalive;
+use super::resolve::Resolve;
 use super::settings::setters;
 use super::stream::Stream;
+use crate::sync::Arc;
 
 /// How to connect to a server.
 ///
@@ -31,7 +33,7 @@ use super::stream::Stream;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Dial {
     /// The time in which the name is looked up and a connection made. 10 s.
@@ -41,6 +43,9 @@ pub struct Dial {
     pub address_timeout: Duration,
     /// How a dead server is detected. `None` means that it is not.
     pub keepalive: Option<Keepalive>,
+    /// Who looks names up. `None` means the system, whose answers are used for 5 s: it keeps to the TTL of a name and does
+    /// not tell it.
+    pub resolver: Option<Arc<dyn Resolve>>,
 }
 
 /// A new connection, and what it cost.
@@ -61,6 +66,7 @@ impl Default for Dial {
             timeout: Duration::from_secs(10),
             address_timeout: Duration::from_secs(5),
             keepalive: Some(Keepalive::default()),
+            resolver: None,
         }
     }
 }
@@ -70,6 +76,7 @@ impl Dial {
         timeout: Duration,
         address_timeout: Duration,
         keepalive: Option<Keepalive>,
+        resolver: Option<Arc<dyn Resolve>>,
     }
 
     /// Connects to an endpoint.
@@ -83,10 +90,14 @@ impl Dial {
     /// Cancelled, it closes what it opened.
     pub async fn connect(&self, endpoint: impl Into<Endpoint>) -> Result<Dialed, Error> {
         let endpoint = endpoint.into();
-        let limits = Limits { total: self.timeout, address: self.address_timeout };
+        let settings = Settings {
+            total: self.timeout,
+            address: self.address_timeout,
+            resolver: self.resolver.as_deref(),
+        };
         let begun = Instant::now();
         // On the heap: see `Stream::connect`.
-        let (stream, lookup) = Box::pin(connect(endpoint, limits, None)).await?;
+        let (stream, lookup) = Box::pin(connect(endpoint, settings, None)).await?;
         let connect = begun.elapsed().saturating_sub(lookup);
         if let Some(keepalive) = &self.keepalive {
             // Only a connection that has just ended takes no options, and its first use says so.

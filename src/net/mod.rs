@@ -14,6 +14,7 @@
 //! | `stream` | a TCP or Unix connection as one type |
 //! | `connect` | connecting: all addresses of a name, and what the system has run out of |
 //! | `dial` | the settings of a client's connect, and what connecting cost |
+//! | `dns` | a resolver that knows how long answers are valid |
 //! | `resolve` | the addresses of names: bounded lookups, kept answers |
 //! | `async_stream` | the trait through which a relay reads and writes: readiness, peeking, reset on close |
 //! | `hang_up` | a watch for the hang-up of a peer that is not read from |
@@ -40,6 +41,8 @@ mod buf_reader;
 mod codec;
 mod connect;
 mod dial;
+#[cfg(feature = "dns")]
+mod dns;
 mod endpoint;
 mod error;
 mod frame_reader;
@@ -65,6 +68,8 @@ pub use self::backoff::Backoff;
 pub use self::buf_reader::PooledBufReader;
 pub use self::codec::{Codec, CodecError};
 pub use self::dial::{Dial, Dialed};
+#[cfg(feature = "dns")]
+pub use self::dns::Dns;
 pub use self::endpoint::{Endpoint, ParseEndpointError};
 pub use self::error::{Error, ErrorKind};
 pub use self::frame_reader::{FrameReader, ReadFrameError, ReadFrameErrorKind};
@@ -75,6 +80,7 @@ pub use self::keepalive::Keepalive;
 pub use self::listener::Listener;
 #[cfg(feature = "relay")]
 pub(crate) use self::peer::Peer;
+pub use self::resolve::{Resolve, Resolving};
 pub use self::serve::DrainReport;
 #[cfg(any(feature = "bus", feature = "https", feature = "relay"))]
 pub(crate) use self::settings::setters;
