@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use millpond::net::Stream;
 use millpond::net::tls::{TlsConfig, TlsConnector, TlsError, TlsRoots, TlsStream};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
     KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
@@ -179,6 +181,20 @@ impl Server {
     /// The endpoint of nginx without TLS.
     pub(crate) fn plain(&self) -> String {
         format!("unix://{}", self.folder.path().join("plain").display())
+    }
+
+    /// Stops the server, so that it takes no bytes.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it run again.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
     }
 
     /// Waits until the server says this.
