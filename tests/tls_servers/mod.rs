@@ -18,7 +18,7 @@ use rcgen::{
     KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// A test that waits this long has failed, even on a slow machine.
@@ -233,7 +233,7 @@ pub(crate) async fn handshake(
 }
 
 /// The body of the answer to a request. The server closes after it.
-pub(crate) async fn get(stream: &mut TlsStream<Stream>) -> String {
+pub(crate) async fn get(stream: &mut TlsStream<impl AsyncRead + AsyncWrite + Unpin>) -> String {
     let exchange = async {
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
         stream.flush().await.unwrap();
