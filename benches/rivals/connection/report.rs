@@ -98,7 +98,10 @@ fn table(row: &Row, unit: &str) -> String {
         format!("\n| {} | {unit} | middle half | all rounds |{heads}\n|---|---|---|---|{rule}\n", row.label);
     for outcome in &row.outcomes {
         let ((low, high), (least, most)) = (outcome.quartiles(), outcome.extremes());
-        let ratios: String = ours.iter().map(|ours| format!(" {:.2} |", ours.over(outcome))).collect();
+        let ratios = ours.iter().map(|ours| ours.over(outcome));
+        // Where someone does not wait at all, there is none.
+        let ratio = |ratio: f64| if ratio.is_finite() { format!(" {ratio:.2} |") } else { " |".to_owned() };
+        let ratios: String = ratios.map(ratio).collect();
         let _ = writeln!(
             text,
             "| {} | {:.1} | {low:.1} to {high:.1} | {least:.1} to {most:.1} |{ratios}",

@@ -41,7 +41,7 @@ pub(crate) struct Limits {
 /// The permission for a connect: its slot is reserved.
 #[must_use = "a permit that is not given back is lost to the pool"]
 #[derive(Debug)]
-pub(crate) struct Attempt(Vacant);
+pub(crate) struct Attempt(pub(super) Vacant);
 
 /// Why a waiter is not, or no longer, in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ const WAITER: usize = 2;
 
 impl<T> Core<T> {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
+        let core = Self {
             slots: Slots::new(limits.order),
             attention: AtomicUsize::new(0),
             replenish_below: Hint::new(0),
@@ -125,7 +125,9 @@ impl<T> Core<T> {
                 retried: None,
                 is_closed: false,
             }),
-        }
+        };
+        core.publish(&mut core.state.lock());
+        core
     }
 
     /// Takes an idle item, unless others wait, or there are too many.
