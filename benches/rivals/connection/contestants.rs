@@ -25,7 +25,7 @@ pub(crate) trait Pool: Send + Sync {
     fn checkouts(&self, times: u64) -> BoxFuture<'_, ()>;
     /// As `checkouts`, and another task may run while the connection is held.
     fn yielding_checkouts(&self, times: u64) -> BoxFuture<'_, ()>;
-    /// Gets until the end, each for `work`, with a yield after it or none. Records what each waited, in microseconds.
+    /// Gets until the end, each for `work`, with a yield after it or none. Records what each took, in nanoseconds.
     fn waits(&self, end: Instant, work: Duration, yields: bool) -> BoxFuture<'_, Histogram<u64>>;
 }
 
@@ -61,7 +61,7 @@ impl<P: Checkout> Pool for P {
                     return waits;
                 }
                 let guard = self.get().await;
-                waits.record(start.elapsed().as_micros() as u64).expect("the histogram resizes itself");
+                waits.record(start.elapsed().as_nanos() as u64).expect("the histogram resizes itself");
                 sleep(work).await;
                 drop(guard);
                 if yields {
