@@ -12,6 +12,7 @@
 //!  connection  pools of upstream connections        (feature `connection`)
 //!   │
 //!  net     sockets, and frames over any stream      (feature `net`)
+//!          TLS for clients                          (feature `tls`)
 //!   │
 //!   │ ──── schema  contract files, layouts, plans   (feature `schema`)
 //!   │
@@ -43,7 +44,7 @@ compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where
 
 #[cfg(all(feature = "net", not(unix)))]
 compile_error!(
-    "millpond's features `net`, `bus`, `relay`, `proxy` and `cli` need Unix sockets, which this target lacks"
+    "millpond's features `net`, `tls`, `bus`, `relay`, `proxy` and `cli` need Unix sockets, which this target lacks"
 );
 
 #[cfg(feature = "bus")]

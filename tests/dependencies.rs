@@ -28,6 +28,16 @@ fn the_default_features_bring_five_crates() {
 }
 
 #[test]
+fn tls_brings_one_cryptography() {
+    let tls = crates(&["--features", "tls"]);
+    assert!(tls.contains("aws-lc-rs"), "{tls:?}");
+    for other in ["ring", "openssl", "openssl-sys", "native-tls"] {
+        assert!(!tls.contains(other), "{other}");
+    }
+    assert!(!crates(&["--features", "cli"]).contains("rustls"));
+}
+
+#[test]
 fn tokio_comes_with_the_feature_that_needs_it_and_the_command_with_its_own() {
     let sockets = crates(&["--features", "relay"]);
     assert!(sockets.contains("tokio"), "{sockets:?}");

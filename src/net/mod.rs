@@ -27,9 +27,10 @@
 //! | `codec` | the framings as codecs of `tokio_util` |
 //! | `tlv` | one TLV frame at a time, read or written |
 //! | `settings` | the setters of configuration structs |
+//! | `tls` | TLS for clients, over any stream (feature `tls`) |
 //! | `error` | why listening or connecting failed, where, and what to do |
 //!
-//! Absent on purpose: pools of connections (the application's), TLS ([`Peekable`] wraps any stream), and what the frames
+//! Absent on purpose: pools of connections (the application's), TLS servers ([`Peekable`] wraps any stream), and what the frames
 //! mean (the bus).
 
 mod async_stream;
@@ -51,6 +52,8 @@ mod resolve;
 mod serve;
 mod settings;
 mod stream;
+#[cfg(feature = "tls")]
+pub mod tls;
 mod tlv;
 mod unix_path;
 mod write_queue;

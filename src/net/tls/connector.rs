@@ -1,0 +1,206 @@
+//! Handshakes, and the generations between reloads.
+
+use std::env;
+use std::fmt;
+use std::fs::OpenOptions;
+use std::future::poll_fn;
+use std::os::unix::fs::OpenOptionsExt;
+use std::pin::pin;
+use std::time::Instant;
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::rustls::client::Resumption;
+use tokio_rustls::rustls::crypto::aws_lc_rs;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_rustls::rustls::{ClientConfig, KeyLogFile, version};
+
+use super::client_auth::{ClientAuth, watched};
+use super::config::{TlsConfig, TlsVersion};
+use super::config_error::{TlsConfigError, TlsConfigErrorKind};
+use super::error::{Asked, TlsError, TlsErrorKind};
+use super::material::Material;
+use super::sessions::Sessions;
+use super::stream::TlsStream;
+use crate::sync::statistic::{AtomicUsize, Ordering};
+use crate::sync::{Arc, Mutex};
+
+/// Makes TLS connections as a client. Clones are cheap and share sessions and reloads.
+///
+/// # Examples
+///
+/// ```no_run
+/// use std::time::Duration;
+///
+/// use millpond::net::Stream;
+/// use millpond::net::tls::TlsConfig;
+/// use tokio::io::AsyncWriteExt;
+/// use tokio::time::timeout;
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// const LIMIT: Duration = Duration::from_secs(10);
+/// let connector = TlsConfig::new().alpn(["http/1.1"]).build()?;
+/// let tcp = Stream::connect("tcp://example.com:443", LIMIT).await?;
+/// let mut tls = timeout(LIMIT, connector.connect("example.com", tcp)).await??;
+/// tls.write_all(b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n").await?;
+/// tls.flush().await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct TlsConnector(Arc<Inner>);
+
+struct Inner {
+    config: TlsConfig,
+    /// Held over a reload, so that the last to start is the last to finish.
+    reloading: Mutex<()>,
+    generation: Mutex<Arc<Generation>>,
+}
+
+/// What is used between two reloads.
+struct Generation {
+    identity: TlsIdentity,
+    material: Material,
+    client: Arc<ClientConfig>,
+}
+
+/// Stands for all that decides whether two connections are equally safe: roots, revocation lists, verifier, client
+/// certificate, versions, and protocols offered.
+///
+/// Connectors that were built separately differ, even from equal configurations, and so does a connector before and after
+/// a [reload](TlsConnector::reload) that found changes. No identity is used twice in a process. It is one part of the key
+/// by which connections are reused; the name of the server is another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TlsIdentity(usize);
+
+impl TlsIdentity {
+    fn next() -> Self {
+        static LAST: AtomicUsize = AtomicUsize::new(0);
+        // Ordering: only the sum matters, no memory depends on it.
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl TlsConnector {
+    pub(super) fn new(config: TlsConfig) -> Result<Self, TlsConfigError> {
+        let generation = Generation::new(&config, Material::read(&config)?)?;
+        let generation = Mutex::new(Arc::new(generation));
+        Ok(Self(Arc::new(Inner { config, reloading: Mutex::default(), generation })))
+    }
+
+    /// Makes a TLS connection over `stream`, to the server with this name: a DNS name or an IP address, also in brackets.
+    /// The certificate must be valid for it; it need not be the name that was connected to.
+    ///
+    /// There is no time limit: a silent server keeps this waiting, so put a [`timeout`](tokio::time::timeout) around it.
+    ///
+    /// # Errors
+    ///
+    /// Which check failed. TLS 1.3 servers check the client's certificate after the handshake, so that error comes from
+    /// the first read of the stream: see [`TlsError::find`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it drops `stream`, and the handshake with it. A session that it took to resume is lost; the next
+    /// handshake takes another or is a full one.
+    pub async fn connect<IO>(&self, server_name: &str, stream: IO) -> Result<TlsStream<IO>, TlsError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
+        let started = Instant::now();
+        let bare = server_name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
+        let Ok(name) = ServerName::try_from(bare.unwrap_or(server_name).to_owned()) else {
+            return Err(TlsError::new(TlsErrorKind::InvalidName, server_name));
+        };
+        let generation = self.generation();
+        let connector = tokio_rustls::TlsConnector::from(Arc::clone(&generation.client));
+        // On the heap, so that a task is not larger for the rest of its life because it once connected.
+        let mut handshake = pin!(Box::new(connector.connect(name, stream)));
+        let mut asked = Asked { client_auth: false, has_client_auth: self.0.config.client_auth.is_some() };
+        let connected = poll_fn(|cx| watched(&mut asked.client_auth, || handshake.as_mut().poll(cx))).await;
+        match connected {
+            Ok(stream) => {
+                Ok(TlsStream::new(stream, server_name, asked, generation.identity, started.elapsed()))
+            }
+            Err(error) => Err(TlsError::of_handshake(error, server_name, asked)),
+        }
+    }
+
+    /// Reads the files of the configuration again, and the roots of the platform if they are trusted. If something changed,
+    /// later handshakes use what is there now and resume no session from before; connections that exist stay. Says
+    /// whether that is so.
+    ///
+    /// It blocks while it reads, with [`TlsRoots::Platform`](super::TlsRoots::Platform) for some 20 ms: in a runtime, call
+    /// it by [`spawn_blocking`](tokio::task::spawn_blocking).
+    ///
+    /// # Errors
+    ///
+    /// Which file is wrong, and how. Handshakes go on with what was read before.
+    pub fn reload(&self) -> Result<bool, TlsConfigError> {
+        let Inner { config, reloading, generation } = &*self.0;
+        let _reloading = reloading.lock();
+        let material = Material::read(config)?;
+        if material == self.generation().material {
+            return Ok(false);
+        }
+        let new = Arc::new(Generation::new(config, material)?);
+        *generation.lock() = new;
+        Ok(true)
+    }
+
+    /// The identity of what handshakes use now. See [`TlsStream::identity`] for what a connection used.
+    #[must_use]
+    pub fn identity(&self) -> TlsIdentity {
+        self.generation().identity
+    }
+
+    fn generation(&self) -> Arc<Generation> {
+        Arc::clone(&self.0.generation.lock())
+    }
+}
+
+impl fmt::Debug for TlsConnector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (identity, config) = (self.identity(), &self.0.config);
+        f.debug_struct("TlsConnector").field("identity", &identity).field("config", config).finish()
+    }
+}
+
+impl Generation {
+    fn new(config: &TlsConfig, material: Material) -> Result<Self, TlsConfigError> {
+        let provider = Arc::new(aws_lc_rs::default_provider());
+        let verifier = material.verifier(config, &provider)?;
+        let client_key = material.client_key(config, &provider)?;
+        let versions: &[_] = match config.min_version {
+            TlsVersion::Tls12 => &[&version::TLS13, &version::TLS12],
+            TlsVersion::Tls13 => &[&version::TLS13],
+        };
+        let mut client = ClientConfig::builder_with_provider(provider)
+            .with_protocol_versions(versions)
+            .map_err(|error| TlsConfigError::new(TlsConfigErrorKind::Other).because(error))?
+            .dangerous()
+            .with_custom_certificate_verifier(verifier)
+            .with_client_cert_resolver(Arc::new(ClientAuth(client_key)));
+        client.alpn_protocols.clone_from(&config.alpn);
+        client.enable_sni = config.sni;
+        client.resumption = match config.session_servers {
+            0 => Resumption::disabled(),
+            servers => Resumption::store(Arc::new(Sessions::new(servers, config.tickets_per_server))),
+        };
+        if config.key_log_from_env {
+            key_log_is_writable()?;
+            client.key_log = Arc::new(KeyLogFile::new());
+        }
+        Ok(Self { identity: TlsIdentity::next(), material, client: Arc::new(client) })
+    }
+}
+
+/// rustls does not say that it cannot write its key log.
+fn key_log_is_writable() -> Result<(), TlsConfigError> {
+    let Some(path) = env::var_os("SSLKEYLOGFILE") else { return Ok(()) };
+    match OpenOptions::new().append(true).create(true).mode(0o600).open(&path) {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            Err(TlsConfigError::new(TlsConfigErrorKind::KeyLog).at(Some(path.as_ref())).because(error))
+        }
+    }
+}

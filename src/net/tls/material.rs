@@ -1,0 +1,171 @@
+//! Files and PEM text, read again at each reload.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rustls_native_certs::load_native_certs;
+use rustls_platform_verifier::Verifier;
+use tokio_rustls::rustls::client::WebPkiServerVerifier;
+use tokio_rustls::rustls::client::danger::ServerCertVerifier;
+use tokio_rustls::rustls::crypto::CryptoProvider;
+use tokio_rustls::rustls::pki_types::pem::{self, PemObject};
+use tokio_rustls::rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use tokio_rustls::rustls::sign::CertifiedKey;
+use tokio_rustls::rustls::{self, InconsistentKeys, RootCertStore};
+
+use super::config::{TlsConfig, TlsRoots};
+use super::config_error::{TlsConfigError, TlsConfigErrorKind as Kind};
+use crate::sync::Arc;
+
+/// PEM text, or where it is.
+#[derive(Clone)]
+pub(super) enum Pem {
+    File(PathBuf),
+    Given(Arc<[u8]>),
+}
+
+impl Pem {
+    pub(super) fn given(text: impl Into<Vec<u8>>) -> Self {
+        Self::Given(text.into().into())
+    }
+
+    fn path(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Given(_) => None,
+        }
+    }
+
+    fn error(&self, kind: Kind) -> TlsConfigError {
+        TlsConfigError::new(kind).at(self.path())
+    }
+
+    fn read(&self) -> Result<Arc<[u8]>, TlsConfigError> {
+        match self {
+            Self::File(path) => {
+                fs::read(path).map(Into::into).map_err(|error| self.error(Kind::Unreadable).because(error))
+            }
+            Self::Given(text) => Ok(Arc::clone(text)),
+        }
+    }
+}
+
+/// Without the text, which may be a private key.
+impl fmt::Debug for Pem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.fmt(f),
+            Self::Given(text) => write!(f, "{} bytes", text.len()),
+        }
+    }
+}
+
+/// What the files held at one time. Equal texts make equal connectors.
+#[derive(PartialEq, Eq)]
+pub(super) struct Material {
+    roots: Vec<Arc<[u8]>>,
+    revocation_lists: Vec<Arc<[u8]>>,
+    client_auth: Option<(Arc<[u8]>, Arc<[u8]>)>,
+    /// The roots of the platform, to see whether they changed: its verifier reads them itself.
+    platform: Vec<CertificateDer<'static>>,
+}
+
+impl Material {
+    pub(super) fn read(config: &TlsConfig) -> Result<Self, TlsConfigError> {
+        let all = |pem: &[Pem]| pem.iter().map(Pem::read).collect::<Result<_, _>>();
+        let both = |(chain, key): &(Pem, Pem)| Ok((chain.read()?, key.read()?));
+        Ok(Self {
+            roots: all(&config.added_roots)?,
+            revocation_lists: all(&config.revocation_lists)?,
+            client_auth: config.client_auth.as_ref().map(both).transpose()?,
+            platform: if config.trusts_platform() { load_native_certs().certs } else { Vec::new() },
+        })
+    }
+
+    pub(super) fn verifier(
+        &self,
+        config: &TlsConfig,
+        provider: &Arc<CryptoProvider>,
+    ) -> Result<Arc<dyn ServerCertVerifier>, TlsConfigError> {
+        if let Some(verifier) = &config.dangerous_verifier {
+            return Ok(Arc::clone(verifier));
+        }
+        let mut added = Vec::new();
+        for (pem, text) in config.added_roots.iter().zip(&self.roots) {
+            added.extend(certificates(pem, text)?);
+        }
+        let mut roots = RootCertStore::empty();
+        for (pem, text) in config.added_roots.iter().zip(&self.roots) {
+            for certificate in certificates(pem, text)? {
+                roots.add(certificate).map_err(|error| pem.error(Kind::InvalidRoot).because(error))?;
+            }
+        }
+        match config.roots {
+            TlsRoots::Platform if config.revocation_lists.is_empty() => {
+                // The added roots are known to be valid, so there are no others to blame.
+                let verifier = Verifier::new_with_extra_roots(added, Arc::clone(provider))
+                    .map_err(|error| TlsConfigError::new(Kind::NoRoots).because(error))?;
+                return Ok(Arc::new(verifier));
+            }
+            TlsRoots::Platform => return Err(TlsConfigError::new(Kind::RevocationOnPlatform)),
+            TlsRoots::Webpki => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+            TlsRoots::OnlyAdded => {}
+        }
+        if roots.is_empty() {
+            return Err(TlsConfigError::new(Kind::NoRoots));
+        }
+        let mut lists = Vec::new();
+        for (pem, text) in config.revocation_lists.iter().zip(&self.revocation_lists) {
+            lists.extend(revocation_lists(pem, text)?);
+        }
+        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+            .with_crls(lists)
+            .build()
+            .map_err(|error| TlsConfigError::new(Kind::InvalidRevocationList).because(error))?;
+        Ok(verifier)
+    }
+
+    pub(super) fn client_key(
+        &self,
+        config: &TlsConfig,
+        provider: &CryptoProvider,
+    ) -> Result<Option<Arc<CertifiedKey>>, TlsConfigError> {
+        let (Some((chain_pem, key_pem)), Some((chain, key))) = (&config.client_auth, &self.client_auth)
+        else {
+            return Ok(None);
+        };
+        let chain = certificates(chain_pem, chain)?;
+        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+            let kind = if matches!(error, pem::Error::NoItemsFound) { Kind::NoKey } else { Kind::NotPem };
+            key_pem.error(kind).because(error)
+        })?;
+        let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
+            let kind = match error {
+                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Kind::KeyMismatch,
+                _ => Kind::InvalidKey,
+            };
+            key_pem.error(kind).because(error)
+        })?;
+        Ok(Some(Arc::new(key)))
+    }
+}
+
+fn certificates(pem: &Pem, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
+    sections(pem, text, Kind::NoCertificate)
+}
+
+fn revocation_lists(
+    pem: &Pem,
+    text: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsConfigError> {
+    sections(pem, text, Kind::NoRevocationList)
+}
+
+/// All sections of one kind, at least one.
+fn sections<T: PemObject>(pem: &Pem, text: &[u8], none: Kind) -> Result<Vec<T>, TlsConfigError> {
+    let found = T::pem_slice_iter(text)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| pem.error(Kind::NotPem).because(error))?;
+    if found.is_empty() { Err(pem.error(none)) } else { Ok(found) }
+}
