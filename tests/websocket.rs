@@ -1,0 +1,156 @@
+//! WebSocket connections, alone and in a pool, against Python's `websockets`.
+
+mod websocket_servers;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{SinkExt, StreamExt};
+use millpond::connection::Pool;
+use millpond::connection::websocket::{
+    Message, WebSocketConfig, WebSocketConnection, WebSocketErrorKind, WebSocketManager,
+};
+use tokio_tungstenite::tungstenite::Message as Raw;
+use websocket_servers::{Here, Server, soon};
+
+async fn open(config: &WebSocketConfig) -> WebSocketConnection {
+    soon(WebSocketConnection::open(config)).await.unwrap()
+}
+
+#[tokio::test]
+async fn messages_come_back_as_they_were_sent_and_in_order() {
+    let server = Server::python(0, &[]);
+    let connection = open(&server.config()).await;
+    let sent = [
+        Message::text("hello"),
+        Message::binary(vec![0, 159, 255]),
+        Message::text(""),
+        Message::binary(Bytes::new()),
+        Message::text("größer".repeat(10_000)),
+        Message::binary(vec![7; 1 << 20]),
+    ];
+    for message in &sent {
+        connection.send(message.clone()).await.unwrap();
+    }
+    for message in &sent {
+        assert_eq!(soon(connection.recv()).await.unwrap(), *message);
+    }
+    soon(connection.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn pings_of_the_server_are_answered() {
+    let server = Server::python(0, &[]);
+    let mut connection = open(&server.config()).await;
+    assert_eq!(soon(connection.exchange("ping")).await.unwrap().as_text(), Some("pong received"));
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_by_the_server() {
+    let server = Server::python(0, &[]);
+    soon(open(&server.config()).await.ping()).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_server_chooses_one_of_the_subprotocols() {
+    let server = Server::python(0, &["subprotocol"]);
+    let connection = open(&server.config().subprotocols(["a", "b"]).unwrap()).await;
+    assert_eq!(connection.subprotocol(), Some("b"));
+}
+
+#[tokio::test]
+async fn the_code_of_the_server_s_close_is_told_after_what_came_before() {
+    let server = Server::python(0, &[]);
+    let connection = open(&server.config()).await;
+    connection.send("before").await.unwrap();
+    connection.send("close").await.unwrap();
+    assert_eq!(soon(connection.recv()).await.unwrap().as_text(), Some("before"));
+    let error = soon(connection.recv()).await.unwrap_err();
+    assert_eq!(error.kind(), WebSocketErrorKind::ClosedByServer { code: 4001 });
+}
+
+#[tokio::test]
+async fn a_pool_uses_a_connection_again() {
+    let server = Server::python(0, &[]);
+    let manager = WebSocketManager::new(server.config()).unwrap();
+    let pool = Pool::builder().max_size(4).min_idle(0).build(manager.clone()).await.unwrap();
+    for number in 0..20 {
+        let mut connection = soon(pool.get()).await.unwrap();
+        let answer = soon(connection.exchange(format!("{number}"))).await.unwrap();
+        assert_eq!(answer.as_text(), Some(format!("{number}").as_str()));
+    }
+    assert_eq!(manager.statistics().connects, 1);
+}
+
+#[tokio::test]
+async fn an_idle_connection_of_a_pool_is_tested_by_a_ping() {
+    let server = Server::python(0, &[]);
+    let manager = WebSocketManager::new(server.config()).unwrap();
+    let pool = Pool::builder().max_size(1).min_idle(0).bypass_window(Duration::ZERO);
+    let pool = pool.build(manager.clone()).await.unwrap();
+    drop(soon(pool.get()).await.unwrap());
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    drop(soon(pool.get()).await.unwrap());
+    assert_eq!(manager.statistics().connects, 1);
+    assert!(manager.statistics().pongs_received >= 1);
+}
+
+#[tokio::test]
+async fn the_answer_to_a_cancelled_exchange_reaches_nobody_else() {
+    let server = Here::new().await;
+    let manager = WebSocketManager::new(server.config()).unwrap();
+    let pool = Pool::builder().max_size(1).min_idle(0).build(manager.clone()).await.unwrap();
+    let (first, mut there) = tokio::join!(pool.get(), server.accept());
+    let mut connection = first.unwrap();
+    tokio::select! {
+        _ = connection.exchange("question") => panic!("nobody answers"),
+        message = there.next() => assert_eq!(message.unwrap().unwrap(), Raw::text("question")),
+    }
+    drop(connection);
+    let second = tokio::spawn(async move { soon(pool.get()).await.unwrap().exchange("other").await });
+    let mut other = server.accept().await;
+    assert_eq!(soon(other.next()).await.unwrap().unwrap(), Raw::text("other"));
+    other.send(Raw::text("answer")).await.unwrap();
+    assert_eq!(second.await.unwrap().unwrap().as_text(), Some("answer"));
+}
+
+#[tokio::test]
+async fn a_connection_with_unread_messages_is_not_handed_out_again() {
+    let server = Here::new().await;
+    let manager = WebSocketManager::new(server.config()).unwrap();
+    let pool = Pool::builder().max_size(1).min_idle(0).build(manager.clone()).await.unwrap();
+    let (first, mut there) = tokio::join!(pool.get(), server.accept());
+    let connection = first.unwrap();
+    there.send(Raw::text("taken")).await.unwrap();
+    there.send(Raw::text("not taken")).await.unwrap();
+    let serve = tokio::spawn(async move { while there.next().await.is_some() {} });
+    soon(connection.recv()).await.unwrap();
+    // Its answer comes after both messages.
+    soon(connection.ping()).await.unwrap();
+    drop(connection);
+    let (second, _there) = tokio::join!(pool.get(), server.accept());
+    drop(second.unwrap());
+    assert_eq!(manager.statistics().connects, 2);
+    soon(serve).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_does_not_take_holds_no_more_than_its_limit() {
+    let server = Here::new().await;
+    let config = server.config().incoming_bytes(10_000);
+    let (connection, mut there) = tokio::join!(open(&config), server.accept());
+    let sender = tokio::spawn(async move {
+        for number in 0..2000_u32 {
+            there.send(Raw::text(format!("{number:10000}"))).await.unwrap();
+        }
+        there
+    });
+    // The kernel's buffers are smaller than 20 MB, so the server has to wait.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(!sender.is_finished());
+    for number in 0..2000_u32 {
+        let message = soon(connection.recv()).await.unwrap();
+        assert_eq!(message.as_text().unwrap().trim_start(), number.to_string());
+    }
+    soon(sender).await.unwrap();
+}
