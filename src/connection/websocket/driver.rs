@@ -114,14 +114,16 @@ impl Driver {
         };
         count.add(1);
         if let Some(code) = error.close_code() {
-            // What the server sent last is not read, so a close at once would be a reset and overtake the close frame.
+            self.hook = None;
             let deadline = Instant::now() + self.limits.close_timeout;
-            let _ = timeout_at(deadline, self.refuse(code)).await;
+            // Nobody waits for it.
+            tokio::spawn(async move { timeout_at(deadline, self.refuse(code)).await });
         }
         error
     }
 
-    /// Tells the server why, and waits until it has closed the stream.
+    /// Tells the server why, and waits until it has closed the stream: what it sent last was not read, so a close at once
+    /// would be a reset, which overtakes the close frame.
     async fn refuse(&mut self, code: u16) {
         let frame = CloseFrame { code: code.into(), reason: "".into() };
         let mut frame = Some(frame);
