@@ -1,5 +1,6 @@
 //! WebSocket connections, alone and in a pool, against Python's `websockets`.
 
+mod tls_servers;
 mod websocket_servers;
 
 use std::time::Duration;
@@ -10,6 +11,7 @@ use millpond::connection::Pool;
 use millpond::connection::websocket::{
     Message, WebSocketConfig, WebSocketConnection, WebSocketErrorKind, WebSocketManager,
 };
+use tls_servers::{Authority, NAME, folder_with};
 use tokio_tungstenite::tungstenite::Message as Raw;
 use websocket_servers::{Here, Server, soon};
 
@@ -67,6 +69,31 @@ async fn the_code_of_the_server_s_close_is_told_after_what_came_before() {
     assert_eq!(soon(connection.recv()).await.unwrap().as_text(), Some("before"));
     let error = soon(connection.recv()).await.unwrap_err();
     assert_eq!(error.kind(), WebSocketErrorKind::ClosedByServer { code: 4001 });
+}
+
+fn over_tls(server: &Server) -> WebSocketConfig {
+    let config = WebSocketConfig::new(&format!("wss://{NAME}/")).unwrap();
+    config.endpoint(Some(("127.0.0.1", server.port).into()))
+}
+
+#[tokio::test]
+async fn a_connection_over_tls_speaks_to_a_server_with_the_right_name() {
+    let authority = Authority::new("root");
+    let folder = folder_with(&authority.issue(|_| ()));
+    let server = Server::python(0, &[folder.path().to_str().unwrap()]);
+    let config = over_tls(&server).tls(Some(authority.trusted().build().unwrap()));
+    let mut connection = open(&config).await;
+    let large = Message::binary(vec![7; 300_000]);
+    assert_eq!(soon(connection.exchange(large.clone())).await.unwrap(), large);
+    soon(connection.close()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_server_that_nobody_vouches_for_is_refused() {
+    let folder = folder_with(&Authority::new("root").issue(|_| ()));
+    let server = Server::python(0, &[folder.path().to_str().unwrap()]);
+    let error = soon(WebSocketConnection::open(&over_tls(&server))).await.unwrap_err();
+    assert_eq!(error.kind(), WebSocketErrorKind::Tls);
 }
 
 #[tokio::test]

@@ -94,9 +94,13 @@ async fn every_case_of_the_conformance_suite_passes() {
     // before (6.4.3, 6.4.4).
     let is_good =
         |part: &serde_json::Value| matches!(part.as_str(), Some("OK" | "NON-STRICT" | "INFORMATIONAL"));
-    let is_failed = |result: &serde_json::Value| !is_good(&result["behavior"]) || !is_good(&result["behaviorClose"]);
+    let is_failed =
+        |result: &serde_json::Value| !is_good(&result["behavior"]) || !is_good(&result["behaviorClose"]);
     let failed: Vec<_> = results.iter().filter(|(_, result)| is_failed(result)).collect();
     let strict = results.values().filter(|result| result["behavior"] != "NON-STRICT").count();
-    println!("{count} cases of {cases:?}: {strict} pass, {} pass in a way that is not strict", count - strict);
+    println!(
+        "{count} cases of {cases:?}: {strict} pass, {} pass in a way that is not strict",
+        count - strict
+    );
     assert!(failed.is_empty(), "{failed:#?}");
 }

@@ -72,7 +72,8 @@ async fn a_busy_server_says_when_to_come_again() {
 
 #[tokio::test]
 async fn a_wrong_answer_to_the_key_is_a_bad_handshake() {
-    let answer = "HTTP/1.1 101 x\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: x\r\n\r\n";
+    let answer =
+        "HTTP/1.1 101 x\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: x\r\n\r\n";
     assert_eq!(refused_with(answer).await.kind(), WebSocketErrorKind::BadHandshake);
 }
 

@@ -43,7 +43,8 @@ impl Server {
         let mut child = command.stdout(Stdio::piped()).spawn().expect("python3 is missing: run tests/run");
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        let port = line.trim().parse().expect("the server did not start; if `websockets` is missing: run tests/run");
+        let port =
+            line.trim().parse().expect("the server did not start; if `websockets` is missing: run tests/run");
         Self { child, port }
     }
 

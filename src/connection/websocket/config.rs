@@ -100,7 +100,8 @@ impl WebSocketConfig {
     pub fn new(url: &str) -> Result<Self, WebSocketError> {
         let invalid = |url: &str| WebSocketError::new(WebSocketErrorKind::InvalidRequest, &Arc::from(url));
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| invalid(url).because(error))?;
-        let (Some("ws" | "wss"), Some(host)) = (uri.scheme_str(), uri.host().filter(|host| !host.is_empty())) else {
+        let (Some("ws" | "wss"), Some(host)) = (uri.scheme_str(), uri.host().filter(|host| !host.is_empty()))
+        else {
             return Err(invalid(url));
         };
         // Neither the path nor the user's name and password belong into messages.
@@ -169,7 +170,10 @@ impl WebSocketConfig {
     /// # Errors
     ///
     /// As [`header`](Self::header).
-    pub fn subprotocols<T: AsRef<str>>(self, names: impl IntoIterator<Item = T>) -> Result<Self, WebSocketError> {
+    pub fn subprotocols<T: AsRef<str>>(
+        self,
+        names: impl IntoIterator<Item = T>,
+    ) -> Result<Self, WebSocketError> {
         let names = names.into_iter().fold(String::new(), |list, name| match list.is_empty() {
             true => name.as_ref().to_owned(),
             false => format!("{list}, {}", name.as_ref()),

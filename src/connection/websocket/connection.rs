@@ -20,9 +20,10 @@ use crate::sync::Arc;
 ///
 /// # Memory
 ///
-/// At rest it holds its buffer for reading, 4 KiB by default, and 3 KB more; over TLS 9 KB beside that. Sent and received
-/// messages wait within [`queue_bytes`](field@WebSocketConfig::queue_bytes), and
-/// [`incoming_bytes`](field@WebSocketConfig::incoming_bytes) and one message more.
+/// At rest it holds its buffer for reading, 4 KiB by default, and 3.5 KB more, also after large messages; over TLS 9 KB beside
+/// that. Messages to be sent wait within [`queue_bytes`](field@WebSocketConfig::queue_bytes), and received ones within
+/// [`incoming_bytes`](field@WebSocketConfig::incoming_bytes) and one message more. None of this memory is a pool's, or within
+/// its limit.
 pub struct WebSocketConnection {
     link: Arc<Link>,
     subprotocol: Option<Box<str>>,
@@ -62,12 +63,7 @@ impl WebSocketConnection {
             let error = driver.run().await;
             ending.0.end(error);
         });
-        Ok(Self {
-            link,
-            subprotocol,
-            pong_timeout: config.pong_timeout,
-            is_in_exchange: false,
-        })
+        Ok(Self { link, subprotocol, pong_timeout: config.pong_timeout, is_in_exchange: false })
     }
 
     /// Queues a message to be sent. If the queue is full, the [overflow policy](field@WebSocketConfig::overflow) decides.
@@ -200,7 +196,10 @@ impl Drop for WebSocketConnection {
 impl fmt::Debug for WebSocketConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.link.phase();
-        f.debug_struct("WebSocketConnection").field("server", &self.link.server).field("state", &state).finish()
+        f.debug_struct("WebSocketConnection")
+            .field("server", &self.link.server)
+            .field("state", &state)
+            .finish()
     }
 }
 

@@ -344,7 +344,10 @@ impl Driver {
         if self.hook.is_some() {
             next = next.min(self.hook_deadline);
             if now >= self.hook_deadline {
-                return Err(self.link.error(WebSocketErrorKind::Hook).because("it did not end within connect_timeout"));
+                return Err(self
+                    .link
+                    .error(WebSocketErrorKind::Hook)
+                    .because("it did not end within connect_timeout"));
             }
         }
         if let Some(deadline) = self.close_deadline {

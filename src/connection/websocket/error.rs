@@ -200,14 +200,22 @@ impl fmt::Display for WebSocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = &self.server;
         match self.kind {
-            Kind::InvalidRequest => write!(f, "{server} is no request (write ws://HOST:PORT/PATH or wss://…)"),
+            Kind::InvalidRequest => {
+                write!(f, "{server} is no request (write ws://HOST:PORT/PATH or wss://…)")
+            }
             Kind::Connect => write!(f, "no connection to {server}"),
             Kind::Tls => write!(f, "no TLS connection to {server}"),
             Kind::ConnectTimeout { after } => {
-                write!(f, "{server} did not open a connection within {after:?}; raise connect_timeout if it may take longer")
+                write!(
+                    f,
+                    "{server} did not open a connection within {after:?}; raise connect_timeout if it may take longer"
+                )
             }
             Kind::Refused { status: status @ (401 | 403) } => {
-                write!(f, "{server} refused the upgrade with status {status}; check the credentials and the Origin header")
+                write!(
+                    f,
+                    "{server} refused the upgrade with status {status}; check the credentials and the Origin header"
+                )
             }
             Kind::Refused { status: 404 } => {
                 write!(f, "{server} refused the upgrade with status 404; check the path")
@@ -216,20 +224,31 @@ impl fmt::Display for WebSocketError {
                 write!(f, "{server} refused the upgrade with status {status}; it is overloaded, try later")
             }
             Kind::Refused { status } => {
-                write!(f, "{server} refused the upgrade with status {status}; check that the path is a WebSocket")
+                write!(
+                    f,
+                    "{server} refused the upgrade with status {status}; check that the path is a WebSocket"
+                )
             }
             Kind::BadHandshake => {
-                write!(f, "{server} did not answer as a WebSocket server does (check the URL, and the subprotocols)")
+                write!(
+                    f,
+                    "{server} did not answer as a WebSocket server does (check the URL, and the subprotocols)"
+                )
             }
             Kind::Protocol => write!(f, "{server} broke the WebSocket protocol"),
-            Kind::InvalidUtf8 => write!(f, "{server} sent text that is not UTF-8; it must send such bytes as binary"),
+            Kind::InvalidUtf8 => {
+                write!(f, "{server} sent text that is not UTF-8; it must send such bytes as binary")
+            }
             Kind::TooLarge { size, limit } => write!(
                 f,
                 "{server} sent {size} bytes where {limit} are allowed; raise max_message_size and max_frame_size"
             ),
             Kind::Lost => write!(f, "{server} ended the connection without closing it"),
             Kind::NoPong { after } => {
-                write!(f, "{server} sent nothing within {after:?} after a ping; the connection is taken for dead")
+                write!(
+                    f,
+                    "{server} sent nothing within {after:?} after a ping; the connection is taken for dead"
+                )
             }
             Kind::ClosedByServer { code } => write!(f, "{server} closed the connection with code {code}"),
             Kind::Closed => write!(f, "the connection to {server} was closed on this side"),
@@ -238,12 +257,20 @@ impl fmt::Display for WebSocketError {
             }
             Kind::Hook => write!(f, "the hook for new connections to {server} failed"),
             Kind::QueueFull => {
-                write!(f, "the queue of messages to {server} is full; raise its limits, or let the overflow policy wait")
+                write!(
+                    f,
+                    "the queue of messages to {server} is full; raise its limits, or let the overflow policy wait"
+                )
             }
             Kind::LargerThanQueue { size, limit } => {
-                write!(f, "{size} bytes do not fit into the queue of messages to {server}; raise queue_bytes above {limit}")
+                write!(
+                    f,
+                    "{size} bytes do not fit into the queue of messages to {server}; raise queue_bytes above {limit}"
+                )
             }
-            Kind::TaskEnded => write!(f, "the task of the connection to {server} was ended, by its runtime or a panic"),
+            Kind::TaskEnded => {
+                write!(f, "the task of the connection to {server} was ended, by its runtime or a panic")
+            }
         }
     }
 }

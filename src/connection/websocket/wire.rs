@@ -44,9 +44,9 @@ impl Wire {
         let too_late = || WebSocketError::new(WebSocketErrorKind::ConnectTimeout { after: limit }, server);
         let stream = Stream::connect(config.target(), limit).await;
         let stream = stream.map_err(|error| WebSocketError::of_net(error, limit, server))?;
-        stream.set_keepalive(&config.keepalive).map_err(|error| {
-            WebSocketError::new(WebSocketErrorKind::Connect, server).because(error)
-        })?;
+        stream
+            .set_keepalive(&config.keepalive)
+            .map_err(|error| WebSocketError::new(WebSocketErrorKind::Connect, server).because(error))?;
         let transport = match &config.tls {
             Some(tls) if config.is_tls() => {
                 let connected = timeout_at(deadline, tls.connect(config.host(), stream)).await;
@@ -77,11 +77,7 @@ impl Wire {
         Ok((wire, chosen))
     }
 
-    fn poll_transport_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        room: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
+    fn poll_transport_read(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, room),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, room),
@@ -124,11 +120,7 @@ impl AsyncRead for Wire {
 }
 
 impl AsyncWrite for Wire {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let count = std::task::ready!(match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
