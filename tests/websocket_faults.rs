@@ -34,7 +34,7 @@ async fn refused_with(answer: &'static str) -> WebSocketError {
     let answer = async {
         let mut stream = server.accept_tcp().await;
         let mut request = vec![0; 4096];
-        stream.read(&mut request).await.unwrap();
+        assert!(stream.read(&mut request).await.unwrap() > 0);
         stream.write_all(answer.as_bytes()).await.unwrap();
         stream
     };
