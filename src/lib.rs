@@ -44,12 +44,12 @@ compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where
 
 #[cfg(all(feature = "net", not(unix)))]
 compile_error!(
-    "millpond's features `net`, `tls`, `bus`, `relay`, `proxy` and `cli` need Unix sockets, which this target lacks"
+    "millpond's features `net`, `tls`, `bus`, `relay`, `connection`, `proxy` and `cli` need Unix sockets, which this target lacks"
 );
 
 #[cfg(feature = "bus")]
 pub mod bus;
-#[cfg(any(feature = "connection", millpond_loom))]
+#[cfg(any(feature = "connection", millpond_loom, millpond_shuttle, millpond_tsan))]
 pub mod connection;
 #[cfg(feature = "net")]
 #[doc = include_str!("cookbook.md")]

@@ -7,7 +7,7 @@ use std::fs;
 use std::process::Command;
 use std::sync::Arc;
 
-use millpond::net::tls::{TlsConfig, TlsErrorKind, TlsRoots, TlsVersion};
+use millpond::net::tls::{TlsConfig, TlsConfigErrorKind, TlsErrorKind, TlsRoots, TlsVersion};
 use rcgen::CertificateParams;
 use tls_servers::{Authority, NAME, Server, folder_with, get, handshake, write};
 use tokio::io::AsyncReadExt;
@@ -207,6 +207,7 @@ fn rerun(test: &str, variable: &str, value: impl AsRef<std::ffi::OsStr>) {
     let output = Command::new(env::current_exe().unwrap())
         .args(["--exact", test, "--nocapture"])
         .env(variable, value)
+        .env_remove("SSL_CERT_DIR")
         .env("MILLPOND_RERUN", "1")
         .output()
         .unwrap();
@@ -237,6 +238,16 @@ async fn keys_are_logged_only_if_asked_for() {
     }
 }
 
+#[test]
+fn a_key_log_that_cannot_be_written_is_an_error() {
+    const TEST: &str = "a_key_log_that_cannot_be_written_is_an_error";
+    if !is_rerun() {
+        return rerun(TEST, "SSLKEYLOGFILE", "/no/such/folder/keys");
+    }
+    let error = Authority::new("root").trusted().key_log_from_env().build().unwrap_err();
+    assert_eq!(error.to_string(), "/no/such/folder/keys cannot be written (check SSLKEYLOGFILE)");
+}
+
 #[tokio::test]
 async fn the_roots_of_the_platform_are_those_of_its_bundle() {
     const TEST: &str = "the_roots_of_the_platform_are_those_of_its_bundle";
@@ -247,6 +258,8 @@ async fn the_roots_of_the_platform_are_those_of_its_bundle() {
     let bundle = env::var_os("SSL_CERT_FILE").unwrap();
     let (first, second) = (Authority::new("first"), Authority::new("second"));
     let server = Server::nginx(&second.issue(|_| ()), "");
+    fs::write(&bundle, "").unwrap();
+    assert_eq!(TlsConfig::new().build().unwrap_err().kind(), TlsConfigErrorKind::NoRoots);
     fs::write(&bundle, first.pem()).unwrap();
     let connector = TlsConfig::new().build().unwrap();
     let error = server.tls(&connector).await.unwrap_err();

@@ -137,6 +137,15 @@ async fn a_certificate_that_no_revocation_list_covers_is_refused() {
 }
 
 #[tokio::test]
+async fn an_expired_revocation_list_covers_nothing() {
+    let authority = Authority::new("root");
+    let list = authority.revocation_list(7, 2025);
+    let connector = authority.trusted().add_revocation_pem(list).build().unwrap();
+    let error = refusal(&authority.issue(|_| ()), &[], &connector).await;
+    assert_eq!(*error.kind(), TlsErrorKind::UnknownRevocation);
+}
+
+#[tokio::test]
 async fn a_certificate_for_another_purpose_is_refused() {
     let error =
         refusal_of(|params| params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth]).await;

@@ -128,7 +128,8 @@ fn a_missing_file_is_named() {
 
 #[test]
 fn roots_without_certificates_are_refused() {
-    let said = "the given PEM holds no certificate (look for BEGIN CERTIFICATE)";
+    let said =
+        "the given PEM holds no certificate (it needs BEGIN CERTIFICATE; DER can be converted: openssl x509)";
     assert_eq!(wrong(only_added().add_root_pem("")), (TlsConfigErrorKind::NoCertificate, said.to_owned()));
 }
 
@@ -171,6 +172,11 @@ fn revocation_lists_are_checked_when_the_connector_is_built() {
     assert_eq!(wrong(with("")).0, TlsConfigErrorKind::NoRevocationList);
     let broken = "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n";
     assert_eq!(wrong(with(broken)).0, TlsConfigErrorKind::InvalidRevocationList);
+    let folder = folder();
+    let path = folder.path().join("lists.pem");
+    fs::write(&path, broken).unwrap();
+    let error = with(&authority.revoke(1)).add_revocation_file(&path).build().unwrap_err();
+    assert_eq!(error.path(), Some(&*path));
     let platform = with(&authority.revoke(1)).roots(TlsRoots::Platform);
     assert_eq!(wrong(platform).0, TlsConfigErrorKind::RevocationOnPlatform);
 }

@@ -70,11 +70,18 @@
 
 #[cfg(feature = "connection")]
 mod clock;
+#[cfg_attr(
+    not(feature = "connection"),
+    expect(dead_code, reason = "the models leave out what is known of items that are out")
+)]
 mod core;
 #[cfg(feature = "connection")]
 mod error;
 #[cfg(feature = "connection")]
 mod histogram;
+#[cfg(any(millpond_loom, millpond_shuttle, millpond_tsan))]
+#[doc(hidden)]
+pub mod model;
 #[cfg(feature = "connection")]
 mod pool;
 #[cfg(feature = "connection")]

@@ -24,7 +24,7 @@ pub(crate) use queue::ClassQueue;
 pub(crate) mod statistic {
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
     /// Without read-modify-write: for numbers that one thread at a time writes. Some targets have no 64-bit atomics.
-    #[cfg(any(feature = "connection", millpond_loom, millpond_shuttle))]
+    #[cfg(any(feature = "connection", millpond_loom, millpond_shuttle, millpond_tsan))]
     pub(crate) use crossbeam_utils::atomic::AtomicCell;
 }
 
@@ -35,10 +35,12 @@ pub(crate) use bare::{Arc, Mutex, OnceLock, Shared, Unique, atomic, contain};
 
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
 mod real;
+#[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "connection"))]
+pub(crate) use real::Weak;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
 pub(crate) use real::{Arc, Mutex, OnceLock, Shared, Undropped, Unique, atomic, contain, thread_local};
-#[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "connection"))]
-pub(crate) use real::{BoxCell, Weak, order_store_before_load};
+#[cfg(all(not(any(millpond_loom, millpond_shuttle)), any(feature = "connection", millpond_tsan)))]
+pub(crate) use real::{BoxCell, order_store_before_load};
 
 #[cfg(any(millpond_loom, millpond_shuttle))]
 mod model;

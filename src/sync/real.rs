@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{MutexGuard, PoisonError};
 
 /// A cell for a box that is taken and put whole, each by one locked instruction.
-#[cfg(feature = "connection")]
+#[cfg(any(feature = "connection", millpond_tsan))]
 pub(crate) type BoxCell<T> = crossbeam_utils::atomic::AtomicCell<Option<Box<T>>>;
 
 /// A thread local of this type has no destructor, so an access need not check whether it was destroyed. Another thread
@@ -51,6 +51,6 @@ pub(crate) fn contain(f: impl FnOnce()) {
 
 /// Stands between a `SeqCst` write and a `SeqCst` load of another place. Nothing is to do: all threads agree on the order of
 /// these accesses.
-#[cfg(feature = "connection")]
+#[cfg(any(feature = "connection", millpond_tsan))]
 #[inline(always)]
 pub(crate) fn order_store_before_load() {}

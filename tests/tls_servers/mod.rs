@@ -72,6 +72,11 @@ impl Authority {
 
     /// A revocation list with this serial number on it.
     pub(crate) fn revoke(&self, serial: u64) -> String {
+        self.revocation_list(serial, 2999)
+    }
+
+    /// A revocation list that is renewed in this year.
+    pub(crate) fn revocation_list(&self, serial: u64, renewed: i32) -> String {
         let revoked = RevokedCertParams {
             serial_number: SerialNumber::from(serial),
             revocation_time: date_time_ymd(2024, 1, 1),
@@ -80,7 +85,7 @@ impl Authority {
         };
         let list = CertificateRevocationListParams {
             this_update: date_time_ymd(2024, 1, 1),
-            next_update: date_time_ymd(2999, 1, 1),
+            next_update: date_time_ymd(renewed, 1, 1),
             crl_number: SerialNumber::from(1_u64),
             issuing_distribution_point: None,
             revoked_certs: vec![revoked],

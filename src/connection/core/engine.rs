@@ -41,11 +41,7 @@ pub(crate) struct Limits {
 /// The permission for a connect: its slot is reserved.
 #[must_use = "a permit that is not given back is lost to the pool"]
 #[derive(Debug)]
-pub(crate) struct Attempt {
-    vacant: Vacant,
-    /// Whether it failed before, and others wait for how it ends.
-    is_retry: bool,
-}
+pub(crate) struct Attempt(Vacant);
 
 /// Why a waiter is not, or no longer, in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,7 +70,7 @@ pub(crate) enum Polled<T> {
 
 pub(crate) struct Core<T> {
     slots: Slots<T>,
-    /// Not 0 while a return has to look into the state: waiters, plus 1 if there are too many items.
+    /// Not 0 while a return has to look into the state: [`WAITER`] per waiter, and [`OVER`].
     attention: AtomicUsize,
     /// With fewer idle items than this another connect may be wanted. A hint: the next change corrects a stale one.
     replenish_below: Hint,
@@ -97,12 +93,17 @@ struct State<T> {
     max: usize,
     /// Connects at once for idle items. It grows with each that succeeds, so that later ones resume TLS sessions.
     wave: usize,
-    /// Whether an attempt failed and will be tried again. Until it succeeds, no other begins: the server may be down.
-    is_retrying: bool,
+    /// The slot of an attempt that failed and will be tried again. Until one succeeds, no other begins: the server may be
+    /// down.
+    retried: Option<u32>,
     is_closed: bool,
 }
 
 const BITS: usize = usize::BITS as usize;
+/// The bit of `attention` that says that there are too many items, or that the pool is closed.
+const OVER: usize = 1;
+/// What a waiter adds to `attention`.
+const WAITER: usize = 2;
 
 impl<T> Core<T> {
     pub(crate) fn new(limits: Limits) -> Self {
@@ -121,17 +122,18 @@ impl<T> Core<T> {
                 connecting: 0,
                 max: limits.max.min(MAX_SLOTS),
                 wave: 1,
-                is_retrying: false,
+                retried: None,
                 is_closed: false,
             }),
         }
     }
 
-    /// Takes an idle item, unless others wait.
+    /// Takes an idle item, unless others wait, or there are too many.
     #[inline]
     pub(crate) fn try_get(&self) -> Option<(Held<T>, &Facts)> {
+        let forbidding = if self.barging { OVER } else { usize::MAX };
         // Ordering: Relaxed. A waiter that joins at the same time is served by the next return.
-        if !self.barging && self.attention.load(Ordering::Relaxed) != 0 {
+        if self.attention.load(Ordering::Relaxed) & forbidding != 0 {
             return None;
         }
         self.slots.take_any()
@@ -155,26 +157,28 @@ impl<T> Core<T> {
         if self.attention.load(Ordering::SeqCst) != 0 { self.attend(None) } else { None }
     }
 
-    /// Serves the waiters with `returned` and with idle items. What it returns is one too many.
+    /// What a return does when it must look into the state.
     #[cold]
     fn attend(&self, returned: Option<Held<T>>) -> Option<Box<T>> {
         if let Some(facts) = returned.as_ref().and_then(|held| self.facts(held)) {
             facts.on_return();
         }
         let mut state = self.state.lock();
-        let mut returned = returned;
-        if let Some(held) = returned.take_if(|_| state.is_over()) {
-            let item = state.cut(held);
-            self.publish(&mut state);
-            return Some(item);
-        }
-        let wakers = self.serve(&mut state, returned);
-        let surplus = if state.is_over() { self.slots.take_any() } else { None };
-        let surplus = surplus.map(|(held, _)| state.cut(held));
-        self.publish(&mut state);
+        let (wakers, surplus) = self.settle(&mut state, returned);
         drop(state);
         wake(wakers);
         surplus
+    }
+
+    /// Serves the waiters with `returned` and with idle items. The second of what it returns is one too many.
+    fn settle(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> (Vec<Waker>, Option<Box<T>>) {
+        let over = returned.take_if(|_| state.is_over());
+        let wakers = if over.is_some() { Vec::new() } else { self.serve(state, returned) };
+        let idle = || self.slots.take_any().map(|(held, _)| held);
+        let over = over.or_else(|| if state.is_over() { idle() } else { None });
+        let surplus = over.map(|held| state.cut(held));
+        self.publish(state);
+        (wakers, surplus)
     }
 
     /// Gives `returned` and idle items to the waiters, and parks what nobody waits for.
@@ -214,15 +218,15 @@ impl<T> Core<T> {
 
     /// Fetches what the waiter was granted, or leaves its waker.
     pub(crate) fn poll(&self, ticket: &Ticket, waker: &Waker) -> Polled<T> {
-        let waker = waker.clone();
+        let mut waker = waker.clone(); // and outside the lock, what it is exchanged for is dropped
         let mut state = self.state.lock();
-        let polled = state.waiters.poll(ticket, waker);
+        let granted = state.waiters.poll(ticket, &mut waker);
         let is_closed = state.is_closed;
         drop(state);
-        match polled {
-            Ok(held) => Polled::Granted(held),
-            Err(_) if is_closed => Polled::Closed,
-            Err(_) => Polled::Waiting,
+        match granted {
+            Some(held) => Polled::Granted(held),
+            None if is_closed => Polled::Closed,
+            None => Polled::Waiting,
         }
     }
 
@@ -230,9 +234,10 @@ impl<T> Core<T> {
     pub(crate) fn leave(&self, ticket: Ticket) -> Option<Box<T>> {
         let mut state = self.state.lock();
         let (granted, _waker) = state.waiters.leave(&ticket);
-        self.publish(&mut state);
+        let (wakers, surplus) = self.settle(&mut state, granted);
         drop(state);
-        granted.and_then(|held| self.put(held))
+        wake(wakers);
+        surplus
     }
 
     /// The permission for one more connect, if one is wanted now. It ends with `connected`, `failed` or `abandon`.
@@ -244,12 +249,12 @@ impl<T> Core<T> {
         state.connecting += 1;
         let vacant = self.reserve_slot(&mut state);
         self.publish(&mut state);
-        Some(Attempt { vacant, is_retry: false })
+        Some(Attempt(vacant))
     }
 
     /// Whether one more connect is wanted.
     fn wants_connect(&self, state: &State<T>) -> bool {
-        if state.is_retrying || state.size >= state.max || state.connecting >= self.max_connecting {
+        if state.retried.is_some() || state.size >= state.max || state.connecting >= self.max_connecting {
             return false;
         }
         // An attempt for each waiter; for the idle items, a wave at a time.
@@ -261,35 +266,36 @@ impl<T> Core<T> {
     /// The connect succeeded. What comes back must be closed.
     pub(crate) fn connected(&self, attempt: Attempt, item: Box<T>) -> Option<Box<T>> {
         let mut state = self.state.lock();
-        state.is_retrying = false;
+        state.retried = None;
         state.wave = self.max_connecting.min(state.wave.saturating_add(1));
+        // Before another thread can find that the attempt has ended, its item serves somebody or is idle. Otherwise that
+        // thread would connect for the same waiter again.
         state.connecting -= 1;
-        self.publish(&mut state);
+        let (wakers, surplus) = self.settle(&mut state, Some(attempt.0.fill(item)));
         drop(state);
-        self.put(attempt.vacant.fill(item))
+        wake(wakers);
+        surplus
     }
 
     /// The connect failed. With `retry`, one attempt keeps its slot while something waits for it, and is tried again.
-    pub(crate) fn failed(&self, mut attempt: Attempt, retry: bool) -> Option<Attempt> {
+    pub(crate) fn failed(&self, attempt: Attempt, retry: bool) -> Option<Attempt> {
         let mut state = self.state.lock();
         state.wave = 1;
-        if retry && (attempt.is_retry || !state.is_retrying) && self.is_wanted(&state) {
-            attempt.is_retry = true;
-            state.is_retrying = true;
-            self.publish(&mut state);
-            return Some(attempt);
+        let Attempt(Vacant(slot)) = attempt;
+        let is_retried = retry && state.retried.is_none_or(|other| other == slot) && self.is_wanted(&state);
+        if is_retried {
+            state.retried = Some(slot);
+        } else {
+            state.end(&attempt);
         }
-        drop(state);
-        self.abandon(attempt);
-        None
+        self.publish(&mut state);
+        is_retried.then_some(attempt)
     }
 
     /// Gives the slot of a connect back that will not be tried again.
     pub(crate) fn abandon(&self, attempt: Attempt) {
         let mut state = self.state.lock();
-        state.is_retrying &= !attempt.is_retry;
-        state.connecting -= 1;
-        state.free(&attempt.vacant);
+        state.end(&attempt);
         self.publish(&mut state);
     }
 
@@ -349,12 +355,12 @@ impl<T> Core<T> {
         self.publish(&mut state);
     }
 
-    /// Wakes all waiters for good, and makes every item one too many. Tells whether it was open.
+    /// Wakes all waiters, which find it closed, and makes every item one too many. Tells whether it was open.
     pub(crate) fn close(&self) -> bool {
         let mut state = self.state.lock();
         let was_closed = mem::replace(&mut state.is_closed, true);
         state.max = 0;
-        let wakers = state.waiters.wakers();
+        let wakers = state.waiters.dismiss();
         self.publish(&mut state);
         drop(state);
         wake(wakers);
@@ -374,25 +380,28 @@ impl<T> Core<T> {
             return None;
         }
         // What is parked at the same time is found by the one who parks it: see `Slots::park`.
+        order_store_before_load();
         let item = self.slots.take_any().map(|(held, _)| state.cut(held));
         self.publish(&mut state);
         item
     }
 
-    /// Takes each idle item in turn, and puts it back if `keep` says so. The others are returned.
-    pub(crate) fn take_idle_unless(&self, mut keep: impl FnMut(&mut T) -> bool) -> Vec<Held<T>> {
-        let mut taken = Vec::new();
-        for slot in self.slots.numbers() {
+    /// Takes each idle item in turn, and puts it back if `keep` says so, which must not panic. Returns the others, and those
+    /// kept that are too many by now.
+    pub(crate) fn take_idle_unless(
+        &self,
+        mut keep: impl FnMut(&mut T) -> bool,
+    ) -> (Vec<Held<T>>, Vec<Box<T>>) {
+        let (mut taken, mut surplus) = (Vec::new(), Vec::new());
+        for slot in self.slots.idle_slots() {
             let Some(mut held) = self.slots.take(slot) else { continue };
             if keep(&mut held.item) {
-                if let Some(item) = self.put(held) {
-                    drop(item);
-                }
+                surplus.extend(self.put(held));
             } else {
                 taken.push(held);
             }
         }
-        taken
+        (taken, surplus)
     }
 
     pub(crate) fn facts(&self, held: &Held<T>) -> Option<&Facts> {
@@ -422,10 +431,10 @@ impl<T> Core<T> {
 
     /// Shows the state to those who do not lock it.
     fn publish(&self, state: &mut State<T>) {
-        let attention = state.waiters.len() + usize::from(state.is_over());
+        let attention = state.waiters.len() * WAITER + if state.is_over() { OVER } else { 0 };
         // Ordering: SeqCst, see `Slots::park`. Under the lock, so that no store is overtaken by an older one.
         self.attention.store(attention, Ordering::SeqCst);
-        let limit = if state.is_retrying { 0 } else { self.max_connecting.min(state.wave) };
+        let limit = if state.retried.is_some() { 0 } else { self.max_connecting.min(state.wave) };
         let has_room = state.size < state.max && state.connecting < limit;
         let below = if has_room { self.min_idle.saturating_sub(state.connecting) } else { 0 };
         self.replenish_below.store(below, Ordering::Relaxed);
@@ -443,6 +452,13 @@ impl<T> State<T> {
         let (vacant, item) = held.empty();
         self.free(&vacant);
         item
+    }
+
+    /// The attempt has failed for good.
+    fn end(&mut self, Attempt(vacant): &Attempt) {
+        self.retried.take_if(|slot| *slot == vacant.0);
+        self.connecting -= 1;
+        self.free(vacant);
     }
 
     fn free(&mut self, vacant: &Vacant) {

@@ -9,6 +9,10 @@
 //! Invariants: an item is in one place: idle in its slot, in one [`Held`], or granted to one waiter. Reserved slots are never
 //! more than the most items, except after a resize. No item is idle while somebody waits. No waker and no item is dropped
 //! under the lock.
+//!
+//! The engine starts no connects itself. Whoever joins the queue, ends an [`Attempt`] in any way, releases a slot or resizes asks
+//! `connect_permit` afterwards until it refuses: an attempt that has just failed may have been that of a waiter that joined
+//! later and was refused one.
 
 mod engine;
 mod facts;
@@ -17,6 +21,10 @@ mod slots;
 mod tests;
 mod waiters;
 
-pub(crate) use self::engine::{Attempt, Core, Limits, Polled, Refusal};
+#[cfg(any(millpond_loom, millpond_shuttle, millpond_tsan))]
+pub(crate) use self::engine::Counts;
+#[cfg(feature = "connection")]
+pub(crate) use self::engine::Refusal;
+pub(crate) use self::engine::{Attempt, Core, Limits, Polled};
 pub(crate) use self::slots::{Held, Order};
 pub(crate) use self::waiters::Ticket;

@@ -6,8 +6,8 @@
 //!             blocks of 8 slots, each allocated when its first slot is reserved
 //! ```
 
-use std::array;
 use std::boxed::Box;
+use std::{array, iter};
 
 use super::facts::Facts;
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -172,6 +172,19 @@ impl<T> Slots<T> {
     #[inline]
     pub(super) fn are_fewer_idle_than(&self, bound: usize) -> bool {
         bound > 0 && self.idle() < bound
+    }
+
+    /// The slots whose items are idle. Those of a word are found when the first of them is asked for.
+    pub(super) fn idle_slots(&self) -> impl Iterator<Item = u32> {
+        (0..self.words()).flat_map(|number| {
+            // Ordering: Relaxed, a hint: `take` decides.
+            let mut idle = self.word(number).map_or(0, |word| word.idle.load(Ordering::Relaxed));
+            iter::from_fn(move || {
+                let bit = (idle != 0).then(|| idle.trailing_zeros())?;
+                idle &= idle - 1;
+                Some((number * BITS) as u32 + bit)
+            })
+        })
     }
 
     /// How many items are idle.

@@ -187,6 +187,21 @@ fn an_attempt_that_nobody_waits_for_is_not_tried_again() {
 }
 
 #[test]
+fn no_two_attempts_are_tried_again_at_once() {
+    let core = with_items(Limits { max: 100, ..LIMITS }, 0);
+    let tickets = [(); 4].map(|()| join(&core));
+    let [first, second, third] = [(); 3].map(|()| core.connect_permit().unwrap());
+    let first = core.failed(first, true).unwrap();
+    assert!(core.connected(second, Box::new(2)).is_none(), "the server is up again");
+    let third = core.failed(third, true).unwrap();
+    assert!(core.failed(first, true).is_none(), "the third is tried again already");
+    assert!(core.connect_permit().is_none(), "how the third ends is not known yet");
+    core.abandon(third);
+    assert!(core.connect_permit().map(|attempt| core.abandon(attempt)).is_some());
+    tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
+}
+
+#[test]
 fn a_smaller_pool_gives_idle_items_up_at_once() {
     let core = with_items(LIMITS, 3);
     core.resize(1);
@@ -238,8 +253,62 @@ fn a_closed_pool_keeps_nothing() {
 #[test]
 fn idle_items_that_are_not_kept_leave_their_slots_to_the_caller() {
     let core = with_items(LIMITS, 3);
-    let taken = core.take_idle_unless(|item| *item != 1);
+    let (taken, surplus) = core.take_idle_unless(|item| *item != 1);
+    assert!(surplus.is_empty());
     assert_eq!(taken.iter().map(|held| *held.item).collect::<Vec<_>>(), [1]);
     taken.into_iter().for_each(|held| core.release(held.empty().0));
     assert_eq!(core.counts().open, 2);
+}
+
+#[test]
+fn a_closed_pool_gives_nothing_even_if_others_may_be_overtaken() {
+    let core = with_items(Limits { barging: true, ..LIMITS }, 1);
+    core.close();
+    assert!(core.try_get().is_none());
+}
+
+#[test]
+fn a_get_that_may_overtake_leaves_waiters_in_the_queue() {
+    let core = with_items(Limits { barging: true, ..LIMITS }, 2);
+    let (first, second) = (core.try_get().unwrap().0, core.try_get().unwrap().0);
+    let ticket = join(&core);
+    core.put(first);
+    core.put(second);
+    assert!(core.try_get().is_some(), "the second");
+    assert!(granted(&core, &ticket).is_some());
+}
+
+#[test]
+fn kept_items_that_became_too_many_are_returned() {
+    let core = with_items(LIMITS, 3);
+    let (taken, surplus) = core.take_idle_unless(|_| {
+        core.resize(1);
+        true
+    });
+    assert!(taken.is_empty());
+    assert_eq!((surplus.len(), core.counts().open, core.counts().idle), (2, 1, 1));
+}
+
+/// Uses the pool when it is dropped.
+struct Nosy(Arc<Core<usize>>);
+
+impl Wake for Nosy {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for Nosy {
+    fn drop(&mut self) {
+        self.0.counts();
+    }
+}
+
+#[test]
+fn wakers_are_dropped_outside_the_lock() {
+    let core = Arc::new(with_items(LIMITS, 0));
+    let nosy = || Waker::from(Arc::new(Nosy(Arc::clone(&core))));
+    let [exchanged, leaving, _dismissed] = [(); 3].map(|()| core.join(nosy()).unwrap());
+    assert!(granted(&core, &exchanged).is_none());
+    core.leave(leaving);
+    core.close();
+    assert_eq!(core.join(nosy()).unwrap_err(), Refusal::Closed);
 }

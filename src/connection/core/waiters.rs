@@ -1,6 +1,7 @@
 //! The queue of waiters: first come, first served, with direct hand-over.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::task::Waker;
 
 /// The place of a waiter in the queue. It must leave the queue.
@@ -39,17 +40,22 @@ impl<G> Waiters<G> {
         Ok(waker)
     }
 
-    /// Fetches what the waiter was granted, or leaves its waker. Returns the waker that is not needed any more.
-    pub(super) fn poll(&mut self, ticket: &Ticket, waker: Waker) -> Result<G, Option<Waker>> {
-        if let Some(grant) = self.granted.remove(&ticket.0) {
-            return Ok(grant);
+    /// Fetches what the waiter was granted, or else exchanges its waker for this one.
+    pub(super) fn poll(&mut self, ticket: &Ticket, waker: &mut Waker) -> Option<G> {
+        if let Some(old) = self.waiting.get_mut(&ticket.0) {
+            mem::swap(old, waker);
         }
-        Err(self.waiting.get_mut(&ticket.0).map(|old| std::mem::replace(old, waker)))
+        self.granted.remove(&ticket.0)
     }
 
     /// The waiter leaves: with what it was granted, or with its waker.
     pub(super) fn leave(&mut self, ticket: &Ticket) -> (Option<G>, Option<Waker>) {
         (self.granted.remove(&ticket.0), self.waiting.remove(&ticket.0))
+    }
+
+    /// All that wait leave, and their wakers are returned. What others were granted they can still fetch.
+    pub(super) fn dismiss(&mut self) -> Vec<Waker> {
+        mem::take(&mut self.waiting).into_values().collect()
     }
 
     /// The wakers of all that wait. They stay in the queue.

@@ -234,7 +234,7 @@ impl<M: ManageConnection> Shared<M> {
     pub(super) fn maintain(self: &Arc<Self>) {
         let now = now();
         let mut reasons = Vec::new();
-        let expired = self.core.take_idle_unless(|conn| match self.reason_to_close(conn, now) {
+        let (expired, surplus) = self.core.take_idle_unless(|conn| match self.reason_to_close(conn, now) {
             Some(reason) => {
                 reasons.push(reason);
                 false
@@ -244,16 +244,18 @@ impl<M: ManageConnection> Shared<M> {
         for (held, reason) in expired.into_iter().zip(reasons) {
             self.close_held(held, reason);
         }
+        surplus.into_iter().for_each(|conn| self.close_surplus(conn));
         self.drive();
     }
 
     pub(super) fn retain(self: &Arc<Self>, mut keep: impl FnMut(&mut M::Connection) -> bool) {
-        let rejected = self.core.take_idle_unless(|conn| {
+        let (rejected, surplus) = self.core.take_idle_unless(|conn| {
             let mut keeps = false;
             contain(|| keeps = keep(&mut conn.connection));
             keeps
         });
         rejected.into_iter().for_each(|held| self.close_held(held, Closed::Surplus));
+        surplus.into_iter().for_each(|conn| self.close_surplus(conn));
     }
 
     pub(super) fn begin_close(&self) {

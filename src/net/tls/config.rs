@@ -1,5 +1,6 @@
 //! What a connector trusts, presents and offers.
 
+use std::fmt;
 use std::path::PathBuf;
 
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
@@ -25,6 +26,15 @@ pub enum TlsVersion {
     Tls12,
     /// TLS 1.3.
     Tls13,
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls12 => "TLS 1.2",
+            Self::Tls13 => "TLS 1.3",
+        })
+    }
 }
 
 /// Which certificate authorities are trusted, beside the roots that are added.
@@ -122,8 +132,8 @@ impl TlsConfig {
 
     /// Adds a PEM file of certificate revocation lists. A reload reads it again.
     ///
-    /// With a list, each certificate below the root must be covered by one: a certificate whose authority gave none is
-    /// refused. Not with [`TlsRoots::Platform`], whose verifier takes no lists.
+    /// With a list, each certificate below the root must be covered by one that has not expired: a certificate whose
+    /// authority gave none is refused. Not with [`TlsRoots::Platform`], whose verifier takes no lists.
     pub fn add_revocation_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.revocation_lists.push(Pem::File(path.into()));
         self
@@ -208,7 +218,7 @@ impl TlsConfig {
         self.roots == TlsRoots::Platform && self.dangerous_verifier.is_none()
     }
 
-    /// Reads the files and builds the connector. It blocks for that, with [`TlsRoots::Platform`] for some 20 ms.
+    /// Reads the files and builds the connector. It blocks for that, with [`TlsRoots::Platform`] for tens of milliseconds.
     ///
     /// # Errors
     ///

@@ -80,45 +80,49 @@ impl TlsConfigError {
 impl fmt::Display for TlsConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use TlsConfigErrorKind as Kind;
-        let (what, advice) = match self.kind {
-            Kind::Unreadable => ("cannot be read", "check the path and its permissions"),
-            Kind::NotPem => ("is not PEM", "convert it: openssl x509 -inform der, openssl pkey -inform der"),
-            Kind::NoCertificate => ("holds no certificate", "look for BEGIN CERTIFICATE"),
+        let it = self.path.as_ref().map_or("the given PEM".into(), |path| path.to_string_lossy());
+        match self.kind {
+            Kind::Unreadable => write!(f, "{it} cannot be read (check the path and its permissions)"),
+            Kind::NotPem => write!(f, "{it} is not PEM, or cut off (write it again)"),
+            Kind::NoCertificate => {
+                write!(
+                    f,
+                    "{it} holds no certificate (it needs BEGIN CERTIFICATE; DER can be converted: openssl x509)"
+                )
+            }
             Kind::InvalidRoot => {
-                ("holds a certificate that cannot be a root", "check it: openssl x509 -text")
+                write!(f, "{it} holds a certificate that cannot be a root (look at it: openssl x509 -text)")
             }
-            Kind::NoRoots => {
-                ("no roots are trusted", "install ca-certificates, choose TlsRoots::Webpki, or add roots")
-            }
+            Kind::NoRoots => f.write_str(
+                "no roots are trusted (install ca-certificates, choose TlsRoots::Webpki, or add roots)",
+            ),
             Kind::NoKey => {
-                ("holds no private key", "look for BEGIN PRIVATE KEY; keys with a password do not work")
+                write!(
+                    f,
+                    "{it} holds no private key (it needs BEGIN PRIVATE KEY; a key with a password does not do)"
+                )
             }
-            Kind::InvalidKey => (
-                "holds a private key of no supported kind",
-                "use ECDSA P-256, P-384 or P-521, Ed25519, or RSA",
-            ),
-            Kind::KeyMismatch => (
-                "holds a private key of another certificate",
-                "choose the key that the certificate was made for",
-            ),
-            Kind::NoRevocationList => ("holds no revocation list", "look for BEGIN X509 CRL"),
+            Kind::InvalidKey => {
+                write!(
+                    f,
+                    "{it} holds a private key of no supported kind (use ECDSA, Ed25519, or RSA from 2048 bits)"
+                )
+            }
+            Kind::KeyMismatch => {
+                write!(f, "{it} holds the private key of another certificate (choose the key of this one)")
+            }
+            Kind::NoRevocationList => write!(f, "{it} holds no revocation list (it needs BEGIN X509 CRL)"),
             Kind::InvalidRevocationList => {
-                ("holds a revocation list that cannot be used", "check it: openssl crl -text")
+                write!(f, "{it} holds a revocation list that cannot be used (look at it: openssl crl -text)")
             }
-            Kind::RevocationOnPlatform => (
-                "the platform's verifier takes no revocation lists",
-                "choose other roots: TlsRoots::Webpki or OnlyAdded",
+            Kind::RevocationOnPlatform => f.write_str(
+                "the platform's verifier takes no revocation lists (choose TlsRoots::Webpki or OnlyAdded)",
             ),
-            Kind::InvalidAlpn => {
-                ("a protocol's name is empty or longer than 255 bytes", "offer h2, http/1.1 or nothing")
-            }
-            Kind::KeyLog => ("cannot be written", "check SSLKEYLOGFILE"),
-            Kind::Other => ("the TLS library refuses the configuration", "the source says why"),
-        };
-        match &self.path {
-            Some(path) => write!(f, "{} {what} ({advice})", path.display()),
-            None if what.starts_with(['c', 'h', 'i']) => write!(f, "the given PEM {what} ({advice})"),
-            None => write!(f, "{what} ({advice})"),
+            Kind::InvalidAlpn => f.write_str(
+                "a protocol's name is empty or longer than 255 bytes (offer h2, http/1.1 or none)",
+            ),
+            Kind::KeyLog => write!(f, "{it} cannot be written (check SSLKEYLOGFILE)"),
+            Kind::Other => f.write_str("the TLS library refuses the configuration (the source says why)"),
         }
     }
 }

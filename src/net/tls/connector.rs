@@ -4,6 +4,7 @@ use std::env;
 use std::fmt;
 use std::fs::OpenOptions;
 use std::future::poll_fn;
+use std::mem;
 use std::os::unix::fs::OpenOptionsExt;
 use std::pin::pin;
 use std::time::Instant;
@@ -25,6 +26,10 @@ use crate::sync::statistic::{AtomicUsize, Ordering};
 use crate::sync::{Arc, Mutex};
 
 /// Makes TLS connections as a client. Clones are cheap and share sessions and reloads.
+///
+/// A handshake resumes a session of an earlier connection to the same name if there is one. In TLS 1.3 a server sends the
+/// tickets for that after the handshake, and the first read takes them in: a pool that makes many connections makes one,
+/// reads, and then makes more, each time as many as there may be tickets (1, 2, 4, …).
 ///
 /// # Examples
 ///
@@ -88,8 +93,9 @@ impl TlsConnector {
         Ok(Self(Arc::new(Inner { config, reloading: Mutex::default(), generation })))
     }
 
-    /// Makes a TLS connection over `stream`, to the server with this name: a DNS name or an IP address, also in brackets.
-    /// The certificate must be valid for it; it need not be the name that was connected to.
+    /// Makes a TLS connection over `stream`, to the server with this name: a DNS name or an IP address, also in brackets. The
+    /// certificate must be valid for it; it need not be the name that was connected to. Names beyond ASCII are given in
+    /// their ASCII form (`xn--`).
     ///
     /// There is no time limit: a silent server keeps this waiting, so put a [`timeout`](tokio::time::timeout) around it.
     ///
@@ -129,7 +135,7 @@ impl TlsConnector {
     /// later handshakes use what is there now and resume no session from before; connections that exist stay. Says
     /// whether that is so.
     ///
-    /// It blocks while it reads, with [`TlsRoots::Platform`](super::TlsRoots::Platform) for some 20 ms: in a runtime, call
+    /// It blocks while it reads, with [`TlsRoots::Platform`](super::TlsRoots::Platform) for tens of milliseconds: in a runtime, call
     /// it by [`spawn_blocking`](tokio::task::spawn_blocking).
     ///
     /// # Errors
@@ -143,7 +149,9 @@ impl TlsConnector {
             return Ok(false);
         }
         let new = Arc::new(Generation::new(config, material)?);
-        *generation.lock() = new;
+        let old = mem::replace(&mut *generation.lock(), new);
+        // Outside the lock.
+        drop(old);
         Ok(true)
     }
 

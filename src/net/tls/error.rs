@@ -72,6 +72,8 @@ pub enum TlsErrorKind {
     UnexpectedEof,
     /// The server broke the protocol.
     Protocol,
+    /// TLS failed on this side: there were no random numbers, or a custom verifier failed.
+    Local,
     /// The stream below failed.
     Io(io::ErrorKind),
 }
@@ -178,6 +180,10 @@ impl TlsErrorKind {
             }
             Cause::InvalidCertRevocationList(_) => Self::UnknownRevocation,
             Cause::NoCertificatesPresented => Self::BadCertificate,
+            Cause::FailedToGetCurrentTime
+            | Cause::FailedToGetRandomBytes
+            | Cause::General(_)
+            | Cause::Other(_) => Self::Local,
             _ => Self::Protocol,
         }
     }
@@ -319,6 +325,7 @@ impl fmt::Display for TlsError {
             Kind::Protocol => {
                 write!(f, "{name} broke the rules of TLS (check what lies on the way: proxies, firewalls)")
             }
+            Kind::Local => write!(f, "TLS to {name} failed on this side (the source says why)"),
             Kind::Io(_) => write!(f, "the connection to {name} failed (check the network)"),
         }
     }

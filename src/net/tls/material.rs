@@ -22,7 +22,7 @@ use crate::sync::Arc;
 #[derive(Clone)]
 pub(super) enum Pem {
     File(PathBuf),
-    Given(Arc<[u8]>),
+    Given(Text),
 }
 
 impl Pem {
@@ -41,7 +41,7 @@ impl Pem {
         TlsConfigError::new(kind).at(self.path())
     }
 
-    fn read(&self) -> Result<Arc<[u8]>, TlsConfigError> {
+    fn read(&self) -> Result<Text, TlsConfigError> {
         match self {
             Self::File(path) => {
                 fs::read(path).map(Into::into).map_err(|error| self.error(Kind::Unreadable).because(error))
@@ -61,12 +61,15 @@ impl fmt::Debug for Pem {
     }
 }
 
+/// What a file holds.
+type Text = Arc<[u8]>;
+
 /// What the files held at one time. Equal texts make equal connectors.
 #[derive(PartialEq, Eq)]
 pub(super) struct Material {
-    roots: Vec<Arc<[u8]>>,
-    revocation_lists: Vec<Arc<[u8]>>,
-    client_auth: Option<(Arc<[u8]>, Arc<[u8]>)>,
+    roots: Vec<Text>,
+    revocation_lists: Vec<Text>,
+    client_auth: Option<(Text, Text)>,
     /// The roots of the platform, to see whether they changed: its verifier reads them itself.
     platform: Vec<CertificateDer<'static>>,
 }
@@ -91,19 +94,17 @@ impl Material {
         if let Some(verifier) = &config.dangerous_verifier {
             return Ok(Arc::clone(verifier));
         }
-        let mut added = Vec::new();
+        let (mut added, mut roots) = (Vec::new(), RootCertStore::empty());
         for (pem, text) in config.added_roots.iter().zip(&self.roots) {
-            added.extend(certificates(pem, text)?);
-        }
-        let mut roots = RootCertStore::empty();
-        for (pem, text) in config.added_roots.iter().zip(&self.roots) {
-            for certificate in certificates(pem, text)? {
-                roots.add(certificate).map_err(|error| pem.error(Kind::InvalidRoot).because(error))?;
+            for certificate in sections::<CertificateDer<'static>>(pem, text, Kind::NoCertificate)? {
+                let invalid = |error| pem.error(Kind::InvalidRoot).because(error);
+                roots.add(certificate.clone()).map_err(invalid)?;
+                added.push(certificate);
             }
         }
         match config.roots {
             TlsRoots::Platform if config.revocation_lists.is_empty() => {
-                // The added roots are known to be valid, so there are no others to blame.
+                // The added roots are valid, so what fails is the platform.
                 let verifier = Verifier::new_with_extra_roots(added, Arc::clone(provider))
                     .map_err(|error| TlsConfigError::new(Kind::NoRoots).because(error))?;
                 return Ok(Arc::new(verifier));
@@ -115,14 +116,16 @@ impl Material {
         if roots.is_empty() {
             return Err(TlsConfigError::new(Kind::NoRoots));
         }
-        let mut lists = Vec::new();
+        let mut builder = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+            .enforce_revocation_expiration();
         for (pem, text) in config.revocation_lists.iter().zip(&self.revocation_lists) {
-            lists.extend(revocation_lists(pem, text)?);
+            let lists = sections::<CertificateRevocationListDer<'static>>(pem, text, Kind::NoRevocationList)?;
+            builder = builder.with_crls(lists);
+            // Once per file, so that the wrong one is named.
+            let invalid = |error| pem.error(Kind::InvalidRevocationList).because(error);
+            builder.clone().build().map_err(invalid)?;
         }
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
-            .with_crls(lists)
-            .build()
-            .map_err(|error| TlsConfigError::new(Kind::InvalidRevocationList).because(error))?;
+        let verifier = builder.build().map_err(|error| TlsConfigError::new(Kind::Other).because(error))?;
         Ok(verifier)
     }
 
@@ -135,7 +138,7 @@ impl Material {
         else {
             return Ok(None);
         };
-        let chain = certificates(chain_pem, chain)?;
+        let chain = sections(chain_pem, chain, Kind::NoCertificate)?;
         let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
             let kind = if matches!(error, pem::Error::NoItemsFound) { Kind::NoKey } else { Kind::NotPem };
             key_pem.error(kind).because(error)
@@ -149,17 +152,6 @@ impl Material {
         })?;
         Ok(Some(Arc::new(key)))
     }
-}
-
-fn certificates(pem: &Pem, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
-    sections(pem, text, Kind::NoCertificate)
-}
-
-fn revocation_lists(
-    pem: &Pem,
-    text: &[u8],
-) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsConfigError> {
-    sections(pem, text, Kind::NoRevocationList)
 }
 
 /// All sections of one kind, at least one.
