@@ -331,12 +331,34 @@ async fn connects_have_a_limit() {
     assert_eq!(most.1.load(SeqCst), LIMIT);
 }
 
+/// All idle ones, so that none is left when one is taken.
+async fn two_idle_connections(server: &Server) -> Pool<Upstream> {
+    builder().max_size(3).min_idle(2).build(Upstream::to(server.address)).await.unwrap()
+}
+
 #[tokio::test]
-async fn idle_connections_are_replaced_when_they_are_taken() {
+async fn a_new_idle_connection_is_replaced_when_it_is_taken() {
     let server = Server::start();
-    let pool = builder().min_idle(2).build(Upstream::to(server.address)).await.unwrap();
-    let _connections = [pool.get().await.unwrap(), pool.get().await.unwrap(), pool.get().await.unwrap()];
-    eventually("two more are idle", || pool.state().idle_connections == 2).await;
+    let pool = two_idle_connections(&server).await;
+    let _connection = pool.get().await.unwrap();
+    eventually("two are idle again", || pool.state().idle_connections == 2).await;
+}
+
+#[tokio::test]
+async fn a_used_idle_connection_is_replaced_when_it_is_taken() {
+    let server = Server::start();
+    let pool = two_idle_connections(&server).await;
+    // Both were used, and the third that took their place is closed.
+    let both = [pool.get().await.unwrap(), pool.get().await.unwrap()];
+    drop(both);
+    let mut seen = 0;
+    eventually("three are idle", || pool.state().idle_connections == 3).await;
+    pool.retain(|_| {
+        seen += 1;
+        seen < 3
+    });
+    let _connection = pool.get().await.unwrap();
+    eventually("two are idle again", || pool.state().idle_connections == 2).await;
 }
 
 #[tokio::test]
