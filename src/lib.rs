@@ -10,6 +10,7 @@
 //!  relay       bytes between any two streams        (feature `relay`)
 //!  bus         publish and subscribe                (feature `bus`)
 //!  connection  pools of upstream connections        (feature `connection`)
+//!              WebSocket, in pools or kept up       (feature `websocket`)
 //!   │
 //!  net     sockets, and frames over any stream      (feature `net`)
 //!          TLS for clients                          (feature `tls`)
@@ -44,7 +45,7 @@ compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where
 
 #[cfg(all(feature = "net", not(unix)))]
 compile_error!(
-    "millpond's features `net`, `tls`, `bus`, `relay`, `connection`, `proxy` and `cli` need Unix sockets, which this target lacks"
+    "millpond's features `net`, `tls`, `bus`, `relay`, `connection`, `websocket`, `proxy` and `cli` need Unix sockets, which this target lacks"
 );
 
 #[cfg(feature = "bus")]

@@ -29,7 +29,7 @@ pub enum WebSocketState {
 
 pub(super) struct Link {
     state: Mutex<State>,
-    /// Held by the sender that waits for room. Others wait for it in their order.
+    /// Held by the first of those that wait for room. The others wait for it in their order.
     turn: tokio::sync::Mutex<()>,
     room: Notify,
     arrivals: Notify,
@@ -58,6 +58,8 @@ pub(super) struct State {
     is_paused: bool,
     driver: Option<Waker>,
     connections: u64,
+    /// How many senders wait for room.
+    waiting: usize,
 }
 
 impl Link {
@@ -77,6 +79,7 @@ impl Link {
             is_paused: false,
             driver: None,
             connections: 0,
+            waiting: 0,
         };
         Self {
             state: Mutex::new(state),
@@ -119,9 +122,15 @@ impl Link {
     // For senders.
 
     pub(super) async fn send(&self, message: Message) -> Result<(), SendError> {
-        if self.overflow != Overflow::Wait {
-            return self.try_send(message);
-        }
+        let message = match self.send_now(message) {
+            Err(SendError { message, error })
+                if self.overflow == Overflow::Wait && error.kind() == WebSocketErrorKind::QueueFull =>
+            {
+                message
+            }
+            result => return self.count_rejected(result),
+        };
+        let _waiting = Waiting::new(self);
         let _turn = self.turn.lock().await;
         let mut message = Some(message);
         let sent = self.wait(&self.room, |state| match self.offer(state, message.take()?) {
@@ -137,29 +146,34 @@ impl Link {
     }
 
     pub(super) fn try_send(&self, message: Message) -> Result<(), SendError> {
-        // Others wait already, and were first.
-        let turn = self.turn.try_lock();
-        if turn.is_err() && self.overflow == Overflow::Wait {
-            self.totals.messages_rejected.add(1);
-            return Err(SendError { message, error: self.error(WebSocketErrorKind::QueueFull) });
-        }
-        let mut dropped = Vec::new();
-        let offered = {
-            let mut state = self.state.lock();
-            if self.overflow == Overflow::DropOldest && state.ended.is_none() && state.closing.is_none() {
-                dropped = state.out.make_room_for(&message);
+        self.count_rejected(self.send_now(message))
+    }
+
+    fn count_rejected(&self, result: Result<(), SendError>) -> Result<(), SendError> {
+        result.inspect_err(|refused| {
+            let kind = refused.error.kind();
+            if matches!(kind, WebSocketErrorKind::QueueFull | WebSocketErrorKind::LargerThanQueue { .. }) {
+                self.totals.messages_rejected.add(1);
             }
-            self.offer(&mut state, message)
-        };
+        })
+    }
+
+    fn send_now(&self, message: Message) -> Result<(), SendError> {
+        let (offered, dropped) = self.with_state(|state| {
+            if state.waiting > 0 {
+                // They were first.
+                return (
+                    Err(SendError { message, error: self.error(WebSocketErrorKind::QueueFull) }),
+                    Vec::new(),
+                );
+            }
+            let dropped = match self.overflow {
+                Overflow::DropOldest if state.takes_messages() => state.out.make_room_for(&message),
+                _ => Vec::new(),
+            };
+            (self.offer(state, message), dropped)
+        });
         self.totals.messages_dropped.add(dropped.len() as u64);
-        if let Err(refused) = &offered
-            && matches!(
-                refused.error.kind(),
-                WebSocketErrorKind::QueueFull | WebSocketErrorKind::LargerThanQueue { .. }
-            )
-        {
-            self.totals.messages_rejected.add(1);
-        }
         offered?;
         self.wake_driver();
         Ok(())
@@ -426,7 +440,27 @@ impl Link {
     }
 }
 
+/// A sender that waits for room.
+struct Waiting<'a>(&'a Link);
+
+impl<'a> Waiting<'a> {
+    fn new(link: &'a Link) -> Self {
+        link.with_state(|state| state.waiting += 1);
+        Self(link)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.with_state(|state| state.waiting -= 1);
+    }
+}
+
 impl State {
+    fn takes_messages(&self) -> bool {
+        self.ended.is_none() && self.closing.is_none()
+    }
+
     /// The driver, if it waited for room and may read again.
     fn resume_reading(&mut self) -> Option<Waker> {
         if self.is_paused && !self.incoming.is_full() { self.driver.take() } else { None }
