@@ -12,6 +12,7 @@ use millpond::connection::websocket::{
     Message, WebSocketConfig, WebSocketConnection, WebSocketErrorKind, WebSocketManager,
 };
 use tls_servers::{Authority, NAME, folder_with};
+use tokio::io::AsyncWriteExt;
 use tokio_tungstenite::tungstenite::Message as Raw;
 use websocket_servers::{Here, Server, soon};
 
@@ -180,4 +181,80 @@ async fn a_reader_that_does_not_take_holds_no_more_than_its_limit() {
         assert_eq!(message.as_text().unwrap().trim_start(), number.to_string());
     }
     soon(sender).await.unwrap();
+}
+
+/// A frame as a server writes it.
+fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ 0..126 => bytes.push(length as u8),
+        length => {
+            bytes.push(126);
+            bytes.extend((length as u16).to_be_bytes());
+        }
+    }
+    bytes.extend(payload);
+    bytes
+}
+
+/// The buffers are replaced whenever a large frame was received and nothing is under way. That is so after each write of
+/// this server, however it cuts its frames.
+#[tokio::test]
+async fn no_byte_is_lost_when_buffers_are_replaced() {
+    const SIZES: [usize; 8] = [600, 1, 5000, 0, 513, 20_000, 125, 126];
+    const CUTS: [usize; 7] = [1, 700, 2, 30_000, 13, 511, 4096];
+    let server = Here::new().await;
+    let config = server.config().buffer_size(512);
+    let (connection, mut there) = tokio::join!(open(&config), server.accept());
+    let (mut stream, mut sent) = (Vec::new(), Vec::new());
+    for (number, size) in (0..200_u32).zip(SIZES.into_iter().cycle()) {
+        let payload: Vec<u8> = (0..size).map(|at| (at as u32 ^ number) as u8).collect();
+        if number % 3 == 0 {
+            let (first, second) = payload.split_at(size / 2);
+            stream.extend(frame(0x02, first));
+            stream.extend(frame(0x89, b"ping"));
+            stream.extend(frame(0x80, second));
+        } else {
+            stream.extend(frame(0x82, &payload));
+        }
+        sent.push(payload);
+    }
+    let writer = tokio::spawn(async move {
+        let (mut rest, mut cuts) = (&stream[..], CUTS.into_iter().cycle());
+        while !rest.is_empty() {
+            let (now, later) = rest.split_at(cuts.next().unwrap().min(rest.len()));
+            there.get_mut().write_all(now).await.unwrap();
+            rest = later;
+            tokio::time::sleep(Duration::from_micros(200)).await;
+        }
+        there
+    });
+    for payload in sent {
+        assert_eq!(soon(connection.recv()).await.unwrap(), Message::binary(payload));
+        connection.send("also in the other direction").await.unwrap();
+    }
+    let mut there = soon(writer).await.unwrap();
+    let (mut messages, mut pongs) = (0, 0);
+    while messages < 200 {
+        match soon(there.next()).await.unwrap().unwrap() {
+            Raw::Text(text) => messages += usize::from(text == "also in the other direction"),
+            pong => pongs += usize::from(pong == Raw::Pong("ping".into())),
+        }
+    }
+    assert!(pongs > 0);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_has_closed_is_not_handed_out() {
+    let server = Here::new().await;
+    let manager = WebSocketManager::new(server.config()).unwrap();
+    let pool = Pool::builder().max_size(1).min_idle(0).build(manager.clone()).await.unwrap();
+    let (first, mut there) = tokio::join!(pool.get(), server.accept());
+    drop(first.unwrap());
+    there.send(Raw::Close(None)).await.unwrap();
+    // Its answer. The stream stays open.
+    assert!(matches!(soon(there.next()).await, Some(Ok(Raw::Close(_)))));
+    let (second, _there) = tokio::join!(soon(pool.get()), server.accept());
+    assert!(second.is_ok());
+    assert_eq!(manager.statistics().connects, 2);
 }

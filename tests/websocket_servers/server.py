@@ -10,6 +10,7 @@ async def handle(connection):
     async for message in connection:
         if message == "close":
             await connection.close(4001, "asked")
+            return
         elif message == "chatter":
             for number in range(200):
                 await connection.send(f"{number}")

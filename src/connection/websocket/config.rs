@@ -92,7 +92,8 @@ pub struct WebSocketConfig {
 }
 
 impl WebSocketConfig {
-    /// The defaults, for this URL.
+    /// The defaults, for this URL. A user and a password in it are not sent: add the [header](Self::header) that the server
+    /// wants.
     ///
     /// # Errors
     ///
@@ -152,7 +153,7 @@ impl WebSocketConfig {
         backoff: Backoff,
     }
 
-    /// Adds a header to the request for the upgrade.
+    /// Adds a header to the request for the upgrade. `Host` replaces the URL's.
     ///
     /// # Errors
     ///
@@ -228,7 +229,11 @@ impl WebSocketConfig {
             .body(());
         let mut request = request.map_err(|error| self.invalid().because(error))?;
         for (name, value) in &self.headers {
-            request.headers_mut().append(name, value.clone());
+            if name == header::HOST {
+                request.headers_mut().insert(name, value.clone());
+            } else {
+                request.headers_mut().append(name, value.clone());
+            }
         }
         Ok(request)
     }

@@ -169,7 +169,7 @@ impl WebSocketConnection {
         self.subprotocol.as_deref()
     }
 
-    /// Whether it has ended, or is being closed.
+    /// Whether it has ended.
     #[must_use]
     pub fn is_closed(&self) -> bool {
         self.link.phase() == WebSocketState::Closed
@@ -183,7 +183,7 @@ impl WebSocketConnection {
 
     /// Whether the pool may hand it to somebody else.
     pub(super) fn is_reusable(&self) -> bool {
-        !self.is_closed() && !self.is_in_exchange && !self.link.has_unread()
+        !self.is_in_exchange && self.link.is_clean()
     }
 }
 

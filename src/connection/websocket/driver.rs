@@ -297,6 +297,7 @@ impl Driver {
                     }
                 }
                 Ok(Raw::Close(frame)) => {
+                    link.ending();
                     self.closed_by_server = Some(frame.map_or(NO_CODE, |frame| frame.code.into()));
                     self.close_deadline.get_or_insert_with(|| Instant::now() + self.limits.close_timeout);
                 }

@@ -54,6 +54,8 @@ pub(super) struct State {
     last_error: Option<WebSocketError>,
     pub(super) pings_asked: u64,
     pongs: u64,
+    /// The server has closed, and the end of the stream is awaited.
+    is_ending: bool,
     /// The driver does not read, because too much waits to be taken.
     is_paused: bool,
     driver: Option<Waker>,
@@ -76,6 +78,7 @@ impl Link {
             last_error: None,
             pings_asked: 0,
             pongs: 0,
+            is_ending: false,
             is_paused: false,
             driver: None,
             connections: 0,
@@ -223,8 +226,10 @@ impl Link {
         received
     }
 
-    pub(super) fn has_unread(&self) -> bool {
-        self.state.lock().incoming.len() > 0
+    /// Whether it is open, and nothing waits to be taken.
+    pub(super) fn is_clean(&self) -> bool {
+        let state = self.state.lock();
+        state.takes_messages() && !state.is_ending && state.incoming.len() == 0
     }
 
     // For all handles.
@@ -327,6 +332,10 @@ impl Link {
         }
     }
 
+    pub(super) fn ending(&self) {
+        self.with_state(|state| state.is_ending = true);
+    }
+
     pub(super) fn pong(&self, token: u64) {
         self.with_state(|state| state.pongs = state.pongs.max(token));
         self.changes.notify_waiters();
@@ -367,6 +376,7 @@ impl Link {
     pub(super) fn down(&self, error: &WebSocketError) {
         let dropped = self.with_state(|state| {
             state.out.take_back();
+            state.is_ending = false;
             state.is_hook_running = false;
             state.phase = WebSocketState::Down;
             state.last_error = Some(error.clone());
