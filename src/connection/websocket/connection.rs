@@ -181,6 +181,10 @@ impl WebSocketConnection {
         self.link.last_error()
     }
 
+    pub(super) fn link(&self) -> &Arc<Link> {
+        &self.link
+    }
+
     /// Whether the pool may hand it to somebody else.
     pub(super) fn is_reusable(&self) -> bool {
         !self.is_in_exchange && self.link.is_clean()

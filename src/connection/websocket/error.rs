@@ -85,6 +85,12 @@ pub enum WebSocketErrorKind {
         /// The limit of the queue.
         limit: usize,
     },
+    /// The server ended the channel.
+    ChannelClosed,
+    /// More messages of the channel waited to be taken than may.
+    ChannelOverflow,
+    /// As many channels are open as may be.
+    TooManyChannels,
     /// The runtime with the connection's task has ended, or the task panicked.
     TaskEnded,
 }
@@ -267,6 +273,14 @@ impl fmt::Display for WebSocketError {
                     f,
                     "{size} bytes do not fit into the queue of messages to {server}; raise queue_bytes above {limit}"
                 )
+            }
+            Kind::ChannelClosed => write!(f, "{server} ended the channel"),
+            Kind::ChannelOverflow => write!(
+                f,
+                "{server} sent more on a channel than may wait there; take messages sooner, or raise incoming_bytes"
+            ),
+            Kind::TooManyChannels => {
+                write!(f, "too many channels are open in the connection to {server}; raise max_channels")
             }
             Kind::TaskEnded => {
                 write!(f, "the task of the connection to {server} was ended, by its runtime or a panic")

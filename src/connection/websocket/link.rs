@@ -200,6 +200,16 @@ impl Link {
         Err(SendError { message, error })
     }
 
+    /// Queues a small message whether or not there is room, for as few as the caller can bound.
+    pub(super) fn send_beyond(&self, message: Message) {
+        self.with_state(|state| {
+            if state.takes_messages() {
+                state.out.force(message);
+            }
+        });
+        self.wake_driver();
+    }
+
     pub(super) async fn flush(&self) -> Result<(), WebSocketError> {
         let written = self.wait(&self.room, |state| match &state.ended {
             _ if state.out.len() == 0 => Some(Ok(())),

@@ -9,6 +9,7 @@
 //! | for | take |
 //! |---|---|
 //! | requests, each answered by one message | a [`Pool`](super::Pool) with a [`WebSocketManager`], and [`WebSocketConnection::exchange`] |
+//! | many conversations at once over one connection | [`WebSocketChannels`], if the server speaks their envelope |
 //! | feeds, subscriptions, messages at any time | a [`WebSocketClient`], which connects again |
 //!
 //! | file | idea |
@@ -21,6 +22,7 @@
 //! | `queue` | messages that wait, and what happens when there are too many |
 //! | `connection`, `manager` | connections for pools |
 //! | `client` | a connection that is kept up, and its resume hook |
+//! | `channels` | many logical channels in one connection |
 //! | `message`, `error`, `statistics` | what is sent and received, what goes wrong, and how often |
 //!
 //! Handshake, frames and checks are [tungstenite](https://docs.rs/tungstenite/0.30)'s. Its buffers grow with the largest
@@ -32,9 +34,10 @@
 //!   taken, nothing is read, no ping of the server is answered, and its silence does not count.
 //! * **At most once.** A message that was written whole is never sent again.
 //!
-//! Absent on purpose: compression (its context is 300 KB per connection), channels in one connection (every server has its
-//! own), and WebSocket over HTTP/2 (RFC 8441: the client of the HTTP library has no stream for it).
+//! Absent on purpose: compression (its context is 300 KB per connection), and WebSocket over HTTP/2 (RFC 8441), for which
+//! tungstenite has no handshake.
 
+mod channels;
 mod client;
 mod config;
 mod connection;
@@ -51,6 +54,7 @@ mod wire;
 /// Text that is known to be UTF-8, shared like [`Bytes`](bytes::Bytes).
 pub use tokio_tungstenite::tungstenite::Utf8Bytes;
 
+pub use self::channels::{WebSocketChannel, WebSocketChannels};
 pub use self::client::{WebSocketClient, WebSocketSession};
 pub use self::config::WebSocketConfig;
 pub use self::connection::WebSocketConnection;
