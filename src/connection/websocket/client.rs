@@ -268,7 +268,7 @@ async fn keep_up(link: &Arc<Link>, config: &WebSocketConfig, hook: Option<&MakeH
     loop {
         link.connecting();
         let opened = tokio::select! {
-            opened = Wire::open(config) => opened,
+            opened = Box::pin(Wire::open(config)) => opened,
             () = close_asked(link) => return link.last_error().unwrap_or_else(|| link.error(WebSocketErrorKind::Closed)),
         };
         let error = match opened {

@@ -17,6 +17,9 @@ use crate::sync::Arc;
 /// Received messages that wait to be taken: enough that the connection's task and the program need not take turns.
 const INCOMING_MESSAGES: usize = 64;
 
+/// A buffer for reading decrypted bytes, which TLS has in a buffer of its own. So a small one costs no system call.
+const TLS_READ: usize = 1024;
+
 /// What a control frame, which is small, may add to the bytes that wait to be written.
 const CONTROL_FRAMES: usize = 1024;
 
@@ -77,7 +80,7 @@ pub struct WebSocketConfig {
     pub max_frame_size: usize,
     /// A longer message is sent in several frames. Each is copied and masked, so this bounds the memory of writing.
     pub max_outgoing_frame: usize,
-    /// The size of the buffer for reading, and how much is written at once if there are several messages.
+    /// The size of the buffer for reading, at most 1 KiB over TLS, which has a buffer of its own, and how much is written at once if there are several messages.
     pub buffer_size: usize,
     /// How many messages may wait to be sent.
     pub queue_messages: usize,
@@ -240,8 +243,9 @@ impl WebSocketConfig {
 
     pub(super) fn codec(&self) -> Codec {
         let buffer = self.buffer_size.max(512);
+        let read = if self.is_tls() { buffer.min(TLS_READ) } else { buffer };
         Codec::default()
-            .read_buffer_size(buffer)
+            .read_buffer_size(read)
             .write_buffer_size(buffer)
             // Only one frame is written beyond what may wait.
             .max_write_buffer_size(buffer + self.max_outgoing_frame.max(1) + CONTROL_FRAMES)

@@ -20,8 +20,8 @@ use crate::sync::Arc;
 ///
 /// # Memory
 ///
-/// At rest it holds its buffer for reading, 4 KiB by default, and 3.5 KB more, also after large messages; over TLS 9 KB beside
-/// that. Messages to be sent wait within [`queue_bytes`](field@WebSocketConfig::queue_bytes), and received ones within
+/// At rest it takes 6.3 KB, of which 4 KiB are the buffer for reading, and over TLS 10 KB, also after large messages. Messages
+/// to be sent wait within [`queue_bytes`](field@WebSocketConfig::queue_bytes), and received ones within
 /// [`incoming_bytes`](field@WebSocketConfig::incoming_bytes) and one message more. None of this memory is a pool's, or within
 /// its limit.
 pub struct WebSocketConnection {

@@ -67,10 +67,16 @@ struct Times {
 }
 
 impl Driver {
-    pub(super) fn new(wire: Wire, link: Arc<Link>, config: &WebSocketConfig, hook: Option<Hook>) -> Self {
+    /// On the heap, because a future holds what is moved through it more than once.
+    pub(super) fn new(
+        wire: Wire,
+        link: Arc<Link>,
+        config: &WebSocketConfig,
+        hook: Option<Hook>,
+    ) -> Box<Self> {
         let (codec, now) = (config.codec(), Instant::now());
         let pings_sent = link.with_state(|state| state.pings_asked);
-        Self {
+        Box::new(Self {
             context: WebSocketContext::new(Role::Client, Some(codec)),
             wire,
             codec,
@@ -96,11 +102,11 @@ impl Driver {
             is_close_sent: false,
             closed_by_server: None,
             timer: Box::pin(sleep_until(now + FAR)),
-        }
+        })
     }
 
     /// Runs until the connection ends, and says why it did.
-    pub(super) async fn run(mut self) -> WebSocketError {
+    pub(super) async fn run(mut self: Box<Self>) -> WebSocketError {
         let error = poll_fn(|cx| self.poll(cx)).await;
         let totals = &self.link.totals;
         totals.bytes_received.add(self.wire.bytes_read);
