@@ -11,6 +11,7 @@
 //!  bus         publish and subscribe                (feature `bus`)
 //!  connection  pools of upstream connections        (feature `connection`)
 //!              HTTP/1.1 and HTTP/2 connections      (feature `https`)
+//!              WebSocket, in pools or kept up       (feature `websocket`)
 //!   │
 //!  net     sockets, and frames over any stream      (feature `net`)
 //!          TLS for clients                          (feature `tls`)
@@ -45,7 +46,7 @@ compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where
 
 #[cfg(all(feature = "net", not(unix)))]
 compile_error!(
-    "millpond's features `net`, `tls`, `bus`, `relay`, `connection`, `proxy` and `cli` need Unix sockets, which this target lacks"
+    "millpond's features `net`, `tls`, `bus`, `relay`, `connection`, `websocket`, `proxy` and `cli` need Unix sockets, which this target lacks"
 );
 
 #[cfg(feature = "bus")]

@@ -92,6 +92,8 @@ pub mod migration {}
 mod pool;
 #[cfg(feature = "connection")]
 mod statistics;
+#[cfg(feature = "websocket")]
+pub mod websocket;
 
 #[cfg(feature = "connection")]
 pub use bb8::{AddError, CustomizeConnection, ErrorSink, ManageConnection, NopErrorSink, QueueStrategy};

@@ -82,7 +82,7 @@ pub use self::listener::Listener;
 pub(crate) use self::peer::Peer;
 pub use self::resolve::{Resolve, Resolving};
 pub use self::serve::DrainReport;
-#[cfg(any(feature = "bus", feature = "https", feature = "relay"))]
+#[cfg(any(feature = "bus", feature = "https", feature = "relay", feature = "websocket"))]
 pub(crate) use self::settings::setters;
 pub use self::stream::Stream;
 pub use self::tlv::{read_frame_pooled, read_frame_pooled_with, write_frame};

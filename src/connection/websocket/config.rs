@@ -1,0 +1,270 @@
+//! Where to connect, how to ask, and all limits.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio_tungstenite::tungstenite::handshake::client::{Request, generate_key};
+use tokio_tungstenite::tungstenite::http::header::{self, HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::http::{self, HeaderMap, Uri};
+use tokio_tungstenite::tungstenite::protocol::WebSocketConfig as Codec;
+
+use super::error::{WebSocketError, WebSocketErrorKind};
+use super::queue::{Limits, Overflow};
+use crate::net::tls::{TlsConfig, TlsConnector};
+use crate::net::{Backoff, Endpoint, Keepalive, setters};
+use crate::sync::Arc;
+
+/// Received messages that wait to be taken: enough that the connection's task and the program need not take turns.
+const INCOMING_MESSAGES: usize = 64;
+
+/// A buffer for reading decrypted bytes, which TLS has in a buffer of its own. So a small one costs no system call.
+const TLS_READ: usize = 1024;
+
+/// What a control frame, which is small, may add to the bytes that wait to be written.
+const CONTROL_FRAMES: usize = 1024;
+
+/// Where to connect, how to ask, and all limits of a connection.
+///
+/// | setting | default | why |
+/// |---|---|---|
+/// | [`connect_timeout`](field@Self::connect_timeout) | 10 s | as pools have; it covers TCP, TLS, the upgrade and the hook |
+/// | [`close_timeout`](field@Self::close_timeout) | 5 s | a live server answers at once |
+/// | [`ping_interval`](field@Self::ping_interval) | 20 s | proxies close what is silent for 60 s |
+/// | [`pong_timeout`](field@Self::pong_timeout) | 10 s | a lost packet is sent again within that time |
+/// | [`max_message_size`](field@Self::max_message_size) | 1 MiB | memory that the server decides about |
+/// | [`max_frame_size`](field@Self::max_frame_size) | 1 MiB | is reserved when the server announces it |
+/// | [`max_outgoing_frame`](field@Self::max_outgoing_frame) | 64 KiB | a long message is written in pieces, with pings in between |
+/// | [`buffer_size`](field@Self::buffer_size) | 4 KiB | what a connection at rest holds |
+/// | [`queue_messages`](field@Self::queue_messages) | 1024 | |
+/// | [`queue_bytes`](field@Self::queue_bytes) | 1 MiB | one connection's share of memory while its server is down |
+/// | [`incoming_bytes`](field@Self::incoming_bytes) | 64 KiB | received and not taken; then reading stops |
+/// | [`overflow`](field@Self::overflow) | [`Overflow::Wait`] | it loses nothing |
+/// | [`backoff`](field@Self::backoff) | 100 ms to 5 s | see [`Backoff`] |
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use millpond::connection::websocket::WebSocketConfig;
+///
+/// let config = WebSocketConfig::new("wss://feed.example.com/v1")?
+///     .header("Authorization", "Bearer 7")?
+///     .subprotocols(["json.v1"])?
+///     .ping_interval(Some(Duration::from_secs(10)));
+/// # Ok::<(), millpond::connection::websocket::WebSocketError>(())
+/// ```
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct WebSocketConfig {
+    uri: Uri,
+    server: Arc<str>,
+    headers: HeaderMap,
+    /// Where to connect instead of the URL's host and port, for example a Unix socket.
+    pub endpoint: Option<Endpoint>,
+    /// What `wss` uses. `None` trusts the certificates that the system trusts.
+    pub tls: Option<TlsConnector>,
+    /// How a TCP connection is watched by the system.
+    pub keepalive: Keepalive,
+    /// The time for TCP, TLS, the upgrade and, separately, for the hook.
+    pub connect_timeout: Duration,
+    /// The time for what is queued and for the close handshake.
+    pub close_timeout: Duration,
+    /// After so much silence of the server it is sent a ping. `None`: never.
+    pub ping_interval: Option<Duration>,
+    /// After so much more silence the connection is taken for dead.
+    pub pong_timeout: Duration,
+    /// The largest message that is received.
+    pub max_message_size: usize,
+    /// The largest frame that is received.
+    pub max_frame_size: usize,
+    /// A longer message is sent in several frames. Each is copied and masked, so this bounds the memory of writing.
+    pub max_outgoing_frame: usize,
+    /// The size of the buffer for reading, at most 1 KiB over TLS, which has a buffer of its own, and how much is written at once if there are several messages.
+    pub buffer_size: usize,
+    /// How many messages may wait to be sent.
+    pub queue_messages: usize,
+    /// How many bytes may wait to be sent.
+    pub queue_bytes: usize,
+    /// Nothing is read while so many received bytes wait to be taken.
+    pub incoming_bytes: usize,
+    /// What happens to a message for which the queue has no room.
+    pub overflow: Overflow,
+    /// The pauses between attempts of a [`WebSocketClient`](super::WebSocketClient) to connect.
+    pub backoff: Backoff,
+}
+
+impl WebSocketConfig {
+    /// The defaults, for this URL. A user and a password in it are not sent: add the [header](Self::header) that the server
+    /// wants.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRequest`](WebSocketErrorKind::InvalidRequest) if it is not a URL of `ws` or `wss` with a host.
+    pub fn new(url: &str) -> Result<Self, WebSocketError> {
+        let invalid = |url: &str| WebSocketError::new(WebSocketErrorKind::InvalidRequest, &Arc::from(url));
+        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| invalid(url).because(error))?;
+        let (Some("ws" | "wss"), Some(host)) = (uri.scheme_str(), uri.host().filter(|host| !host.is_empty()))
+        else {
+            return Err(invalid(url));
+        };
+        // Neither the path nor the user's name and password belong into messages.
+        let scheme = uri.scheme_str().unwrap_or_default();
+        let server = match uri.port_u16() {
+            Some(port) => format!("{scheme}://{host}:{port}"),
+            None => format!("{scheme}://{host}"),
+        };
+        Ok(Self {
+            server: server.into(),
+            uri,
+            headers: HeaderMap::new(),
+            endpoint: None,
+            tls: None,
+            keepalive: Keepalive::default(),
+            connect_timeout: Duration::from_secs(10),
+            close_timeout: Duration::from_secs(5),
+            ping_interval: Some(Duration::from_secs(20)),
+            pong_timeout: Duration::from_secs(10),
+            max_message_size: 1 << 20,
+            max_frame_size: 1 << 20,
+            max_outgoing_frame: 64 << 10,
+            buffer_size: 4 << 10,
+            queue_messages: 1024,
+            queue_bytes: 1 << 20,
+            incoming_bytes: 64 << 10,
+            overflow: Overflow::default(),
+            backoff: Backoff::default(),
+        })
+    }
+
+    setters! {
+        endpoint: Option<Endpoint>,
+        tls: Option<TlsConnector>,
+        keepalive: Keepalive,
+        connect_timeout: Duration,
+        close_timeout: Duration,
+        ping_interval: Option<Duration>,
+        pong_timeout: Duration,
+        max_message_size: usize,
+        max_frame_size: usize,
+        max_outgoing_frame: usize,
+        buffer_size: usize,
+        queue_messages: usize,
+        queue_bytes: usize,
+        incoming_bytes: usize,
+        overflow: Overflow,
+        backoff: Backoff,
+    }
+
+    /// Adds a header to the request for the upgrade. `Host` replaces the URL's.
+    ///
+    /// # Errors
+    ///
+    /// [`InvalidRequest`](WebSocketErrorKind::InvalidRequest) if it is not a header.
+    pub fn header(mut self, name: &str, value: &str) -> Result<Self, WebSocketError> {
+        let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) else {
+            return Err(self.invalid().because(format!("{name} is no header, or its value is none")));
+        };
+        self.headers.append(name, value);
+        Ok(self)
+    }
+
+    /// Offers subprotocols, of which the server must choose one.
+    ///
+    /// # Errors
+    ///
+    /// As [`header`](Self::header).
+    pub fn subprotocols<T: AsRef<str>>(
+        self,
+        names: impl IntoIterator<Item = T>,
+    ) -> Result<Self, WebSocketError> {
+        let names = names.into_iter().fold(String::new(), |list, name| match list.is_empty() {
+            true => name.as_ref().to_owned(),
+            false => format!("{list}, {}", name.as_ref()),
+        });
+        self.header("sec-websocket-protocol", &names)
+    }
+
+    pub(super) fn invalid(&self) -> WebSocketError {
+        WebSocketError::new(WebSocketErrorKind::InvalidRequest, &self.server)
+    }
+
+    /// The server as messages name it.
+    pub(super) fn server(&self) -> &Arc<str> {
+        &self.server
+    }
+
+    pub(super) fn host(&self) -> &str {
+        self.uri.host().unwrap_or_default()
+    }
+
+    pub(super) fn is_tls(&self) -> bool {
+        self.uri.scheme_str() == Some("wss")
+    }
+
+    pub(super) fn target(&self) -> Endpoint {
+        let default = if self.is_tls() { 443 } else { 80 };
+        let own = || Endpoint::from((self.host(), self.uri.port_u16().unwrap_or(default)));
+        self.endpoint.clone().unwrap_or_else(own)
+    }
+
+    /// With a TLS connector where one is needed.
+    pub(super) fn completed(mut self) -> Result<Self, WebSocketError> {
+        if self.is_tls() && self.tls.is_none() {
+            let built = TlsConfig::new().alpn(["http/1.1"]).build();
+            self.tls = Some(built.map_err(|error| WebSocketError::of_tls_config(error, &self.server))?);
+        }
+        Ok(self)
+    }
+
+    pub(super) fn request(&self) -> Result<Request, WebSocketError> {
+        let host = match self.uri.port_u16() {
+            Some(port) => format!("{}:{port}", self.host()),
+            None => self.host().to_owned(),
+        };
+        let request = Request::builder()
+            .uri(self.uri.clone())
+            .header(header::HOST, host)
+            .header(header::CONNECTION, "Upgrade")
+            .header(header::UPGRADE, "websocket")
+            .header(header::SEC_WEBSOCKET_VERSION, "13")
+            .header(header::SEC_WEBSOCKET_KEY, generate_key())
+            .body(());
+        let mut request = request.map_err(|error| self.invalid().because(error))?;
+        for (name, value) in &self.headers {
+            if name == header::HOST {
+                request.headers_mut().insert(name, value.clone());
+            } else {
+                request.headers_mut().append(name, value.clone());
+            }
+        }
+        Ok(request)
+    }
+
+    pub(super) fn codec(&self) -> Codec {
+        let buffer = self.buffer_size.max(512);
+        let read = if self.is_tls() { buffer.min(TLS_READ) } else { buffer };
+        Codec::default()
+            .read_buffer_size(read)
+            .write_buffer_size(buffer)
+            // Only one frame is written beyond what may wait.
+            .max_write_buffer_size(buffer + self.max_outgoing_frame.max(1) + CONTROL_FRAMES)
+            .max_message_size(Some(self.max_message_size))
+            .max_frame_size(Some(self.max_frame_size))
+    }
+
+    pub(super) fn outgoing(&self) -> Limits {
+        Limits { messages: self.queue_messages.max(1), bytes: self.queue_bytes }
+    }
+
+    pub(super) fn incoming(&self) -> Limits {
+        Limits { messages: INCOMING_MESSAGES, bytes: self.incoming_bytes.max(1) }
+    }
+}
+
+/// Without headers, which may be secret.
+impl fmt::Debug for WebSocketConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocketConfig").field("server", &self.server).finish_non_exhaustive()
+    }
+}

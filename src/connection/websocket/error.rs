@@ -1,0 +1,314 @@
+//! Why there is no connection, why one ended, or why a message was not sent.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
+use tokio_tungstenite::tungstenite::{self, http};
+
+use super::message::Message;
+use crate::net;
+use crate::net::tls::{TlsConfigError, TlsError};
+use crate::sync::Arc;
+
+/// Why there is no connection, why one ended, or why a message was not sent.
+#[derive(Clone, Debug)]
+pub struct WebSocketError {
+    kind: WebSocketErrorKind,
+    server: Arc<str>,
+    retry_after: Option<Duration>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// The kind of a [`WebSocketError`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WebSocketErrorKind {
+    /// The URL is not `ws://host[:port]/…` or `wss://…`, or a header is not one.
+    InvalidRequest,
+    /// No connection to the server. The source is a [`net::Error`].
+    Connect,
+    /// TLS failed. The source is a [`TlsError`] or a [`TlsConfigError`].
+    Tls,
+    /// There was no open connection in this time.
+    ConnectTimeout {
+        /// The limit.
+        after: Duration,
+    },
+    /// The server answered the upgrade with another status.
+    Refused {
+        /// The HTTP status.
+        status: u16,
+    },
+    /// The answer to the upgrade is not WebSocket's.
+    BadHandshake,
+    /// The server broke the protocol.
+    Protocol,
+    /// The server sent text that is not UTF-8.
+    InvalidUtf8,
+    /// The server sent a frame or a message above the limit.
+    TooLarge {
+        /// Its size in bytes, or what of it was announced.
+        size: usize,
+        /// The limit.
+        limit: usize,
+    },
+    /// The connection ended without a close handshake.
+    Lost,
+    /// The server answered no ping, and sent nothing else, in this time.
+    NoPong {
+        /// The limit.
+        after: Duration,
+    },
+    /// The server closed the connection.
+    ClosedByServer {
+        /// Its code, 1005 if it gave none.
+        code: u16,
+    },
+    /// It was closed on this side.
+    Closed,
+    /// The server did not end the close handshake in this time.
+    CloseTimeout {
+        /// The limit.
+        after: Duration,
+    },
+    /// The hook for new connections failed. Its error is the source.
+    Hook,
+    /// The queue of outgoing messages is full.
+    QueueFull,
+    /// The message is larger than the queue of outgoing messages may ever be.
+    LargerThanQueue {
+        /// The size of the message in bytes.
+        size: usize,
+        /// The limit of the queue.
+        limit: usize,
+    },
+    /// The server ended the channel.
+    ChannelClosed,
+    /// More messages of the channel waited to be taken than may.
+    ChannelOverflow,
+    /// As many channels are open as may be.
+    TooManyChannels,
+    /// The runtime with the connection's task has ended, or the task panicked.
+    TaskEnded,
+}
+
+/// The message that was not sent, and why.
+#[derive(Clone, Debug)]
+pub struct SendError {
+    /// The message.
+    pub message: Message,
+    /// Why it was not sent.
+    pub error: WebSocketError,
+}
+
+type Kind = WebSocketErrorKind;
+
+impl WebSocketError {
+    pub(super) fn new(kind: Kind, server: &Arc<str>) -> Self {
+        Self { kind, server: Arc::clone(server), retry_after: None, source: None }
+    }
+
+    pub(super) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.source = Some(Arc::from(source.into()));
+        self
+    }
+
+    pub(super) fn of_net(error: net::Error, limit: Duration, server: &Arc<str>) -> Self {
+        let kind = if error.is_timeout() { Kind::ConnectTimeout { after: limit } } else { Kind::Connect };
+        Self::new(kind, server).because(error)
+    }
+
+    pub(super) fn of_tls(error: TlsError, server: &Arc<str>) -> Self {
+        Self::new(Kind::Tls, server).because(error)
+    }
+
+    pub(super) fn of_tls_config(error: TlsConfigError, server: &Arc<str>) -> Self {
+        Self::new(Kind::Tls, server).because(error)
+    }
+
+    pub(super) fn of_handshake(error: tungstenite::Error, server: &Arc<str>) -> Self {
+        match error {
+            tungstenite::Error::Http(response) => {
+                let status = response.status().as_u16();
+                let retry_after = response.headers().get(http::header::RETRY_AFTER);
+                let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+                let refused = Self::new(Kind::Refused { status }, server);
+                Self { retry_after: seconds.map(Duration::from_secs), ..refused }
+            }
+            tungstenite::Error::Io(error) => Self::of_io(error, server),
+            error => Self::new(Kind::BadHandshake, server).because(error),
+        }
+    }
+
+    pub(super) fn of_stream(error: tungstenite::Error, server: &Arc<str>) -> Self {
+        match error {
+            tungstenite::Error::Io(error) => Self::of_io(error, server),
+            tungstenite::Error::Utf8(_) => Self::new(Kind::InvalidUtf8, server),
+            tungstenite::Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+                Self::new(Kind::TooLarge { size, limit: max_size }, server)
+            }
+            tungstenite::Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                Self::new(Kind::Lost, server)
+            }
+            error => Self::new(Kind::Protocol, server).because(error),
+        }
+    }
+
+    fn of_io(error: io::Error, server: &Arc<str>) -> Self {
+        let kind = if TlsError::find(&error).is_some() { Kind::Tls } else { Kind::Lost };
+        Self::new(kind, server).because(error)
+    }
+
+    /// The kind.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    /// The status of a [refused](WebSocketErrorKind::Refused) upgrade.
+    #[must_use]
+    pub fn status(&self) -> Option<u16> {
+        match self.kind {
+            Kind::Refused { status } => Some(status),
+            _ => None,
+        }
+    }
+
+    /// How long the server that refused asks to wait (`Retry-After`, in seconds).
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
+    }
+
+    /// Whether a time limit was exceeded.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(self.kind, Kind::ConnectTimeout { .. } | Kind::NoPong { .. } | Kind::CloseTimeout { .. })
+    }
+
+    /// The code with which this side closes after the error, if the peer is to be told.
+    pub(super) fn close_code(&self) -> Option<u16> {
+        match self.kind {
+            Kind::Protocol => Some(1002),
+            Kind::InvalidUtf8 => Some(1007),
+            Kind::TooLarge { .. } => Some(1009),
+            Kind::Hook => Some(1008),
+            _ => None,
+        }
+    }
+}
+
+/// One line that says what to do. The error below is the [`source`](Error::source), and comes last if both are shown.
+impl fmt::Display for WebSocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let server = &self.server;
+        match self.kind {
+            Kind::InvalidRequest => {
+                write!(f, "{server} is no request (write ws://HOST:PORT/PATH or wss://…)")
+            }
+            Kind::Connect => write!(f, "no connection to {server}"),
+            Kind::Tls => write!(f, "no TLS connection to {server}"),
+            Kind::ConnectTimeout { after } => {
+                write!(
+                    f,
+                    "{server} did not open a connection within {after:?}; raise connect_timeout if it may take longer"
+                )
+            }
+            Kind::Refused { status: status @ (401 | 403) } => {
+                write!(
+                    f,
+                    "{server} refused the upgrade with status {status}; check the credentials and the Origin header"
+                )
+            }
+            Kind::Refused { status: 404 } => {
+                write!(f, "{server} refused the upgrade with status 404; check the path")
+            }
+            Kind::Refused { status: status @ (429 | 503) } => {
+                write!(f, "{server} refused the upgrade with status {status}; it is overloaded, try later")
+            }
+            Kind::Refused { status } => {
+                write!(
+                    f,
+                    "{server} refused the upgrade with status {status}; check that the path is a WebSocket"
+                )
+            }
+            Kind::BadHandshake => {
+                write!(
+                    f,
+                    "{server} did not answer as a WebSocket server does (check the URL, and the subprotocols)"
+                )
+            }
+            Kind::Protocol => write!(f, "{server} broke the WebSocket protocol"),
+            Kind::InvalidUtf8 => {
+                write!(f, "{server} sent text that is not UTF-8; it must send such bytes as binary")
+            }
+            Kind::TooLarge { size, limit } => write!(
+                f,
+                "{server} sent {size} bytes where {limit} are allowed; raise max_message_size and max_frame_size"
+            ),
+            Kind::Lost => write!(f, "{server} ended the connection without closing it"),
+            Kind::NoPong { after } => {
+                write!(
+                    f,
+                    "{server} sent nothing within {after:?} after a ping; the connection is taken for dead"
+                )
+            }
+            Kind::ClosedByServer { code } => write!(f, "{server} closed the connection with code {code}"),
+            Kind::Closed => write!(f, "the connection to {server} was closed on this side"),
+            Kind::CloseTimeout { after } => {
+                write!(f, "{server} did not end the close handshake within {after:?}")
+            }
+            Kind::Hook => write!(f, "the hook for new connections to {server} failed"),
+            Kind::QueueFull => {
+                write!(
+                    f,
+                    "the queue of messages to {server} is full; raise its limits, or let the overflow policy wait"
+                )
+            }
+            Kind::LargerThanQueue { size, limit } => {
+                write!(
+                    f,
+                    "{size} bytes do not fit into the queue of messages to {server}; raise queue_bytes above {limit}"
+                )
+            }
+            Kind::ChannelClosed => write!(f, "{server} ended the channel"),
+            Kind::ChannelOverflow => write!(
+                f,
+                "{server} sent more on a channel than may wait there; take messages sooner, or raise incoming_bytes"
+            ),
+            Kind::TooManyChannels => {
+                write!(f, "too many channels are open in the connection to {server}; raise max_channels")
+            }
+            Kind::TaskEnded => {
+                write!(f, "the task of the connection to {server} was ended, by its runtime or a panic")
+            }
+        }
+    }
+}
+
+impl Error for WebSocketError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl fmt::Display for SendError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.error.fmt(f)
+    }
+}
+
+impl Error for SendError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+impl From<SendError> for WebSocketError {
+    fn from(error: SendError) -> Self {
+        error.error
+    }
+}
