@@ -137,7 +137,7 @@ impl Nginx {
                     listen 127.0.0.1:{tls} ssl http2;
                     listen 127.0.0.1:{plain};
                     listen 127.0.0.1:{http2} http2;
-                    ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem;
+                    ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem;
                     root {at};
                     location = / {{ return 200 'grist'; }}
                     location = /large {{ }}
