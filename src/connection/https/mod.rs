@@ -45,7 +45,7 @@
 //! | HTTP/1.1 | 7 KiB | rustls 6 to 7 | 9 KiB | 14 KiB |
 //! | HTTP/2 | 52 KiB | h2: 16 for writing, 8 for reading, 4 for header lists; hyper's queue of requests 9; rustls 7 | 33 KiB | 45 KiB |
 //!
-//! While a body of HTTP/1.1 is read, or waits to be read, it holds up to 32 KiB more; one of HTTP/2 what the
+//! While a body over TLS waits to be read, a connection of HTTP/1.1 holds about 64 KiB more, one of HTTP/2 what the
 //! [windows](Http2Windows) let the server send.
 //!
 //! Absent on purpose: cookies, redirects, decompression, proxies, protocol upgrades.
