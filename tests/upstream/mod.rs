@@ -126,7 +126,7 @@ impl Nginx {
         let at = path.display();
         let config = format!(
             "
-            daemon off; master_process off; pid {at}/pid; error_log {at}/errors;
+            user root; daemon off; master_process off; pid {at}/pid; error_log {at}/errors;
             worker_rlimit_nofile 20000;
             events {{ worker_connections 4096; }}
             http {{
