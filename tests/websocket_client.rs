@@ -199,6 +199,25 @@ async fn wait_lets_senders_wait_in_their_order() {
 }
 
 #[tokio::test]
+async fn a_small_message_does_not_overtake_a_large_one_that_waits() {
+    let server = Here::new().await;
+    let client = WebSocketClient::start(quick(server.config()).queue_bytes(10)).unwrap();
+    client.send("123456").await.unwrap();
+    let waits = tokio::spawn({
+        let client = client.clone();
+        async move { client.send("12345678").await.unwrap() }
+    });
+    tokio::task::yield_now().await;
+    assert!(client.try_send("1").is_err());
+    let mut there = server.accept().await;
+    for text in ["123456", "12345678"] {
+        assert_eq!(next(&mut there).await, text);
+    }
+    soon(waits).await.unwrap();
+    client.try_send("1").unwrap();
+}
+
+#[tokio::test]
 async fn a_message_larger_than_the_queue_does_not_wait_for_ever() {
     let client = WebSocketClient::start(nowhere().queue_bytes(10)).unwrap();
     let refused = soon(client.send("12345678901")).await.unwrap_err();
