@@ -203,18 +203,21 @@ async fn a_small_message_does_not_overtake_a_large_one_that_waits() {
     let server = Here::new().await;
     let client = WebSocketClient::start(quick(server.config()).queue_bytes(10)).unwrap();
     client.send("123456").await.unwrap();
-    let waits = tokio::spawn({
+    let mut senders = Vec::new();
+    for text in ["12345678", "1"] {
         let client = client.clone();
-        async move { client.send("12345678").await.unwrap() }
-    });
-    tokio::task::yield_now().await;
-    assert!(client.try_send("1").is_err());
+        senders.push(tokio::spawn(async move { client.send(text).await.unwrap() }));
+        tokio::task::yield_now().await;
+    }
+    assert!(client.try_send("2").is_err());
     let mut there = server.accept().await;
-    for text in ["123456", "12345678"] {
+    for text in ["123456", "12345678", "1"] {
         assert_eq!(next(&mut there).await, text);
     }
-    soon(waits).await.unwrap();
-    client.try_send("1").unwrap();
+    for sender in senders {
+        soon(sender).await.unwrap();
+    }
+    client.try_send("2").unwrap();
 }
 
 #[tokio::test]
