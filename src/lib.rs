@@ -10,6 +10,7 @@
 //!  relay       bytes between any two streams        (feature `relay`)
 //!  bus         publish and subscribe                (feature `bus`)
 //!  connection  pools of upstream connections        (feature `connection`)
+//!              HTTP/1.1 and HTTP/2 connections      (feature `https`)
 //!              WebSocket, in pools or kept up       (feature `websocket`)
 //!   │
 //!  net     sockets, and frames over any stream      (feature `net`)

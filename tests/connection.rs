@@ -333,7 +333,8 @@ async fn connects_have_a_limit() {
 
 /// All idle ones, so that none is left when one is taken.
 async fn two_idle_connections(server: &Server) -> Pool<Upstream> {
-    builder().max_size(3).min_idle(2).build(Upstream::to(server.address)).await.unwrap()
+    let pool = builder().max_size(3).min_idle(2).reaper_rate(Duration::from_secs(3_600));
+    pool.build(Upstream::to(server.address)).await.unwrap()
 }
 
 #[tokio::test]
@@ -681,15 +682,4 @@ async fn every_get_is_counted_once() {
         statistics.get_new,
     ];
     assert_eq!(counted, [4, 1, 1, 1, 1, 1]);
-}
-
-#[tokio::test]
-async fn lifetimes_differ() {
-    const COUNT: u32 = 50;
-    let server = Server::start();
-    let pool = builder().max_size(COUNT).min_idle(COUNT).max_lifetime(Duration::from_secs(1));
-    let pool = pool.reaper_rate(Duration::from_millis(5)).build(Upstream::to(server.address)).await.unwrap();
-    let closed = || pool.state().statistics.connections_closed_max_lifetime;
-    eventually("the first expires", || closed() > 0).await;
-    assert!(closed() < u64::from(COUNT), "all expire at once");
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use millpond::net::tls::{TlsConfig, TlsConfigErrorKind, TlsErrorKind, TlsRoots, TlsVersion};
-use rcgen::CertificateParams;
+use rcgen::{CertificateParams, DnType};
 use tls_servers::{Authority, NAME, Server, folder_with, get, handshake, write};
 use tokio::io::AsyncReadExt;
 use tokio_rustls::rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
@@ -116,6 +116,19 @@ async fn a_client_certificate_is_presented_to_a_server_that_asks_for_it() {
         let answer = get(&mut server.tls(&config.build().unwrap()).await.unwrap()).await;
         assert_eq!(answer, format!("[.] [TLSv1.3] [{NAME}] [] [SUCCESS]"));
     }
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_presented_in_tls_12_too() {
+    let authority = Authority::new("root");
+    let folder = folder_with(&authority.issue(|_| ()));
+    fs::write(folder.path().join("clients.pem"), authority.pem()).unwrap();
+    let wants = ["-tls1_2", "-www", "-Verify", "1", "-verify_return_error", "-CAfile", "clients.pem"];
+    let server = Server::openssl_in(folder, &wants);
+    let client = authority.issue(|params| params.distinguished_name.push(DnType::CommonName, "the client"));
+    let config = authority.trusted().client_auth_pem(client.certificate, client.key);
+    let page = get(&mut server.tls(&config.build().unwrap()).await.unwrap()).await;
+    assert!(page.contains("Subject: CN=the client") || page.contains("CN = the client"), "{page}");
 }
 
 #[tokio::test]

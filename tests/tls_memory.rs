@@ -7,13 +7,13 @@ mod tls_servers;
 
 use std::fs;
 use std::pin::Pin;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use dhat::HeapStats;
 use millpond::net::Stream;
 use millpond::net::tls::{TlsConfig, TlsStream};
 use tls_servers::{Authority, Server, folder_with, get};
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWriteExt, BufReader, ReadBuf};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader, ReadBuf};
 
 #[global_allocator]
 static ALLOCATOR: dhat::Alloc = dhat::Alloc;
@@ -25,6 +25,8 @@ const MIB: usize = 1 << 20;
 const AT_REST: usize = 6_500;
 /// A connection after a transfer, when nobody reads from it: the buffer for the largest record, and more by its growth.
 const UNREAD: usize = 40_000;
+/// A connection with all the bytes that it accepts while its peer takes none: 64 KiB of records.
+const UNWRITTEN: usize = AT_REST + 66_500;
 /// One ticket, with a chain of one small certificate.
 const TICKET: usize = 1_400;
 const TICKETS: usize = 32;
@@ -77,6 +79,12 @@ async fn a_connection_at_rest_holds_one_small_buffer(server: &Server, config: Tl
     assert!(each() <= AT_REST, "{} bytes after a write of 1 MiB", each());
 
     let at_rest = each();
+    server.pause();
+    for stream in &mut streams {
+        write_all_that_fits(stream);
+    }
+    server.resume();
+    assert!(each() <= UNWRITTEN, "{} bytes while the server takes nothing", each());
     drop(streams);
     assert!(each() <= CONNECTIONS, "{} bytes are left", each() * CONNECTIONS);
     at_rest
@@ -106,6 +114,16 @@ fn rest(stream: &mut TlsStream<Stream>) {
     let mut room = [0; 64];
     let mut room = ReadBuf::new(&mut room);
     assert!(Pin::new(stream).poll_read(&mut Context::from_waker(Waker::noop()), &mut room).is_pending());
+}
+
+fn write_all_that_fits(stream: &mut TlsStream<Stream>) {
+    let bytes = [7; 4096];
+    let mut written = 0;
+    let cx = &mut Context::from_waker(Waker::noop());
+    while let Poll::Ready(count) = Pin::new(&mut *stream).poll_write(cx, &bytes) {
+        written += count.unwrap();
+        assert!(written < 16 * MIB, "the server takes bytes");
+    }
 }
 
 async fn download(stream: &mut TlsStream<Stream>) {

@@ -5,7 +5,9 @@ mod tls_servers;
 use millpond::net::Stream;
 use millpond::net::tls::{TlsConnector, TlsStream, TlsVersion};
 use rcgen::CertificateParams;
-use tls_servers::{Authority, NAME, Server, get, handshake};
+use tls_servers::{Authority, NAME, PATIENCE, Server, get, handshake};
+use tokio::io::{copy_bidirectional, duplex};
+use tokio::time::timeout;
 
 /// What nginx says at the start of its answer.
 const FULL: &str = "[.]";
@@ -160,6 +162,26 @@ async fn without_room_for_servers_nothing_is_resumed() {
     for _ in 0..2 {
         assert!(!resumes(&server, &connector, NAME).await);
     }
+}
+
+#[tokio::test]
+async fn the_group_that_a_server_wants_is_guessed_wrong_only_once() {
+    let authority = Authority::new("root");
+    let server = Server::openssl(&authority.issue(|_| ()), &["-tls1_3", "-groups", "P-384", "-www"]);
+    let connector = authority.trusted().tickets_per_server(0).build().unwrap();
+    let mut sent = Vec::new();
+    for _ in 0..2 {
+        let (near, mut far) = duplex(1 << 16);
+        let mut tcp = server.tcp().await;
+        let relay = tokio::spawn(async move { copy_bidirectional(&mut far, &mut tcp).await });
+        let mut stream = timeout(PATIENCE, connector.connect(NAME, near)).await.unwrap().unwrap();
+        assert!(!stream.is_resumed());
+        get(&mut stream).await;
+        drop(stream);
+        sent.push(timeout(PATIENCE, relay).await.unwrap().unwrap().unwrap().0);
+    }
+    // The second time there is one greeting, not two.
+    assert!(sent[1] + 100 < sent[0], "{sent:?}");
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@
 //! ```
 //!
 //! A [`ManageConnection`] says how to connect and how to tell a dead connection: the trait is bb8's own, so its managers for
-//! PostgreSQL, Redis and others run unchanged. Where bb8 has a name for something, it has the same name here.
+//! PostgreSQL, Redis and others run unchanged. Where bb8 has a name for something, it has the same name here: the page
+//! [`migration`] lists them, and those of deadpool.
 //!
 //! * **Waits.** A returned connection goes to the first waiter, and a newcomer cannot take it
 //!   ([`barging`](Builder::barging) allows that). The queue may be bounded: [`max_waiting`](Builder::max_waiting).
@@ -66,7 +67,7 @@
 //! # }
 //! ```
 //!
-//! Absent on purpose: what a connection speaks (its manager's), and several servers in one pool.
+//! Absent on purpose: what a connection speaks (its manager's; `https` has one for HTTP), and several servers in one pool.
 
 #[cfg(feature = "connection")]
 mod clock;
@@ -79,9 +80,14 @@ mod core;
 mod error;
 #[cfg(feature = "connection")]
 mod histogram;
+#[cfg(feature = "https")]
+pub mod https;
 #[cfg(any(millpond_loom, millpond_shuttle, millpond_tsan))]
 #[doc(hidden)]
 pub mod model;
+#[cfg(feature = "connection")]
+#[doc = include_str!("migration.md")]
+pub mod migration {}
 #[cfg(feature = "connection")]
 mod pool;
 #[cfg(feature = "connection")]

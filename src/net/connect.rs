@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream, UnixSocket, UnixStream};
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::endpoint::{Endpoint, host_and_port};
 use super::error::{Error, ErrorKind, is_shortage};
-use super::resolve;
+use super::resolve::{self, Resolve};
 use super::stream::Stream;
 use super::unix_path::{is_abstract, obstacle};
 use crate::sync::statistic::{AtomicUsize, Ordering};
@@ -35,8 +35,26 @@ const MAX_ATTEMPTS: usize = 8;
 /// A descriptor that keeps the place of another one.
 type Reserve = Option<OwnedFd>;
 
-/// Why an attempt failed.
-type Failure = (ErrorKind, Option<io::Error>);
+/// Why an attempt failed, and at which of a name's addresses.
+type Failure = (ErrorKind, Option<SocketAddr>, Option<io::Error>);
+
+/// How to connect.
+#[derive(Clone, Copy)]
+pub(super) struct Settings<'a> {
+    /// The time limit.
+    pub(super) total: Duration,
+    /// The time limit for each address of a name.
+    pub(super) address: Duration,
+    /// Who looks names up, if not the system.
+    pub(super) resolver: Option<&'a dyn Resolve>,
+}
+
+/// How far a connect has come.
+struct Progress {
+    waits_for: WaitsFor,
+    /// The time that lookups took.
+    lookup: Duration,
+}
 
 /// What an attempt waits for, which a timeout then names.
 enum WaitsFor {
@@ -84,7 +102,8 @@ impl Stream {
     /// ```
     pub async fn connect(endpoint: impl Into<Endpoint>, timeout: Duration) -> Result<Self, Error> {
         // On the heap, so that a task is not larger for the rest of its life because it once connected.
-        Box::pin(connect(endpoint.into(), timeout, None)).await
+        let (stream, _) = Box::pin(connect(endpoint.into(), Settings::within(timeout), None)).await?;
+        Ok(stream)
     }
 
     /// As [`connect`](Self::connect), with a descriptor that keeps the place of the connection's until it is opened.
@@ -94,42 +113,58 @@ impl Stream {
         timeout: Duration,
         reserved: OwnedFd,
     ) -> Result<Self, Error> {
-        Box::pin(connect(endpoint.clone(), timeout, Some(reserved))).await
+        let (stream, _) =
+            Box::pin(connect(endpoint.clone(), Settings::within(timeout), Some(reserved))).await?;
+        Ok(stream)
     }
 }
 
-/// Connects to an endpoint, within `limit`.
-async fn connect(endpoint: Endpoint, limit: Duration, reserved: Reserve) -> Result<Stream, Error> {
-    let mut waits_for = WaitsFor::Peer;
-    let connected = timeout(limit, connect_in_time(&endpoint, reserved, &mut waits_for)).await;
-    let (kind, source) = match connected {
-        Ok(Ok(stream)) => return Ok(stream),
+impl Settings<'_> {
+    /// Names are looked up by the system, and all addresses have one limit.
+    fn within(total: Duration) -> Self {
+        Self { total, address: total, resolver: None }
+    }
+}
+
+/// Connects to an endpoint. Says how long the lookup of a name took.
+pub(super) async fn connect(
+    endpoint: Endpoint,
+    settings: Settings<'_>,
+    reserved: Reserve,
+) -> Result<(Stream, Duration), Error> {
+    let mut progress = Progress { waits_for: WaitsFor::Peer, lookup: Duration::ZERO };
+    let connected =
+        timeout(settings.total, connect_in_time(&endpoint, settings, reserved, &mut progress)).await;
+    let after = settings.total;
+    let (kind, address, source) = match connected {
+        Ok(Ok(stream)) => return Ok((stream, progress.lookup)),
         Ok(Err(failure)) => failure,
-        Err(_) => match waits_for {
-            WaitsFor::Names => (ErrorKind::LookupTimeout { after: limit }, None),
-            WaitsFor::Peer => (ErrorKind::ConnectTimeout { after: limit }, None),
-            WaitsFor::Resources(error) => (ErrorKind::OutOfResources, Some(error)),
+        Err(_) => match progress.waits_for {
+            WaitsFor::Names => (ErrorKind::LookupTimeout { after }, None, None),
+            WaitsFor::Peer => (ErrorKind::ConnectTimeout { after }, None, None),
+            WaitsFor::Resources(error) => (ErrorKind::OutOfResources, None, Some(error)),
         },
     };
-    Err(Error::new(kind, endpoint, source))
+    Err(Error::new(kind, endpoint, source).at(address))
 }
 
 /// Connects, and tries again while the system has no descriptor, port or memory left.
 async fn connect_in_time(
     endpoint: &Endpoint,
+    settings: Settings<'_>,
     mut reserved: Reserve,
-    waits_for: &mut WaitsFor,
+    progress: &mut Progress,
 ) -> Result<Stream, Failure> {
     let mut in_need = None;
     loop {
-        match connect_once(endpoint, &mut reserved, waits_for).await {
-            Err((_, Some(error))) if is_shortage(&error) => {
+        match connect_once(endpoint, settings, &mut reserved, progress).await {
+            Err((_, _, Some(error))) if is_shortage(&error) => {
                 if error.kind() != io::ErrorKind::AddrNotAvailable {
                     in_need.get_or_insert_with(InNeed::new);
                     // Nothing is accepted now, so a lookup can take its place.
                     reserved = None;
                 }
-                *waits_for = WaitsFor::Resources(error);
+                progress.waits_for = WaitsFor::Resources(error);
                 sleep(SHORTAGE_PAUSE).await;
             }
             outcome => return outcome,
@@ -139,33 +174,41 @@ async fn connect_in_time(
 
 async fn connect_once(
     endpoint: &Endpoint,
+    settings: Settings<'_>,
     reserved: &mut Reserve,
-    waits_for: &mut WaitsFor,
+    progress: &mut Progress,
 ) -> Result<Stream, Failure> {
     let failed = |error| {
         let kind = obstacle(endpoint).map_or(ErrorKind::Connect, |found| ErrorKind::NotASocket { found });
-        (kind, Some(error))
+        (kind, None, Some(error))
     };
     match endpoint {
-        Endpoint::Invalid { error, .. } => Err((ErrorKind::InvalidEndpoint(*error), None)),
+        Endpoint::Invalid { error, .. } => Err((ErrorKind::InvalidEndpoint(*error), None, None)),
         Endpoint::Unix(path) => connect_unix(path, reserved).await.map(Stream::Unix).map_err(failed),
         Endpoint::Tcp(address) => {
-            let connected = match address.parse() {
-                Ok(address) => match tcp_socket(address, reserved) {
-                    Ok(socket) => connect_tcp(socket, address).await,
-                    Err(error) => Err(error),
-                },
+            let stream = match address.parse() {
+                Ok(address) => {
+                    let socket = tcp_socket(address, reserved).map_err(failed)?;
+                    connect_tcp(socket, address).await.map_err(failed)?
+                }
                 Err(_) => {
-                    let (host, port) =
-                        host_and_port(address).map_err(|error| (ErrorKind::InvalidEndpoint(error), None))?;
-                    *waits_for = WaitsFor::Names;
-                    let addresses = resolve::addresses(host, port).await;
-                    let addresses = addresses.map_err(|error| (ErrorKind::Lookup, Some(error)))?;
-                    *waits_for = WaitsFor::Peer;
-                    connect_to_any(addresses, reserved).await
+                    let (host, port) = host_and_port(address)
+                        .map_err(|error| (ErrorKind::InvalidEndpoint(error), None, None))?;
+                    progress.waits_for = WaitsFor::Names;
+                    let begun = Instant::now();
+                    let addresses = match settings.resolver {
+                        None => resolve::addresses(host, port).await,
+                        Some(resolver) => resolver.resolve(host).await.map(|found| {
+                            found.into_iter().map(|address| SocketAddr::new(address, port)).collect()
+                        }),
+                    };
+                    progress.lookup += begun.elapsed();
+                    let addresses = addresses.map_err(|error| (ErrorKind::Lookup, None, Some(error)))?;
+                    progress.waits_for = WaitsFor::Peer;
+                    connect_to_any(addresses, settings.address, reserved).await?
                 }
             };
-            connected.and_then(Stream::from_tcp).map_err(failed)
+            Stream::from_tcp(stream).map_err(failed)
         }
     }
 }
@@ -221,7 +264,11 @@ fn has_source(address: SocketAddr) -> bool {
 
 /// Connects to the address that answers first, by "happy eyeballs", RFC 8305: the families take turns, and each attempt
 /// has a start of [`ATTEMPT_DELAY`] on the next. The other attempts are closed.
-async fn connect_to_any(addresses: Vec<SocketAddr>, reserved: &mut Reserve) -> io::Result<TcpStream> {
+async fn connect_to_any(
+    addresses: Vec<SocketAddr>,
+    limit: Duration,
+    reserved: &mut Reserve,
+) -> Result<TcpStream, Failure> {
     let mut addresses: VecDeque<_> = interleaved(addresses).into();
     let mut attempts = JoinSet::new();
     let mut handles = VecDeque::<AbortHandle>::new();
@@ -236,17 +283,17 @@ async fn connect_to_any(addresses: Vec<SocketAddr>, reserved: &mut Reserve) -> i
                     {
                         oldest.abort();
                     }
-                    handles.push_back(attempts.spawn(connect_tcp(socket, address)));
+                    handles.push_back(attempts.spawn(attempt(socket, address, limit)));
                 }
                 Err(error) if is_shortage(&error) => {
                     if attempts.is_empty() {
-                        return Err(error);
+                        return Err((ErrorKind::Connect, None, Some(error)));
                     }
                     // An attempt under way leaves a descriptor when it fails.
                 }
                 Err(error) => {
                     addresses.pop_front();
-                    failure.get_or_insert(error);
+                    failure.get_or_insert((ErrorKind::Connect, Some(address), Some(error)));
                     continue;
                 }
             }
@@ -255,16 +302,25 @@ async fn connect_to_any(addresses: Vec<SocketAddr>, reserved: &mut Reserve) -> i
             ended = attempts.join_next() => match ended {
                 Some(Ok(Ok(stream))) => return Ok(stream),
                 // An address that only a shortage kept from being tried may answer later, so that is what it reports.
-                Some(Ok(Err(error))) if failure.is_none() || is_shortage(&error) => failure = Some(error),
+                Some(Ok(Err(failed)))
+                    if failure.is_none() || failed.2.as_ref().is_some_and(is_shortage) => failure = Some(failed),
                 // Another failure, or an attempt that was given up.
                 Some(_) => {}
                 None => {
                     let nothing_found = || io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-                    return Err(failure.unwrap_or_else(nothing_found));
+                    return Err(failure.unwrap_or_else(|| (ErrorKind::Connect, None, Some(nothing_found()))));
                 }
             },
             () = sleep(ATTEMPT_DELAY), if !addresses.is_empty() => {}
         }
+    }
+}
+
+/// Connects to one address of a name.
+async fn attempt(socket: TcpSocket, address: SocketAddr, limit: Duration) -> Result<TcpStream, Failure> {
+    match timeout(limit, connect_tcp(socket, address)).await {
+        Ok(connected) => connected.map_err(|error| (ErrorKind::Connect, Some(address), Some(error))),
+        Err(_) => Err((ErrorKind::ConnectTimeout { after: limit }, Some(address), None)),
     }
 }
 

@@ -3,6 +3,7 @@
 use std::error;
 use std::fmt;
 use std::io;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -14,6 +15,7 @@ use super::endpoint::{Endpoint, ParseEndpointError};
 pub struct Error {
     kind: ErrorKind,
     endpoint: Endpoint,
+    address: Option<SocketAddr>,
     source: Option<io::Error>,
 }
 
@@ -57,7 +59,12 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, endpoint: Endpoint, source: Option<io::Error>) -> Self {
-        Self { kind, endpoint, source }
+        Self { kind, endpoint, address: None, source }
+    }
+
+    pub(super) fn at(mut self, address: Option<SocketAddr>) -> Self {
+        self.address = address;
+        self
     }
 
     /// The kind of failure.
@@ -70,6 +77,12 @@ impl Error {
     #[must_use]
     pub fn endpoint(&self) -> &Endpoint {
         &self.endpoint
+    }
+
+    /// The address of the endpoint's name at which connecting failed first.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.address
     }
 
     /// Whether the user lacks a permission.
@@ -89,6 +102,7 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let endpoint = &self.endpoint;
+        let at = self.address.map_or_else(String::new, |address| format!(" at {address}"));
         match self.kind {
             ErrorKind::InvalidEndpoint(error) => write!(f, "{endpoint} is no endpoint; {error}"),
             ErrorKind::WrongKind => write!(
@@ -128,10 +142,13 @@ impl fmt::Display for Error {
                     (_, true) => "check the firewall",
                     (_, false) => "check that the server listens there",
                 };
-                write!(f, "cannot connect to {endpoint} ({advice})")
+                write!(f, "cannot connect to {endpoint}{at} ({advice})")
             }
             ErrorKind::ConnectTimeout { after } => {
-                write!(f, "{endpoint} did not answer within {after:?}; check the network and the firewall")
+                write!(
+                    f,
+                    "{endpoint} did not answer{at} within {after:?}; check the network and the firewall"
+                )
             }
             ErrorKind::Lookup => write!(f, "cannot find the address of {endpoint} (check the name)"),
             ErrorKind::LookupTimeout { after } => {

@@ -13,6 +13,8 @@
 //! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), what the system runs out of, drain at shutdown |
 //! | `stream` | a TCP or Unix connection as one type |
 //! | `connect` | connecting: all addresses of a name, and what the system has run out of |
+//! | `dial` | the settings of a client's connect, and what connecting cost |
+//! | `dns` | a resolver that knows how long answers are valid |
 //! | `resolve` | the addresses of names: bounded lookups, kept answers |
 //! | `async_stream` | the trait through which a relay reads and writes: readiness, peeking, reset on close |
 //! | `hang_up` | a watch for the hang-up of a peer that is not read from |
@@ -38,6 +40,9 @@ mod backoff;
 mod buf_reader;
 mod codec;
 mod connect;
+mod dial;
+#[cfg(feature = "dns")]
+mod dns;
 mod endpoint;
 mod error;
 mod frame_reader;
@@ -62,6 +67,9 @@ pub use self::async_stream::{AsyncStream, Peekable};
 pub use self::backoff::Backoff;
 pub use self::buf_reader::PooledBufReader;
 pub use self::codec::{Codec, CodecError};
+pub use self::dial::{Dial, Dialed};
+#[cfg(feature = "dns")]
+pub use self::dns::Dns;
 pub use self::endpoint::{Endpoint, ParseEndpointError};
 pub use self::error::{Error, ErrorKind};
 pub use self::frame_reader::{FrameReader, ReadFrameError, ReadFrameErrorKind};
@@ -72,8 +80,9 @@ pub use self::keepalive::Keepalive;
 pub use self::listener::Listener;
 #[cfg(feature = "relay")]
 pub(crate) use self::peer::Peer;
+pub use self::resolve::{Resolve, Resolving};
 pub use self::serve::DrainReport;
-#[cfg(any(feature = "bus", feature = "relay", feature = "websocket"))]
+#[cfg(any(feature = "bus", feature = "https", feature = "relay", feature = "websocket"))]
 pub(crate) use self::settings::setters;
 pub use self::stream::Stream;
 pub use self::tlv::{read_frame_pooled, read_frame_pooled_with, write_frame};

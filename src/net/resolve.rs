@@ -1,9 +1,11 @@
 //! The addresses of a host's name: one lookup per name at a time, few in all, and answers that are used for seconds.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixDatagram;
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::net::lookup_host;
@@ -28,6 +30,19 @@ static LOOKUPS: Semaphore = Semaphore::const_new(MAX_LOOKUPS);
 
 /// Names that are looked up now, and those whose answers are not outdated.
 static NAMES: Mutex<BTreeMap<Arc<str>, watch::Receiver<Option<Answer>>>> = Mutex::const_new(BTreeMap::new());
+
+/// Looks names up for a [`Dial`](super::Dial), instead of the system.
+pub trait Resolve: fmt::Debug + Send + Sync + 'static {
+    /// The addresses of a host, in the order in which to try them.
+    ///
+    /// # Errors
+    ///
+    /// That there is none, or that nobody said so.
+    fn resolve<'a>(&'a self, host: &'a str) -> Resolving<'a>;
+}
+
+/// A lookup that has begun.
+pub type Resolving<'a> = Pin<Box<dyn Future<Output = io::Result<Vec<IpAddr>>> + Send + 'a>>;
 
 /// What the system's resolver said.
 #[derive(Debug)]

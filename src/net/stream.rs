@@ -2,6 +2,7 @@
 
 use std::future::{pending, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -42,6 +43,15 @@ impl Stream {
         #[cfg(any(target_os = "android", target_os = "linux"))]
         SockRef::from(&stream).set_tcp_notsent_lowat(UNSENT_BYTES)?;
         Ok(Self::Tcp(stream))
+    }
+
+    /// The address of a TCP peer.
+    #[must_use]
+    pub fn peer_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.peer_addr().ok(),
+            Self::Unix(_) => None,
+        }
     }
 
     /// Waits until the peer has gone, while nothing is read from it or written to it, for example before there is

@@ -33,6 +33,8 @@ mod bare;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), not(feature = "std")))]
 pub(crate) use bare::{Arc, Mutex, OnceLock, Shared, Unique, atomic, contain};
 
+#[cfg(millpond_tsan)]
+mod instrumented;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
 mod real;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "connection"))]

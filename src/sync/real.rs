@@ -2,7 +2,11 @@
 
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+#[cfg(not(millpond_tsan))]
 use std::sync::{MutexGuard, PoisonError};
+
+#[cfg(millpond_tsan)]
+pub(crate) use super::instrumented::Mutex;
 
 /// A cell for a box that is taken and put whole, each by one locked instruction.
 #[cfg(any(feature = "connection", millpond_tsan))]
@@ -26,9 +30,11 @@ pub(crate) mod atomic {
 
 /// A mutex without poisoning: every critical section of this crate keeps its data valid at each point where it could
 /// unwind.
+#[cfg(not(millpond_tsan))]
 #[derive(Default)]
 pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
+#[cfg(not(millpond_tsan))]
 impl<T> Mutex<T> {
     pub(crate) const fn new(value: T) -> Self {
         Self(std::sync::Mutex::new(value))

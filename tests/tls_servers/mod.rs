@@ -11,12 +11,14 @@ use std::time::Duration;
 
 use millpond::net::Stream;
 use millpond::net::tls::{TlsConfig, TlsConnector, TlsError, TlsRoots, TlsStream};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, DnType, IsCa,
     KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
 };
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::time::timeout;
 
 /// A test that waits this long has failed, even on a slow machine.
@@ -181,6 +183,20 @@ impl Server {
         format!("unix://{}", self.folder.path().join("plain").display())
     }
 
+    /// Stops the server, so that it takes no bytes.
+    pub(crate) fn pause(&self) {
+        self.signal(Signal::SIGSTOP);
+    }
+
+    /// Lets it run again.
+    pub(crate) fn resume(&self) {
+        self.signal(Signal::SIGCONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.child.id().try_into().unwrap()), signal).unwrap();
+    }
+
     /// Waits until the server says this.
     pub(crate) fn wait_for(&self, words: &str) -> String {
         wait_for(&self.lines, words)
@@ -217,7 +233,7 @@ pub(crate) async fn handshake(
 }
 
 /// The body of the answer to a request. The server closes after it.
-pub(crate) async fn get(stream: &mut TlsStream<Stream>) -> String {
+pub(crate) async fn get(stream: &mut TlsStream<impl AsyncRead + AsyncWrite + Unpin>) -> String {
     let exchange = async {
         stream.write_all(b"GET / HTTP/1.0\r\n\r\n").await.unwrap();
         stream.flush().await.unwrap();

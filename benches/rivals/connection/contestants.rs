@@ -6,8 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bb8 as connection;
 use hdrhistogram::Histogram;
+use millpond::connection;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
@@ -25,7 +25,7 @@ pub(crate) trait Pool: Send + Sync {
     fn checkouts(&self, times: u64) -> BoxFuture<'_, ()>;
     /// As `checkouts`, and another task may run while the connection is held.
     fn yielding_checkouts(&self, times: u64) -> BoxFuture<'_, ()>;
-    /// Gets until the end, each for `work`, with a yield after it or none. Records what each waited, in microseconds.
+    /// Gets until the end, each for `work`, with a yield after it or none. Records what each took, in nanoseconds.
     fn waits(&self, end: Instant, work: Duration, yields: bool) -> BoxFuture<'_, Histogram<u64>>;
 }
 
@@ -61,7 +61,7 @@ impl<P: Checkout> Pool for P {
                     return waits;
                 }
                 let guard = self.get().await;
-                waits.record(start.elapsed().as_micros() as u64).expect("the histogram resizes itself");
+                waits.record(start.elapsed().as_nanos() as u64).expect("the histogram resizes itself");
                 sleep(work).await;
                 drop(guard);
                 if yields {
@@ -74,7 +74,7 @@ impl<P: Checkout> Pool for P {
 
 /// All of them, with `size` idle connections each. Call it within a runtime, which serves their timers.
 pub(crate) async fn all(size: u32) -> Vec<Contestant> {
-    let ours = connection::Pool::builder().max_size(size).min_idle(size).connection_timeout(PATIENCE);
+    let ours = || connection::Pool::builder().max_size(size).min_idle(size).connection_timeout(PATIENCE);
     let bb8 = || {
         bb8::Pool::builder()
             .max_size(size)
@@ -84,20 +84,27 @@ pub(crate) async fn all(size: u32) -> Vec<Contestant> {
             .max_lifetime(None)
     };
     vec![
-        (Role::Ours, "millpond", Arc::new(ours.build(Manager).await.expect("infallible"))),
+        (Role::Ours, "millpond", Arc::new(ours().build(Manager).await.expect("infallible"))),
+        (
+            Role::Ours,
+            "millpond, barging",
+            Arc::new(ours().barging(true).build(Manager).await.expect("infallible")),
+        ),
         (Role::Rival, "bb8", Arc::new(bb8().build(Manager).await.expect("infallible"))),
         (
             Role::Rival,
             "bb8, no test",
             Arc::new(bb8().test_on_check_out(false).build(Manager).await.expect("infallible")),
         ),
-        (Role::Rival, "deadpool", Arc::new(deadpool(size).await)),
+        (Role::Rival, "deadpool", Arc::new(deadpool(size, None).await)),
+        (Role::Rival, "deadpool, wait_timeout", Arc::new(deadpool(size, Some(PATIENCE)).await)),
     ]
 }
 
-async fn deadpool(size: u32) -> deadpool::managed::Pool<Manager> {
-    let pool = deadpool::managed::Pool::builder(Manager).max_size(size as usize).build();
-    let pool: deadpool::managed::Pool<Manager> = pool.expect("no timeout needs a runtime");
+async fn deadpool(size: u32, wait: Option<Duration>) -> deadpool::managed::Pool<Manager> {
+    let pool = deadpool::managed::Pool::builder(Manager).max_size(size as usize);
+    let pool = pool.wait_timeout(wait).runtime(deadpool::Runtime::Tokio1).build();
+    let pool: deadpool::managed::Pool<Manager> = pool.expect("it knows its runtime");
     let mut guards = Vec::new();
     for _ in 0..size {
         guards.push(pool.get().await.expect("infallible"));
@@ -144,6 +151,12 @@ impl deadpool::managed::Manager for Manager {
         _: &deadpool::managed::Metrics,
     ) -> deadpool::managed::RecycleResult<Infallible> {
         Ok(())
+    }
+}
+
+impl Checkout for connection::Pool<Manager> {
+    async fn get(&self) -> impl Send {
+        self.get().await.expect("a connection comes back")
     }
 }
 

@@ -36,10 +36,10 @@ const USAGE: &str = "\
 usage: cargo bench -p rivals --bench connection [-- [GROUP...] [--write] [--record]]
 
   checkout     get and put on one thread, while nobody else wants a connection; and its heap allocations
-  tail         how long a get waits: 1000 tasks on 50 connections, 1 ms of work each
+  tail         how long a get takes: 40 and 1000 tasks on 50 connections, 1 ms of work each
   contention   get and put on 16 threads, with 64 connections
 
-Without a group, all of them, in three minutes.
+Without a group, all of them, in five minutes.
 
   --write    draw benches/charts/connection-*.svg and replace the section of benches/results/connection.md; wants all groups
   --record   add the figures to benches/results/runs.tsv";
@@ -69,6 +69,7 @@ fn main() -> ExitCode {
         measured.checkouts = Some(checkout::run());
     }
     if runs("tail") {
+        measured.at_hand = tail::rows_at_hand();
         measured.tail = tail::rows();
     }
     if runs("contention") {

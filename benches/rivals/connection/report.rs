@@ -11,11 +11,13 @@ use crate::{bars, contention, results, tail};
 #[derive(Default)]
 pub(crate) struct Measured {
     pub(crate) checkouts: Option<Checkouts>,
+    pub(crate) at_hand: Vec<Row>,
     pub(crate) tail: Vec<Row>,
     pub(crate) contention: Vec<Row>,
 }
 
 const CHECKOUT: &str = "Get and put a connection, on one thread";
+const AT_HAND: &str = "How long a get takes: 40 tasks on 50 connections, 1 ms of work each";
 const TAIL: &str = "How long a get waits: 1000 tasks on 50 connections, 1 ms of work each";
 const CONTENTION: &str = "Get and put, 64 connections: wall time over the gets of all";
 
@@ -29,6 +31,10 @@ impl Measured {
             for (name, count) in allocations {
                 let _ = writeln!(text, "| {name} | {count:.3} |");
             }
+        }
+        if !self.at_hand.is_empty() {
+            text += &format!("\n### {AT_HAND}\n");
+            self.at_hand.iter().for_each(|row| text += &table(row, "us"));
         }
         if !self.tail.is_empty() {
             text += &format!("\n### {TAIL}\n");
@@ -75,6 +81,10 @@ impl Measured {
             let key = |name| format!("connection/allocations/{name}");
             figures.extend(allocations.iter().map(|&(name, count)| (key(name), count)));
         }
+        for row in &self.at_hand {
+            let key = |name| format!("connection/at hand/{}/{name}", row.label);
+            figures.extend(row.outcomes.iter().map(|outcome| (key(outcome.name), outcome.median())));
+        }
         for row in &self.tail {
             // Where nobody waits half of the time, a ratio of medians says nothing.
             if !row.label.starts_with("p50") {
@@ -98,7 +108,10 @@ fn table(row: &Row, unit: &str) -> String {
         format!("\n| {} | {unit} | middle half | all rounds |{heads}\n|---|---|---|---|{rule}\n", row.label);
     for outcome in &row.outcomes {
         let ((low, high), (least, most)) = (outcome.quartiles(), outcome.extremes());
-        let ratios: String = ours.iter().map(|ours| format!(" {:.2} |", ours.over(outcome))).collect();
+        let ratios = ours.iter().map(|ours| ours.over(outcome));
+        // Where someone does not wait at all, there is none.
+        let ratio = |ratio: f64| if ratio.is_finite() { format!(" {ratio:.2} |") } else { " |".to_owned() };
+        let ratios: String = ratios.map(ratio).collect();
         let _ = writeln!(
             text,
             "| {} | {:.1} | {low:.1} to {high:.1} | {least:.1} to {most:.1} |{ratios}",

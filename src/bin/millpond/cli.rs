@@ -11,6 +11,8 @@ use millpond::net::{Endpoint, Listener};
 
 #[cfg(feature = "cli")]
 use crate::codegen::CodegenArgs;
+#[cfg(feature = "cli")]
+use crate::get::{EXAMPLES as GET_EXAMPLES, GetArgs};
 use crate::log::LogArgs;
 use crate::terminal::{note, note_by, written};
 use crate::values::{backlog, memory_limit, positive, positive_seconds, seconds, upstream};
@@ -20,11 +22,15 @@ use crate::values::{backlog, memory_limit, positive, positive_seconds, seconds, 
 #[command(version)]
 #[cfg_attr(
     feature = "cli",
-    command(about = "A proxy that holds no buffer for an idle connection, and code for message contracts")
+    command(
+        about = "A proxy that holds no buffer for an idle connection, code for message contracts, and requests to try an upstream"
+    )
 )]
 #[cfg_attr(
     not(feature = "cli"),
-    command(after_help = "This build has no `codegen`: install with `--features cli` for it.")
+    command(
+        after_help = "This build has no `codegen` and no `get`: install with `--features cli` for them."
+    )
 )]
 pub(crate) struct Cli {
     #[command(subcommand)]
@@ -64,6 +70,10 @@ pub(crate) enum Command {
     /// Generates Rust from a contract file: a type per message, and a pool with fitting size classes
     #[cfg(feature = "cli")]
     Codegen(CodegenArgs),
+    /// Requests URLs through the pool of connections, and shows protocols, timings and the pool's state
+    #[cfg(feature = "cli")]
+    #[command(after_help = GET_EXAMPLES)]
+    Get(GetArgs),
 }
 
 #[derive(Args, Debug)]

@@ -1,4 +1,4 @@
-//! The `millpond` command: the proxy, and code generated from contract files.
+//! The `millpond` command: the proxy, code generated from contract files, and requests to try an upstream.
 #![deny(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -9,6 +9,8 @@ mod chain;
 mod cli;
 #[cfg(feature = "cli")]
 mod codegen;
+#[cfg(feature = "cli")]
+mod get;
 mod log;
 mod memory;
 mod proxy;
@@ -32,6 +34,11 @@ fn main() -> ExitCode {
     match cli.command {
         #[cfg(feature = "cli")]
         Command::Codegen(args) => codegen::run(&args).unwrap_or_else(|error| {
+            note(format!("millpond: {}", Chain(&*error)));
+            ExitCode::FAILURE
+        }),
+        #[cfg(feature = "cli")]
+        Command::Get(args) => get::run(&args).unwrap_or_else(|error| {
             note(format!("millpond: {}", Chain(&*error)));
             ExitCode::FAILURE
         }),

@@ -41,7 +41,7 @@ pub(crate) struct Limits {
 /// The permission for a connect: its slot is reserved.
 #[must_use = "a permit that is not given back is lost to the pool"]
 #[derive(Debug)]
-pub(crate) struct Attempt(Vacant);
+pub(crate) struct Attempt(pub(super) Vacant);
 
 /// Why a waiter is not, or no longer, in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,7 +107,7 @@ const WAITER: usize = 2;
 
 impl<T> Core<T> {
     pub(crate) fn new(limits: Limits) -> Self {
-        Self {
+        let core = Self {
             slots: Slots::new(limits.order),
             attention: AtomicUsize::new(0),
             replenish_below: Hint::new(0),
@@ -125,7 +125,9 @@ impl<T> Core<T> {
                 retried: None,
                 is_closed: false,
             }),
-        }
+        };
+        core.publish(&mut core.state.lock());
+        core
     }
 
     /// Takes an idle item, unless others wait, or there are too many.
@@ -171,9 +173,9 @@ impl<T> Core<T> {
     }
 
     /// Serves the waiters with `returned` and with idle items. The second of what it returns is one too many.
-    fn settle(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> (Vec<Waker>, Option<Box<T>>) {
+    fn settle(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> (Wakers, Option<Box<T>>) {
         let over = returned.take_if(|_| state.is_over());
-        let wakers = if over.is_some() { Vec::new() } else { self.serve(state, returned) };
+        let wakers = if over.is_some() { Wakers::default() } else { self.serve(state, returned) };
         let idle = || self.slots.take_any().map(|(held, _)| held);
         let over = over.or_else(|| if state.is_over() { idle() } else { None });
         let surplus = over.map(|held| state.cut(held));
@@ -182,8 +184,8 @@ impl<T> Core<T> {
     }
 
     /// Gives `returned` and idle items to the waiters, and parks what nobody waits for.
-    fn serve(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> Vec<Waker> {
-        let mut wakers = Vec::new();
+    fn serve(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> Wakers {
+        let mut wakers = Wakers::default();
         loop {
             if returned.is_none() && state.waiters.len() > 0 {
                 returned = self.slots.take_any().map(|(held, _)| held);
@@ -363,14 +365,14 @@ impl<T> Core<T> {
         let wakers = state.waiters.dismiss();
         self.publish(&mut state);
         drop(state);
-        wake(wakers);
+        wake(Wakers { first: None, more: wakers });
         !was_closed
     }
 
     /// Wakes all waiters, which look again and ask for connects.
     pub(crate) fn wake_waiters(&self) {
-        let wakers = self.state.lock().waiters.wakers();
-        wake(wakers);
+        let more = self.state.lock().waiters.wakers();
+        wake(Wakers { first: None, more });
     }
 
     /// An idle item that must be closed, because there are too many.
@@ -471,9 +473,25 @@ impl<T> State<T> {
     }
 }
 
+/// Mostly one, which takes no memory of its own.
+#[derive(Default)]
+struct Wakers {
+    first: Option<Waker>,
+    more: Vec<Waker>,
+}
+
+impl Wakers {
+    fn push(&mut self, waker: Waker) {
+        match self.first {
+            None => self.first = Some(waker),
+            Some(_) => self.more.push(waker),
+        }
+    }
+}
+
 /// After all bookkeeping, and outside the lock: a waker may run its task at once.
-fn wake(wakers: Vec<Waker>) {
-    for waker in wakers {
+fn wake(wakers: Wakers) {
+    for waker in wakers.first.into_iter().chain(wakers.more) {
         contain(|| waker.wake());
     }
 }

@@ -7,6 +7,8 @@ use std::task::{Wake, Waker};
 
 use super::*;
 
+mod random;
+
 const LIMITS: Limits =
     Limits { max: 3, min_idle: 0, max_connecting: 8, max_waiting: 100, barging: false, order: Order::Lowest };
 

@@ -154,7 +154,10 @@ impl<M: ManageConnection> Waiter<'_, M> {
             },
         };
         match self.shared.core.poll(ticket, cx.waker()) {
-            Polled::Granted(held) => Poll::Ready(Ok(held)),
+            Polled::Granted(held) => {
+                self.ticket = None;
+                Poll::Ready(Ok(held))
+            }
             Polled::Closed => Poll::Ready(Err(Refusal::Closed)),
             Polled::Waiting => {
                 // Each time, since the runtime that connected for this waiter may be gone.

@@ -27,11 +27,12 @@ impl<M: ManageConnection> Shared<M> {
     pub(super) fn drive(self: &Arc<Self>) {
         while let Some(attempt) = self.core.connect_permit() {
             let connect = self.connect(attempt);
-            match self.home() {
-                // If that runtime is being shut down, this drops the task, which gives the permit back.
-                Some(handle) => drop(handle.spawn(connect)),
-                // The next waiter that is polled on a runtime drives again.
-                None => return drop(connect),
+            // Without a runtime, the next waiter that is polled on one drives again.
+            let Some(home) = self.home() else { return drop(connect) };
+            // A runtime that is being shut down drops the task, which gives the permit back: asking again would never end. A
+            // connect that has ended by now has driven the pool itself.
+            if home.spawn(connect).is_finished() {
+                return;
             }
         }
     }

@@ -357,3 +357,49 @@ impl<M: ManageConnection> Drop for Shared<M> {
         self.closing.cancel();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use super::*;
+    use crate::connection::Builder;
+
+    struct Manager;
+
+    impl ManageConnection for Manager {
+        type Connection = ();
+        type Error = Infallible;
+
+        async fn connect(&self) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        async fn is_valid(&self, (): &mut ()) -> Result<(), Infallible> {
+            Ok(())
+        }
+
+        fn has_broken(&self, (): &mut ()) -> bool {
+            false
+        }
+    }
+
+    /// How long each of many connections may live, in seconds.
+    fn lifetimes() -> Vec<u64> {
+        let pool =
+            Builder::<Manager>::new().max_lifetime(Duration::from_secs(1_000)).build_unchecked(Manager);
+        (0..100).map(|_| (pool.shared.conn(()).expires - now()).div_ceil(1_000)).collect()
+    }
+
+    #[test]
+    fn lifetimes_differ() {
+        let lifetimes = lifetimes();
+        assert!(lifetimes.iter().max() > lifetimes.iter().min(), "{lifetimes:?}");
+    }
+
+    #[test]
+    fn lifetimes_are_shorter_by_a_tenth_at_most() {
+        let lifetimes = lifetimes();
+        assert!(lifetimes.iter().all(|lifetime| (899..=1_000).contains(lifetime)), "{lifetimes:?}");
+    }
+}

@@ -1,0 +1,157 @@
+//! The settings of HTTPS connections, and why each default is what it is.
+
+use std::time::Duration;
+
+use crate::net::tls::TlsConnector;
+use crate::net::{Dial, Endpoint, setters};
+
+/// The settings of an [`HttpsConnectionManager`](super::HttpsConnectionManager).
+///
+/// | setting | default | why |
+/// |---|---|---|
+/// | [`version`](field@Self::version) | negotiated | the server knows what it speaks best |
+/// | [`tls`](field@Self::tls) | the system's roots, TLS 1.2 and 1.3 | what the administrator of the machine trusts |
+/// | [`endpoint`](field@Self::endpoint) | the URI's host and port | |
+/// | [`dial`](field@Self::dial) | 10 s, and 5 s per address | the pool's default for a connect |
+/// | [`handshake_timeout`](field@Self::handshake_timeout) | 10 s | a server that has accepted is there, and may be busy |
+/// | [`max_requests`](field@Self::max_requests) | no limit | the pool limits a connection's age |
+/// | [`health_check`](field@Self::health_check) | what is known without asking | a request per checkout costs a round trip |
+/// | [`health_timeout`](field@Self::health_timeout) | 5 s | |
+/// | [`windows`](field@Self::windows) | 65 536 per stream, 131 072 per connection | bounds what a stalled reader holds |
+/// | [`ping`](field@Self::ping) | off | some servers close connections that ping often |
+/// | [`max_header_bytes`](field@Self::max_header_bytes) | 64 KiB | the h2 crate would accept 16 MiB |
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HttpsConfig {
+    /// Which version of HTTP to speak.
+    pub version: HttpVersion,
+    /// TLS settings. [`HttpVersion::Negotiated`] offers what this connector offers by ALPN, and so should name `h2` and
+    /// `http/1.1`. `None` means the default settings, which offer what `version` needs.
+    pub tls: Option<TlsConnector>,
+    /// Where to connect to, if not to the URI's host and port: another address, or a Unix socket. The certificate must be
+    /// for the URI's host anyway.
+    pub endpoint: Option<Endpoint>,
+    /// How to connect.
+    pub dial: Dial,
+    /// The time that the TLS handshake may take, and again the start of HTTP/2.
+    pub handshake_timeout: Duration,
+    /// Requests after which a connection is closed.
+    pub max_requests: Option<u64>,
+    /// How a pool finds out whether an idle connection is alive.
+    pub health_check: HealthCheck,
+    /// The time that a health check may take.
+    pub health_timeout: Duration,
+    /// HTTP/2: how many bytes a server may send before they are read.
+    pub windows: Http2Windows,
+    /// HTTP/2: whether a silent server is pinged.
+    pub ping: Option<Ping>,
+    /// The size of a response's header list that is still accepted.
+    pub max_header_bytes: u32,
+}
+
+/// Which version of HTTP to speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HttpVersion {
+    /// What the server chooses by ALPN. HTTP/1.1 if it chooses nothing, or without TLS.
+    #[default]
+    Negotiated,
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2, without TLS by prior knowledge.
+    Http2,
+}
+
+/// How a pool finds out whether an idle connection is alive (`is_valid`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HealthCheck {
+    /// The server has not closed it, as far as this machine knows. It sends nothing.
+    #[default]
+    Known,
+    /// The server answers `HEAD` for this path with a status below 500.
+    Head(String),
+}
+
+/// HTTP/2: how many bytes a server may send before they are read.
+///
+/// hyper turns its fixed windows off where the adaptive ones are on, so it is one choice.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Http2Windows {
+    /// As many as this.
+    Fixed {
+        /// Per stream, at most 2³¹ - 1.
+        stream: u32,
+        /// Per connection, at most 2³¹ - 1. Two streams that nobody reads use up the default.
+        connection: u32,
+    },
+    /// As many as the product of bandwidth and delay needs, which is measured by pings.
+    Adaptive,
+}
+
+/// HTTP/2: whether and when a silent server is pinged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Ping {
+    /// Silence before a ping.
+    pub interval: Duration,
+    /// The time that the answer may take before the connection is closed.
+    pub timeout: Duration,
+    /// Whether a connection without a request is pinged, too.
+    pub while_idle: bool,
+}
+
+impl Default for HttpsConfig {
+    fn default() -> Self {
+        Self {
+            version: HttpVersion::default(),
+            tls: None,
+            endpoint: None,
+            dial: Dial::default(),
+            handshake_timeout: Duration::from_secs(10),
+            max_requests: None,
+            health_check: HealthCheck::default(),
+            health_timeout: Duration::from_secs(5),
+            windows: Http2Windows::default(),
+            ping: None,
+            max_header_bytes: 64 * 1024,
+        }
+    }
+}
+
+impl HttpsConfig {
+    setters! {
+        version: HttpVersion,
+        tls: Option<TlsConnector>,
+        endpoint: Option<Endpoint>,
+        dial: Dial,
+        handshake_timeout: Duration,
+        max_requests: Option<u64>,
+        health_check: HealthCheck,
+        health_timeout: Duration,
+        windows: Http2Windows,
+        ping: Option<Ping>,
+        max_header_bytes: u32,
+    }
+}
+
+impl Default for Http2Windows {
+    fn default() -> Self {
+        Self::Fixed { stream: 65_536, connection: 131_072 }
+    }
+}
+
+impl Default for Ping {
+    fn default() -> Self {
+        Self { interval: Duration::from_secs(30), timeout: Duration::from_secs(10), while_idle: true }
+    }
+}
+
+impl Ping {
+    setters! {
+        interval: Duration,
+        timeout: Duration,
+        while_idle: bool,
+    }
+}

@@ -1,0 +1,283 @@
+//! One connection, and what is known of it.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::mem;
+use std::net::SocketAddr;
+use std::ops::DerefMut;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+
+use super::config::HttpsConfig;
+use super::error::{HttpsError, HttpsErrorKind};
+use super::exchange::Exchange;
+use super::multiplexed::Sender;
+use super::origin::Origin;
+use super::request_body::RequestBody;
+use super::response_body::ResponseBody;
+use super::wire::{Traffic, Wire};
+use crate::sync::Arc;
+
+/// An HTTP/1.1 or HTTP/2 connection to one server. Made by an
+/// [`HttpsConnectionManager`](super::HttpsConnectionManager).
+pub struct HttpsConnection {
+    state: State,
+    protocol: Protocol,
+    origin: Arc<Origin>,
+    config: Arc<HttpsConfig>,
+    traffic: Arc<Traffic>,
+    remote_address: Option<SocketAddr>,
+    is_resumed: bool,
+    timings: ConnectTimings,
+    created: Instant,
+    last_used: Instant,
+    requests: u64,
+    errors: u64,
+}
+
+/// What requests are sent on.
+pub(super) enum State {
+    Http1(Wire),
+    Http2(Sender),
+    /// An HTTP/1.1 connection that a request uses, or that is closed because one has not come to its end.
+    Gone,
+}
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// HTTP/1.1.
+    Http1,
+    /// HTTP/2.
+    Http2,
+}
+
+/// How long the phases of a connect took.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectTimings {
+    /// The lookup of the name. Zero where there is no name, and little if another connect had asked already.
+    pub lookup: Duration,
+    /// The TCP or Unix connection.
+    pub connect: Duration,
+    /// The TLS handshake, if there is TLS.
+    pub tls: Option<Duration>,
+}
+
+/// What a new connection is made of.
+pub(super) struct Made {
+    pub(super) state: State,
+    pub(super) origin: Arc<Origin>,
+    pub(super) config: Arc<HttpsConfig>,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) remote_address: Option<SocketAddr>,
+    pub(super) is_resumed: bool,
+    pub(super) timings: ConnectTimings,
+}
+
+impl HttpsConnection {
+    pub(super) fn new(made: Made) -> Self {
+        let Made { state, origin, config, traffic, remote_address, is_resumed, timings } = made;
+        let created = Instant::now();
+        Self {
+            protocol: if matches!(state, State::Http2(_)) { Protocol::Http2 } else { Protocol::Http1 },
+            state,
+            origin,
+            config,
+            traffic,
+            remote_address,
+            is_resumed,
+            timings,
+            created,
+            last_used: created,
+            requests: 0,
+            errors: 0,
+        }
+    }
+
+    /// Sends a request and waits for the head of the response.
+    ///
+    /// `connection` is what a pool gives out, or anything else that dereferences to a connection, such as a `Box` or a
+    /// mutable reference. The body of the response carries it, and lets go of it when it has been read to its end.
+    ///
+    /// A path is enough for the URI of the request. `Host` or `:authority` is that of the URI or of the header `Host`, and
+    /// where there is neither, the manager's.
+    ///
+    /// Over HTTP/1.1 the body of the request is sent while this waits, and while the response's body is read.
+    ///
+    /// # Errors
+    ///
+    /// What failed, and whether the server can have processed the request: [`HttpsError::is_unprocessed`]. If nothing was
+    /// sent, the request is in the error: [`HttpsError::take_request`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it closes an HTTP/1.1 connection, and resets the stream of an HTTP/2 connection.
+    ///
+    /// # Examples
+    ///
+    /// ```no_run
+    /// use http::Request;
+    /// use http_body_util::BodyExt;
+    /// use millpond::connection::Pool;
+    /// use millpond::connection::https::{HttpsConnection, HttpsConnectionManager, RequestBody};
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let manager = HttpsConnectionManager::new("https://example.com")?;
+    /// let pool = Pool::builder().build(manager).await?;
+    /// let connection = pool.get_owned().await?;
+    /// let request = Request::get("/").body(RequestBody::empty())?;
+    /// let response = HttpsConnection::send(connection, request).await?;
+    /// let page = response.into_body().collect().await?.to_bytes();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub async fn send<G>(
+        mut connection: G,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<ResponseBody<G>>, HttpsError>
+    where
+        G: DerefMut<Target = Self> + Unpin,
+    {
+        let this = &mut *connection;
+        this.requests += 1;
+        this.last_used = Instant::now();
+        this.origin.address(&mut request, this.protocol);
+        match this.exchange(request).await {
+            Ok((response, exchange)) => {
+                let mut response = response.map(|body| ResponseBody::new(body, exchange, connection));
+                // There may be no body, and then the connection is free.
+                poll_fn(|cx| {
+                    response.body_mut().end_if_read(cx);
+                    Poll::Ready(())
+                })
+                .await;
+                Ok(response)
+            }
+            Err(error) => Err(this.failed(error)),
+        }
+    }
+
+    /// The head of the response, and the state of an HTTP/1.1 connection that has a response to deliver.
+    async fn exchange(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<Incoming>, Option<Box<Exchange>>), HttpsError> {
+        if let State::Http2(sender) = &mut self.state {
+            let response = sender.try_send_request(request).await;
+            return response.map(|response| (response, None)).map_err(HttpsError::of_unsent);
+        }
+        let State::Http1(wire) = mem::replace(&mut self.state, State::Gone) else {
+            return Err(HttpsError::new(HttpsErrorKind::Closed).with_request(request));
+        };
+        let mut exchange = Box::new(Exchange::begin(wire, &self.config).await?);
+        let response = exchange.respond(request).await?;
+        Ok((response, Some(exchange)))
+    }
+
+    /// Counts the error, and says in it where it happened.
+    pub(super) fn failed(&mut self, error: HttpsError) -> HttpsError {
+        self.errors += 1;
+        error.named(&self.origin).at(self.remote_address)
+    }
+
+    /// Takes the connection back from an HTTP/1.1 request that has come to its end.
+    pub(super) fn restore(&mut self, wire: Wire) {
+        self.state = State::Http1(wire);
+    }
+
+    /// A response has been read to its end.
+    pub(super) fn touch(&mut self) {
+        self.last_used = Instant::now();
+    }
+
+    /// Whether it can take another request, as far as this machine knows. Nothing is sent.
+    pub(super) fn is_usable(&mut self) -> bool {
+        let is_open = match &mut self.state {
+            State::Http1(wire) => wire.is_quiet(),
+            State::Http2(sender) => !sender.is_closed(),
+            State::Gone => false,
+        };
+        if !is_open {
+            self.state = State::Gone;
+        }
+        is_open && self.config.max_requests.is_none_or(|max| self.requests < max)
+    }
+
+    /// The version of HTTP that it speaks.
+    #[must_use]
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
+    /// The address of the server. None over a Unix socket.
+    #[must_use]
+    pub fn remote_address(&self) -> Option<SocketAddr> {
+        self.remote_address
+    }
+
+    /// Whether TLS resumed an earlier session. Not without TLS.
+    #[must_use]
+    pub fn is_resumed(&self) -> bool {
+        self.is_resumed
+    }
+
+    /// How long the phases of its connect took.
+    #[must_use]
+    pub fn timings(&self) -> ConnectTimings {
+        self.timings
+    }
+
+    /// When it was made.
+    #[must_use]
+    pub fn created(&self) -> Instant {
+        self.created
+    }
+
+    /// When a request was last begun, or the body of its response read to the end.
+    #[must_use]
+    pub fn last_used(&self) -> Instant {
+        self.last_used
+    }
+
+    /// Requests so far.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Requests that have failed, and bodies of responses that have.
+    #[must_use]
+    pub fn errors(&self) -> u64 {
+        self.errors
+    }
+
+    /// Bytes received, before encryption, heads included.
+    #[must_use]
+    pub fn bytes_received(&self) -> u64 {
+        self.traffic.received.get()
+    }
+
+    /// Bytes sent, before encryption, heads included.
+    #[must_use]
+    pub fn bytes_sent(&self) -> u64 {
+        self.traffic.sent.get()
+    }
+}
+
+impl fmt::Debug for HttpsConnection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpsConnection")
+            .field("server", &format_args!("{}", self.origin))
+            .field("remote_address", &self.remote_address)
+            .field("protocol", &self.protocol)
+            .field("requests", &self.requests)
+            .field("errors", &self.errors)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,339 @@
+//! What failed: in which phase of a connect, at which address, and whether a request may be sent again.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use hyper::client::conn::TrySendError;
+
+use super::request_body::RequestBody;
+use crate::net;
+use crate::net::tls::{TlsError, TlsErrorKind};
+use crate::sync::Mutex;
+
+/// Why a connection could not be made, or a request failed.
+pub struct HttpsError(Box<Inner>);
+
+struct Inner {
+    kind: HttpsErrorKind,
+    phase: Option<ConnectPhase>,
+    server: String,
+    address: Option<SocketAddr>,
+    /// A body that streams may not be shared between threads, and an error must be.
+    request: Mutex<Option<Request<RequestBody>>>,
+    source: Option<Box<dyn Error + Send + Sync>>,
+}
+
+/// A phase of a connect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ConnectPhase {
+    /// The name's addresses are looked up.
+    Lookup,
+    /// A TCP or Unix connection is made.
+    Connect,
+    /// The TLS handshake.
+    Tls,
+    /// The start of HTTP.
+    Http,
+}
+
+/// What happened, as far as a program can react to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HttpsErrorKind {
+    /// The URI has no scheme `http` or `https`, no host, or a user.
+    InvalidUri,
+    /// The TLS settings are wrong.
+    TlsConfig,
+    /// The lookup or the connect failed.
+    Net(net::ErrorKind),
+    /// TLS failed.
+    Tls(TlsErrorKind),
+    /// TLS or HTTP did not begin in time.
+    HandshakeTimeout {
+        /// The time limit.
+        after: Duration,
+    },
+    /// The server does not speak the wanted version of HTTP.
+    WrongVersion,
+    /// The connection was closed before the request was sent.
+    Closed,
+    /// The connection was closed before the whole response had arrived. Whether the request was processed is unknown.
+    Incomplete,
+    /// HTTP/2: the server is about to close the connection, with this code. With code 0 it has not processed the request.
+    GoAway(u32),
+    /// HTTP/2: the stream was reset, with this code. With code 7 the server has not processed the request.
+    Reset(u32),
+    /// The server does not answer pings.
+    PingTimeout,
+    /// What the server sent is no HTTP, or exceeds a limit.
+    InvalidResponse,
+    /// The request is not valid, or its body failed.
+    InvalidRequest,
+    /// The answer to a health check.
+    Unhealthy(StatusCode),
+    /// No answer to a health check came in time.
+    HealthTimeout {
+        /// The time limit.
+        after: Duration,
+    },
+    /// Reading or writing failed.
+    Io(io::ErrorKind),
+    /// hyper failed in another way.
+    Other,
+}
+
+impl HttpsError {
+    pub(super) fn new(kind: HttpsErrorKind) -> Self {
+        Self(Box::new(Inner {
+            kind,
+            phase: None,
+            server: String::new(),
+            address: None,
+            request: Mutex::new(None),
+            source: None,
+        }))
+    }
+
+    /// An error of a request or a body.
+    pub(super) fn of_request(error: hyper::Error) -> Self {
+        let kind = HttpsErrorKind::of(&error);
+        Self::new(kind).because(error)
+    }
+
+    /// An error that may have left the request.
+    pub(super) fn of_unsent(mut error: TrySendError<Request<RequestBody>>) -> Self {
+        let request = error.take_message();
+        let mut error = Self::of_request(error.into_error());
+        if request.is_some() {
+            error.0.kind = HttpsErrorKind::Closed;
+        }
+        error.0.request = Mutex::new(request);
+        error
+    }
+
+    pub(super) fn of_net(error: net::Error) -> Self {
+        let mut this = Self::new(HttpsErrorKind::Net(error.kind()));
+        let is_lookup = matches!(error.kind(), net::ErrorKind::Lookup | net::ErrorKind::LookupTimeout { .. });
+        this.0.phase = Some(if is_lookup { ConnectPhase::Lookup } else { ConnectPhase::Connect });
+        this.0.address = error.address();
+        this.because(error)
+    }
+
+    pub(super) fn of_tls(error: TlsError) -> Self {
+        Self::new(HttpsErrorKind::Tls(error.kind().clone())).in_phase(ConnectPhase::Tls).because(error)
+    }
+
+    pub(super) fn with_request(mut self, request: Request<RequestBody>) -> Self {
+        self.0.request = Mutex::new(Some(request));
+        self
+    }
+
+    pub(super) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(super) fn named(mut self, server: &impl fmt::Display) -> Self {
+        self.0.server = server.to_string();
+        self
+    }
+
+    pub(super) fn in_phase(mut self, phase: ConnectPhase) -> Self {
+        self.0.phase = Some(phase);
+        self
+    }
+
+    pub(super) fn at(mut self, address: Option<SocketAddr>) -> Self {
+        self.0.address = self.0.address.or(address);
+        self
+    }
+
+    /// The kind of failure.
+    #[must_use]
+    pub fn kind(&self) -> &HttpsErrorKind {
+        &self.0.kind
+    }
+
+    /// The phase of the connect that failed.
+    #[must_use]
+    pub fn phase(&self) -> Option<ConnectPhase> {
+        self.0.phase
+    }
+
+    /// The address of the server, as far as there was one. Where a name has several and none answered, the first that failed.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.0.address
+    }
+
+    /// Whether a time limit expired.
+    #[must_use]
+    pub fn is_timeout(&self) -> bool {
+        matches!(
+            &self.0.kind,
+            HttpsErrorKind::Net(net::ErrorKind::ConnectTimeout { .. } | net::ErrorKind::LookupTimeout { .. })
+                | HttpsErrorKind::HandshakeTimeout { .. }
+                | HttpsErrorKind::HealthTimeout { .. }
+                | HttpsErrorKind::PingTimeout
+        )
+    }
+
+    /// Whether the server has not processed the request for certain, so that it may be sent again even if it is not
+    /// idempotent.
+    #[must_use]
+    pub fn is_unprocessed(&self) -> bool {
+        let refused = u32::from(h2::Reason::REFUSED_STREAM);
+        self.0.phase.is_some()
+            || match self.0.kind {
+                HttpsErrorKind::Closed | HttpsErrorKind::GoAway(0) => true,
+                HttpsErrorKind::Reset(code) => code == refused,
+                _ => false,
+            }
+    }
+
+    /// The request, if nothing of it was sent, so that it can be sent on another connection.
+    pub fn take_request(&mut self) -> Option<Request<RequestBody>> {
+        self.0.request.lock().take()
+    }
+}
+
+impl HttpsErrorKind {
+    fn of(error: &hyper::Error) -> Self {
+        if let Some(error) = find::<h2::Error>(error) {
+            let code = error.reason().map(u32::from);
+            match code {
+                Some(code) if error.is_go_away() && error.is_remote() => return Self::GoAway(code),
+                Some(code) if error.is_reset() && error.is_remote() => return Self::Reset(code),
+                Some(_) if !error.is_remote() => return Self::InvalidResponse,
+                _ => {}
+            }
+        }
+        match TlsError::find(error).map(TlsError::kind) {
+            // A server that has crashed cannot end TLS before it closes the connection.
+            Some(TlsErrorKind::UnexpectedEof) => return Self::Incomplete,
+            Some(kind) => return Self::Tls(kind.clone()),
+            None => {}
+        }
+        if error.is_timeout() {
+            Self::PingTimeout
+        } else if error.is_user() {
+            Self::InvalidRequest
+        } else if error.is_parse() {
+            Self::InvalidResponse
+        } else if error.is_incomplete_message() {
+            Self::Incomplete
+        } else if error.is_canceled() || error.is_closed() {
+            Self::Closed
+        } else if let Some(error) = find::<io::Error>(error) {
+            Self::Io(error.kind())
+        } else {
+            Self::Other
+        }
+    }
+}
+
+/// The first source of this type.
+fn find<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {
+    let mut next = error.source();
+    while let Some(error) = next {
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
+        }
+        next = error.source();
+    }
+    None
+}
+
+/// One line that says what to do, except where the source says it: then both are shown, as by `{error}: {source}`.
+impl fmt::Display for HttpsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Inner { kind, server, address, phase, .. } = &*self.0;
+        let at = address.map_or_else(String::new, |address| format!(" at {address}"));
+        match kind {
+            HttpsErrorKind::InvalidUri => {
+                write!(f, "{server} is no server; write https://HOST:PORT or http://HOST:PORT")
+            }
+            HttpsErrorKind::TlsConfig => f.write_str("the TLS settings are wrong"),
+            HttpsErrorKind::Net(_) => write!(f, "no connection to {server}"),
+            HttpsErrorKind::Tls(_) if phase.is_some() => write!(f, "no TLS with {server}{at}"),
+            HttpsErrorKind::Tls(_) => write!(f, "TLS with {server}{at} ended"),
+            HttpsErrorKind::HandshakeTimeout { after } => {
+                let what = if *phase == Some(ConnectPhase::Tls) { "TLS" } else { "HTTP/2" };
+                write!(
+                    f,
+                    "{server}{at} did not begin {what} within {after:?}; check that it speaks it on this port"
+                )
+            }
+            HttpsErrorKind::WrongVersion => {
+                write!(
+                    f,
+                    "{server}{at} does not speak the wanted version of HTTP (choose another, or let it be negotiated)"
+                )
+            }
+            HttpsErrorKind::Closed => {
+                write!(
+                    f,
+                    "the connection to {server}{at} was closed before the request was sent (send it again)"
+                )
+            }
+            HttpsErrorKind::Incomplete => write!(
+                f,
+                "{server}{at} closed the connection before the whole response had arrived (repeat the request if it is idempotent)"
+            ),
+            HttpsErrorKind::GoAway(code) => write!(
+                f,
+                "{server}{at} closes the connection, code {code} ({})",
+                h2::Reason::from(*code).description()
+            ),
+            HttpsErrorKind::Reset(code) => {
+                write!(
+                    f,
+                    "{server}{at} has reset the stream, code {code} ({})",
+                    h2::Reason::from(*code).description()
+                )
+            }
+            HttpsErrorKind::PingTimeout => {
+                write!(f, "{server}{at} did not answer a ping; check that it is alive")
+            }
+            HttpsErrorKind::InvalidResponse => write!(f, "{server}{at} sent what is no HTTP, or too long"),
+            HttpsErrorKind::InvalidRequest => {
+                write!(f, "the request to {server} is not valid, or its body failed")
+            }
+            HttpsErrorKind::Unhealthy(status) => {
+                write!(f, "{server}{at} answered a health check with {status} (choose a path that it serves)")
+            }
+            HttpsErrorKind::HealthTimeout { after } => {
+                write!(
+                    f,
+                    "{server}{at} did not answer a health check within {after:?}; check that it is alive"
+                )
+            }
+            HttpsErrorKind::Io(_) => write!(f, "the connection to {server}{at} failed"),
+            HttpsErrorKind::Other => write!(f, "a request to {server}{at} failed"),
+        }
+    }
+}
+
+/// The message and its sources: a pool shows errors of its manager so.
+impl fmt::Debug for HttpsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")?;
+        let mut next = self.source();
+        while let Some(source) = next {
+            write!(f, ": {source}")?;
+            next = source.source();
+        }
+        Ok(())
+    }
+}
+
+impl Error for HttpsError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source.as_ref().map(|source| &**source as _)
+    }
+}

@@ -1,0 +1,214 @@
+//! Connections are made, checked and given up: what a pool calls.
+
+use std::fmt;
+use std::time::Duration;
+
+use bb8::ManageConnection;
+use http::{Request, Uri};
+use tokio::time::timeout;
+
+use super::config::{HealthCheck, HttpVersion, HttpsConfig};
+use super::connection::{ConnectTimings, HttpsConnection, Made, State};
+use super::error::{ConnectPhase, HttpsError, HttpsErrorKind};
+use super::multiplexed;
+use super::origin::Origin;
+use super::request_body::RequestBody;
+use super::wire::{Traffic, Transport, Wire};
+use crate::net::tls::{TlsConfig, TlsConnector};
+use crate::net::{Dialed, Stream};
+use crate::sync::Arc;
+
+/// Makes and checks connections to one server, for a pool.
+///
+/// Each is one real connection: one TCP connection, with a TLS session of its own.
+///
+/// # Examples
+///
+/// ```no_run
+/// use millpond::connection::Pool;
+/// use millpond::connection::https::{HttpVersion, HttpsConfig, HttpsConnectionManager};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let config = HttpsConfig::default().version(HttpVersion::Http1).max_requests(Some(1_000));
+/// let manager = HttpsConnectionManager::with_config("https://example.com", config)?;
+/// let pool = Pool::builder().max_size(100).build(manager).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct HttpsConnectionManager {
+    origin: Arc<Origin>,
+    config: Arc<HttpsConfig>,
+    tls: Option<TlsConnector>,
+}
+
+impl HttpsConnectionManager {
+    /// A manager with the default settings for a server, such as `https://example.com` or `http://10.0.0.1:8080`. The path
+    /// of the URI is ignored.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpsErrorKind::InvalidUri`], or [`HttpsErrorKind::TlsConfig`] if the system's roots cannot be read.
+    pub fn new(server: &str) -> Result<Self, HttpsError> {
+        Self::with_config(server, HttpsConfig::default())
+    }
+
+    /// A manager for a server.
+    ///
+    /// It may block for milliseconds if [`HttpsConfig::tls`](field@HttpsConfig::tls) is not set: the system's roots are
+    /// read. Managers for several servers better share a connector, which shares the sessions, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`new`](Self::new).
+    pub fn with_config(server: &str, config: HttpsConfig) -> Result<Self, HttpsError> {
+        let invalid = |_| HttpsError::new(HttpsErrorKind::InvalidUri).named(&server);
+        let origin = Origin::new(&server.parse::<Uri>().map_err(invalid)?)?;
+        let tls = if origin.is_secure() {
+            Some(connector(&config).map_err(|error| error.named(&origin))?)
+        } else {
+            None
+        };
+        Ok(Self { origin: Arc::new(origin), config: Arc::new(config), tls })
+    }
+
+    async fn make(&self) -> Result<HttpsConnection, HttpsError> {
+        let endpoint = self.config.endpoint.clone().unwrap_or_else(|| self.origin.endpoint());
+        let dialed = self.config.dial.connect(endpoint).await.map_err(HttpsError::of_net)?;
+        let Dialed { stream, lookup, connect, .. } = dialed;
+        let remote_address = stream.peer_address();
+        let begun = self.begin(stream).await.map_err(|error| error.at(remote_address))?;
+        let Begun { state, traffic, tls, is_resumed } = begun;
+        Ok(HttpsConnection::new(Made {
+            state,
+            origin: Arc::clone(&self.origin),
+            config: Arc::clone(&self.config),
+            traffic,
+            remote_address,
+            is_resumed,
+            timings: ConnectTimings { lookup, connect, tls },
+        }))
+    }
+
+    /// Begins TLS and HTTP.
+    async fn begin(&self, stream: Stream) -> Result<Begun, HttpsError> {
+        let (mut is_http2, mut tls, mut is_resumed) =
+            (self.config.version == HttpVersion::Http2, None, false);
+        let transport = match &self.tls {
+            None => Transport::Plain(stream),
+            Some(connector) => {
+                let stream =
+                    self.in_time(ConnectPhase::Tls, connector.connect(self.origin.host(), stream)).await?;
+                let stream = stream.map_err(HttpsError::of_tls)?;
+                let wanted = self.config.version;
+                let is_wanted = match stream.alpn() {
+                    Some(b"h2") => wanted != HttpVersion::Http1,
+                    _ => wanted != HttpVersion::Http2,
+                };
+                if !is_wanted {
+                    return Err(HttpsError::new(HttpsErrorKind::WrongVersion).in_phase(ConnectPhase::Http));
+                }
+                is_http2 = stream.alpn() == Some(b"h2");
+                tls = Some(stream.handshake_time());
+                is_resumed = stream.is_resumed();
+                Transport::Tls(Box::new(stream))
+            }
+        };
+        let traffic = Arc::new(Traffic::default());
+        let wire = Wire::new(transport, Arc::clone(&traffic));
+        let state = if is_http2 {
+            let sender = self.in_time(ConnectPhase::Http, multiplexed::begin(wire, &self.config)).await?;
+            State::Http2(sender.map_err(|error| error.in_phase(ConnectPhase::Http))?)
+        } else {
+            State::Http1(wire)
+        };
+        Ok(Begun { state, traffic, tls, is_resumed })
+    }
+
+    async fn in_time<T>(&self, phase: ConnectPhase, work: impl Future<Output = T>) -> Result<T, HttpsError> {
+        let after = self.config.handshake_timeout;
+        let too_late = |_| HttpsError::new(HttpsErrorKind::HandshakeTimeout { after }).in_phase(phase);
+        timeout(after, work).await.map_err(too_late)
+    }
+
+    /// Asks the server whether it is there.
+    async fn ask(&self, connection: &mut HttpsConnection, path: &str) -> Result<(), HttpsError> {
+        let after = self.config.health_timeout;
+        let invalid = |error: http::Error| HttpsError::new(HttpsErrorKind::InvalidRequest).because(error);
+        let request = Request::head(path).body(RequestBody::empty()).map_err(invalid)?;
+        let response = timeout(after, HttpsConnection::send(connection, request)).await;
+        let response = response.map_err(|_| HttpsError::new(HttpsErrorKind::HealthTimeout { after }))??;
+        if response.status().is_server_error() {
+            return Err(HttpsError::new(HttpsErrorKind::Unhealthy(response.status())));
+        }
+        Ok(())
+    }
+}
+
+/// A connection that speaks HTTP.
+struct Begun {
+    state: State,
+    traffic: Arc<Traffic>,
+    tls: Option<Duration>,
+    is_resumed: bool,
+}
+
+/// The configured connector, or a new one with the default settings.
+pub(super) fn connector(config: &HttpsConfig) -> Result<TlsConnector, HttpsError> {
+    if let Some(connector) = &config.tls {
+        return Ok(connector.clone());
+    }
+    let built = TlsConfig::new().alpn(offered(config.version)).build();
+    built.map_err(|error| HttpsError::new(HttpsErrorKind::TlsConfig).because(error))
+}
+
+/// The protocols for ALPN, the preferred one first.
+fn offered(version: HttpVersion) -> &'static [&'static str] {
+    match version {
+        HttpVersion::Negotiated => &["h2", "http/1.1"],
+        HttpVersion::Http1 => &["http/1.1"],
+        HttpVersion::Http2 => &["h2"],
+    }
+}
+
+impl ManageConnection for HttpsConnectionManager {
+    type Connection = HttpsConnection;
+    type Error = HttpsError;
+
+    /// Looks up the name, connects, and begins TLS and HTTP.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it closes what it opened.
+    async fn connect(&self) -> Result<HttpsConnection, HttpsError> {
+        // On the heap, so that a task is not larger for the rest of its life because it once connected.
+        Box::pin(self.make()).await.map_err(|error| error.named(&self.origin))
+    }
+
+    /// Whether the connection is alive, by the configured [`HealthCheck`].
+    async fn is_valid(&self, connection: &mut HttpsConnection) -> Result<(), HttpsError> {
+        let remote_address = connection.remote_address();
+        let checked = match &self.config.health_check {
+            _ if !connection.is_usable() => Err(HttpsError::new(HttpsErrorKind::Closed)),
+            HealthCheck::Known => Ok(()),
+            HealthCheck::Head(path) => Box::pin(self.ask(connection, path)).await,
+        };
+        checked.map_err(|error| error.named(&self.origin).at(remote_address))
+    }
+
+    /// Whether the server has closed the connection or sent something that nobody asked for, or the last request has not
+    /// come to its end, or was the last that is allowed. It costs a system call only if something has arrived.
+    fn has_broken(&self, connection: &mut HttpsConnection) -> bool {
+        !connection.is_usable()
+    }
+}
+
+impl fmt::Debug for HttpsConnectionManager {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("HttpsConnectionManager")
+            .field("server", &format_args!("{}", self.origin))
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}

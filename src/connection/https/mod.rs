@@ -1,0 +1,63 @@
+//! HTTP/1.1 and HTTP/2 connections to one server, over TLS or plain, for a pool.
+//!
+//! ```text
+//!  HttpsConnectionManager ── connect: look up ─▶ connect ─▶ TLS ─▶ HTTP
+//!         │                                                          │
+//!       a pool ── get ─▶ guard of an HttpsConnection ◀───────────────┘
+//!         ▲                │
+//!         │                ▼ send(guard, request)
+//!         └── end of the ─ Response<ResponseBody<guard>>
+//!             body
+//! ```
+//!
+//! A request takes the pool's guard along, and so does the response's body: the connection is back in the pool when the
+//! body has been read to its end, and not before. What happens to it earlier depends on the protocol:
+//!
+//! | dropped early | HTTP/1.1 | HTTP/2 |
+//! |---|---|---|
+//! | the future of a request | the connection is closed | the stream is reset, the connection stays |
+//! | the body of a response | closed, unless its rest has arrived already | the stream is reset, the connection stays |
+//!
+//! | file | idea |
+//! |---|---|
+//! | `manager` | connections are made, checked and given up: what a pool calls |
+//! | `config` | the settings, and why each default is what it is |
+//! | `origin` | scheme, host and port; requests in the form that the protocol wants |
+//! | `connection` | one connection, and what is known of it |
+//! | `exchange` | one request and its response over HTTP/1.1 |
+//! | `multiplexed` | the driver of an HTTP/2 connection |
+//! | `wire` | TCP or TLS, with counted bytes |
+//! | `request_body`, `response_body` | bodies: what goes out, what comes in and holds the connection |
+//! | `upstreams`, `upstream_error` | a pool per server; a request is sent once more where that is safe |
+//! | `error` | what failed, in which phase, at which address, and whether a request may be sent again |
+//!
+//! # Memory
+//!
+//! The protocol is hyper's. Between two requests an HTTP/1.1 connection holds nothing of it: its buffers and channels are
+//! taken apart at the end of a body and made anew for the next request, which costs about 1 µs and saves 19 KB. There is
+//! no task for it either: who awaits the response or reads its body drives the connection. An HTTP/2 connection has a task,
+//! which answers the server's pings and settings.
+//!
+//! Absent on purpose: cookies, redirects, decompression, proxies, protocol upgrades.
+
+mod config;
+mod connection;
+mod error;
+mod exchange;
+mod manager;
+mod multiplexed;
+mod origin;
+mod request_body;
+mod response_body;
+mod upstream_error;
+mod upstreams;
+mod wire;
+
+pub use self::config::{HealthCheck, Http2Windows, HttpVersion, HttpsConfig, Ping};
+pub use self::connection::{ConnectTimings, HttpsConnection, Protocol};
+pub use self::error::{ConnectPhase, HttpsError, HttpsErrorKind};
+pub use self::manager::HttpsConnectionManager;
+pub use self::request_body::RequestBody;
+pub use self::response_body::ResponseBody;
+pub use self::upstream_error::UpstreamError;
+pub use self::upstreams::{UpstreamResponse, Upstreams, UpstreamsConfig};

@@ -1,0 +1,155 @@
+//! The server of a pool: scheme, host and port; and requests in the form that the protocol wants.
+
+use std::fmt;
+
+use http::header::HOST;
+use http::uri::{Authority, PathAndQuery, Scheme};
+use http::{HeaderValue, Method, Request, Uri, Version};
+
+use super::connection::Protocol;
+use super::error::{HttpsError, HttpsErrorKind};
+use crate::net::Endpoint;
+
+/// Scheme, host and port of a server.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    scheme: Scheme,
+    authority: Authority,
+    host: HeaderValue,
+}
+
+impl Origin {
+    /// Path and query of the URI are left out.
+    pub(super) fn new(uri: &Uri) -> Result<Self, HttpsError> {
+        let wrong = || HttpsError::new(HttpsErrorKind::InvalidUri).named(uri);
+        let scheme = uri.scheme().filter(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
+        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+        let (Some(scheme), Some(authority)) = (scheme, authority) else { return Err(wrong()) };
+        let host = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?;
+        let origin = Self { scheme: scheme.clone(), authority: authority.clone(), host };
+        match origin.endpoint() {
+            Endpoint::Invalid { .. } => Err(wrong()),
+            _ => Ok(origin),
+        }
+    }
+
+    pub(super) fn is_secure(&self) -> bool {
+        self.scheme == Scheme::HTTPS
+    }
+
+    /// The host, an IPv6 address in brackets.
+    pub(super) fn host(&self) -> &str {
+        self.authority.host()
+    }
+
+    pub(super) fn endpoint(&self) -> Endpoint {
+        let port = self.authority.port_u16().unwrap_or(if self.is_secure() { 443 } else { 80 });
+        format!("{}:{port}", self.host()).into()
+    }
+
+    /// Brings a request into the form that the protocol wants. Its own host comes before the origin's: a server may have
+    /// several.
+    pub(super) fn address(&self, request: &mut Request<impl Sized>, protocol: Protocol) {
+        let path = request.uri().path_and_query().cloned();
+        let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
+        let named = request.uri().authority().cloned();
+        if protocol == Protocol::Http1 {
+            if !request.headers().contains_key(HOST) {
+                let host = named.as_ref().and_then(|named| HeaderValue::from_str(named.as_str()).ok());
+                let host = host.unwrap_or_else(|| self.host.clone());
+                request.headers_mut().insert(HOST, host);
+            }
+            // The target of `CONNECT` is an authority.
+            if request.method() != Method::CONNECT {
+                *request.uri_mut() = path.into();
+            }
+            *request.version_mut() = Version::HTTP_11;
+            return;
+        }
+        let host = request.headers_mut().remove(HOST);
+        if request.method() != Method::CONNECT {
+            let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
+            let authority = named.or(host).unwrap_or_else(|| self.authority.clone());
+            let mut parts = http::uri::Parts::default();
+            parts.scheme = Some(self.scheme.clone());
+            parts.authority = Some(authority);
+            parts.path_and_query = Some(path);
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+        *request.version_mut() = Version::HTTP_2;
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn origin(uri: &str) -> Result<Origin, HttpsError> {
+        Origin::new(&uri.parse().unwrap())
+    }
+
+    /// The request's target and its `Host`.
+    fn addressed(uri: &str, host: Option<&str>, protocol: Protocol) -> (String, String) {
+        let mut request = Request::get(uri);
+        if let Some(host) = host {
+            request = request.header(HOST, host);
+        }
+        let mut request = request.body(()).unwrap();
+        origin("https://mill.example:8443/ignored").unwrap().address(&mut request, protocol);
+        let host = request.headers().get(HOST).map_or("", |host| host.to_str().unwrap()).to_owned();
+        (request.uri().to_string(), host)
+    }
+
+    #[test]
+    fn a_uri_names_the_endpoint() {
+        for (uri, endpoint) in [
+            ("https://mill.example", "tcp://mill.example:443"),
+            ("http://mill.example/grist?a=b", "tcp://mill.example:80"),
+            ("http://[::1]:8080", "tcp://[::1]:8080"),
+        ] {
+            assert_eq!(origin(uri).unwrap().endpoint(), endpoint.into(), "{uri}");
+        }
+    }
+
+    #[test]
+    fn a_uri_without_scheme_or_host_is_refused() {
+        for uri in ["/grist", "mill.example:443", "ftp://mill.example", "https://miller:secret@mill.example"]
+        {
+            let error = origin(uri).unwrap_err();
+            assert_eq!(error.kind(), &HttpsErrorKind::InvalidUri, "{uri}");
+        }
+    }
+
+    #[test]
+    fn http1_wants_a_path_and_a_host() {
+        for (uri, host, expected) in [
+            ("/grist?a=b", None, ("/grist?a=b", "mill.example:8443")),
+            ("/grist", Some("other.example"), ("/grist", "other.example")),
+            ("https://other.example/grist", None, ("/grist", "other.example")),
+            ("https://other.example", None, ("/", "other.example")),
+            ("*", None, ("*", "mill.example:8443")),
+        ] {
+            let (target, host) = addressed(uri, host, Protocol::Http1);
+            assert_eq!((target.as_str(), host.as_str()), expected, "{uri}");
+        }
+    }
+
+    #[test]
+    fn http2_wants_a_whole_uri_and_no_host() {
+        for (uri, host, expected) in [
+            ("/grist?a=b", None, "https://mill.example:8443/grist?a=b"),
+            ("/grist", Some("other.example"), "https://other.example/grist"),
+            ("http://other.example/grist", None, "https://other.example/grist"),
+        ] {
+            assert_eq!(addressed(uri, host, Protocol::Http2), (expected.to_owned(), String::new()), "{uri}");
+        }
+    }
+}

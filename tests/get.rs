@@ -1,0 +1,121 @@
+//! `millpond get` as users run it, against nginx.
+
+mod upstream;
+
+use std::fs;
+use std::process::{Command, Output};
+
+use upstream::{Nginx, free_port};
+
+/// Its exit code, stdout and stderr.
+fn get(arguments: &[&str]) -> (i32, String, String) {
+    let Output { status, stdout, stderr } =
+        Command::new(env!("CARGO_BIN_EXE_millpond")).arg("get").args(arguments).output().unwrap();
+    (status.code().unwrap(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+/// A server, and the file with its authority's certificate.
+fn server() -> (Nginx, tempfile::TempDir, String) {
+    let server = Nginx::start();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("ca.pem");
+    fs::write(&file, server.authority.pem()).unwrap();
+    let file = file.to_str().unwrap().to_owned();
+    (server, folder, file)
+}
+
+#[test]
+fn one_request_shows_the_protocol_and_the_phases() {
+    let (server, _folder, ca) = server();
+    let (code, said, stderr) = get(&[&server.https(), "--ca", &ca]);
+    assert_eq!(code, 0, "{stderr}");
+    for part in [
+        "HTTP/2",
+        "full TLS handshake",
+        "lookup",
+        "connect",
+        "first byte",
+        "status      200",
+        "connections=1",
+    ] {
+        assert!(said.contains(part), "no {part:?} in:\n{said}");
+    }
+}
+
+#[test]
+fn http1_is_an_option() {
+    let (server, _folder, ca) = server();
+    let (_, said, _) = get(&[&server.https(), "--ca", &ca, "--http1"]);
+    assert!(said.contains("HTTP/1.1"), "{said}");
+}
+
+#[test]
+fn the_second_request_to_a_server_uses_its_connection() {
+    let server = Nginx::start();
+    let (_, said, _) = get(&[&server.http1(), &server.http1()]);
+    assert!(said.contains("used before"), "{said}");
+}
+
+#[test]
+fn many_requests_share_few_connections() {
+    let server = Nginx::start();
+    let (code, said, stderr) = get(&[&server.http1(), "--repeat", "200", "--concurrency", "4"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(said.contains("status 200  200"), "{said}");
+    let opened: usize = said.split("created=").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!(opened <= 4, "{said}");
+}
+
+#[test]
+fn an_unknown_authority_is_named_and_fails() {
+    let server = Nginx::start();
+    let (code, _, stderr) = get(&[&server.https(), "--timeout", "2"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("authority") || stderr.contains("issuer"), "{stderr}");
+}
+
+#[test]
+fn a_refused_connect_fails_and_says_so() {
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let (code, _, stderr) = get(&[&url, "--timeout", "1"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("refused"), "{stderr}");
+}
+
+#[test]
+fn failed_requests_are_counted_by_their_reason() {
+    // It closes each connection without an answer.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for client in server.incoming() {
+            let _ = std::io::Read::read(&mut client.unwrap(), &mut [0; 1_000]);
+        }
+    });
+    let (code, said, stderr) = get(&[&url, "--repeat", "3", "--concurrency", "3"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(said.contains("failed      3: "), "{said}");
+}
+
+#[test]
+fn many_requests_to_a_server_that_refuses_do_not_begin() {
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let (code, said, stderr) = get(&[&url, "--repeat", "1000000"]);
+    assert_eq!((code, said.as_str()), (1, ""), "{stderr}");
+    assert!(stderr.contains("refused"), "{stderr}");
+}
+
+#[test]
+fn a_status_is_no_failure() {
+    let server = Nginx::start();
+    let (code, said, _) = get(&[&format!("{}/nothing-here", server.http1())]);
+    assert!(said.contains("404"), "{said}");
+    assert_eq!(code, 0);
+}
+
+#[test]
+fn wrong_usage_is_refused() {
+    for wrong in [&["ftp://mill.example"][..], &["http://mill.example", "--header", "no colon"], &[]] {
+        assert_eq!(get(wrong).0, 2, "{wrong:?}");
+    }
+}

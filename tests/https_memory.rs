@@ -1,0 +1,87 @@
+//! What a hundred idle HTTPS connections hold, by allocator and by the system: new ones, and ones that have each moved 1 MiB.
+
+mod upstream;
+
+use std::alloc::System;
+use std::env;
+use std::fs;
+use std::process::Command;
+
+use http::Request;
+use http_body_util::BodyExt;
+use millpond::connection::Pool;
+use millpond::connection::https::{HttpsConnection, HttpsConnectionManager, RequestBody};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use upstream::{LARGE, Nginx};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const CONNECTIONS: usize = 100;
+const KIB: usize = 1024;
+
+/// A protocol, and the KiB that a connection may take by the allocator and by the system.
+///
+/// rustls takes 6 to 7. In HTTP/2 the buffers of the h2 crate take 28 from the start, and hyper's queue of requests 9.
+const LIMITS: [(&str, usize, usize); 2] = [("http/1.1", 10, 25), ("h2", 60, 50)];
+
+fn main() {
+    // A process of its own for each protocol: what the first one frees would hide what the second one takes.
+    if let Some(protocol) =
+        env::args().find(|argument| LIMITS.iter().any(|(protocol, ..)| protocol == argument))
+    {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(measure(&protocol));
+    }
+    for (protocol, ..) in LIMITS {
+        let status = Command::new(env::current_exe().unwrap()).arg(protocol).status().unwrap();
+        assert!(status.success(), "{protocol}");
+    }
+}
+
+async fn measure(protocol: &str) {
+    let nginx = Nginx::start();
+    let config = nginx.trusting(&[protocol]);
+    let manager = HttpsConnectionManager::with_config(&nginx.https(), config).unwrap();
+    let pool_of = |size| Pool::builder().max_size(size as u32).build(manager.clone());
+    // What is made once: the runtime's tables, the sessions of TLS.
+    use_all(&pool_of(1).await.unwrap(), 1, "/large", LARGE).await;
+
+    let (region, resident_before) = (Region::new(ALLOCATOR), resident());
+    let pool = pool_of(CONNECTIONS).await.unwrap();
+    let &(_, heap_limit, resident_limit) = LIMITS.iter().find(|(name, ..)| *name == protocol).unwrap();
+    for (path, len) in [("/", 5), ("/large", LARGE)] {
+        use_all(&pool, CONNECTIONS, path, len).await;
+        let change = region.change();
+        let held = change.bytes_allocated.saturating_sub(change.bytes_deallocated) / KIB / CONNECTIONS;
+        let resident = resident().saturating_sub(resident_before) / KIB / CONNECTIONS;
+        println!("{protocol} after {len} bytes: {held} KiB of heap, {resident} KiB resident, per connection");
+        assert!(held <= heap_limit, "{held} KiB of heap");
+        assert!(resident <= resident_limit, "{resident} KiB resident");
+    }
+}
+
+/// One request on each connection of the pool.
+async fn use_all(pool: &Pool<HttpsConnectionManager>, connections: usize, path: &str, len: usize) {
+    let mut guards = Vec::new();
+    for _ in 0..connections {
+        guards.push(pool.get().await.unwrap());
+    }
+    for guard in guards {
+        let request = Request::get(path).body(RequestBody::empty()).unwrap();
+        let mut body = HttpsConnection::send(guard, request).await.unwrap().into_body();
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            read += frame.unwrap().into_data().unwrap().len();
+        }
+        assert_eq!(read, len);
+    }
+    assert_eq!(pool.state().idle_connections, connections as u32);
+}
+
+/// Bytes of memory that the system counts for this process.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * KIB
+}
