@@ -255,3 +255,22 @@ async fn a_connection_that_the_server_has_closed_is_not_handed_out() {
     assert!(second.is_ok());
     assert_eq!(manager.statistics().connects, 2);
 }
+
+#[tokio::test]
+async fn a_connection_that_was_lost_while_idle_is_not_handed_out() {
+    let server = Here::new().await;
+    let manager = WebSocketManager::new(server.config()).unwrap();
+    let pool = Pool::builder().max_size(1).min_idle(0).build(manager.clone()).await.unwrap();
+    let (first, there) = tokio::join!(pool.get(), server.accept());
+    drop(first.unwrap());
+    drop(there);
+    soon(async {
+        while manager.statistics().lost == 0 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    })
+    .await;
+    let (second, mut there) = tokio::join!(soon(pool.get()), server.accept());
+    second.unwrap().send("hello").await.unwrap();
+    assert_eq!(soon(there.next()).await.unwrap().unwrap(), Raw::text("hello"));
+}

@@ -199,6 +199,28 @@ async fn wait_lets_senders_wait_in_their_order() {
 }
 
 #[tokio::test]
+async fn a_small_message_does_not_overtake_a_large_one_that_waits() {
+    let server = Here::new().await;
+    let client = WebSocketClient::start(quick(server.config()).queue_bytes(10)).unwrap();
+    client.send("123456").await.unwrap();
+    let mut senders = Vec::new();
+    for text in ["12345678", "1"] {
+        let client = client.clone();
+        senders.push(tokio::spawn(async move { client.send(text).await.unwrap() }));
+        tokio::task::yield_now().await;
+    }
+    assert!(client.try_send("2").is_err());
+    let mut there = server.accept().await;
+    for text in ["123456", "12345678", "1"] {
+        assert_eq!(next(&mut there).await, text);
+    }
+    for sender in senders {
+        soon(sender).await.unwrap();
+    }
+    client.try_send("2").unwrap();
+}
+
+#[tokio::test]
 async fn a_message_larger_than_the_queue_does_not_wait_for_ever() {
     let client = WebSocketClient::start(nowhere().queue_bytes(10)).unwrap();
     let refused = soon(client.send("12345678901")).await.unwrap_err();
@@ -250,4 +272,80 @@ fn who_waits_for_a_runtime_that_has_ended_is_told() {
     drop(first);
     let error = runtime().block_on(soon(client.recv())).unwrap_err();
     assert_eq!(error.kind(), WebSocketErrorKind::TaskEnded);
+}
+
+/// The number is in the first bytes of a message.
+fn number_of(message: &Raw) -> Option<u32> {
+    match message {
+        Raw::Binary(bytes) => Some(u32::from_be_bytes(bytes.first_chunk().copied()?)),
+        _ => None,
+    }
+}
+
+#[tokio::test]
+async fn messages_keep_their_order_and_none_comes_twice_whatever_the_server_does() {
+    const ROUNDS: usize = 60;
+    const LARGE: usize = 300_000;
+    let server = Here::new().await;
+    let moment = Duration::from_millis(1);
+    let config = server.config().backoff(Backoff::default().initial(moment).max(moment)).queue_messages(16);
+    let client = WebSocketClient::start(config.queue_bytes(16 * LARGE)).unwrap();
+    let (stop, mut stopped) = tokio::sync::oneshot::channel();
+    let sender = tokio::spawn({
+        let client = client.clone();
+        async move {
+            let mut number = 0_u32;
+            while stopped.try_recv().is_err() {
+                let size = if number % 3 == 0 { LARGE } else { 10 };
+                let mut payload = vec![7; size];
+                payload[..4].copy_from_slice(&number.to_be_bytes());
+                client.send(Message::binary(payload)).await.unwrap();
+                number += 1;
+            }
+            client.send("the end").await.unwrap();
+        }
+    });
+    let mut numbers = Vec::new();
+    for round in 0..ROUNDS {
+        if round % 7 == 3 {
+            drop(server.accept_tcp().await);
+            continue;
+        }
+        let mut there = server.accept().await;
+        for _ in 0..round % 5 {
+            numbers.extend(number_of(&soon(there.next()).await.unwrap().unwrap()));
+        }
+        match round % 4 {
+            0 => drop(there),
+            1 => there.get_ref().set_zero_linger().unwrap(),
+            2 => there.send(Raw::Close(None)).await.unwrap(),
+            _ => there.get_mut().shutdown().await.unwrap(),
+        }
+    }
+    stop.send(()).unwrap();
+    let mut there = server.accept().await;
+    loop {
+        let message = soon(there.next()).await.unwrap().unwrap();
+        if message.is_text() {
+            break;
+        }
+        numbers.extend(number_of(&message));
+    }
+    soon(sender).await.unwrap();
+    assert!(numbers.len() > ROUNDS);
+    assert!(numbers.is_sorted_by(|before, after| before < after), "{numbers:?}");
+    assert_eq!(client.queued(), (0, 0));
+}
+
+#[tokio::test]
+async fn the_server_may_be_behind_a_unix_socket() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let listener = tokio::net::UnixListener::bind(&path).unwrap();
+    let config = WebSocketConfig::new("ws://name.example/").unwrap().endpoint(Some(path.as_path().into()));
+    let client = WebSocketClient::start(config).unwrap();
+    let (stream, _) = soon(listener.accept()).await.unwrap();
+    let mut there = soon(tokio_tungstenite::accept_async(stream)).await.unwrap();
+    client.send("hello").await.unwrap();
+    assert_eq!(next(&mut there).await, "hello");
 }

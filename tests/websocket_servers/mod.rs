@@ -21,7 +21,7 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
     timeout(PATIENCE, future).await.expect("it takes too long")
 }
 
-/// The Python that `tests/run` has prepared, or the system's.
+/// The Python that `tests/install` has prepared, or the system's.
 pub(crate) fn python() -> String {
     let prepared = concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin/python");
     let chosen = env::var("MILLPOND_PYTHON").ok();

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig as Codec;
 use super::error::{WebSocketError, WebSocketErrorKind};
 use super::queue::{Limits, Overflow};
 use crate::net::tls::{TlsConfig, TlsConnector};
-use crate::net::{Backoff, Endpoint, Keepalive, setters};
+use crate::net::{Backoff, Dial, Endpoint, setters};
 use crate::sync::Arc;
 
 /// Received messages that wait to be taken: enough that the connection's task and the program need not take turns.
@@ -28,6 +28,7 @@ const CONTROL_FRAMES: usize = 1024;
 /// | setting | default | why |
 /// |---|---|---|
 /// | [`connect_timeout`](field@Self::connect_timeout) | 10 s | as pools have; it covers TCP, TLS, the upgrade and the hook |
+/// | [`dial`](field@Self::dial) | 10 s, and 5 s per address | see [`Dial`] |
 /// | [`close_timeout`](field@Self::close_timeout) | 5 s | a live server answers at once |
 /// | [`ping_interval`](field@Self::ping_interval) | 20 s | proxies close what is silent for 60 s |
 /// | [`pong_timeout`](field@Self::pong_timeout) | 10 s | a lost packet is sent again within that time |
@@ -64,8 +65,9 @@ pub struct WebSocketConfig {
     pub endpoint: Option<Endpoint>,
     /// What `wss` uses. `None` trusts the certificates that the system trusts.
     pub tls: Option<TlsConnector>,
-    /// How a TCP connection is watched by the system.
-    pub keepalive: Keepalive,
+    /// How the stream below is made: who looks the name up, the time per address, keepalive. Its `timeout` counts if it is
+    /// shorter than `connect_timeout`.
+    pub dial: Dial,
     /// The time for TCP, TLS, the upgrade and, separately, for the hook.
     pub connect_timeout: Duration,
     /// The time for what is queued and for the close handshake.
@@ -120,7 +122,7 @@ impl WebSocketConfig {
             headers: HeaderMap::new(),
             endpoint: None,
             tls: None,
-            keepalive: Keepalive::default(),
+            dial: Dial::default(),
             connect_timeout: Duration::from_secs(10),
             close_timeout: Duration::from_secs(5),
             ping_interval: Some(Duration::from_secs(20)),
@@ -140,7 +142,7 @@ impl WebSocketConfig {
     setters! {
         endpoint: Option<Endpoint>,
         tls: Option<TlsConnector>,
-        keepalive: Keepalive,
+        dial: Dial,
         connect_timeout: Duration,
         close_timeout: Duration,
         ping_interval: Option<Duration>,

@@ -42,11 +42,9 @@ impl Wire {
         let deadline = Instant::now() + limit;
         let server = config.server();
         let too_late = || WebSocketError::new(WebSocketErrorKind::ConnectTimeout { after: limit }, server);
-        let stream = Stream::connect(config.target(), limit).await;
-        let stream = stream.map_err(|error| WebSocketError::of_net(error, limit, server))?;
-        stream
-            .set_keepalive(&config.keepalive)
-            .map_err(|error| WebSocketError::new(WebSocketErrorKind::Connect, server).because(error))?;
+        let dial = config.dial.clone().timeout(config.dial.timeout.min(limit));
+        let dialed = dial.connect(config.target()).await;
+        let stream = dialed.map_err(|error| WebSocketError::of_net(error, dial.timeout, server))?.stream;
         let transport = match &config.tls {
             Some(tls) if config.is_tls() => {
                 let connected = timeout_at(deadline, tls.connect(config.host(), stream)).await;
