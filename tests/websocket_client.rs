@@ -296,7 +296,7 @@ async fn messages_keep_their_order_and_none_comes_twice_whatever_the_server_does
         async move {
             let mut number = 0_u32;
             while stopped.try_recv().is_err() {
-                let size = if number % 3 == 0 { LARGE } else { 10 };
+                let size = if number.is_multiple_of(3) { LARGE } else { 10 };
                 let mut payload = vec![7; size];
                 payload[..4].copy_from_slice(&number.to_be_bytes());
                 client.send(Message::binary(payload)).await.unwrap();
