@@ -34,7 +34,7 @@ fn tls_brings_one_cryptography() {
     for other in ["ring", "openssl", "openssl-sys", "native-tls"] {
         assert!(!tls.contains(other), "{other}");
     }
-    assert!(!crates(&["--features", "cli"]).contains("rustls"));
+    assert!(!crates(&["--features", "proxy"]).contains("rustls"), "the proxy alone has no TLS");
 }
 
 #[test]

@@ -245,8 +245,11 @@ impl Runs {
 
     fn claims(&self) -> String {
         let machine = self.notes.get("machine").map_or("none", |machine| machine);
+        let others =
+            self.notes.iter().filter_map(|(key, other)| Some((key.strip_prefix("machine ")?, other)));
+        let others: String = others.map(|(bench, other)| format!("; of `{bench}`: {other}")).collect();
         let mut text = format!(
-            "\nMachine: {machine}. The allocator is glibc's where no other one is named. All figures are the lowest and the \
+            "\nMachine: {machine}{others}. The allocator is glibc's where no other one is named. All figures are the lowest and the \
              highest of the runs.\n\n| what | ours | the best rival | ours / its | runs | bar | where we lose (ours / its) | \
              command |\n|---|---|---|---|---|---|---|---|\n"
         );
@@ -276,7 +279,8 @@ impl Runs {
         let bar = claim.bar.map_or_else(String::new, |bar| {
             let (rival, all) = self.of_bar(claim).unwrap_or((best, ratios));
             let met = all.iter().filter(|&&ratio| if rate { ratio >= bar } else { ratio <= bar }).count();
-            format!("{bar:.1} of {rival}: met in {met} of {}", all.len())
+            let digits = if (bar * 10.0).fract() == 0.0 { 1 } else { 2 };
+            format!("{bar:.digits$} of {rival}: met in {met} of {}", all.len())
         });
         let behind =
             |values: &[f64]| values.iter().any(|&ratio| if rate { ratio < 0.995 } else { ratio > 1.005 });

@@ -3,7 +3,7 @@
 
 mod upstream;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -17,7 +17,7 @@ use millpond::connection::https::{
 };
 use millpond::connection::{ManageConnection, Pool};
 use tokio::task::JoinSet;
-use upstream::{LARGE, Nghttpd, Nginx, Node};
+use upstream::{LARGE, Nghttpd, Nginx, Node, PATIENCE};
 
 type HttpsPool = Pool<HttpsConnectionManager>;
 
@@ -265,11 +265,13 @@ async fn an_unused_connection_takes_in_tickets_and_the_next_one_resumes() {
     let manager = manager(&nginx.https(), nginx.trusting(&["http/1.1"]));
     let mut unused = manager.connect().await.unwrap();
     assert!(!unused.is_resumed());
+    let begun = Instant::now();
     loop {
         assert!(!manager.has_broken(&mut unused), "a ticket is no end");
         if manager.connect().await.unwrap().is_resumed() {
             break;
         }
+        assert!(begun.elapsed() < PATIENCE, "no ticket is taken in");
     }
     let response = HttpsConnection::send(&mut unused, get("/")).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);

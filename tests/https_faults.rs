@@ -2,8 +2,10 @@
 
 mod upstream;
 
+use std::env;
 use std::error::Error;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -14,7 +16,7 @@ use millpond::connection::https::{
 };
 use millpond::connection::{ManageConnection, Pool};
 use millpond::net::tls::TlsErrorKind;
-use millpond::net::{Dial, ErrorKind};
+use millpond::net::{Dial, ErrorKind, Keepalive};
 use nix::sys::signal::Signal;
 use rcgen::date_time_ymd;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -164,6 +166,50 @@ async fn a_ping_finds_a_server_that_hangs() {
     assert!(!manager.has_broken(&mut connection), "the server answers");
     nginx.program.signal(Signal::SIGSTOP);
     end_of(&manager, &mut connection).await;
+}
+
+/// Whether this process has a network of its own. If not, the test is run once more in such a process, and must pass there.
+fn in_network(test: &str) -> bool {
+    const IN_NETWORK: &str = "MILLPOND_IN_NETWORK";
+    if env::var_os(IN_NETWORK).is_some() {
+        return true;
+    }
+    let status = Command::new("unshare")
+        .args(["--map-root-user", "--net", "sh", "-ec", "ip link set lo up; exec \"$@\"", "sh"])
+        .arg(env::current_exe().unwrap())
+        .args([test, "--exact", "--nocapture"])
+        .env(IN_NETWORK, "1")
+        .status()
+        .expect("unshare is part of util-linux");
+    assert!(status.success(), "{test} failed in its network");
+    false
+}
+
+#[tokio::test]
+async fn a_server_that_vanishes_without_a_word_is_found_by_keepalive() {
+    if !in_network("a_server_that_vanishes_without_a_word_is_found_by_keepalive") {
+        return;
+    }
+    const SECOND: Duration = Duration::from_secs(1);
+    let keepalive = Keepalive::default().idle(SECOND).interval(SECOND).probes(1);
+    let nginx = Nginx::start();
+    let mut idle = Vec::new();
+    for config in both(&nginx) {
+        let config = config.dial(Dial::default().keepalive(Some(keepalive)));
+        let manager = manager(&nginx.https(), config);
+        let mut connection = manager.connect().await.unwrap();
+        fetch(&mut connection, "/").await.unwrap();
+        idle.push((manager, connection));
+    }
+    sleep(2 * SECOND).await;
+    for (manager, connection) in &mut idle {
+        assert!(!manager.has_broken(connection), "the server answers");
+    }
+    // No packet arrives any more, neither its end nor a reset.
+    assert!(Command::new("ip").args(["link", "set", "lo", "down"]).status().unwrap().success());
+    for (manager, connection) in &mut idle {
+        end_of(manager, connection).await;
+    }
 }
 
 /// A listener that accepts nothing more: packets to it are dropped.

@@ -23,8 +23,8 @@
 //!   was idle for longer than [`bypass_window`](Builder::bypass_window) is tested. An expired one is never handed out.
 //! * **Changes at run time.** [`Pool::resize`], [`Pool::retain`], [`Pool::close`], which waits for the last connection.
 //! * **Leaks.** [`Pool::holders`] is the leak report: who has checked out a connection, and for how long.
-//! * **Memory.** An empty pool takes about 1 KiB, and every 8 connections 0.5 KiB more, beside what the connections hold. An
-//!   idle pool has one task.
+//! * **Memory.** An empty pool takes 2 KiB with its task, and each connection 130 bytes beside what it holds itself
+//!   (`tests/connection_memory.rs`, with 10 000 connections open at once).
 //!
 //! # Examples
 //!

@@ -126,7 +126,7 @@ impl Nginx {
         let at = path.display();
         let config = format!(
             "
-            daemon off; master_process off; pid {at}/pid; error_log {at}/errors;
+            user root; daemon off; master_process off; pid {at}/pid; error_log {at}/errors;
             worker_rlimit_nofile 20000;
             events {{ worker_connections 4096; }}
             http {{
@@ -137,7 +137,7 @@ impl Nginx {
                     listen 127.0.0.1:{tls} ssl http2;
                     listen 127.0.0.1:{plain};
                     listen 127.0.0.1:{http2} http2;
-                    ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem;
+                    ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate {at}/cert.pem; ssl_certificate_key {at}/key.pem;
                     root {at};
                     location = / {{ return 200 'grist'; }}
                     location = /large {{ }}
