@@ -492,6 +492,36 @@ async fn without_retries_the_first_error_ends_the_build() {
 }
 
 #[tokio::test]
+async fn without_retries_each_get_fails_when_its_connect_does() {
+    const GETS: usize = 50;
+    let pool = builder().retry_connection(false).build_unchecked(Upstream::to(nowhere()));
+    let gets: Vec<_> = (0..GETS)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { matches!(pool.get().await, Err(RunError::ConnectFailing(_))) })
+        })
+        .collect();
+    for get in gets {
+        assert!(timeout(PATIENCE / 2, get).await.unwrap().unwrap());
+    }
+    assert_eq!(pool.state().statistics.connect_errors, GETS as u64);
+}
+
+#[tokio::test]
+async fn without_retries_a_get_waits_for_a_connection_in_use() {
+    let server = Server::start();
+    let upstream = Upstream::to(server.address);
+    let panics = Arc::clone(&upstream.panics);
+    let pool = builder().retry_connection(false).build(upstream).await.unwrap();
+    let connection = pool.get().await.unwrap();
+    panics.store(true, SeqCst);
+    let mut waiter = pin!(pool.get());
+    assert!(timeout(A_WHILE, waiter.as_mut()).await.is_err());
+    drop(connection);
+    assert!(waiter.await.is_ok());
+}
+
+#[tokio::test]
 async fn while_the_server_refuses_one_attempt_at_a_time_is_made() {
     let pool = builder().connection_timeout(Duration::from_secs(2)).build_unchecked(Upstream::to(nowhere()));
     let gets: Vec<_> = (0..50)

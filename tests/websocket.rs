@@ -206,7 +206,7 @@ async fn no_byte_is_lost_when_buffers_are_replaced() {
     let (mut stream, mut sent) = (Vec::new(), Vec::new());
     for (number, size) in (0..200_u32).zip(SIZES.into_iter().cycle()) {
         let payload: Vec<u8> = (0..size).map(|at| (at as u32 ^ number) as u8).collect();
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             let (first, second) = payload.split_at(size / 2);
             stream.extend(frame(0x02, first));
             stream.extend(frame(0x89, b"ping"));

@@ -252,6 +252,25 @@ async fn a_client_that_is_closed_while_there_is_no_server_says_why_there_was_non
 }
 
 #[tokio::test]
+async fn a_client_that_is_being_closed_takes_no_message() {
+    let server = Here::new().await;
+    let client = WebSocketClient::start(server.config()).unwrap();
+    let mut there = server.accept().await;
+    soon(client.up()).await.unwrap();
+    let close = tokio::spawn({
+        let client = client.clone();
+        async move { client.close().await }
+    });
+    // The client waits for the answer to its close frame.
+    let close_frame = soon(there.next()).await.unwrap().unwrap();
+    assert!(close_frame.is_close());
+    assert_eq!(client.try_send("late").unwrap_err().error.kind(), WebSocketErrorKind::Closed);
+    assert!(soon(there.next()).await.is_none());
+    drop(there);
+    soon(close).await.unwrap().unwrap();
+}
+
+#[tokio::test]
 async fn the_last_clone_closes_the_connection() {
     let server = Here::new().await;
     let client = WebSocketClient::start(server.config()).unwrap();
@@ -296,7 +315,7 @@ async fn messages_keep_their_order_and_none_comes_twice_whatever_the_server_does
         async move {
             let mut number = 0_u32;
             while stopped.try_recv().is_err() {
-                let size = if number % 3 == 0 { LARGE } else { 10 };
+                let size = if number.is_multiple_of(3) { LARGE } else { 10 };
                 let mut payload = vec![7; size];
                 payload[..4].copy_from_slice(&number.to_be_bytes());
                 client.send(Message::binary(payload)).await.unwrap();

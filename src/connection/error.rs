@@ -18,7 +18,8 @@ pub enum RunError<E> {
     /// All connections were in use for the whole [`connection_timeout`](super::Builder::connection_timeout), or a connect
     /// did not end in that time.
     TimedOut,
-    /// The timeout is over, and connecting fails.
+    /// Connecting fails, and either the timeout is over, or no connection is open and
+    /// [`retry_connection`](super::Builder::retry_connection) is off.
     ConnectFailing(ConnectFailing),
     /// As many wait as [`max_waiting`](super::Builder::max_waiting) allows.
     PoolFull,
@@ -26,7 +27,7 @@ pub enum RunError<E> {
     Closed,
 }
 
-/// A timeout during which the last connect failed.
+/// No connection, because connecting fails.
 #[derive(Clone, Debug)]
 pub struct ConnectFailing {
     pub(super) after: Duration,
@@ -48,7 +49,7 @@ impl ConnectFailing {
 }
 
 impl<E> RunError<E> {
-    /// Whether the time was over.
+    /// Whether there was no connection in time.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self, Self::TimedOut | Self::ConnectFailing(_))
@@ -75,7 +76,7 @@ impl<E: Error + 'static> fmt::Display for RunError<E> {
                 "no connection became free in time; raise max_size or connection_timeout, or look at Pool::holders",
             ),
             Self::ConnectFailing(failing) => {
-                write!(f, "no connection within {:?}: connecting fails: {}", failing.after, failing.last)
+                write!(f, "no connection after {:.1?}: connecting fails: {}", failing.after, failing.last)
             }
             Self::PoolFull => f.write_str("too many wait for a connection already; raise max_waiting or max_size"),
             Self::Closed => f.write_str("the pool is closed"),

@@ -112,7 +112,8 @@ impl<T> Core<T> {
         match self.0.poll(&ticket.0, waker) {
             core::Polled::Granted(held) => Polled::Granted(Held(held)),
             core::Polled::Waiting => Polled::Waiting,
-            core::Polled::Closed => Polled::Closed,
+            // No model dismisses a waiter.
+            core::Polled::Closed | core::Polled::Failed => Polled::Closed,
         }
     }
 

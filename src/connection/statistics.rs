@@ -37,7 +37,7 @@ pub struct Statistics {
     pub get_waited: u64,
     /// Gets that timed out.
     pub get_timed_out: u64,
-    /// Gets that were refused, because too many waited or the pool was closed.
+    /// Gets that were refused, because too many waited, the pool was closed, or the connect failed and is not tried again.
     pub get_refused: u64,
     /// Gets that were cancelled while they waited.
     pub get_cancelled: u64,

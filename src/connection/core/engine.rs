@@ -48,6 +48,8 @@ pub(crate) struct Attempt(pub(super) Vacant);
 pub(crate) enum Refusal {
     QueueFull,
     Closed,
+    /// Its connect failed and is not tried again.
+    Failed,
 }
 
 /// How many there are.
@@ -66,6 +68,8 @@ pub(crate) enum Polled<T> {
     Granted(Held<T>),
     Waiting,
     Closed,
+    /// The connect for it has failed.
+    Failed,
 }
 
 pub(crate) struct Core<T> {
@@ -223,11 +227,13 @@ impl<T> Core<T> {
         let mut waker = waker.clone(); // and outside the lock, what it is exchanged for is dropped
         let mut state = self.state.lock();
         let granted = state.waiters.poll(ticket, &mut waker);
+        let is_dismissed = state.waiters.is_dismissed(ticket);
         let is_closed = state.is_closed;
         drop(state);
         match granted {
             Some(held) => Polled::Granted(held),
             None if is_closed => Polled::Closed,
+            None if is_dismissed => Polled::Failed,
             None => Polled::Waiting,
         }
     }
@@ -292,6 +298,21 @@ impl<T> Core<T> {
         }
         self.publish(&mut state);
         is_retried.then_some(attempt)
+    }
+
+    /// Dismisses the first waiter after a connect that is not tried again, if no item is open: nothing can serve it. Other
+    /// waiters have attempts of their own, which the caller asks for. Tells whether there was a waiter to dismiss.
+    pub(crate) fn dismiss_waiter(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.size > state.connecting {
+            return false;
+        }
+        let first = state.waiters.dismiss_first();
+        self.publish(&mut state);
+        drop(state);
+        let is_dismissed = first.is_some();
+        wake(Wakers { first, more: Vec::new() });
+        is_dismissed
     }
 
     /// Gives the slot of a connect back that will not be tried again.

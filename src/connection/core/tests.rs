@@ -36,7 +36,7 @@ fn join(core: &Core<usize>) -> Ticket {
 fn granted(core: &Core<usize>, ticket: &Ticket) -> Option<Held<usize>> {
     match core.poll(ticket, Waker::noop()) {
         Polled::Granted(held) => Some(held),
-        Polled::Waiting | Polled::Closed => None,
+        Polled::Waiting | Polled::Closed | Polled::Failed => None,
     }
 }
 
@@ -313,4 +313,25 @@ fn wakers_are_dropped_outside_the_lock() {
     core.leave(leaving);
     core.close();
     assert_eq!(core.join(nosy()).unwrap_err(), Refusal::Closed);
+}
+
+#[test]
+fn a_waiter_that_nothing_can_serve_is_dismissed() {
+    let core = with_items(LIMITS, 0);
+    let (first, second) = (join(&core), join(&core));
+    core.dismiss_waiter();
+    assert!(matches!(core.poll(&first, Waker::noop()), Polled::Failed));
+    assert!(matches!(core.poll(&second, Waker::noop()), Polled::Waiting));
+    core.leave(first);
+    core.leave(second);
+}
+
+#[test]
+fn a_waiter_that_an_open_item_may_serve_is_not_dismissed() {
+    let core = with_items(LIMITS, 1);
+    let _held = core.try_get().unwrap();
+    let ticket = join(&core);
+    core.dismiss_waiter();
+    assert!(matches!(core.poll(&ticket, Waker::noop()), Polled::Waiting));
+    core.leave(ticket);
 }

@@ -110,6 +110,21 @@ impl<G> Waiters<G> {
         self.end(ticket)
     }
 
+    /// The first waiter leaves, and its waker is returned.
+    pub(super) fn dismiss_first(&mut self) -> Option<Waker> {
+        let first = self.first;
+        let node = self.nodes.get_mut(first)?;
+        let State::Waiting(waker) = mem::replace(&mut node.state, State::Dismissed) else {
+            unreachable!("only those that wait are in the queue")
+        };
+        self.unlink(first);
+        Some(waker)
+    }
+
+    pub(super) fn is_dismissed(&mut self, ticket: &Ticket) -> bool {
+        matches!(self.node(ticket), Some(Node { state: State::Dismissed, .. }))
+    }
+
     /// All that wait leave, and their wakers are returned. What others were granted they can still fetch.
     pub(super) fn dismiss(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::with_capacity(self.waiting);

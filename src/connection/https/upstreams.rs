@@ -76,7 +76,7 @@ struct Server {
 /// | setting | default | why |
 /// |---|---|---|
 /// | [`https`](field@Self::https) | [`HttpsConfig`]'s | |
-/// | [`pool`](field@Self::pool) | [`Builder`]'s, and no idle connection ahead of need | many servers are asked once |
+/// | [`pool`](field@Self::pool) | [`Builder`]'s, no idle connection ahead of need, and no second try of a connect | many servers are asked once, and a client wants to know at once that one refuses |
 /// | [`max_servers`](field@Self::max_servers) | 1024 | bounds what a client can make a proxy connect to |
 /// | [`idle_timeout`](field@Self::idle_timeout) | 300 s | as long as a connection lives |
 /// | [`replay`](field@Self::replay) | on | a server may close an idle connection just as it is taken |
@@ -100,7 +100,7 @@ impl Default for UpstreamsConfig {
     fn default() -> Self {
         Self {
             https: HttpsConfig::default(),
-            pool: || Pool::builder().min_idle(None),
+            pool: || Pool::builder().min_idle(None).retry_connection(false),
             max_servers: 1024,
             idle_timeout: Duration::from_secs(300),
             replay: true,

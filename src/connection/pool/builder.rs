@@ -178,6 +178,8 @@ impl<M: ManageConnection> Builder<M> {
     /// Whether a connect that failed is tried again while somebody needs the connection: after 100 ms, 200 ms and so on up
     /// to 5 s or half of the [`connection_timeout`](Self::connection_timeout). One attempt at a time, so that a server that
     /// starts is not overrun.
+    ///
+    /// Without retries, and while no connection is open, a get fails as soon as its connect does.
     pub fn retry_connection(mut self, retry: bool) -> Self {
         self.config.retry_connection = retry;
         self

@@ -74,6 +74,9 @@ impl<M: ManageConnection> Permit<M> {
             let Some(attempt) = self.attempt.take() else { return };
             self.attempt = shared.core.failed(attempt, shared.config.retry_connection);
             if self.attempt.is_none() {
+                if !shared.config.retry_connection && shared.core.dismiss_waiter() {
+                    shared.drive();
+                }
                 shared.emptied.notify_waiters();
                 return;
             }

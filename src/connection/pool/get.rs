@@ -32,7 +32,8 @@ impl<M: ManageConnection> Shared<M> {
         self.settle();
         let mut record = Record { shared: self, waits_since: None, ended: Ended::Cancelled };
         let limit = self.config.connection_timeout;
-        let deadline = Instant::now() + limit;
+        let started = Instant::now();
+        let deadline = started + limit;
         let outcome = timeout_at(deadline, self.find(first, caller, &mut record.waits_since)).await;
         record.ended = match &outcome {
             Ok(Ok(_)) if record.waits_since.is_some() => Ended::Waited,
@@ -44,8 +45,8 @@ impl<M: ManageConnection> Shared<M> {
             Ok(Ok(guard)) => Ok(guard),
             Ok(Err(Refusal::QueueFull)) => Err(RunError::PoolFull),
             Ok(Err(Refusal::Closed)) => Err(RunError::Closed),
-            Err(_) => Err(match self.last_failure() {
-                Some(last) => RunError::ConnectFailing(ConnectFailing { after: limit, last }),
+            Ok(Err(Refusal::Failed)) | Err(_) => Err(match self.last_failure() {
+                Some(last) => RunError::ConnectFailing(ConnectFailing { after: started.elapsed(), last }),
                 None => RunError::TimedOut,
             }),
         }
@@ -159,6 +160,7 @@ impl<M: ManageConnection> Waiter<'_, M> {
                 Poll::Ready(Ok(held))
             }
             Polled::Closed => Poll::Ready(Err(Refusal::Closed)),
+            Polled::Failed => Poll::Ready(Err(Refusal::Failed)),
             Polled::Waiting => {
                 // Each time, since the runtime that connected for this waiter may be gone.
                 self.shared.drive();

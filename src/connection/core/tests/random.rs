@@ -282,6 +282,7 @@ impl World {
                         drop(self.tickets.remove(at));
                     }
                     Polled::Waiting => assert!(reference.waiting.contains(number)),
+                    Polled::Failed => unreachable!("nobody dismisses a waiter"),
                     Polled::Closed => {
                         assert!(reference.is_closed && !reference.granted.contains_key(number));
                     }
