@@ -28,3 +28,5 @@ pub(crate) use self::engine::Refusal;
 pub(crate) use self::engine::{Attempt, Core, Limits, Polled};
 pub(crate) use self::slots::{Held, Order};
 pub(crate) use self::waiters::Ticket;
+#[cfg(feature = "https")]
+pub(crate) use self::waiters::Waiters;

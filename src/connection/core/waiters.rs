@@ -16,7 +16,7 @@ pub(crate) struct Ticket {
 }
 
 /// Who waits for a `G`, and who was granted one and has not fetched it yet.
-pub(super) struct Waiters<G> {
+pub(crate) struct Waiters<G> {
     nodes: Vec<Node<G>>,
     /// The first of a list of nodes that nobody uses.
     free: usize,
@@ -50,16 +50,16 @@ const NONE: usize = usize::MAX;
 const KEPT: usize = 64;
 
 impl<G> Waiters<G> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { nodes: Vec::new(), free: NONE, used: 0, first: NONE, last: NONE, waiting: 0, next_number: 0 }
     }
 
     /// Those that were granted nothing yet.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.waiting
     }
 
-    pub(super) fn join(&mut self, waker: Waker) -> Ticket {
+    pub(crate) fn join(&mut self, waker: Waker) -> Ticket {
         let number = self.next_number;
         self.next_number += 1;
         let new = Node { number, state: State::Waiting(waker), previous: self.last, next: NONE };
@@ -82,7 +82,7 @@ impl<G> Waiters<G> {
     }
 
     /// Gives the grant to the first waiter, and returns the waker to call, or the grant if nobody waits.
-    pub(super) fn grant(&mut self, grant: G) -> Result<Waker, G> {
+    pub(crate) fn grant(&mut self, grant: G) -> Result<Waker, G> {
         let first = self.first;
         let Some(node) = self.nodes.get_mut(first) else { return Err(grant) };
         let State::Waiting(waker) = mem::replace(&mut node.state, State::Granted(grant)) else {
@@ -93,7 +93,7 @@ impl<G> Waiters<G> {
     }
 
     /// Fetches what the waiter was granted, with which its ticket ends, or else exchanges its waker for this one.
-    pub(super) fn poll(&mut self, ticket: &Ticket, waker: &mut Waker) -> Option<G> {
+    pub(crate) fn poll(&mut self, ticket: &Ticket, waker: &mut Waker) -> Option<G> {
         match &mut self.node(ticket)?.state {
             State::Waiting(old) => mem::swap(old, waker),
             State::Granted(_) => return self.end(ticket).0,
@@ -103,7 +103,7 @@ impl<G> Waiters<G> {
     }
 
     /// The waiter leaves: with what it was granted, or with its waker.
-    pub(super) fn leave(&mut self, ticket: &Ticket) -> (Option<G>, Option<Waker>) {
+    pub(crate) fn leave(&mut self, ticket: &Ticket) -> (Option<G>, Option<Waker>) {
         if matches!(self.node(ticket), Some(Node { state: State::Waiting(_), .. })) {
             self.unlink(ticket.node);
         }
@@ -138,7 +138,7 @@ impl<G> Waiters<G> {
     }
 
     /// The wakers of all that wait. They stay in the queue.
-    pub(super) fn wakers(&self) -> Vec<Waker> {
+    pub(crate) fn wakers(&self) -> Vec<Waker> {
         let queue = std::iter::successors(self.nodes.get(self.first), |node| self.nodes.get(node.next));
         let waker = |node: &Node<G>| match &node.state {
             State::Waiting(waker) => Some(waker.clone()),

@@ -12,7 +12,7 @@ use hyper::client::conn::TrySendError;
 use super::request_body::RequestBody;
 use crate::net;
 use crate::net::tls::{TlsError, TlsErrorKind};
-use crate::sync::Mutex;
+use crate::sync::{Arc, Mutex};
 
 /// Why a connection could not be made, or a request failed.
 pub struct HttpsError(Box<Inner>);
@@ -64,7 +64,7 @@ pub enum HttpsErrorKind {
     Closed,
     /// The connection was closed before the whole response had arrived. Whether the request was processed is unknown.
     Incomplete,
-    /// HTTP/2: the server is about to close the connection, with this code. With code 0 it has not processed the request.
+    /// HTTP/2: the server is about to close the connection, with this code. It has not processed the request.
     GoAway(u32),
     /// HTTP/2: the stream was reset, with this code. With code 7 the server has not processed the request.
     Reset(u32),
@@ -81,6 +81,20 @@ pub enum HttpsErrorKind {
         /// The time limit.
         after: Duration,
     },
+    /// The body of the response was not read for this long while data waited, so that its stream was reset.
+    ReaderStalled {
+        /// The time limit.
+        after: Duration,
+    },
+    /// As many requests wait for a stream as are allowed.
+    PoolFull,
+    /// No stream was free within this time.
+    PoolTimeout {
+        /// The time limit.
+        after: Duration,
+    },
+    /// The pool is closed.
+    PoolClosed,
     /// Reading or writing failed.
     Io(io::ErrorKind),
     /// hyper failed in another way.
@@ -108,12 +122,30 @@ impl HttpsError {
     /// An error that may have left the request.
     pub(super) fn of_unsent(mut error: TrySendError<Request<RequestBody>>) -> Self {
         let request = error.take_message();
-        let mut error = Self::of_request(error.into_error());
+        Self::of_maybe_unsent(error.into_error(), request)
+    }
+
+    /// An error of a request, and the request if nothing of it was sent.
+    pub(super) fn of_maybe_unsent(error: hyper::Error, request: Option<Request<RequestBody>>) -> Self {
+        let mut error = Self::of_request(error);
         if request.is_some() {
             error.0.kind = HttpsErrorKind::Closed;
         }
         error.0.request = Mutex::new(request);
         error
+    }
+
+    /// The failure of a connect that several wait for, for one of them.
+    pub(super) fn shared(error: &Arc<Self>) -> Self {
+        let Inner { kind, phase, server, address, .. } = &*error.0;
+        Self(Box::new(Inner {
+            kind: kind.clone(),
+            phase: *phase,
+            server: server.clone(),
+            address: *address,
+            request: Mutex::new(None),
+            source: error.0.source.is_some().then(|| Box::new(SharedSource(Arc::clone(error))) as _),
+        }))
     }
 
     pub(super) fn of_net(error: net::Error) -> Self {
@@ -180,6 +212,7 @@ impl HttpsError {
                 | HttpsErrorKind::HandshakeTimeout { .. }
                 | HttpsErrorKind::HealthTimeout { .. }
                 | HttpsErrorKind::PingTimeout
+                | HttpsErrorKind::PoolTimeout { .. }
         )
     }
 
@@ -190,7 +223,11 @@ impl HttpsError {
         let refused = u32::from(h2::Reason::REFUSED_STREAM);
         self.0.phase.is_some()
             || match self.0.kind {
-                HttpsErrorKind::Closed | HttpsErrorKind::GoAway(0) => true,
+                HttpsErrorKind::Closed
+                | HttpsErrorKind::GoAway(_)
+                | HttpsErrorKind::PoolFull
+                | HttpsErrorKind::PoolTimeout { .. }
+                | HttpsErrorKind::PoolClosed => true,
                 HttpsErrorKind::Reset(code) => code == refused,
                 _ => false,
             }
@@ -247,6 +284,22 @@ fn find<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {
         next = error.source();
     }
     None
+}
+
+/// The source of an error that several have.
+#[derive(Debug)]
+struct SharedSource(Arc<HttpsError>);
+
+impl fmt::Display for SharedSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.source().map_or(Ok(()), |source| fmt::Display::fmt(source, f))
+    }
+}
+
+impl Error for SharedSource {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.0.source()?.source()
+    }
 }
 
 /// One line that says what to do, except where the source says it: then both are shown, as by `{error}: {source}`.
@@ -313,6 +366,23 @@ impl fmt::Display for HttpsError {
                     "{server}{at} did not answer a health check within {after:?}; check that it is alive"
                 )
             }
+            HttpsErrorKind::ReaderStalled { after } => write!(
+                f,
+                "a response of {server}{at} was reset: it was not read for {after:?}, and held up others on its connection"
+            ),
+            HttpsErrorKind::PoolFull => {
+                write!(
+                    f,
+                    "as many requests to {server} wait as are allowed (try later, or raise max_waiting)"
+                )
+            }
+            HttpsErrorKind::PoolTimeout { after } => {
+                write!(
+                    f,
+                    "no stream to {server} was free within {after:?} (try later, or raise max_connections)"
+                )
+            }
+            HttpsErrorKind::PoolClosed => write!(f, "the pool of connections to {server} is closed"),
             HttpsErrorKind::Io(_) => write!(f, "the connection to {server}{at} failed"),
             HttpsErrorKind::Other => write!(f, "a request to {server}{at} failed"),
         }

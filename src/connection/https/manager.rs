@@ -1,6 +1,7 @@
 //! Connections are made, checked and given up: what a pool calls.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bb8::ManageConnection;
@@ -15,7 +16,7 @@ use super::origin::Origin;
 use super::request_body::RequestBody;
 use super::wire::{Traffic, Transport, Wire};
 use crate::net::tls::{TlsConfig, TlsConnector};
-use crate::net::{Dialed, Stream};
+use crate::net::{self, Stream};
 use crate::sync::Arc;
 
 /// Makes and checks connections to one server, for a pool.
@@ -74,12 +75,14 @@ impl HttpsConnectionManager {
     }
 
     async fn make(&self) -> Result<HttpsConnection, HttpsError> {
-        let endpoint = self.config.endpoint.clone().unwrap_or_else(|| self.origin.endpoint());
-        let dialed = self.config.dial.connect(endpoint).await.map_err(HttpsError::of_net)?;
-        let Dialed { stream, lookup, connect, .. } = dialed;
-        let remote_address = stream.peer_address();
-        let begun = self.begin(stream).await.map_err(|error| error.at(remote_address))?;
-        let Begun { state, traffic, tls, is_resumed } = begun;
+        let Dialed { wire, is_http2, traffic, remote_address, is_resumed, timings } = self.dial().await?;
+        let state = if is_http2 {
+            let sender = self.in_time(ConnectPhase::Http, multiplexed::begin(wire, &self.config)).await;
+            let sender = sender.flatten().map_err(|error| error.in_phase(ConnectPhase::Http));
+            State::Http2(sender.map_err(|error| error.at(remote_address))?)
+        } else {
+            State::Http1(wire)
+        };
         Ok(HttpsConnection::new(Made {
             state,
             origin: Arc::clone(&self.origin),
@@ -87,46 +90,64 @@ impl HttpsConnectionManager {
             traffic,
             remote_address,
             is_resumed,
-            timings: ConnectTimings { lookup, connect, tls },
+            timings,
         }))
     }
 
-    /// Begins TLS and HTTP.
-    async fn begin(&self, stream: Stream) -> Result<Begun, HttpsError> {
-        let (mut is_http2, mut tls, mut is_resumed) =
-            (self.config.version == HttpVersion::Http2, None, false);
-        let transport = match &self.tls {
-            None => Transport::Plain(stream),
-            Some(connector) => {
-                let stream =
-                    self.in_time(ConnectPhase::Tls, connector.connect(self.origin.host(), stream)).await?;
-                let stream = stream.map_err(HttpsError::of_tls)?;
-                let wanted = self.config.version;
-                let is_wanted = match stream.alpn() {
-                    Some(b"h2") => wanted != HttpVersion::Http1,
-                    _ => wanted != HttpVersion::Http2,
-                };
-                if !is_wanted {
-                    return Err(HttpsError::new(HttpsErrorKind::WrongVersion).in_phase(ConnectPhase::Http));
-                }
-                is_http2 = stream.alpn() == Some(b"h2");
-                tls = Some(stream.handshake_time());
-                is_resumed = stream.is_resumed();
-                Transport::Tls(Box::new(stream))
-            }
-        };
+    /// Connects, and begins TLS.
+    pub(super) async fn dial(&self) -> Result<Dialed, HttpsError> {
+        let endpoint = self.config.endpoint.clone().unwrap_or_else(|| self.origin.endpoint());
+        let dialed = self.config.dial.connect(endpoint).await.map_err(HttpsError::of_net)?;
+        let net::Dialed { stream, lookup, connect, .. } = dialed;
+        let remote_address = stream.peer_address();
+        let secured = self.secure(stream).await.map_err(|error| error.at(remote_address))?;
+        let Secured { transport, is_http2, tls, is_resumed } = secured;
         let traffic = Arc::new(Traffic::default());
-        let wire = Wire::new(transport, Arc::clone(&traffic));
-        let state = if is_http2 {
-            let sender = self.in_time(ConnectPhase::Http, multiplexed::begin(wire, &self.config)).await?;
-            State::Http2(sender.map_err(|error| error.in_phase(ConnectPhase::Http))?)
-        } else {
-            State::Http1(wire)
-        };
-        Ok(Begun { state, traffic, tls, is_resumed })
+        Ok(Dialed {
+            wire: Wire::new(transport, Arc::clone(&traffic)),
+            is_http2,
+            traffic,
+            remote_address,
+            is_resumed,
+            timings: ConnectTimings { lookup, connect, tls },
+        })
     }
 
-    async fn in_time<T>(&self, phase: ConnectPhase, work: impl Future<Output = T>) -> Result<T, HttpsError> {
+    async fn secure(&self, stream: Stream) -> Result<Secured, HttpsError> {
+        let wanted = self.config.version;
+        let Some(connector) = &self.tls else {
+            let is_http2 = wanted == HttpVersion::Http2;
+            return Ok(Secured {
+                transport: Transport::Plain(stream),
+                is_http2,
+                tls: None,
+                is_resumed: false,
+            });
+        };
+        let stream = self.in_time(ConnectPhase::Tls, connector.connect(self.origin.host(), stream)).await?;
+        let stream = stream.map_err(HttpsError::of_tls)?;
+        let is_http2 = stream.alpn() == Some(b"h2");
+        let is_wanted = if is_http2 { wanted != HttpVersion::Http1 } else { wanted != HttpVersion::Http2 };
+        if !is_wanted {
+            return Err(HttpsError::new(HttpsErrorKind::WrongVersion).in_phase(ConnectPhase::Http));
+        }
+        let (tls, is_resumed) = (Some(stream.handshake_time()), stream.is_resumed());
+        Ok(Secured { transport: Transport::Tls(Box::new(stream)), is_http2, tls, is_resumed })
+    }
+
+    pub(super) fn origin(&self) -> &Arc<Origin> {
+        &self.origin
+    }
+
+    pub(super) fn config(&self) -> &HttpsConfig {
+        &self.config
+    }
+
+    pub(super) async fn in_time<T>(
+        &self,
+        phase: ConnectPhase,
+        work: impl Future<Output = T>,
+    ) -> Result<T, HttpsError> {
         let after = self.config.handshake_timeout;
         let too_late = |_| HttpsError::new(HttpsErrorKind::HandshakeTimeout { after }).in_phase(phase);
         timeout(after, work).await.map_err(too_late)
@@ -146,10 +167,20 @@ impl HttpsConnectionManager {
     }
 }
 
-/// A connection that speaks HTTP.
-struct Begun {
-    state: State,
-    traffic: Arc<Traffic>,
+/// A connection before HTTP begins.
+pub(super) struct Dialed {
+    pub(super) wire: Wire,
+    pub(super) is_http2: bool,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) remote_address: Option<SocketAddr>,
+    pub(super) is_resumed: bool,
+    pub(super) timings: ConnectTimings,
+}
+
+/// TLS has begun, or is not wanted.
+struct Secured {
+    transport: Transport,
+    is_http2: bool,
     tls: Option<Duration>,
     is_resumed: bool,
 }

@@ -26,6 +26,7 @@
 //! | `connection` | one connection, and what is known of it |
 //! | `exchange` | one request and its response over HTTP/1.1 |
 //! | `multiplexed` | the driver of an HTTP/2 connection |
+//! | `http2` | [`Http2Pool`]: many requests on few HTTP/2 connections |
 //! | `wire` | TCP or TLS, with counted bytes |
 //! | `request_body`, `response_body` | bodies: what goes out, what comes in and holds the connection |
 //! | `upstreams`, `upstream_error` | a pool per server; a request is sent once more where that is safe |
@@ -54,6 +55,7 @@ mod config;
 mod connection;
 mod error;
 mod exchange;
+mod http2;
 mod manager;
 mod multiplexed;
 mod origin;
@@ -66,6 +68,10 @@ mod wire;
 pub use self::config::{HealthCheck, Http2Windows, HttpVersion, HttpsConfig, Ping};
 pub use self::connection::{ConnectTimings, HttpsConnection, Protocol};
 pub use self::error::{ConnectPhase, HttpsError, HttpsErrorKind};
+pub use self::http2::{
+    Http2Body, Http2ConnectionState, Http2Pool, Http2PoolConfig, Http2State, Http2Statistics, StalledReader,
+    Urgency,
+};
 pub use self::manager::HttpsConnectionManager;
 pub use self::request_body::RequestBody;
 pub use self::response_body::ResponseBody;

@@ -11,8 +11,9 @@ use super::wire::Wire;
 /// Sends requests to the driver. It is closed when the driver has ended, or takes no more requests after a GOAWAY.
 pub(super) type Sender = SendRequest<RequestBody>;
 
-pub(super) async fn begin(wire: Wire, config: &HttpsConfig) -> Result<Sender, HttpsError> {
-    let mut builder = Builder::new(TokioExecutor::new());
+/// hyper with these settings.
+pub(super) fn builder<E: Clone>(executor: E, config: &HttpsConfig) -> Builder<E> {
+    let mut builder = Builder::new(executor);
     // hyper panics without one if it is to ping.
     builder.timer(TokioTimer::new()).max_header_list_size(config.max_header_bytes);
     match config.windows {
@@ -29,6 +30,11 @@ pub(super) async fn begin(wire: Wire, config: &HttpsConfig) -> Result<Sender, Ht
             .keep_alive_timeout(ping.timeout)
             .keep_alive_while_idle(ping.while_idle);
     }
+    builder
+}
+
+pub(super) async fn begin(wire: Wire, config: &HttpsConfig) -> Result<Sender, HttpsError> {
+    let builder = builder(TokioExecutor::new(), config);
     let (sender, connection) = builder.handshake(TokioIo::new(wire)).await.map_err(HttpsError::of_request)?;
     tokio::spawn(async move {
         if let Err(error) = connection.await {

@@ -1,0 +1,62 @@
+//! How long 98 responses of 1 MiB take on one HTTP/2 connection, alone and beside two that nobody reads.
+//!
+//! `cargo bench --features https --bench http2_stalled`. The server is node. Rounds are interleaved, and medians printed.
+
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+use millpond::connection::https::{Http2Pool, Http2PoolConfig, Http2Windows, HttpsConfig, StalledReader};
+use millpond::{BufferPool, BufferPoolConfig};
+
+#[path = "../tests/http2_pool/server.rs"]
+#[expect(dead_code, reason = "tests use the rest")]
+mod server;
+#[path = "../tests/upstream/mod.rs"]
+mod upstream;
+
+use server::{Node, fetch, get};
+
+const LARGE: usize = 1024 * 1024;
+const ROUNDS: usize = 15;
+const AFTER: Duration = Duration::from_millis(50);
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let classes = BufferPoolConfig::builder().class(16 * 1024, 1_000).memory_limit(8 * LARGE);
+        let spill = StalledReader::Spill { after: AFTER, buffers: BufferPool::new(classes.build().unwrap()) };
+        let reset = StalledReader::Reset { after: AFTER };
+        let large = Http2Windows::Fixed { stream: 65_536, connection: 100 * 65_536 };
+        let never = StalledReader::Reset { after: Duration::from_secs(3600) };
+        measure("spilled after 50 ms", spill, Http2Windows::default()).await;
+        measure("reset after 50 ms", reset, Http2Windows::default()).await;
+        measure("not touched, a window of 100 streams", never, large).await;
+    });
+}
+
+async fn measure(name: &str, stalled_reader: StalledReader, windows: Http2Windows) {
+    let node = Node::with("{ maxSessionMemory: 1000 }", "");
+    let https = HttpsConfig::default().windows(windows);
+    let config = Http2PoolConfig::default().max_connections(1).stalled_reader(stalled_reader).https(https);
+    let pool = node.pool(config);
+    others(&pool).await;
+    let (mut alone, mut beside) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        alone.push(others(&pool).await);
+        let stalled = tokio::join!(pool.send(get("/large")), pool.send(get("/large")));
+        beside.push(others(&pool).await);
+        drop(stalled);
+    }
+    let [alone, beside] = [alone, beside].map(|mut times| {
+        times.sort();
+        times[ROUNDS / 2].as_secs_f64() * 1e3
+    });
+    println!("{name}: {alone:.0} ms alone, {beside:.0} ms beside two stalled ones, {:.2} ×", beside / alone);
+}
+
+async fn others(pool: &Http2Pool) -> Duration {
+    let begun = Instant::now();
+    let bodies = join_all((0..98).map(|_| fetch(pool, "/large"))).await;
+    assert!(bodies.into_iter().all(|body| body.unwrap().len() == LARGE));
+    begun.elapsed()
+}

@@ -1,0 +1,131 @@
+//! The settings of a pool of HTTP/2 connections, and why each default is what it is.
+
+use std::time::Duration;
+
+use super::super::config::HttpsConfig;
+use crate::net::{Backoff, setters};
+use crate::pool::BufferPool;
+
+/// The settings of an [`Http2Pool`](super::Http2Pool).
+///
+/// | setting | default | why |
+/// |---|---|---|
+/// | [`https`](field@Self::https) | windows of 65 536 and 131 072 bytes, no pings | see [`HttpsConfig`] |
+/// | [`max_connections`](field@Self::max_connections) | 8 | 800 requests at once, which most servers take |
+/// | [`max_streams`](field@Self::max_streams) | 100 | the least that RFC 9113 recommends to servers; nginx allows 128 |
+/// | [`grow_at_percent`](field@Self::grow_at_percent) | 80 | the next connection is there before the streams run out |
+/// | [`max_waiting`](field@Self::max_waiting) | 1 000 | a queue that is longer than what runs only delays the refusal |
+/// | [`wait_timeout`](field@Self::wait_timeout) | 10 s | as long as a connect may take |
+/// | [`retry`](field@Self::retry) | 100 ms, doubled up to 5 s | a server that refuses a further connection is not pressed |
+/// | [`max_replays`](field@Self::max_replays) | 5 | nginx ends a connection after 1 000 requests, and a request is among the last 100 five times in a row once in 100 000 times |
+/// | [`idle_timeout`](field@Self::idle_timeout) | 90 s | a connection at rest costs about 40 KiB |
+/// | [`max_lifetime`](field@Self::max_lifetime) | 300 s | changes of DNS are seen |
+/// | [`stalled_reader`](field@Self::stalled_reader) | reset after 10 s | bounds the memory without more settings; a reader with other work is back by then, a client that is gone is not |
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Http2PoolConfig {
+    /// How to connect, and what each connection is like. The version is always HTTP/2.
+    pub https: HttpsConfig,
+    /// The most connections that take requests. One that the server has announced to close (GOAWAY) does not count while
+    /// it ends.
+    pub max_connections: usize,
+    /// The most streams per connection. The server may allow fewer.
+    pub max_streams: usize,
+    /// The share of the streams of all connections from which on another connection is made.
+    pub grow_at_percent: u32,
+    /// The most requests that wait for a stream.
+    pub max_waiting: usize,
+    /// How long a request waits for a stream, the connect included.
+    pub wait_timeout: Duration,
+    /// The delay after a connect that failed, while there are other connections. Without any, the next request tries again.
+    pub retry: Backoff,
+    /// How often a request that the server has certainly not processed is sent again.
+    pub max_replays: u32,
+    /// How long a connection without a request is kept.
+    pub idle_timeout: Duration,
+    /// The age at which a connection takes no more requests. A tenth of it is random.
+    pub max_lifetime: Duration,
+    /// What happens to a response that is not read while its data waits.
+    pub stalled_reader: StalledReader,
+}
+
+/// What happens to a response that is not read while its data waits.
+///
+/// Its data takes up the window of the connection: with the default windows, two such responses stop all others. So the
+/// others stand still until the time is up, or twice as long if the data comes late. A window of the connection that is as
+/// large as those of all its streams avoids this, for 6.4 MB per connection with 100 streams.
+///
+/// A response that has arrived whole is kept in both cases: it holds up nobody.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum StalledReader {
+    /// Its stream is reset, and the reader gets an error.
+    Reset {
+        /// After this time.
+        after: Duration,
+    },
+    /// Its data is copied into buffers of a pool, until the reader is back. Where the pool has no buffer left, the stream is
+    /// reset.
+    Spill {
+        /// After this time. It may be short, such as 50 ms: no harm is done.
+        after: Duration,
+        /// Whose memory limit bounds all that is spilled.
+        buffers: BufferPool,
+    },
+}
+
+impl Default for StalledReader {
+    /// Reset after 10 s.
+    fn default() -> Self {
+        Self::Reset { after: Duration::from_secs(10) }
+    }
+}
+
+impl StalledReader {
+    pub(super) fn after(&self) -> Duration {
+        match self {
+            Self::Reset { after } | Self::Spill { after, .. } => *after,
+        }
+    }
+}
+
+impl Default for Http2PoolConfig {
+    fn default() -> Self {
+        Self {
+            https: HttpsConfig::default(),
+            max_connections: 8,
+            max_streams: 100,
+            grow_at_percent: 80,
+            max_waiting: 1_000,
+            wait_timeout: Duration::from_secs(10),
+            retry: Backoff::default(),
+            max_replays: 5,
+            idle_timeout: Duration::from_secs(90),
+            max_lifetime: Duration::from_secs(300),
+            stalled_reader: StalledReader::default(),
+        }
+    }
+}
+
+impl Http2PoolConfig {
+    setters! {
+        https: HttpsConfig,
+        max_connections: usize,
+        max_streams: usize,
+        grow_at_percent: u32,
+        max_waiting: usize,
+        wait_timeout: Duration,
+        retry: Backoff,
+        max_replays: u32,
+        idle_timeout: Duration,
+        max_lifetime: Duration,
+        stalled_reader: StalledReader,
+    }
+
+    /// How often the pool looks after its connections, and while they have streams, after their readers.
+    pub(super) fn ticks(&self) -> (Duration, Duration) {
+        let at_most = |time: Duration| (time / 4).clamp(Duration::from_millis(1), Duration::from_secs(10));
+        let slow = at_most(self.idle_timeout.min(self.max_lifetime));
+        (slow, slow.min(at_most(self.stalled_reader.after())))
+    }
+}

@@ -1,0 +1,157 @@
+//! The tasks of a pool: a connect, the driver of a connection, and the look after all of them.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use tokio::runtime::Handle;
+use tokio::time::{sleep, timeout};
+
+use super::super::error::{ConnectPhase, HttpsError};
+use super::super::manager::Dialed;
+use super::config::StalledReader;
+use super::driver::{Driver, Sender};
+use super::member::Facts;
+use super::reader::{Reader, Verdict};
+use super::shared::Shared;
+use crate::connection::clock::millis;
+use crate::sync::{Arc, Weak};
+
+impl Shared {
+    /// Begins a connect as a task of its own: who waits for it may be cancelled.
+    pub(super) fn connect(self: &Arc<Self>) {
+        let connecting = Connecting(Some(Arc::clone(self)));
+        // A body may be dropped where there is none.
+        if let Ok(runtime) = Handle::try_current() {
+            runtime.spawn(connecting.run());
+        }
+    }
+
+    /// Looks after the connections and their readers until there is no connection.
+    pub(super) fn watch(self: &Arc<Self>) {
+        let (pool, busy) = (Arc::downgrade(self), Arc::clone(&self.busy));
+        let (slow, fast) = self.config.ticks();
+        tokio::spawn(async move {
+            let mut is_busy = true;
+            loop {
+                if is_busy {
+                    sleep(fast).await;
+                } else {
+                    // A request begins, or it is time.
+                    let _ = timeout(slow, busy.notified()).await;
+                }
+                let Some(pool) = pool.upgrade() else { return };
+                let Some(readers) = pool.look() else { return };
+                is_busy = !readers.is_empty();
+                readers.into_iter().for_each(|reader| pool.examine(reader));
+            }
+        });
+    }
+
+    fn examine(self: &Arc<Self>, reader: Arc<Reader>) {
+        let stalled = &self.config.stalled_reader;
+        let spill = match stalled {
+            StalledReader::Reset { .. } => None,
+            StalledReader::Spill { buffers, .. } => Some(buffers),
+        };
+        match (reader.examine(millis(stalled.after()), spill.is_some()), spill) {
+            (Verdict::Reset, _) => self.count(|statistics| statistics.stalled_resets += 1),
+            (Verdict::Spill, Some(buffers)) => {
+                self.count(|statistics| statistics.spills += 1);
+                let (pool, buffers) = (Arc::downgrade(self), buffers.clone());
+                tokio::spawn(async move {
+                    let was_reset = reader.spill(&buffers).await;
+                    if was_reset && let Some(pool) = pool.upgrade() {
+                        pool.count(|statistics| statistics.stalled_resets += 1);
+                    }
+                });
+            }
+            _ => {}
+        }
+    }
+}
+
+/// A connect that is under way. It may be dropped before its end, by a runtime that shuts down.
+struct Connecting(Option<Arc<Shared>>);
+
+impl Connecting {
+    async fn run(mut self) {
+        let Some(pool) = &self.0 else { return };
+        let (generation, pings) = pool.next_generation();
+        let made = Box::pin(make(pool, pings)).await;
+        let Some(pool) = self.0.take() else { return };
+        match made {
+            Ok((sender, driver, allowed, facts)) => {
+                pool.install(generation, sender, allowed, facts);
+                let pool = Arc::downgrade(&pool);
+                tokio::spawn(Driving { driver, pool, generation, allowed });
+            }
+            Err(error) => pool.fail(error),
+        }
+    }
+}
+
+impl Drop for Connecting {
+    fn drop(&mut self) {
+        if let Some(pool) = self.0.take() {
+            pool.abandon();
+        }
+    }
+}
+
+async fn make(pool: &Shared, pings: bool) -> Result<(Sender, Driver, usize, Facts), HttpsError> {
+    let manager = &pool.manager;
+    let named = |error: HttpsError| error.named(manager.origin());
+    let dialed = manager.dial().await.map_err(named)?;
+    let Dialed { wire, traffic, remote_address, is_resumed, timings, .. } = dialed;
+    let mut config = manager.config().clone();
+    if !pings {
+        config.ping = None;
+    }
+    let begun = manager.in_time(ConnectPhase::Http, Driver::begin(wire, &config)).await.flatten();
+    let at = |error: HttpsError| named(error.in_phase(ConnectPhase::Http).at(remote_address));
+    let (sender, driver, allowed) = begun.map_err(at)?;
+    Ok((sender, driver, allowed, Facts { remote_address, is_resumed, timings, traffic }))
+}
+
+/// Drives a connection, and tells the pool what the server says. Dropped, as by a runtime that shuts down, the connection is
+/// gone.
+struct Driving {
+    driver: Driver,
+    pool: Weak<Shared>,
+    generation: u64,
+    allowed: usize,
+}
+
+impl Future for Driving {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let observed = self.driver.observe(cx);
+        if let Some(ended) = observed.retired
+            && let Some(pool) = self.pool.upgrade()
+        {
+            let error = ended.err().map(HttpsError::of_request);
+            if let Some(error) = &error {
+                tracing::debug!(error = error as &dyn std::error::Error, "an HTTP/2 connection ends");
+            }
+            pool.retire(self.generation, error.as_ref());
+        }
+        if let Some(allowed) = observed.allowed
+            && allowed != self.allowed
+        {
+            self.allowed = allowed;
+            if let Some(pool) = self.pool.upgrade() {
+                pool.allow(self.generation, allowed);
+            }
+        }
+        if observed.is_closed { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Driving {
+    fn drop(&mut self) {
+        if let Some(pool) = self.pool.upgrade() {
+            pool.gone(self.generation);
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! One connection of a pool, and the streams on it.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::connection::ConnectTimings;
+use super::super::wire::Traffic;
+use super::driver::Sender;
+use super::reader::Reader;
+use super::state::Http2ConnectionState;
+use crate::connection::clock::now;
+use crate::sync::{Arc, Weak};
+
+/// A connection of the pool.
+pub(super) struct Member {
+    /// No other one ever has it.
+    pub(super) generation: u64,
+    /// `None` if it takes no more requests. The connection ends after the last stream.
+    pub(super) sender: Option<Sender>,
+    /// The streams that the server allows.
+    pub(super) allowed: usize,
+    pub(super) facts: Facts,
+    limit: usize,
+    /// A permit for each. So there is no counter beside them that could differ.
+    streams: HashMap<u64, Weak<Reader>>,
+    created: u64,
+    expires: u64,
+    idle_since: u64,
+    requests: u64,
+}
+
+/// What is known of a connection from its beginning.
+pub(super) struct Facts {
+    pub(super) remote_address: Option<SocketAddr>,
+    pub(super) is_resumed: bool,
+    pub(super) timings: ConnectTimings,
+    pub(super) traffic: Arc<Traffic>,
+}
+
+impl Member {
+    pub(super) fn new(
+        generation: u64,
+        sender: Sender,
+        limit: usize,
+        allowed: usize,
+        lifetime: u64,
+        facts: Facts,
+    ) -> Self {
+        let created = now();
+        Self {
+            generation,
+            sender: Some(sender),
+            allowed,
+            facts,
+            limit,
+            streams: HashMap::new(),
+            created,
+            expires: created.saturating_add(lifetime),
+            idle_since: created,
+            requests: 0,
+        }
+    }
+
+    pub(super) fn limit(&self) -> usize {
+        self.limit.min(self.allowed)
+    }
+
+    pub(super) fn open(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether it takes another request.
+    pub(super) fn is_free(&self) -> bool {
+        self.open() < self.limit() && self.sender.as_ref().is_some_and(|sender| !sender.is_closed())
+    }
+
+    pub(super) fn begin(&mut self, number: u64, reader: &Arc<Reader>) {
+        self.streams.insert(number, Arc::downgrade(reader));
+        self.requests += 1;
+    }
+
+    pub(super) fn release(&mut self, number: u64) {
+        self.streams.remove(&number);
+        if self.streams.is_empty() {
+            self.idle_since = now();
+            // What a burst of streams has needed.
+            self.streams = HashMap::new();
+        }
+    }
+
+    /// Whether it is too old, or was idle for too long.
+    pub(super) fn is_over(&self, now: u64, idle: u64) -> bool {
+        now >= self.expires || (self.streams.is_empty() && now.saturating_sub(self.idle_since) >= idle)
+    }
+
+    pub(super) fn readers(&self) -> impl Iterator<Item = Arc<Reader>> + '_ {
+        self.streams.values().filter_map(Weak::upgrade)
+    }
+
+    pub(super) fn state(&self) -> Http2ConnectionState {
+        Http2ConnectionState {
+            id: self.generation,
+            remote_address: self.facts.remote_address,
+            streams: self.open(),
+            max_streams: self.limit(),
+            is_draining: self.sender.is_none(),
+            is_resumed: self.facts.is_resumed,
+            timings: self.facts.timings,
+            age: Duration::from_millis(now().saturating_sub(self.created)),
+            requests: self.requests,
+            bytes_received: self.facts.traffic.received.get(),
+            bytes_sent: self.facts.traffic.sent.get(),
+        }
+    }
+}

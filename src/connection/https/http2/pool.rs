@@ -1,0 +1,282 @@
+//! The pool as its users see it: requests, state, close.
+
+use std::fmt;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body, Frame, SizeHint};
+use tokio::time::timeout;
+
+use super::super::config::HttpVersion;
+use super::super::connection::Protocol;
+use super::super::error::{HttpsError, HttpsErrorKind};
+use super::super::manager::HttpsConnectionManager;
+use super::super::request_body::RequestBody;
+use super::config::Http2PoolConfig;
+use super::driver;
+use super::permit::Tracked;
+use super::queue::Place;
+use super::reader::{Failure, Reader};
+use super::shared::{Lease, Refusal, Shared};
+use super::state::Http2State;
+use super::urgency::Urgency;
+use crate::sync::Arc;
+
+/// A pool of HTTP/2 connections to one server, each of which carries many requests at once.
+///
+/// Clones are cheap and share the connections. There is no connection before the first request.
+///
+/// * The server's limit of streams is kept, and another connection is made before the streams run out.
+/// * A failed connect fails the requests that wait, at once, if there is no other connection.
+/// * After a GOAWAY, requests take another connection, and those under way come to their end. Others that the server has not
+///   processed are sent again.
+/// * A response that is not read takes up the window of its connection, so that it is reset in the end, or its data stored
+///   elsewhere: see [`StalledReader`](super::StalledReader). The future of a request must be polled or dropped.
+/// * Pings are off by default ([`HttpsConfig::ping`](field@super::super::HttpsConfig::ping)), since some servers end connections
+///   that ping. If one does so (`ENHANCE_YOUR_CALM`), its later connections are not pinged.
+///
+/// # Memory
+///
+/// An idle connection with TLS holds 52 KiB, 56 after a response of 1 MiB, and 240 after a hundred of them at once: buffers and
+/// tables of the protocol, which only the end of the connection gives back. See
+/// [`idle_timeout`](field@Http2PoolConfig::idle_timeout).
+///
+/// # Examples
+///
+/// ```no_run
+/// use http::Request;
+/// use http_body_util::BodyExt;
+/// use millpond::connection::https::{Http2Pool, Http2PoolConfig, RequestBody};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = Http2Pool::new("https://example.com", Http2PoolConfig::default().max_connections(2))?;
+/// let response = pool.send(Request::get("/").body(RequestBody::empty())?).await?;
+/// let page = response.into_body().collect().await?.to_bytes();
+/// pool.close().await;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Http2Pool(Arc<Shared>);
+
+impl Http2Pool {
+    /// A pool for a server, such as `https://example.com` or `http://10.0.0.1:8080`. The path of the URI is ignored. Without
+    /// TLS, the server must speak HTTP/2 from the first byte on (prior knowledge).
+    ///
+    /// It may block for milliseconds if [`HttpsConfig::tls`](field@super::super::HttpsConfig::tls) is not set: the system's
+    /// roots are read.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpsErrorKind::InvalidUri`], or [`HttpsErrorKind::TlsConfig`] if the system's roots cannot be read.
+    pub fn new(server: &str, config: Http2PoolConfig) -> Result<Self, HttpsError> {
+        let https = config.https.clone().version(HttpVersion::Http2);
+        let manager = HttpsConnectionManager::with_config(server, https)?;
+        Ok(Self(Arc::new(Shared::new(manager, config))))
+    }
+
+    /// Sends a request on the less loaded of two connections, and waits for the head of the response. If no stream is free,
+    /// it waits for one, by its [`Urgency`].
+    ///
+    /// A path is enough for the URI of the request. A request that the server has certainly not processed (it refused the
+    /// stream, or announced with GOAWAY that it will not) is sent again, if its body does not stream.
+    ///
+    /// The stream is free when the ends of both bodies have come: of the request, and of the response.
+    ///
+    /// # Errors
+    ///
+    /// What failed, and whether the server can have processed the request: [`HttpsError::is_unprocessed`]. If it has not,
+    /// the request is in the error unless its body streams and has been begun: [`HttpsError::take_request`].
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, it resets the stream, or leaves the queue. A connect goes on.
+    pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Http2Body>, HttpsError> {
+        let pool = &self.0;
+        let urgency = Urgency::of(&request);
+        pool.manager.origin().address(&mut request, Protocol::Http2);
+        let mut replays = 0;
+        loop {
+            let lease = match self.lease(urgency).await {
+                Ok(lease) => lease,
+                Err(error) => return Err(error.with_request(request)),
+            };
+            let copy = copied(&request);
+            let remote_address = lease.remote_address;
+            let mut error = match exchange(lease, request).await {
+                Ok((response, reader)) => {
+                    return Ok(response.map(|()| Http2Body { reader: Some(reader), pool: Arc::clone(pool) }));
+                }
+                Err(error) => error.named(pool.manager.origin()).at(remote_address),
+            };
+            if !error.is_unprocessed() {
+                return Err(error);
+            }
+            match error.take_request().or(copy) {
+                Some(again) if replays < pool.config.max_replays => request = again,
+                Some(again) => return Err(error.with_request(again)),
+                None => return Err(error),
+            }
+            replays += 1;
+            pool.count(|statistics| statistics.replays += 1);
+        }
+    }
+
+    async fn lease(&self, urgency: Urgency) -> Result<Lease, HttpsError> {
+        let pool = &self.0;
+        let after = pool.config.wait_timeout;
+        let mut waiter = Waiter { pool, place: None };
+        let grant = timeout(after, poll_fn(|cx| waiter.poll(urgency, cx))).await;
+        let kind = match grant {
+            Ok(Ok(lease)) => return Ok(lease),
+            Ok(Err(Refusal::Failed(error))) => return Err(HttpsError::shared(&error)),
+            Ok(Err(Refusal::Closed)) => HttpsErrorKind::PoolClosed,
+            Ok(Err(Refusal::Full)) => HttpsErrorKind::PoolFull,
+            Err(_) => HttpsErrorKind::PoolTimeout { after },
+        };
+        Err(HttpsError::new(kind).named(pool.manager.origin()))
+    }
+
+    /// What the pool has at the moment.
+    #[must_use]
+    pub fn state(&self) -> Http2State {
+        self.0.state()
+    }
+
+    /// Closes the pool: no request begins any more, those that wait fail, and this waits until those under way have ended
+    /// and all connections are closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Cancelled, the pool is closed, and goes on to end.
+    pub async fn close(&self) {
+        self.0.close().await;
+    }
+}
+
+impl fmt::Debug for Http2Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http2Pool")
+            .field("server", &format_args!("{}", self.0.manager.origin()))
+            .field("state", &self.state())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The request once more, if its body does not stream.
+fn copied(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+    let mut copy = Request::new(request.body().try_clone()?);
+    *copy.method_mut() = request.method().clone();
+    *copy.uri_mut() = request.uri().clone();
+    *copy.version_mut() = request.version();
+    *copy.headers_mut() = request.headers().clone();
+    *copy.extensions_mut() = request.extensions().clone();
+    Some(copy)
+}
+
+async fn exchange(
+    lease: Lease,
+    request: Request<RequestBody>,
+) -> Result<(Response<()>, Arc<Reader>), HttpsError> {
+    let Lease { sender, permit, reader, .. } = lease;
+    let has_body = !request.body().is_end_stream();
+    let request = request.map(|body| Tracked::new(body, permit));
+    let (head, incoming) = driver::send(sender, request).await?.into_parts();
+    reader.begin(incoming, has_body);
+    Ok((Response::from_parts(head, ()), reader))
+}
+
+/// Who waits for a stream.
+struct Waiter<'a> {
+    pool: &'a Arc<Shared>,
+    place: Option<Place>,
+}
+
+impl Waiter<'_> {
+    fn poll(&mut self, urgency: Urgency, cx: &mut Context<'_>) -> Poll<Result<Lease, Refusal>> {
+        let waker = cx.waker().clone();
+        match &self.place {
+            Some(place) => match self.pool.poll(place, waker) {
+                Some(grant) => {
+                    self.place = None;
+                    Poll::Ready(grant)
+                }
+                None => Poll::Pending,
+            },
+            None => match self.pool.lease_or_join(urgency, waker) {
+                Ok(grant) => Poll::Ready(grant),
+                Err(place) => {
+                    self.place = Some(place);
+                    Poll::Pending
+                }
+            },
+        }
+    }
+}
+
+impl Drop for Waiter<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.place.take() {
+            self.pool.leave(&place);
+        }
+    }
+}
+
+/// The body of a response of an [`Http2Pool`].
+///
+/// The pieces are those that were read from the connection, without a copy unless they were spilled. Dropped before its end,
+/// it resets the stream.
+pub struct Http2Body {
+    reader: Option<Arc<Reader>>,
+    pool: Arc<Shared>,
+}
+
+impl Body for Http2Body {
+    type Data = Bytes;
+    type Error = HttpsError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpsError>>> {
+        let Some(reader) = &self.reader else { return Poll::Ready(None) };
+        let error = match ready!(reader.poll(cx)) {
+            Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
+            None => None,
+            Some(Err(Failure::Server(error))) => Some(HttpsError::of_request(error)),
+            Some(Err(Failure::Truncated)) => Some(HttpsError::new(HttpsErrorKind::Incomplete)),
+            Some(Err(Failure::Stalled)) => {
+                let after = self.pool.config.stalled_reader.after();
+                Some(HttpsError::new(HttpsErrorKind::ReaderStalled { after }))
+            }
+        };
+        self.reader = None;
+        Poll::Ready(error.map(|error| Err(error.named(self.pool.manager.origin()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.reader.as_ref().is_none_or(|reader| reader.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.reader.as_ref().map_or_else(|| SizeHint::with_exact(0), |reader| reader.size_hint())
+    }
+}
+
+impl Drop for Http2Body {
+    fn drop(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            reader.close();
+        }
+    }
+}
+
+impl fmt::Debug for Http2Body {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Http2Body").field("size_hint", &self.size_hint()).finish_non_exhaustive()
+    }
+}

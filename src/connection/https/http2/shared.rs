@@ -1,0 +1,451 @@
+//! The connections of a pool, the streams on them, and who waits for one: all behind one lock.
+//!
+//! A request over HTTP/2 costs more than 10 µs, and takes this lock twice, briefly.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::mem;
+use std::net::SocketAddr;
+use std::task::Waker;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+
+use super::super::error::{HttpsError, HttpsErrorKind};
+use super::super::manager::HttpsConnectionManager;
+use super::config::Http2PoolConfig;
+use super::driver::Sender;
+use super::member::{Facts, Member};
+use super::permit::Permit;
+use super::queue::{Place, Queue};
+use super::reader::Reader;
+use super::state::{Http2State, Http2Statistics};
+use super::urgency::Urgency;
+use crate::connection::clock::{millis, now};
+use crate::sync::{Arc, Mutex};
+
+pub(super) struct Shared {
+    pub(super) manager: HttpsConnectionManager,
+    pub(super) config: Http2PoolConfig,
+    state: Mutex<State>,
+    /// A connection has gone, or a connect has ended.
+    changed: Notify,
+    /// A stream has begun where there was none.
+    pub(super) busy: Arc<Notify>,
+}
+
+/// A stream for one request.
+pub(super) struct Lease {
+    pub(super) sender: Sender,
+    pub(super) permit: Arc<Permit>,
+    pub(super) reader: Arc<Reader>,
+    pub(super) remote_address: Option<SocketAddr>,
+}
+
+/// Why there is no stream.
+pub(super) enum Refusal {
+    Closed,
+    Full,
+    Failed(Arc<HttpsError>),
+}
+
+/// What a waiter gets.
+type Grant = Result<Lease, Refusal>;
+
+struct State {
+    members: Vec<Member>,
+    queue: Queue<Grant>,
+    is_connecting: bool,
+    is_watched: bool,
+    is_closed: bool,
+    /// Whether connections ping, if they are meant to. Not after a server has complained.
+    pings: bool,
+    /// After a failed connect: when the next one may begin, and the delay until then.
+    retry_at: u64,
+    delay: Option<Duration>,
+    /// The most streams at once since the last look.
+    peak: usize,
+    /// Since when one connection less would do.
+    surplus_since: Option<u64>,
+    next_generation: u64,
+    next_number: u64,
+    random: u64,
+    statistics: Http2Statistics,
+}
+
+/// What is to be done without the lock.
+#[derive(Default)]
+pub(super) struct Outside {
+    wakers: Vec<Waker>,
+    unused: Option<Waker>,
+    senders: Vec<Option<Sender>>,
+    grant: Option<Grant>,
+    member: Option<Member>,
+    connects: bool,
+}
+
+impl Shared {
+    pub(super) fn new(manager: HttpsConnectionManager, config: Http2PoolConfig) -> Self {
+        let state = State {
+            members: Vec::new(),
+            queue: Queue::new(),
+            is_connecting: false,
+            is_watched: false,
+            is_closed: false,
+            pings: true,
+            retry_at: 0,
+            delay: None,
+            peak: 0,
+            surplus_since: None,
+            next_generation: 0,
+            next_number: 0,
+            random: RandomState::new().hash_one(0) | 1,
+            statistics: Http2Statistics::default(),
+        };
+        Self {
+            manager,
+            config,
+            state: Mutex::new(state),
+            changed: Notify::new(),
+            busy: Arc::new(Notify::new()),
+        }
+    }
+
+    /// Changes the state, and does without the lock what must not be done with it.
+    fn with<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, &mut Outside) -> R) -> R {
+        let mut outside = Outside::default();
+        let mut state = self.state.lock();
+        let result = change(&mut state, &mut outside);
+        outside.connects = state.wants_connect(&self.config);
+        state.is_connecting |= outside.connects;
+        drop(state);
+        let Outside { wakers, unused, senders, grant, member, connects } = outside;
+        drop((unused, senders, grant, member));
+        if connects {
+            self.connect();
+        }
+        wakers.into_iter().for_each(Waker::wake);
+        result
+    }
+
+    /// A stream now, or a place in the queue.
+    pub(super) fn lease_or_join(self: &Arc<Self>, urgency: Urgency, waker: Waker) -> Result<Grant, Place> {
+        self.with(|state, _| {
+            if state.is_closed {
+                return Ok(Err(Refusal::Closed));
+            }
+            if state.queue.len() == 0
+                && let Some(lease) = state.lease(self)
+            {
+                return Ok(Ok(lease));
+            }
+            if state.queue.len() >= self.config.max_waiting {
+                return Ok(Err(Refusal::Full));
+            }
+            state.queue.join(urgency, waker).map_or(Ok(Err(Refusal::Full)), Err)
+        })
+    }
+
+    /// Fetches what a waiter was granted.
+    pub(super) fn poll(self: &Arc<Self>, place: &Place, mut waker: Waker) -> Option<Grant> {
+        self.with(|state, _| state.queue.poll(place, &mut waker))
+    }
+
+    /// A waiter leaves. What it was granted goes to the next.
+    pub(super) fn leave(self: &Arc<Self>, place: &Place) {
+        self.with(|state, outside| {
+            (outside.grant, outside.unused) = state.queue.leave(place);
+        });
+    }
+
+    /// Both bodies of a request have ended.
+    pub(super) fn release(self: &Arc<Self>, generation: u64, number: u64) {
+        self.with(|state, outside| {
+            if let Some(member) = state.member(generation) {
+                member.release(number);
+            }
+            state.serve(self, outside);
+        });
+    }
+
+    /// A connection is there. Tells whether it is wanted.
+    pub(super) fn install(
+        self: &Arc<Self>,
+        generation: u64,
+        sender: Sender,
+        allowed: usize,
+        facts: Facts,
+    ) -> bool {
+        let is_wanted = self.with(|state, outside| {
+            state.is_connecting = false;
+            state.delay = None;
+            state.retry_at = 0;
+            state.statistics.connects += 1;
+            if state.is_closed {
+                outside.senders.push(Some(sender));
+                return false;
+            }
+            let lifetime = millis(self.config.max_lifetime);
+            let jitter = state.random() % (lifetime / 10).max(1);
+            let limit = self.config.max_streams;
+            state.members.push(Member::new(generation, sender, limit, allowed, lifetime - jitter, facts));
+            state.serve(self, outside);
+            if !mem::replace(&mut state.is_watched, true) {
+                self.watch();
+            }
+            true
+        });
+        self.changed.notify_waiters();
+        is_wanted
+    }
+
+    /// A number for a connection that will be made, and whether it may ping.
+    pub(super) fn next_generation(&self) -> (u64, bool) {
+        let mut state = self.state.lock();
+        state.next_generation += 1;
+        (state.next_generation, state.pings)
+    }
+
+    /// A connect has failed.
+    pub(super) fn fail(self: &Arc<Self>, error: HttpsError) {
+        tracing::warn!(error = &error as &dyn std::error::Error, "an HTTP/2 connect failed");
+        let error = Arc::new(error);
+        self.with(|state, outside| {
+            state.is_connecting = false;
+            state.statistics.connect_errors += 1;
+            let delay = self.config.retry.after(state.delay);
+            state.delay = Some(delay);
+            state.retry_at = now().saturating_add(millis(crate::net::Backoff::with_jitter(delay)));
+            if state.live() == 0 {
+                state.refuse(outside, || Refusal::Failed(Arc::clone(&error)));
+            }
+        });
+        self.changed.notify_waiters();
+    }
+
+    /// A connect had no runtime, or its runtime has shut down. Who waits is woken, and begins one in its own.
+    pub(super) fn abandon(&self) {
+        let mut state = self.state.lock();
+        state.is_connecting = false;
+        let wakers = state.queue.wakers();
+        drop(state);
+        wakers.into_iter().for_each(Waker::wake);
+        self.changed.notify_waiters();
+    }
+
+    /// The server allows this many streams now.
+    pub(super) fn allow(self: &Arc<Self>, generation: u64, allowed: usize) {
+        self.with(|state, outside| {
+            if let Some(member) = state.member(generation) {
+                member.allowed = allowed;
+            }
+            state.serve(self, outside);
+        });
+    }
+
+    /// The connection takes no more requests, because the server says so, or has closed it.
+    pub(super) fn retire(self: &Arc<Self>, generation: u64, error: Option<&HttpsError>) {
+        self.with(|state, outside| {
+            let Some(member) = state.member(generation) else { return };
+            let sender = member.sender.take();
+            if sender.is_some() {
+                state.statistics.retired_by_server += 1;
+            }
+            outside.senders.push(sender);
+            let calm = u32::from(h2::Reason::ENHANCE_YOUR_CALM);
+            let complains = error.is_some_and(|error| *error.kind() == HttpsErrorKind::GoAway(calm));
+            if complains && self.config.https.ping.is_some() && mem::take(&mut state.pings) {
+                tracing::warn!(
+                    "a server complained of too much, so its HTTP/2 connections are not pinged any more"
+                );
+            }
+        });
+    }
+
+    /// The connection is closed.
+    pub(super) fn gone(self: &Arc<Self>, generation: u64) {
+        self.with(|state, outside| {
+            let at = state.members.iter().position(|member| member.generation == generation);
+            outside.member = at.map(|at| state.members.swap_remove(at));
+        });
+        self.changed.notify_waiters();
+    }
+
+    /// Retires what is too old, idle, or one too many. Returns the responses to look at, or nothing if no connection is left.
+    pub(super) fn look(self: &Arc<Self>) -> Option<Vec<Arc<Reader>>> {
+        self.with(|state, outside| {
+            if state.members.is_empty() {
+                state.is_watched = false;
+                return None;
+            }
+            let now = now();
+            let idle = millis(self.config.idle_timeout);
+            for member in state.members.iter_mut().filter(|member| member.is_over(now, idle)) {
+                outside.senders.push(member.sender.take());
+            }
+            outside.senders.push(state.take_surplus(&self.config, now));
+            Some(state.members.iter().flat_map(Member::readers).collect())
+        })
+    }
+
+    /// Counts something.
+    pub(super) fn count(&self, count: impl FnOnce(&mut Http2Statistics)) {
+        count(&mut self.state.lock().statistics);
+    }
+
+    pub(super) fn state(&self) -> Http2State {
+        let state = self.state.lock();
+        Http2State {
+            connections: state.members.iter().map(Member::state).collect(),
+            streams: state.open(),
+            waiting: state.queue.len(),
+            is_connecting: state.is_connecting,
+            pings: state.pings && self.config.https.ping.is_some(),
+            statistics: state.statistics,
+        }
+    }
+
+    /// Lets nothing begin any more, and waits until all has ended.
+    pub(super) async fn close(self: &Arc<Self>) {
+        self.with(|state, outside| {
+            state.is_closed = true;
+            outside.senders.extend(state.members.iter_mut().map(|member| member.sender.take()));
+            state.refuse(outside, || Refusal::Closed);
+        });
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            if self.has_ended() {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn has_ended(&self) -> bool {
+        let state = self.state.lock();
+        state.members.is_empty() && !state.is_connecting
+    }
+}
+
+impl State {
+    fn member(&mut self, generation: u64) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.generation == generation)
+    }
+
+    /// Connections that take requests.
+    fn live(&self) -> usize {
+        self.members.iter().filter(|member| member.sender.is_some()).count()
+    }
+
+    /// Streams on all connections.
+    fn open(&self) -> usize {
+        self.members.iter().map(Member::open).sum()
+    }
+
+    /// Streams that connections which take requests may have.
+    fn capacity(&self) -> usize {
+        self.members.iter().filter(|member| member.sender.is_some()).map(Member::limit).sum()
+    }
+
+    fn wants_connect(&self, config: &Http2PoolConfig) -> bool {
+        let demand = self.open() + self.queue.len();
+        if self.is_closed || self.is_connecting || demand == 0 || self.live() >= config.max_connections {
+            return false;
+        }
+        if self.live() == 0 {
+            return self.queue.len() > 0;
+        }
+        demand * 100 >= self.capacity() * config.grow_at_percent as usize && now() >= self.retry_at
+    }
+
+    /// A stream on the less loaded of two connections that are chosen at random.
+    fn lease(&mut self, pool: &Arc<Shared>) -> Option<Lease> {
+        let count = self.members.iter().filter(|member| member.is_free()).count();
+        let (first, second) = (self.random(), self.random());
+        let member = self.less_loaded(count, first, second)?;
+        if self.open() == 0 {
+            pool.busy.notify_one();
+        }
+        self.next_number += 1;
+        let number = self.next_number;
+        let member = self.members.get_mut(member)?;
+        let sender = member.sender.clone()?;
+        let permit = Arc::new(Permit::new(Arc::clone(pool), member.generation, number));
+        let reader = Arc::new(Reader::new(Arc::clone(&permit)));
+        member.begin(number, &reader);
+        let remote_address = member.facts.remote_address;
+        self.statistics.requests += 1;
+        self.peak = self.peak.max(self.open());
+        Some(Lease { sender, permit, reader, remote_address })
+    }
+
+    /// The place of one of `count` connections that are free.
+    fn less_loaded(&self, count: usize, first: u64, second: u64) -> Option<usize> {
+        let others = count.checked_sub(1)?;
+        let mut free = self.members.iter().enumerate().filter(|(_, member)| member.is_free());
+        if others == 0 {
+            return free.next().map(|(at, _)| at);
+        }
+        // Two that differ.
+        let one = first as usize % count;
+        let other = (one + 1 + second as usize % others) % count;
+        let (low, high) = (one.min(other), one.max(other));
+        let low = free.by_ref().nth(low).map(|found| (found, low))?;
+        let ((low, lower), place) = low;
+        let (high, higher) = free.nth(high - place - 1)?;
+        Some(if higher.open() < lower.open() { high } else { low })
+    }
+
+    /// Gives streams that are free to the waiters.
+    fn serve(&mut self, pool: &Arc<Shared>, outside: &mut Outside) {
+        while self.queue.len() > 0
+            && let Some(lease) = self.lease(pool)
+        {
+            match self.queue.grant(Ok(lease)) {
+                Ok(waker) => outside.wakers.push(waker),
+                Err(grant) => {
+                    outside.grant = Some(grant);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tells all waiters that there will be no stream.
+    fn refuse(&mut self, outside: &mut Outside, why: impl Fn() -> Refusal) {
+        while let Ok(waker) = self.queue.grant(Err(why())) {
+            outside.wakers.push(waker);
+        }
+    }
+
+    /// A connection that was not needed for as long as an idle one is kept: the others could have twice its streams besides
+    /// their own before another one was made.
+    fn take_surplus(&mut self, config: &Http2PoolConfig, now: u64) -> Option<Sender> {
+        let open = self.open();
+        let peak = mem::replace(&mut self.peak, open);
+        let live = self.members.iter_mut().filter(|member| member.sender.is_some());
+        let least = live.min_by_key(|member| member.open())?;
+        let rest = least.limit();
+        let rest = self.capacity() - rest;
+        if peak * 200 >= rest * config.grow_at_percent as usize {
+            self.surplus_since = None;
+            return None;
+        }
+        let since = *self.surplus_since.get_or_insert(now);
+        if now.saturating_sub(since) < millis(config.idle_timeout) {
+            return None;
+        }
+        self.surplus_since = Some(now);
+        let live = self.members.iter_mut().filter(|member| member.sender.is_some());
+        live.min_by_key(|member| member.open())?.sender.take()
+    }
+
+    /// xorshift.
+    fn random(&mut self) -> u64 {
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        self.random
+    }
+}

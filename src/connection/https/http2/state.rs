@@ -1,0 +1,72 @@
+//! Snapshots of a pool of HTTP/2 connections.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use super::super::connection::ConnectTimings;
+
+/// What a pool of HTTP/2 connections has at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Http2State {
+    /// Its connections, in no order.
+    pub connections: Vec<Http2ConnectionState>,
+    /// Streams on all of them.
+    pub streams: usize,
+    /// Requests that wait for a stream.
+    pub waiting: usize,
+    /// Whether a connect is under way. There is at most one.
+    pub is_connecting: bool,
+    /// Whether connections are pinged. Not where that is off, nor after a server has complained.
+    pub pings: bool,
+    /// Counts since the pool was made.
+    pub statistics: Http2Statistics,
+}
+
+/// One HTTP/2 connection at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Http2ConnectionState {
+    /// The generation of the connection: higher for each that is made.
+    pub id: u64,
+    /// The address of the server. None over a Unix socket.
+    pub remote_address: Option<SocketAddr>,
+    /// Streams that are open: of one body or the other, the end is missing.
+    pub streams: usize,
+    /// The most streams, by the pool's settings and the server's.
+    pub max_streams: usize,
+    /// Whether it takes no more requests, and is closed after the last stream.
+    pub is_draining: bool,
+    /// Whether TLS resumed an earlier session. Not without TLS.
+    pub is_resumed: bool,
+    /// How long the phases of its connect took.
+    pub timings: ConnectTimings,
+    /// The time since it was made.
+    pub age: Duration,
+    /// Requests so far.
+    pub requests: u64,
+    /// Bytes received, before encryption, heads included.
+    pub bytes_received: u64,
+    /// Bytes sent, before encryption, heads included.
+    pub bytes_sent: u64,
+}
+
+/// Counts of a pool of HTTP/2 connections since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Http2Statistics {
+    /// Connections made.
+    pub connects: u64,
+    /// Connects that failed.
+    pub connect_errors: u64,
+    /// Requests that got a stream, replays included.
+    pub requests: u64,
+    /// Requests that were sent again, because the server had not processed them.
+    pub replays: u64,
+    /// Connections that the server has ended, by GOAWAY or by closing them.
+    pub retired_by_server: u64,
+    /// Responses that were reset because nobody read them.
+    pub stalled_resets: u64,
+    /// Responses that were spilled because nobody read them.
+    pub spills: u64,
+}

@@ -1,0 +1,88 @@
+//! What idle connections of a pool of HTTP/2 connections hold, by allocator and by the system: new ones, ones that have each
+//! moved 1 MiB, and one that has carried a hundred such responses at once.
+
+mod upstream;
+
+use std::alloc::System;
+use std::env;
+use std::fs;
+use std::process::Command;
+
+use futures_util::future::join_all;
+use http::Request;
+use http_body_util::BodyExt;
+use millpond::connection::https::{Http2Pool, Http2PoolConfig, RequestBody};
+use stats_alloc::{INSTRUMENTED_SYSTEM, Region, StatsAlloc};
+use upstream::{LARGE, Nginx};
+
+#[global_allocator]
+static ALLOCATOR: &StatsAlloc<System> = &INSTRUMENTED_SYSTEM;
+
+const KIB: usize = 1024;
+
+/// How many connections are open, with how many streams each at once, and the KiB of heap that each may hold afterwards.
+///
+/// rustls takes 6 to 7. The buffers of the h2 crate take 28 from the start, and hyper's queue of requests 9. What a burst of
+/// a hundred streams has needed besides, h2 keeps: its tables of streams and frames only grow.
+const CASES: [(&str, usize, usize, usize); 2] = [("idle", 100, 1, 60), ("burst", 1, 100, 400)];
+
+fn main() {
+    // A process of its own for each case: what the first one frees would hide what the second one takes.
+    if let Some(case) = env::args().find_map(|argument| CASES.into_iter().find(|case| case.0 == argument)) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        return runtime.block_on(measure(case));
+    }
+    for (name, ..) in CASES {
+        let status = Command::new(env::current_exe().unwrap()).arg(name).status().unwrap();
+        assert!(status.success(), "{name}");
+    }
+}
+
+async fn measure((name, connections, streams, limit): (&str, usize, usize, usize)) {
+    let nginx = Nginx::start();
+    let https = nginx.trusting(&["h2"]);
+    let config = Http2PoolConfig::default().https(https).max_connections(connections).max_streams(streams);
+    // What is made once: the runtime's tables, the sessions of TLS.
+    let warm = Http2Pool::new(&nginx.https(), config.clone()).unwrap();
+    fetch_all(&warm, "/large", LARGE, 1).await;
+    warm.close().await;
+
+    let (region, resident_before) = (Region::new(ALLOCATOR), resident());
+    let pool = Http2Pool::new(&nginx.https(), config).unwrap();
+    for (path, len) in [("/", 5), ("/large", LARGE)] {
+        fetch_all(&pool, path, len, connections * streams).await;
+        let state = pool.state();
+        assert_eq!((state.streams, state.connections.len()), (0, connections));
+        let change = region.change();
+        let held = change.bytes_allocated.saturating_sub(change.bytes_deallocated) / KIB / connections;
+        let resident = resident().saturating_sub(resident_before) / KIB / connections;
+        println!(
+            "{name} after {streams} × {len} bytes: {held} KiB of heap, {resident} KiB resident, per connection"
+        );
+        assert!(held <= limit, "{held} KiB of heap");
+    }
+}
+
+/// All of these requests at once.
+async fn fetch_all(pool: &Http2Pool, path: &str, len: usize, requests: usize) {
+    let heads = join_all((0..requests).map(|_| {
+        // Larger than a window, so that its stream is open until it is read.
+        pool.send(Request::get(path).body(RequestBody::empty()).unwrap())
+    }));
+    let bodies = heads.await.into_iter().map(|response| async {
+        let mut body = response.unwrap().into_body();
+        let mut read = 0;
+        while let Some(frame) = body.frame().await {
+            read += frame.unwrap().into_data().unwrap().len();
+        }
+        assert_eq!(read, len);
+    });
+    join_all(bodies).await;
+}
+
+/// Bytes of memory that the system counts for this process.
+fn resident() -> usize {
+    let status = fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() * KIB
+}

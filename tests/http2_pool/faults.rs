@@ -1,0 +1,356 @@
+//! What servers do to connections and streams, and what becomes of the requests.
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use http::Request;
+use http_body_util::Full;
+use millpond::connection::https::{
+    ConnectPhase, Http2Pool, Http2PoolConfig, HttpsConfig, HttpsErrorKind, Ping, RequestBody,
+};
+use millpond::net::Backoff;
+use nix::sys::signal::Signal;
+
+use crate::server::{Node, eventually, fetch, get, read};
+use crate::upstream::{Nginx, Program, free_port, wait_for};
+
+fn config() -> Http2PoolConfig {
+    Http2PoolConfig::default()
+}
+
+const REFUSE_FIRST: &str = "let refused = false;
+    handle = (stream, path) => {
+        if (!refused || path == '/own/always') { refused = true; return stream.close(c.NGHTTP2_REFUSED_STREAM); }
+        stream.respond(); stream.end('grist');
+    };";
+
+#[tokio::test]
+async fn a_refused_request_is_sent_again() {
+    let node = Node::with("{}", REFUSE_FIRST);
+    let pool = node.pool(config());
+    let request = Request::post("/own").body(RequestBody::from("grist")).unwrap();
+    assert_eq!(read(pool.send(request).await.unwrap()).await.unwrap(), b"grist");
+    assert_eq!(pool.state().statistics.replays, 1);
+}
+
+#[tokio::test]
+async fn a_request_that_is_refused_too_often_is_given_back() {
+    let mut node = Node::with("{}", REFUSE_FIRST);
+    let pool = node.pool(config().max_replays(2));
+    let mut error = fetch(&pool, "/own/always").await.unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::Reset(7));
+    assert!(error.is_unprocessed());
+    assert_eq!(error.take_request().unwrap().uri().path(), "/own/always");
+    node.says_times("end /own/always 7", 3).await;
+    eventually(&pool, |state| state.streams == 0).await;
+}
+
+#[tokio::test]
+async fn a_request_whose_body_streams_is_not_sent_again() {
+    let node = Node::with("{}", REFUSE_FIRST);
+    let pool = node.pool(config());
+    let body = RequestBody::stream(Full::new(bytes::Bytes::from("grist")));
+    let mut error = pool.send(Request::post("/own").body(body).unwrap()).await.unwrap_err();
+    assert!(error.is_unprocessed());
+    assert!(error.take_request().is_none());
+    assert_eq!(pool.state().statistics.replays, 0);
+}
+
+#[tokio::test]
+async fn a_request_that_was_reset_otherwise_is_not_sent_again() {
+    let own = "handle = stream => stream.close(c.NGHTTP2_INTERNAL_ERROR);";
+    let node = Node::with("{}", own);
+    let pool = node.pool(config());
+    let error = fetch(&pool, "/own").await.unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::Reset(2));
+    assert_eq!(pool.state().statistics.replays, 0);
+    assert_eq!(pool.state().streams, 0);
+}
+
+#[tokio::test]
+async fn a_response_that_is_reset_frees_its_stream() {
+    let own = "handle = stream => {
+        stream.respond(); stream.write('gri', () => stream.destroy(new Error('mill')));
+    };";
+    let node = Node::with("{}", own);
+    let pool = node.pool(config());
+    let error = fetch(&pool, "/own").await.unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::Reset(2));
+    assert_eq!(pool.state().streams, 0);
+}
+
+#[tokio::test]
+async fn a_response_that_is_reset_without_an_error_is_not_taken_for_whole() {
+    let own = "handle = stream => {
+        stream.respond(); stream.write('gri', () => stream.destroy());
+    };";
+    let mut node = Node::with("{}", own);
+    let pool = node.pool(config());
+    let error = fetch(&pool, "/own").await.unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::Incomplete);
+    node.says("end /own 0").await;
+}
+
+#[tokio::test]
+async fn after_goaway_running_requests_end_and_others_take_another_connection() {
+    let own = "handle = (stream, path, session) => { session.goaway(0, stream.id); stream.respond(); stream.end('grist'); };";
+    let mut node = Node::with("{}", own);
+    let pool = node.pool(config());
+    let running = pool.send(get("/half")).await.unwrap();
+    assert_eq!(fetch(&pool, "/own").await.unwrap(), b"grist");
+    eventually(&pool, |state| state.connections[0].is_draining).await;
+    assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+    let generations: Vec<_> = pool.state().connections.iter().map(|c| (c.id, c.streams)).collect();
+    assert_eq!(generations, [(1, 1), (2, 0)]);
+    node.free();
+    assert_eq!(read(running).await.unwrap(), b"gristmill");
+    eventually(&pool, |state| state.connections.len() == 1).await;
+    assert_eq!(pool.state().statistics.retired_by_server, 1);
+}
+
+#[tokio::test]
+async fn the_late_end_of_a_stream_does_not_count_for_the_next_connection() {
+    let own = "handle = (stream, path, session) => { session.goaway(0, stream.id); stream.respond(); stream.end('grist'); };";
+    let mut node = Node::with("{}", own);
+    let pool = node.pool(config());
+    let old = pool.send(get("/half")).await.unwrap();
+    fetch(&pool, "/own").await.unwrap();
+    eventually(&pool, |state| state.connections[0].is_draining).await;
+    let new = pool.send(get("/half")).await.unwrap();
+    drop(old);
+    node.says("closed").await;
+    eventually(&pool, |state| state.connections.len() == 1).await;
+    let state = pool.state();
+    assert_eq!((state.connections[0].id, state.connections[0].streams), (2, 1));
+    node.free();
+    assert_eq!(read(new).await.unwrap(), b"gristmill");
+}
+
+#[tokio::test]
+async fn requests_that_goaway_leaves_out_are_sent_again() {
+    // The first connection says of all but the first request that it has not processed them.
+    let own = "let waiting = 0, first;
+    handle = (stream, path, session) => {
+        if (session.number > 1) { stream.respond(); return stream.end('grist'); }
+        if (stream.id == 1) first = stream;
+        if (++waiting == 5) { session.goaway(0, 1); first.respond(); first.end('grist'); }
+    };";
+    let node = Node::with("{}", own);
+    let pool = node.pool(config());
+    let bodies = join_all((0..5).map(|_| fetch(&pool, "/own"))).await;
+    assert!(bodies.into_iter().all(|body| body.unwrap() == b"grist"));
+    assert_eq!(pool.state().statistics.replays, 4);
+}
+
+#[tokio::test]
+async fn a_closed_connection_fails_its_requests_and_the_next_one_connects_anew() {
+    let own = "handle = (stream, path, session) => session.destroy();";
+    let node = Node::with("{}", own);
+    let pool = node.pool(config());
+    let running = pool.send(get("/half")).await.unwrap();
+    assert!(fetch(&pool, "/own").await.is_err());
+    assert!(read(running).await.is_err());
+    assert_eq!(pool.state().streams, 0);
+    assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+}
+
+#[tokio::test]
+async fn an_idle_connection_that_the_server_closes_costs_no_request() {
+    let mut node = Node::with("{}", "server.on('session', session => held.push(() => session.close()));");
+    let pool = node.pool(config());
+    for _ in 0..3 {
+        assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+        node.free();
+        node.says("closed").await;
+        eventually(&pool, |state| state.connections.is_empty()).await;
+    }
+}
+
+#[tokio::test]
+async fn a_failed_connect_fails_all_who_wait_with_its_error() {
+    let port = free_port();
+    let pool = Http2Pool::new(&format!("http://127.0.0.1:{port}"), config()).unwrap();
+    for result in join_all((0..5).map(|_| pool.send(get("/mill")))).await {
+        let mut error = result.unwrap_err();
+        assert_eq!(error.phase(), Some(ConnectPhase::Connect));
+        assert_eq!(error.take_request().unwrap().uri().path(), "/mill");
+    }
+    assert_eq!(pool.state().statistics.connect_errors, 1);
+}
+
+#[tokio::test]
+async fn after_a_failed_connect_the_next_request_tries_again() {
+    let port = free_port();
+    let pool = Http2Pool::new(&format!("http://127.0.0.1:{port}"), config()).unwrap();
+    fetch(&pool, "/").await.unwrap_err();
+    let _nghttpd = nghttpd(port);
+    fetch(&pool, "/").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_failed_further_connect_is_not_repeated_at_once() {
+    let mut node = Node::start();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let mut server = tokio::net::TcpStream::connect(("127.0.0.1", node.port)).await.unwrap();
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        drop(listener);
+        tokio::io::copy_bidirectional(&mut client, &mut server).await
+    });
+    let retry = Backoff::default().initial(Duration::from_secs(3600)).max(Duration::from_secs(3600));
+    let pool = Http2Pool::new(&url, config().max_streams(1).retry(retry)).unwrap();
+    let running = pool.send(get("/half")).await.unwrap();
+    let waiting: Vec<_> = (0..5)
+        .map(|_| {
+            let pool = pool.clone();
+            tokio::spawn(async move { fetch(&pool, "/").await })
+        })
+        .collect();
+    eventually(&pool, |state| state.waiting == 5 && state.statistics.connect_errors == 1).await;
+    node.free();
+    read(running).await.unwrap();
+    for request in waiting {
+        assert_eq!(request.await.unwrap().unwrap(), b"grist");
+    }
+    assert_eq!(pool.state().statistics.connect_errors, 1);
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_http2_is_noticed() {
+    let nginx = Nginx::start();
+    let pool = Http2Pool::new(&nginx.http1(), config()).unwrap();
+    let error = fetch(&pool, "/").await.unwrap_err();
+    assert_eq!(error.phase(), Some(ConnectPhase::Http));
+}
+
+#[tokio::test]
+async fn a_server_without_an_answer_is_given_up_in_time() {
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let limit = Duration::from_millis(50);
+    let config = config().https(HttpsConfig::default().handshake_timeout(limit));
+    let pool = Http2Pool::new(&format!("http://{}", silent.local_addr().unwrap()), config).unwrap();
+    let error = fetch(&pool, "/").await.unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::HandshakeTimeout { after: limit });
+}
+
+#[tokio::test]
+async fn a_server_that_answers_no_ping_is_given_up() {
+    let node = Node::start();
+    let ping = Ping::default().interval(Duration::from_millis(20)).timeout(Duration::from_millis(100));
+    let pool = node.pool(config().https(HttpsConfig::default().ping(Some(ping))));
+    let response = pool.send(get("/half")).await.unwrap();
+    assert!(pool.state().pings);
+    node.signal(Signal::SIGSTOP);
+    assert!(read(response).await.is_err());
+    eventually(&pool, |state| state.connections.is_empty() && state.streams == 0).await;
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_pings_is_not_pinged_again() {
+    let own = "server.on('session', session => session.on('ping', () => {
+        console.log('ping'); session.goaway(c.NGHTTP2_ENHANCE_YOUR_CALM);
+    }));";
+    let mut node = Node::with("{}", own);
+    let ping = Ping::default().interval(Duration::from_millis(20));
+    let pool = node.pool(config().https(HttpsConfig::default().ping(Some(ping))));
+    fetch(&pool, "/").await.unwrap();
+    node.says("ping").await;
+    eventually(&pool, |state| !state.pings).await;
+    fetch(&pool, "/").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!node.said().contains(&"ping".to_owned()));
+}
+
+#[tokio::test]
+async fn a_pool_works_after_the_runtime_of_its_connection_has_shut_down() {
+    let node = Node::start();
+    let pool = node.pool(config());
+    let other = pool.clone();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(fetch(&other, "/")).unwrap();
+    })
+    .join()
+    .unwrap();
+    assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+    assert_eq!(pool.state().statistics.connects, 2);
+}
+
+#[tokio::test]
+async fn a_connect_whose_runtime_shuts_down_is_begun_anew_by_who_waits() {
+    let mut node = Node::start();
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let pool = Http2Pool::new(&format!("http://{}", listener.local_addr().unwrap()), config()).unwrap();
+    // The first connect gets no answer.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let other = pool.clone();
+    runtime.spawn(async move { fetch(&other, "/").await });
+    let _silent = listener.accept().await.unwrap();
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { fetch(&pool, "/").await }
+    });
+    eventually(&pool, |state| state.waiting == 2).await;
+    runtime.shutdown_background();
+    let (mut client, _) = listener.accept().await.unwrap();
+    let mut server = tokio::net::TcpStream::connect(("127.0.0.1", node.port)).await.unwrap();
+    tokio::spawn(async move { tokio::io::copy_bidirectional(&mut client, &mut server).await });
+    assert_eq!(waiting.await.unwrap().unwrap(), b"grist");
+    node.says("end /").await;
+}
+
+#[tokio::test]
+async fn a_body_may_be_dropped_outside_of_a_runtime() {
+    let node = Node::start();
+    let pool = node.pool(config().max_connections(2).max_streams(1));
+    let response = pool.send(get("/half")).await.unwrap();
+    std::thread::spawn(move || drop(response)).join().unwrap();
+    assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+}
+
+#[tokio::test]
+async fn two_runtimes_share_a_connection() {
+    let node = Node::start();
+    let pool = node.pool(config());
+    fetch(&pool, "/").await.unwrap();
+    let other = pool.clone();
+    let body = tokio::task::spawn_blocking(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(fetch(&other, "/"))
+    });
+    assert_eq!(body.await.unwrap().unwrap(), b"grist");
+    assert_eq!(pool.state().statistics.connects, 1);
+}
+
+#[tokio::test]
+async fn nginx_may_end_a_connection_after_any_number_of_requests() {
+    const REQUESTS: usize = 1_000;
+    let nginx = Nginx::with("keepalive_requests 200;");
+    let pool = Http2Pool::new(&nginx.https(), config().https(nginx.trusting(&["h2"]))).unwrap();
+    let bodies = join_all((0..REQUESTS).map(|_| fetch(&pool, "/"))).await;
+    let failed: Vec<_> = bodies.into_iter().filter_map(Result::err).collect();
+    assert!(failed.is_empty(), "{} of {REQUESTS}: {:?}", failed.len(), failed[0]);
+}
+
+/// nghttp2's server, for the files of the current folder.
+fn nghttpd(port: u16) -> Program {
+    let mut command = Command::new("nghttpd");
+    command.args(["--no-tls", "--max-concurrent-streams=20", &port.to_string()]).stdout(Stdio::null());
+    let program = Program::start(&mut command);
+    wait_for(&format!("127.0.0.1:{port}"));
+    program
+}
+
+#[tokio::test]
+async fn nghttpd_answers_a_thousand_requests() {
+    let port = free_port();
+    let _nghttpd = nghttpd(port);
+    let pool = Http2Pool::new(&format!("http://127.0.0.1:{port}"), config().max_connections(2)).unwrap();
+    let bodies = join_all((0..1_000).map(|_| fetch(&pool, "/Cargo.toml"))).await;
+    assert!(bodies.into_iter().all(|body| body.is_ok_and(|body| body.starts_with(b"[package]"))));
+    let state = pool.state();
+    assert_eq!((state.streams, state.waiting), (0, 0));
+}

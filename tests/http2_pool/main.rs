@@ -1,0 +1,8 @@
+//! Many requests on few HTTP/2 connections, with real servers.
+
+mod faults;
+mod readers;
+mod server;
+mod streams;
+#[path = "../upstream/mod.rs"]
+mod upstream;
