@@ -122,7 +122,7 @@ async fn the_server_that_was_used_least_recently_makes_room() {
     assert!(matches!(refused, UpstreamError::TooManyServers), "{refused:?}");
     response.into_body().collect().await.unwrap();
     fetch(&upstreams, Method::GET, &second.http1()).await.unwrap();
-    assert_eq!(upstreams.servers()[0].0, *format!("{}/", second.http1()));
+    assert_eq!(upstreams.servers()[0].uri, *format!("{}/", second.http1()));
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn an_idle_server_is_forgotten_when_there_is_a_new_one() {
     let upstreams = upstreams(UpstreamsConfig::default().idle_timeout(Duration::ZERO));
     for server in [&first, &second] {
         fetch(&upstreams, Method::GET, &server.http1()).await.unwrap();
-        assert_eq!(upstreams.servers()[0].0, *format!("{}/", server.http1()));
+        assert_eq!(upstreams.servers()[0].uri, *format!("{}/", server.http1()));
     }
     assert_eq!(upstreams.servers().len(), 1);
 }
@@ -167,4 +167,30 @@ async fn it_is_a_service_of_tower() {
     let nginx = Nginx::start();
     let response = upstreams(UpstreamsConfig::default()).oneshot(request(Method::GET, &nginx.http1())).await;
     assert_eq!(response.unwrap().status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn the_handshakes_of_each_server_are_counted() {
+    let server = Nginx::start();
+    let config =
+        UpstreamsConfig::default().https(server.trusting(&["http/1.1"])).pool(|| Pool::builder().min_idle(0));
+    let upstreams = upstreams(config);
+    // One after another, so that the second can resume the session of the first, which it closes.
+    for _ in 0..2 {
+        let response =
+            upstreams.send(request(Method::GET, &format!("{}/large", server.https()))).await.unwrap();
+        drop(response);
+    }
+    let connects = upstreams.servers()[0].connects;
+    assert_eq!((connects.full_handshakes, connects.resumed_handshakes), (1, 1));
+    assert_eq!(connects.connected, 2);
+}
+
+#[tokio::test]
+async fn a_failed_handshake_is_counted_by_its_phase() {
+    let server = Nginx::start();
+    let upstreams = upstreams(UpstreamsConfig::default());
+    assert!(upstreams.send(request(Method::GET, &server.https())).await.is_err());
+    let connects = upstreams.servers()[0].connects;
+    assert_eq!((connects.tls_errors, connects.connect_errors), (1, 0));
 }

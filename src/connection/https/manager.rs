@@ -10,6 +10,7 @@ use tokio::time::timeout;
 
 use super::config::{HealthCheck, HttpVersion, HttpsConfig};
 use super::connection::{ConnectTimings, HttpsConnection, Made, State};
+use super::connects::{ConnectStats, Connects};
 use super::error::{ConnectPhase, HttpsError, HttpsErrorKind};
 use super::multiplexed;
 use super::origin::Origin;
@@ -42,6 +43,7 @@ pub struct HttpsConnectionManager {
     origin: Arc<Origin>,
     config: Arc<HttpsConfig>,
     tls: Option<TlsConnector>,
+    connects: Arc<Connects>,
 }
 
 impl HttpsConnectionManager {
@@ -71,7 +73,14 @@ impl HttpsConnectionManager {
         } else {
             None
         };
-        Ok(Self { origin: Arc::new(origin), config: Arc::new(config), tls })
+        let connects = Arc::default();
+        Ok(Self { origin: Arc::new(origin), config: Arc::new(config), tls, connects })
+    }
+
+    /// What the connects of this manager and of its clones came to. Clone the manager before a pool takes it.
+    #[must_use]
+    pub fn connect_stats(&self) -> ConnectStats {
+        self.connects.snapshot()
     }
 
     async fn make(&self) -> Result<HttpsConnection, HttpsError> {
@@ -79,7 +88,8 @@ impl HttpsConnectionManager {
         let state = if is_http2 {
             let sender = self.in_time(ConnectPhase::Http, multiplexed::begin(wire, &self.config)).await;
             let sender = sender.flatten().map_err(|error| error.in_phase(ConnectPhase::Http));
-            State::Http2(sender.map_err(|error| error.at(remote_address))?)
+            let sender = sender.map_err(|error| error.at(remote_address));
+            State::Http2(sender.inspect_err(|error| self.connects.on_failed(error))?)
         } else {
             State::Http1(wire)
         };
@@ -96,6 +106,15 @@ impl HttpsConnectionManager {
 
     /// Connects, and begins TLS.
     pub(super) async fn dial(&self) -> Result<Dialed, HttpsError> {
+        let dialed = self.dial_uncounted().await;
+        match &dialed {
+            Ok(dialed) => self.connects.on_connected(&dialed.timings, dialed.is_resumed),
+            Err(error) => self.connects.on_failed(error),
+        }
+        dialed
+    }
+
+    async fn dial_uncounted(&self) -> Result<Dialed, HttpsError> {
         let endpoint = self.config.endpoint.clone().unwrap_or_else(|| self.origin.endpoint());
         let dialed = self.config.dial.connect(endpoint).await.map_err(HttpsError::of_net)?;
         let net::Dialed { stream, lookup, connect, .. } = dialed;

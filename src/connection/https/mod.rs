@@ -24,6 +24,7 @@
 //! | `config` | the settings, and why each default is what it is |
 //! | `origin` | scheme, host and port; requests in the form that the protocol wants |
 //! | `connection` | one connection, and what is known of it |
+//! | `connects` | what the connects to a server came to |
 //! | `exchange` | one request and its response over HTTP/1.1 |
 //! | `multiplexed` | the driver of an HTTP/2 connection |
 //! | `http2` | [`Http2Pool`]: many requests on few HTTP/2 connections |
@@ -53,6 +54,7 @@
 
 mod config;
 mod connection;
+mod connects;
 mod error;
 mod exchange;
 mod http2;
@@ -67,6 +69,7 @@ mod wire;
 
 pub use self::config::{HealthCheck, Http2Windows, HttpVersion, HttpsConfig, Ping};
 pub use self::connection::{ConnectTimings, HttpsConnection, Protocol};
+pub use self::connects::ConnectStats;
 pub use self::error::{ConnectPhase, HttpsError, HttpsErrorKind};
 pub use self::http2::{
     Http2Body, Http2ConnectionState, Http2Pool, Http2PoolConfig, Http2State, Http2Statistics, StalledReader,
@@ -76,4 +79,4 @@ pub use self::manager::HttpsConnectionManager;
 pub use self::request_body::RequestBody;
 pub use self::response_body::ResponseBody;
 pub use self::upstream_error::UpstreamError;
-pub use self::upstreams::{UpstreamResponse, Upstreams, UpstreamsConfig};
+pub use self::upstreams::{UpstreamResponse, UpstreamServer, Upstreams, UpstreamsConfig};

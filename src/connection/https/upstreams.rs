@@ -12,6 +12,7 @@ use tower_service::Service;
 
 use super::config::HttpsConfig;
 use super::connection::HttpsConnection;
+use super::connects::ConnectStats;
 use super::error::{HttpsError, HttpsErrorKind};
 use super::manager::{HttpsConnectionManager, connector};
 use super::request_body::RequestBody;
@@ -58,6 +59,18 @@ struct Inner {
     servers: Mutex<HashMap<Key, Server>>,
 }
 
+/// A server that has a pool.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct UpstreamServer {
+    /// Its scheme, host and port.
+    pub uri: Uri,
+    /// Its pool.
+    pub pool: State,
+    /// What the connects to it came to.
+    pub connects: ConnectStats,
+}
+
 /// All that decides whether a connection may carry a request. The other settings are the same for all servers.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
@@ -67,6 +80,7 @@ struct Key {
 }
 
 struct Server {
+    manager: HttpsConnectionManager,
     pool: HttpsPool,
     last_used: Instant,
 }
@@ -157,9 +171,9 @@ impl Upstreams {
         Ok(HttpsConnection::send(pool.get_owned().await?, request).await?)
     }
 
-    /// The servers that have pools, and the states of these.
+    /// The servers that have pools.
     #[must_use]
-    pub fn servers(&self) -> Vec<(Uri, State)> {
+    pub fn servers(&self) -> Vec<UpstreamServer> {
         let servers = self.0.servers.lock();
         let uri = |key: &Key| {
             Uri::builder()
@@ -168,7 +182,11 @@ impl Upstreams {
                 .path_and_query("/")
                 .build()
         };
-        servers.iter().filter_map(|(key, server)| Some((uri(key).ok()?, server.pool.state()))).collect()
+        let server = |(key, server): (&Key, &Server)| {
+            let (pool, connects) = (server.pool.state(), server.manager.connect_stats());
+            Some(UpstreamServer { uri: uri(key).ok()?, pool, connects })
+        };
+        servers.iter().filter_map(server).collect()
     }
 
     /// The pool of the server that the URI names.
@@ -194,8 +212,8 @@ impl Upstreams {
             &format!("{}://{}", key.scheme, key.authority),
             config.https.clone(),
         )?;
-        let pool = (config.pool)().build_unchecked(manager);
-        servers.insert(key, Server { pool: pool.clone(), last_used: now });
+        let pool = (config.pool)().build_unchecked(manager.clone());
+        servers.insert(key, Server { manager, pool: pool.clone(), last_used: now });
         // Their connections are closed without the lock.
         drop(servers);
         drop(forgotten);
