@@ -120,7 +120,6 @@ async fn the_late_end_of_a_stream_does_not_count_for_the_next_connection() {
     eventually(&pool, |state| state.connections[0].is_draining).await;
     let new = pool.send(get("/half")).await.unwrap();
     drop(old);
-    node.says("closed").await;
     eventually(&pool, |state| state.connections.len() == 1).await;
     let state = pool.state();
     assert_eq!((state.connections[0].id, state.connections[0].streams), (2, 1));

@@ -61,7 +61,7 @@ server.on('stream', (stream, headers) => {
 });
 require('readline').createInterface({ input: process.stdin }).on('line', line => {
     if (line === 'free') held.splice(0).forEach(free => free());
-});
+}).on('close', () => process.exit());
 server.listen(0, '127.0.0.1', () => console.log(server.address().port));
 ";
 
