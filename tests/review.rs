@@ -190,7 +190,7 @@ fn close_waits_until_the_last_connection_is_dropped() {
         assert!(poll_once(close.as_mut()).is_pending());
         let holder = std::thread::spawn(move || drop(connection));
         gate.wait();
-        let is_early = poll_once(close.as_mut()).is_ready();
+        let is_early = poll_once(pin!(pool.close())).is_ready();
         gate.wait();
         holder.join().unwrap();
         assert!(!is_early);

@@ -51,6 +51,32 @@ impl<M: ManageConnection> Shared<M> {
         }
     }
 
+    /// Hands out what is at hand, unless it needs a test.
+    pub(super) fn try_get_untested(
+        self: &Arc<Self>,
+        caller: &'static Location<'static>,
+    ) -> Option<PooledConnection<'_, M>> {
+        loop {
+            let mut guard = match self.try_get(caller) {
+                Ok(guard) => return Some(guard),
+                Err(first) => first?,
+            };
+            let now = now();
+            if let Some(reason) = self.reason_to_close(guard.conn(), now) {
+                self.close_held(guard.into_held(), reason);
+            } else if self.needs_test(now.saturating_sub(guard.conn().idle_since)) {
+                // Not by a drop, which would make it look fresh.
+                self.put(guard.into_held());
+                return None;
+            } else {
+                self.counters.on_slow_get();
+                self.counters.on_get_ended(Ended::Direct, None);
+                self.on_checkout(&mut guard, caller, now);
+                return Some(guard);
+            }
+        }
+    }
+
     /// Finds a connection that may be handed out.
     async fn find<'a>(
         self: &'a Arc<Self>,
@@ -107,6 +133,17 @@ impl<M: ManageConnection> Shared<M> {
                 }
             }
         }
+        self.on_checkout(&mut guard, caller, now);
+        Some(guard)
+    }
+
+    /// What follows when a connection that was looked at is handed out.
+    fn on_checkout(
+        self: &Arc<Self>,
+        guard: &mut PooledConnection<'_, M>,
+        caller: &'static Location<'static>,
+        now: u64,
+    ) {
         if !guard.conn().was_used {
             guard.conn().was_used = true;
             self.counters.on_new();
@@ -117,7 +154,6 @@ impl<M: ManageConnection> Shared<M> {
         if self.core.may_want_connect() {
             self.drive();
         }
-        Some(guard)
     }
 }
 

@@ -83,11 +83,11 @@ impl<M: ManageConnection> Pool<M> {
         async move { Ok(get.await?.into_owned()) }
     }
 
-    /// Checks an idle connection out, if one is at hand that needs no test, and nobody waits.
+    /// Checks out the idle connection that a get would take, if it needs no test and nobody waits.
     #[track_caller]
     #[must_use]
     pub fn try_get(&self) -> Option<PooledConnection<'_, M>> {
-        self.shared.try_get(Location::caller()).ok()
+        self.shared.try_get_untested(Location::caller())
     }
 
     /// Opens a connection that is not the pool's.
