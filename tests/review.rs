@@ -263,8 +263,7 @@ fn a_get_does_not_depend_on_a_runtime_that_rests() {
     let first = single_thread();
     let pool = builder().connection_timeout(Duration::from_secs(2));
     let pool = first.block_on(pool.build(Manager::default())).unwrap();
-    let served = std::thread::spawn(move || {
-        single_thread().block_on(async move { pool.get().await.is_ok() })
-    });
+    let served =
+        std::thread::spawn(move || single_thread().block_on(async move { pool.get().await.is_ok() }));
     assert!(served.join().unwrap());
 }

@@ -198,16 +198,16 @@ impl<T> Core<T> {
         }
     }
 
-    /// Joins the queue.
-    pub(crate) fn join(&self, waker: Waker) -> Result<Ticket, Refusal> {
+    /// Joins the queue. With `is_first`, before all others, and also if it is full: what this waiter was given was dead.
+    pub(crate) fn join(&self, waker: Waker, is_first: bool) -> Result<Ticket, Refusal> {
         let mut state = self.state.lock();
         if state.is_closed {
             return Err(Refusal::Closed);
         }
-        if state.waiters.len() >= self.max_waiting {
+        if !is_first && state.waiters.len() >= self.max_waiting {
             return Err(Refusal::QueueFull);
         }
-        let ticket = state.waiters.join(waker);
+        let ticket = state.waiters.join(waker, is_first);
         // Announces the waiter before it looks at the idle items: see `Slots::park`.
         self.publish(&mut state);
         order_store_before_load();

@@ -92,8 +92,10 @@ impl<M: ManageConnection> Shared<M> {
                     let held = match self.core.try_get() {
                         Some((held, _)) => held,
                         None => {
+                            // One that was given a dead connection has waited its turn.
+                            let is_first = waits_since.is_some();
                             waits_since.get_or_insert_with(Instant::now);
-                            Waiter { shared: self, ticket: None }.held().await?
+                            Waiter { shared: self, ticket: None, is_first }.held().await?
                         }
                     };
                     PooledConnection::new(Cow::Borrowed(self), held)
@@ -174,6 +176,7 @@ impl<M: ManageConnection> Drop for Record<'_, M> {
 struct Waiter<'a, M: ManageConnection> {
     shared: &'a Arc<Shared<M>>,
     ticket: Option<Ticket>,
+    is_first: bool,
 }
 
 impl<M: ManageConnection> Waiter<'_, M> {
@@ -184,7 +187,7 @@ impl<M: ManageConnection> Waiter<'_, M> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held<Conn<M::Connection>>, Refusal>> {
         let ticket = match &mut self.ticket {
             Some(ticket) => ticket,
-            None => match self.shared.core.join(cx.waker().clone()) {
+            None => match self.shared.core.join(cx.waker().clone(), self.is_first) {
                 Ok(ticket) => self.ticket.insert(ticket),
                 Err(refusal) => return Poll::Ready(Err(refusal)),
             },
