@@ -19,7 +19,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(300);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 const REAPER_RATE: Duration = Duration::from_secs(10);
-const BYPASS_WINDOW: Duration = Duration::from_millis(500);
+pub(super) const BYPASS_WINDOW: Duration = Duration::from_millis(500);
 
 /// How a pool is set up. The setters that bb8 has too have its names and meanings.
 ///

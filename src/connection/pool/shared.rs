@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::builder::Config;
+use super::builder::{BYPASS_WINDOW, Config};
 use super::guard::PooledConnection;
 use super::home::Home;
 use crate::connection::clock::{NEVER, millis, now};
@@ -55,6 +55,8 @@ struct CheckoutLimits {
     /// A connection that is idle for less needs no test and no look at the idle timeout.
     fresh: u64,
     bypass_window: u64,
+    /// After this time also a connection that was never used is asked whether it is broken.
+    trusted: u64,
     idle_timeout: u64,
 }
 
@@ -85,6 +87,7 @@ impl<M: ManageConnection> Shared<M> {
             },
         });
         let bypass_window = if config.test_on_check_out { millis(config.bypass_window) } else { NEVER };
+        let trusted = if config.test_on_check_out { bypass_window } else { millis(BYPASS_WINDOW) };
         let idle_timeout = config.idle_timeout.map_or(NEVER, millis);
         Arc::new(Self {
             core,
@@ -98,7 +101,12 @@ impl<M: ManageConnection> Shared<M> {
             progress: Notify::new(),
             error_sink,
             failures: Mutex::new(Failures { last: None, start: None }),
-            limits: CheckoutLimits { fresh: bypass_window.min(idle_timeout), bypass_window, idle_timeout },
+            limits: CheckoutLimits {
+                fresh: bypass_window.min(idle_timeout),
+                bypass_window,
+                trusted,
+                idle_timeout,
+            },
         })
     }
 
@@ -136,8 +144,7 @@ impl<M: ManageConnection> Shared<M> {
         } else if idle >= self.limits.idle_timeout {
             Some(Closed::IdleTimeout)
         // A new connection comes from the manager itself, so it is asked only when time has passed.
-        } else if (conn.was_used || idle >= self.limits.bypass_window) && self.is_broken(&mut conn.connection)
-        {
+        } else if (conn.was_used || idle >= self.limits.trusted) && self.is_broken(&mut conn.connection) {
             Some(Closed::Broken)
         } else {
             None
