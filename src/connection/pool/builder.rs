@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bb8::{CustomizeConnection, ErrorSink, ManageConnection, QueueStrategy};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::Pool;
@@ -249,7 +249,7 @@ impl<M: ManageConnection> Builder<M> {
     ///
     /// If `min_idle` is larger than `max_size`, or outside of a tokio runtime.
     pub async fn build(self, manager: M) -> Result<Pool<M>, M::Error> {
-        let deadline = Instant::now() + self.config.connection_timeout;
+        let limit = self.config.connection_timeout;
         let retries = self.config.retry_connection;
         let shared = self.shared(manager);
         shared.begin_start();
@@ -265,7 +265,7 @@ impl<M: ManageConnection> Builder<M> {
                 progress.await;
             }
         };
-        let is_late = timeout_at(deadline, started).await.is_err();
+        let is_late = timeout(limit, started).await.is_err();
         let error = shared.end_start();
         if !shared.has_min_idle() {
             if let Some(error) = error {

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bb8::ManageConnection;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::guard::PooledConnection;
 use super::shared::{Conn, Shared};
@@ -32,8 +32,7 @@ impl<M: ManageConnection> Shared<M> {
         self.settle();
         let mut record = Record { shared: self, waits_since: None, ended: Ended::Cancelled };
         let limit = self.config.connection_timeout;
-        let deadline = Instant::now() + limit;
-        let outcome = timeout_at(deadline, self.find(first, caller, &mut record.waits_since)).await;
+        let outcome = timeout(limit, self.find(first, caller, &mut record.waits_since)).await;
         record.ended = match &outcome {
             Ok(Ok(_)) if record.waits_since.is_some() => Ended::Waited,
             Ok(Ok(_)) => Ended::Direct,

@@ -22,6 +22,9 @@ struct Runtime {
     number: u64,
 }
 
+/// As good as never.
+const LONGEST_RATE: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+
 impl<M: ManageConnection> Shared<M> {
     /// Opens the connections that are wanted now.
     pub(super) fn drive(self: &Arc<Self>) {
@@ -77,8 +80,8 @@ impl<M: ManageConnection> Drop for Tenant<M> {
 }
 
 async fn look_after<M: ManageConnection>(tenant: Tenant<M>, rate: Duration, closing: CancellationToken) {
-    // 0 would be no interval.
-    let rate = rate.max(Duration::from_millis(1));
+    // 0 would be no interval, and what is longer than the clock's range would panic.
+    let rate = rate.clamp(Duration::from_millis(1), LONGEST_RATE);
     let mut ticks = interval_at(Instant::now() + rate, rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
