@@ -57,6 +57,8 @@ pub(crate) struct Counts {
     pub(crate) open: usize,
     pub(crate) idle: usize,
     pub(crate) connecting: usize,
+    /// Surplus that is not dropped yet, whose slots are free already.
+    pub(crate) closing: usize,
     pub(crate) waiting: usize,
     pub(crate) max: usize,
 }
@@ -90,6 +92,8 @@ struct State<T> {
     size: usize,
     /// How many of them have a connect under way, or between two attempts.
     connecting: usize,
+    /// How many items were cut, and are not dropped yet.
+    closing: usize,
     max: usize,
     /// Connects at once for idle items. It grows with each that succeeds, so that later ones resume TLS sessions.
     wave: usize,
@@ -120,6 +124,7 @@ impl<T> Core<T> {
                 reserved: Vec::new(),
                 size: 0,
                 connecting: 0,
+                closing: 0,
                 max: limits.max.min(MAX_SLOTS),
                 wave: 1,
                 retried: None,
@@ -388,6 +393,11 @@ impl<T> Core<T> {
         item
     }
 
+    /// An item that was one too many is dropped.
+    pub(crate) fn closed(&self) {
+        self.state.lock().closing -= 1;
+    }
+
     /// Takes each idle item in turn, and puts it back if `keep` says so, which must not panic. Returns the others, and those
     /// kept that are too many by now.
     pub(crate) fn take_idle_unless(
@@ -426,6 +436,7 @@ impl<T> Core<T> {
             open: state.size - state.connecting,
             idle: self.slots.idle(),
             connecting: state.connecting,
+            closing: state.closing,
             waiting: state.waiters.len(),
             max: state.max,
         }
@@ -453,6 +464,7 @@ impl<T> State<T> {
     fn cut(&mut self, held: Held<T>) -> Box<T> {
         let (vacant, item) = held.empty();
         self.free(&vacant);
+        self.closing += 1;
         item
     }
 

@@ -140,7 +140,7 @@ impl<M: ManageConnection> Pool<M> {
             let mut emptied = pin!(self.shared.emptied.notified());
             emptied.as_mut().enable();
             let counts = self.shared.core.counts();
-            if counts.open + counts.connecting == 0 {
+            if counts.open + counts.connecting + counts.closing == 0 {
                 return;
             }
             emptied.await;

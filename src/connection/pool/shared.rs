@@ -209,6 +209,7 @@ impl<M: ManageConnection> Shared<M> {
     pub(super) fn close_surplus(&self, conn: Box<Conn<M::Connection>>) {
         self.counters.on_closed(Closed::Surplus);
         contain(|| drop(conn));
+        self.core.closed();
         self.emptied.notify_waiters();
     }
 
