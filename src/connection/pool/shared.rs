@@ -362,7 +362,8 @@ impl<M: ManageConnection> Shared<M> {
 
 impl<M: ManageConnection> Drop for Shared<M> {
     fn drop(&mut self) {
-        self.closing.cancel();
+        // One by one, so that of several connections whose drops panic no second one aborts the process.
+        self.begin_close();
     }
 }
 
