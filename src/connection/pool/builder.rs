@@ -266,16 +266,15 @@ impl<M: ManageConnection> Builder<M> {
             }
         };
         let is_late = timeout(limit, started).await.is_err();
-        let error = shared.end_start();
-        if !shared.has_min_idle() {
-            if let Some(error) = error {
-                return Err(error);
-            }
-            if is_late {
+        match shared.end_start() {
+            Some(error) if !shared.has_min_idle() => return Err(error),
+            Some(error) => shared.sink(error),
+            None if is_late => {
                 warn!(
                     "the pool starts without its idle connections: connecting takes longer than connection_timeout"
                 );
             }
+            None => {}
         }
         Ok(Pool { shared })
     }
