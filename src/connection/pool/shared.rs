@@ -163,7 +163,8 @@ impl<M: ManageConnection> Shared<M> {
             // std's hasher has a random seed, which saves a dependency.
             let share = RandomState::new().hash_one(created) % 1_000;
             let lifetime = millis(lifetime);
-            created.saturating_add(lifetime - lifetime / 10_000 * share)
+            let less = lifetime / 10_000 * share + lifetime % 10_000 * share / 10_000;
+            created.saturating_add(lifetime - less)
         });
         Box::new(Conn { connection, expires, idle_since: created, was_used: false })
     }
@@ -393,22 +394,31 @@ mod tests {
         }
     }
 
-    /// How long each of many connections may live, in seconds.
-    fn lifetimes() -> Vec<u64> {
-        let pool =
-            Builder::<Manager>::new().max_lifetime(Duration::from_secs(1_000)).build_unchecked(Manager);
-        (0..100).map(|_| (pool.shared.conn(()).expires - now()).div_ceil(1_000)).collect()
+    /// How long each of many connections may live, in thousandths of the most.
+    fn lifetimes(max: Duration) -> Vec<u64> {
+        let pool = Builder::<Manager>::new().max_lifetime(max).build_unchecked(Manager);
+        let max = millis(max);
+        (0..100).map(|_| ((pool.shared.conn(()).expires - now()) * 1_000).div_ceil(max)).collect()
     }
 
     #[test]
     fn lifetimes_differ() {
-        let lifetimes = lifetimes();
+        let lifetimes = lifetimes(Duration::from_secs(1_000));
         assert!(lifetimes.iter().max() > lifetimes.iter().min(), "{lifetimes:?}");
     }
 
     #[test]
+    fn short_lifetimes_differ_as_much() {
+        let lifetimes = lifetimes(Duration::from_secs(5));
+        assert!(
+            lifetimes.iter().max() > lifetimes.iter().min().map(|least| least + 50).as_ref(),
+            "{lifetimes:?}"
+        );
+    }
+
+    #[test]
     fn lifetimes_are_shorter_by_a_tenth_at_most() {
-        let lifetimes = lifetimes();
+        let lifetimes = lifetimes(Duration::from_secs(1_000));
         assert!(lifetimes.iter().all(|lifetime| (899..=1_000).contains(lifetime)), "{lifetimes:?}");
     }
 }
