@@ -623,7 +623,7 @@ fn a_pool_outlives_the_runtime_that_built_it() {
 fn a_waiter_on_another_runtime_is_served_when_the_first_ends_during_its_connect() {
     let server = Server::start();
     let upstream = Upstream { connect_time: Duration::from_millis(300), ..Upstream::to(server.address) };
-    let first = single_thread();
+    let first = runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let pool = first.block_on(async { builder().build_unchecked(upstream) });
     let waiter = std::thread::spawn({
         let pool = pool.clone();

@@ -104,7 +104,7 @@ impl<T> Core<T> {
 
     /// See the engine's. `None`: it is closed.
     pub fn join(&self, waker: Waker) -> Option<Ticket> {
-        self.0.join(waker).ok().map(Ticket)
+        self.0.join(waker, false).ok().map(Ticket)
     }
 
     /// See the engine's.

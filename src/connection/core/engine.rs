@@ -59,6 +59,8 @@ pub(crate) struct Counts {
     pub(crate) open: usize,
     pub(crate) idle: usize,
     pub(crate) connecting: usize,
+    /// Surplus that is not dropped yet, whose slots are free already.
+    pub(crate) closing: usize,
     pub(crate) waiting: usize,
     pub(crate) max: usize,
 }
@@ -94,6 +96,8 @@ struct State<T> {
     size: usize,
     /// How many of them have a connect under way, or between two attempts.
     connecting: usize,
+    /// How many items were cut, and are not dropped yet.
+    closing: usize,
     max: usize,
     /// Connects at once for idle items. It grows with each that succeeds, so that later ones resume TLS sessions.
     wave: usize,
@@ -124,6 +128,7 @@ impl<T> Core<T> {
                 reserved: Vec::new(),
                 size: 0,
                 connecting: 0,
+                closing: 0,
                 max: limits.max.min(MAX_SLOTS),
                 wave: 1,
                 retried: None,
@@ -202,16 +207,16 @@ impl<T> Core<T> {
         }
     }
 
-    /// Joins the queue.
-    pub(crate) fn join(&self, waker: Waker) -> Result<Ticket, Refusal> {
+    /// Joins the queue. With `is_first`, before all others, and also if it is full: what this waiter was given was dead.
+    pub(crate) fn join(&self, waker: Waker, is_first: bool) -> Result<Ticket, Refusal> {
         let mut state = self.state.lock();
         if state.is_closed {
             return Err(Refusal::Closed);
         }
-        if state.waiters.len() >= self.max_waiting {
+        if !is_first && state.waiters.len() >= self.max_waiting {
             return Err(Refusal::QueueFull);
         }
-        let ticket = state.waiters.join(waker);
+        let ticket = state.waiters.join(waker, is_first);
         // Announces the waiter before it looks at the idle items: see `Slots::park`.
         self.publish(&mut state);
         order_store_before_load();
@@ -327,6 +332,11 @@ impl<T> Core<T> {
         self.is_wanted(&self.state.lock())
     }
 
+    /// Whether a connect failed and will be tried again.
+    pub(crate) fn is_retrying(&self) -> bool {
+        self.state.lock().retried.is_some()
+    }
+
     fn is_wanted(&self, state: &State<T>) -> bool {
         state.size <= state.max && (state.waiters.len() > 0 || self.slots.idle() < self.min_idle)
     }
@@ -409,6 +419,11 @@ impl<T> Core<T> {
         item
     }
 
+    /// An item that was one too many is dropped.
+    pub(crate) fn closed(&self) {
+        self.state.lock().closing -= 1;
+    }
+
     /// Takes each idle item in turn, and puts it back if `keep` says so, which must not panic. Returns the others, and those
     /// kept that are too many by now.
     pub(crate) fn take_idle_unless(
@@ -447,6 +462,7 @@ impl<T> Core<T> {
             open: state.size - state.connecting,
             idle: self.slots.idle(),
             connecting: state.connecting,
+            closing: state.closing,
             waiting: state.waiters.len(),
             max: state.max,
         }
@@ -474,6 +490,7 @@ impl<T> State<T> {
     fn cut(&mut self, held: Held<T>) -> Box<T> {
         let (vacant, item) = held.empty();
         self.free(&vacant);
+        self.closing += 1;
         item
     }
 

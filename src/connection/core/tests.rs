@@ -30,7 +30,7 @@ impl Wake for Wakes {
 }
 
 fn join(core: &Core<usize>) -> Ticket {
-    core.join(Waker::noop().clone()).unwrap()
+    core.join(Waker::noop().clone(), false).unwrap()
 }
 
 fn granted(core: &Core<usize>, ticket: &Ticket) -> Option<Held<usize>> {
@@ -131,7 +131,7 @@ fn a_waiter_takes_what_is_idle() {
 fn a_full_queue_refuses() {
     let core = with_items(Limits { max_waiting: 1, ..LIMITS }, 0);
     let ticket = join(&core);
-    assert_eq!(core.join(Waker::noop().clone()).unwrap_err(), Refusal::QueueFull);
+    assert_eq!(core.join(Waker::noop().clone(), false).unwrap_err(), Refusal::QueueFull);
     core.leave(ticket);
 }
 
@@ -235,7 +235,7 @@ fn a_larger_pool_serves_its_waiters_with_connects() {
 fn a_closed_pool_wakes_its_waiters() {
     let core = with_items(LIMITS, 0);
     let wakes = Arc::new(Wakes::default());
-    let ticket = core.join(Waker::from(Arc::clone(&wakes))).unwrap();
+    let ticket = core.join(Waker::from(Arc::clone(&wakes)), false).unwrap();
     core.close();
     assert_eq!(wakes.0.load(Relaxed), 1);
     assert!(matches!(core.poll(&ticket, Waker::noop()), Polled::Closed));
@@ -308,11 +308,11 @@ impl Drop for Nosy {
 fn wakers_are_dropped_outside_the_lock() {
     let core = Arc::new(with_items(LIMITS, 0));
     let nosy = || Waker::from(Arc::new(Nosy(Arc::clone(&core))));
-    let [exchanged, leaving, _dismissed] = [(); 3].map(|()| core.join(nosy()).unwrap());
+    let [exchanged, leaving, _dismissed] = [(); 3].map(|()| core.join(nosy(), false).unwrap());
     assert!(granted(&core, &exchanged).is_none());
     core.leave(leaving);
     core.close();
-    assert_eq!(core.join(nosy()).unwrap_err(), Refusal::Closed);
+    assert_eq!(core.join(nosy(), false).unwrap_err(), Refusal::Closed);
 }
 
 #[test]

@@ -59,10 +59,12 @@ impl<G> Waiters<G> {
         self.waiting
     }
 
-    pub(crate) fn join(&mut self, waker: Waker) -> Ticket {
+    /// Joins the queue at its end, or with `is_first` before all others.
+    pub(crate) fn join(&mut self, waker: Waker, is_first: bool) -> Ticket {
         let number = self.next_number;
         self.next_number += 1;
-        let new = Node { number, state: State::Waiting(waker), previous: self.last, next: NONE };
+        let (previous, next) = if is_first { (NONE, self.first) } else { (self.last, NONE) };
+        let new = Node { number, state: State::Waiting(waker), previous, next };
         let node = if let Some(free) = self.nodes.get_mut(self.free) {
             let node = mem::replace(&mut self.free, free.next);
             *free = new;
@@ -71,11 +73,14 @@ impl<G> Waiters<G> {
             self.nodes.push(new);
             self.nodes.len() - 1
         };
-        match self.nodes.get_mut(self.last) {
-            Some(last) => last.next = node,
+        match self.nodes.get_mut(previous) {
+            Some(previous) => previous.next = node,
             None => self.first = node,
         }
-        self.last = node;
+        match self.nodes.get_mut(next) {
+            Some(next) => next.previous = node,
+            None => self.last = node,
+        }
         self.waiting += 1;
         self.used += 1;
         Ticket { node, number }
@@ -195,7 +200,9 @@ mod tests {
 
     #[derive(Clone, Debug)]
     enum Operation {
-        Join,
+        Join {
+            is_first: bool,
+        },
         Grant,
         /// By the waiter of this number, if it is there.
         Poll(usize),
@@ -205,7 +212,7 @@ mod tests {
 
     fn operation() -> impl Strategy<Value = Operation> {
         prop_oneof![
-            6 => Just(Operation::Join),
+            6 => proptest::bool::weighted(0.2).prop_map(|is_first| Operation::Join { is_first }),
             4 => Just(Operation::Grant),
             4 => (0..8_usize).prop_map(Operation::Poll),
             3 => (0..8_usize).prop_map(Operation::Leave),
@@ -228,9 +235,10 @@ mod tests {
             let mut next = 0;
             for operation in operations {
                 match operation {
-                    Operation::Join => {
-                        let ticket = waiters.join(Waker::noop().clone());
-                        list.push(Expected { ticket, waits: true, grant: None });
+                    Operation::Join { is_first } => {
+                        let ticket = waiters.join(Waker::noop().clone(), is_first);
+                        let at = if is_first { 0 } else { list.len() };
+                        list.insert(at, Expected { ticket, waits: true, grant: None });
                     }
                     Operation::Grant => {
                         next += 1;
@@ -271,7 +279,7 @@ mod tests {
     #[test]
     fn a_crowd_leaves_no_memory() {
         let mut waiters = Waiters::<u32>::new();
-        let tickets: Vec<Ticket> = (0..10_000).map(|_| waiters.join(Waker::noop().clone())).collect();
+        let tickets: Vec<Ticket> = (0..10_000).map(|_| waiters.join(Waker::noop().clone(), false)).collect();
         for ticket in &tickets {
             waiters.leave(ticket);
         }

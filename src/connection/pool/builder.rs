@@ -6,7 +6,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bb8::{CustomizeConnection, ErrorSink, ManageConnection, QueueStrategy};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use tracing::warn;
 
 use super::Pool;
@@ -19,7 +19,7 @@ const MAX_LIFETIME: Duration = Duration::from_secs(300);
 const IDLE_TIMEOUT: Duration = Duration::from_secs(90);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(10);
 const REAPER_RATE: Duration = Duration::from_secs(10);
-const BYPASS_WINDOW: Duration = Duration::from_millis(500);
+pub(super) const BYPASS_WINDOW: Duration = Duration::from_millis(500);
 
 /// How a pool is set up. The setters that bb8 has too have its names and meanings.
 ///
@@ -251,7 +251,7 @@ impl<M: ManageConnection> Builder<M> {
     ///
     /// If `min_idle` is larger than `max_size`, or outside of a tokio runtime.
     pub async fn build(self, manager: M) -> Result<Pool<M>, M::Error> {
-        let deadline = Instant::now() + self.config.connection_timeout;
+        let limit = self.config.connection_timeout;
         let retries = self.config.retry_connection;
         let shared = self.shared(manager);
         shared.begin_start();
@@ -267,17 +267,16 @@ impl<M: ManageConnection> Builder<M> {
                 progress.await;
             }
         };
-        let is_late = timeout_at(deadline, started).await.is_err();
-        let error = shared.end_start();
-        if !shared.has_min_idle() {
-            if let Some(error) = error {
-                return Err(error);
-            }
-            if is_late {
+        let is_late = timeout(limit, started).await.is_err();
+        match shared.end_start() {
+            Some(error) if !shared.has_min_idle() => return Err(error),
+            Some(error) => shared.sink(error),
+            None if is_late => {
                 warn!(
                     "the pool starts without its idle connections: connecting takes longer than connection_timeout"
                 );
             }
+            None => {}
         }
         Ok(Pool { shared })
     }

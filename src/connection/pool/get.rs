@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bb8::ManageConnection;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout};
 
 use super::guard::PooledConnection;
 use super::shared::{Conn, Shared};
@@ -33,8 +33,7 @@ impl<M: ManageConnection> Shared<M> {
         let mut record = Record { shared: self, waits_since: None, ended: Ended::Cancelled };
         let limit = self.config.connection_timeout;
         let started = Instant::now();
-        let deadline = started + limit;
-        let outcome = timeout_at(deadline, self.find(first, caller, &mut record.waits_since)).await;
+        let outcome = timeout(limit, self.find(first, caller, &mut record.waits_since)).await;
         record.ended = match &outcome {
             Ok(Ok(_)) if record.waits_since.is_some() => Ended::Waited,
             Ok(Ok(_)) => Ended::Direct,
@@ -45,10 +44,36 @@ impl<M: ManageConnection> Shared<M> {
             Ok(Ok(guard)) => Ok(guard),
             Ok(Err(Refusal::QueueFull)) => Err(RunError::PoolFull),
             Ok(Err(Refusal::Closed)) => Err(RunError::Closed),
-            Ok(Err(Refusal::Failed)) | Err(_) => Err(match self.last_failure() {
+            Ok(Err(Refusal::Failed)) | Err(_) => Err(match self.failure_since(started) {
                 Some(last) => RunError::ConnectFailing(ConnectFailing { after: started.elapsed(), last }),
                 None => RunError::TimedOut,
             }),
+        }
+    }
+
+    /// Hands out what is at hand, unless it needs a test.
+    pub(super) fn try_get_untested(
+        self: &Arc<Self>,
+        caller: &'static Location<'static>,
+    ) -> Option<PooledConnection<'_, M>> {
+        loop {
+            let mut guard = match self.try_get(caller) {
+                Ok(guard) => return Some(guard),
+                Err(first) => first?,
+            };
+            let now = now();
+            if let Some(reason) = self.reason_to_close(guard.conn(), now) {
+                self.close_held(guard.into_held(), reason);
+            } else if self.needs_test(now.saturating_sub(guard.conn().idle_since)) {
+                // Not by a drop, which would make it look fresh.
+                self.put(guard.into_held());
+                return None;
+            } else {
+                self.counters.on_slow_get();
+                self.counters.on_get_ended(Ended::Direct, None);
+                self.on_checkout(&mut guard, caller, now);
+                return Some(guard);
+            }
         }
     }
 
@@ -67,8 +92,10 @@ impl<M: ManageConnection> Shared<M> {
                     let held = match self.core.try_get() {
                         Some((held, _)) => held,
                         None => {
+                            // One that was given a dead connection has waited its turn.
+                            let is_first = waits_since.is_some();
                             waits_since.get_or_insert_with(Instant::now);
-                            Waiter { shared: self, ticket: None }.held().await?
+                            Waiter { shared: self, ticket: None, is_first }.held().await?
                         }
                     };
                     PooledConnection::new(Cow::Borrowed(self), held)
@@ -108,6 +135,17 @@ impl<M: ManageConnection> Shared<M> {
                 }
             }
         }
+        self.on_checkout(&mut guard, caller, now);
+        Some(guard)
+    }
+
+    /// What follows when a connection that was looked at is handed out.
+    fn on_checkout(
+        self: &Arc<Self>,
+        guard: &mut PooledConnection<'_, M>,
+        caller: &'static Location<'static>,
+        now: u64,
+    ) {
         if !guard.conn().was_used {
             guard.conn().was_used = true;
             self.counters.on_new();
@@ -118,7 +156,6 @@ impl<M: ManageConnection> Shared<M> {
         if self.core.may_want_connect() {
             self.drive();
         }
-        Some(guard)
     }
 }
 
@@ -139,6 +176,7 @@ impl<M: ManageConnection> Drop for Record<'_, M> {
 struct Waiter<'a, M: ManageConnection> {
     shared: &'a Arc<Shared<M>>,
     ticket: Option<Ticket>,
+    is_first: bool,
 }
 
 impl<M: ManageConnection> Waiter<'_, M> {
@@ -149,7 +187,7 @@ impl<M: ManageConnection> Waiter<'_, M> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held<Conn<M::Connection>>, Refusal>> {
         let ticket = match &mut self.ticket {
             Some(ticket) => ticket,
-            None => match self.shared.core.join(cx.waker().clone()) {
+            None => match self.shared.core.join(cx.waker().clone(), self.is_first) {
                 Ok(ticket) => self.ticket.insert(ticket),
                 Err(refusal) => return Poll::Ready(Err(refusal)),
             },

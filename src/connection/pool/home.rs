@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bb8::ManageConnection;
-use tokio::runtime::Handle;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -11,7 +11,7 @@ use super::shared::Shared;
 use crate::sync::{Arc, Mutex, Weak};
 
 /// The runtime on which the pool was first used, until it is shut down; then the next one on which it is used. Connections
-/// are opened there, since a connection ends with the runtime that opened it.
+/// are opened there if it has several threads, since a connection ends with the runtime that opened it.
 #[derive(Default)]
 pub(super) struct Home(Mutex<Runtime>);
 
@@ -22,19 +22,32 @@ struct Runtime {
     number: u64,
 }
 
+/// As good as never.
+const LONGEST_RATE: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
+
 impl<M: ManageConnection> Shared<M> {
     /// Opens the connections that are wanted now.
     pub(super) fn drive(self: &Arc<Self>) {
         while let Some(attempt) = self.core.connect_permit() {
             let connect = self.connect(attempt);
             // Without a runtime, the next waiter that is polled on one drives again.
-            let Some(home) = self.home() else { return drop(connect) };
+            let Some(home) = self.home_for_connects() else { return drop(connect) };
             // A runtime that is being shut down drops the task, which gives the permit back: asking again would never end. A
             // connect that has ended by now has driven the pool itself.
             if home.spawn(connect).is_finished() {
                 return;
             }
         }
+    }
+
+    /// Where to connect. A runtime of one thread runs only while somebody blocks on it, so another one that is running now is
+    /// better.
+    fn home_for_connects(self: &Arc<Self>) -> Option<Handle> {
+        let home = self.home()?;
+        if home.runtime_flavor() == RuntimeFlavor::CurrentThread {
+            return Handle::try_current().ok().or(Some(home));
+        }
+        Some(home)
     }
 
     fn home(self: &Arc<Self>) -> Option<Handle> {
@@ -77,8 +90,8 @@ impl<M: ManageConnection> Drop for Tenant<M> {
 }
 
 async fn look_after<M: ManageConnection>(tenant: Tenant<M>, rate: Duration, closing: CancellationToken) {
-    // 0 would be no interval.
-    let rate = rate.max(Duration::from_millis(1));
+    // 0 would be no interval, and what is longer than the clock's range would panic.
+    let rate = rate.clamp(Duration::from_millis(1), LONGEST_RATE);
     let mut ticks = interval_at(Instant::now() + rate, rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {

@@ -83,11 +83,11 @@ impl<M: ManageConnection> Pool<M> {
         async move { Ok(get.await?.into_owned()) }
     }
 
-    /// Checks an idle connection out, if one is at hand that needs no test, and nobody waits.
+    /// Checks out the idle connection that a get would take, if it needs no test and nobody waits.
     #[track_caller]
     #[must_use]
     pub fn try_get(&self) -> Option<PooledConnection<'_, M>> {
-        self.shared.try_get(Location::caller()).ok()
+        self.shared.try_get_untested(Location::caller())
     }
 
     /// Opens a connection that is not the pool's.
@@ -140,7 +140,7 @@ impl<M: ManageConnection> Pool<M> {
             let mut emptied = pin!(self.shared.emptied.notified());
             emptied.as_mut().enable();
             let counts = self.shared.core.counts();
-            if counts.open + counts.connecting == 0 {
+            if counts.open + counts.connecting + counts.closing == 0 {
                 return;
             }
             emptied.await;

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use bb8::{CustomizeConnection, ErrorSink, ManageConnection, QueueStrategy};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::builder::Config;
+use super::builder::{BYPASS_WINDOW, Config};
 use super::guard::PooledConnection;
 use super::home::Home;
 use crate::connection::clock::{NEVER, millis, now};
@@ -55,6 +56,8 @@ struct CheckoutLimits {
     /// A connection that is idle for less needs no test and no look at the idle timeout.
     fresh: u64,
     bypass_window: u64,
+    /// After this time also a connection that was never used is asked whether it is broken.
+    trusted: u64,
     idle_timeout: u64,
 }
 
@@ -62,6 +65,7 @@ struct CheckoutLimits {
 struct Failures<E> {
     /// As text, since the error itself is the sink's. Present until a connect succeeds.
     last: Option<Arc<str>>,
+    failed_at: Option<Instant>,
     /// Present while `build` waits; then the last error is for it and not for the sink.
     start: Option<Option<E>>,
 }
@@ -85,6 +89,7 @@ impl<M: ManageConnection> Shared<M> {
             },
         });
         let bypass_window = if config.test_on_check_out { millis(config.bypass_window) } else { NEVER };
+        let trusted = if config.test_on_check_out { bypass_window } else { millis(BYPASS_WINDOW) };
         let idle_timeout = config.idle_timeout.map_or(NEVER, millis);
         Arc::new(Self {
             core,
@@ -97,8 +102,13 @@ impl<M: ManageConnection> Shared<M> {
             emptied: Notify::new(),
             progress: Notify::new(),
             error_sink,
-            failures: Mutex::new(Failures { last: None, start: None }),
-            limits: CheckoutLimits { fresh: bypass_window.min(idle_timeout), bypass_window, idle_timeout },
+            failures: Mutex::new(Failures { last: None, failed_at: None, start: None }),
+            limits: CheckoutLimits {
+                fresh: bypass_window.min(idle_timeout),
+                bypass_window,
+                trusted,
+                idle_timeout,
+            },
         })
     }
 
@@ -136,8 +146,7 @@ impl<M: ManageConnection> Shared<M> {
         } else if idle >= self.limits.idle_timeout {
             Some(Closed::IdleTimeout)
         // A new connection comes from the manager itself, so it is asked only when time has passed.
-        } else if (conn.was_used || idle >= self.limits.bypass_window) && self.is_broken(&mut conn.connection)
-        {
+        } else if (conn.was_used || idle >= self.limits.trusted) && self.is_broken(&mut conn.connection) {
             Some(Closed::Broken)
         } else {
             None
@@ -156,7 +165,8 @@ impl<M: ManageConnection> Shared<M> {
             // std's hasher has a random seed, which saves a dependency.
             let share = RandomState::new().hash_one(created) % 1_000;
             let lifetime = millis(lifetime);
-            created.saturating_add(lifetime - lifetime / 10_000 * share)
+            let less = lifetime / 10_000 * share + lifetime % 10_000 * share / 10_000;
+            created.saturating_add(lifetime - less)
         });
         Box::new(Conn { connection, expires, idle_since: created, was_used: false })
     }
@@ -202,6 +212,7 @@ impl<M: ManageConnection> Shared<M> {
     pub(super) fn close_surplus(&self, conn: Box<Conn<M::Connection>>) {
         self.counters.on_closed(Closed::Surplus);
         contain(|| drop(conn));
+        self.core.closed();
         self.emptied.notify_waiters();
     }
 
@@ -307,6 +318,7 @@ impl<M: ManageConnection> Shared<M> {
     pub(super) fn on_connect_failed(&self, failure: ConnectFailure, text: String) {
         self.counters.on_connect_failed(failure);
         let mut failures = self.failures.lock();
+        failures.failed_at = Some(Instant::now());
         let is_news = failures.last.as_deref() != Some(&*text);
         if is_news {
             failures.last = Some(Arc::from(text.as_str()));
@@ -324,8 +336,12 @@ impl<M: ManageConnection> Shared<M> {
         }
     }
 
-    pub(super) fn last_failure(&self) -> Option<Arc<str>> {
-        self.failures.lock().last.clone()
+    /// Why connecting fails, if it has failed since then or is about to be tried again.
+    pub(super) fn failure_since(&self, since: Instant) -> Option<Arc<str>> {
+        let is_retrying = self.core.is_retrying();
+        let failures = self.failures.lock();
+        let is_current = is_retrying || failures.failed_at.is_some_and(|at| at >= since);
+        failures.last.clone().filter(|_| is_current)
     }
 
     pub(super) fn state(&self) -> State {
@@ -354,7 +370,8 @@ impl<M: ManageConnection> Shared<M> {
 
 impl<M: ManageConnection> Drop for Shared<M> {
     fn drop(&mut self) {
-        self.closing.cancel();
+        // One by one, so that of several connections whose drops panic no second one aborts the process.
+        self.begin_close();
     }
 }
 
@@ -384,22 +401,31 @@ mod tests {
         }
     }
 
-    /// How long each of many connections may live, in seconds.
-    fn lifetimes() -> Vec<u64> {
-        let pool =
-            Builder::<Manager>::new().max_lifetime(Duration::from_secs(1_000)).build_unchecked(Manager);
-        (0..100).map(|_| (pool.shared.conn(()).expires - now()).div_ceil(1_000)).collect()
+    /// How long each of many connections may live, in thousandths of the most.
+    fn lifetimes(max: Duration) -> Vec<u64> {
+        let pool = Builder::<Manager>::new().max_lifetime(max).build_unchecked(Manager);
+        let max = millis(max);
+        (0..100).map(|_| ((pool.shared.conn(()).expires - now()) * 1_000).div_ceil(max)).collect()
     }
 
     #[test]
     fn lifetimes_differ() {
-        let lifetimes = lifetimes();
+        let lifetimes = lifetimes(Duration::from_secs(1_000));
         assert!(lifetimes.iter().max() > lifetimes.iter().min(), "{lifetimes:?}");
     }
 
     #[test]
+    fn short_lifetimes_differ_as_much() {
+        let lifetimes = lifetimes(Duration::from_secs(5));
+        assert!(
+            lifetimes.iter().max() > lifetimes.iter().min().map(|least| least + 50).as_ref(),
+            "{lifetimes:?}"
+        );
+    }
+
+    #[test]
     fn lifetimes_are_shorter_by_a_tenth_at_most() {
-        let lifetimes = lifetimes();
+        let lifetimes = lifetimes(Duration::from_secs(1_000));
         assert!(lifetimes.iter().all(|lifetime| (899..=1_000).contains(lifetime)), "{lifetimes:?}");
     }
 }

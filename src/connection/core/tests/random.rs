@@ -15,7 +15,8 @@ enum Operation {
     TryGet,
     Put(usize),
     Empty(usize),
-    Join,
+    /// Before all others, or at the end.
+    Join(bool),
     Poll(usize),
     Leave(usize),
     WakeAll,
@@ -41,7 +42,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => Just(TryGet),
         6 => any.clone().prop_map(Put),
         1 => any.clone().prop_map(Empty),
-        6 => Just(Join),
+        6 => proptest::bool::weighted(0.2).prop_map(Join),
         6 => any.clone().prop_map(Poll),
         2 => any.clone().prop_map(Leave),
         1 => Just(WakeAll),
@@ -245,15 +246,18 @@ impl World {
                 let Some(held) = take(&mut self.held, at) else { return };
                 self.vacant.push(held.empty().0);
             }
-            Operation::Join => {
+            Operation::Join(is_first) => {
                 let wakes = Arc::new(Wakes::default());
-                let joined = core.join(Waker::from(Arc::clone(&wakes)));
+                let joined = core.join(Waker::from(Arc::clone(&wakes)), is_first);
                 if reference.is_closed {
                     assert_eq!(joined.err(), Some(Refusal::Closed));
-                } else if reference.waiting.len() >= reference.limits.max_waiting {
+                } else if !is_first && reference.waiting.len() >= reference.limits.max_waiting {
                     assert_eq!(joined.err(), Some(Refusal::QueueFull));
                 } else {
-                    reference.waiting.push_back(self.joined);
+                    match is_first {
+                        true => reference.waiting.push_front(self.joined),
+                        false => reference.waiting.push_back(self.joined),
+                    }
                     // Joining closes nothing, even if there are too many.
                     if let Some((ticket, place)) = reference
                         .waiting
@@ -423,7 +427,10 @@ impl World {
         while !self.vacant.is_empty() {
             self.apply(&Operation::Fill(0));
         }
-        while !self.tickets.is_empty() || !self.held.is_empty() {
+        for at in 0.. {
+            if self.tickets.is_empty() && self.held.is_empty() {
+                break;
+            }
             let Counts { waiting, open, .. } = self.core.counts();
             if waiting > 0 && open == 0 && self.reference.max > 0 {
                 self.apply(&Operation::Permit);
@@ -432,7 +439,8 @@ impl World {
             if self.reference.max == 0 {
                 self.apply(&Operation::Leave(0));
             }
-            self.apply(&Operation::Poll(0));
+            // Not always that of the oldest ticket: another may have been put before it.
+            self.apply(&Operation::Poll(at));
             self.apply(&Operation::Put(0));
         }
         let over = self.reference.reserved.len().saturating_sub(self.reference.max);

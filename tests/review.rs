@@ -1,0 +1,269 @@
+//! Faults of the pool that a review found.
+
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::SeqCst};
+use std::sync::{Arc, Barrier, Mutex};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use millpond::connection::{Builder, ErrorSink, ManageConnection, Pool, RunError};
+use tokio::runtime;
+use tokio::time::{sleep, timeout};
+
+/// Longer than anything here takes.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Time for tasks to do what they must not do.
+const A_WHILE: Duration = Duration::from_millis(200);
+
+#[derive(Clone, Default)]
+struct Manager {
+    opened: Arc<Mutex<Vec<Arc<AtomicBool>>>>,
+    /// So many connects fail.
+    refusals: Arc<AtomicUsize>,
+    tests: Arc<AtomicUsize>,
+    /// Called when a connection is dropped.
+    on_close: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+struct Connection {
+    is_broken: Arc<AtomicBool>,
+    on_close: Option<Arc<dyn Fn() + Send + Sync>>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let Some(on_close) = &self.on_close {
+            on_close();
+        }
+    }
+}
+
+impl Manager {
+    fn opened(&self) -> usize {
+        self.opened.lock().unwrap().len()
+    }
+
+    fn break_all(&self) {
+        self.opened.lock().unwrap().iter().for_each(|is_broken| is_broken.store(true, SeqCst));
+    }
+}
+
+impl ManageConnection for Manager {
+    type Connection = Connection;
+    type Error = io::Error;
+
+    async fn connect(&self) -> io::Result<Connection> {
+        tokio::task::yield_now().await;
+        if self.refusals.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(1)).is_ok() {
+            return Err(io::ErrorKind::ConnectionRefused.into());
+        }
+        let is_broken = Arc::<AtomicBool>::default();
+        self.opened.lock().unwrap().push(Arc::clone(&is_broken));
+        Ok(Connection { is_broken, on_close: self.on_close.clone() })
+    }
+
+    async fn is_valid(&self, _: &mut Connection) -> io::Result<()> {
+        self.tests.fetch_add(1, SeqCst);
+        Ok(())
+    }
+
+    fn has_broken(&self, connection: &mut Connection) -> bool {
+        connection.is_broken.load(SeqCst)
+    }
+}
+
+fn builder() -> Builder<Manager> {
+    Pool::builder().min_idle(0).max_size(1).connection_timeout(PATIENCE)
+}
+
+fn poll_once<F: Future>(future: Pin<&mut F>) -> Poll<F::Output> {
+    future.poll(&mut Context::from_waker(Waker::noop()))
+}
+
+fn single_thread() -> runtime::Runtime {
+    runtime::Builder::new_current_thread().enable_all().build().unwrap()
+}
+
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let condition = async {
+        while !condition() {
+            sleep(Duration::from_millis(2)).await;
+        }
+    };
+    timeout(PATIENCE, condition).await.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+#[tokio::test]
+async fn a_try_that_fails_does_not_make_a_connection_fresh() {
+    let manager = Manager::default();
+    let pool = builder().bypass_window(Duration::from_millis(50)).build(manager.clone()).await.unwrap();
+    drop(pool.get().await.unwrap());
+    sleep(A_WHILE).await;
+    assert!(pool.try_get().is_none());
+    drop(pool.get().await.unwrap());
+    assert_eq!(manager.tests.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn a_try_that_fails_does_not_lengthen_the_idle_time() {
+    let pool = builder().test_on_check_out(false).idle_timeout(Duration::from_millis(100));
+    let pool = pool.reaper_rate(Duration::from_secs(3_600)).build(Manager::default()).await.unwrap();
+    drop(pool.get().await.unwrap());
+    sleep(A_WHILE).await;
+    assert!(pool.try_get().is_none());
+    assert!(pool.try_get().is_none());
+}
+
+#[tokio::test]
+async fn a_new_connection_is_at_hand() {
+    let pool = builder().min_idle(1).build(Manager::default()).await.unwrap();
+    assert!(pool.try_get().is_some());
+}
+
+#[tokio::test]
+async fn a_waiter_that_was_given_a_dead_connection_keeps_its_place() {
+    let manager = Manager::default();
+    let pool = builder().build(manager.clone()).await.unwrap();
+    let connection = pool.get().await.unwrap();
+    let (mut first, mut second) = (pin!(pool.get()), pin!(pool.get()));
+    assert!(poll_once(first.as_mut()).is_pending());
+    assert!(poll_once(second.as_mut()).is_pending());
+    drop(connection);
+    manager.break_all();
+    assert!(timeout(Duration::from_secs(2), first).await.is_ok_and(|got| got.is_ok()));
+}
+
+#[tokio::test]
+async fn a_waiter_that_was_given_a_dead_connection_is_not_refused() {
+    let manager = Manager::default();
+    let pool = builder().max_waiting(1).build(manager.clone()).await.unwrap();
+    let connection = pool.get().await.unwrap();
+    let (mut first, mut second) = (pin!(pool.get()), pin!(pool.get()));
+    assert!(poll_once(first.as_mut()).is_pending());
+    drop(connection);
+    assert!(poll_once(second.as_mut()).is_pending());
+    manager.break_all();
+    assert!(!matches!(poll_once(first.as_mut()), Poll::Ready(Err(RunError::PoolFull))));
+}
+
+#[tokio::test]
+async fn an_unused_connection_that_died_is_replaced_even_if_none_is_tested() {
+    let manager = Manager::default();
+    let pool = builder().min_idle(1).test_on_check_out(false).reaper_rate(Duration::from_millis(20));
+    let _pool = pool.build(manager.clone()).await.unwrap();
+    manager.break_all();
+    eventually("another is opened", || manager.opened() == 2).await;
+}
+
+#[tokio::test]
+async fn a_get_may_wait_for_ever() {
+    let pool = builder().connection_timeout(Duration::MAX).build(Manager::default()).await.unwrap();
+    assert!(pool.get().await.is_ok());
+}
+
+#[tokio::test]
+async fn a_pool_may_be_looked_at_never() {
+    let _pool = builder().reaper_rate(Duration::MAX).build_unchecked(Manager::default());
+    sleep(A_WHILE).await;
+    assert_eq!(runtime::Handle::current().metrics().num_alive_tasks(), 1);
+}
+
+#[test]
+fn close_waits_until_the_last_connection_is_dropped() {
+    // Reached when the drop begins, and once more when it may end.
+    let gate = Arc::new(Barrier::new(2));
+    let on_close: Arc<dyn Fn() + Send + Sync> = Arc::new({
+        let gate = Arc::clone(&gate);
+        move || {
+            gate.wait();
+            gate.wait();
+        }
+    });
+    let manager = Manager { on_close: Some(on_close), ..Manager::default() };
+    single_thread().block_on(async {
+        let pool = builder().build(manager).await.unwrap();
+        let connection = pool.get_owned().await.unwrap();
+        let mut close = pin!(pool.close());
+        assert!(poll_once(close.as_mut()).is_pending());
+        let holder = std::thread::spawn(move || drop(connection));
+        gate.wait();
+        let is_early = poll_once(pin!(pool.close())).is_ready();
+        gate.wait();
+        holder.join().unwrap();
+        assert!(!is_early);
+        assert!(timeout(PATIENCE, close).await.is_ok());
+    });
+}
+
+#[tokio::test]
+async fn connections_whose_drops_panic_do_not_abort_the_process() {
+    let on_close: Arc<dyn Fn() + Send + Sync> = Arc::new(|| panic!("a drop panics, as it should"));
+    let manager = Manager { on_close: Some(on_close), ..Manager::default() };
+    let pool = builder().max_size(2).min_idle(2).build(manager).await.unwrap();
+    drop(pool);
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sink(Arc<AtomicUsize>);
+
+impl ErrorSink<io::Error> for Sink {
+    fn sink(&self, _: io::Error) {
+        self.0.fetch_add(1, SeqCst);
+    }
+
+    fn boxed_clone(&self) -> Box<dyn ErrorSink<io::Error>> {
+        Box::new(self.clone())
+    }
+}
+
+#[tokio::test]
+async fn an_error_during_a_build_that_succeeds_reaches_the_sink() {
+    let sink = Sink::default();
+    let manager = Manager { refusals: Arc::new(AtomicUsize::new(1)), ..Manager::default() };
+    let _pool = builder().min_idle(1).error_sink(Box::new(sink.clone())).build(manager).await.unwrap();
+    assert_eq!(sink.0.load(SeqCst), 1);
+}
+
+#[tokio::test]
+async fn the_shortest_idle_timeout_leaves_connections_to_those_that_wait() {
+    let pool = builder().idle_timeout(Duration::from_micros(500)).connection_timeout(Duration::from_secs(2));
+    let pool = pool.build(Manager::default()).await.unwrap();
+    assert!(pool.get().await.is_ok());
+}
+
+/// Not mended: without retries the waiters beyond `max_connecting` have no attempt of their own.
+#[tokio::test]
+async fn without_retries_each_waiter_has_an_attempt() {
+    let manager = Manager { refusals: Arc::new(AtomicUsize::new(1)), ..Manager::default() };
+    let pool = builder().max_size(2).max_connecting(1).retry_connection(false);
+    let pool = pool.connection_timeout(Duration::from_secs(2)).build_unchecked(manager);
+    let (first, second) = tokio::join!(pool.get(), pool.get());
+    assert!(first.is_ok() || second.is_ok());
+}
+
+/// Not mended: the error is that of a connect which nobody waits for any more.
+#[tokio::test]
+async fn an_old_error_is_not_the_reason_of_a_timeout() {
+    let manager = Manager { refusals: Arc::new(AtomicUsize::new(1)), ..Manager::default() };
+    let pool = builder().connection_timeout(A_WHILE).retry_connection(false).build_unchecked(manager.clone());
+    assert!(pool.get().await.is_err());
+    let connection = Connection { is_broken: Arc::default(), on_close: None };
+    assert!(pool.add(connection).is_ok());
+    let _connection = pool.get().await.unwrap();
+    sleep(A_WHILE * 5).await;
+    assert!(matches!(pool.get().await, Err(RunError::TimedOut)), "all connections were in use");
+}
+
+/// Not mended: connects run on the first runtime, which is alive, but nobody is in its `block_on`.
+#[test]
+fn a_get_does_not_depend_on_a_runtime_that_rests() {
+    let first = single_thread();
+    let pool = builder().connection_timeout(Duration::from_secs(2));
+    let pool = first.block_on(pool.build(Manager::default())).unwrap();
+    let served =
+        std::thread::spawn(move || single_thread().block_on(async move { pool.get().await.is_ok() }));
+    assert!(served.join().unwrap());
+}
