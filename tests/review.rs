@@ -244,14 +244,14 @@ async fn without_retries_each_waiter_has_an_attempt() {
     assert!(first.is_ok() || second.is_ok());
 }
 
-/// Not mended: the error is that of a connect which nobody waits for any more.
 #[tokio::test]
 async fn an_old_error_is_not_the_reason_of_a_timeout() {
-    let manager = Manager { refusals: Arc::new(AtomicUsize::new(1)), ..Manager::default() };
+    // As many as the get causes: one, and another when it is cancelled.
+    let manager = Manager { refusals: Arc::new(AtomicUsize::new(2)), ..Manager::default() };
     let pool = builder().connection_timeout(A_WHILE).retry_connection(false).build_unchecked(manager.clone());
     assert!(timeout(A_WHILE / 2, pool.get()).await.is_err());
-    let connection = Connection { is_broken: Arc::default(), on_close: None };
-    assert!(pool.add(connection).is_ok());
+    eventually("the connects end", || pool.state().connecting == 0).await;
+    assert!(pool.add(Connection { is_broken: Arc::default(), on_close: None }).is_ok());
     let _connection = pool.get().await.unwrap();
     sleep(A_WHILE * 5).await;
     assert!(matches!(pool.get().await, Err(RunError::TimedOut)), "all connections were in use");

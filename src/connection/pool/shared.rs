@@ -64,6 +64,8 @@ struct CheckoutLimits {
 struct Failures<E> {
     /// As text, since the error itself is the sink's. Present until a connect succeeds.
     last: Option<Arc<str>>,
+    /// When the last connect failed.
+    at: u64,
     /// Present while `build` waits; then the last error is for it and not for the sink.
     start: Option<Option<E>>,
 }
@@ -100,7 +102,7 @@ impl<M: ManageConnection> Shared<M> {
             emptied: Notify::new(),
             progress: Notify::new(),
             error_sink,
-            failures: Mutex::new(Failures { last: None, start: None }),
+            failures: Mutex::new(Failures { last: None, at: 0, start: None }),
             limits: CheckoutLimits {
                 fresh: bypass_window.min(idle_timeout),
                 bypass_window,
@@ -316,6 +318,7 @@ impl<M: ManageConnection> Shared<M> {
     pub(super) fn on_connect_failed(&self, failure: ConnectFailure, text: String) {
         self.counters.on_connect_failed(failure);
         let mut failures = self.failures.lock();
+        failures.at = now();
         let is_news = failures.last.as_deref() != Some(&*text);
         if is_news {
             failures.last = Some(Arc::from(text.as_str()));
@@ -333,8 +336,14 @@ impl<M: ManageConnection> Shared<M> {
         }
     }
 
+    /// The last failure, if it tells why a get has just timed out. While connecting fails, an attempt ends at the latest after
+    /// its own timeout and the delay before it, which is about half of that. An older failure is of a connect that nobody
+    /// needed any more.
     pub(super) fn last_failure(&self) -> Option<Arc<str>> {
-        self.failures.lock().last.clone()
+        let failures = self.failures.lock();
+        let is_recent =
+            now().saturating_sub(failures.at) < millis(self.config.connection_timeout).saturating_mul(2);
+        failures.last.clone().filter(|_| is_recent)
     }
 
     pub(super) fn state(&self) -> State {
