@@ -301,7 +301,9 @@ impl<M: ManageConnection> Shared<M> {
 
     /// The manager's error of a failed connect.
     pub(super) fn on_connect_error(&self, error: M::Error) {
-        self.on_connect_failed(ConnectFailure::Error, format!("{error:?}"));
+        let mut text = "an error whose Debug panics".to_owned();
+        contain(|| text = format!("{error:?}"));
+        self.on_connect_failed(ConnectFailure::Error, text);
         let mut failures = self.failures.lock();
         let replaced = match &mut failures.start {
             Some(start) => start.replace(error),
