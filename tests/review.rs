@@ -234,7 +234,6 @@ async fn the_shortest_idle_timeout_leaves_connections_to_those_that_wait() {
     assert!(pool.get().await.is_ok());
 }
 
-/// Not mended: without retries the waiters beyond `max_connecting` have no attempt of their own.
 #[tokio::test]
 async fn without_retries_each_waiter_has_an_attempt() {
     let manager = Manager { refusals: Arc::new(AtomicUsize::new(1)), ..Manager::default() };
@@ -244,7 +243,6 @@ async fn without_retries_each_waiter_has_an_attempt() {
     assert!(first.is_ok() || second.is_ok());
 }
 
-/// Not mended: the error is that of a connect which nobody waits for any more.
 #[tokio::test]
 async fn an_old_error_is_not_the_reason_of_a_timeout() {
     let manager = Manager { refusals: Arc::new(AtomicUsize::new(1)), ..Manager::default() };
@@ -257,7 +255,7 @@ async fn an_old_error_is_not_the_reason_of_a_timeout() {
     assert!(matches!(pool.get().await, Err(RunError::TimedOut)), "all connections were in use");
 }
 
-/// Not mended: connects run on the first runtime, which is alive, but nobody is in its `block_on`.
+/// It is alive, but nobody is in its `block_on`.
 #[test]
 fn a_get_does_not_depend_on_a_runtime_that_rests() {
     let first = single_thread();
@@ -266,4 +264,66 @@ fn a_get_does_not_depend_on_a_runtime_that_rests() {
     let served =
         std::thread::spawn(move || single_thread().block_on(async move { pool.get().await.is_ok() }));
     assert!(served.join().unwrap());
+}
+
+/// Its `Debug` panics.
+struct Unspeakable;
+
+impl std::fmt::Debug for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        panic!("a Debug panics, as it should");
+    }
+}
+
+impl std::fmt::Display for Unspeakable {
+    fn fmt(&self, _: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unspeakable {}
+
+/// Either connects fail, or the tests of what they open.
+struct Failing {
+    connects: Arc<AtomicUsize>,
+    fail: bool,
+}
+
+impl ManageConnection for Failing {
+    type Connection = ();
+    type Error = Unspeakable;
+
+    async fn connect(&self) -> Result<(), Unspeakable> {
+        self.connects.fetch_add(1, SeqCst);
+        if self.fail { Err(Unspeakable) } else { Ok(()) }
+    }
+
+    async fn is_valid(&self, (): &mut ()) -> Result<(), Unspeakable> {
+        Err(Unspeakable)
+    }
+
+    fn has_broken(&self, (): &mut ()) -> bool {
+        false
+    }
+}
+
+/// How many connects one get causes, of which none helps.
+async fn connects_of_a_get(fail: bool) -> usize {
+    let connects = Arc::<AtomicUsize>::default();
+    let pool = Pool::builder().min_idle(0).max_size(1).connection_timeout(A_WHILE).test_on_check_out(true);
+    let pool = pool.build_unchecked(Failing { connects: Arc::clone(&connects), fail });
+    assert!(pool.get().await.is_err());
+    connects.load(SeqCst)
+}
+
+#[tokio::test]
+async fn an_error_that_cannot_be_written_is_not_tried_again_at_once() {
+    let connects = connects_of_a_get(true).await;
+    assert!(connects < 10, "{connects}");
+}
+
+#[tokio::test]
+async fn connections_that_fail_their_first_test_are_not_opened_again_at_once() {
+    let connects = connects_of_a_get(false).await;
+    assert!(connects < 10, "{connects}");
 }

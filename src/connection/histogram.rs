@@ -21,7 +21,7 @@ impl Histogram {
         self.buckets.iter().sum()
     }
 
-    /// A duration that the share `quantile` of all did not exceed, at most twice too long. `None` without any.
+    /// A duration that the share `quantile` of all did not exceed, at most twice too long, or 1 µs. `None` without any.
     #[must_use]
     pub fn quantile(&self, quantile: f64) -> Option<Duration> {
         let rank = (self.count() as f64 * quantile.clamp(0.0, 1.0)).ceil().max(1.0) as u64;
@@ -34,7 +34,7 @@ impl Histogram {
             .map(|(bound, _)| bound)
     }
 
-    /// Each bucket: the bound below which its durations are, and their number.
+    /// Each bucket: the bound below which its durations are, and their number. The last has all longer ones, too.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         self.buckets.iter().enumerate().map(|(bucket, &count)| (Duration::from_micros(1 << bucket), count))
     }

@@ -39,7 +39,7 @@ pub struct Statistics {
     pub get_timed_out: u64,
     /// Gets that were refused, because too many waited, the pool was closed, or the connect failed and is not tried again.
     pub get_refused: u64,
-    /// Gets that were cancelled while they waited.
+    /// Gets that were cancelled while they waited or tested a connection.
     pub get_cancelled: u64,
     /// Gets whose connection had never been used.
     pub get_new: u64,

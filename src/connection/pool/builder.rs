@@ -33,7 +33,7 @@ pub(super) const BYPASS_WINDOW: Duration = Duration::from_millis(500);
 /// | [`max_connecting`](Self::max_connecting) | 16 | a restarted server is not overrun |
 /// | [`max_waiting`](Self::max_waiting) | no limit | each waiter is a task, which its own server should limit |
 /// | [`bypass_window`](Self::bypass_window) | 500 ms | no round trip before each use of a busy connection |
-/// | [`reaper_rate`](Self::reaper_rate) | 10 s | also at checkout an expired connection is never handed out, so this is for memory only |
+/// | [`reaper_rate`](Self::reaper_rate) | 10 s | an expired connection is never handed out, so this only bounds how long it takes memory, and how long idle connections are missing after a restart of the server |
 /// | [`queue_strategy`](Self::queue_strategy) | `Lifo` | few connections carry the load, and the others can age and close |
 /// | [`barging`](Self::barging) | no | first come, first served bounds the longest waits |
 #[must_use]
@@ -239,8 +239,9 @@ impl<M: ManageConnection> Builder<M> {
 
     /// Builds the pool, and waits until it has [`min_idle`](Self::min_idle) connections.
     ///
-    /// If connects do not end for a whole [`connection_timeout`](Self::connection_timeout), it returns the pool without
-    /// them: there is no error of the manager to return. It logs this.
+    /// If no connect fails with an error, but they do not end, or panic, for a whole
+    /// [`connection_timeout`](Self::connection_timeout), it returns the pool without them: there is no error of the manager
+    /// to return. It logs this.
     ///
     /// # Errors
     ///
@@ -273,7 +274,7 @@ impl<M: ManageConnection> Builder<M> {
             Some(error) => shared.sink(error),
             None if is_late => {
                 warn!(
-                    "the pool starts without its idle connections: connecting takes longer than connection_timeout"
+                    "the pool starts without its idle connections: they were not there within connection_timeout"
                 );
             }
             None => {}

@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bb8::ManageConnection;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::guard::PooledConnection;
 use super::shared::{Conn, Shared};
@@ -15,6 +15,7 @@ use crate::connection::clock::now;
 use crate::connection::core::{Held, Polled, Refusal, Ticket};
 use crate::connection::error::{ConnectFailing, RunError};
 use crate::connection::statistics::{Closed, Ended};
+use crate::net::Backoff;
 use crate::sync::Arc;
 
 /// The longest that a test of a connection takes, so that one dead connection does not cost a get its whole time. HikariCP
@@ -85,8 +86,9 @@ impl<M: ManageConnection> Shared<M> {
         waits_since: &mut Option<Instant>,
     ) -> Result<PooledConnection<'a, M>, Refusal> {
         let mut candidate = first;
+        let mut delay = None;
         loop {
-            let guard = match candidate.take() {
+            let mut guard = match candidate.take() {
                 Some(guard) => guard,
                 None => {
                     let held = match self.core.try_get() {
@@ -101,8 +103,15 @@ impl<M: ManageConnection> Shared<M> {
                     PooledConnection::new(Cow::Borrowed(self), held)
                 }
             };
+            let is_new = guard.conn().is_new(now());
             if let Some(guard) = self.examine(guard, caller).await {
                 return Ok(guard);
+            }
+            if is_new {
+                // As after a failed connect: the server accepts connections and does not serve them.
+                let pause = Backoff::default().after(delay);
+                delay = Some(pause);
+                sleep(Backoff::with_jitter(pause)).await;
             }
         }
     }

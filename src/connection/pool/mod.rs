@@ -33,6 +33,10 @@ use crate::sync::Arc;
 /// A pool of connections. Cloning it is cheap, and gives another handle to the same pool.
 ///
 /// When the last handle and the last owned connection are dropped, the idle connections are closed.
+///
+/// The pool's tasks, which connect and look after idle connections, run on the runtime on which it was first used, until
+/// that is shut down; then on the next one. A runtime of one thread that is alive, but not in `block_on`, runs no task: a pool
+/// that was first used there opens no connections, and gets on other runtimes time out.
 pub struct Pool<M: ManageConnection> {
     pub(super) shared: Arc<Shared<M>>,
 }
@@ -90,7 +94,7 @@ impl<M: ManageConnection> Pool<M> {
         self.shared.try_get_untested(Location::caller())
     }
 
-    /// Opens a connection that is not the pool's.
+    /// Opens a connection that is not the pool's. It has no timeout but the manager's own.
     ///
     /// # Errors
     ///

@@ -29,6 +29,13 @@ pub(super) struct Conn<C> {
     pub(super) was_used: bool,
 }
 
+impl<C> Conn<C> {
+    /// Whether it was opened just now, and never used.
+    pub(super) fn is_new(&self, now: u64) -> bool {
+        !self.was_used && now.saturating_sub(self.idle_since) < millis(BYPASS_WINDOW)
+    }
+}
+
 pub(super) type Customizer<M> =
     dyn CustomizeConnection<<M as ManageConnection>::Connection, <M as ManageConnection>::Error>;
 
@@ -301,7 +308,9 @@ impl<M: ManageConnection> Shared<M> {
 
     /// The manager's error of a failed connect.
     pub(super) fn on_connect_error(&self, error: M::Error) {
-        self.on_connect_failed(ConnectFailure::Error, format!("{error:?}"));
+        let mut text = "an error whose Debug panics".to_owned();
+        contain(|| text = format!("{error:?}"));
+        self.on_connect_failed(ConnectFailure::Error, text);
         let mut failures = self.failures.lock();
         let replaced = match &mut failures.start {
             Some(start) => start.replace(error),
