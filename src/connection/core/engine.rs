@@ -213,7 +213,9 @@ impl<T> Core<T> {
         if state.is_closed {
             return Err(Refusal::Closed);
         }
-        if !is_first && state.waiters.len() >= self.max_waiting {
+        // Those for whom a connection is or can be opened do not count: they do not wait for others.
+        let served = state.connecting + state.max.saturating_sub(state.size);
+        if !is_first && state.waiters.len() >= self.max_waiting.saturating_add(served) {
             return Err(Refusal::QueueFull);
         }
         let ticket = state.waiters.join(waker, is_first);

@@ -129,10 +129,19 @@ fn a_waiter_takes_what_is_idle() {
 
 #[test]
 fn a_full_queue_refuses() {
-    let core = with_items(Limits { max_waiting: 1, ..LIMITS }, 0);
+    let core = with_items(Limits { max: 1, max_waiting: 1, ..LIMITS }, 1);
+    let _held = core.try_get().unwrap();
     let ticket = join(&core);
     assert_eq!(core.join(Waker::noop().clone(), false).unwrap_err(), Refusal::QueueFull);
     core.leave(ticket);
+}
+
+#[test]
+fn a_waiter_for_whom_an_item_can_be_made_does_not_count() {
+    let core = with_items(Limits { max: 2, max_waiting: 0, ..LIMITS }, 0);
+    let tickets = [join(&core), join(&core)];
+    assert_eq!(core.join(Waker::noop().clone(), false).unwrap_err(), Refusal::QueueFull);
+    tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
 }
 
 #[test]

@@ -224,7 +224,7 @@ impl<M: ManageConnection> Builder<M> {
         self
     }
 
-    /// The most gets that wait. Further ones fail with [`RunError::PoolFull`](super::super::RunError::PoolFull).
+    /// The most gets that wait for a connection in use. Those for which one is opened do not count. Further ones fail with [`RunError::PoolFull`](super::super::RunError::PoolFull).
     pub fn max_waiting(mut self, max_waiting: impl Into<Option<usize>>) -> Self {
         self.config.max_waiting = max_waiting.into();
         self

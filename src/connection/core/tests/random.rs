@@ -97,6 +97,10 @@ struct Reference {
 }
 
 impl Reference {
+    fn most_waiting(&self) -> usize {
+        self.limits.max_waiting + self.connecting + self.max.saturating_sub(self.reserved.len())
+    }
+
     fn is_over(&self) -> bool {
         self.is_closed || self.reserved.len() > self.max
     }
@@ -251,7 +255,7 @@ impl World {
                 let joined = core.join(Waker::from(Arc::clone(&wakes)), is_first);
                 if reference.is_closed {
                     assert_eq!(joined.err(), Some(Refusal::Closed));
-                } else if !is_first && reference.waiting.len() >= reference.limits.max_waiting {
+                } else if !is_first && reference.waiting.len() >= reference.most_waiting() {
                     assert_eq!(joined.err(), Some(Refusal::QueueFull));
                 } else {
                     match is_first {

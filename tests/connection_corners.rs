@@ -1,4 +1,4 @@
-//! Faults of the pool that a review found.
+//! Corners of the pool of connections: dead connections in the wrong place, endless times, panics, and runtimes that rest.
 
 use std::future::Future;
 use std::io;
