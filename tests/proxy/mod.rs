@@ -33,7 +33,8 @@ impl Proxy {
         more: &[&str],
         prepare: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Self {
-        Self::start_by(&["env"], listen, to, more, prepare)
+        // The tests may run under `nohup`, which the proxy would heed.
+        Self::start_by(&["env", "--default-signal=HUP"], listen, to, more, prepare)
     }
 
     /// As `start_with`, by a program that executes the one that its arguments name.
