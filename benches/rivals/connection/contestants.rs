@@ -21,7 +21,7 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// What the groups do with a pool. A future is boxed once for many gets.
 pub(crate) trait Pool: Send + Sync {
-    /// Get and put, so many times.
+    /// Get and put, `times` times.
     fn checkouts(&self, times: u64) -> BoxFuture<'_, ()>;
     /// As `checkouts`, and another task may run while the connection is held.
     fn yielding_checkouts(&self, times: u64) -> BoxFuture<'_, ()>;

@@ -41,7 +41,7 @@ HTTP/2 too, so --concurrency is also the most connections per server.
 
 Exit codes: 0 all requests were answered, with whatever status; 1 a request failed; 2 wrong usage.";
 
-/// The longest text of an error in the table.
+/// The most kinds of errors in the table.
 const MAX_ERRORS: usize = 5;
 
 #[derive(Args, Clone, Debug)]

@@ -46,7 +46,7 @@ enum State<G> {
 
 /// No node.
 const NONE: usize = usize::MAX;
-/// So many nodes are kept when nobody waits.
+/// Nodes that are kept when nobody waits.
 const KEPT: usize = 64;
 
 impl<G> Waiters<G> {
