@@ -46,7 +46,7 @@ compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where
 
 #[cfg(all(feature = "net", not(unix)))]
 compile_error!(
-    "millpond's features `net`, `tls`, `bus`, `relay`, `connection`, `websocket`, `proxy` and `cli` need Unix sockets, which this target lacks"
+    "millpond's features `net`, `dns`, `tls`, `bus`, `relay`, `connection`, `https`, `websocket`, `proxy` and `cli` need Unix sockets, which this target lacks"
 );
 
 #[cfg(feature = "bus")]

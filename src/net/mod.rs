@@ -32,7 +32,7 @@
 //! | `tls` | TLS for clients, over any stream (feature `tls`) |
 //! | `error` | why listening or connecting failed, where, and what to do |
 //!
-//! Absent on purpose: pools of connections (the application's), TLS servers ([`Peekable`] wraps any stream), and what the frames
+//! Absent on purpose: pools of connections (`connection`), TLS servers ([`Peekable`] wraps any stream), and what the frames
 //! mean (the bus).
 
 mod async_stream;
