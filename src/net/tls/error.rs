@@ -49,6 +49,8 @@ pub enum TlsErrorKind {
     UnknownRevocation,
     /// The certificate is wrong in another way, or a custom verifier refused it.
     BadCertificate,
+    /// The server presents the certificate of an authority, which may only sign others. `openssl req -x509` makes such ones.
+    IsAuthority,
     /// The server wants a client certificate, and none is configured.
     ClientCertificateRequired,
     /// The server refuses the client certificate.
@@ -208,6 +210,11 @@ impl TlsErrorKind {
             Cause::UnknownRevocationStatus
             | Cause::ExpiredRevocationList
             | Cause::ExpiredRevocationListContext { .. } => Self::UnknownRevocation,
+            Cause::Other(other)
+                if matches!(other.0.downcast_ref(), Some(webpki::Error::CaUsedAsEndEntity)) =>
+            {
+                Self::IsAuthority
+            }
             _ => Self::BadCertificate,
         }
     }
@@ -281,7 +288,12 @@ impl fmt::Display for TlsError {
             ),
             Kind::BadCertificate => write!(
                 f,
-                "the certificate of {name} is not acceptable (look at it: openssl s_client -showcerts -connect)"
+                "the certificate of {name} is not acceptable (look at it: openssl s_client -showcerts -connect HOST:PORT)"
+            ),
+            Kind::IsAuthority => write!(
+                f,
+                "the certificate of {name} is that of an authority (issue one for a server: openssl req -x509 -addext \
+                 basicConstraints=critical,CA:FALSE)"
             ),
             Kind::ClientCertificateRequired => write!(
                 f,
