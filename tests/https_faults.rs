@@ -326,11 +326,11 @@ async fn a_version_that_the_server_does_not_speak_is_an_error() {
         assert_eq!(error.kind(), &HttpsErrorKind::WrongVersion);
         assert_eq!(error.phase(), Some(ConnectPhase::Http));
     }
-    // Without TLS only the answer to the first request tells.
+    // Without TLS, the server's settings are missing.
     let config = HttpsConfig::default().version(HttpVersion::Http2);
-    let mut connection = manager(&nginx.http1(), config).connect().await.unwrap();
-    let error = fetch(&mut connection, "/").await.unwrap_err();
+    let error = manager(&nginx.http1(), config).connect().await.unwrap_err();
     assert_eq!(error.kind(), &HttpsErrorKind::InvalidResponse, "{}", said(&error));
+    assert_eq!(error.phase(), Some(ConnectPhase::Http));
 }
 
 #[tokio::test]

@@ -243,7 +243,8 @@ async fn a_server_that_answers_no_ping_is_given_up() {
     let response = pool.send(get("/half")).await.unwrap();
     assert!(pool.state().pings);
     node.signal(Signal::SIGSTOP);
-    assert!(read(response).await.is_err());
+    let error = read(response).await.unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::PingTimeout);
     eventually(&pool, |state| state.connections.is_empty() && state.streams == 0).await;
 }
 

@@ -2,6 +2,7 @@
 
 mod faults;
 mod readers;
+mod rest;
 mod server;
 mod streams;
 #[path = "../upstream/mod.rs"]

@@ -75,7 +75,7 @@ pub enum HealthCheck {
 
 /// HTTP/2: how many bytes a server may send before they are read.
 ///
-/// hyper turns its fixed windows off where the adaptive ones are on, so it is one choice.
+/// Adaptive windows have no fixed size, so it is one choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Http2Windows {

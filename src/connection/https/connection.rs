@@ -9,15 +9,14 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use http::{Request, Response};
-use hyper::body::Incoming;
 
 use super::config::HttpsConfig;
 use super::error::{HttpsError, HttpsErrorKind};
 use super::exchange::Exchange;
-use super::multiplexed::Sender;
+use super::multiplexed::Client;
 use super::origin::Origin;
 use super::request_body::RequestBody;
-use super::response_body::ResponseBody;
+use super::response_body::{ResponseBody, Source};
 use super::wire::{Traffic, Wire};
 use crate::sync::Arc;
 
@@ -41,7 +40,7 @@ pub struct HttpsConnection {
 /// What requests are sent on.
 pub(super) enum State {
     Http1(Wire),
-    Http2(Sender),
+    Http2(Client),
     /// An HTTP/1.1 connection that a request uses, or that is closed because one has not come to its end.
     Gone,
 }
@@ -149,8 +148,8 @@ impl HttpsConnection {
         this.last_used = Instant::now();
         this.origin.address(&mut request, this.protocol);
         match this.exchange(request).await {
-            Ok((response, exchange)) => {
-                let mut response = response.map(|body| ResponseBody::new(body, exchange, connection));
+            Ok(response) => {
+                let mut response = response.map(|source| ResponseBody::new(source, connection));
                 // There may be no body, and then the connection is free.
                 poll_fn(|cx| {
                     response.body_mut().end_if_read(cx);
@@ -163,21 +162,21 @@ impl HttpsConnection {
         }
     }
 
-    /// The head of the response, and the state of an HTTP/1.1 connection that has a response to deliver.
-    async fn exchange(
-        &mut self,
-        request: Request<RequestBody>,
-    ) -> Result<(Response<Incoming>, Option<Box<Exchange>>), HttpsError> {
-        if let State::Http2(sender) = &mut self.state {
-            let response = sender.try_send_request(request).await;
-            return response.map(|response| (response, None)).map_err(HttpsError::of_unsent);
+    /// The head of the response, and where its body comes from.
+    async fn exchange(&mut self, request: Request<RequestBody>) -> Result<Response<Source>, HttpsError> {
+        if let State::Http2(client) = &self.state {
+            return match client.send(request).await {
+                Ok(response) => Ok(response.map(Source::Http2)),
+                Err((error, Some(request))) => Err(error.with_request(request)),
+                Err((error, None)) => Err(error),
+            };
         }
         let State::Http1(wire) = mem::replace(&mut self.state, State::Gone) else {
             return Err(HttpsError::new(HttpsErrorKind::Closed).with_request(request));
         };
         let mut exchange = Box::new(Exchange::begin(wire, &self.config).await?);
         let response = exchange.respond(request).await?;
-        Ok((response, Some(exchange)))
+        Ok(response.map(|incoming| Source::Http1(incoming, exchange)))
     }
 
     /// Counts the error, and says in it where it happened.
@@ -200,7 +199,7 @@ impl HttpsConnection {
     pub(super) fn is_usable(&mut self) -> bool {
         let is_open = match &mut self.state {
             State::Http1(wire) => wire.is_quiet(),
-            State::Http2(sender) => !sender.is_closed(),
+            State::Http2(client) => client.is_open(),
             State::Gone => false,
         };
         if !is_open {

@@ -122,17 +122,18 @@ impl HttpsError {
     /// An error that may have left the request.
     pub(super) fn of_unsent(mut error: TrySendError<Request<RequestBody>>) -> Self {
         let request = error.take_message();
-        Self::of_maybe_unsent(error.into_error(), request)
-    }
-
-    /// An error of a request, and the request if nothing of it was sent.
-    pub(super) fn of_maybe_unsent(error: hyper::Error, request: Option<Request<RequestBody>>) -> Self {
-        let mut error = Self::of_request(error);
+        let mut error = Self::of_request(error.into_error());
         if request.is_some() {
             error.0.kind = HttpsErrorKind::Closed;
         }
         error.0.request = Mutex::new(request);
         error
+    }
+
+    /// An error of an HTTP/2 connection or of a stream.
+    pub(super) fn of_h2(error: h2::Error) -> Self {
+        let kind = HttpsErrorKind::of_h2(&error);
+        Self::new(kind).because(error)
     }
 
     /// The failure of a connect that several wait for, for one of them.
@@ -240,25 +241,36 @@ impl HttpsError {
 }
 
 impl HttpsErrorKind {
-    fn of(error: &hyper::Error) -> Self {
-        if let Some(error) = find::<h2::Error>(error) {
-            let code = error.reason().map(u32::from);
-            match code {
-                Some(code) if error.is_go_away() && error.is_remote() => return Self::GoAway(code),
-                Some(code) if error.is_reset() && error.is_remote() => return Self::Reset(code),
-                Some(_) if !error.is_remote() => return Self::InvalidResponse,
-                _ => {}
-            }
+    fn of_h2(error: &h2::Error) -> Self {
+        match error.reason().map(u32::from) {
+            Some(code) if error.is_remote() && error.is_go_away() => Self::GoAway(code),
+            Some(code) if error.is_remote() && error.is_reset() => Self::Reset(code),
+            _ if error.is_library() => Self::InvalidResponse,
+            _ => match error.get_io() {
+                Some(io) => match io.kind() {
+                    // h2 calls its end so, and TLS that of a server that has crashed.
+                    io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => Self::Incomplete,
+                    kind => Self::of_tls(io).unwrap_or(Self::Io(kind)),
+                },
+                None => Self::InvalidRequest,
+            },
         }
-        match TlsError::find(error).map(TlsError::kind) {
+    }
+
+    /// If TLS failed.
+    fn of_tls(error: &(dyn Error + 'static)) -> Option<Self> {
+        match TlsError::find(error)?.kind() {
             // A server that has crashed cannot end TLS before it closes the connection.
-            Some(TlsErrorKind::UnexpectedEof) => return Self::Incomplete,
-            Some(kind) => return Self::Tls(kind.clone()),
-            None => {}
+            TlsErrorKind::UnexpectedEof => Some(Self::Incomplete),
+            kind => Some(Self::Tls(kind.clone())),
         }
-        if error.is_timeout() {
-            Self::PingTimeout
-        } else if error.is_user() {
+    }
+
+    fn of(error: &hyper::Error) -> Self {
+        if let Some(kind) = Self::of_tls(error) {
+            return kind;
+        }
+        if error.is_user() {
             Self::InvalidRequest
         } else if error.is_parse() {
             Self::InvalidResponse

@@ -86,10 +86,12 @@ impl HttpsConnectionManager {
     async fn make(&self) -> Result<HttpsConnection, HttpsError> {
         let Dialed { wire, is_http2, traffic, remote_address, is_resumed, timings } = self.dial().await?;
         let state = if is_http2 {
-            let sender = self.in_time(ConnectPhase::Http, multiplexed::begin(wire, &self.config)).await;
-            let sender = sender.flatten().map_err(|error| error.in_phase(ConnectPhase::Http));
-            let sender = sender.map_err(|error| error.at(remote_address));
-            State::Http2(sender.inspect_err(|error| self.connects.on_failed(error))?)
+            let begun = self.in_time(ConnectPhase::Http, multiplexed::begin(wire, &self.config)).await;
+            let begun = begun.flatten().map_err(|error| error.in_phase(ConnectPhase::Http));
+            let begun = begun.map_err(|error| error.at(remote_address));
+            let (client, driver, _) = begun.inspect_err(|error| self.connects.on_failed(error))?;
+            tokio::spawn(driver.run());
+            State::Http2(client)
         } else {
             State::Http1(wire)
         };

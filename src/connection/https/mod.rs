@@ -26,7 +26,7 @@
 //! | `connection` | one connection, and what is known of it |
 //! | `connects` | what the connects to a server came to |
 //! | `exchange` | one request and its response over HTTP/1.1 |
-//! | `multiplexed` | the driver of an HTTP/2 connection |
+//! | `multiplexed` | HTTP/2 connections: requests on streams, and no state of the protocol at rest |
 //! | `http2` | [`Http2Pool`]: many requests on few HTTP/2 connections |
 //! | `wire` | TCP or TLS, with counted bytes |
 //! | `request_body`, `response_body` | bodies: what goes out, what comes in and holds the connection |

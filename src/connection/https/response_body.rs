@@ -10,28 +10,56 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::connection::HttpsConnection;
-use super::error::{HttpsError, HttpsErrorKind};
+use super::error::HttpsError;
 use super::exchange::Exchange;
+use super::multiplexed::Received;
 
 /// The body of a response. It holds `G`, through which its connection was borrowed, until its end has been read.
 ///
-/// The pieces are those that hyper has read, without a copy. Dropped before its end, it closes an HTTP/1.1 connection unless
+/// The pieces are those that were read from the connection, without a copy. Dropped before its end, it closes an HTTP/1.1 connection unless
 /// the rest has arrived already, and resets the stream of an HTTP/2 connection.
 pub struct ResponseBody<G>
 where
     G: DerefMut<Target = HttpsConnection>,
 {
-    incoming: Option<Incoming>,
-    exchange: Option<Box<Exchange>>,
+    source: Option<Source>,
     connection: Option<G>,
+}
+
+/// Where a body comes from.
+pub(super) enum Source {
+    Http1(Incoming, Box<Exchange>),
+    Http2(Received),
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, HttpsError>>> {
+        let (incoming, exchange) = match self {
+            Self::Http1(incoming, exchange) => (incoming, exchange),
+            Self::Http2(received) => return received.poll_frame(cx),
+        };
+        let mut frame = Pin::new(&mut *incoming).poll_frame(cx);
+        if frame.is_pending() {
+            exchange.drive(cx);
+            frame = Pin::new(incoming).poll_frame(cx);
+        }
+        frame.map_err(HttpsError::of_request)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Http1(incoming, _) => incoming.is_end_stream(),
+            Self::Http2(received) => received.is_end_stream(),
+        }
+    }
 }
 
 impl<G> ResponseBody<G>
 where
     G: DerefMut<Target = HttpsConnection>,
 {
-    pub(super) fn new(incoming: Incoming, exchange: Option<Box<Exchange>>, connection: G) -> Self {
-        Self { incoming: Some(incoming), exchange, connection: Some(connection) }
+    pub(super) fn new(source: Source, connection: G) -> Self {
+        Self { source: Some(source), connection: Some(connection) }
     }
 
     /// The connection that the body comes from, until the end of the body has been read.
@@ -48,41 +76,29 @@ where
 
     /// Whether it is known that nothing more comes.
     fn has_ended(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.source.as_ref().is_none_or(Source::is_end_stream)
     }
 
     /// Lets go of the connection. An HTTP/1.1 connection can be used again if the response is complete.
     fn end(&mut self, cx: &mut Context<'_>) {
-        // hyper skips what is left of a body that nobody waits for.
-        self.incoming = None;
+        let source = self.source.take();
         let Some(mut connection) = self.connection.take() else { return };
         connection.touch();
-        if let Some(exchange) = self.exchange.take()
-            && let Some(wire) = exchange.end(cx)
-        {
-            connection.restore(wire);
+        if let Some(Source::Http1(incoming, exchange)) = source {
+            // hyper skips what is left of a body that nobody waits for.
+            drop(incoming);
+            if let Some(wire) = exchange.end(cx) {
+                connection.restore(wire);
+            }
         }
     }
 
     /// Lets go of the connection. An HTTP/1.1 connection is closed.
     fn fail(&mut self, error: HttpsError) -> HttpsError {
-        self.incoming = None;
-        self.exchange = None;
+        self.source = None;
         match self.connection.take() {
             Some(mut connection) => connection.failed(error),
             None => error,
-        }
-    }
-
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
-        let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        let frame = Pin::new(&mut *incoming).poll_frame(cx);
-        match &mut self.exchange {
-            Some(exchange) if frame.is_pending() => {
-                exchange.drive(cx);
-                Pin::new(incoming).poll_frame(cx)
-            }
-            _ => frame,
         }
     }
 }
@@ -99,18 +115,14 @@ where
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, HttpsError>>> {
         let this = self.get_mut();
-        let frame = ready!(this.poll_incoming(cx));
-        match frame {
+        let Some(source) = &mut this.source else { return Poll::Ready(None) };
+        match ready!(source.poll_frame(cx)) {
             Some(Ok(frame)) => {
                 // Not all who read a body ask again after its last piece.
                 this.end_if_read(cx);
                 Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(error)) => Poll::Ready(Some(Err(this.fail(HttpsError::of_request(error))))),
-            // hyper takes a stream that is reset without an error code for one that has ended.
-            None if this.exchange.is_none() && !this.has_ended() => {
-                Poll::Ready(Some(Err(this.fail(HttpsError::new(HttpsErrorKind::Incomplete)))))
-            }
+            Some(Err(error)) => Poll::Ready(Some(Err(this.fail(error)))),
             None => {
                 this.end(cx);
                 Poll::Ready(None)
@@ -123,7 +135,11 @@ where
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match &self.source {
+            Some(Source::Http1(incoming, _)) => incoming.size_hint(),
+            Some(Source::Http2(received)) => received.size_hint(),
+            None => SizeHint::with_exact(0),
+        }
     }
 }
 

@@ -37,6 +37,15 @@ impl Wire {
         Self { transport, traffic }
     }
 
+    /// The bytes so far, in both directions.
+    pub(super) fn bytes(&self) -> u64 {
+        self.traffic.received.get() + self.traffic.sent.get()
+    }
+
+    pub(super) fn bytes_received(&self) -> u64 {
+        self.traffic.received.get()
+    }
+
     /// Whether the server has neither closed the connection nor sent anything that nobody asked for, as far as this machine
     /// knows. Records of TLS itself, such as session tickets, are taken in.
     ///

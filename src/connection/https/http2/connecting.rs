@@ -2,19 +2,24 @@
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use tokio::runtime::Handle;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::super::error::{ConnectPhase, HttpsError};
 use super::super::manager::Dialed;
+use super::super::multiplexed::{self, Client, Driver};
 use super::config::StalledReader;
-use super::driver::{Driver, Sender};
 use super::member::Facts;
 use super::reader::{Reader, Verdict};
 use super::shared::Shared;
 use crate::connection::clock::millis;
 use crate::sync::{Arc, Weak};
+
+/// How long data may wait before its reader counts as away, and the others get what it holds of the window. The clock is
+/// coarse.
+const GRACE: Duration = Duration::from_millis(20);
 
 impl Shared {
     /// Begins a connect as a task of its own: who waits for it may be cancelled.
@@ -80,10 +85,19 @@ impl Connecting {
         let made = Box::pin(make(pool, pings)).await;
         let Some(pool) = self.0.take() else { return };
         match made {
-            Ok((sender, driver, allowed, facts)) => {
-                pool.install(generation, sender, allowed, facts);
+            Ok((client, driver, allowed, facts)) => {
+                pool.install(generation, client, allowed, facts);
                 let pool = Arc::downgrade(&pool);
-                tokio::spawn(Driving { driver, pool, generation, allowed });
+                let unread = Box::pin(sleep(GRACE));
+                tokio::spawn(Driving {
+                    driver,
+                    pool,
+                    generation,
+                    allowed,
+                    received: 0,
+                    unread,
+                    is_armed: false,
+                });
             }
             Err(error) => pool.fail(error),
         }
@@ -98,7 +112,7 @@ impl Drop for Connecting {
     }
 }
 
-async fn make(pool: &Shared, pings: bool) -> Result<(Sender, Driver, usize, Facts), HttpsError> {
+async fn make(pool: &Shared, pings: bool) -> Result<(Client, Driver, usize, Facts), HttpsError> {
     let manager = &pool.manager;
     let named = |error: HttpsError| error.named(manager.origin());
     let dialed = manager.dial().await.map_err(named)?;
@@ -107,10 +121,10 @@ async fn make(pool: &Shared, pings: bool) -> Result<(Sender, Driver, usize, Fact
     if !pings {
         config.ping = None;
     }
-    let begun = manager.in_time(ConnectPhase::Http, Driver::begin(wire, &config)).await.flatten();
+    let begun = manager.in_time(ConnectPhase::Http, multiplexed::begin(wire, &config)).await.flatten();
     let at = |error: HttpsError| named(error.in_phase(ConnectPhase::Http).at(remote_address));
-    let (sender, driver, allowed) = begun.map_err(at)?;
-    Ok((sender, driver, allowed, Facts { remote_address, is_resumed, timings, traffic }))
+    let (client, driver, allowed) = begun.map_err(at)?;
+    Ok((client, driver, allowed, Facts { remote_address, is_resumed, timings, traffic }))
 }
 
 /// Drives a connection, and tells the pool what the server says. Dropped, as by a runtime that shuts down, the connection is
@@ -120,6 +134,20 @@ struct Driving {
     pool: Weak<Shared>,
     generation: u64,
     allowed: usize,
+    received: u64,
+    /// When to look for responses that nobody reads, if any data came.
+    unread: Pin<Box<Sleep>>,
+    is_armed: bool,
+}
+
+impl Driving {
+    fn look(&mut self, cx: &mut Context<'_>) {
+        while self.is_armed && self.unread.as_mut().poll(cx).is_ready() {
+            let pool = self.pool.upgrade();
+            self.is_armed = pool.is_some_and(|pool| pool.widen(self.generation, millis(GRACE) - 5));
+            self.unread.as_mut().reset(Instant::now() + GRACE);
+        }
+    }
 }
 
 impl Future for Driving {
@@ -127,10 +155,17 @@ impl Future for Driving {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let observed = self.driver.observe(cx);
+        if observed.received != self.received {
+            self.received = observed.received;
+            if !std::mem::replace(&mut self.is_armed, true) {
+                self.unread.as_mut().reset(Instant::now() + GRACE);
+            }
+        }
+        self.look(cx);
         if let Some(ended) = observed.retired
             && let Some(pool) = self.pool.upgrade()
         {
-            let error = ended.err().map(HttpsError::of_request);
+            let error = ended.err();
             if let Some(error) = &error {
                 tracing::debug!(error = error as &dyn std::error::Error, "an HTTP/2 connection ends");
             }

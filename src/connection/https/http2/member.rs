@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::connection::ConnectTimings;
+use super::super::multiplexed::{Client, Link};
 use super::super::wire::Traffic;
-use super::driver::Sender;
 use super::reader::Reader;
 use super::state::Http2ConnectionState;
 use crate::connection::clock::now;
@@ -17,7 +17,8 @@ pub(super) struct Member {
     /// No other one ever has it.
     pub(super) generation: u64,
     /// `None` if it takes no more requests. The connection ends after the last stream.
-    pub(super) sender: Option<Sender>,
+    pub(super) client: Option<Client>,
+    pub(super) link: Arc<Link>,
     /// The streams that the server allows.
     pub(super) allowed: usize,
     pub(super) facts: Facts,
@@ -41,7 +42,7 @@ pub(super) struct Facts {
 impl Member {
     pub(super) fn new(
         generation: u64,
-        sender: Sender,
+        client: Client,
         limit: usize,
         allowed: usize,
         lifetime: u64,
@@ -50,7 +51,8 @@ impl Member {
         let created = now();
         Self {
             generation,
-            sender: Some(sender),
+            link: Arc::clone(client.link()),
+            client: Some(client),
             allowed,
             facts,
             limit,
@@ -72,7 +74,7 @@ impl Member {
 
     /// Whether it takes another request.
     pub(super) fn is_free(&self) -> bool {
-        self.open() < self.limit() && self.sender.as_ref().is_some_and(|sender| !sender.is_closed())
+        self.open() < self.limit() && self.client.as_ref().is_some_and(Client::is_open)
     }
 
     pub(super) fn begin(&mut self, number: u64, reader: &Arc<Reader>) {
@@ -104,7 +106,9 @@ impl Member {
             remote_address: self.facts.remote_address,
             streams: self.open(),
             max_streams: self.limit(),
-            is_draining: self.sender.is_none(),
+            is_draining: self.client.is_none(),
+            is_at_rest: self.link.is_at_rest(),
+            allows_extended_connect: self.link.allows_extended_connect(),
             is_resumed: self.facts.is_resumed,
             timings: self.facts.timings,
             age: Duration::from_millis(now().saturating_sub(self.created)),

@@ -19,7 +19,6 @@
 //! | `urgency` | how urgent a request is (RFC 9218) |
 //! | `permit` | the permission for a stream, given back exactly once |
 //! | `reader` | a response that is read, or is not: then it is reset or spilled |
-//! | `driver` | one task per connection, which sees settings and GOAWAY as they arrive |
 //! | `connecting` | the tasks of the pool |
 //! | `state` | snapshots |
 //!
@@ -56,7 +55,6 @@
 
 mod config;
 mod connecting;
-mod driver;
 mod member;
 mod permit;
 mod pool;

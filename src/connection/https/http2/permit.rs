@@ -32,7 +32,7 @@ impl Drop for Permit {
     }
 }
 
-/// The body of a request with its permit. hyper drops it when it is sent, or the stream reset.
+/// The body of a request with its permit. It is dropped when it is sent, or the stream reset.
 pub(super) struct Tracked {
     body: RequestBody,
     _permit: Arc<Permit>,

@@ -16,7 +16,6 @@ use super::super::error::{HttpsError, HttpsErrorKind};
 use super::super::manager::HttpsConnectionManager;
 use super::super::request_body::RequestBody;
 use super::config::Http2PoolConfig;
-use super::driver;
 use super::permit::Tracked;
 use super::queue::Place;
 use super::reader::{Failure, Reader};
@@ -182,12 +181,17 @@ async fn exchange(
     lease: Lease,
     request: Request<RequestBody>,
 ) -> Result<(Response<()>, Arc<Reader>), HttpsError> {
-    let Lease { sender, permit, reader, .. } = lease;
-    let has_body = !request.body().is_end_stream();
+    let Lease { client, permit, reader, .. } = lease;
     let request = request.map(|body| Tracked::new(body, permit));
-    let (head, incoming) = driver::send(sender, request).await?.into_parts();
-    reader.begin(incoming, has_body);
-    Ok((Response::from_parts(head, ()), reader))
+    match client.send(request).await {
+        Ok(response) => {
+            let (head, received) = response.into_parts();
+            reader.begin(received);
+            Ok((Response::from_parts(head, ()), reader))
+        }
+        Err((error, Some(request))) => Err(error.with_request(request.map(Tracked::into_body))),
+        Err((error, None)) => Err(error),
+    }
 }
 
 /// Who waits for a stream.
@@ -247,8 +251,7 @@ impl Body for Http2Body {
         let error = match ready!(reader.poll(cx)) {
             Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
             None => None,
-            Some(Err(Failure::Server(error))) => Some(HttpsError::of_request(error)),
-            Some(Err(Failure::Truncated)) => Some(HttpsError::new(HttpsErrorKind::Incomplete)),
+            Some(Err(Failure::Server(error))) => Some(error),
             Some(Err(Failure::Stalled)) => {
                 let after = self.pool.config.stalled_reader.after();
                 Some(HttpsError::new(HttpsErrorKind::ReaderStalled { after }))

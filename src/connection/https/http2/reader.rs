@@ -3,13 +3,13 @@
 use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::mem;
-use std::pin::Pin;
 use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
-use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use http_body::{Frame, SizeHint};
 
+use super::super::error::HttpsError;
+use super::super::multiplexed::Received;
 use super::permit::Permit;
 use crate::connection::clock::now;
 use crate::pool::BufferPool;
@@ -20,10 +20,8 @@ pub(super) struct Reader(Mutex<Inbound>);
 
 struct Inbound {
     /// What comes from the server, until its end has been taken.
-    incoming: Option<Incoming>,
+    incoming: Option<Received>,
     permit: Option<Arc<Permit>>,
-    /// Whether a reset without an error may mean that the rest of the request is not wanted (RFC 9113, section 8.1).
-    may_end_early: bool,
     /// What was taken for the reader while it was away.
     kept: VecDeque<Frame<Bytes>>,
     failure: Option<Failure>,
@@ -38,9 +36,7 @@ struct Inbound {
 
 /// Why a response has ended early.
 pub(super) enum Failure {
-    Server(hyper::Error),
-    /// The server has reset it without an error, before its end.
-    Truncated,
+    Server(HttpsError),
     Stalled,
 }
 
@@ -63,7 +59,6 @@ impl Reader {
         Self(Mutex::new(Inbound {
             incoming: None,
             permit: Some(permit),
-            may_end_early: false,
             kept: VecDeque::new(),
             failure: None,
             waiting: None,
@@ -74,9 +69,8 @@ impl Reader {
     }
 
     /// The response has begun.
-    pub(super) fn begin(&self, incoming: Incoming, has_request_body: bool) {
+    pub(super) fn begin(&self, incoming: Received) {
         self.with(|inbound| {
-            inbound.may_end_early = has_request_body;
             inbound.since = now();
             inbound.incoming = Some(incoming);
             ((), inbound.end_if_read())
@@ -128,6 +122,14 @@ impl Reader {
         self.with(|inbound| inbound.examine(limit, spills))
     }
 
+    /// The bytes that wait to be read, if any do, and those of them whose reader stays away for this long, in milliseconds.
+    pub(super) fn unread(&self, grace: u64) -> Option<usize> {
+        let mut inbound = self.0.lock();
+        let is_away = now().saturating_sub(inbound.since) >= grace;
+        let unread = inbound.incoming.as_mut().map_or(0, Received::unread);
+        (unread > 0).then_some(if is_away { unread } else { 0 })
+    }
+
     /// Copies what comes from the server into pooled buffers, until the reader is back, the response ends, or the pool has
     /// no buffer left. Tells whether the response was reset.
     pub(super) async fn spill(&self, pool: &BufferPool) -> bool {
@@ -138,7 +140,7 @@ impl Reader {
 /// What is dropped and woken without the lock: it takes other locks.
 #[derive(Default)]
 struct Ended {
-    incoming: Option<Incoming>,
+    incoming: Option<Received>,
     permit: Option<Arc<Permit>>,
     wake: Vec<Waker>,
 }
@@ -185,21 +187,13 @@ impl Inbound {
     }
 
     fn is_at_end(&self) -> bool {
-        self.incoming.as_ref().is_none_or(Body::is_end_stream)
+        self.incoming.as_ref().is_none_or(Received::is_end_stream)
     }
 
     /// The next frame from the server.
     fn next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Next>> {
         let Some(incoming) = &mut self.incoming else { return Poll::Ready(None) };
-        match ready!(Pin::new(&mut *incoming).poll_frame(cx)) {
-            // hyper takes a reset without an error for the end.
-            None if !incoming.is_end_stream()
-                && (!self.may_end_early || incoming.size_hint().exact().is_some_and(|rest| rest > 0)) =>
-            {
-                Poll::Ready(Some(Err(Failure::Truncated)))
-            }
-            frame => Poll::Ready(frame.map(|frame| frame.map_err(Failure::Server))),
-        }
+        incoming.poll_frame(cx).map_err(Failure::Server)
     }
 
     /// Takes the next frame for the reader. `Ready(false)` after the last one.

@@ -13,8 +13,8 @@ use tokio::sync::Notify;
 
 use super::super::error::{HttpsError, HttpsErrorKind};
 use super::super::manager::HttpsConnectionManager;
+use super::super::multiplexed::Client;
 use super::config::Http2PoolConfig;
-use super::driver::Sender;
 use super::member::{Facts, Member};
 use super::permit::Permit;
 use super::queue::{Place, Queue};
@@ -36,7 +36,7 @@ pub(super) struct Shared {
 
 /// A stream for one request.
 pub(super) struct Lease {
-    pub(super) sender: Sender,
+    pub(super) client: Client,
     pub(super) permit: Arc<Permit>,
     pub(super) reader: Arc<Reader>,
     pub(super) remote_address: Option<SocketAddr>,
@@ -78,7 +78,7 @@ struct State {
 pub(super) struct Outside {
     wakers: Vec<Waker>,
     unused: Option<Waker>,
-    senders: Vec<Option<Sender>>,
+    clients: Vec<Option<Client>>,
     grant: Option<Grant>,
     member: Option<Member>,
     connects: bool,
@@ -119,8 +119,8 @@ impl Shared {
         outside.connects = state.wants_connect(&self.config);
         state.is_connecting |= outside.connects;
         drop(state);
-        let Outside { wakers, unused, senders, grant, member, connects } = outside;
-        drop((unused, senders, grant, member));
+        let Outside { wakers, unused, clients, grant, member, connects } = outside;
+        drop((unused, clients, grant, member));
         if connects {
             self.connect();
         }
@@ -172,7 +172,7 @@ impl Shared {
     pub(super) fn install(
         self: &Arc<Self>,
         generation: u64,
-        sender: Sender,
+        client: Client,
         allowed: usize,
         facts: Facts,
     ) -> bool {
@@ -182,13 +182,13 @@ impl Shared {
             state.retry_at = 0;
             state.statistics.connects += 1;
             if state.is_closed {
-                outside.senders.push(Some(sender));
+                outside.clients.push(Some(client));
                 return false;
             }
             let lifetime = millis(self.config.max_lifetime);
             let jitter = state.random() % (lifetime / 10).max(1);
             let limit = self.config.max_streams;
-            state.members.push(Member::new(generation, sender, limit, allowed, lifetime - jitter, facts));
+            state.members.push(Member::new(generation, client, limit, allowed, lifetime - jitter, facts));
             state.serve(self, outside);
             if !mem::replace(&mut state.is_watched, true) {
                 self.watch();
@@ -247,11 +247,11 @@ impl Shared {
     pub(super) fn retire(self: &Arc<Self>, generation: u64, error: Option<&HttpsError>) {
         self.with(|state, outside| {
             let Some(member) = state.member(generation) else { return };
-            let sender = member.sender.take();
-            if sender.is_some() {
+            let client = member.client.take();
+            if client.is_some() {
                 state.statistics.retired_by_server += 1;
             }
-            outside.senders.push(sender);
+            outside.clients.push(client);
             let calm = u32::from(h2::Reason::ENHANCE_YOUR_CALM);
             let complains = error.is_some_and(|error| *error.kind() == HttpsErrorKind::GoAway(calm));
             if complains && self.config.https.ping.is_some() && mem::take(&mut state.pings) {
@@ -281,11 +281,22 @@ impl Shared {
             let now = now();
             let idle = millis(self.config.idle_timeout);
             for member in state.members.iter_mut().filter(|member| member.is_over(now, idle)) {
-                outside.senders.push(member.sender.take());
+                outside.clients.push(member.client.take());
             }
-            outside.senders.push(state.take_surplus(&self.config, now));
+            outside.clients.push(state.take_surplus(&self.config, now));
             Some(state.members.iter().flat_map(Member::readers).collect())
         })
+    }
+
+    /// Gives the others on this connection what its unread responses hold. Tells whether there are such.
+    pub(super) fn widen(&self, generation: u64, grace: u64) -> bool {
+        let mut state = self.state.lock();
+        let Some(member) = state.member(generation) else { return false };
+        let (link, readers): (_, Vec<_>) = (Arc::clone(&member.link), member.readers().collect());
+        drop(state);
+        let unread: Vec<_> = readers.iter().filter_map(|reader| reader.unread(grace)).collect();
+        link.hold(unread.iter().sum::<usize>().try_into().unwrap_or(u32::MAX));
+        !unread.is_empty()
     }
 
     /// Counts something.
@@ -309,7 +320,7 @@ impl Shared {
     pub(super) async fn close(self: &Arc<Self>) {
         self.with(|state, outside| {
             state.is_closed = true;
-            outside.senders.extend(state.members.iter_mut().map(|member| member.sender.take()));
+            outside.clients.extend(state.members.iter_mut().map(|member| member.client.take()));
             state.refuse(outside, || Refusal::Closed);
         });
         loop {
@@ -335,7 +346,7 @@ impl State {
 
     /// Connections that take requests.
     fn live(&self) -> usize {
-        self.members.iter().filter(|member| member.sender.is_some()).count()
+        self.members.iter().filter(|member| member.client.is_some()).count()
     }
 
     /// Streams on all connections.
@@ -345,7 +356,7 @@ impl State {
 
     /// Streams that connections which take requests may have.
     fn capacity(&self) -> usize {
-        self.members.iter().filter(|member| member.sender.is_some()).map(Member::limit).sum()
+        self.members.iter().filter(|member| member.client.is_some()).map(Member::limit).sum()
     }
 
     fn wants_connect(&self, config: &Http2PoolConfig) -> bool {
@@ -370,14 +381,14 @@ impl State {
         self.next_number += 1;
         let number = self.next_number;
         let member = self.members.get_mut(member)?;
-        let sender = member.sender.clone()?;
+        let client = member.client.clone()?;
         let permit = Arc::new(Permit::new(Arc::clone(pool), member.generation, number));
         let reader = Arc::new(Reader::new(Arc::clone(&permit)));
         member.begin(number, &reader);
         let remote_address = member.facts.remote_address;
         self.statistics.requests += 1;
         self.peak = self.peak.max(self.open());
-        Some(Lease { sender, permit, reader, remote_address })
+        Some(Lease { client, permit, reader, remote_address })
     }
 
     /// The place of one of `count` connections that are free.
@@ -421,10 +432,10 @@ impl State {
 
     /// A connection that was not needed for as long as an idle one is kept: the others could have twice its streams besides
     /// their own before another one was made.
-    fn take_surplus(&mut self, config: &Http2PoolConfig, now: u64) -> Option<Sender> {
+    fn take_surplus(&mut self, config: &Http2PoolConfig, now: u64) -> Option<Client> {
         let open = self.open();
         let peak = mem::replace(&mut self.peak, open);
-        let live = self.members.iter_mut().filter(|member| member.sender.is_some());
+        let live = self.members.iter_mut().filter(|member| member.client.is_some());
         let least = live.min_by_key(|member| member.open())?;
         let rest = least.limit();
         let rest = self.capacity() - rest;
@@ -437,8 +448,8 @@ impl State {
             return None;
         }
         self.surplus_since = Some(now);
-        let live = self.members.iter_mut().filter(|member| member.sender.is_some());
-        live.min_by_key(|member| member.open())?.sender.take()
+        let live = self.members.iter_mut().filter(|member| member.client.is_some());
+        live.min_by_key(|member| member.open())?.client.take()
     }
 
     /// xorshift.

@@ -37,6 +37,10 @@ pub struct Http2ConnectionState {
     pub max_streams: usize,
     /// Whether it takes no more requests, and is closed after the last stream.
     pub is_draining: bool,
+    /// Whether it is at rest: no state of the protocol is in memory.
+    pub is_at_rest: bool,
+    /// Whether the server takes requests for other protocols, such as WebSocket (RFC 8441).
+    pub allows_extended_connect: bool,
     /// Whether TLS resumed an earlier session. Not without TLS.
     pub is_resumed: bool,
     /// How long the phases of its connect took.

@@ -1,0 +1,325 @@
+//! What requests are sent on.
+
+use std::future::poll_fn;
+use std::mem;
+use std::task::{Context, Poll, Waker};
+
+use bytes::Bytes;
+use h2::client::{ResponseFuture, SendRequest};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HeaderMap, HeaderName, HeaderValue, TE, TRANSFER_ENCODING, UPGRADE,
+};
+use http::{Method, Request, Response};
+use http_body::Body;
+use tokio::sync::Notify;
+
+use super::super::error::{HttpsError, HttpsErrorKind};
+use super::received::Received;
+use super::tap::Tapped;
+use super::upload::Upload;
+use crate::sync::{Arc, Mutex};
+
+/// Sends requests on a connection. When the last one is dropped, the connection ends after its last stream.
+#[derive(Clone)]
+pub(in super::super) struct Client(Arc<Handle>);
+
+struct Handle(Arc<Link>);
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// What clients and the driver share.
+pub(in super::super) struct Link {
+    pub(super) tap: Arc<Mutex<Tapped>>,
+    state: Mutex<State>,
+    /// The phase is another one.
+    changed: Notify,
+}
+
+struct State {
+    phase: Phase,
+    /// Each stream has one more reference to it.
+    busy: Busy,
+    /// Whether a request waits at rest.
+    is_wanted: bool,
+    /// Bytes by which the window of the connection is larger than configured.
+    held: u32,
+    /// Whether the server has not answered a ping.
+    is_silent: bool,
+    driver: Option<Waker>,
+}
+
+pub(super) enum Phase {
+    Live(SendRequest<Bytes>),
+    /// There is no h2.
+    Rest,
+    /// No request begins any more.
+    Closed,
+}
+
+/// Exists as long as a stream.
+pub(in super::super) type Busy = Arc<()>;
+
+/// A stream whose request has been sent, and may still have a body.
+pub(in super::super) struct Stream {
+    pub(in super::super) response: ResponseFuture,
+    pub(in super::super) send: h2::SendStream<Bytes>,
+    /// While it exists, the connection is not put to rest.
+    pub(in super::super) busy: Busy,
+}
+
+/// Why no stream was opened, and the request if it is not lost.
+pub(in super::super) type Unsent<R> = (HttpsError, Option<R>);
+
+impl Client {
+    pub(super) fn new(link: Arc<Link>) -> Self {
+        Self(Arc::new(Handle(link)))
+    }
+
+    pub(in super::super) fn link(&self) -> &Arc<Link> {
+        &self.0.0
+    }
+
+    /// Whether requests can begin, as far as this machine knows.
+    pub(in super::super) fn is_open(&self) -> bool {
+        !matches!(self.link().state.lock().phase, Phase::Closed)
+    }
+
+    /// Opens a stream. If that fails, nothing was sent.
+    pub(in super::super) async fn open(
+        &self,
+        request: Request<()>,
+        ends: bool,
+    ) -> Result<Stream, Unsent<Request<()>>> {
+        let Some((mut sender, busy)) = self.link().sender().await else {
+            return Err((closed(), Some(request)));
+        };
+        if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
+            return Err((closed().because(error), Some(request)));
+        }
+        match sender.send_request(request, ends) {
+            Ok((response, send)) => Ok(Stream { response, send, busy }),
+            Err(error) => Err((HttpsError::of_h2(error), None)),
+        }
+    }
+
+    /// Sends a request, and waits for the head of the response. If nothing was sent, the request is returned.
+    pub(in super::super) async fn send<B>(
+        &self,
+        request: Request<B>,
+    ) -> Result<Response<Received>, Unsent<Request<B>>>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: std::fmt::Display,
+    {
+        let (parts, body) = request.into_parts();
+        let mut head = Request::from_parts(parts, ());
+        prepare(&mut head, &body);
+        let is_head = head.method() == Method::HEAD;
+        let ends = body.is_end_stream();
+        let Stream { response, send, busy } = match self.open(head, ends).await {
+            Ok(stream) => stream,
+            Err((error, head)) => return Err((error, head.map(|head| head.map(|()| body)))),
+        };
+        let upload = if ends { None } else { Upload::begin(send, body, Arc::clone(&busy)).await };
+        let stream = response.stream_id().as_u32();
+        let has_body = !ends;
+        match response.await {
+            Ok(response) => {
+                let (head, stream) = response.into_parts();
+                let rest = if is_head { None } else { content_length(&head.headers) };
+                Ok(Response::from_parts(
+                    head,
+                    Received::new(stream, rest, has_body, upload, self.link(), busy),
+                ))
+            }
+            Err(error) => {
+                let is_unsent = error.is_io() && !self.link().tap.lock().has_sent(stream);
+                Err((if is_unsent { closed().because(error) } else { self.link().explain(error) }, None))
+            }
+        }
+    }
+}
+
+impl Link {
+    pub(super) fn new(tap: Arc<Mutex<Tapped>>, sender: SendRequest<Bytes>) -> Self {
+        let phase = Phase::Live(sender);
+        let state =
+            State { phase, busy: Arc::new(()), is_wanted: false, held: 0, is_silent: false, driver: None };
+        Self { tap, state: Mutex::new(state), changed: Notify::new() }
+    }
+
+    /// Waits until there is an h2, and returns it for a stream. `None` if there will be none any more.
+    async fn sender(&self) -> Option<(SendRequest<Bytes>, Busy)> {
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let driver = {
+                let mut state = self.state.lock();
+                match &state.phase {
+                    Phase::Live(sender) => return Some((sender.clone(), Arc::clone(&state.busy))),
+                    Phase::Closed => return None,
+                    Phase::Rest => {}
+                }
+                state.is_wanted = true;
+                state.driver.take()
+            };
+            driver.into_iter().for_each(Waker::wake);
+            changed.await;
+        }
+    }
+
+    /// No request begins any more.
+    pub(super) fn close(&self) {
+        self.enter(Phase::Closed);
+    }
+
+    /// The server does not answer a ping, and so the connection ends.
+    pub(super) fn give_up(&self) {
+        self.state.lock().is_silent = true;
+    }
+
+    /// What the error of a stream means.
+    pub(super) fn explain(&self, error: h2::Error) -> HttpsError {
+        if error.is_io() && self.state.lock().is_silent {
+            return HttpsError::new(HttpsErrorKind::PingTimeout).because(error);
+        }
+        HttpsError::of_h2(error)
+    }
+
+    /// Into another phase, but never out of the last one.
+    pub(super) fn enter(&self, phase: Phase) {
+        let mut state = self.state.lock();
+        if matches!(state.phase, Phase::Closed) {
+            return;
+        }
+        let before = mem::replace(&mut state.phase, phase);
+        state.is_wanted = false;
+        let driver = state.driver.take();
+        drop(state);
+        // It takes h2's lock.
+        drop(before);
+        driver.into_iter().for_each(Waker::wake);
+        self.changed.notify_waiters();
+    }
+
+    /// Puts the connection to rest if it has no stream, and tells whether it has none.
+    pub(super) fn rest(&self) -> bool {
+        let mut state = self.state.lock();
+        if Arc::strong_count(&state.busy) > 1 || !matches!(state.phase, Phase::Live(_)) {
+            return false;
+        }
+        let before = mem::replace(&mut state.phase, Phase::Rest);
+        drop(state);
+        drop(before);
+        true
+    }
+
+    /// Why no request can begin any more.
+    pub(super) fn poll_retired(&self, cx: &mut Context<'_>) -> Option<HttpsError> {
+        let mut state = self.state.lock();
+        let Phase::Live(sender) = &mut state.phase else { return None };
+        match sender.poll_ready(cx) {
+            Poll::Ready(Err(error)) => Some(HttpsError::of_h2(error)),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        Arc::strong_count(&self.state.lock().busy) > 1
+    }
+
+    /// Whether there must be an h2: for a request, or to end the connection.
+    pub(super) fn is_wanted(&self) -> bool {
+        let state = self.state.lock();
+        state.is_wanted || matches!(state.phase, Phase::Closed)
+    }
+
+    /// Who drives the connection is woken by all that it must know. Returns the bytes that are held.
+    pub(super) fn driven_by(&self, waker: &Waker) -> u32 {
+        let mut state = self.state.lock();
+        let before = match &state.driver {
+            Some(driver) if driver.will_wake(waker) => None,
+            _ => state.driver.replace(waker.clone()),
+        };
+        let held = state.held;
+        drop(state);
+        drop(before);
+        held
+    }
+
+    /// Makes h2 lose so many bytes of what it may send, by a request that nobody hears.
+    pub(super) fn lose(
+        &self,
+        sender: &mut SendRequest<Bytes>,
+        bytes: u32,
+        mut play: impl FnMut() -> Result<(), HttpsError>,
+    ) -> Result<(), HttpsError> {
+        let request = Request::new(());
+        let (_response, mut stream) = sender.send_request(request, false).map_err(HttpsError::of_h2)?;
+        stream.send_data(vec![0; bytes as usize].into(), true).map_err(HttpsError::of_h2)?;
+        play()?;
+        self.tap.lock().replay_response();
+        play()
+    }
+
+    /// Whether the server takes requests for other protocols (RFC 8441).
+    pub(in super::super) fn allows_extended_connect(&self) -> bool {
+        self.tap.lock().settings().allows_extended_connect()
+    }
+
+    /// Whether there is no state of the protocol.
+    pub(in super::super) fn is_at_rest(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Rest)
+    }
+
+    /// What is held by responses that nobody reads shall not be missing to the others.
+    pub(in super::super) fn hold(&self, bytes: u32) {
+        let mut state = self.state.lock();
+        if mem::replace(&mut state.held, bytes) == bytes {
+            return;
+        }
+        let driver = state.driver.take();
+        drop(state);
+        driver.into_iter().for_each(Waker::wake);
+    }
+}
+
+fn closed() -> HttpsError {
+    HttpsError::new(HttpsErrorKind::Closed)
+}
+
+/// Takes out the headers of HTTP/1.1 connections, and says how long the body is.
+fn prepare(request: &mut Request<()>, body: &impl Body) {
+    let method = request.method().clone();
+    let headers = request.headers_mut();
+    if let Some(connection) = headers.remove(CONNECTION) {
+        for name in connection.to_str().unwrap_or_default().split(',') {
+            if let Ok(name) = HeaderName::try_from(name.trim()) {
+                headers.remove(name);
+            }
+        }
+    }
+    for name in ["keep-alive", "proxy-connection"] {
+        headers.remove(name);
+    }
+    for name in [TRANSFER_ENCODING, UPGRADE] {
+        headers.remove(name);
+    }
+    if headers.get(TE).is_some_and(|te| te != "trailers") {
+        headers.remove(TE);
+    }
+    let has_meaning = !matches!(method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT);
+    if let Some(len) = body.size_hint().exact()
+        && (len > 0 || has_meaning)
+    {
+        headers.entry(CONTENT_LENGTH).or_insert_with(|| HeaderValue::from(len));
+    }
+}
+
+fn content_length(headers: &HeaderMap) -> Option<u64> {
+    headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}

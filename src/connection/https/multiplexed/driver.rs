@@ -1,0 +1,267 @@
+//! Reads and writes a connection. It is polled by one task, which lives as long as the connection.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::client::{Builder, Connection};
+use tokio::time::{Sleep, sleep};
+
+use super::super::config::{Http2Windows, HttpsConfig};
+use super::super::error::{HttpsError, HttpsErrorKind};
+use super::super::wire::Wire;
+use super::client::{Client, Link, Phase};
+use super::pings::{Found, Pings};
+use super::tap::{Tap, Tapped, WINDOW};
+use crate::sync::{Arc, Mutex};
+
+/// How many streams there may be before the server has said so. No server says this.
+const UNKNOWN: usize = usize::MAX - 1;
+
+/// How long a connection without a stream must be silent, once or almost twice, to be put to rest.
+const REST: Duration = Duration::from_secs(1);
+
+/// Drives a connection.
+pub(in super::super) struct Driver {
+    link: Arc<Link>,
+    /// `None` at rest.
+    live: Option<Box<Live>>,
+    max_header_bytes: u32,
+    windows: Windows,
+    pings: Option<Box<Pings>>,
+    is_retired: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Windows {
+    stream: u32,
+    connection: u32,
+}
+
+/// What there is while a connection has streams, and for a while after.
+struct Live {
+    connection: Connection<Tap, Bytes>,
+    /// The window of the connection that h2 knows.
+    target: u32,
+    look: Pin<Box<Sleep>>,
+    /// The bytes in both directions at the last look, if there was no stream.
+    idle_at: Option<u64>,
+}
+
+/// What a poll of the driver found.
+#[derive(Default)]
+pub(in super::super) struct Observed {
+    /// The streams that the server allows now, once it has said so.
+    pub(in super::super) allowed: Option<usize>,
+    /// The bytes received so far.
+    pub(in super::super) received: u64,
+    /// It takes no more requests, for this reason.
+    pub(in super::super) retired: Option<Result<(), HttpsError>>,
+    /// It is closed.
+    pub(in super::super) is_closed: bool,
+}
+
+/// Begins HTTP/2, and waits for the server's settings: only then it is known how many streams it allows, and that it speaks
+/// HTTP/2 at all.
+pub(in super::super) async fn begin(
+    wire: Wire,
+    config: &HttpsConfig,
+) -> Result<(Client, Driver, usize), HttpsError> {
+    let windows = match config.windows {
+        Http2Windows::Fixed { stream, connection } => Windows { stream, connection },
+        Http2Windows::Adaptive => Windows { stream: WINDOW, connection: 2 * WINDOW },
+    };
+    let tap = Arc::new(Mutex::new(Tapped::new(wire)));
+    let builder = builder(windows.stream, windows.connection, config.max_header_bytes);
+    let (sender, connection) = builder.handshake(Tap(Arc::clone(&tap))).await.map_err(HttpsError::of_h2)?;
+    let link = Arc::new(Link::new(tap, sender));
+    let client = Client::new(Arc::clone(&link));
+    let mut driver = Driver {
+        link,
+        live: None,
+        max_header_bytes: config.max_header_bytes,
+        windows,
+        pings: Pings::new(config),
+        is_retired: false,
+    };
+    driver.take_up(connection, windows.connection);
+    let allowed = poll_fn(|cx| {
+        let observed = driver.observe(cx);
+        match (observed.allowed, observed.retired) {
+            (_, Some(ended)) => Poll::Ready(Err(ended.err().unwrap_or_else(closed_early))),
+            (Some(allowed), None) => Poll::Ready(Ok(allowed)),
+            (None, None) => Poll::Pending,
+        }
+    })
+    .await?;
+    Ok((client, driver, allowed))
+}
+
+fn closed(retired: Result<(), HttpsError>) -> Observed {
+    Observed { retired: Some(retired), is_closed: true, ..Observed::default() }
+}
+
+/// The server closed the connection where its settings should be.
+fn closed_early() -> HttpsError {
+    HttpsError::new(HttpsErrorKind::Incomplete).because(io::Error::from(io::ErrorKind::UnexpectedEof))
+}
+
+fn builder(stream: u32, connection: u32, max_header_bytes: u32) -> Builder {
+    let mut builder = Builder::new();
+    builder
+        .initial_window_size(stream)
+        .initial_connection_window_size(connection)
+        .initial_max_send_streams(UNKNOWN)
+        .max_header_list_size(max_header_bytes)
+        // Another h2 would not know the entries that the server refers to.
+        .header_table_size(0)
+        .enable_push(false);
+    builder
+}
+
+impl Driver {
+    /// Drives the connection to its end.
+    pub(in super::super) async fn run(mut self) {
+        poll_fn(|cx| {
+            let observed = self.observe(cx);
+            if let Some(Err(error)) = observed.retired {
+                // Requests under way have failed with it, too.
+                tracing::debug!(error = &error as &dyn std::error::Error, "an HTTP/2 connection ends");
+            }
+            if observed.is_closed { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// One step, and what it found.
+    pub(in super::super) fn observe(&mut self, cx: &mut Context<'_>) -> Observed {
+        let held = self.link.driven_by(cx.waker());
+        if self.live.is_none() && !self.is_called(cx) {
+            return Observed::default();
+        }
+        let mut observed = self.drive(cx, held);
+        if observed.retired.is_some() {
+            self.link.close();
+            if std::mem::replace(&mut self.is_retired, true) {
+                observed.retired = None;
+            }
+        }
+        observed
+    }
+
+    /// Whether a connection at rest has to go on.
+    fn is_called(&mut self, cx: &mut Context<'_>) -> bool {
+        let is_due = self.pings.as_mut().is_some_and(|pings| pings.poll_at_rest(cx).is_ready());
+        // Its end is heard once more by h2.
+        is_due || self.link.is_wanted() || self.link.tap.lock().listen(cx).is_ready()
+    }
+
+    fn drive(&mut self, cx: &mut Context<'_>, held: u32) -> Observed {
+        if self.live.is_none()
+            && let Err(error) = self.begin_again(cx)
+        {
+            return closed(Err(error));
+        }
+        let Some(live) = &mut self.live else { return Observed::default() };
+        let received = self.link.tap.lock().bytes_received();
+        if let Some(pings) = &mut self.pings {
+            match pings.poll(cx, received, self.link.is_busy()) {
+                Found::Nothing => {}
+                Found::Window(window) => {
+                    // It fails while the last change is not acknowledged.
+                    if live.connection.set_initial_window_size(window).is_ok() {
+                        self.windows = Windows { stream: window, connection: window.max(2 * WINDOW) };
+                    }
+                }
+                Found::Silence => {
+                    self.link.give_up();
+                    let error = HttpsError::new(HttpsErrorKind::PingTimeout);
+                    return closed(Err(error));
+                }
+            }
+        }
+        let target = self.windows.connection.saturating_add(held).min(u32::MAX >> 1);
+        if target != live.target {
+            live.target = target;
+            live.connection.set_target_window_size(target);
+        }
+        if let Poll::Ready(ended) = Pin::new(&mut live.connection).poll(cx) {
+            return closed(ended.map_err(HttpsError::of_h2));
+        }
+        let allowed =
+            Some(live.connection.max_concurrent_send_streams()).filter(|&allowed| allowed != UNKNOWN);
+        let retired = self.link.poll_retired(cx).map(Err);
+        self.look(cx);
+        Observed { allowed, received, retired, is_closed: false }
+    }
+
+    fn take_up(&mut self, mut connection: Connection<Tap, Bytes>, target: u32) {
+        if let Some(pings) = &mut self.pings {
+            pings.on(connection.ping_pong());
+        }
+        let look = Box::pin(sleep(REST));
+        self.live = Some(Box::new(Live { connection, target, look, idle_at: None }));
+    }
+
+    /// Puts the connection to rest when nothing has passed between two looks.
+    fn look(&mut self, cx: &mut Context<'_>) {
+        let Some(live) = &mut self.live else { return };
+        while live.look.as_mut().poll(cx).is_ready() {
+            live.look.as_mut().reset(tokio::time::Instant::now() + REST);
+            let tap = self.link.tap.lock();
+            let (bytes, is_at_rest) = (tap.bytes(), tap.is_at_rest());
+            drop(tap);
+            let idle_at = if self.link.is_busy() { None } else { Some(bytes) };
+            let was_idle = idle_at.is_some() && live.idle_at == idle_at;
+            live.idle_at = idle_at;
+            let is_waiting = self.pings.as_ref().is_some_and(|pings| pings.is_waiting());
+            if was_idle && is_at_rest && !is_waiting && self.link.rest() {
+                self.live = None;
+                // Whoever asked in between.
+                cx.waker().wake_by_ref();
+                return;
+            }
+        }
+    }
+
+    /// Makes another h2 on the same wire.
+    fn begin_again(&mut self, cx: &mut Context<'_>) -> Result<(), HttpsError> {
+        let exhausted = || HttpsError::new(HttpsErrorKind::Closed);
+        let (stream, window, deficit) = {
+            let mut tap = self.link.tap.lock();
+            tap.begin_replay();
+            (tap.next_stream().ok_or_else(exhausted)?, tap.window(), tap.deficit())
+        };
+        let mut builder = builder(self.windows.stream, window, self.max_header_bytes);
+        builder.initial_stream_id(stream);
+        let begun = pin!(builder.handshake(Tap(Arc::clone(&self.link.tap))));
+        // The tap takes everything at once.
+        let Poll::Ready(begun) = begun.poll(&mut Context::from_waker(Waker::noop())) else {
+            return Err(exhausted());
+        };
+        let (mut sender, mut connection) = begun.map_err(HttpsError::of_h2)?;
+        let mut play = || match Pin::new(&mut connection).poll(cx) {
+            Poll::Ready(ended) => Err(ended.err().map_or_else(exhausted, HttpsError::of_h2)),
+            Poll::Pending => Ok(()),
+        };
+        play()?;
+        if deficit > 0 {
+            self.link.lose(&mut sender, deficit, play)?;
+        }
+        if !self.link.tap.lock().end_replay() {
+            return Err(exhausted());
+        }
+        self.take_up(connection, window);
+        self.link.enter(Phase::Live(sender));
+        Ok(())
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        self.link.close();
+    }
+}

@@ -1,0 +1,213 @@
+//! The frames of HTTP/2 as they pass (RFC 9113, section 4.1): only what decides whether h2 can be made anew.
+
+use super::tap::WINDOW;
+
+/// What a frame says, as soon as it is known.
+pub(super) enum Event {
+    /// So many bytes count for the windows.
+    Data(u32),
+    /// The first part of a request or a response on this stream.
+    Headers(u32),
+    /// The window of the connection is larger by so much.
+    Window(u32),
+    /// Settings begin.
+    Settings,
+    Setting(u16, u32),
+    Acknowledged,
+}
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const SETTINGS: u8 = 4;
+const PUSH_PROMISE: u8 = 5;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const ACK: u8 = 1;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+
+const HEAD: usize = 9;
+const SETTING: usize = 6;
+
+/// Finds frames in a stream of bytes that may be cut anywhere.
+pub(super) struct Scan {
+    /// Bytes that are no frame, and then those of a payload, until the next head.
+    skip: usize,
+    /// The begin of a head, or of an entry of a payload.
+    part: Part,
+    entries: Entries,
+    is_in_block: bool,
+}
+
+/// What the payload of the current frame consists of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entries {
+    None,
+    Settings,
+    Window,
+}
+
+#[derive(Default)]
+struct Part {
+    bytes: [u8; HEAD],
+    len: usize,
+}
+
+impl Part {
+    /// Takes up to `size` bytes together. The rest, and whether they are complete.
+    fn fill<'a>(&mut self, bytes: &'a [u8], size: usize) -> (&'a [u8], bool) {
+        let (now, rest) = bytes.split_at(bytes.len().min(size - self.len));
+        for (to, from) in self.bytes.iter_mut().skip(self.len).zip(now) {
+            *to = *from;
+        }
+        self.len += now.len();
+        let is_whole = self.len == size;
+        if is_whole {
+            self.len = 0;
+        }
+        (rest, is_whole)
+    }
+}
+
+impl Scan {
+    /// A stream whose first bytes are no frames.
+    pub(super) fn new(skip: usize) -> Self {
+        Self { skip, part: Part::default(), entries: Entries::None, is_in_block: false }
+    }
+
+    /// Whether the last frame has ended, and with it its header block.
+    pub(super) fn is_between_blocks(&self) -> bool {
+        self.skip == 0 && self.part.len == 0 && !self.is_in_block
+    }
+
+    pub(super) fn feed(&mut self, mut bytes: &[u8], mut on: impl FnMut(Event)) {
+        while !bytes.is_empty() {
+            if self.skip == 0 {
+                let (rest, is_whole) = self.part.fill(bytes, HEAD);
+                bytes = rest;
+                if is_whole {
+                    self.begin(&mut on);
+                }
+                continue;
+            }
+            let (mut now, rest) = bytes.split_at(bytes.len().min(self.skip));
+            self.skip -= now.len();
+            bytes = rest;
+            let size = match self.entries {
+                Entries::None => continue,
+                Entries::Settings => SETTING,
+                Entries::Window => 4,
+            };
+            while !now.is_empty() {
+                let (rest, is_whole) = self.part.fill(now, size);
+                now = rest;
+                if is_whole {
+                    self.entry(&mut on);
+                }
+            }
+            if self.skip == 0 {
+                // A size that is wrong is h2's to complain about.
+                self.part.len = 0;
+            }
+        }
+    }
+
+    fn begin(&mut self, on: &mut impl FnMut(Event)) {
+        let [a, b, c, kind, flags, stream @ ..] = self.part.bytes;
+        let len = u32::from_be_bytes([0, a, b, c]);
+        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
+        self.skip = len as usize;
+        self.entries = Entries::None;
+        match kind {
+            DATA => on(Event::Data(len)),
+            HEADERS | PUSH_PROMISE | CONTINUATION => {
+                self.is_in_block = flags & END_HEADERS == 0;
+                if kind == HEADERS {
+                    on(Event::Headers(stream));
+                }
+            }
+            SETTINGS if flags & ACK != 0 => on(Event::Acknowledged),
+            SETTINGS => {
+                self.entries = Entries::Settings;
+                on(Event::Settings);
+            }
+            WINDOW_UPDATE if stream == 0 => self.entries = Entries::Window,
+            _ => {}
+        }
+    }
+
+    fn entry(&mut self, on: &mut impl FnMut(Event)) {
+        let [a, b, c, d, e, f, ..] = self.part.bytes;
+        on(match self.entries {
+            Entries::Settings => Event::Setting(u16::from_be_bytes([a, b]), u32::from_be_bytes([c, d, e, f])),
+            _ => Event::Window(u32::from_be_bytes([a, b, c, d]) & (u32::MAX >> 1)),
+        });
+    }
+}
+
+/// The settings of a server, those that h2 knows.
+#[derive(Default)]
+pub(super) struct Settings {
+    has_come: bool,
+    /// By their numbers, from 1 on.
+    values: [Option<u32>; 8],
+}
+
+impl Settings {
+    pub(super) fn has_come(&self) -> bool {
+        self.has_come
+    }
+
+    pub(super) fn come(&mut self) {
+        self.has_come = true;
+    }
+
+    pub(super) fn set(&mut self, id: u16, value: u32) {
+        if let Some(at) = usize::from(id).checked_sub(1).and_then(|at| self.values.get_mut(at)) {
+            *at = Some(value);
+        }
+    }
+
+    /// Whether the server takes requests for other protocols (RFC 8441).
+    pub(super) fn allows_extended_connect(&self) -> bool {
+        let [.., extended_connect] = self.values;
+        extended_connect == Some(1)
+    }
+
+    /// What may be sent on a new stream.
+    pub(super) fn stream_window(&self) -> u32 {
+        let [.., window, _, _, _, _] = self.values;
+        window.unwrap_or(WINDOW)
+    }
+
+    /// The frames of a server that has these settings, acknowledges those of the client, and makes its window larger by so
+    /// much.
+    pub(super) fn replayed(&self, window: u32) -> Vec<u8> {
+        let values = self.values.iter().zip(1_u16..).filter_map(|(value, id)| Some((id, (*value)?)));
+        let mut payload = Vec::new();
+        for (id, value) in values {
+            payload.extend(id.to_be_bytes());
+            payload.extend(value.to_be_bytes());
+        }
+        let mut frames = Vec::new();
+        frame(&mut frames, SETTINGS, 0, 0, &payload);
+        frame(&mut frames, SETTINGS, ACK, 0, &[]);
+        if window > 0 {
+            frame(&mut frames, WINDOW_UPDATE, 0, 0, &window.to_be_bytes());
+        }
+        frames
+    }
+}
+
+/// A response of status 200 without a body: the eighth entry of the static table (RFC 7541, appendix A).
+pub(super) fn response(to: &mut Vec<u8>, stream: u32) {
+    frame(to, HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]);
+}
+
+fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    let [_, len @ ..] = (payload.len() as u32).to_be_bytes();
+    to.extend(len);
+    to.extend([kind, flags]);
+    to.extend(stream.to_be_bytes());
+    to.extend(payload);
+}

@@ -1,0 +1,49 @@
+//! HTTP/2 connections: requests on streams, by the h2 crate.
+//!
+//! ```text
+//!  Client ── a request ─▶ h2 ─▶ Tap ─▶ Wire         the driver, a task, polls h2; at rest there is
+//!    ▲                     ▲      │                   no h2, and the driver waits for the wire:
+//!    └─── a response ──────┘      └─ a ledger         Client ┄┄┄ Driver ┄┄┄ Tap ─▶ Wire
+//! ```
+//!
+//! | file | idea |
+//! |---|---|
+//! | `client` | what requests are sent on |
+//! | `driver` | reads and writes a connection, and takes h2 down while it is at rest |
+//! | `tap` | the wire as h2 sees it, and a ledger of what both sides know of each other |
+//! | `frames` | frames as they pass, and settings as they are played back |
+//! | `pings` | a silent server is found out, and adaptive windows grow |
+//! | `received` | the body of a response |
+//! | `upload` | the body of a request, on its way |
+//!
+//! # At rest
+//!
+//! h2 allocates 28 KiB per connection and never gives any of it back: 16 to write, 8 to read, 4 for header lists, and what
+//! a burst of streams has needed besides. No setting changes that. So after about a second without a stream, h2 is dropped,
+//! and only the wire stays. For the next request, or when the server says something, another h2 is made on the same wire: the
+//! driver plays the server's settings back to it, and what it writes at its beginning is not sent, because both were sent
+//! once. It goes on with the next stream's number. That takes a few µs.
+//!
+//! It is possible because nothing else is left between two requests that the other side would miss:
+//!
+//! * Windows: the ledger counts what both sides may still send, and the new h2 gets the same. It begins with 65 535 bytes: if
+//!   we may send less, it sends the difference to nobody; if the server may, h2 is not dropped, which only happens with a
+//!   [window](super::Http2Windows) of the connection below 128 KiB.
+//! * Header compression: the server's table is empty, because we announce a size of 0. So the headers of responses are not
+//!   compressed by their predecessors. Our own table begins anew, which the server need not know: the newest entries have the
+//!   lowest indices, and the oldest ones are the first to go.
+//! * Streams: none is open. Frames for an older one that come late are answered as h2 answers those of forgotten ones.
+//! * Bytes: the ledger knows where frames end, and nothing is half read or half written.
+//! * Settings: all that we sent are acknowledged, and all that the server sent are kept.
+
+mod client;
+mod driver;
+mod frames;
+mod pings;
+mod received;
+mod tap;
+mod upload;
+
+pub(super) use self::client::{Client, Link};
+pub(super) use self::driver::{Driver, begin};
+pub(super) use self::received::Received;

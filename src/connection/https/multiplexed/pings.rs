@@ -1,0 +1,150 @@
+//! Pings: a silent server is found out, and adaptive windows grow with what the connection can carry.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use h2::PingPong;
+use tokio::time::{Sleep, sleep};
+
+use super::super::config::{Http2Windows, HttpsConfig, Ping};
+use super::tap::WINDOW;
+
+/// The largest window that grows by itself, and how often it may double.
+const LARGEST: u32 = 16 * 1024 * 1024;
+const PACE: Duration = Duration::from_millis(100);
+
+pub(super) struct Pings {
+    keep_alive: Option<(Ping, Pin<Box<Sleep>>)>,
+    /// The adaptive window.
+    window: Option<u32>,
+    channel: Option<PingPong>,
+    sent: Option<Sent>,
+    last_sent: Option<Instant>,
+    received: u64,
+    heard: Instant,
+}
+
+/// A ping without its answer.
+struct Sent {
+    at: Instant,
+    received: u64,
+}
+
+pub(super) enum Found {
+    Nothing,
+    /// Both windows should be this large.
+    Window(u32),
+    /// The server does not answer.
+    Silence,
+}
+
+impl Pings {
+    /// `None` if the settings need no pings.
+    pub(super) fn new(config: &HttpsConfig) -> Option<Box<Self>> {
+        let keep_alive = config.ping.map(|ping| (ping, Box::pin(sleep(ping.interval))));
+        let window = matches!(config.windows, Http2Windows::Adaptive).then_some(WINDOW);
+        (keep_alive.is_some() || window.is_some()).then(|| {
+            Box::new(Self {
+                keep_alive,
+                window,
+                channel: None,
+                sent: None,
+                last_sent: None,
+                received: 0,
+                heard: Instant::now(),
+            })
+        })
+    }
+
+    /// There is another h2.
+    pub(super) fn on(&mut self, channel: Option<PingPong>) {
+        self.channel = channel;
+        self.sent = None;
+    }
+
+    /// Whether an answer is missing.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.sent.is_some()
+    }
+
+    /// Waits until a connection at rest should be pinged.
+    pub(super) fn poll_at_rest(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match &mut self.keep_alive {
+            Some((ping, timer)) if ping.while_idle => timer.as_mut().poll(cx),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// `received` are the bytes so far.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, received: u64, is_busy: bool) -> Found {
+        let now = Instant::now();
+        let has_heard = received != self.received;
+        if has_heard {
+            (self.received, self.heard) = (received, now);
+        }
+        let found = self.poll_pong(cx, now);
+        if self.window.is_some_and(|window| window < LARGEST)
+            && has_heard
+            && is_busy
+            && self.last_sent.is_none_or(|at| now.duration_since(at) >= PACE)
+        {
+            self.send(now);
+        }
+        if self.is_silent(cx, now, is_busy) { Found::Silence } else { found }
+    }
+
+    fn poll_pong(&mut self, cx: &mut Context<'_>, now: Instant) -> Found {
+        let (Some(sent), Some(channel)) = (&self.sent, &mut self.channel) else { return Found::Nothing };
+        if !matches!(channel.poll_pong(cx), Poll::Ready(Ok(_))) {
+            return Found::Nothing;
+        }
+        let bytes = self.received - sent.received;
+        tracing::trace!(bytes, time = ?now.duration_since(sent.at), "a ping was answered");
+        self.sent = None;
+        match &mut self.window {
+            // As much as two thirds of the window in one round trip: it may be what holds the server up.
+            Some(window) if bytes.saturating_mul(3) >= u64::from(*window) * 2 => {
+                *window = u32::try_from(bytes * 2).unwrap_or(LARGEST).clamp(*window, LARGEST);
+                Found::Window(*window)
+            }
+            _ => Found::Nothing,
+        }
+    }
+
+    fn send(&mut self, now: Instant) {
+        if self.sent.is_none()
+            && let Some(channel) = &mut self.channel
+            && channel.send_ping(h2::Ping::opaque()).is_ok()
+        {
+            self.sent = Some(Sent { at: now, received: self.received });
+            self.last_sent = Some(now);
+        }
+    }
+
+    fn is_silent(&mut self, cx: &mut Context<'_>, now: Instant, is_busy: bool) -> bool {
+        let Some((ping, mut timer)) = self.keep_alive.take() else { return false };
+        let mut is_silent = false;
+        while !is_silent && timer.as_mut().poll(cx).is_ready() {
+            let mut due = self.due(&ping);
+            if due <= now {
+                if self.sent.is_some() {
+                    is_silent = true;
+                } else if is_busy || ping.while_idle {
+                    self.send(now);
+                } else {
+                    self.heard = now;
+                }
+                due = self.due(&ping);
+            }
+            timer.as_mut().reset(due.max(now + Duration::from_millis(1)).into());
+        }
+        self.keep_alive = Some((ping, timer));
+        is_silent
+    }
+
+    /// When the server has been silent for too long.
+    fn due(&self, ping: &Ping) -> Instant {
+        self.sent.as_ref().map_or(self.heard + ping.interval, |sent| sent.at + ping.timeout)
+    }
+}

@@ -1,0 +1,103 @@
+//! The body of a request over HTTP/2, sent as far as the server lets it.
+
+use std::fmt::Display;
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use bytes::Bytes;
+use h2::{Reason, SendStream};
+use http_body::{Body, Frame};
+use tokio::task::JoinHandle;
+
+use super::client::Busy;
+
+/// A task that sends a body. Dropped, it ends, and resets the stream if nobody else has it.
+pub(super) struct Upload(Option<JoinHandle<()>>);
+
+impl Upload {
+    /// Sends what can be sent at once, and begins a task if anything is left.
+    pub(super) async fn begin<B>(stream: SendStream<Bytes>, body: B, busy: Busy) -> Option<Self>
+    where
+        B: Body<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Display,
+    {
+        let mut sending = Box::pin(async move {
+            Sending { stream, body, data: Bytes::new() }.run().await;
+            drop(busy);
+        });
+        let has_ended = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_ready())).await;
+        (!has_ended).then(|| Self(Some(tokio::spawn(sending))))
+    }
+
+    /// Lets it come to its end.
+    pub(super) fn go_on(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+struct Sending<B> {
+    stream: SendStream<Bytes>,
+    body: B,
+    /// What is taken from the body and not sent.
+    data: Bytes,
+}
+
+impl<B> Sending<B>
+where
+    B: Body<Data = Bytes> + Unpin,
+    B::Error: Display,
+{
+    async fn run(mut self) {
+        // An error means that the stream is closed, and the response says why.
+        while let Ok(false) = poll_fn(|cx| self.step(cx)).await {}
+    }
+
+    /// Sends one piece. Whether it was the last.
+    fn step(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, h2::Error>> {
+        if let Poll::Ready(reset) = self.stream.poll_reset(cx) {
+            return Poll::Ready(reset.map(|_| true));
+        }
+        if !self.data.is_empty() {
+            return self.send(cx);
+        }
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)).map(|frame| frame.map(Frame::into_data)) {
+            None => Poll::Ready(self.stream.send_data(Bytes::new(), true).map(|()| true)),
+            Some(Ok(Ok(data))) => {
+                self.data = data;
+                if self.data.is_empty() { Poll::Ready(Ok(false)) } else { self.send(cx) }
+            }
+            Some(Ok(Err(frame))) => {
+                let trailers = frame.into_trailers().unwrap_or_default();
+                Poll::Ready(self.stream.send_trailers(trailers).map(|()| true))
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, "the body of a request failed");
+                self.stream.send_reset(Reason::INTERNAL_ERROR);
+                Poll::Ready(Ok(true))
+            }
+        }
+    }
+
+    fn send(&mut self, cx: &mut Context<'_>) -> Poll<Result<bool, h2::Error>> {
+        self.stream.reserve_capacity(self.data.len());
+        while self.stream.capacity() == 0 {
+            match ready!(self.stream.poll_capacity(cx)) {
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Poll::Ready(Err(error)),
+                None => return Poll::Ready(Ok(true)),
+            }
+        }
+        let piece = self.data.split_to(self.data.len().min(self.stream.capacity()));
+        let ends = self.data.is_empty() && self.body.is_end_stream();
+        Poll::Ready(self.stream.send_data(piece, ends).map(|()| ends))
+    }
+}

@@ -1,0 +1,169 @@
+//! Connections at rest: what the server says to them, and how they go on.
+
+use http::Request;
+use http_body_util::BodyExt;
+use millpond::connection::https::{Http2Pool, Http2PoolConfig, RequestBody};
+
+use crate::server::{Node, eventually, fetch, read};
+
+const LARGE: usize = 1024 * 1024;
+
+/// A pool with one connection, which is at rest.
+async fn at_rest(node: &Node) -> Http2Pool {
+    let pool = node.pool(Http2PoolConfig::default());
+    fetch(&pool, "/").await.unwrap();
+    rest(&pool).await;
+    pool
+}
+
+async fn rest(pool: &Http2Pool) {
+    eventually(pool, |state| state.connections.iter().all(|connection| connection.is_at_rest)).await;
+    assert_eq!(pool.state().connections.len(), 1);
+}
+
+fn post(len: usize) -> Request<RequestBody> {
+    Request::post("/own").body(RequestBody::from(vec![b'g'; len])).unwrap()
+}
+
+/// Answers with the size of the body.
+const COUNT: &str = "handle = stream => {
+    let size = 0;
+    stream.on('data', data => size += data.length);
+    stream.on('end', () => { stream.respond(); stream.end(String(size)); });
+};";
+
+#[tokio::test]
+async fn requests_go_on_after_a_rest() {
+    let node = Node::start();
+    let pool = at_rest(&node).await;
+    for _ in 0..2 {
+        assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
+        rest(&pool).await;
+    }
+    assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+    assert_eq!(pool.state().statistics.connects, 1);
+}
+
+#[tokio::test]
+async fn many_requests_wake_a_connection_at_once() {
+    let node = Node::with("{ maxSessionMemory: 1000 }", "");
+    let pool = at_rest(&node).await;
+    let bodies = futures_util::future::join_all((0..50).map(|_| fetch(&pool, "/large"))).await;
+    assert!(bodies.into_iter().all(|body| body.unwrap().len() == LARGE));
+    assert_eq!(pool.state().statistics.connects, 1);
+}
+
+#[tokio::test]
+async fn the_windows_are_right_after_a_rest() {
+    // The server opens the window of the connection again only after half of it, 32 KiB.
+    let node = Node::with("{}", COUNT);
+    let pool = at_rest(&node).await;
+    for len in [1, 20_000, 30_000, 40_000, 3 * LARGE] {
+        for _ in 0..2 {
+            assert_eq!(read(pool.send(post(len)).await.unwrap()).await.unwrap(), len.to_string().as_bytes());
+        }
+        rest(&pool).await;
+    }
+    assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
+    assert_eq!(pool.state().statistics.connects, 1);
+}
+
+#[tokio::test]
+async fn headers_are_understood_after_a_rest() {
+    let own =
+        "handle = (stream, path) => { stream.respond({ grain: 'barley', path }); stream.end('grist'); };";
+    let node = Node::with("{}", own);
+    let pool = at_rest(&node).await;
+    for path in ["/own/1", "/own/2"] {
+        for _ in 0..3 {
+            let request = Request::get(path).header("miller", path).body(RequestBody::empty()).unwrap();
+            let response = pool.send(request).await.unwrap();
+            assert_eq!(response.headers()["grain"], "barley");
+            assert_eq!(response.headers()["path"], path);
+            response.into_body().collect().await.unwrap();
+        }
+        rest(&pool).await;
+    }
+    assert_eq!(pool.state().statistics.connects, 1);
+}
+
+#[tokio::test]
+async fn a_ping_of_the_server_is_answered_at_rest() {
+    let own = "server.on('session', session => held.push(() => session.ping(() => console.log('pong'))));";
+    let mut node = Node::with("{}", own);
+    let pool = at_rest(&node).await;
+    node.free();
+    node.says("pong").await;
+    rest(&pool).await;
+}
+
+#[tokio::test]
+async fn new_settings_hold_after_a_rest() {
+    let own =
+        "server.on('session', session => held.push(() => session.settings({ maxConcurrentStreams: 3 })));";
+    let mut node = Node::with("{}", own);
+    let pool = at_rest(&node).await;
+    node.free();
+    eventually(&pool, |state| state.connections[0].max_streams == 3).await;
+    rest(&pool).await;
+    assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+    assert_eq!(pool.state().connections[0].max_streams, 3);
+}
+
+#[tokio::test]
+async fn goaway_at_rest_retires_a_connection() {
+    let own = "server.on('session', session => held.push(() => session.goaway()));";
+    let mut node = Node::with("{}", own);
+    let pool = at_rest(&node).await;
+    node.free();
+    eventually(&pool, |state| state.statistics.retired_by_server == 1).await;
+    assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+    assert_eq!(pool.state().statistics.connects, 2);
+}
+
+#[tokio::test]
+async fn a_connection_that_the_server_closes_at_rest_is_gone() {
+    let own = "server.on('session', session => held.push(() => session.destroy()));";
+    let mut node = Node::with("{}", own);
+    let pool = at_rest(&node).await;
+    node.free();
+    eventually(&pool, |state| state.connections.is_empty()).await;
+    assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+}
+
+#[tokio::test]
+async fn a_pool_that_closes_ends_a_connection_at_rest() {
+    let mut node = Node::start();
+    let pool = at_rest(&node).await;
+    pool.close().await;
+    node.says("closed").await;
+}
+
+#[tokio::test]
+async fn a_connection_with_a_stream_does_not_rest() {
+    let mut node = Node::start();
+    let pool = node.pool(Http2PoolConfig::default());
+    let held = tokio::spawn({
+        let pool = pool.clone();
+        async move { fetch(&pool, "/hold").await }
+    });
+    node.says("begin /hold").await;
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    assert!(!pool.state().connections[0].is_at_rest);
+    node.free();
+    assert_eq!(held.await.unwrap().unwrap(), b"grist");
+}
+
+#[tokio::test]
+async fn a_late_frame_for_a_stream_of_before_the_rest_does_no_harm() {
+    // The stream is reset by us, and answered by the server after the rest.
+    let mut node = Node::start();
+    let pool = node.pool(Http2PoolConfig::default());
+    let response = pool.send(Request::get("/half").body(RequestBody::empty()).unwrap()).await.unwrap();
+    drop(response);
+    node.says("end /half 8").await;
+    rest(&pool).await;
+    node.free();
+    assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
+    assert_eq!(pool.state().statistics.connects, 1);
+}
