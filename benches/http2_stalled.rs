@@ -1,4 +1,5 @@
-//! How long 98 responses of 1 MiB take on one HTTP/2 connection, alone and beside two that nobody reads.
+//! How long 98 responses of 1 MiB take on one HTTP/2 connection, alone and beside two that nobody reads; and how long a small
+//! one takes, right after another and after a rest of the connection.
 //!
 //! `cargo bench --features https --bench http2_stalled`. The server is node. Rounds are interleaved, and medians printed.
 
@@ -14,7 +15,7 @@ mod server;
 #[path = "../tests/upstream/mod.rs"]
 mod upstream;
 
-use server::{Node, fetch, get};
+use server::{Node, eventually, fetch, get};
 
 const LARGE: usize = 1024 * 1024;
 const ROUNDS: usize = 15;
@@ -27,10 +28,11 @@ fn main() {
         let spill = StalledReader::Spill { after: AFTER, buffers: BufferPool::new(classes.build().unwrap()) };
         let reset = StalledReader::Reset { after: AFTER };
         let large = Http2Windows::Fixed { stream: 65_536, connection: 100 * 65_536 };
-        let never = StalledReader::Reset { after: Duration::from_secs(3600) };
+        measure("by default", StalledReader::default(), Http2Windows::default()).await;
         measure("spilled after 50 ms", spill, Http2Windows::default()).await;
         measure("reset after 50 ms", reset, Http2Windows::default()).await;
-        measure("not touched, a window of 100 streams", never, large).await;
+        measure("by default, with a window of 100 streams", StalledReader::default(), large).await;
+        after_a_rest().await;
     });
 }
 
@@ -47,11 +49,29 @@ async fn measure(name: &str, stalled_reader: StalledReader, windows: Http2Window
         beside.push(others(&pool).await);
         drop(stalled);
     }
-    let [alone, beside] = [alone, beside].map(|mut times| {
-        times.sort();
-        times[ROUNDS / 2].as_secs_f64() * 1e3
-    });
+    let [alone, beside] = [alone, beside].map(|times| median(times).as_secs_f64() * 1e3);
     println!("{name}: {alone:.0} ms alone, {beside:.0} ms beside two stalled ones, {:.2} ×", beside / alone);
+}
+
+async fn after_a_rest() {
+    let node = Node::start();
+    let pool = node.pool(Http2PoolConfig::default());
+    let (mut first, mut second) = (Vec::new(), Vec::new());
+    fetch(&pool, "/").await.unwrap();
+    for _ in 0..ROUNDS {
+        eventually(&pool, |state| state.connections[0].is_at_rest).await;
+        for times in [&mut first, &mut second] {
+            let begun = Instant::now();
+            fetch(&pool, "/").await.unwrap();
+            times.push(begun.elapsed());
+        }
+    }
+    println!("a small response: {:?} after a rest, {:?} otherwise", median(first), median(second));
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort();
+    times[times.len() / 2]
 }
 
 async fn others(pool: &Http2Pool) -> Duration {

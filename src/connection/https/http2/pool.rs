@@ -14,9 +14,10 @@ use super::super::config::HttpVersion;
 use super::super::connection::Protocol;
 use super::super::error::{HttpsError, HttpsErrorKind};
 use super::super::manager::HttpsConnectionManager;
+use super::super::multiplexed::{Busy, Stream};
 use super::super::request_body::RequestBody;
 use super::config::Http2PoolConfig;
-use super::permit::Tracked;
+use super::permit::{Permit, Tracked};
 use super::queue::Place;
 use super::reader::{Failure, Reader};
 use super::shared::{Lease, Refusal, Shared};
@@ -125,6 +126,27 @@ impl Http2Pool {
         }
     }
 
+    /// Opens a stream for another protocol by an extended `CONNECT` (RFC 8441), which names it by [`h2::ext::Protocol`], and
+    /// waits for the head of the response.
+    ///
+    /// What is not read of it takes up the window of the connection, as a response does, but nobody resets it.
+    ///
+    /// # Errors
+    ///
+    /// As [`send`](Self::send), and [`HttpsErrorKind::NoExtendedConnect`].
+    #[expect(dead_code, reason = "WebSocket over HTTP/2 will use it")]
+    pub(in crate::connection) async fn open(&self, request: Request<()>) -> Result<Tunnel, HttpsError> {
+        let Lease { client, permit, remote_address, .. } = self.lease(Urgency::of(&request)).await?;
+        let explained = |error: HttpsError| error.named(self.0.manager.origin()).at(remote_address);
+        if !client.link().allows_extended_connect() {
+            return Err(explained(HttpsError::new(HttpsErrorKind::NoExtendedConnect)));
+        }
+        let opened = client.open(request, false).await.map_err(|(error, _)| explained(error))?;
+        let Stream { response, send, busy } = opened;
+        let response = response.await.map_err(|error| explained(client.link().explain(error)))?;
+        Ok(Tunnel { response, send, _busy: busy, _permit: permit })
+    }
+
     async fn lease(&self, urgency: Urgency) -> Result<Lease, HttpsError> {
         let pool = &self.0;
         let after = pool.config.wait_timeout;
@@ -228,6 +250,15 @@ impl Drop for Waiter<'_> {
             self.pool.leave(&place);
         }
     }
+}
+
+/// A stream that carries another protocol. It counts as one of the pool's until it is dropped; dropped before its end, it
+/// resets the stream.
+pub(in crate::connection) struct Tunnel {
+    pub(in crate::connection) response: Response<h2::RecvStream>,
+    pub(in crate::connection) send: h2::SendStream<Bytes>,
+    _busy: Busy,
+    _permit: Arc<Permit>,
 }
 
 /// The body of a response of an [`Http2Pool`].

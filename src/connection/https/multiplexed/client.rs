@@ -183,7 +183,7 @@ impl Link {
     }
 
     /// What the error of a stream means.
-    pub(super) fn explain(&self, error: h2::Error) -> HttpsError {
+    pub(in super::super) fn explain(&self, error: h2::Error) -> HttpsError {
         if error.is_io() && self.state.lock().is_silent {
             return HttpsError::new(HttpsErrorKind::PingTimeout).because(error);
         }
