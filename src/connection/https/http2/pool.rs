@@ -254,6 +254,7 @@ impl Drop for Waiter<'_> {
 
 /// A stream that carries another protocol. It counts as one of the pool's until it is dropped; dropped before its end, it
 /// resets the stream.
+#[expect(dead_code, reason = "WebSocket over HTTP/2 will use it")]
 pub(in crate::connection) struct Tunnel {
     pub(in crate::connection) response: Response<h2::RecvStream>,
     pub(in crate::connection) send: h2::SendStream<Bytes>,

@@ -41,8 +41,8 @@ pub(in super::super) struct Link {
 
 struct State {
     phase: Phase,
-    /// Each stream has one more reference to it.
-    busy: Busy,
+    /// How many [`Busy`] there are.
+    busy: usize,
     /// Whether a request waits at rest.
     is_wanted: bool,
     /// Bytes by which the window of the connection is larger than configured.
@@ -60,14 +60,37 @@ pub(super) enum Phase {
     Closed,
 }
 
-/// Exists as long as a stream.
-pub(in super::super) type Busy = Arc<()>;
+/// Exists as long as a stream: until then the connection is not put to rest.
+pub(in super::super) struct Busy(Arc<Link>);
+
+impl Clone for Busy {
+    fn clone(&self) -> Self {
+        self.0.state.lock().busy += 1;
+        Self(Arc::clone(&self.0))
+    }
+}
+
+impl Drop for Busy {
+    fn drop(&mut self) {
+        let mut state = self.0.state.lock();
+        state.busy -= 1;
+        let driver = if state.busy == 0 { state.driver.take() } else { None };
+        drop(state);
+        driver.into_iter().for_each(Waker::wake);
+    }
+}
+
+impl Busy {
+    /// What the error of the stream means.
+    pub(super) fn explain(&self, error: h2::Error) -> HttpsError {
+        self.0.explain(error)
+    }
+}
 
 /// A stream whose request has been sent, and may still have a body.
 pub(in super::super) struct Stream {
     pub(in super::super) response: ResponseFuture,
     pub(in super::super) send: h2::SendStream<Bytes>,
-    /// While it exists, the connection is not put to rest.
     pub(in super::super) busy: Busy,
 }
 
@@ -124,17 +147,14 @@ impl Client {
             Ok(stream) => stream,
             Err((error, head)) => return Err((error, head.map(|head| head.map(|()| body)))),
         };
-        let upload = if ends { None } else { Upload::begin(send, body, Arc::clone(&busy)).await };
+        let upload = if ends { None } else { Upload::begin(send, body, busy.clone()).await };
         let stream = response.stream_id().as_u32();
         let has_body = !ends;
         match response.await {
             Ok(response) => {
                 let (head, stream) = response.into_parts();
                 let rest = if is_head { None } else { content_length(&head.headers) };
-                Ok(Response::from_parts(
-                    head,
-                    Received::new(stream, rest, has_body, upload, self.link(), busy),
-                ))
+                Ok(Response::from_parts(head, Received::new(stream, rest, has_body, upload, busy)))
             }
             Err(error) => {
                 let is_unsent = error.is_io() && !self.link().tap.lock().has_sent(stream);
@@ -147,22 +167,25 @@ impl Client {
 impl Link {
     pub(super) fn new(tap: Arc<Mutex<Tapped>>, sender: SendRequest<Bytes>) -> Self {
         let phase = Phase::Live(sender);
-        let state =
-            State { phase, busy: Arc::new(()), is_wanted: false, held: 0, is_silent: false, driver: None };
+        let state = State { phase, busy: 0, is_wanted: false, held: 0, is_silent: false, driver: None };
         Self { tap, state: Mutex::new(state), changed: Notify::new() }
     }
 
     /// Waits until there is an h2, and returns it for a stream. `None` if there will be none any more.
-    async fn sender(&self) -> Option<(SendRequest<Bytes>, Busy)> {
+    async fn sender(self: &Arc<Self>) -> Option<(SendRequest<Bytes>, Busy)> {
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             let driver = {
                 let mut state = self.state.lock();
-                match &state.phase {
-                    Phase::Live(sender) => return Some((sender.clone(), Arc::clone(&state.busy))),
+                let sender = match &state.phase {
+                    Phase::Live(sender) => Some(sender.clone()),
                     Phase::Closed => return None,
-                    Phase::Rest => {}
+                    Phase::Rest => None,
+                };
+                if let Some(sender) = sender {
+                    state.busy += 1;
+                    return Some((sender, Busy(Arc::clone(self))));
                 }
                 state.is_wanted = true;
                 state.driver.take()
@@ -209,7 +232,7 @@ impl Link {
     /// Puts the connection to rest if it has no stream, and tells whether it has none.
     pub(super) fn rest(&self) -> bool {
         let mut state = self.state.lock();
-        if Arc::strong_count(&state.busy) > 1 || !matches!(state.phase, Phase::Live(_)) {
+        if state.busy > 0 || !matches!(state.phase, Phase::Live(_)) {
             return false;
         }
         let before = mem::replace(&mut state.phase, Phase::Rest);
@@ -229,7 +252,7 @@ impl Link {
     }
 
     pub(super) fn is_busy(&self) -> bool {
-        Arc::strong_count(&self.state.lock().busy) > 1
+        self.state.lock().busy > 0
     }
 
     /// Whether there must be an h2: for a request, or to end the connection.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use h2::client::{Builder, Connection};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
 use super::super::config::{Http2Windows, HttpsConfig};
 use super::super::error::{HttpsError, HttpsErrorKind};
@@ -21,8 +21,8 @@ use crate::sync::{Arc, Mutex};
 /// How many streams there may be before the server has said so. No server says this.
 const UNKNOWN: usize = usize::MAX - 1;
 
-/// How long a connection without a stream must be silent, once or almost twice, to be put to rest.
-const REST: Duration = Duration::from_secs(1);
+/// How long a connection without a stream must be silent to be put to rest.
+const REST: Duration = Duration::from_millis(100);
 
 /// Drives a connection.
 pub(in super::super) struct Driver {
@@ -47,8 +47,8 @@ struct Live {
     /// The window of the connection that h2 knows.
     target: u32,
     look: Pin<Box<Sleep>>,
-    /// The bytes in both directions at the last look, if there was no stream.
-    idle_at: Option<u64>,
+    /// Since when there is no stream and nothing passes, and the bytes in both directions until then.
+    idle_since: Option<(Instant, u64)>,
 }
 
 /// What a poll of the driver found.
@@ -203,27 +203,35 @@ impl Driver {
             pings.on(connection.ping_pong());
         }
         let look = Box::pin(sleep(REST));
-        self.live = Some(Box::new(Live { connection, target, look, idle_at: None }));
+        self.live = Some(Box::new(Live { connection, target, look, idle_since: None }));
     }
 
-    /// Puts the connection to rest when nothing has passed between two looks.
+    /// Puts the connection to rest when nothing has passed for a while.
     fn look(&mut self, cx: &mut Context<'_>) {
         let Some(live) = &mut self.live else { return };
+        let now = Instant::now();
+        if self.link.is_busy() {
+            live.idle_since = None;
+            return;
+        }
+        let tap = self.link.tap.lock();
+        let (bytes, is_at_rest) = (tap.bytes(), tap.is_at_rest());
+        drop(tap);
+        if live.idle_since.is_none_or(|(_, before)| before != bytes) {
+            live.idle_since = Some((now, bytes));
+        }
+        let Some((since, _)) = live.idle_since else { return };
         while live.look.as_mut().poll(cx).is_ready() {
-            live.look.as_mut().reset(tokio::time::Instant::now() + REST);
-            let tap = self.link.tap.lock();
-            let (bytes, is_at_rest) = (tap.bytes(), tap.is_at_rest());
-            drop(tap);
-            let idle_at = if self.link.is_busy() { None } else { Some(bytes) };
-            let was_idle = idle_at.is_some() && live.idle_at == idle_at;
-            live.idle_at = idle_at;
-            let is_waiting = self.pings.as_ref().is_some_and(|pings| pings.is_waiting());
-            if was_idle && is_at_rest && !is_waiting && self.link.rest() {
+            let is_pinged = self.pings.as_ref().is_some_and(|pings| pings.is_waiting());
+            if now >= since + REST && is_at_rest && !is_pinged && self.link.rest() {
                 self.live = None;
                 // Whoever asked in between.
                 cx.waker().wake_by_ref();
                 return;
             }
+            // Where it cannot rest, there is no hurry.
+            let next = if now >= since + REST { now + 10 * REST } else { since + REST };
+            live.look.as_mut().reset(next);
         }
     }
 

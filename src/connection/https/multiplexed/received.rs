@@ -7,9 +7,8 @@ use h2::{Reason, RecvStream};
 use http_body::{Frame, SizeHint};
 
 use super::super::error::{HttpsError, HttpsErrorKind};
-use super::client::{Busy, Link};
+use super::client::Busy;
 use super::upload::Upload;
-use crate::sync::Arc;
 
 /// The body of a response. Dropped before its end, it resets the stream.
 pub(in super::super) struct Received {
@@ -21,8 +20,7 @@ pub(in super::super) struct Received {
     /// Whether a reset without an error may mean that the rest of the request is not wanted (RFC 9113, section 8.1).
     may_end_early: bool,
     upload: Option<Upload>,
-    link: Arc<Link>,
-    _busy: Busy,
+    busy: Busy,
 }
 
 impl Received {
@@ -31,18 +29,9 @@ impl Received {
         rest: Option<u64>,
         may_end_early: bool,
         upload: Option<Upload>,
-        link: &Arc<Link>,
         busy: Busy,
     ) -> Self {
-        Self {
-            stream: Some(stream),
-            rest,
-            has_data: true,
-            may_end_early,
-            upload,
-            link: Arc::clone(link),
-            _busy: busy,
-        }
+        Self { stream: Some(stream), rest, has_data: true, may_end_early, upload, busy }
     }
 
     pub(in super::super) fn poll_frame(
@@ -90,7 +79,7 @@ impl Received {
         self.stream = None;
         self.upload = None;
         if error.reason() != Some(Reason::NO_ERROR) || !error.is_remote() || error.is_go_away() {
-            return Some(Err(self.link.explain(error)));
+            return Some(Err(self.busy.explain(error)));
         }
         let is_whole = self.may_end_early && self.rest.is_none_or(|rest| rest == 0);
         (!is_whole).then(|| Err(HttpsError::new(HttpsErrorKind::Incomplete)))
