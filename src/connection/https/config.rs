@@ -83,10 +83,12 @@ pub enum Http2Windows {
     Fixed {
         /// Per stream, at most 2³¹ - 1.
         stream: u32,
-        /// Per connection, at most 2³¹ - 1. Two streams that nobody reads use up the default.
+        /// Per connection, at most 2³¹ - 1. Two streams that nobody reads use up the default; [`Http2Pool`](super::Http2Pool)
+        /// then makes it larger. With less than 131 070, a connection at rest may keep its buffers.
         connection: u32,
     },
-    /// As many as the product of bandwidth and delay needs, which is measured by pings.
+    /// As many as the product of bandwidth and delay needs, up to 16 MiB. It is measured by at most 10 pings per second while
+    /// data arrives.
     Adaptive,
 }
 

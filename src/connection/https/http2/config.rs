@@ -18,7 +18,7 @@ use crate::pool::BufferPool;
 /// | [`wait_timeout`](field@Self::wait_timeout) | 10 s | as long as a connect may take |
 /// | [`retry`](field@Self::retry) | 100 ms, doubled up to 5 s | a server that refuses a further connection is not pressed |
 /// | [`max_replays`](field@Self::max_replays) | 5 | nginx ends a connection after 1 000 requests, and a request is among the last 100 five times in a row once in 100 000 times |
-/// | [`idle_timeout`](field@Self::idle_timeout) | 90 s | a connection at rest costs about 40 KiB |
+/// | [`idle_timeout`](field@Self::idle_timeout) | 90 s | a connection at rest costs about 8 KiB here, and more on most servers |
 /// | [`max_lifetime`](field@Self::max_lifetime) | 300 s | changes of DNS are seen |
 /// | [`stalled_reader`](field@Self::stalled_reader) | reset after 10 s | bounds the memory without more settings; a reader with other work is back by then, a client that is gone is not |
 #[derive(Clone, Debug)]
@@ -51,9 +51,8 @@ pub struct Http2PoolConfig {
 
 /// What happens to a response that is not read while its data waits.
 ///
-/// Its data takes up the window of the connection: with the default windows, two such responses stop all others. So the
-/// others stand still until the time is up, or twice as long if the data comes late. A window of the connection that is as
-/// large as those of all its streams avoids this, for 6.4 MB per connection with 100 streams.
+/// Its data takes up memory, at most the window of a stream each: 6.4 MB per connection with 100 streams that nobody reads. The
+/// others do not stand still meanwhile: after 20 ms, the window of the connection is made larger by what such responses hold.
 ///
 /// A response that has arrived whole is kept in both cases: it holds up nobody.
 #[derive(Clone, Debug)]
@@ -67,7 +66,7 @@ pub enum StalledReader {
     /// Its data is copied into buffers of a pool, until the reader is back. Where the pool has no buffer left, the stream is
     /// reset.
     Spill {
-        /// After this time. It may be short, such as 50 ms: no harm is done.
+        /// After this time. It may be short, such as 50 ms.
         after: Duration,
         /// Whose memory limit bounds all that is spilled.
         buffers: BufferPool,
