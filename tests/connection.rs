@@ -10,7 +10,9 @@ use std::sync::{Arc, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use millpond::connection::{Builder, ErrorSink, ManageConnection, Pool, PooledConnection, RunError};
+use millpond::connection::{
+    Builder, ErrorSink, ManageConnection, NopErrorSink, Pool, PooledConnection, RunError,
+};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime;
 use tokio::time::{sleep, timeout};
@@ -505,6 +507,22 @@ async fn without_retries_each_get_fails_when_its_connect_does() {
         assert!(timeout(PATIENCE / 2, get).await.unwrap().unwrap());
     }
     assert_eq!(pool.state().statistics.connect_errors, GETS as u64);
+}
+
+#[tokio::test]
+async fn a_get_that_fails_has_the_error_of_the_manager() {
+    let pool = builder().retry_connection(false).build_unchecked(Upstream::to(nowhere()));
+    let Err(RunError::ConnectFailing(failing)) = pool.get().await else { panic!("it connects") };
+    assert_eq!(failing.error().unwrap().kind(), io::ErrorKind::ConnectionRefused);
+}
+
+#[tokio::test]
+async fn an_error_that_a_sink_has_taken_is_left_as_text() {
+    let pool = builder().retry_connection(false).error_sink(Box::new(NopErrorSink));
+    let pool = pool.build_unchecked(Upstream::to(nowhere()));
+    let Err(RunError::ConnectFailing(failing)) = pool.get().await else { panic!("it connects") };
+    assert!(failing.error().is_none());
+    assert!(failing.last_error().contains("refused"), "{failing:?}");
 }
 
 #[tokio::test]

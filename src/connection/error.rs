@@ -2,9 +2,10 @@
 
 use std::error::Error;
 use std::fmt;
+use std::ops::Deref;
 use std::time::Duration;
 
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
 /// Why [`Pool::get`](super::Pool::get) gave no connection.
 ///
@@ -20,7 +21,7 @@ pub enum RunError<E> {
     TimedOut,
     /// Connecting fails, and either the timeout is over, or no connection is open and
     /// [`retry_connection`](super::Builder::retry_connection) is off.
-    ConnectFailing(ConnectFailing),
+    ConnectFailing(ConnectFailing<E>),
     /// As many wait as [`max_waiting`](super::Builder::max_waiting) allows.
     PoolFull,
     /// The pool was closed.
@@ -28,13 +29,20 @@ pub enum RunError<E> {
 }
 
 /// No connection, because connecting fails.
-#[derive(Clone, Debug)]
-pub struct ConnectFailing {
+#[derive(Clone)]
+pub struct ConnectFailing<E> {
     pub(super) after: Duration,
-    pub(super) last: Arc<str>,
+    pub(super) last: Failure<E>,
 }
 
-impl ConnectFailing {
+/// Why a connect failed.
+pub(super) struct Failure<E> {
+    pub(super) text: Arc<str>,
+    /// Several may look at it, and an error of a manager need not be `Sync`.
+    pub(super) error: Option<Arc<Mutex<E>>>,
+}
+
+impl<E> ConnectFailing<E> {
     /// How long the get waited.
     #[must_use]
     pub fn after(&self) -> Duration {
@@ -44,7 +52,27 @@ impl ConnectFailing {
     /// The last error of the manager, as its `Debug` writes it.
     #[must_use]
     pub fn last_error(&self) -> &str {
-        &self.last
+        &self.last.text
+    }
+
+    /// The last error itself. `None` if an [error sink](super::Builder::error_sink) has it, or if there was none: the connect
+    /// did not end in time, or the manager panicked. Another thread that looks at the same error waits while this one does.
+    #[must_use]
+    pub fn error(&self) -> Option<impl Deref<Target = E> + '_> {
+        self.last.error.as_ref().map(|error| error.lock())
+    }
+}
+
+impl<E> fmt::Debug for ConnectFailing<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { after, last } = self;
+        f.debug_struct("ConnectFailing").field("after", after).field("last_error", &last.text).finish()
+    }
+}
+
+impl<E> Clone for Failure<E> {
+    fn clone(&self) -> Self {
+        Self { text: Arc::clone(&self.text), error: self.error.clone() }
     }
 }
 
@@ -76,7 +104,7 @@ impl<E: Error + 'static> fmt::Display for RunError<E> {
                 "no connection became free in time; raise max_size or connection_timeout, or look at Pool::holders",
             ),
             Self::ConnectFailing(failing) => {
-                write!(f, "no connection after {:.1?}: connecting fails: {}", failing.after, failing.last)
+                write!(f, "no connection after {:.1?}: connecting fails: {}", failing.after, failing.last.text)
             }
             Self::PoolFull => f.write_str("too many wait for a connection already; raise max_waiting or max_size"),
             Self::Closed => f.write_str("the pool is closed"),

@@ -65,10 +65,12 @@ impl<M: ManageConnection> Permit<M> {
                 }
                 Some(Ok(Err(error))) => shared.on_connect_error(error),
                 Some(Err(_)) => {
-                    shared.on_connect_failed(ConnectFailure::TimedOut, format!("no answer within {limit:?}"));
+                    let text = format!("no answer within {limit:?}");
+                    shared.on_connect_failed(ConnectFailure::TimedOut, text, None);
                 }
                 None => {
-                    shared.on_connect_failed(ConnectFailure::Panicked, "the manager panicked".to_owned());
+                    let text = "the manager panicked".to_owned();
+                    shared.on_connect_failed(ConnectFailure::Panicked, text, None);
                 }
             }
             let Some(attempt) = self.attempt.take() else { return };

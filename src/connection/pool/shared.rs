@@ -17,6 +17,7 @@ use super::guard::PooledConnection;
 use super::home::Home;
 use crate::connection::clock::{NEVER, millis, now};
 use crate::connection::core::{Core, Held, Limits, Order};
+use crate::connection::error::Failure;
 use crate::connection::statistics::{Closed, ConnectFailure, Counters, Holder, State};
 use crate::sync::{Arc, Mutex, contain};
 
@@ -70,8 +71,8 @@ struct CheckoutLimits {
 
 /// What is known of failed connects.
 struct Failures<E> {
-    /// As text, since the error itself is the sink's. Present until a connect succeeds.
-    last: Option<Arc<str>>,
+    /// Present until a connect succeeds.
+    last: Option<Failure<E>>,
     failed_at: Option<Instant>,
     /// Present while `build` waits; then the last error is for it and not for the sink.
     start: Option<Option<E>>,
@@ -310,29 +311,28 @@ impl<M: ManageConnection> Shared<M> {
     pub(super) fn on_connect_error(&self, error: M::Error) {
         let mut text = "an error whose Debug panics".to_owned();
         contain(|| text = format!("{error:?}"));
-        self.on_connect_failed(ConnectFailure::Error, text);
-        let mut failures = self.failures.lock();
-        let replaced = match &mut failures.start {
-            Some(start) => start.replace(error),
-            None => Some(error),
+        let (kept, others) = match &mut self.failures.lock().start {
+            Some(start) => (None, start.replace(error)),
+            None if self.error_sink.is_some() => (None, Some(error)),
+            None => (Some(error), None),
         };
-        drop(failures);
-        if let Some(error) = replaced {
+        self.on_connect_failed(ConnectFailure::Error, text, kept);
+        if let Some(error) = others {
             self.sink(error);
         }
         self.progress.notify_waiters();
     }
 
     /// Logs a failure if it differs from the last.
-    pub(super) fn on_connect_failed(&self, failure: ConnectFailure, text: String) {
+    pub(super) fn on_connect_failed(&self, failure: ConnectFailure, text: String, error: Option<M::Error>) {
         self.counters.on_connect_failed(failure);
         let mut failures = self.failures.lock();
         failures.failed_at = Some(Instant::now());
-        let is_news = failures.last.as_deref() != Some(&*text);
-        if is_news {
-            failures.last = Some(Arc::from(text.as_str()));
-        }
+        let is_news = failures.last.as_ref().is_none_or(|last| *last.text != *text);
+        let error = error.map(|error| Arc::new(Mutex::new(error)));
+        let last = failures.last.replace(Failure { text: Arc::from(text.as_str()), error });
         drop(failures);
+        contain(|| drop(last));
         if is_news {
             warn!("connecting fails: {text}");
         }
@@ -340,13 +340,15 @@ impl<M: ManageConnection> Shared<M> {
 
     pub(super) fn on_connected(&self, took: Duration) {
         self.counters.on_created(Some(took));
-        if self.failures.lock().last.take().is_some() {
+        let last = self.failures.lock().last.take();
+        if last.is_some() {
             info!("connecting succeeds again");
         }
+        contain(|| drop(last));
     }
 
     /// Why connecting fails, if it has failed since then or is about to be tried again.
-    pub(super) fn failure_since(&self, since: Instant) -> Option<Arc<str>> {
+    pub(super) fn failure_since(&self, since: Instant) -> Option<Failure<M::Error>> {
         let is_retrying = self.core.is_retrying();
         let failures = self.failures.lock();
         let is_current = is_retrying || failures.failed_at.is_some_and(|at| at >= since);
@@ -381,6 +383,8 @@ impl<M: ManageConnection> Drop for Shared<M> {
     fn drop(&mut self) {
         // One by one, so that of several connections whose drops panic no second one aborts the process.
         self.begin_close();
+        let last = self.failures.lock().last.take();
+        contain(|| drop(last));
     }
 }
 
