@@ -2,19 +2,24 @@
 
 mod upstream;
 
+use std::error::Error;
 use std::fs;
+use std::io;
 use std::time::Duration;
 
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use millpond::connection::Pool;
 use millpond::connection::https::{
-    HttpsConfig, HttpsErrorKind, RequestBody, UpstreamError, Upstreams, UpstreamsConfig,
+    ConnectPhase, Http2PoolConfig, HttpsConfig, HttpsError, HttpsErrorKind, Protocol, RequestBody, Upstreams,
+    UpstreamsConfig,
 };
-use millpond::net::tls::{TlsConfig, TlsRoots};
+use millpond::net::ErrorKind;
+use millpond::net::tls::{TlsConfig, TlsErrorKind, TlsRoots};
 use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
-use upstream::{Authority, LARGE, Nginx, Node};
+use upstream::{Authority, LARGE, Nginx, Node, PATIENCE, free_port};
 
 fn request(method: Method, uri: &str) -> Request<RequestBody> {
     Request::builder().method(method).uri(uri).body(RequestBody::empty()).unwrap()
@@ -25,11 +30,7 @@ fn upstreams(config: UpstreamsConfig) -> Upstreams {
 }
 
 /// The status of a response and the length of its body, which is read.
-async fn fetch(
-    upstreams: &Upstreams,
-    method: Method,
-    uri: &str,
-) -> Result<(StatusCode, usize), UpstreamError> {
+async fn fetch(upstreams: &Upstreams, method: Method, uri: &str) -> Result<(StatusCode, usize), HttpsError> {
     let response = upstreams.send(request(method, uri)).await?;
     let status = response.status();
     Ok((status, response.into_body().collect().await?.to_bytes().len()))
@@ -54,7 +55,7 @@ async fn requests_beyond_the_maximum_of_a_server_wait() {
     const CONNECTIONS: usize = 2;
     let nginx = Nginx::start();
     let config = UpstreamsConfig::default().https(nginx.trusting(&["http/1.1"]));
-    let upstreams = upstreams(config.pool(|| Pool::builder().min_idle(None).max_size(CONNECTIONS as u32)));
+    let upstreams = upstreams(config.http1(|| Pool::builder().min_idle(None).max_size(CONNECTIONS as u32)));
     let mut tasks = JoinSet::new();
     for _ in 0..50 {
         let (upstreams, uri) = (upstreams.clone(), format!("{}/large", nginx.https()));
@@ -62,6 +63,60 @@ async fn requests_beyond_the_maximum_of_a_server_wait() {
     }
     assert_eq!(tasks.join_all().await, [(StatusCode::OK, LARGE); 50]);
     assert_eq!(nginx.accepts(), CONNECTIONS);
+}
+
+#[tokio::test]
+async fn requests_to_a_server_of_http2_share_its_connection() {
+    const STREAMS: usize = 10;
+    let nginx = Nginx::start();
+    let config = UpstreamsConfig::default().https(nginx.trusting(&["h2", "http/1.1"]));
+    let config = config.http2(Http2PoolConfig::default().max_connections(1).max_streams(STREAMS));
+    let upstreams = upstreams(config);
+    let mut tasks = JoinSet::new();
+    for _ in 0..5 * STREAMS {
+        let (upstreams, uri) = (upstreams.clone(), format!("{}/large", nginx.https()));
+        tasks.spawn(async move { fetch(&upstreams, Method::GET, &uri).await.unwrap() });
+    }
+    assert_eq!(tasks.join_all().await, [(StatusCode::OK, LARGE); 5 * STREAMS]);
+    assert_eq!(nginx.accepts(), 1);
+    assert_eq!(upstreams.servers()[0].connects.protocol, Some(Protocol::Http2));
+}
+
+#[tokio::test]
+async fn a_server_that_chooses_another_version_loses_no_request() {
+    // Each connection has one request, and the next connection the other version.
+    let node = Node::https(
+        "const is_http2 = request.httpVersionMajor === 2;
+        require('tls').convertALPNProtocols([is_http2 ? 'http/1.1' : 'h2'], server);
+        if (!is_http2) response.setHeader('connection', 'close');
+        response.end('grist');
+        if (is_http2) request.stream.session.close();",
+    );
+    let config = HttpsConfig::default().tls(Some(node.authority.connector(&["h2", "http/1.1"])));
+    let upstreams = upstreams(UpstreamsConfig::default().https(config));
+    let mut spoken = Vec::new();
+    for _ in 0..6 {
+        let response = upstreams.send(request(Method::POST, &node.url())).await.unwrap();
+        spoken.push(response.body().connection().protocol);
+        response.into_body().collect().await.unwrap();
+    }
+    assert_eq!(spoken, [Protocol::Http2, Protocol::Http1].repeat(3));
+}
+
+#[tokio::test]
+async fn a_limit_of_the_server_is_passed_on_with_its_time() {
+    let nginx = Nginx::start();
+    for protocol in ["h2", "http/1.1"] {
+        let upstreams = upstreams(UpstreamsConfig::default().https(nginx.trusting(&[protocol])));
+        for status in [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE] {
+            let uri = format!("{}/{}", nginx.https(), status.as_u16());
+            let response = upstreams.send(request(Method::GET, &uri)).await.unwrap();
+            assert_eq!(
+                (response.status(), &response.headers()["retry-after"]),
+                (status, &"7".parse().unwrap())
+            );
+        }
+    }
 }
 
 /// A server that closes each connection at its second request, without an answer.
@@ -94,7 +149,6 @@ async fn a_request_that_may_have_been_processed_is_not_sent_again() {
         let upstreams = upstreams(config);
         fetch(&upstreams, Method::GET, &node.url()).await.unwrap();
         let error = fetch(&upstreams, method, &node.url()).await.unwrap_err();
-        let UpstreamError::Request(error) = error else { panic!("{error:?}") };
         assert!(!error.is_unprocessed(), "{error:?}");
     }
 }
@@ -119,7 +173,7 @@ async fn the_server_that_was_used_least_recently_makes_room() {
     let upstreams = upstreams(UpstreamsConfig::default().max_servers(1));
     let response = upstreams.send(request(Method::GET, &format!("{}/large", first.http1()))).await.unwrap();
     let refused = fetch(&upstreams, Method::GET, &second.http1()).await.unwrap_err();
-    assert!(matches!(refused, UpstreamError::TooManyServers), "{refused:?}");
+    assert_eq!(refused.kind(), &HttpsErrorKind::TooManyServers);
     response.into_body().collect().await.unwrap();
     fetch(&upstreams, Method::GET, &second.http1()).await.unwrap();
     assert_eq!(upstreams.servers()[0].uri, *format!("{}/", second.http1()));
@@ -137,28 +191,103 @@ async fn an_idle_server_is_forgotten_when_there_is_a_new_one() {
 }
 
 #[tokio::test]
-async fn connections_from_before_a_reload_are_not_used() {
+async fn after_a_reload_connections_from_before_end_with_what_is_under_way() {
+    let nginx = Nginx::start();
+    let folder = tempfile::tempdir().unwrap();
+    let roots = folder.path().join("roots.pem");
+    for protocol in ["h2", "http/1.1"] {
+        fs::write(&roots, nginx.authority.pem()).unwrap();
+        let tls = TlsConfig::new().roots(TlsRoots::OnlyAdded).add_root_file(&roots).alpn([protocol]);
+        let tls = tls.build().unwrap();
+        let config = HttpsConfig::default().tls(Some(tls.clone()));
+        let upstreams = upstreams(UpstreamsConfig::default().https(config));
+        let large = format!("{}/large", nginx.https());
+        fetch(&upstreams, Method::GET, &large).await.unwrap();
+        let under_way = upstreams.send(request(Method::GET, &large)).await.unwrap();
+        assert_eq!(under_way.body().connection().requests_before, 1);
+
+        fs::write(&roots, nginx.authority.pem() + &Authority::new().pem()).unwrap();
+        tls.reload().unwrap();
+        let next = upstreams.send(request(Method::GET, &large)).await.unwrap();
+        assert_eq!(next.body().connection().requests_before, 0, "{protocol}");
+        assert_eq!(under_way.into_body().collect().await.unwrap().to_bytes().len(), LARGE);
+        drop(next);
+
+        // The server's authority is not trusted any more.
+        fs::write(&roots, Authority::new().pem()).unwrap();
+        tls.reload().unwrap();
+        let refused = fetch(&upstreams, Method::GET, &large).await.unwrap_err();
+        assert_eq!(refused.phase(), Some(ConnectPhase::Tls), "{protocol}: {refused:?}");
+    }
+}
+
+#[tokio::test]
+async fn idle_connections_from_before_a_reload_are_closed() {
+    const OFTEN: Duration = Duration::from_millis(20);
     let nginx = Nginx::start();
     let folder = tempfile::tempdir().unwrap();
     let roots = folder.path().join("roots.pem");
     fs::write(&roots, nginx.authority.pem()).unwrap();
     let tls = TlsConfig::new().roots(TlsRoots::OnlyAdded).add_root_file(&roots).build().unwrap();
     let config = HttpsConfig::default().tls(Some(tls.clone()));
-    // A pool tries to connect until a get gives up.
-    let pool = || Pool::builder().min_idle(None).connection_timeout(Duration::from_secs(1));
-    let upstreams = upstreams(UpstreamsConfig::default().https(config).pool(pool));
+    let config = UpstreamsConfig::default().https(config);
+    let upstreams = upstreams(config.http1(|| Pool::builder().min_idle(None).reaper_rate(OFTEN)));
     fetch(&upstreams, Method::GET, &nginx.https()).await.unwrap();
+    let open = || upstreams.servers()[0].http1.as_ref().unwrap().connections;
+    assert_eq!(open(), 1);
     fs::write(&roots, Authority::new().pem()).unwrap();
     tls.reload().unwrap();
-    let refused = fetch(&upstreams, Method::GET, &nginx.https()).await.unwrap_err();
-    assert!(matches!(refused, UpstreamError::NoConnection(_)), "{refused:?}");
+    let closed = async {
+        while open() > 0 {
+            sleep(OFTEN).await;
+        }
+    };
+    timeout(PATIENCE, closed).await.expect("it stays open");
+}
+
+#[tokio::test]
+async fn a_failed_connect_says_what_failed_and_leaves_the_request() {
+    let nginx = Nginx::start();
+    let port = free_port();
+    let refused = HttpsErrorKind::Net(ErrorKind::Connect);
+    let lookup = HttpsErrorKind::Net(ErrorKind::Lookup);
+    let unknown = HttpsErrorKind::Tls(TlsErrorKind::UnknownAuthority);
+    let upstreams = upstreams(UpstreamsConfig::default());
+    for (uri, kind, phase) in [
+        (format!("http://127.0.0.1:{port}"), &refused, ConnectPhase::Connect),
+        (format!("https://127.0.0.1:{port}"), &refused, ConnectPhase::Connect),
+        ("http://mill.invalid".to_owned(), &lookup, ConnectPhase::Lookup),
+        ("https://mill.invalid".to_owned(), &lookup, ConnectPhase::Lookup),
+        (nginx.https(), &unknown, ConnectPhase::Tls),
+    ] {
+        let mut error = upstreams.send(request(Method::POST, &uri)).await.unwrap_err();
+        assert_eq!((error.kind(), error.phase()), (kind, Some(phase)), "{uri}: {error:?}");
+        assert!(error.to_string().contains(&uri), "{error}");
+        assert!(error.take_request().is_some(), "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn a_failed_connect_has_its_sources() {
+    let port = free_port();
+    let upstreams = upstreams(UpstreamsConfig::default());
+    for scheme in ["http", "https"] {
+        let uri = format!("{scheme}://127.0.0.1:{port}");
+        let error = upstreams.send(request(Method::GET, &uri)).await.unwrap_err();
+        let mut next: Option<&(dyn Error + 'static)> = Some(&error);
+        let mut found = None;
+        while let Some(error) = next {
+            found = found.or(error.downcast_ref::<io::Error>().map(io::Error::kind));
+            next = error.source();
+        }
+        assert_eq!(found, Some(io::ErrorKind::ConnectionRefused), "{error:?}");
+    }
 }
 
 #[tokio::test]
 async fn a_request_without_a_server_is_refused() {
     let upstreams = upstreams(UpstreamsConfig::default());
     let error = fetch(&upstreams, Method::GET, "/grist").await.unwrap_err();
-    let UpstreamError::Request(error) = error else { panic!("{error:?}") };
     assert_eq!(error.kind(), &HttpsErrorKind::InvalidUri);
 }
 
@@ -172,8 +301,9 @@ async fn it_is_a_service_of_tower() {
 #[tokio::test]
 async fn the_handshakes_of_each_server_are_counted() {
     let server = Nginx::start();
-    let config =
-        UpstreamsConfig::default().https(server.trusting(&["http/1.1"])).pool(|| Pool::builder().min_idle(0));
+    let config = UpstreamsConfig::default()
+        .https(server.trusting(&["http/1.1"]))
+        .http1(|| Pool::builder().min_idle(0));
     let upstreams = upstreams(config);
     // One after another, so that the second can resume the session of the first, which it closes.
     for _ in 0..2 {
@@ -184,6 +314,25 @@ async fn the_handshakes_of_each_server_are_counted() {
     let connects = upstreams.servers()[0].connects;
     assert_eq!((connects.full_handshakes, connects.resumed_handshakes), (1, 1));
     assert_eq!(connects.connected, 2);
+}
+
+#[tokio::test]
+async fn a_server_of_http2_is_counted_like_one_of_http1() {
+    let nginx = Nginx::start();
+    for protocol in ["h2", "http/1.1"] {
+        let upstreams = upstreams(UpstreamsConfig::default().https(nginx.trusting(&[protocol])));
+        for _ in 0..4 {
+            fetch(&upstreams, Method::GET, &nginx.https()).await.unwrap();
+        }
+        let server = upstreams.servers().remove(0);
+        let statistics = match server.http1 {
+            Some(state) => state.statistics,
+            None => server.http2.unwrap().statistics,
+        };
+        assert_eq!((statistics.get_started, statistics.completed_gets()), (4, 4), "{protocol}");
+        assert_eq!((statistics.connections_created, statistics.get_new), (1, 1), "{protocol}");
+        assert_eq!(statistics.reuse_rate(), 0.75, "{protocol}");
+    }
 }
 
 #[tokio::test]

@@ -94,22 +94,30 @@ impl Statistics {
 
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let statistics = &self.statistics;
         write!(
             f,
-            "connections={} idle={} connecting={} waiting={} max={} gets={} waited={} timed_out={} reuse={:.1}% \
-             created={} connect_errors={}",
+            "connections={} idle={} connecting={} waiting={} max={} {}",
             self.connections,
             self.idle_connections,
             self.connecting,
             self.waiting,
             self.max_size,
-            statistics.get_started,
-            statistics.get_waited,
-            statistics.get_timed_out,
-            statistics.reuse_rate() * 100.0,
-            statistics.connections_created,
-            statistics.connect_errors + statistics.connect_timeouts + statistics.connect_panics,
+            self.statistics,
+        )
+    }
+}
+
+impl fmt::Display for Statistics {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "gets={} waited={} timed_out={} reuse={:.1}% created={} connect_errors={}",
+            self.get_started,
+            self.get_waited,
+            self.get_timed_out,
+            self.reuse_rate() * 100.0,
+            self.connections_created,
+            self.connect_errors + self.connect_timeouts + self.connect_panics,
         )
     }
 }

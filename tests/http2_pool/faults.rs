@@ -32,7 +32,7 @@ async fn a_refused_request_is_sent_again() {
     let pool = node.pool(config());
     let request = Request::post("/own").body(RequestBody::from("grist")).unwrap();
     assert_eq!(read(pool.send(request).await.unwrap()).await.unwrap(), b"grist");
-    assert_eq!(pool.state().statistics.replays, 1);
+    assert_eq!(pool.state().http2.replays, 1);
 }
 
 #[tokio::test]
@@ -55,7 +55,7 @@ async fn a_request_whose_body_streams_is_not_sent_again() {
     let mut error = pool.send(Request::post("/own").body(body).unwrap()).await.unwrap_err();
     assert!(error.is_unprocessed());
     assert!(error.take_request().is_none());
-    assert_eq!(pool.state().statistics.replays, 0);
+    assert_eq!(pool.state().http2.replays, 0);
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn a_request_that_was_reset_otherwise_is_not_sent_again() {
     let pool = node.pool(config());
     let error = fetch(&pool, "/own").await.unwrap_err();
     assert_eq!(error.kind(), &HttpsErrorKind::Reset(2));
-    assert_eq!(pool.state().statistics.replays, 0);
+    assert_eq!(pool.state().http2.replays, 0);
     assert_eq!(pool.state().streams, 0);
 }
 
@@ -107,7 +107,7 @@ async fn after_goaway_running_requests_end_and_others_take_another_connection() 
     node.free();
     assert_eq!(read(running).await.unwrap(), b"gristmill");
     eventually(&pool, |state| state.connections.len() == 1).await;
-    assert_eq!(pool.state().statistics.retired_by_server, 1);
+    assert_eq!(pool.state().statistics.connections_closed_broken, 1);
 }
 
 #[tokio::test]
@@ -140,7 +140,7 @@ async fn requests_that_goaway_leaves_out_are_sent_again() {
     let pool = node.pool(config());
     let bodies = join_all((0..5).map(|_| fetch(&pool, "/own"))).await;
     assert!(bodies.into_iter().all(|body| body.unwrap() == b"grist"));
-    assert_eq!(pool.state().statistics.replays, 4);
+    assert_eq!(pool.state().http2.replays, 4);
 }
 
 #[tokio::test]
@@ -276,7 +276,7 @@ async fn a_pool_works_after_the_runtime_of_its_connection_has_shut_down() {
     .join()
     .unwrap();
     assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
-    assert_eq!(pool.state().statistics.connects, 2);
+    assert_eq!(pool.state().statistics.connections_created, 2);
 }
 
 #[tokio::test]
@@ -322,7 +322,7 @@ async fn two_runtimes_share_a_connection() {
         runtime.block_on(fetch(&other, "/"))
     });
     assert_eq!(body.await.unwrap().unwrap(), b"grist");
-    assert_eq!(pool.state().statistics.connects, 1);
+    assert_eq!(pool.state().statistics.connections_created, 1);
 }
 
 #[tokio::test]

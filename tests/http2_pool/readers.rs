@@ -53,7 +53,7 @@ async fn responses_that_are_not_read_do_not_stop_the_others() {
     for response in stalled.into_iter().flatten() {
         assert_eq!(read(response).await.unwrap().len(), LARGE);
     }
-    assert_eq!(pool.state().statistics.stalled_resets, 0);
+    assert_eq!(pool.state().http2.stalled_resets, 0);
 }
 
 #[tokio::test]
@@ -66,7 +66,7 @@ async fn stalled_responses_are_reset_and_the_others_arrive() {
         let error = read(response).await.unwrap_err();
         assert_eq!(error.kind(), &HttpsErrorKind::ReaderStalled { after: LIMIT });
     }
-    assert_eq!(pool.state().statistics.stalled_resets, 2);
+    assert_eq!(pool.state().http2.stalled_resets, 2);
     assert_eq!(pool.state().streams, 0);
 }
 
@@ -77,7 +77,7 @@ async fn stalled_responses_are_spilled_and_the_others_arrive() {
     let pool = node.pool(config().stalled_reader(spilling(&buffers)));
     let responses = stalled(&pool).await;
     assert_eq!(arriving(&pool).await, vec![Ok(LARGE); 98]);
-    assert_eq!(pool.state().statistics.spills, 2);
+    assert_eq!(pool.state().http2.spills, 2);
     for response in responses {
         let body = read(response).await.unwrap();
         assert_eq!(body.len(), LARGE);
@@ -118,7 +118,7 @@ async fn a_reader_that_returns_goes_on_where_its_response_was_spilled() {
     let mut node = Node::start();
     let pool = node.pool(config().stalled_reader(spilling(&buffers(8 * LARGE))));
     let mut body = pool.send(get("/half")).await.unwrap().into_body();
-    eventually(&pool, |state| state.statistics.spills == 1).await;
+    eventually(&pool, |state| state.http2.spills == 1).await;
     let first = body.frame().await.unwrap().unwrap().into_data().unwrap();
     assert_eq!(first, "grist");
     let rest = tokio::spawn(body.collect());
@@ -133,7 +133,7 @@ async fn a_response_that_has_arrived_whole_is_kept() {
     let response = pool.send(get("/")).await.unwrap();
     tokio::time::sleep(3 * LIMIT).await;
     assert_eq!(read(response).await.unwrap(), b"grist");
-    assert_eq!(pool.state().statistics.stalled_resets, 0);
+    assert_eq!(pool.state().http2.stalled_resets, 0);
 }
 
 #[tokio::test]
@@ -155,7 +155,7 @@ async fn a_slow_reader_is_not_stalled() {
         tokio::time::sleep(LIMIT / 2).await;
         body.frame().await.unwrap().unwrap();
     }
-    assert_eq!(pool.state().statistics.stalled_resets, 0);
+    assert_eq!(pool.state().http2.stalled_resets, 0);
 }
 
 #[tokio::test]
@@ -170,6 +170,6 @@ async fn a_reader_that_is_woken_and_does_not_come_is_stalled() {
         std::task::Poll::Ready(http_body::Body::poll_frame(std::pin::Pin::new(&mut other), cx).is_pending())
     });
     let _ = asked.await;
-    eventually(&pool, |state| state.statistics.stalled_resets == 1).await;
+    eventually(&pool, |state| state.http2.stalled_resets == 1).await;
     drop(body);
 }

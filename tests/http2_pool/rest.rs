@@ -41,7 +41,7 @@ async fn requests_go_on_after_a_rest() {
         rest(&pool).await;
     }
     assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
-    assert_eq!(pool.state().statistics.connects, 1);
+    assert_eq!(pool.state().statistics.connections_created, 1);
 }
 
 #[tokio::test]
@@ -50,7 +50,7 @@ async fn many_requests_wake_a_connection_at_once() {
     let pool = at_rest(&node).await;
     let bodies = futures_util::future::join_all((0..50).map(|_| fetch(&pool, "/large"))).await;
     assert!(bodies.into_iter().all(|body| body.unwrap().len() == LARGE));
-    assert_eq!(pool.state().statistics.connects, 1);
+    assert_eq!(pool.state().statistics.connections_created, 1);
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn the_windows_are_right_after_a_rest() {
         rest(&pool).await;
     }
     assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
-    assert_eq!(pool.state().statistics.connects, 1);
+    assert_eq!(pool.state().statistics.connections_created, 1);
 }
 
 #[tokio::test]
@@ -84,7 +84,7 @@ async fn headers_are_understood_after_a_rest() {
         }
         rest(&pool).await;
     }
-    assert_eq!(pool.state().statistics.connects, 1);
+    assert_eq!(pool.state().statistics.connections_created, 1);
 }
 
 #[tokio::test]
@@ -116,9 +116,9 @@ async fn goaway_at_rest_retires_a_connection() {
     let mut node = Node::with("{}", own);
     let pool = at_rest(&node).await;
     node.free();
-    eventually(&pool, |state| state.statistics.retired_by_server == 1).await;
+    eventually(&pool, |state| state.statistics.connections_closed_broken == 1).await;
     assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
-    assert_eq!(pool.state().statistics.connects, 2);
+    assert_eq!(pool.state().statistics.connections_created, 2);
 }
 
 #[tokio::test]
@@ -165,5 +165,5 @@ async fn a_late_frame_for_a_stream_of_before_the_rest_does_no_harm() {
     rest(&pool).await;
     node.free();
     assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
-    assert_eq!(pool.state().statistics.connects, 1);
+    assert_eq!(pool.state().statistics.connections_created, 1);
 }

@@ -97,7 +97,7 @@ async fn there_are_no_more_connections_than_allowed() {
             node.free();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        while pool.state().statistics.requests < 20 || pool.state().streams > 0 {
+        while pool.state().statistics.completed_gets() < 20 || pool.state().streams > 0 {
             node.free();
             tokio::time::sleep(Duration::from_millis(1)).await;
         }

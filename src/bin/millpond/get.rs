@@ -13,15 +13,16 @@ use clap::Args;
 use http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::BodyExt;
 use indicatif::{ProgressBar, ProgressStyle};
+use millpond::connection::Pool;
 use millpond::connection::https::{
-    ConnectTimings, HttpVersion, HttpsConfig, HttpsConnection, HttpsConnectionManager, HttpsError, Protocol,
-    RequestBody,
+    ConnectionInfo, Http2PoolConfig, HttpVersion, HttpsConfig, HttpsError, HttpsErrorKind, Protocol,
+    RequestBody, UpstreamServer, Upstreams, UpstreamsConfig,
 };
-use millpond::connection::{Pool, RunError, State};
 use millpond::net::Dial;
-use millpond::net::tls::TlsConfig;
+use millpond::net::tls::{TlsConfig, TlsErrorKind};
 use tokio::signal::ctrl_c;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::chain::Chain;
 use crate::terminal::{note, output};
@@ -30,14 +31,14 @@ use crate::values::{positive, positive_seconds};
 pub(crate) const EXAMPLES: &str = "\
 Examples:
   millpond get https://example.com
-      One request: which protocol and address, how long each phase took, and the state of the pool.
+      One request: which protocol and address, how long each phase took, and the state of the pools.
   millpond get https://localhost:8443 --ca ca.pem --http1
       A server with a certificate of your own authority, over HTTP/1.1.
   millpond get http://10.0.0.7:8080/health --repeat 10000 --concurrency 50
       A table of latencies, statuses and errors. Ctrl-C ends it early, with the table of what was done.
 
-Bodies are read and counted, and not printed: curl prints them. Each request has a connection of the pool to itself, over \
-HTTP/2 too, so --concurrency is also the most connections per server.
+Bodies are read and counted, and not printed: curl prints them. Over HTTP/1.1 each request has a connection to itself, so \
+--concurrency is also the most connections per server. Over HTTP/2 up to 100 requests share one.
 
 Exit codes: 0 all requests were answered, with whatever status; 1 a request failed; 2 wrong usage.";
 
@@ -54,7 +55,7 @@ pub(crate) struct GetArgs {
     #[arg(long, value_name = "N", value_parser = positive)]
     repeat: Option<usize>,
 
-    /// How many requests are under way at once, each on a connection of its own
+    /// How many requests are under way at once
     #[arg(long, value_name = "C", default_value = "1", value_parser = positive, requires = "repeat")]
     concurrency: usize,
 
@@ -78,7 +79,7 @@ pub(crate) struct GetArgs {
     #[arg(long, value_name = "PEM")]
     ca: Option<PathBuf>,
 
-    /// The time that a request may wait for a connection, and then for its answer
+    /// The time that connecting may take, and the TLS handshake, and the answer
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds)]
     timeout: Duration,
 }
@@ -109,169 +110,170 @@ pub(crate) fn run(args: &GetArgs) -> Result<ExitCode, Box<dyn Error>> {
     runtime.block_on(get(args))
 }
 
-type HttpsPool = Pool<HttpsConnectionManager>;
-
-/// A URL, and the pool of its server.
-struct Target {
-    uri: Uri,
-    pool: HttpsPool,
+async fn get(args: &GetArgs) -> Result<ExitCode, Box<dyn Error>> {
+    let upstreams = upstreams(args)?;
+    let has_failed = match args.repeat {
+        None => each(&upstreams, args).await?,
+        Some(repeat) => {
+            let started = Instant::now();
+            let tally = repeated(&upstreams, args, repeat).await?;
+            output(&tally.table(started.elapsed(), args.concurrency))?;
+            !tally.errors.is_empty()
+        }
+    };
+    for server in upstreams.servers() {
+        output(&state(&server))?;
+    }
+    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn get(args: &GetArgs) -> Result<ExitCode, Box<dyn Error>> {
-    let targets = Arc::new(targets(args)?);
-    let Some(repeat) = args.repeat else {
-        let mut failed = false;
-        for target in &*targets {
-            let asked = async {
-                connect(target).await?;
-                answer(target, args).await
-            };
-            match asked.await {
-                Ok(answer) => {
-                    if !output(&format!("{}\n{answer}  pool        {}\n", target.uri, target.pool.state()))? {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    failed = true;
-                    note(format!("millpond: {}: {error}", target.uri));
-                }
+/// Requests each URL once. Says whether one failed.
+async fn each(upstreams: &Upstreams, args: &GetArgs) -> Result<bool, Box<dyn Error>> {
+    let mut has_failed = false;
+    for uri in &args.urls {
+        match answer(upstreams, uri, args).await {
+            Ok(answer) => {
+                output(&format!("{uri}\n{answer}"))?;
+            }
+            Err(error) => {
+                has_failed = true;
+                note(format!("millpond: {uri}: {error}"));
             }
         }
-        return Ok(if failed { ExitCode::FAILURE } else { ExitCode::SUCCESS });
-    };
-    for target in &*targets {
-        connect(target).await?;
     }
-    let started = Instant::now();
-    let tally = repeated(&targets, args, repeat).await;
-    let states = states(&targets);
-    output(&tally.table(started.elapsed(), args.concurrency, &states))?;
-    Ok(if tally.errors.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(has_failed)
 }
 
-fn targets(args: &GetArgs) -> Result<Vec<Target>, Box<dyn Error>> {
+fn upstreams(args: &GetArgs) -> Result<Upstreams, Box<dyn Error>> {
     let (version, alpn): (_, &[&str]) = match (args.http1, args.http2) {
         (true, _) => (HttpVersion::Http1, &["http/1.1"]),
         (_, true) => (HttpVersion::Http2, &["h2"]),
         _ => (HttpVersion::Negotiated, &["h2", "http/1.1"]),
     };
-    let mut config = HttpsConfig::default().version(version).dial(Dial::default().timeout(args.timeout));
+    let https = HttpsConfig::default().version(version).dial(Dial::default().timeout(args.timeout));
+    let mut https = https.handshake_timeout(args.timeout);
     if args.urls.iter().any(|uri| uri.scheme_str() == Some("https")) {
         let mut tls = TlsConfig::new().alpn(alpn);
         if let Some(file) = &args.ca {
             tls = tls.add_root_file(file);
         }
         // All servers share it, and its sessions.
-        config = config.tls(Some(tls.build()?));
+        https = https.tls(Some(tls.build()?));
     }
-    let mut pools: BTreeMap<String, HttpsPool> = BTreeMap::new();
-    let mut targets = Vec::new();
-    for uri in &args.urls {
-        let server = format!(
-            "{}://{}",
-            uri.scheme_str().unwrap_or("https"),
-            uri.authority().map_or("", |authority| authority.as_str())
-        );
-        let pool = match pools.get(&server) {
-            Some(pool) => pool.clone(),
-            None => {
-                let manager = HttpsConnectionManager::with_config(&server, config.clone())?;
-                let most = u32::try_from(args.concurrency)?;
-                let pool = Pool::builder().max_size(most).min_idle(0).connection_timeout(args.timeout);
-                let pool = pool.build_unchecked(manager);
-                pools.entry(server).or_insert(pool).clone()
-            }
-        };
-        targets.push(Target { uri: uri.clone(), pool });
-    }
-    Ok(targets)
+    let most = u32::try_from(args.concurrency)?;
+    // Connecting has failed by then, and says why.
+    let wait = args.timeout + Duration::from_secs(1);
+    let http2 = Http2PoolConfig::default().wait_timeout(wait);
+    let http2 = http2.max_connections(args.concurrency).max_waiting(args.concurrency);
+    let config = UpstreamsConfig::default().https(https).http2(http2);
+    let config = config.http1(move || {
+        Pool::builder().max_size(most).min_idle(0).retry_connection(false).connection_timeout(wait)
+    });
+    Ok(Upstreams::new(config)?)
 }
 
 /// Why there is no answer.
-type Failure = String;
+enum Failure {
+    Https(HttpsError),
+    Late(Duration),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Https(error) => {
+                write!(f, "{}", Chain(error))?;
+                match error.kind() {
+                    HttpsErrorKind::Tls(TlsErrorKind::UnknownAuthority) => {
+                        f.write_str("; --ca FILE trusts another root")
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Self::Late(after) => {
+                write!(f, "no answer within {after:?}; --timeout SECONDS waits longer")
+            }
+        }
+    }
+}
+
+/// The pools of a server, and what connecting to it came to.
+fn state(server: &UpstreamServer) -> String {
+    let uri = &server.uri;
+    let mut text = format!("  server      {uri}\n");
+    // Writing to a string does not fail.
+    if let Some(state) = &server.http2 {
+        let _ = writeln!(text, "  HTTP/2      {state}");
+    }
+    if let Some(state) = &server.http1 {
+        let _ = writeln!(text, "  HTTP/1.1    {state}");
+    }
+    let _ = writeln!(text, "  connects    {}", server.connects);
+    text
+}
 
 /// What one request brought.
 struct Answer {
     status: StatusCode,
-    protocol: Protocol,
-    address: Option<std::net::SocketAddr>,
-    /// Present if the connection is new.
-    connect: Option<(ConnectTimings, bool)>,
-    wait: Duration,
+    connection: ConnectionInfo,
+    /// The wait for a connection included, but not the connect.
     first_byte: Duration,
     body: Duration,
     bytes: usize,
+    /// From the request to the end of the body.
+    latency: Duration,
 }
 
-/// Connects once if the pool has no connection. The pool itself would try again until the timeout, while a user wants to see
-/// at once that the server refuses.
-async fn connect(target: &Target) -> Result<(), Failure> {
-    if target.pool.state().connections == 0 {
-        let connection =
-            target.pool.dedicated_connection().await.map_err(|error| Chain(&error).to_string())?;
-        // It is broken or too many only if the server has closed it by now, and then the get tells.
-        let _ = target.pool.add(connection);
-    }
-    Ok(())
-}
-
-async fn answer(target: &Target, args: &GetArgs) -> Result<Answer, Failure> {
-    let mut request = Request::builder().method(&args.method).uri(&target.uri);
+async fn answer(upstreams: &Upstreams, uri: &Uri, args: &GetArgs) -> Result<Answer, Failure> {
+    let mut request = Request::new(RequestBody::empty());
+    request.method_mut().clone_from(&args.method);
+    request.uri_mut().clone_from(uri);
     for (name, value) in &args.headers {
-        request = request.header(name, value);
+        request.headers_mut().append(name, value.clone());
     }
-    let request = request.body(RequestBody::empty()).map_err(|error| error.to_string())?;
     let started = Instant::now();
-    let connection = target.pool.get_owned().await.map_err(|error| match error {
-        RunError::ConnectFailing(failing) => failing.last_error().to_owned(),
-        error => error.to_string(),
-    })?;
-    let wait = started.elapsed();
-    let is_new = connection.requests() == 0;
-    let mut answer = Answer {
-        status: StatusCode::OK,
-        protocol: connection.protocol(),
-        address: connection.remote_address(),
-        connect: is_new.then(|| (connection.timings(), connection.is_resumed())),
-        wait,
-        first_byte: Duration::ZERO,
-        body: Duration::ZERO,
-        bytes: 0,
+    // Connecting fails before that, and says more.
+    let limit = args.timeout * 2 + Duration::from_secs(1);
+    let late = |_| Failure::Late(limit);
+    let response = timeout(limit, upstreams.send(request)).await.map_err(late)?.map_err(Failure::Https)?;
+    let until_head = started.elapsed();
+    let connection = response.body().connection();
+    let timings = connection.timings;
+    let connect = match connection.requests_before {
+        0 => timings.lookup + timings.connect + timings.tls.unwrap_or_default(),
+        _ => Duration::ZERO,
     };
-    let sent = Instant::now();
+    let status = response.status();
+    let mut body = response.into_body();
+    let mut bytes = 0;
     let read = async {
-        let response = HttpsConnection::send(connection, request).await?;
-        answer.first_byte = sent.elapsed();
-        answer.status = response.status();
-        let mut body = response.into_body();
         while let Some(frame) = body.frame().await {
-            answer.bytes += frame?.data_ref().map_or(0, bytes::Bytes::len);
+            bytes += frame?.data_ref().map_or(0, bytes::Bytes::len);
         }
-        answer.body = sent.elapsed() - answer.first_byte;
-        Ok::<_, HttpsError>(())
+        Ok(())
     };
-    match tokio::time::timeout(args.timeout, read).await {
-        Ok(Ok(())) => Ok(answer),
-        Ok(Err(error)) => Err(Chain(&error).to_string()),
-        Err(_) => Err(format!("no answer within {:?}", args.timeout)),
-    }
+    timeout(limit, read).await.map_err(late)?.map_err(Failure::Https)?;
+    let latency = started.elapsed();
+    let (first_byte, body) = (until_head.saturating_sub(connect), latency - until_head);
+    Ok(Answer { status, connection, first_byte, body, bytes, latency })
 }
 
 impl fmt::Display for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let protocol = match self.protocol {
+        let connection = &self.connection;
+        let protocol = match connection.protocol {
             Protocol::Http2 => "HTTP/2",
             _ => "HTTP/1.1",
         };
         write!(f, "  connection  ")?;
-        match self.address {
+        match connection.remote_address {
             Some(address) => write!(f, "{address}, {protocol}")?,
             None => write!(f, "{protocol}")?,
         }
-        if let Some((timings, is_resumed)) = self.connect {
+        if connection.requests_before == 0 {
+            let timings = &connection.timings;
             match timings.tls {
-                Some(_) if is_resumed => writeln!(f, ", TLS resumed")?,
+                Some(_) if connection.is_resumed => writeln!(f, ", TLS resumed")?,
                 Some(_) => writeln!(f, ", full TLS handshake")?,
                 None => writeln!(f)?,
             }
@@ -304,42 +306,52 @@ impl fmt::Display for Millis {
 /// What many requests brought.
 #[derive(Default)]
 struct Tally {
-    /// From the get to the end of the body.
     latencies: Vec<Duration>,
     statuses: BTreeMap<u16, usize>,
     errors: BTreeMap<String, usize>,
     bytes: usize,
-    handshakes: usize,
-    resumed: usize,
 }
 
-async fn repeated(targets: &Arc<Vec<Target>>, args: &GetArgs, repeat: usize) -> Tally {
+/// # Errors
+///
+/// A server to which there is no connection at first: then the rest is not sent.
+async fn repeated(upstreams: &Upstreams, args: &GetArgs, repeat: usize) -> Result<Tally, String> {
+    let mut tally = Tally::default();
+    for uri in args.urls.iter().take(repeat) {
+        match answer(upstreams, uri, args).await {
+            Err(Failure::Https(error)) if error.phase().is_some() => {
+                return Err(Failure::Https(error).to_string());
+            }
+            answer => tally.count(answer),
+        }
+    }
+    let sent = args.urls.len().min(repeat);
     // Hidden where stderr is no terminal.
     let bar = ProgressBar::new(repeat as u64);
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {per_sec}  {eta} left") {
         bar.set_style(style);
     }
-    let next = Arc::new(AtomicUsize::new(0));
+    bar.inc(sent as u64);
+    let next = Arc::new(AtomicUsize::new(sent));
     let (sender, mut answers) = tokio::sync::mpsc::channel(1_024);
     let mut workers = JoinSet::new();
-    for _ in 0..args.concurrency.min(repeat) {
-        let (targets, next, sender) = (Arc::clone(targets), Arc::clone(&next), sender.clone());
+    for _ in 0..args.concurrency.min(repeat - sent) {
+        let (upstreams, next, sender) = (upstreams.clone(), Arc::clone(&next), sender.clone());
         let args = args.clone();
         workers.spawn(async move {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
-                let Some(target) = targets.get(number % targets.len()).filter(|_| number < repeat) else {
+                let Some(uri) = args.urls.get(number % args.urls.len()).filter(|_| number < repeat) else {
                     return;
                 };
                 // The other end is gone after Ctrl-C.
-                if sender.send(answer(target, &args).await).await.is_err() {
+                if sender.send(answer(&upstreams, uri, &args).await).await.is_err() {
                     return;
                 }
             }
         });
     }
     drop(sender);
-    let mut tally = Tally::default();
     loop {
         tokio::select! {
             answer = answers.recv() => match answer {
@@ -351,51 +363,29 @@ async fn repeated(targets: &Arc<Vec<Target>>, args: &GetArgs, repeat: usize) -> 
         bar.inc(1);
     }
     bar.finish_and_clear();
-    tally
-}
-
-/// The states of the pools, each once.
-fn states(targets: &[Target]) -> Vec<(String, State)> {
-    let mut states = BTreeMap::new();
-    for target in targets {
-        let server = target.uri.authority().map_or_else(String::new, ToString::to_string);
-        states.insert(server, target.pool.state());
-    }
-    states.into_iter().collect()
+    Ok(tally)
 }
 
 impl Tally {
     fn count(&mut self, answer: Result<Answer, Failure>) {
         match answer {
             Ok(answer) => {
-                self.latencies.push(answer.wait + answer.first_byte + answer.body);
+                self.latencies.push(answer.latency);
                 *self.statuses.entry(answer.status.as_u16()).or_default() += 1;
                 self.bytes += answer.bytes;
-                if let Some((timings, is_resumed)) = answer.connect
-                    && timings.tls.is_some()
-                {
-                    self.handshakes += 1;
-                    self.resumed += usize::from(is_resumed);
-                }
             }
-            Err(error) => *self.errors.entry(error).or_default() += 1,
+            Err(error) => *self.errors.entry(error.to_string()).or_default() += 1,
         }
     }
 
-    fn table(&self, took: Duration, concurrency: usize, states: &[(String, State)]) -> String {
+    fn table(&self, took: Duration, concurrency: usize) -> String {
         let mut text = String::new();
         // Writing to a string does not fail.
-        let _ = self.write_table(&mut text, took, concurrency, states);
+        let _ = self.write_table(&mut text, took, concurrency);
         text
     }
 
-    fn write_table(
-        &self,
-        text: &mut String,
-        took: Duration,
-        concurrency: usize,
-        states: &[(String, State)],
-    ) -> fmt::Result {
+    fn write_table(&self, text: &mut String, took: Duration, concurrency: usize) -> fmt::Result {
         let answered = self.latencies.len();
         let per_second = answered as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE);
         writeln!(
@@ -419,12 +409,6 @@ impl Tally {
                 writeln!(text, "  status {status}  {count}")?;
             }
             writeln!(text, "  bodies      {} bytes", self.bytes)?;
-        }
-        if self.handshakes > 0 {
-            writeln!(text, "  handshakes  {}, of which {} resumed a session", self.handshakes, self.resumed)?;
-        }
-        for (server, state) in states {
-            writeln!(text, "  pool        {server}: {state}")?;
         }
         let mut errors: Vec<_> = self.errors.iter().collect();
         errors.sort_unstable_by_key(|(_, count)| std::cmp::Reverse(**count));

@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::net::tls::TlsConnector;
 use crate::net::{Dial, Endpoint, setters};
 
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
+
 /// The settings of an [`HttpsConnectionManager`](super::HttpsConnectionManager).
 ///
 /// | setting | default | why |
@@ -12,8 +14,8 @@ use crate::net::{Dial, Endpoint, setters};
 /// | [`version`](field@Self::version) | negotiated | the server knows what it speaks best |
 /// | [`tls`](field@Self::tls) | the system's roots, TLS 1.2 and 1.3 | what the administrator of the machine trusts |
 /// | [`endpoint`](field@Self::endpoint) | the URI's host and port | |
-/// | [`dial`](field@Self::dial) | 10 s, and 5 s per address | the pool's default for a connect |
-/// | [`handshake_timeout`](field@Self::handshake_timeout) | 10 s | a server that has accepted is there, and may be busy |
+/// | [`dial`](field@Self::dial) | 9 s, and 5 s per address | a get waits for 10 s by default, and is to learn which address did not answer |
+/// | [`handshake_timeout`](field@Self::handshake_timeout) | 9 s | the same |
 /// | [`max_requests`](field@Self::max_requests) | no limit | the pool limits a connection's age |
 /// | [`health_check`](field@Self::health_check) | what is known without asking | a request per checkout costs a round trip |
 /// | [`health_timeout`](field@Self::health_timeout) | 5 s | |
@@ -110,8 +112,8 @@ impl Default for HttpsConfig {
             version: HttpVersion::default(),
             tls: None,
             endpoint: None,
-            dial: Dial::default(),
-            handshake_timeout: Duration::from_secs(10),
+            dial: Dial::default().timeout(CONNECT_TIMEOUT),
+            handshake_timeout: CONNECT_TIMEOUT,
             max_requests: None,
             health_check: HealthCheck::default(),
             health_timeout: Duration::from_secs(5),

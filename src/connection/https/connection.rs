@@ -18,6 +18,7 @@ use super::origin::Origin;
 use super::request_body::RequestBody;
 use super::response_body::{ResponseBody, Source};
 use super::wire::{Traffic, Wire};
+use crate::net::tls::TlsIdentity;
 use crate::sync::Arc;
 
 /// An HTTP/1.1 or HTTP/2 connection to one server. Made by an
@@ -27,10 +28,7 @@ pub struct HttpsConnection {
     protocol: Protocol,
     origin: Arc<Origin>,
     config: Arc<HttpsConfig>,
-    traffic: Arc<Traffic>,
-    remote_address: Option<SocketAddr>,
-    is_resumed: bool,
-    timings: ConnectTimings,
+    facts: Facts,
     created: Instant,
     last_used: Instant,
     requests: u64,
@@ -72,25 +70,57 @@ pub(super) struct Made {
     pub(super) state: State,
     pub(super) origin: Arc<Origin>,
     pub(super) config: Arc<HttpsConfig>,
-    pub(super) traffic: Arc<Traffic>,
+    pub(super) facts: Facts,
+}
+
+/// What is known of a connection from its beginning.
+pub(super) struct Facts {
     pub(super) remote_address: Option<SocketAddr>,
+    /// What TLS was begun with, where there is TLS.
+    pub(super) identity: Option<TlsIdentity>,
     pub(super) is_resumed: bool,
     pub(super) timings: ConnectTimings,
+    pub(super) traffic: Arc<Traffic>,
+}
+
+impl Facts {
+    /// Whether the TLS settings are others since a reload.
+    pub(super) fn is_outdated(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| !identity.is_current())
+    }
+
+    pub(super) fn info(&self, protocol: Protocol, requests_before: u64) -> ConnectionInfo {
+        let Self { remote_address, identity: _, is_resumed, timings, traffic: _ } = *self;
+        ConnectionInfo { protocol, remote_address, is_resumed, timings, requests_before }
+    }
+}
+
+/// The connection on which a request was sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ConnectionInfo {
+    /// The version of HTTP that it speaks.
+    pub protocol: Protocol,
+    /// The address of the server. None over a Unix socket.
+    pub remote_address: Option<SocketAddr>,
+    /// Whether TLS resumed an earlier session. Not without TLS.
+    pub is_resumed: bool,
+    /// How long the phases of its connect took.
+    pub timings: ConnectTimings,
+    /// Requests that it had carried before this one. A new connection has 0.
+    pub requests_before: u64,
 }
 
 impl HttpsConnection {
     pub(super) fn new(made: Made) -> Self {
-        let Made { state, origin, config, traffic, remote_address, is_resumed, timings } = made;
+        let Made { state, origin, config, facts } = made;
         let created = Instant::now();
         Self {
             protocol: if matches!(state, State::Http2(_)) { Protocol::Http2 } else { Protocol::Http1 },
             state,
             origin,
             config,
-            traffic,
-            remote_address,
-            is_resumed,
-            timings,
+            facts,
             created,
             last_used: created,
             requests: 0,
@@ -103,8 +133,8 @@ impl HttpsConnection {
     /// `connection` is what a pool gives out, or anything else that dereferences to a connection, such as a `Box` or a
     /// mutable reference. The body of the response carries it, and lets go of it when it has been read to its end.
     ///
-    /// A path is enough for the URI of the request. `Host` or `:authority` is that of the URI or of the header `Host`, and
-    /// where there is neither, the manager's.
+    /// A path is enough for the URI of the request. `Host` or `:authority` is that of the header `Host`, or else of the URI,
+    /// and where there is neither, the manager's.
     ///
     /// Over HTTP/1.1 the body of the request is sent while this waits, and while the response's body is read.
     ///
@@ -179,10 +209,15 @@ impl HttpsConnection {
         Ok(response.map(|incoming| Source::Http1(incoming, exchange)))
     }
 
+    /// What a request that is sent now goes over.
+    pub(super) fn info(&self) -> ConnectionInfo {
+        self.facts.info(self.protocol, self.requests)
+    }
+
     /// Counts the error, and says in it where it happened.
     pub(super) fn failed(&mut self, error: HttpsError) -> HttpsError {
         self.errors += 1;
-        error.named(&self.origin).at(self.remote_address)
+        error.named(&self.origin).at(self.facts.remote_address)
     }
 
     /// Takes the connection back from an HTTP/1.1 request that has come to its end.
@@ -205,7 +240,7 @@ impl HttpsConnection {
         if !is_open {
             self.state = State::Gone;
         }
-        is_open && self.config.max_requests.is_none_or(|max| self.requests < max)
+        is_open && self.config.max_requests.is_none_or(|max| self.requests < max) && !self.facts.is_outdated()
     }
 
     /// The version of HTTP that it speaks.
@@ -217,19 +252,19 @@ impl HttpsConnection {
     /// The address of the server. None over a Unix socket.
     #[must_use]
     pub fn remote_address(&self) -> Option<SocketAddr> {
-        self.remote_address
+        self.facts.remote_address
     }
 
     /// Whether TLS resumed an earlier session. Not without TLS.
     #[must_use]
     pub fn is_resumed(&self) -> bool {
-        self.is_resumed
+        self.facts.is_resumed
     }
 
     /// How long the phases of its connect took.
     #[must_use]
     pub fn timings(&self) -> ConnectTimings {
-        self.timings
+        self.facts.timings
     }
 
     /// When it was made.
@@ -259,13 +294,13 @@ impl HttpsConnection {
     /// Bytes received, before encryption, heads included.
     #[must_use]
     pub fn bytes_received(&self) -> u64 {
-        self.traffic.received.get()
+        self.facts.traffic.received.get()
     }
 
     /// Bytes sent, before encryption, heads included.
     #[must_use]
     pub fn bytes_sent(&self) -> u64 {
-        self.traffic.sent.get()
+        self.facts.traffic.sent.get()
     }
 }
 
@@ -273,7 +308,7 @@ impl fmt::Debug for HttpsConnection {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("HttpsConnection")
             .field("server", &format_args!("{}", self.origin))
-            .field("remote_address", &self.remote_address)
+            .field("remote_address", &self.facts.remote_address)
             .field("protocol", &self.protocol)
             .field("requests", &self.requests)
             .field("errors", &self.errors)

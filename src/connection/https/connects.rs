@@ -1,13 +1,17 @@
 //! What the connects to a server came to.
 
-use super::connection::ConnectTimings;
+use std::fmt;
+
+use super::connection::{ConnectionInfo, Protocol};
 use super::error::{ConnectPhase, HttpsError};
-use crate::sync::statistic::{AtomicUsize, Ordering};
+use crate::sync::statistic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What the connects of a manager and of its clones came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectStats {
+    /// The version of HTTP that the last connection speaks.
+    pub protocol: Option<Protocol>,
     /// Connections that were made.
     pub connected: u64,
     /// TLS handshakes that began a session.
@@ -33,8 +37,26 @@ impl ConnectStats {
     }
 }
 
+impl fmt::Display for ConnectStats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "connected={} full_handshakes={} resumed_handshakes={} lookup_errors={} connect_errors={} tls_errors={} \
+             http_errors={}",
+            self.connected,
+            self.full_handshakes,
+            self.resumed_handshakes,
+            self.lookup_errors,
+            self.connect_errors,
+            self.tls_errors,
+            self.http_errors,
+        )
+    }
+}
+
 #[derive(Default)]
 pub(super) struct Connects {
+    last_speaks_http1: AtomicBool,
     connected: AtomicUsize,
     full: AtomicUsize,
     resumed: AtomicUsize,
@@ -45,11 +67,19 @@ pub(super) struct Connects {
 }
 
 impl Connects {
-    pub(super) fn on_connected(&self, timings: &ConnectTimings, is_resumed: bool) {
+    pub(super) fn on_connected(&self, connection: ConnectionInfo) {
+        // Ordering: Relaxed, a hint: a server may speak another version on its next connection anyway.
+        self.last_speaks_http1.store(connection.protocol == Protocol::Http1, Ordering::Relaxed);
         add(&self.connected);
-        if timings.tls.is_some() {
-            add(if is_resumed { &self.resumed } else { &self.full });
+        if connection.timings.tls.is_some() {
+            add(if connection.is_resumed { &self.resumed } else { &self.full });
         }
+    }
+
+    /// Whether the last connection speaks HTTP/1.1. Not as long as there was none.
+    pub(super) fn last_speaks_http1(&self) -> bool {
+        // Ordering: Relaxed, as above.
+        self.last_speaks_http1.load(Ordering::Relaxed)
     }
 
     pub(super) fn on_failed(&self, error: &HttpsError) {
@@ -64,7 +94,9 @@ impl Connects {
     pub(super) fn snapshot(&self) -> ConnectStats {
         // Ordering: Relaxed, counts.
         let get = |count: &AtomicUsize| count.load(Ordering::Relaxed) as u64;
+        let protocol = if self.last_speaks_http1() { Protocol::Http1 } else { Protocol::Http2 };
         ConnectStats {
+            protocol: (get(&self.connected) > 0).then_some(protocol),
             connected: get(&self.connected),
             full_handshakes: get(&self.full),
             resumed_handshakes: get(&self.resumed),

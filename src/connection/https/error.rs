@@ -10,6 +10,7 @@ use http::{Request, StatusCode};
 use hyper::client::conn::TrySendError;
 
 use super::request_body::RequestBody;
+use crate::connection::RunError;
 use crate::net;
 use crate::net::tls::{TlsError, TlsErrorKind};
 use crate::sync::{Arc, Mutex};
@@ -24,7 +25,22 @@ struct Inner {
     address: Option<SocketAddr>,
     /// A body that streams may not be shared between threads, and an error must be.
     request: Mutex<Option<Request<RequestBody>>>,
-    source: Option<Box<dyn Error + Send + Sync>>,
+    source: Option<Arc<dyn Error + Send + Sync>>,
+}
+
+/// A clone has no [request](HttpsError::take_request).
+impl Clone for HttpsError {
+    fn clone(&self) -> Self {
+        let Inner { kind, phase, server, address, request: _, source } = &*self.0;
+        Self(Box::new(Inner {
+            kind: kind.clone(),
+            phase: *phase,
+            server: server.clone(),
+            address: *address,
+            request: Mutex::new(None),
+            source: source.clone(),
+        }))
+    }
 }
 
 /// A phase of a connect.
@@ -88,15 +104,17 @@ pub enum HttpsErrorKind {
         /// The time limit.
         after: Duration,
     },
-    /// As many requests wait for a stream as are allowed.
+    /// As many requests wait for a connection as are allowed.
     PoolFull,
-    /// No stream was free within this time.
+    /// No connection was free within this time.
     PoolTimeout {
         /// The time limit.
         after: Duration,
     },
     /// The pool is closed.
     PoolClosed,
+    /// As many servers as [`max_servers`](field@super::UpstreamsConfig::max_servers) are in use.
+    TooManyServers,
     /// Reading or writing failed.
     Io(io::ErrorKind),
     /// hyper failed in another way.
@@ -140,15 +158,22 @@ impl HttpsError {
 
     /// The failure of a connect that several wait for, for one of them.
     pub(super) fn shared(error: &Arc<Self>) -> Self {
-        let Inner { kind, phase, server, address, .. } = &*error.0;
-        Self(Box::new(Inner {
-            kind: kind.clone(),
-            phase: *phase,
-            server: server.clone(),
-            address: *address,
-            request: Mutex::new(None),
-            source: error.0.source.is_some().then(|| Box::new(SharedSource(Arc::clone(error))) as _),
-        }))
+        Self::clone(error)
+    }
+
+    /// That a pool gave no connection within this time, or why.
+    pub(super) fn of_pool(error: RunError<Self>, after: Duration) -> Self {
+        let failing = match error {
+            RunError::User(error) => return error,
+            RunError::TimedOut => return Self::new(HttpsErrorKind::PoolTimeout { after }),
+            RunError::PoolFull => return Self::new(HttpsErrorKind::PoolFull),
+            RunError::Closed => return Self::new(HttpsErrorKind::PoolClosed),
+            RunError::ConnectFailing(failing) => failing,
+        };
+        match failing.error() {
+            Some(error) => error.clone(),
+            None => Self::new(HttpsErrorKind::PoolTimeout { after }).because(failing.last_error()),
+        }
     }
 
     pub(super) fn of_net(error: net::Error) -> Self {
@@ -169,7 +194,7 @@ impl HttpsError {
     }
 
     pub(super) fn because(mut self, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(source.into().into());
         self
     }
 
@@ -231,7 +256,8 @@ impl HttpsError {
                 | HttpsErrorKind::NoExtendedConnect
                 | HttpsErrorKind::PoolFull
                 | HttpsErrorKind::PoolTimeout { .. }
-                | HttpsErrorKind::PoolClosed => true,
+                | HttpsErrorKind::PoolClosed
+                | HttpsErrorKind::TooManyServers => true,
                 HttpsErrorKind::Reset(code) => code == refused,
                 _ => false,
             }
@@ -299,22 +325,6 @@ fn find<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {
         next = error.source();
     }
     None
-}
-
-/// The source of an error that several have.
-#[derive(Debug)]
-struct SharedSource(Arc<HttpsError>);
-
-impl fmt::Display for SharedSource {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.source().map_or(Ok(()), |source| fmt::Display::fmt(source, f))
-    }
-}
-
-impl Error for SharedSource {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        self.0.source()?.source()
-    }
 }
 
 /// One line that says what to do, except where the source says it: then both are shown, as by `{error}: {source}`.
@@ -397,10 +407,16 @@ impl fmt::Display for HttpsError {
             HttpsErrorKind::PoolTimeout { after } => {
                 write!(
                     f,
-                    "no stream to {server} was free within {after:?} (try later, or raise max_connections)"
+                    "no connection to {server} was free within {after:?} (try later, or let the pool have more)"
                 )
             }
             HttpsErrorKind::PoolClosed => write!(f, "the pool of connections to {server} is closed"),
+            HttpsErrorKind::TooManyServers => {
+                write!(
+                    f,
+                    "no connection to {server}: too many servers are in use already (raise max_servers)"
+                )
+            }
             HttpsErrorKind::Io(_) => write!(f, "the connection to {server}{at} failed"),
             HttpsErrorKind::Other => write!(f, "a request to {server}{at} failed"),
         }

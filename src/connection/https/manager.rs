@@ -1,7 +1,6 @@
 //! Connections are made, checked and given up: what a pool calls.
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::time::Duration;
 
 use bb8::ManageConnection;
@@ -9,14 +8,14 @@ use http::{Request, Uri};
 use tokio::time::timeout;
 
 use super::config::{HealthCheck, HttpVersion, HttpsConfig};
-use super::connection::{ConnectTimings, HttpsConnection, Made, State};
+use super::connection::{ConnectTimings, Facts, HttpsConnection, Made, Protocol, State};
 use super::connects::{ConnectStats, Connects};
 use super::error::{ConnectPhase, HttpsError, HttpsErrorKind};
 use super::multiplexed;
 use super::origin::Origin;
 use super::request_body::RequestBody;
 use super::wire::{Traffic, Transport, Wire};
-use crate::net::tls::{TlsConfig, TlsConnector};
+use crate::net::tls::{TlsConfig, TlsConnector, TlsIdentity};
 use crate::net::{self, Stream};
 use crate::sync::Arc;
 
@@ -83,34 +82,46 @@ impl HttpsConnectionManager {
         self.connects.snapshot()
     }
 
+    /// Counts a connect that has failed after the dial.
+    pub(super) fn on_failed(&self, error: &HttpsError) {
+        self.connects.on_failed(error);
+    }
+
+    /// Whether the last connection speaks HTTP/1.1.
+    pub(super) fn last_speaks_http1(&self) -> bool {
+        self.connects.last_speaks_http1()
+    }
+
     async fn make(&self) -> Result<HttpsConnection, HttpsError> {
-        let Dialed { wire, is_http2, traffic, remote_address, is_resumed, timings } = self.dial().await?;
+        let Dialed { wire, is_http2, facts } = self.dial().await?;
         let state = if is_http2 {
             let begun = self.in_time(ConnectPhase::Http, multiplexed::begin(wire, &self.config)).await;
             let begun = begun.flatten().map_err(|error| error.in_phase(ConnectPhase::Http));
-            let begun = begun.map_err(|error| error.at(remote_address));
-            let (client, driver, _) = begun.inspect_err(|error| self.connects.on_failed(error))?;
+            let begun = begun.map_err(|error| error.at(facts.remote_address));
+            let (client, driver, _) = begun.inspect_err(|error| self.on_failed(error))?;
             tokio::spawn(driver.run());
             State::Http2(client)
         } else {
             State::Http1(wire)
         };
-        Ok(HttpsConnection::new(Made {
-            state,
-            origin: Arc::clone(&self.origin),
-            config: Arc::clone(&self.config),
-            traffic,
-            remote_address,
-            is_resumed,
-            timings,
-        }))
+        Ok(self.made(state, facts))
+    }
+
+    fn made(&self, state: State, facts: Facts) -> HttpsConnection {
+        let (origin, config) = (Arc::clone(&self.origin), Arc::clone(&self.config));
+        HttpsConnection::new(Made { state, origin, config, facts })
+    }
+
+    /// A connection on which the server has chosen HTTP/1.1.
+    pub(super) fn http1(&self, dialed: Dialed) -> HttpsConnection {
+        self.made(State::Http1(dialed.wire), dialed.facts)
     }
 
     /// Connects, and begins TLS.
     pub(super) async fn dial(&self) -> Result<Dialed, HttpsError> {
         let dialed = self.dial_uncounted().await;
         match &dialed {
-            Ok(dialed) => self.connects.on_connected(&dialed.timings, dialed.is_resumed),
+            Ok(dialed) => self.connects.on_connected(dialed.facts.info(dialed.protocol(), 0)),
             Err(error) => self.connects.on_failed(error),
         }
         dialed
@@ -122,15 +133,18 @@ impl HttpsConnectionManager {
         let net::Dialed { stream, lookup, connect, .. } = dialed;
         let remote_address = stream.peer_address();
         let secured = self.secure(stream).await.map_err(|error| error.at(remote_address))?;
-        let Secured { transport, is_http2, tls, is_resumed } = secured;
+        let Secured { transport, is_http2, identity, tls, is_resumed } = secured;
         let traffic = Arc::new(Traffic::default());
         Ok(Dialed {
             wire: Wire::new(transport, Arc::clone(&traffic)),
             is_http2,
-            traffic,
-            remote_address,
-            is_resumed,
-            timings: ConnectTimings { lookup, connect, tls },
+            facts: Facts {
+                remote_address,
+                identity,
+                is_resumed,
+                timings: ConnectTimings { lookup, connect, tls },
+                traffic,
+            },
         })
     }
 
@@ -141,6 +155,7 @@ impl HttpsConnectionManager {
             return Ok(Secured {
                 transport: Transport::Plain(stream),
                 is_http2,
+                identity: None,
                 tls: None,
                 is_resumed: false,
             });
@@ -152,8 +167,18 @@ impl HttpsConnectionManager {
         if !is_wanted {
             return Err(HttpsError::new(HttpsErrorKind::WrongVersion).in_phase(ConnectPhase::Http));
         }
-        let (tls, is_resumed) = (Some(stream.handshake_time()), stream.is_resumed());
-        Ok(Secured { transport: Transport::Tls(Box::new(stream)), is_http2, tls, is_resumed })
+        let (identity, tls, is_resumed) =
+            (Some(stream.identity()), Some(stream.handshake_time()), stream.is_resumed());
+        Ok(Secured { transport: Transport::Tls(Box::new(stream)), is_http2, identity, tls, is_resumed })
+    }
+
+    /// Whether connections may speak HTTP/2.
+    pub(super) fn may_speak_http2(&self) -> bool {
+        match self.config.version {
+            HttpVersion::Negotiated => self.origin.is_secure(),
+            HttpVersion::Http1 => false,
+            HttpVersion::Http2 => true,
+        }
     }
 
     pub(super) fn origin(&self) -> &Arc<Origin> {
@@ -192,16 +217,20 @@ impl HttpsConnectionManager {
 pub(super) struct Dialed {
     pub(super) wire: Wire,
     pub(super) is_http2: bool,
-    pub(super) traffic: Arc<Traffic>,
-    pub(super) remote_address: Option<SocketAddr>,
-    pub(super) is_resumed: bool,
-    pub(super) timings: ConnectTimings,
+    pub(super) facts: Facts,
+}
+
+impl Dialed {
+    fn protocol(&self) -> Protocol {
+        if self.is_http2 { Protocol::Http2 } else { Protocol::Http1 }
+    }
 }
 
 /// TLS has begun, or is not wanted.
 struct Secured {
     transport: Transport,
     is_http2: bool,
+    identity: Option<TlsIdentity>,
     tls: Option<Duration>,
     is_resumed: bool,
 }
@@ -250,7 +279,8 @@ impl ManageConnection for HttpsConnectionManager {
     }
 
     /// Whether the server has closed the connection or sent something that nobody asked for, or the last request has not
-    /// come to its end, or was the last that is allowed. It costs a system call only if something has arrived.
+    /// come to its end, or was the last that is allowed, or the TLS settings are others since a
+    /// [reload](TlsConnector::reload). It costs a system call only if something has arrived.
     fn has_broken(&self, connection: &mut HttpsConnection) -> bool {
         !connection.is_usable()
     }

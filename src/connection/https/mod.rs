@@ -30,7 +30,9 @@
 //! | `http2` | [`Http2Pool`]: many requests on few HTTP/2 connections |
 //! | `wire` | TCP or TLS, with counted bytes |
 //! | `request_body`, `response_body` | bodies: what goes out, what comes in and holds the connection |
-//! | `upstreams`, `upstream_error` | a pool per server; a request is sent once more where that is safe |
+//! | `upstreams` | many servers, each with its pools |
+//! | `server`, `http1` | one of them: which pool serves a request; it is sent once more where that is safe |
+//! | `upstream_body` | the body of its response, over either version |
 //! | `error` | what failed, in which phase, at which address, and whether a request may be sent again |
 //!
 //! # Memory
@@ -57,18 +59,20 @@ mod connection;
 mod connects;
 mod error;
 mod exchange;
+mod http1;
 mod http2;
 mod manager;
 mod multiplexed;
 mod origin;
 mod request_body;
 mod response_body;
-mod upstream_error;
+mod server;
+mod upstream_body;
 mod upstreams;
 mod wire;
 
 pub use self::config::{HealthCheck, Http2Windows, HttpVersion, HttpsConfig, Ping};
-pub use self::connection::{ConnectTimings, HttpsConnection, Protocol};
+pub use self::connection::{ConnectTimings, ConnectionInfo, HttpsConnection, Protocol};
 pub use self::connects::ConnectStats;
 pub use self::error::{ConnectPhase, HttpsError, HttpsErrorKind};
 pub use self::http2::{
@@ -78,5 +82,5 @@ pub use self::http2::{
 pub use self::manager::HttpsConnectionManager;
 pub use self::request_body::RequestBody;
 pub use self::response_body::ResponseBody;
-pub use self::upstream_error::UpstreamError;
-pub use self::upstreams::{UpstreamResponse, UpstreamServer, Upstreams, UpstreamsConfig};
+pub use self::upstream_body::{UpstreamBody, UpstreamResponse};
+pub use self::upstreams::{UpstreamServer, Upstreams, UpstreamsConfig};

@@ -47,8 +47,8 @@ impl Origin {
         format!("{}:{port}", self.host()).into()
     }
 
-    /// Brings a request into the form that the protocol wants. Its own host comes before the origin's: a server may have
-    /// several.
+    /// Brings a request into the form that the protocol wants. Its header `Host` comes before the host of its URI, and that
+    /// before the origin's: a server may have several.
     pub(super) fn address(&self, request: &mut Request<impl Sized>, protocol: Protocol) {
         let path = request.uri().path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
@@ -69,7 +69,7 @@ impl Origin {
         let host = request.headers_mut().remove(HOST);
         if request.method() != Method::CONNECT {
             let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
-            let authority = named.or(host).unwrap_or_else(|| self.authority.clone());
+            let authority = host.or(named).unwrap_or_else(|| self.authority.clone());
             let mut parts = http::uri::Parts::default();
             parts.scheme = Some(self.scheme.clone());
             parts.authority = Some(authority);
@@ -135,6 +135,7 @@ mod tests {
             ("/grist", Some("other.example"), ("/grist", "other.example")),
             ("https://other.example/grist", None, ("/grist", "other.example")),
             ("https://other.example", None, ("/", "other.example")),
+            ("https://mill.example/grist", Some("other.example"), ("/grist", "other.example")),
             ("*", None, ("*", "mill.example:8443")),
         ] {
             let (target, host) = addressed(uri, host, Protocol::Http1);
@@ -147,6 +148,7 @@ mod tests {
         for (uri, host, expected) in [
             ("/grist?a=b", None, "https://mill.example:8443/grist?a=b"),
             ("/grist", Some("other.example"), "https://other.example/grist"),
+            ("https://mill.example/grist", Some("other.example"), "https://other.example/grist"),
             ("http://other.example/grist", None, "https://other.example/grist"),
         ] {
             assert_eq!(addressed(uri, host, Protocol::Http2), (expected.to_owned(), String::new()), "{uri}");

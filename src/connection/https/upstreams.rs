@@ -7,35 +7,36 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use http::uri::{Authority, Scheme};
-use http::{Method, Request, Response, Uri};
+use http::{Request, Uri};
 use tower_service::Service;
 
 use super::config::HttpsConfig;
-use super::connection::HttpsConnection;
 use super::connects::ConnectStats;
 use super::error::{HttpsError, HttpsErrorKind};
+use super::http2::{Http2PoolConfig, Http2State};
 use super::manager::{HttpsConnectionManager, connector};
 use super::request_body::RequestBody;
-use super::response_body::ResponseBody;
-use super::upstream_error::UpstreamError;
-use crate::connection::{Builder, Pool, PooledConnection, State};
+use super::server::Server;
+use super::upstream_body::UpstreamResponse;
+use crate::connection::{Builder, Pool, State};
 use crate::net::setters;
-use crate::net::tls::{TlsConnector, TlsIdentity};
 use crate::sync::{Arc, Mutex};
 
-/// The pool of one server.
-type HttpsPool = Pool<HttpsConnectionManager>;
-
-/// The response of an upstream server. Its body returns the connection to the pool of that server.
-pub type UpstreamResponse = Response<ResponseBody<PooledConnection<'static, HttpsConnectionManager>>>;
-
-/// Pools for many servers: one per server, made when it is first asked for. Clones share the pools.
+/// Pools for many servers: made when a server is first asked for. Clones share the pools.
 ///
-/// Two requests share connections if scheme, host and port are the same, and the TLS settings were when the connections were
-/// made: after a [reload](crate::net::tls::TlsConnector::reload) that found changes, a server has a new pool, and the old one
-/// ends when it is idle.
+/// A server is a scheme, a host and a port. What it speaks decides who shares its connections:
 ///
-/// The most connections per server are those of its pool, and requests beyond it wait, first come, first served.
+/// | the server speaks | a connection carries | the most connections | requests beyond it |
+/// |---|---|---|---|
+/// | HTTP/2 | up to [`max_streams`](field@Http2PoolConfig::max_streams) requests | [`max_connections`](field@Http2PoolConfig::max_connections) | wait, by [`Urgency`](super::Urgency) |
+/// | HTTP/1.1 | one request | [`max_size`](Builder::max_size) | wait, first come, first served |
+///
+/// With [`HttpVersion::Negotiated`](super::HttpVersion::Negotiated) a server says by TLS which it speaks. The first requests wait for
+/// one connection, and the server's choice holds until a later connection finds another: no request fails for that. Without
+/// TLS it is HTTP/1.1.
+///
+/// All servers have the same TLS settings. After a [reload](crate::net::tls::TlsConnector::reload) that found changes,
+/// connections from before take no more requests, and end with those under way.
 ///
 /// # Examples
 ///
@@ -56,32 +57,33 @@ pub struct Upstreams(Arc<Inner>);
 
 struct Inner {
     config: UpstreamsConfig,
-    servers: Mutex<HashMap<Key, Server>>,
+    servers: Mutex<HashMap<Key, Entry>>,
 }
 
-/// A server that has a pool.
+/// A server that has pools.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct UpstreamServer {
     /// Its scheme, host and port.
     pub uri: Uri,
-    /// Its pool.
-    pub pool: State,
-    /// What the connects to it came to.
+    /// Its pool for HTTP/1.1, once a connection has spoken that.
+    pub http1: Option<State>,
+    /// Its pool for HTTP/2, unless its connections speak HTTP/1.1 in any case.
+    pub http2: Option<Http2State>,
+    /// What the connects to it came to, of both pools.
     pub connects: ConnectStats,
 }
 
-/// All that decides whether a connection may carry a request. The other settings are the same for all servers.
+/// What tells servers apart. The settings are the same for all of them, and their TLS settings may change: each connection
+/// knows by itself whether it was made with those of now.
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct Key {
     scheme: Scheme,
     authority: Authority,
-    tls: Option<TlsIdentity>,
 }
 
-struct Server {
-    manager: HttpsConnectionManager,
-    pool: HttpsPool,
+struct Entry {
+    server: Arc<Server>,
     last_used: Instant,
 }
 
@@ -90,7 +92,8 @@ struct Server {
 /// | setting | default | why |
 /// |---|---|---|
 /// | [`https`](field@Self::https) | [`HttpsConfig`]'s | |
-/// | [`pool`](field@Self::pool) | [`Builder`]'s, no idle connection ahead of need, and no second try of a connect | many servers are asked once, and a client wants to know at once that one refuses |
+/// | [`http1`](field@Self::http1) | [`Builder`]'s, no idle connection ahead of need, and no second try of a connect | many servers are asked once, and a client wants to know at once that one refuses |
+/// | [`http2`](field@Self::http2) | [`Http2PoolConfig`]'s | |
 /// | [`max_servers`](field@Self::max_servers) | 1024 | bounds what a client can make a proxy connect to |
 /// | [`idle_timeout`](field@Self::idle_timeout) | 300 s | as long as a connection lives |
 /// | [`replay`](field@Self::replay) | on | a server may close an idle connection just as it is taken |
@@ -99,14 +102,18 @@ struct Server {
 pub struct UpstreamsConfig {
     /// The settings of all connections.
     pub https: HttpsConfig,
-    /// Makes the settings of a server's pool.
-    pub pool: fn() -> Builder<HttpsConnectionManager>,
+    /// Makes the settings of a server's pool for HTTP/1.1.
+    pub http1: Arc<dyn Fn() -> Builder<HttpsConnectionManager> + Send + Sync>,
+    /// The settings of a server's pool for HTTP/2. Its [`https`](field@Http2PoolConfig::https) is not used.
+    pub http2: Http2PoolConfig,
     /// The most servers.
     pub max_servers: usize,
     /// The time after which a server that nobody asks is forgotten, when there is another new one.
     pub idle_timeout: Duration,
-    /// Whether a request is sent once more if its connection, which had served another one before, fails. Only one that the
-    /// server has not processed for certain, or that is idempotent and whose body does not stream.
+    /// Whether a request is sent once more if its connection fails before the response: one that is idempotent and whose body
+    /// does not stream. Over HTTP/1.1 also one that was not sent at all, and only if the connection had served another one
+    /// before. What a server has refused over HTTP/2 is sent again in any case
+    /// ([`max_replays`](field@Http2PoolConfig::max_replays)).
     pub replay: bool,
 }
 
@@ -114,7 +121,8 @@ impl Default for UpstreamsConfig {
     fn default() -> Self {
         Self {
             https: HttpsConfig::default(),
-            pool: || Pool::builder().min_idle(None).retry_connection(false),
+            http1: Arc::new(|| Pool::builder().min_idle(None).retry_connection(false)),
+            http2: Http2PoolConfig::default(),
             max_servers: 1024,
             idle_timeout: Duration::from_secs(300),
             replay: true,
@@ -123,9 +131,19 @@ impl Default for UpstreamsConfig {
 }
 
 impl UpstreamsConfig {
+    /// Sets [`http1`](field@Self::http1).
+    #[must_use]
+    pub fn http1(
+        mut self,
+        http1: impl Fn() -> Builder<HttpsConnectionManager> + Send + Sync + 'static,
+    ) -> Self {
+        self.http1 = Arc::new(http1);
+        self
+    }
+
     setters! {
         https: HttpsConfig,
-        pool: fn() -> Builder<HttpsConnectionManager>,
+        http2: Http2PoolConfig,
         max_servers: usize,
         idle_timeout: Duration,
         replay: bool,
@@ -147,28 +165,18 @@ impl Upstreams {
     ///
     /// # Errors
     ///
-    /// That there is no connection, or why the request failed.
+    /// Why there is no connection, or the request failed. A failed connect has a [phase](HttpsError::phase), and the same
+    /// error for all who waited for it. If nothing was sent, the request is in the error: [`HttpsError::take_request`].
     ///
     /// # Cancel safety
     ///
-    /// That of [`Pool::get`] and of [`HttpsConnection::send`].
-    pub async fn send(&self, request: Request<RequestBody>) -> Result<UpstreamResponse, UpstreamError> {
-        let pool = self.pool(request.uri())?;
-        let connection = pool.get_owned().await?;
-        // A new connection does not fail for having idled.
-        let may_replay = self.0.config.replay && connection.requests() > 0;
-        let copy = if may_replay { copy(&request) } else { None };
-        let mut error = match HttpsConnection::send(connection, request).await {
-            Ok(response) => return Ok(response),
-            Err(error) => error,
-        };
-        let unsent = error.take_request().filter(|_| may_replay);
-        let Some(request) = unsent.or(copy.filter(|copy| is_replayable(&error, copy.method()))) else {
-            return Err(error.into());
-        };
-        // What ended one connection has often ended others.
-        pool.retain(HttpsConnection::is_usable);
-        Ok(HttpsConnection::send(pool.get_owned().await?, request).await?)
+    /// Cancelled, it leaves the queue, closes the HTTP/1.1 connection that it uses, or resets its HTTP/2 stream. A connect
+    /// goes on.
+    pub async fn send(&self, request: Request<RequestBody>) -> Result<UpstreamResponse, HttpsError> {
+        match self.server(request.uri()) {
+            Ok(server) => server.send(request, self.0.config.replay).await,
+            Err(error) => Err(error.with_request(request)),
+        }
     }
 
     /// The servers that have pools.
@@ -182,102 +190,82 @@ impl Upstreams {
                 .path_and_query("/")
                 .build()
         };
-        let server = |(key, server): (&Key, &Server)| {
-            let (pool, connects) = (server.pool.state(), server.manager.connect_stats());
-            Some(UpstreamServer { uri: uri(key).ok()?, pool, connects })
+        let server = |(key, entry): (&Key, &Entry)| {
+            let server = &entry.server;
+            let (http1, http2, connects) = (server.http1(), server.http2(), server.connects());
+            Some(UpstreamServer { uri: uri(key).ok()?, http1, http2, connects })
         };
         servers.iter().filter_map(server).collect()
     }
 
-    /// The pool of the server that the URI names.
-    fn pool(&self, uri: &Uri) -> Result<HttpsPool, UpstreamError> {
-        let key = self.key(uri)?;
+    /// The server that the URI names.
+    fn server(&self, uri: &Uri) -> Result<Arc<Server>, HttpsError> {
+        let key = Key::of(uri)?;
         let Inner { config, servers } = &*self.0;
         let now = Instant::now();
         let mut servers = servers.lock();
-        if let Some(server) = servers.get_mut(&key) {
-            server.last_used = now;
-            return Ok(server.pool.clone());
+        if let Some(entry) = servers.get_mut(&key) {
+            entry.last_used = now;
+            return Ok(Arc::clone(&entry.server));
         }
         let mut forgotten = forget(&mut servers, now.checked_sub(config.idle_timeout));
         if servers.len() >= config.max_servers {
-            let oldest =
-                servers.values().filter(|server| server.is_idle()).map(|server| server.last_used).min();
+            let oldest = servers.values().filter(|entry| entry.is_idle()).map(|entry| entry.last_used).min();
             forgotten.extend(forget(&mut servers, oldest));
         }
         if servers.len() >= config.max_servers {
-            return Err(UpstreamError::TooManyServers);
+            return Err(HttpsError::new(HttpsErrorKind::TooManyServers).named(uri));
         }
-        let manager = HttpsConnectionManager::with_config(
-            &format!("{}://{}", key.scheme, key.authority),
-            config.https.clone(),
-        )?;
-        let pool = (config.pool)().build_unchecked(manager.clone());
-        servers.insert(key, Server { manager, pool: pool.clone(), last_used: now });
+        let uri = format!("{}://{}", key.scheme, key.authority);
+        let manager = HttpsConnectionManager::with_config(&uri, config.https.clone())?;
+        let server = Arc::new(Server::new(manager, Arc::clone(&config.http1), &config.http2));
+        servers.insert(key, Entry { server: Arc::clone(&server), last_used: now });
         // Their connections are closed without the lock.
         drop(servers);
         drop(forgotten);
-        Ok(pool)
+        Ok(server)
     }
+}
 
-    fn key(&self, uri: &Uri) -> Result<Key, HttpsError> {
+impl Key {
+    fn of(uri: &Uri) -> Result<Self, HttpsError> {
         let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
             return Err(HttpsError::new(HttpsErrorKind::InvalidUri).named(uri));
         };
-        let is_secure = *scheme == Scheme::HTTPS;
-        let default_port = if is_secure { 443 } else { 80 };
+        let default_port = if *scheme == Scheme::HTTPS { 443 } else { 80 };
         let authority = match authority.port_u16() {
             Some(port) if port == default_port => {
                 authority.host().parse().unwrap_or_else(|_| authority.clone())
             }
             _ => authority.clone(),
         };
-        let tls = self.0.config.https.tls.as_ref().filter(|_| is_secure).map(TlsConnector::identity);
-        Ok(Key { scheme: scheme.clone(), authority, tls })
+        Ok(Self { scheme: scheme.clone(), authority })
     }
 }
 
-impl Server {
-    /// Whether nobody uses a connection or waits for one.
+impl Entry {
+    /// Whether nobody uses it. New users come by the lock of the map.
     fn is_idle(&self) -> bool {
-        let state = self.pool.state();
-        state.connections == state.idle_connections && state.waiting == 0
+        Arc::strong_count(&self.server) == 1 && self.server.is_idle()
     }
 }
 
 /// Takes out the idle servers that have not been used since then.
-fn forget(servers: &mut HashMap<Key, Server>, since: Option<Instant>) -> Vec<Server> {
+fn forget(servers: &mut HashMap<Key, Entry>, since: Option<Instant>) -> Vec<Entry> {
     let Some(since) = since else { return Vec::new() };
     servers
-        .extract_if(|_, server| server.last_used <= since && server.is_idle())
-        .map(|(_, server)| server)
+        .extract_if(|_, entry| entry.last_used <= since && entry.is_idle())
+        .map(|(_, entry)| entry)
         .collect()
-}
-
-/// Whether a request whose connection failed with this error may be sent again.
-fn is_replayable(error: &HttpsError, method: &Method) -> bool {
-    let is_lost =
-        matches!(error.kind(), HttpsErrorKind::Closed | HttpsErrorKind::Incomplete | HttpsErrorKind::Io(_));
-    error.is_unprocessed() || (is_lost && method.is_idempotent())
-}
-
-/// The same request once more, if its body does not stream.
-fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let mut copy = Request::new(request.body().try_clone()?);
-    copy.method_mut().clone_from(request.method());
-    copy.uri_mut().clone_from(request.uri());
-    copy.headers_mut().clone_from(request.headers());
-    copy.extensions_mut().clone_from(request.extensions());
-    Some(copy)
 }
 
 impl Service<Request<RequestBody>> for Upstreams {
     type Response = UpstreamResponse;
-    type Error = UpstreamError;
-    type Future = Pin<Box<dyn Future<Output = Result<UpstreamResponse, UpstreamError>> + Send>>;
+    type Error = HttpsError;
+    type Future = Pin<Box<dyn Future<Output = Result<UpstreamResponse, HttpsError>> + Send>>;
 
     /// Always ready: a request waits for its own server.
-    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), UpstreamError>> {
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), HttpsError>> {
         Poll::Ready(Ok(()))
     }
 
@@ -299,9 +287,8 @@ mod tests {
 
     #[test]
     fn scheme_host_and_port_tell_servers_apart() {
-        let upstreams = Upstreams::new(UpstreamsConfig::default()).unwrap();
         let is_same = |one: &str, other: &str| {
-            let [one, other] = [one, other].map(|uri| upstreams.key(&uri.parse().unwrap()).unwrap());
+            let [one, other] = [one, other].map(|uri| Key::of(&uri.parse().unwrap()).unwrap());
             one == other
         };
         for (other, expected) in [

@@ -22,7 +22,7 @@ use super::error::{Asked, TlsError, TlsErrorKind};
 use super::material::Material;
 use super::sessions::Sessions;
 use super::stream::TlsStream;
-use crate::sync::statistic::{AtomicUsize, Ordering};
+use crate::sync::statistic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex};
 
 /// Makes TLS connections as a client. Clones are cheap and share sessions and reloads.
@@ -73,18 +73,38 @@ struct Generation {
 /// certificate, versions, and protocols offered.
 ///
 /// Connectors that were built separately differ, even from equal configurations, and so does a connector before and after
-/// a [reload](TlsConnector::reload) that found changes. No identity is used twice in a process. It is one part of the key
-/// by which connections are reused; the name of the server is another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct TlsIdentity(usize);
+/// a [reload](TlsConnector::reload) that found changes. A pool asks each connection for it: one whose identity is not
+/// [current](Self::is_current) takes no more requests. Clones are cheap.
+#[derive(Clone, Debug)]
+pub struct TlsIdentity {
+    is_outdated: Arc<AtomicBool>,
+}
 
 impl TlsIdentity {
-    fn next() -> Self {
-        static LAST: AtomicUsize = AtomicUsize::new(0);
-        // Ordering: only the sum matters, no memory depends on it.
-        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    fn new() -> Self {
+        Self { is_outdated: Arc::default() }
+    }
+
+    /// Whether handshakes still use what it stands for: no reload of its connector has found changes since.
+    #[must_use]
+    pub fn is_current(&self) -> bool {
+        // Ordering: Relaxed, a flag that guards no memory. Who has seen the end of the reload sees it, by coherence.
+        !self.is_outdated.load(Ordering::Relaxed)
+    }
+
+    fn expire(&self) {
+        // Ordering: Relaxed, as above.
+        self.is_outdated.store(true, Ordering::Relaxed);
     }
 }
+
+impl PartialEq for TlsIdentity {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.is_outdated, &other.is_outdated)
+    }
+}
+
+impl Eq for TlsIdentity {}
 
 impl TlsConnector {
     pub(super) fn new(config: TlsConfig) -> Result<Self, TlsConfigError> {
@@ -125,15 +145,15 @@ impl TlsConnector {
         let connected = poll_fn(|cx| watched(&mut asked.client_auth, || handshake.as_mut().poll(cx))).await;
         match connected {
             Ok(stream) => {
-                Ok(TlsStream::new(stream, server_name, asked, generation.identity, started.elapsed()))
+                Ok(TlsStream::new(stream, server_name, asked, generation.identity.clone(), started.elapsed()))
             }
             Err(error) => Err(TlsError::of_handshake(error, server_name, asked)),
         }
     }
 
     /// Reads the files of the configuration again, and the roots of the platform if they are trusted. If something changed,
-    /// later handshakes use what is there now and resume no session from before; connections that exist stay. Says
-    /// whether that is so.
+    /// later handshakes use what is there now and resume no session from before. Connections that exist stay, but their
+    /// [identity](TlsStream::identity) is not current any more: pools send nothing more on them. Says whether that is so.
     ///
     /// It blocks while it reads, with [`TlsRoots::Platform`](super::TlsRoots::Platform) for tens of milliseconds: in a runtime, call
     /// it by [`spawn_blocking`](tokio::task::spawn_blocking).
@@ -150,7 +170,8 @@ impl TlsConnector {
         }
         let new = Arc::new(Generation::new(config, material)?);
         let old = mem::replace(&mut *generation.lock(), new);
-        // Outside the lock.
+        // Now, since a handshake from here on has the new one; and outside the lock.
+        old.identity.expire();
         drop(old);
         Ok(true)
     }
@@ -158,7 +179,7 @@ impl TlsConnector {
     /// The identity of what handshakes use now. See [`TlsStream::identity`] for what a connection used.
     #[must_use]
     pub fn identity(&self) -> TlsIdentity {
-        self.generation().identity
+        self.generation().identity.clone()
     }
 
     fn generation(&self) -> Arc<Generation> {
@@ -198,7 +219,7 @@ impl Generation {
             key_log_is_writable()?;
             client.key_log = Arc::new(KeyLogFile::new());
         }
-        Ok(Self { identity: TlsIdentity::next(), material, client: Arc::new(client) })
+        Ok(Self { identity: TlsIdentity::new(), material, client: Arc::new(client) })
     }
 }
 

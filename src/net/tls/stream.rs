@@ -109,7 +109,7 @@ impl<IO> TlsStream<IO> {
     /// The [identity](super::TlsConnector::identity) that the connector had when this connection was made.
     #[must_use]
     pub fn identity(&self) -> TlsIdentity {
-        self.identity
+        self.identity.clone()
     }
 
     /// The stream below. Bytes that are read from it or written to it break the connection.

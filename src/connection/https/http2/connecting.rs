@@ -7,11 +7,11 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
 
-use super::super::error::{ConnectPhase, HttpsError};
+use super::super::connection::Facts;
+use super::super::error::{ConnectPhase, HttpsError, HttpsErrorKind};
 use super::super::manager::Dialed;
 use super::super::multiplexed::{self, Client, Driver};
 use super::config::StalledReader;
-use super::member::Facts;
 use super::reader::{Reader, Verdict};
 use super::shared::Shared;
 use crate::connection::clock::millis;
@@ -82,10 +82,12 @@ impl Connecting {
     async fn run(mut self) {
         let Some(pool) = &self.0 else { return };
         let (generation, pings) = pool.next_generation();
+        let started = Instant::now();
         let made = Box::pin(make(pool, pings)).await;
         let Some(pool) = self.0.take() else { return };
         match made {
             Ok((client, driver, allowed, facts)) => {
+                pool.counters.on_created(Some(started.elapsed()));
                 pool.install(generation, client, allowed, facts);
                 let pool = Arc::downgrade(&pool);
                 let unread = Box::pin(sleep(GRACE));
@@ -116,15 +118,22 @@ async fn make(pool: &Shared, pings: bool) -> Result<(Client, Driver, usize, Fact
     let manager = &pool.manager;
     let named = |error: HttpsError| error.named(manager.origin());
     let dialed = manager.dial().await.map_err(named)?;
-    let Dialed { wire, traffic, remote_address, is_resumed, timings, .. } = dialed;
+    if !dialed.is_http2
+        && let Some(http1) = &pool.http1
+    {
+        http1.take_over(dialed);
+        return Err(named(HttpsError::new(HttpsErrorKind::WrongVersion).in_phase(ConnectPhase::Http)));
+    }
+    let Dialed { wire, facts, .. } = dialed;
     let mut config = manager.config().clone();
     if !pings {
         config.ping = None;
     }
     let begun = manager.in_time(ConnectPhase::Http, multiplexed::begin(wire, &config)).await.flatten();
-    let at = |error: HttpsError| named(error.in_phase(ConnectPhase::Http).at(remote_address));
-    let (client, driver, allowed) = begun.map_err(at)?;
-    Ok((client, driver, allowed, Facts { remote_address, is_resumed, timings, traffic }))
+    let at = |error: HttpsError| named(error.in_phase(ConnectPhase::Http).at(facts.remote_address));
+    let begun = begun.map_err(at).inspect_err(|error| manager.on_failed(error));
+    let (client, driver, allowed) = begun?;
+    Ok((client, driver, allowed, facts))
 }
 
 /// Drives a connection, and tells the pool what the server says. Dropped, as by a runtime that shuts down, the connection is

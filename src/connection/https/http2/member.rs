@@ -1,15 +1,14 @@
 //! One connection of a pool, and the streams on it.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::super::connection::ConnectTimings;
+use super::super::connection::{ConnectionInfo, Facts, Protocol};
 use super::super::multiplexed::{Client, Link};
-use super::super::wire::Traffic;
 use super::reader::Reader;
 use super::state::Http2ConnectionState;
 use crate::connection::clock::now;
+use crate::connection::statistics::Closed;
 use crate::sync::{Arc, Weak};
 
 /// A connection of the pool.
@@ -29,14 +28,6 @@ pub(super) struct Member {
     expires: u64,
     idle_since: u64,
     requests: u64,
-}
-
-/// What is known of a connection from its beginning.
-pub(super) struct Facts {
-    pub(super) remote_address: Option<SocketAddr>,
-    pub(super) is_resumed: bool,
-    pub(super) timings: ConnectTimings,
-    pub(super) traffic: Arc<Traffic>,
 }
 
 impl Member {
@@ -74,7 +65,14 @@ impl Member {
 
     /// Whether it takes another request.
     pub(super) fn is_free(&self) -> bool {
-        self.open() < self.limit() && self.client.as_ref().is_some_and(Client::is_open)
+        self.open() < self.limit()
+            && !self.facts.is_outdated()
+            && self.client.as_ref().is_some_and(Client::is_open)
+    }
+
+    /// What a request that is sent now goes over.
+    pub(super) fn info(&self) -> ConnectionInfo {
+        self.facts.info(Protocol::Http2, self.requests)
     }
 
     pub(super) fn begin(&mut self, number: u64, reader: &Arc<Reader>) {
@@ -91,9 +89,15 @@ impl Member {
         }
     }
 
-    /// Whether it is too old, or was idle for too long.
-    pub(super) fn is_over(&self, now: u64, idle: u64) -> bool {
-        now >= self.expires || (self.streams.is_empty() && now.saturating_sub(self.idle_since) >= idle)
+    /// Why it must end, if it is too old, or was idle for too long.
+    pub(super) fn reason_to_close(&self, now: u64, idle: u64) -> Option<Closed> {
+        if now >= self.expires {
+            Some(Closed::MaxLifetime)
+        } else if self.streams.is_empty() && now.saturating_sub(self.idle_since) >= idle {
+            Some(Closed::IdleTimeout)
+        } else {
+            None
+        }
     }
 
     pub(super) fn readers(&self) -> impl Iterator<Item = Arc<Reader>> + '_ {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -11,11 +12,12 @@ use http_body::{Body, Frame, SizeHint};
 use tokio::time::timeout;
 
 use super::super::config::HttpVersion;
-use super::super::connection::Protocol;
+use super::super::connection::{ConnectionInfo, Protocol};
 use super::super::error::{HttpsError, HttpsErrorKind};
+use super::super::http1::Http1;
 use super::super::manager::HttpsConnectionManager;
 use super::super::multiplexed::{Busy, Stream};
-use super::super::request_body::RequestBody;
+use super::super::request_body::{RequestBody, copy};
 use super::config::Http2PoolConfig;
 use super::permit::{Permit, Tracked};
 use super::queue::Place;
@@ -23,6 +25,7 @@ use super::reader::{Failure, Reader};
 use super::shared::{Lease, Refusal, Shared};
 use super::state::Http2State;
 use super::urgency::Urgency;
+use crate::connection::statistics::Ended;
 use crate::sync::Arc;
 
 /// A pool of HTTP/2 connections to one server, each of which carries many requests at once.
@@ -75,7 +78,17 @@ impl Http2Pool {
     pub fn new(server: &str, config: Http2PoolConfig) -> Result<Self, HttpsError> {
         let https = config.https.clone().version(HttpVersion::Http2);
         let manager = HttpsConnectionManager::with_config(server, https)?;
-        Ok(Self(Arc::new(Shared::new(manager, config))))
+        Ok(Self(Arc::new(Shared::new(manager, config, None))))
+    }
+
+    /// A pool for a server that may choose HTTP/1.1. Then `http1` takes the connection over, and requests fail with
+    /// [`HttpsErrorKind::WrongVersion`].
+    pub(in super::super) fn negotiating(
+        manager: HttpsConnectionManager,
+        config: Http2PoolConfig,
+        http1: Arc<Http1>,
+    ) -> Self {
+        Self(Arc::new(Shared::new(manager, config, Some(http1))))
     }
 
     /// Sends a request on the less loaded of two connections, and waits for the head of the response. If no stream is free,
@@ -104,13 +117,14 @@ impl Http2Pool {
                 Ok(lease) => lease,
                 Err(error) => return Err(error.with_request(request)),
             };
-            let copy = copied(&request);
-            let remote_address = lease.remote_address;
+            let copy = copy(&request);
+            let connection = lease.connection;
             let mut error = match exchange(lease, request).await {
                 Ok((response, reader)) => {
-                    return Ok(response.map(|()| Http2Body { reader: Some(reader), pool: Arc::clone(pool) }));
+                    let (reader, pool) = (Some(reader), Arc::clone(pool));
+                    return Ok(response.map(|()| Http2Body { reader, pool, connection }));
                 }
-                Err(error) => error.named(pool.manager.origin()).at(remote_address),
+                Err(error) => error.named(pool.manager.origin()).at(connection.remote_address),
             };
             if !error.is_unprocessed() {
                 return Err(error);
@@ -135,8 +149,8 @@ impl Http2Pool {
     /// As [`send`](Self::send), and [`HttpsErrorKind::NoExtendedConnect`].
     #[expect(dead_code, reason = "WebSocket over HTTP/2 will use it")]
     pub(in crate::connection) async fn open(&self, request: Request<()>) -> Result<Tunnel, HttpsError> {
-        let Lease { client, permit, remote_address, .. } = self.lease(Urgency::of(&request)).await?;
-        let explained = |error: HttpsError| error.named(self.0.manager.origin()).at(remote_address);
+        let Lease { client, permit, connection, .. } = self.lease(Urgency::of(&request)).await?;
+        let explained = |error: HttpsError| error.named(self.0.manager.origin()).at(connection.remote_address);
         if !client.link().allows_extended_connect() {
             return Err(explained(HttpsError::new(HttpsErrorKind::NoExtendedConnect)));
         }
@@ -149,10 +163,22 @@ impl Http2Pool {
     async fn lease(&self, urgency: Urgency) -> Result<Lease, HttpsError> {
         let pool = &self.0;
         let after = pool.config.wait_timeout;
-        let mut waiter = Waiter { pool, place: None };
+        pool.counters.on_slow_get();
+        let mut waiter = Waiter { pool, place: None, waits_since: None, ended: Ended::Cancelled };
         let grant = timeout(after, poll_fn(|cx| waiter.poll(urgency, cx))).await;
+        waiter.ended = match grant {
+            Ok(Ok(_)) if waiter.waits_since.is_some() => Ended::Waited,
+            Ok(Ok(_)) => Ended::Direct,
+            Ok(Err(_)) => Ended::Refused,
+            Err(_) => Ended::TimedOut,
+        };
         let kind = match grant {
-            Ok(Ok(lease)) => return Ok(lease),
+            Ok(Ok(lease)) => {
+                if lease.connection.requests_before == 0 {
+                    pool.counters.on_new();
+                }
+                return Ok(lease);
+            }
             Ok(Err(Refusal::Failed(error))) => return Err(HttpsError::shared(&error)),
             Ok(Err(Refusal::Closed)) => HttpsErrorKind::PoolClosed,
             Ok(Err(Refusal::Full)) => HttpsErrorKind::PoolFull,
@@ -187,17 +213,6 @@ impl fmt::Debug for Http2Pool {
     }
 }
 
-/// The request once more, if its body does not stream.
-fn copied(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let mut copy = Request::new(request.body().try_clone()?);
-    *copy.method_mut() = request.method().clone();
-    *copy.uri_mut() = request.uri().clone();
-    *copy.version_mut() = request.version();
-    *copy.headers_mut() = request.headers().clone();
-    *copy.extensions_mut() = request.extensions().clone();
-    Some(copy)
-}
-
 async fn exchange(
     lease: Lease,
     request: Request<RequestBody>,
@@ -215,10 +230,12 @@ async fn exchange(
     }
 }
 
-/// Who waits for a stream.
+/// Who waits for a stream. How that ends is counted when it is dropped.
 struct Waiter<'a> {
     pool: &'a Arc<Shared>,
     place: Option<Place>,
+    waits_since: Option<Instant>,
+    ended: Ended,
 }
 
 impl Waiter<'_> {
@@ -236,6 +253,7 @@ impl Waiter<'_> {
                 Ok(grant) => Poll::Ready(grant),
                 Err(place) => {
                     self.place = Some(place);
+                    self.waits_since = Some(Instant::now());
                     Poll::Pending
                 }
             },
@@ -248,6 +266,7 @@ impl Drop for Waiter<'_> {
         if let Some(place) = self.place.take() {
             self.pool.leave(&place);
         }
+        self.pool.counters.on_get_ended(self.ended, self.waits_since.map(|since| since.elapsed()));
     }
 }
 
@@ -268,6 +287,15 @@ pub(in crate::connection) struct Tunnel {
 pub struct Http2Body {
     reader: Option<Arc<Reader>>,
     pool: Arc<Shared>,
+    connection: ConnectionInfo,
+}
+
+impl Http2Body {
+    /// The connection that the response comes from.
+    #[must_use]
+    pub fn connection(&self) -> ConnectionInfo {
+        self.connection
+    }
 }
 
 impl Body for Http2Body {

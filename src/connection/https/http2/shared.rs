@@ -5,28 +5,33 @@
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::mem;
-use std::net::SocketAddr;
 use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 
+use super::super::connection::{ConnectionInfo, Facts};
 use super::super::error::{HttpsError, HttpsErrorKind};
+use super::super::http1::Http1;
 use super::super::manager::HttpsConnectionManager;
 use super::super::multiplexed::Client;
 use super::config::Http2PoolConfig;
-use super::member::{Facts, Member};
+use super::member::Member;
 use super::permit::Permit;
 use super::queue::{Place, Queue};
 use super::reader::Reader;
 use super::state::{Http2State, Http2Statistics};
 use super::urgency::Urgency;
 use crate::connection::clock::{millis, now};
+use crate::connection::statistics::{Closed, ConnectFailure, Counters};
 use crate::sync::{Arc, Mutex};
 
 pub(super) struct Shared {
     pub(super) manager: HttpsConnectionManager,
     pub(super) config: Http2PoolConfig,
+    /// Takes the connections on which the server chooses HTTP/1.1. Without it, they are errors.
+    pub(super) http1: Option<Arc<Http1>>,
+    pub(super) counters: Counters,
     state: Mutex<State>,
     /// A connection has gone, or a connect has ended.
     changed: Notify,
@@ -39,7 +44,7 @@ pub(super) struct Lease {
     pub(super) client: Client,
     pub(super) permit: Arc<Permit>,
     pub(super) reader: Arc<Reader>,
-    pub(super) remote_address: Option<SocketAddr>,
+    pub(super) connection: ConnectionInfo,
 }
 
 /// Why there is no stream.
@@ -78,14 +83,25 @@ struct State {
 pub(super) struct Outside {
     wakers: Vec<Waker>,
     unused: Option<Waker>,
-    clients: Vec<Option<Client>>,
+    clients: Vec<(Client, Closed)>,
     grant: Option<Grant>,
     member: Option<Member>,
     connects: bool,
 }
 
+impl Outside {
+    /// Lets a connection end.
+    fn end(&mut self, client: Option<Client>, why: Closed) {
+        self.clients.extend(client.map(|client| (client, why)));
+    }
+}
+
 impl Shared {
-    pub(super) fn new(manager: HttpsConnectionManager, config: Http2PoolConfig) -> Self {
+    pub(super) fn new(
+        manager: HttpsConnectionManager,
+        config: Http2PoolConfig,
+        http1: Option<Arc<Http1>>,
+    ) -> Self {
         let state = State {
             members: Vec::new(),
             queue: Queue::new(),
@@ -105,6 +121,8 @@ impl Shared {
         Self {
             manager,
             config,
+            http1,
+            counters: Counters::default(),
             state: Mutex::new(state),
             changed: Notify::new(),
             busy: Arc::new(Notify::new()),
@@ -116,10 +134,12 @@ impl Shared {
         let mut outside = Outside::default();
         let mut state = self.state.lock();
         let result = change(&mut state, &mut outside);
+        state.retire_outdated(&mut outside);
         outside.connects = state.wants_connect(&self.config);
         state.is_connecting |= outside.connects;
         drop(state);
         let Outside { wakers, unused, clients, grant, member, connects } = outside;
+        clients.iter().for_each(|(_, why)| self.counters.on_closed(*why));
         drop((unused, clients, grant, member));
         if connects {
             self.connect();
@@ -180,9 +200,8 @@ impl Shared {
             state.is_connecting = false;
             state.delay = None;
             state.retry_at = 0;
-            state.statistics.connects += 1;
             if state.is_closed {
-                outside.clients.push(Some(client));
+                outside.end(Some(client), Closed::Surplus);
                 return false;
             }
             let lifetime = millis(self.config.max_lifetime);
@@ -208,11 +227,17 @@ impl Shared {
 
     /// A connect has failed.
     pub(super) fn fail(self: &Arc<Self>, error: HttpsError) {
-        tracing::warn!(error = &error as &dyn std::error::Error, "an HTTP/2 connect failed");
+        // Who negotiates has expected it, and has the connection.
+        let is_failure = self.http1.is_none() || *error.kind() != HttpsErrorKind::WrongVersion;
+        if is_failure {
+            tracing::warn!(error = &error as &dyn std::error::Error, "an HTTP/2 connect failed");
+            let is_late = error.is_timeout();
+            let failure = if is_late { ConnectFailure::TimedOut } else { ConnectFailure::Error };
+            self.counters.on_connect_failed(failure);
+        }
         let error = Arc::new(error);
         self.with(|state, outside| {
             state.is_connecting = false;
-            state.statistics.connect_errors += 1;
             let delay = self.config.retry.after(state.delay);
             state.delay = Some(delay);
             state.retry_at = now().saturating_add(millis(crate::net::Backoff::with_jitter(delay)));
@@ -247,11 +272,7 @@ impl Shared {
     pub(super) fn retire(self: &Arc<Self>, generation: u64, error: Option<&HttpsError>) {
         self.with(|state, outside| {
             let Some(member) = state.member(generation) else { return };
-            let client = member.client.take();
-            if client.is_some() {
-                state.statistics.retired_by_server += 1;
-            }
-            outside.clients.push(client);
+            outside.end(member.client.take(), Closed::Broken);
             let calm = u32::from(h2::Reason::ENHANCE_YOUR_CALM);
             let complains = error.is_some_and(|error| *error.kind() == HttpsErrorKind::GoAway(calm));
             if complains && self.config.https.ping.is_some() && mem::take(&mut state.pings) {
@@ -267,6 +288,8 @@ impl Shared {
         self.with(|state, outside| {
             let at = state.members.iter().position(|member| member.generation == generation);
             outside.member = at.map(|at| state.members.swap_remove(at));
+            let client = outside.member.as_mut().and_then(|member| member.client.take());
+            outside.end(client, Closed::Broken);
         });
         self.changed.notify_waiters();
     }
@@ -280,10 +303,12 @@ impl Shared {
             }
             let now = now();
             let idle = millis(self.config.idle_timeout);
-            for member in state.members.iter_mut().filter(|member| member.is_over(now, idle)) {
-                outside.clients.push(member.client.take());
+            for member in &mut state.members {
+                if let Some(why) = member.reason_to_close(now, idle) {
+                    outside.end(member.client.take(), why);
+                }
             }
-            outside.clients.push(state.take_surplus(&self.config, now));
+            outside.end(state.take_surplus(&self.config, now), Closed::Surplus);
             Some(state.members.iter().flat_map(Member::readers).collect())
         })
     }
@@ -312,7 +337,8 @@ impl Shared {
             waiting: state.queue.len(),
             is_connecting: state.is_connecting,
             pings: state.pings && self.config.https.ping.is_some(),
-            statistics: state.statistics,
+            statistics: self.counters.snapshot(0),
+            http2: state.statistics,
         }
     }
 
@@ -320,7 +346,9 @@ impl Shared {
     pub(super) async fn close(self: &Arc<Self>) {
         self.with(|state, outside| {
             state.is_closed = true;
-            outside.clients.extend(state.members.iter_mut().map(|member| member.client.take()));
+            for member in &mut state.members {
+                outside.end(member.client.take(), Closed::Surplus);
+            }
             state.refuse(outside, || Refusal::Closed);
         });
         loop {
@@ -347,6 +375,15 @@ impl State {
     /// Connections that take requests.
     fn live(&self) -> usize {
         self.members.iter().filter(|member| member.client.is_some()).count()
+    }
+
+    /// Lets connections end whose TLS settings are others since a reload.
+    fn retire_outdated(&mut self, outside: &mut Outside) {
+        for member in
+            self.members.iter_mut().filter(|member| member.client.is_some() && member.facts.is_outdated())
+        {
+            outside.end(member.client.take(), Closed::Surplus);
+        }
     }
 
     /// Streams on all connections.
@@ -384,11 +421,10 @@ impl State {
         let client = member.client.clone()?;
         let permit = Arc::new(Permit::new(Arc::clone(pool), member.generation, number));
         let reader = Arc::new(Reader::new(Arc::clone(&permit)));
+        let connection = member.info();
         member.begin(number, &reader);
-        let remote_address = member.facts.remote_address;
-        self.statistics.requests += 1;
         self.peak = self.peak.max(self.open());
-        Some(Lease { client, permit, reader, remote_address })
+        Some(Lease { client, permit, reader, connection })
     }
 
     /// The place of one of `count` connections that are free.

@@ -1,9 +1,11 @@
 //! Snapshots of a pool of HTTP/2 connections.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::connection::ConnectTimings;
+use crate::connection::Statistics;
 
 /// What a pool of HTTP/2 connections has at one moment.
 #[derive(Clone, Debug)]
@@ -19,8 +21,12 @@ pub struct Http2State {
     pub is_connecting: bool,
     /// Whether connections are pinged. Not where that is off, nor after a server has complained.
     pub pings: bool,
-    /// Counts since the pool was made.
-    pub statistics: Http2Statistics,
+    /// What has happened since the pool was made. A get is what a request does for its stream. A connection is closed, for
+    /// one of these reasons, when it takes no more requests: broken, because the server has announced its end, or closed it;
+    /// surplus also after a reload of the TLS settings.
+    pub statistics: Statistics,
+    /// And what only happens over HTTP/2.
+    pub http2: Http2Statistics,
 }
 
 /// One HTTP/2 connection at one moment.
@@ -55,22 +61,29 @@ pub struct Http2ConnectionState {
     pub bytes_sent: u64,
 }
 
-/// Counts of a pool of HTTP/2 connections since it was made.
+/// What happens in a pool of HTTP/2 connections alone, since it was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Http2Statistics {
-    /// Connections made.
-    pub connects: u64,
-    /// Connects that failed.
-    pub connect_errors: u64,
-    /// Requests that got a stream, replays included.
-    pub requests: u64,
     /// Requests that were sent again, because the server had not processed them.
     pub replays: u64,
-    /// Connections that the server has ended, by GOAWAY or by closing them.
-    pub retired_by_server: u64,
     /// Responses that were reset because nobody read them.
     pub stalled_resets: u64,
     /// Responses that were spilled because nobody read them.
     pub spills: u64,
+}
+
+impl fmt::Display for Http2State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "connections={} streams={} connecting={} waiting={} {} replays={}",
+            self.connections.len(),
+            self.streams,
+            u8::from(self.is_connecting),
+            self.waiting,
+            self.statistics,
+            self.http2.replays,
+        )
+    }
 }

@@ -1,0 +1,157 @@
+//! One of many servers: over HTTP/2 requests share its connections, over HTTP/1.1 each has one to itself.
+
+use http::{Method, Request};
+
+use super::config::HttpVersion;
+use super::connection::HttpsConnection;
+use super::connects::ConnectStats;
+use super::error::{HttpsError, HttpsErrorKind};
+use super::http1::{Http1, Http1Settings, HttpsPool};
+use super::http2::{Http2Pool, Http2PoolConfig, Http2State};
+use super::manager::HttpsConnectionManager;
+use super::request_body::{RequestBody, copy};
+use super::upstream_body::{UpstreamBody, UpstreamResponse};
+use crate::connection::{PooledConnection, State};
+use crate::sync::Arc;
+
+/// The pools of a server. Which of them serves a request is what its last connection speaks. Until there is one, it is the
+/// pool for HTTP/2, which makes one connection at a time: a server that is asked often at first sees a single handshake, and if
+/// that ends with HTTP/1.1, the other pool has the connection.
+pub(super) struct Server {
+    manager: HttpsConnectionManager,
+    http1: Arc<Http1>,
+    /// `None` if its connections speak HTTP/1.1 in any case.
+    http2: Option<Http2Pool>,
+}
+
+impl Server {
+    pub(super) fn new(
+        manager: HttpsConnectionManager,
+        http1: Http1Settings,
+        http2: &Http2PoolConfig,
+    ) -> Self {
+        let http1 = Arc::new(Http1::new(manager.clone(), http1));
+        let http2 = manager.may_speak_http2().then(|| {
+            let config = http2.clone().https(manager.config().clone());
+            Http2Pool::negotiating(manager.clone(), config, Arc::clone(&http1))
+        });
+        Self { manager, http1, http2 }
+    }
+
+    pub(super) async fn send(
+        &self,
+        mut request: Request<RequestBody>,
+        replay: bool,
+    ) -> Result<UpstreamResponse, HttpsError> {
+        if let Some(http2) = &self.http2
+            && !self.manager.last_speaks_http1()
+        {
+            let mut error = match send_http2(http2, request, replay).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let is_negotiated = self.manager.config().version == HttpVersion::Negotiated;
+            let is_other = is_negotiated && *error.kind() == HttpsErrorKind::WrongVersion;
+            let unsent = if is_other { error.take_request() } else { None };
+            let Some(unsent) = unsent else { return Err(error) };
+            request = unsent;
+        }
+        self.send_http1(request, replay).await
+    }
+
+    async fn send_http1(
+        &self,
+        request: Request<RequestBody>,
+        replay: bool,
+    ) -> Result<UpstreamResponse, HttpsError> {
+        let connection = match self.get().await {
+            Ok(connection) => connection,
+            Err(error) => return Err(error.with_request(request)),
+        };
+        // A new connection does not fail for having idled.
+        let may_replay = replay && connection.requests() > 0;
+        let copy = if may_replay { copy(&request) } else { None };
+        let mut error = match exchange(connection, request).await {
+            Ok(response) => return Ok(response),
+            Err(error) => error,
+        };
+        let unsent = if may_replay { error.take_request() } else { None };
+        let Some(request) = unsent.or(copy.filter(|copy| is_replayable(&error, copy.method()))) else {
+            return Err(error);
+        };
+        // What ended one connection has often ended others.
+        self.http1.pool().retain(HttpsConnection::is_usable);
+        match self.get().await {
+            Ok(connection) => exchange(connection, request).await,
+            Err(error) => Err(error.with_request(request)),
+        }
+    }
+
+    async fn get(&self) -> Result<PooledConnection<'static, HttpsConnectionManager>, HttpsError> {
+        let pool = self.http1.pool();
+        let after = pool.config().connection_timeout;
+        let got = pool.get_owned().await;
+        got.map_err(|error| HttpsError::of_pool(error, after).named(self.manager.origin()))
+    }
+
+    /// Whether nobody uses a connection or waits for one.
+    pub(super) fn is_idle(&self) -> bool {
+        self.http1().is_none_or(|state| state.connections == state.idle_connections && state.waiting == 0)
+            && self.http2().is_none_or(|state| state.streams == 0 && state.waiting == 0)
+    }
+
+    pub(super) fn connects(&self) -> ConnectStats {
+        self.manager.connect_stats()
+    }
+
+    pub(super) fn http1(&self) -> Option<State> {
+        self.http1.pool_if_made().map(HttpsPool::state)
+    }
+
+    pub(super) fn http2(&self) -> Option<Http2State> {
+        self.http2.as_ref().map(Http2Pool::state)
+    }
+}
+
+async fn send_http2(
+    pool: &Http2Pool,
+    request: Request<RequestBody>,
+    replay: bool,
+) -> Result<UpstreamResponse, HttpsError> {
+    let copy = if replay && request.method().is_idempotent() { copy(&request) } else { None };
+    let sent = match pool.send(request).await {
+        // The pool has sent again what the server has not processed for certain.
+        Err(error) if is_lost(&error) => match copy {
+            Some(copy) => pool.send(copy).await,
+            None => Err(error),
+        },
+        sent => sent,
+    };
+    sent.map(|response| response.map(UpstreamBody::http2))
+}
+
+async fn exchange(
+    connection: PooledConnection<'static, HttpsConnectionManager>,
+    request: Request<RequestBody>,
+) -> Result<UpstreamResponse, HttpsError> {
+    let info = connection.info();
+    let response = HttpsConnection::send(connection, request).await?;
+    Ok(response.map(|body| UpstreamBody::http1(body, info)))
+}
+
+/// Whether a request whose connection failed with this error may be sent again.
+fn is_replayable(error: &HttpsError, method: &Method) -> bool {
+    error.is_unprocessed() || (is_lost(error) && method.is_idempotent())
+}
+
+/// Whether the connection ended before the response.
+fn is_lost(error: &HttpsError) -> bool {
+    let kind = error.kind();
+    matches!(
+        kind,
+        HttpsErrorKind::Closed
+            | HttpsErrorKind::Incomplete
+            | HttpsErrorKind::PingTimeout
+            | HttpsErrorKind::Io(_)
+    )
+}
