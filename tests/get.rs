@@ -115,7 +115,12 @@ fn a_status_is_no_failure() {
 
 #[test]
 fn wrong_usage_is_refused() {
-    for wrong in [&["ftp://mill.example"][..], &["http://mill.example", "--header", "no colon"], &[]] {
+    for wrong in [
+        &["ftp://mill.example"][..],
+        &["http://miller:secret@mill.example"],
+        &["http://mill.example", "--header", "no colon"],
+        &[],
+    ] {
         assert_eq!(get(wrong).0, 2, "{wrong:?}");
     }
 }

@@ -284,6 +284,23 @@ async fn the_roots_of_the_platform_are_those_of_its_bundle() {
 }
 
 #[tokio::test]
+async fn a_reload_without_the_bundle_of_the_platform_is_an_error_and_changes_nothing() {
+    const TEST: &str = "a_reload_without_the_bundle_of_the_platform_is_an_error_and_changes_nothing";
+    if !is_rerun() {
+        let folder = tempfile::tempdir().unwrap();
+        return rerun(TEST, "SSL_CERT_FILE", folder.path().join("bundle.pem"));
+    }
+    let bundle = env::var_os("SSL_CERT_FILE").unwrap();
+    let (platform, added) = (Authority::new("platform"), Authority::new("added"));
+    let server = Server::nginx(&platform.issue(|_| ()), "");
+    fs::write(&bundle, platform.pem()).unwrap();
+    let connector = TlsConfig::new().add_root_pem(added.pem()).build().unwrap();
+    fs::remove_file(&bundle).unwrap();
+    assert_eq!(connector.reload().unwrap_err().kind(), TlsConfigErrorKind::NoRoots);
+    server.tls(&connector).await.unwrap();
+}
+
+#[tokio::test]
 async fn the_end_of_the_stream_is_the_server_s() {
     let authority = Authority::new("root");
     let server = Server::nginx(&authority.issue(|_| ()), "");

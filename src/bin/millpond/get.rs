@@ -89,6 +89,11 @@ fn url(text: &str) -> Result<Uri, String> {
     let uri =
         text.parse::<Uri>().map_err(|error| format!("{error}; write it as in https://example.com/path"))?;
     match uri.scheme_str() {
+        Some("http" | "https")
+            if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) =>
+        {
+            Err("leave the user out, and send it by --header 'authorization: ...'".to_owned())
+        }
         Some("http" | "https") => Ok(uri),
         _ => Err("write http:// or https://".to_owned()),
     }
@@ -160,7 +165,8 @@ fn upstreams(args: &GetArgs) -> Result<Upstreams, Box<dyn Error>> {
         // All servers share it, and its sessions.
         https = https.tls(Some(tls.build()?));
     }
-    let most = u32::try_from(args.concurrency)?;
+    // More have no use: a pool has at most 65 536 connections.
+    let most = u32::try_from(args.concurrency).unwrap_or(u32::MAX);
     // Connecting has failed by then, and says why.
     let wait = args.timeout + Duration::from_secs(1);
     let http2 = Http2PoolConfig::default().wait_timeout(wait);

@@ -21,9 +21,9 @@ pub(super) struct Origin {
 impl Origin {
     /// Path and query of the URI are left out.
     pub(super) fn new(uri: &Uri) -> Result<Self, HttpsError> {
-        let wrong = || HttpsError::new(HttpsErrorKind::InvalidUri).named(uri);
+        let wrong = || HttpsError::new(HttpsErrorKind::InvalidUri).named(&without_user(uri));
         let scheme = uri.scheme().filter(|scheme| [Scheme::HTTP, Scheme::HTTPS].contains(scheme));
-        let authority = uri.authority().filter(|authority| !authority.as_str().contains('@'));
+        let authority = uri.authority().filter(|authority| is_host_and_port(authority));
         let (Some(scheme), Some(authority)) = (scheme, authority) else { return Err(wrong()) };
         let host = HeaderValue::from_str(authority.as_str()).map_err(|_| wrong())?;
         let origin = Self { scheme: scheme.clone(), authority: authority.clone(), host };
@@ -82,6 +82,24 @@ impl Origin {
     }
 }
 
+/// Whether there is no user, and a port only if it is one: `http` takes 99999 for none.
+pub(super) fn is_host_and_port(authority: &Authority) -> bool {
+    let after_host = authority.as_str().strip_prefix(authority.host());
+    let has_port = authority.port_u16().is_some() || matches!(after_host, Some("" | ":"));
+    has_port && !authority.as_str().contains('@')
+}
+
+/// What may be shown of a URI: a user may come with a password.
+pub(super) fn without_user(uri: &Uri) -> String {
+    let text = uri.to_string();
+    match (uri.scheme_str(), text.split_once('@')) {
+        (Some(scheme), Some((_, rest))) if uri.authority().is_some_and(|it| it.as_str().contains('@')) => {
+            format!("{scheme}://{rest}")
+        }
+        _ => text,
+    }
+}
+
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}://{}", self.scheme, self.authority)
@@ -114,6 +132,8 @@ mod tests {
             ("https://mill.example", "tcp://mill.example:443"),
             ("http://mill.example/grist?a=b", "tcp://mill.example:80"),
             ("http://[::1]:8080", "tcp://[::1]:8080"),
+            ("http://[::1]", "tcp://[::1]:80"),
+            ("https://mill.example:", "tcp://mill.example:443"),
         ] {
             assert_eq!(origin(uri).unwrap().endpoint(), endpoint.into(), "{uri}");
         }
@@ -121,11 +141,25 @@ mod tests {
 
     #[test]
     fn a_uri_without_scheme_or_host_is_refused() {
-        for uri in ["/grist", "mill.example:443", "ftp://mill.example", "https://miller:secret@mill.example"]
-        {
+        for uri in [
+            "/grist",
+            "mill.example:443",
+            "ftp://mill.example",
+            "https://miller:secret@mill.example",
+            "https://miller:secret@mill.example:443",
+            "https://mill.example:99999",
+            "https://[::1]:99999",
+        ] {
             let error = origin(uri).unwrap_err();
             assert_eq!(error.kind(), &HttpsErrorKind::InvalidUri, "{uri}");
         }
+    }
+
+    #[test]
+    fn a_password_in_a_uri_is_not_shown() {
+        let error = origin("https://miller:secret@mill.example/grist").unwrap_err();
+        let said = error.to_string();
+        assert!(said.contains("https://mill.example/grist") && !said.contains("secret"), "{said}");
     }
 
     #[test]

@@ -15,6 +15,7 @@ use super::connects::ConnectStats;
 use super::error::{HttpsError, HttpsErrorKind};
 use super::http2::{Http2PoolConfig, Http2State};
 use super::manager::{HttpsConnectionManager, connector};
+use super::origin::{is_host_and_port, without_user};
 use super::request_body::RequestBody;
 use super::server::Server;
 use super::upstream_body::UpstreamResponse;
@@ -214,9 +215,9 @@ impl Upstreams {
             forgotten.extend(forget(&mut servers, oldest));
         }
         if servers.len() >= config.max_servers {
-            return Err(HttpsError::new(HttpsErrorKind::TooManyServers).named(uri));
+            return Err(HttpsError::new(HttpsErrorKind::TooManyServers).named(&key));
         }
-        let uri = format!("{}://{}", key.scheme, key.authority);
+        let uri = key.to_string();
         let manager = HttpsConnectionManager::with_config(&uri, config.https.clone())?;
         let server = Arc::new(Server::new(manager, Arc::clone(&config.http1), &config.http2));
         servers.insert(key, Entry { server: Arc::clone(&server), last_used: now });
@@ -229,8 +230,9 @@ impl Upstreams {
 
 impl Key {
     fn of(uri: &Uri) -> Result<Self, HttpsError> {
-        let (Some(scheme), Some(authority)) = (uri.scheme(), uri.authority()) else {
-            return Err(HttpsError::new(HttpsErrorKind::InvalidUri).named(uri));
+        let authority = uri.authority().filter(|authority| is_host_and_port(authority));
+        let (Some(scheme), Some(authority)) = (uri.scheme(), authority) else {
+            return Err(HttpsError::new(HttpsErrorKind::InvalidUri).named(&without_user(uri)));
         };
         let default_port = if *scheme == Scheme::HTTPS { 443 } else { 80 };
         let authority = match authority.port_u16() {
@@ -240,6 +242,12 @@ impl Key {
             _ => authority.clone(),
         };
         Ok(Self { scheme: scheme.clone(), authority })
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme, self.authority)
     }
 }
 

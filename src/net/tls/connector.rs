@@ -165,9 +165,14 @@ impl TlsConnector {
         let Inner { config, reloading, generation } = &*self.0;
         let _reloading = reloading.lock();
         let material = Material::read(config)?;
-        if material == self.generation().material {
+        let before = self.generation();
+        if material == before.material {
             return Ok(false);
         }
+        if material.has_lost_platform(&before.material) {
+            return Err(TlsConfigError::new(TlsConfigErrorKind::NoRoots));
+        }
+        drop(before);
         let new = Arc::new(Generation::new(config, material)?);
         let old = mem::replace(&mut *generation.lock(), new);
         // Now, since a handshake from here on has the new one; and outside the lock.

@@ -86,6 +86,11 @@ impl Material {
         })
     }
 
+    /// Whether the roots of the platform were there before and are not now: its bundle is being replaced, or cannot be read.
+    pub(super) fn has_lost_platform(&self, before: &Self) -> bool {
+        self.platform.is_empty() && !before.platform.is_empty()
+    }
+
     pub(super) fn verifier(
         &self,
         config: &TlsConfig,
