@@ -11,8 +11,8 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use millpond::connection::Pool;
 use millpond::connection::https::{
-    ConnectPhase, Http2PoolConfig, HttpsConfig, HttpsError, HttpsErrorKind, Protocol, RequestBody, Upstreams,
-    UpstreamsConfig,
+    ConnectPhase, Http2PoolConfig, HttpVersion, HttpsConfig, HttpsError, HttpsErrorKind, Protocol,
+    RequestBody, Upstreams, UpstreamsConfig,
 };
 use millpond::net::ErrorKind;
 use millpond::net::tls::{TlsConfig, TlsErrorKind, TlsRoots};
@@ -264,6 +264,34 @@ async fn a_failed_connect_says_what_failed_and_leaves_the_request() {
         assert_eq!((error.kind(), error.phase()), (kind, Some(phase)), "{uri}: {error:?}");
         assert!(error.to_string().contains(&uri), "{error}");
         assert!(error.take_request().is_some(), "{uri}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_does_not_speak_http2_is_told_apart() {
+    let nginx = Nginx::start();
+    let config = HttpsConfig::default().version(HttpVersion::Http2);
+    let upstreams = upstreams(UpstreamsConfig::default().https(config));
+    let error = fetch(&upstreams, Method::GET, &nginx.http1()).await.unwrap_err();
+    assert_eq!(error.phase(), Some(ConnectPhase::Http), "{error:?}");
+    assert!(error.to_string().contains("does not speak HTTP/2"), "{error}");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_too_long_for_a_connection_is_given_back() {
+    const LIMIT: Duration = Duration::from_millis(500);
+    let nginx = Nginx::start();
+    for protocol in ["h2", "http/1.1"] {
+        let http2 = Http2PoolConfig::default().max_connections(1).max_streams(1).wait_timeout(LIMIT);
+        let config = UpstreamsConfig::default().https(nginx.trusting(&[protocol])).http2(http2);
+        let config = config.http1(|| Pool::builder().min_idle(None).max_size(1).connection_timeout(LIMIT));
+        let upstreams = upstreams(config);
+        let large = format!("{}/large", nginx.https());
+        let holder = upstreams.send(request(Method::GET, &large)).await.unwrap();
+        let mut error = upstreams.send(request(Method::POST, &large)).await.unwrap_err();
+        assert_eq!(error.kind(), &HttpsErrorKind::PoolTimeout { after: LIMIT }, "{protocol}");
+        assert!(error.take_request().is_some(), "{protocol}");
+        drop(holder);
     }
 }
 

@@ -92,6 +92,14 @@ impl Statistics {
     }
 }
 
+impl State {
+    /// Connections that are checked out.
+    #[must_use]
+    pub fn in_use(&self) -> u32 {
+        self.connections.saturating_sub(self.idle_connections)
+    }
+}
+
 impl fmt::Display for State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(

@@ -193,6 +193,9 @@ impl fmt::Display for Failure {
                     HttpsErrorKind::Tls(TlsErrorKind::UnknownAuthority) => {
                         f.write_str("; --ca FILE trusts another root")
                     }
+                    HttpsErrorKind::Tls(TlsErrorKind::NoCommonProtocol) => {
+                        f.write_str("; without --http1 and --http2, the server chooses")
+                    }
                     _ => Ok(()),
                 }
             }
@@ -208,10 +211,14 @@ fn state(server: &UpstreamServer) -> String {
     let uri = &server.uri;
     let mut text = format!("  server      {uri}\n");
     // Writing to a string does not fail.
-    if let Some(state) = &server.http2 {
+    let (http1, http2) = (&server.http1, &server.http2);
+    // One that has only found out that the server speaks HTTP/1.1 says nothing.
+    if let Some(state) =
+        http2.as_ref().filter(|state| http1.is_none() || state.statistics.connections_created > 0)
+    {
         let _ = writeln!(text, "  HTTP/2      {state}");
     }
-    if let Some(state) = &server.http1 {
+    if let Some(state) = http1 {
         let _ = writeln!(text, "  HTTP/1.1    {state}");
     }
     let _ = writeln!(text, "  connects    {}", server.connects);

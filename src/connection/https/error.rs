@@ -156,11 +156,6 @@ impl HttpsError {
         Self::new(kind).because(error)
     }
 
-    /// The failure of a connect that several wait for, for one of them.
-    pub(super) fn shared(error: &Arc<Self>) -> Self {
-        Self::clone(error)
-    }
-
     /// That a pool gave no connection within this time, or why.
     pub(super) fn of_pool(error: RunError<Self>, after: Duration) -> Self {
         let failing = match error {
@@ -357,6 +352,15 @@ impl fmt::Display for HttpsError {
                 write!(
                     f,
                     "the connection to {server}{at} was closed before the request was sent (send it again)"
+                )
+            }
+            // Only HTTP/2 begins with words of the server.
+            HttpsErrorKind::InvalidResponse | HttpsErrorKind::Incomplete
+                if *phase == Some(ConnectPhase::Http) =>
+            {
+                write!(
+                    f,
+                    "{server}{at} does not speak HTTP/2 (choose HTTP/1.1; with TLS, let the version be negotiated)"
                 )
             }
             HttpsErrorKind::Incomplete => write!(

@@ -52,7 +52,8 @@
 //! While a body over TLS waits to be read, a connection of HTTP/1.1 holds about 64 KiB more, one of HTTP/2 what the
 //! [windows](Http2Windows) let the server send.
 //!
-//! Absent on purpose: cookies, redirects, decompression, proxies, protocol upgrades.
+//! Absent on purpose: a time limit for responses (the caller knows how long they take), cookies, redirects, decompression,
+//! proxies, protocol upgrades.
 
 mod config;
 mod connection;

@@ -96,7 +96,7 @@ impl Server {
 
     /// Whether nobody uses a connection or waits for one.
     pub(super) fn is_idle(&self) -> bool {
-        self.http1().is_none_or(|state| state.connections == state.idle_connections && state.waiting == 0)
+        self.http1().is_none_or(|state| state.in_use() == 0 && state.waiting == 0)
             && self.http2().is_none_or(|state| state.streams == 0 && state.waiting == 0)
     }
 

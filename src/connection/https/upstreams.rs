@@ -164,6 +164,9 @@ impl Upstreams {
 
     /// Sends a request to the server that its URI names, and waits for the head of the response.
     ///
+    /// Waiting for a connection and connecting have limits, and the response has none: put a
+    /// [`timeout`](tokio::time::timeout) around this, and around the body.
+    ///
     /// # Errors
     ///
     /// Why there is no connection, or the request failed. A failed connect has a [phase](HttpsError::phase), and the same

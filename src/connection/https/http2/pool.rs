@@ -150,7 +150,8 @@ impl Http2Pool {
     #[expect(dead_code, reason = "WebSocket over HTTP/2 will use it")]
     pub(in crate::connection) async fn open(&self, request: Request<()>) -> Result<Tunnel, HttpsError> {
         let Lease { client, permit, connection, .. } = self.lease(Urgency::of(&request)).await?;
-        let explained = |error: HttpsError| error.named(self.0.manager.origin()).at(connection.remote_address);
+        let explained =
+            |error: HttpsError| error.named(self.0.manager.origin()).at(connection.remote_address);
         if !client.link().allows_extended_connect() {
             return Err(explained(HttpsError::new(HttpsErrorKind::NoExtendedConnect)));
         }
@@ -179,7 +180,7 @@ impl Http2Pool {
                 }
                 return Ok(lease);
             }
-            Ok(Err(Refusal::Failed(error))) => return Err(HttpsError::shared(&error)),
+            Ok(Err(Refusal::Failed(error))) => return Err(error),
             Ok(Err(Refusal::Closed)) => HttpsErrorKind::PoolClosed,
             Ok(Err(Refusal::Full)) => HttpsErrorKind::PoolFull,
             Err(_) => HttpsErrorKind::PoolTimeout { after },

@@ -51,7 +51,7 @@ pub(super) struct Lease {
 pub(super) enum Refusal {
     Closed,
     Full,
-    Failed(Arc<HttpsError>),
+    Failed(HttpsError),
 }
 
 /// What a waiter gets.
@@ -235,14 +235,13 @@ impl Shared {
             let failure = if is_late { ConnectFailure::TimedOut } else { ConnectFailure::Error };
             self.counters.on_connect_failed(failure);
         }
-        let error = Arc::new(error);
         self.with(|state, outside| {
             state.is_connecting = false;
             let delay = self.config.retry.after(state.delay);
             state.delay = Some(delay);
             state.retry_at = now().saturating_add(millis(crate::net::Backoff::with_jitter(delay)));
             if state.live() == 0 {
-                state.refuse(outside, || Refusal::Failed(Arc::clone(&error)));
+                state.refuse(outside, || Refusal::Failed(error.clone()));
             }
         });
         self.changed.notify_waiters();
