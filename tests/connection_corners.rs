@@ -266,6 +266,84 @@ fn a_get_does_not_depend_on_a_runtime_that_rests() {
     assert!(served.join().unwrap());
 }
 
+/// Its waiter was the first, whose deadline the alarm is for.
+#[test]
+fn a_timeout_does_not_depend_on_a_runtime_that_rests() {
+    let first = single_thread();
+    let pool = first.block_on(builder().connection_timeout(A_WHILE).build(Manager::default())).unwrap();
+    let held = first.block_on(pool.get()).unwrap();
+    let mut waiter = Box::pin(pool.get());
+    assert!(first.block_on(async { poll_once(waiter.as_mut()).is_pending() }));
+    let is_late = single_thread().block_on(async { timeout(PATIENCE / 2, pool.get()).await.is_err() });
+    assert!(!is_late, "a get ends in its time");
+    drop((waiter, held));
+}
+
+/// The alarm that serves the waiter is on it.
+#[test]
+fn a_timeout_does_not_depend_on_a_runtime_that_ends() {
+    let threads = runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    let limit = Duration::from_secs(1);
+    let pool = threads.block_on(builder().connection_timeout(limit).build(Manager::default())).unwrap();
+    let held = threads.block_on(pool.get()).unwrap();
+    let waiter = pool.clone();
+    threads.spawn(async move { drop(waiter.get().await) });
+    single_thread().block_on(async {
+        eventually("the first waits", || pool.state().waiting == 1).await;
+        let mut get = pin!(pool.get());
+        assert!(poll_once(get.as_mut()).is_pending());
+        threads.shutdown_background();
+        assert!(timeout(PATIENCE / 2, get).await.is_ok(), "a get ends in its time");
+    });
+    drop(held);
+}
+
+#[tokio::test]
+async fn the_alarm_of_gets_that_are_over_does_not_end_later_ones() {
+    let pool = builder().connection_timeout(A_WHILE).build(Manager::default()).await.unwrap();
+    let held = pool.get().await.unwrap();
+    for _ in 0..3 {
+        let started = tokio::time::Instant::now();
+        assert!(matches!(pool.get().await, Err(RunError::TimedOut)));
+        assert!(started.elapsed() >= A_WHILE);
+        sleep(A_WHILE / 2).await;
+    }
+    drop(held);
+}
+
+/// Its connections tell once that they are broken, as one does that finds out by a read.
+#[derive(Clone, Default)]
+struct TellsOnce {
+    is_broken: Arc<AtomicBool>,
+    opened: Arc<AtomicUsize>,
+}
+
+impl ManageConnection for TellsOnce {
+    type Connection = usize;
+    type Error = io::Error;
+
+    async fn connect(&self) -> io::Result<usize> {
+        Ok(self.opened.fetch_add(1, SeqCst))
+    }
+
+    async fn is_valid(&self, _: &mut usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn has_broken(&self, _: &mut usize) -> bool {
+        self.is_broken.swap(false, SeqCst)
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_was_called_broken_is_not_asked_again() {
+    let manager = TellsOnce::default();
+    let pool = Pool::builder().min_idle(0).max_size(1).build_unchecked(manager.clone());
+    drop(pool.get().await.unwrap());
+    manager.is_broken.store(true, SeqCst);
+    assert_eq!(*pool.get().await.unwrap(), 1, "the first is closed");
+}
+
 /// Its `Debug` panics.
 struct Unspeakable;
 

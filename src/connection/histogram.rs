@@ -1,6 +1,7 @@
 //! Durations, counted in buckets that double.
 
 use std::array;
+use std::ops::Add;
 use std::time::Duration;
 
 use crate::sync::statistic::{AtomicUsize, Ordering};
@@ -37,6 +38,15 @@ impl Histogram {
     /// Each bucket: the bound below which its durations are, and their number. The last has all longer ones, too.
     pub fn buckets(&self) -> impl Iterator<Item = (Duration, u64)> + '_ {
         self.buckets.iter().enumerate().map(|(bucket, &count)| (Duration::from_micros(1 << bucket), count))
+    }
+}
+
+impl Add for Histogram {
+    type Output = Self;
+
+    fn add(mut self, other: Self) -> Self {
+        self.buckets.iter_mut().zip(other.buckets).for_each(|(count, more)| *count += more);
+        self
     }
 }
 

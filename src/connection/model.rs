@@ -104,14 +104,15 @@ impl<T> Core<T> {
 
     /// See the engine's. `None`: it is closed.
     pub fn join(&self, waker: Waker) -> Option<Ticket> {
-        self.0.join(waker, false).ok().map(Ticket)
+        let joins = core::Joins::New { deadline: None };
+        self.0.join(waker, joins).ok().map(|joined| Ticket(joined.ticket))
     }
 
     /// See the engine's.
     pub fn poll(&self, ticket: &Ticket, waker: &Waker) -> Polled<T> {
         match self.0.poll(&ticket.0, waker) {
             core::Polled::Granted(held) => Polled::Granted(Held(held)),
-            core::Polled::Waiting => Polled::Waiting,
+            core::Polled::Waiting { .. } => Polled::Waiting,
             // No model dismisses a waiter.
             core::Polled::Closed | core::Polled::Failed => Polled::Closed,
         }

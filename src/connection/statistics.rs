@@ -4,6 +4,8 @@ use std::fmt;
 use std::panic::Location;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::histogram::{Histogram, Recorder};
 use crate::sync::statistic::{AtomicUsize, Ordering};
 
@@ -159,16 +161,18 @@ pub(super) enum Closed {
 /// The counters that the hit path does not touch: what it counts is beside the slots.
 #[derive(Default)]
 pub(super) struct Counters {
-    /// Gets that found no idle connection that needs no look.
+    /// Gets that found no idle connection that needs no look, and did not join the queue at once.
     slow: AtomicUsize,
     slow_direct: AtomicUsize,
-    waited: AtomicUsize,
     timed_out: AtomicUsize,
     refused: AtomicUsize,
     cancelled: AtomicUsize,
     new: AtomicUsize,
-    wait_micros: AtomicUsize,
+    /// Of gets that were served. The sum of their times is beside the slots.
     wait_times: Recorder,
+    /// Of the others.
+    vain_wait_times: Recorder,
+    vain_wait_micros: AtomicUsize,
     created: AtomicUsize,
     connect_times: Recorder,
     connect_errors: AtomicUsize,
@@ -181,8 +185,7 @@ pub(super) struct Counters {
 /// How a get ended that was not served at once.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Ended {
-    Direct,
-    Waited,
+    Served,
     TimedOut,
     Refused,
     Cancelled,
@@ -201,18 +204,27 @@ impl Counters {
         add(&self.slow, 1);
     }
 
-    pub(super) fn on_get_ended(&self, ended: Ended, waited: Option<Duration>) {
+    pub(super) fn on_direct_get(&self) {
+        add(&self.slow_direct, 1);
+    }
+
+    /// A get was served after this time.
+    pub(super) fn on_waited(&self, waited: Duration) {
+        self.wait_times.record(waited);
+    }
+
+    pub(super) fn on_get_ended(&self, ended: Ended, waits_since: Option<Instant>) {
         let count = match ended {
-            Ended::Direct => &self.slow_direct,
-            Ended::Waited => &self.waited,
+            Ended::Served => return,
             Ended::TimedOut => &self.timed_out,
             Ended::Refused => &self.refused,
             Ended::Cancelled => &self.cancelled,
         };
         add(count, 1);
-        if let Some(waited) = waited {
-            add(&self.wait_micros, usize::try_from(waited.as_micros()).unwrap_or(usize::MAX));
-            self.wait_times.record(waited);
+        if let Some(since) = waits_since {
+            let waited = since.elapsed();
+            add(&self.vain_wait_micros, usize::try_from(waited.as_micros()).unwrap_or(usize::MAX));
+            self.vain_wait_times.record(waited);
         }
     }
 
@@ -246,19 +258,21 @@ impl Counters {
         add(&self.detached, 1);
     }
 
-    /// `direct` are the gets that the hit path served.
-    pub(super) fn snapshot(&self, direct: u64) -> Statistics {
+    /// `direct` are the gets that the hit path served, and `waited` the microseconds that served gets waited. Gets that
+    /// joined the queue are still to be added to those that began.
+    pub(super) fn snapshot(&self, direct: u64, waited: u64) -> Statistics {
+        let wait_times = self.wait_times.snapshot();
         let closed = |reason| self.closed.get(reason as usize).map_or(0, get);
         // The ends before the starts, so that no more gets end than began.
         let mut statistics = Statistics {
             get_direct: direct + get(&self.slow_direct),
-            get_waited: get(&self.waited),
+            get_waited: wait_times.count(),
             get_timed_out: get(&self.timed_out),
             get_refused: get(&self.refused),
             get_cancelled: get(&self.cancelled),
             get_new: get(&self.new),
-            get_wait_time: Duration::from_micros(get(&self.wait_micros)),
-            wait_times: self.wait_times.snapshot(),
+            get_wait_time: Duration::from_micros(waited + get(&self.vain_wait_micros)),
+            wait_times: wait_times + self.vain_wait_times.snapshot(),
             connections_created: get(&self.created),
             connect_times: self.connect_times.snapshot(),
             connect_errors: get(&self.connect_errors),

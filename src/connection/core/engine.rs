@@ -10,10 +10,13 @@
 //!                                                                     └───── put ────────────┘
 //! ```
 
+mod connects;
+
 use std::boxed::Box;
 use std::mem;
 use std::panic::Location;
 use std::task::Waker;
+use std::time::Instant;
 
 use super::facts::Facts;
 use super::slots::{Held, MAX_SLOTS, Order, Slots, Vacant};
@@ -62,21 +65,47 @@ pub(crate) struct Counts {
     /// Surplus that is not dropped yet, whose slots are free already.
     pub(crate) closing: usize,
     pub(crate) waiting: usize,
+    /// Gets that have ever waited.
+    pub(crate) new_waiters: u64,
     pub(crate) max: usize,
 }
 
 /// What a poll of a waiter found.
 pub(crate) enum Polled<T> {
     Granted(Held<T>),
-    Waiting,
+    /// Nothing yet. It may be that another connect is wanted.
+    Waiting {
+        wants_connect: bool,
+    },
     Closed,
     /// The connect for it has failed.
     Failed,
 }
 
+/// Who joins the queue, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Joins {
+    /// A get that begins, at the end. `wake_overdue` wakes it at its deadline, which must not be before those of earlier gets.
+    New { deadline: Option<Instant> },
+    /// One that found a dead item without waiting, at the end.
+    Late,
+    /// One that was given a dead item, before all others, and also if the queue is full: it has waited its turn.
+    Again,
+}
+
+/// What joining the queue brought.
+#[must_use = "a waiter that does not leave is served in vain"]
+#[derive(Debug)]
+pub(crate) struct Joined {
+    pub(crate) ticket: Ticket,
+    /// Whether a waiter was served at once, most likely this one: poll it.
+    pub(crate) has_served: bool,
+    pub(crate) wants_connect: bool,
+}
+
 pub(crate) struct Core<T> {
     slots: Slots<T>,
-    /// Not 0 while a return has to look into the state: [`WAITER`] per waiter, and [`OVER`].
+    /// Not 0 while a return has to look into the state: [`WAITER`] and [`OVER`].
     attention: AtomicUsize,
     /// With fewer idle items than this another connect may be wanted. A hint: the next change corrects a stale one.
     replenish_below: Hint,
@@ -90,6 +119,8 @@ pub(crate) struct Core<T> {
 /// Changed under the lock only.
 struct State<T> {
     waiters: Waiters<Held<T>>,
+    /// Gets that have ever joined the queue.
+    new_waiters: u64,
     /// A bit per slot that is not free.
     reserved: Vec<usize>,
     /// How many slots are not free.
@@ -110,7 +141,7 @@ struct State<T> {
 const BITS: usize = usize::BITS as usize;
 /// The bit of `attention` that says that there are too many items, or that the pool is closed.
 const OVER: usize = 1;
-/// What a waiter adds to `attention`.
+/// The bit of `attention` that says that somebody waits.
 const WAITER: usize = 2;
 
 impl<T> Core<T> {
@@ -125,6 +156,7 @@ impl<T> Core<T> {
             barging: limits.barging,
             state: Mutex::new(State {
                 waiters: Waiters::new(),
+                new_waiters: 0,
                 reserved: Vec::new(),
                 size: 0,
                 connecting: 0,
@@ -207,41 +239,56 @@ impl<T> Core<T> {
         }
     }
 
-    /// Joins the queue. With `is_first`, before all others, and also if it is full: what this waiter was given was dead.
-    pub(crate) fn join(&self, waker: Waker, is_first: bool) -> Result<Ticket, Refusal> {
+    pub(crate) fn join(&self, waker: Waker, joins: Joins) -> Result<Joined, Refusal> {
         let mut state = self.state.lock();
         if state.is_closed {
             return Err(Refusal::Closed);
         }
         // Those for whom a connection is or can be opened do not count: they do not wait for others.
         let served = state.connecting + state.max.saturating_sub(state.size);
+        let is_first = matches!(joins, Joins::Again);
         if !is_first && state.waiters.len() >= self.max_waiting.saturating_add(served) {
             return Err(Refusal::QueueFull);
         }
-        let ticket = state.waiters.join(waker, is_first);
+        let deadline = match joins {
+            Joins::New { deadline } => {
+                state.new_waiters += 1;
+                deadline
+            }
+            Joins::Late | Joins::Again => None,
+        };
+        let ticket = state.waiters.join(waker, is_first, deadline);
         // Announces the waiter before it looks at the idle items: see `Slots::park`.
         self.publish(&mut state);
         order_store_before_load();
         let wakers = self.serve(&mut state, None);
-        self.publish(&mut state);
+        let has_served = wakers.first.is_some();
+        if has_served {
+            self.publish(&mut state);
+        }
+        let wants_connect = self.wants_connect(&state);
         drop(state);
         wake(wakers);
-        Ok(ticket)
+        Ok(Joined { ticket, has_served, wants_connect })
     }
 
     /// Fetches what the waiter was granted, or leaves its waker.
     pub(crate) fn poll(&self, ticket: &Ticket, waker: &Waker) -> Polled<T> {
+        if let Some(held) = self.state.lock().waiters.fetch(ticket) {
+            return Polled::Granted(held);
+        }
         let mut waker = waker.clone(); // and outside the lock, what it is exchanged for is dropped
         let mut state = self.state.lock();
         let granted = state.waiters.poll(ticket, &mut waker);
         let is_dismissed = state.waiters.is_dismissed(ticket);
         let is_closed = state.is_closed;
+        let wants_connect = granted.is_none() && self.wants_connect(&state);
         drop(state);
         match granted {
             Some(held) => Polled::Granted(held),
             None if is_closed => Polled::Closed,
             None if is_dismissed => Polled::Failed,
-            None => Polled::Waiting,
+            None => Polled::Waiting { wants_connect },
         }
     }
 
@@ -253,94 +300,6 @@ impl<T> Core<T> {
         drop(state);
         wake(wakers);
         surplus
-    }
-
-    /// The permission for one more connect, if one is wanted now. It ends with `connected`, `failed` or `abandon`.
-    pub(crate) fn connect_permit(&self) -> Option<Attempt> {
-        let mut state = self.state.lock();
-        if !self.wants_connect(&state) {
-            return None;
-        }
-        state.connecting += 1;
-        let vacant = self.reserve_slot(&mut state);
-        self.publish(&mut state);
-        Some(Attempt(vacant))
-    }
-
-    /// Whether one more connect is wanted.
-    fn wants_connect(&self, state: &State<T>) -> bool {
-        if state.retried.is_some() || state.size >= state.max || state.connecting >= self.max_connecting {
-            return false;
-        }
-        // An attempt for each waiter; for the idle items, a wave at a time.
-        state.waiters.len() > state.connecting
-            || (state.connecting < state.wave
-                && self.slots.idle() + state.connecting < self.min_idle + state.waiters.len())
-    }
-
-    /// The connect succeeded. What comes back must be closed.
-    pub(crate) fn connected(&self, attempt: Attempt, item: Box<T>) -> Option<Box<T>> {
-        let mut state = self.state.lock();
-        state.retried = None;
-        state.wave = self.max_connecting.min(state.wave.saturating_add(1));
-        // Before another thread can find that the attempt has ended, its item serves somebody or is idle. Otherwise that
-        // thread would connect for the same waiter again.
-        state.connecting -= 1;
-        let (wakers, surplus) = self.settle(&mut state, Some(attempt.0.fill(item)));
-        drop(state);
-        wake(wakers);
-        surplus
-    }
-
-    /// The connect failed. With `retry`, one attempt keeps its slot while something waits for it, and is tried again.
-    pub(crate) fn failed(&self, attempt: Attempt, retry: bool) -> Option<Attempt> {
-        let mut state = self.state.lock();
-        state.wave = 1;
-        let Attempt(Vacant(slot)) = attempt;
-        let is_retried = retry && state.retried.is_none_or(|other| other == slot) && self.is_wanted(&state);
-        if is_retried {
-            state.retried = Some(slot);
-        } else {
-            state.end(&attempt);
-        }
-        self.publish(&mut state);
-        is_retried.then_some(attempt)
-    }
-
-    /// Dismisses the first waiter after a connect that is not tried again, if no item is open: nothing can serve it. Other
-    /// waiters have attempts of their own, which the caller asks for. Tells whether there was a waiter to dismiss.
-    pub(crate) fn dismiss_waiter(&self) -> bool {
-        let mut state = self.state.lock();
-        if state.size > state.connecting {
-            return false;
-        }
-        let first = state.waiters.dismiss_first();
-        self.publish(&mut state);
-        drop(state);
-        let is_dismissed = first.is_some();
-        wake(Wakers { first, more: Vec::new() });
-        is_dismissed
-    }
-
-    /// Gives the slot of a connect back that will not be tried again.
-    pub(crate) fn abandon(&self, attempt: Attempt) {
-        let mut state = self.state.lock();
-        state.end(&attempt);
-        self.publish(&mut state);
-    }
-
-    /// Whether something waits for a connect that is under way.
-    pub(crate) fn is_connect_wanted(&self) -> bool {
-        self.is_wanted(&self.state.lock())
-    }
-
-    /// Whether a connect failed and will be tried again.
-    pub(crate) fn is_retrying(&self) -> bool {
-        self.state.lock().retried.is_some()
-    }
-
-    fn is_wanted(&self, state: &State<T>) -> bool {
-        state.size <= state.max && (state.waiters.len() > 0 || self.slots.idle() < self.min_idle)
     }
 
     /// A slot for an item that was made elsewhere.
@@ -408,6 +367,13 @@ impl<T> Core<T> {
         wake(Wakers { first: None, more });
     }
 
+    /// Wakes the waiters whose deadline has passed, which leave, and returns the next deadline.
+    pub(crate) fn wake_overdue(&self, now: Instant) -> Option<Instant> {
+        let (more, next) = self.state.lock().waiters.overdue(now);
+        wake(Wakers { first: None, more });
+        next
+    }
+
     /// An idle item that must be closed, because there are too many.
     pub(crate) fn take_surplus(&self) -> Option<Box<T>> {
         let mut state = self.state.lock();
@@ -458,6 +424,11 @@ impl<T> Core<T> {
         self.slots.numbers().filter_map(|slot| self.slots.facts(slot)).map(Facts::checkouts).sum()
     }
 
+    /// How long gets have waited that were served, in microseconds.
+    pub(crate) fn waited(&self) -> u64 {
+        self.slots.numbers().filter_map(|slot| self.slots.facts(slot)).map(Facts::waited).sum()
+    }
+
     pub(crate) fn counts(&self) -> Counts {
         let state = self.state.lock();
         Counts {
@@ -466,19 +437,26 @@ impl<T> Core<T> {
             connecting: state.connecting,
             closing: state.closing,
             waiting: state.waiters.len(),
+            new_waiters: state.new_waiters,
             max: state.max,
         }
     }
 
     /// Shows the state to those who do not lock it.
     fn publish(&self, state: &mut State<T>) {
-        let attention = state.waiters.len() * WAITER + if state.is_over() { OVER } else { 0 };
-        // Ordering: SeqCst, see `Slots::park`. Under the lock, so that no store is overtaken by an older one.
-        self.attention.store(attention, Ordering::SeqCst);
+        let waits = if state.waiters.len() > 0 { WAITER } else { 0 };
+        let attention = waits | if state.is_over() { OVER } else { 0 };
+        // Ordering: Relaxed. It is written under the lock only. That it is rarely written keeps it in all caches.
+        if self.attention.load(Ordering::Relaxed) != attention {
+            // Ordering: SeqCst, see `Slots::park`. A later waiter that finds it written is ordered after this by the lock.
+            self.attention.store(attention, Ordering::SeqCst);
+        }
         let limit = if state.retried.is_some() { 0 } else { self.max_connecting.min(state.wave) };
         let has_room = state.size < state.max && state.connecting < limit;
         let below = if has_room { self.min_idle.saturating_sub(state.connecting) } else { 0 };
-        self.replenish_below.store(below, Ordering::Relaxed);
+        if self.replenish_below.load(Ordering::Relaxed) != below {
+            self.replenish_below.store(below, Ordering::Relaxed);
+        }
     }
 }
 
@@ -531,7 +509,10 @@ impl Wakers {
 
 /// After all bookkeeping, and outside the lock: a waker may run its task at once.
 fn wake(wakers: Wakers) {
-    for waker in wakers.first.into_iter().chain(wakers.more) {
+    if let Some(first) = wakers.first {
+        contain(|| first.wake());
+    }
+    for waker in wakers.more {
         contain(|| waker.wake());
     }
 }

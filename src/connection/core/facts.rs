@@ -12,6 +12,8 @@ pub(crate) struct Facts {
     since: AtomicCell<u64>,
     caller: AtomicCell<Option<&'static Location<'static>>>,
     checkouts: AtomicCell<u64>,
+    /// Microseconds.
+    waited: AtomicCell<u64>,
 }
 
 impl Facts {
@@ -28,6 +30,12 @@ impl Facts {
         self.checkouts.store(self.checkouts.load().wrapping_add(1));
     }
 
+    /// Notes for how long the item was waited for, in microseconds.
+    #[inline]
+    pub(crate) fn on_waited(&self, micros: u64) {
+        self.waited.store(self.waited.load().wrapping_add(micros));
+    }
+
     #[inline]
     pub(super) fn on_return(&self) {
         self.caller.store(None);
@@ -36,6 +44,10 @@ impl Facts {
     /// Where and since when the item is out, if it is.
     pub(crate) fn checkout(&self) -> Option<(&'static Location<'static>, u64)> {
         self.caller.load().map(|caller| (caller, self.since.load()))
+    }
+
+    pub(crate) fn waited(&self) -> u64 {
+        self.waited.load()
     }
 
     pub(crate) fn checkouts(&self) -> u64 {

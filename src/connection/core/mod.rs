@@ -25,7 +25,7 @@ mod waiters;
 pub(crate) use self::engine::Counts;
 #[cfg(feature = "connection")]
 pub(crate) use self::engine::Refusal;
-pub(crate) use self::engine::{Attempt, Core, Limits, Polled};
+pub(crate) use self::engine::{Attempt, Core, Joined, Joins, Limits, Polled};
 pub(crate) use self::slots::{Held, Order};
 pub(crate) use self::waiters::Ticket;
 #[cfg(feature = "https")]

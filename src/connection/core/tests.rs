@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::task::{Wake, Waker};
+use std::time::{Duration, Instant};
 
 use super::*;
 
@@ -11,6 +12,8 @@ mod random;
 
 const LIMITS: Limits =
     Limits { max: 3, min_idle: 0, max_connecting: 8, max_waiting: 100, barging: false, order: Order::Lowest };
+
+const NEW: Joins = Joins::New { deadline: None };
 
 fn with_items(limits: Limits, count: usize) -> Core<usize> {
     let core = Core::new(limits);
@@ -30,13 +33,13 @@ impl Wake for Wakes {
 }
 
 fn join(core: &Core<usize>) -> Ticket {
-    core.join(Waker::noop().clone(), false).unwrap()
+    core.join(Waker::noop().clone(), NEW).unwrap().ticket
 }
 
 fn granted(core: &Core<usize>, ticket: &Ticket) -> Option<Held<usize>> {
     match core.poll(ticket, Waker::noop()) {
         Polled::Granted(held) => Some(held),
-        Polled::Waiting | Polled::Closed | Polled::Failed => None,
+        Polled::Waiting { .. } | Polled::Closed | Polled::Failed => None,
     }
 }
 
@@ -132,7 +135,7 @@ fn a_full_queue_refuses() {
     let core = with_items(Limits { max: 1, max_waiting: 1, ..LIMITS }, 1);
     let _held = core.try_get().unwrap();
     let ticket = join(&core);
-    assert_eq!(core.join(Waker::noop().clone(), false).unwrap_err(), Refusal::QueueFull);
+    assert_eq!(core.join(Waker::noop().clone(), NEW).unwrap_err(), Refusal::QueueFull);
     core.leave(ticket);
 }
 
@@ -140,7 +143,7 @@ fn a_full_queue_refuses() {
 fn a_waiter_for_whom_an_item_can_be_made_does_not_count() {
     let core = with_items(Limits { max: 2, max_waiting: 0, ..LIMITS }, 0);
     let tickets = [join(&core), join(&core)];
-    assert_eq!(core.join(Waker::noop().clone(), false).unwrap_err(), Refusal::QueueFull);
+    assert_eq!(core.join(Waker::noop().clone(), NEW).unwrap_err(), Refusal::QueueFull);
     tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
 }
 
@@ -241,10 +244,39 @@ fn a_larger_pool_serves_its_waiters_with_connects() {
 }
 
 #[test]
+fn waiters_are_woken_at_their_deadlines() {
+    let core = with_items(LIMITS, 0);
+    let start = Instant::now();
+    let wakes: [_; 2] = std::array::from_fn(|_| Arc::new(Wakes::default()));
+    let deadlines = [1, 2].map(|seconds| start + Duration::from_secs(seconds));
+    let own_timer = core.join(Waker::noop().clone(), Joins::Late).unwrap().ticket;
+    let tickets: Vec<_> = std::iter::zip(&wakes, deadlines)
+        .map(|(wakes, deadline)| {
+            let joins = Joins::New { deadline: Some(deadline) };
+            core.join(Waker::from(Arc::clone(wakes)), joins).unwrap().ticket
+        })
+        .collect();
+    assert_eq!(core.wake_overdue(start), Some(deadlines[0]));
+    assert_eq!(core.wake_overdue(deadlines[0]), Some(deadlines[1]));
+    assert_eq!(wakes.each_ref().map(|wakes| wakes.0.load(Relaxed)), [1, 0]);
+    assert_eq!(core.wake_overdue(deadlines[1]), None);
+    tickets.into_iter().chain([own_timer]).for_each(|ticket| drop(core.leave(ticket)));
+}
+
+#[test]
+fn only_gets_that_begin_are_counted() {
+    let core = with_items(LIMITS, 0);
+    let joins = [NEW, Joins::Late, Joins::Again];
+    let tickets = joins.map(|joins| core.join(Waker::noop().clone(), joins).unwrap().ticket);
+    assert_eq!(core.counts().new_waiters, 1);
+    tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
+}
+
+#[test]
 fn a_closed_pool_wakes_its_waiters() {
     let core = with_items(LIMITS, 0);
     let wakes = Arc::new(Wakes::default());
-    let ticket = core.join(Waker::from(Arc::clone(&wakes)), false).unwrap();
+    let ticket = core.join(Waker::from(Arc::clone(&wakes)), NEW).unwrap().ticket;
     core.close();
     assert_eq!(wakes.0.load(Relaxed), 1);
     assert!(matches!(core.poll(&ticket, Waker::noop()), Polled::Closed));
@@ -317,11 +349,11 @@ impl Drop for Nosy {
 fn wakers_are_dropped_outside_the_lock() {
     let core = Arc::new(with_items(LIMITS, 0));
     let nosy = || Waker::from(Arc::new(Nosy(Arc::clone(&core))));
-    let [exchanged, leaving, _dismissed] = [(); 3].map(|()| core.join(nosy(), false).unwrap());
+    let [exchanged, leaving, _dismissed] = [(); 3].map(|()| core.join(nosy(), NEW).unwrap().ticket);
     assert!(granted(&core, &exchanged).is_none());
     core.leave(leaving);
     core.close();
-    assert_eq!(core.join(nosy(), false).unwrap_err(), Refusal::Closed);
+    assert_eq!(core.join(nosy(), NEW).unwrap_err(), Refusal::Closed);
 }
 
 #[test]
@@ -330,7 +362,7 @@ fn a_waiter_that_nothing_can_serve_is_dismissed() {
     let (first, second) = (join(&core), join(&core));
     core.dismiss_waiter();
     assert!(matches!(core.poll(&first, Waker::noop()), Polled::Failed));
-    assert!(matches!(core.poll(&second, Waker::noop()), Polled::Waiting));
+    assert!(matches!(core.poll(&second, Waker::noop()), Polled::Waiting { .. }));
     core.leave(first);
     core.leave(second);
 }
@@ -341,6 +373,6 @@ fn a_waiter_that_an_open_item_may_serve_is_not_dismissed() {
     let _held = core.try_get().unwrap();
     let ticket = join(&core);
     core.dismiss_waiter();
-    assert!(matches!(core.poll(&ticket, Waker::noop()), Polled::Waiting));
+    assert!(matches!(core.poll(&ticket, Waker::noop()), Polled::Waiting { .. }));
     core.leave(ticket);
 }

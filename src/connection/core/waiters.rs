@@ -3,8 +3,9 @@
 //! A waiter has a node in a table, and the queue is a list through the nodes. So no operation searches, and in steady state
 //! none allocates.
 
-use std::mem;
 use std::task::Waker;
+use std::time::Instant;
+use std::{iter, mem};
 
 /// The place of a waiter in the queue. It must leave the queue, unless it fetched what it was granted.
 #[must_use = "a waiter that does not leave is served in vain"]
@@ -31,6 +32,8 @@ pub(crate) struct Waiters<G> {
 struct Node<G> {
     number: u64,
     state: State<G>,
+    /// When it must be woken, unless it has a timer of its own.
+    deadline: Option<Instant>,
     /// Neighbours in the queue; of a free node, the next free one.
     previous: usize,
     next: usize,
@@ -59,12 +62,12 @@ impl<G> Waiters<G> {
         self.waiting
     }
 
-    /// Joins the queue at its end, or with `is_first` before all others.
-    pub(crate) fn join(&mut self, waker: Waker, is_first: bool) -> Ticket {
+    /// Joins the queue at its end, or with `is_first` before all others. No deadline may be before those of earlier waiters.
+    pub(crate) fn join(&mut self, waker: Waker, is_first: bool, deadline: Option<Instant>) -> Ticket {
         let number = self.next_number;
         self.next_number += 1;
         let (previous, next) = if is_first { (NONE, self.first) } else { (self.last, NONE) };
-        let new = Node { number, state: State::Waiting(waker), previous, next };
+        let new = Node { number, state: State::Waiting(waker), deadline, previous, next };
         let node = if let Some(free) = self.nodes.get_mut(self.free) {
             let node = mem::replace(&mut self.free, free.next);
             *free = new;
@@ -97,14 +100,21 @@ impl<G> Waiters<G> {
         Ok(waker)
     }
 
-    /// Fetches what the waiter was granted, with which its ticket ends, or else exchanges its waker for this one.
+    /// Fetches what the waiter was granted, with which its ticket ends.
+    pub(super) fn fetch(&mut self, ticket: &Ticket) -> Option<G> {
+        let is_granted = matches!(self.node(ticket)?.state, State::Granted(_));
+        if is_granted { self.end(ticket).0 } else { None }
+    }
+
+    /// As `fetch`, or else exchanges its waker for this one.
     pub(crate) fn poll(&mut self, ticket: &Ticket, waker: &mut Waker) -> Option<G> {
         match &mut self.node(ticket)?.state {
-            State::Waiting(old) => mem::swap(old, waker),
-            State::Granted(_) => return self.end(ticket).0,
-            State::Free | State::Dismissed => {}
+            State::Waiting(old) => {
+                mem::swap(old, waker);
+                None
+            }
+            _ => self.fetch(ticket),
         }
-        None
     }
 
     /// The waiter leaves: with what it was granted, or with its waker.
@@ -144,12 +154,24 @@ impl<G> Waiters<G> {
 
     /// The wakers of all that wait. They stay in the queue.
     pub(crate) fn wakers(&self) -> Vec<Waker> {
-        let queue = std::iter::successors(self.nodes.get(self.first), |node| self.nodes.get(node.next));
-        let waker = |node: &Node<G>| match &node.state {
-            State::Waiting(waker) => Some(waker.clone()),
-            _ => None,
-        };
-        queue.filter_map(waker).collect()
+        self.queue().filter_map(Node::waker).collect()
+    }
+
+    /// The wakers of those whose deadline has passed, and the next deadline. They stay in the queue.
+    pub(super) fn overdue(&self, now: Instant) -> (Vec<Waker>, Option<Instant>) {
+        let mut wakers = Vec::new();
+        for node in self.queue() {
+            match node.deadline {
+                Some(deadline) if deadline > now => return (wakers, Some(deadline)),
+                Some(_) => wakers.extend(node.waker()),
+                None => {}
+            }
+        }
+        (wakers, None)
+    }
+
+    fn queue(&self) -> impl Iterator<Item = &Node<G>> {
+        iter::successors(self.nodes.get(self.first), |node| self.nodes.get(node.next))
     }
 
     fn node(&mut self, ticket: &Ticket) -> Option<&mut Node<G>> {
@@ -188,6 +210,15 @@ impl<G> Waiters<G> {
             State::Granted(grant) => (Some(grant), None),
             State::Waiting(waker) => (None, Some(waker)),
             State::Free | State::Dismissed => (None, None),
+        }
+    }
+}
+
+impl<G> Node<G> {
+    fn waker(&self) -> Option<Waker> {
+        match &self.state {
+            State::Waiting(waker) => Some(waker.clone()),
+            _ => None,
         }
     }
 }
@@ -236,7 +267,7 @@ mod tests {
             for operation in operations {
                 match operation {
                     Operation::Join { is_first } => {
-                        let ticket = waiters.join(Waker::noop().clone(), is_first);
+                        let ticket = waiters.join(Waker::noop().clone(), is_first, None);
                         let at = if is_first { 0 } else { list.len() };
                         list.insert(at, Expected { ticket, waits: true, grant: None });
                     }
@@ -279,7 +310,8 @@ mod tests {
     #[test]
     fn a_crowd_leaves_no_memory() {
         let mut waiters = Waiters::<u32>::new();
-        let tickets: Vec<Ticket> = (0..10_000).map(|_| waiters.join(Waker::noop().clone(), false)).collect();
+        let tickets: Vec<Ticket> =
+            (0..10_000).map(|_| waiters.join(Waker::noop().clone(), false, None)).collect();
         for ticket in &tickets {
             waiters.leave(ticket);
         }

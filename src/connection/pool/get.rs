@@ -7,12 +7,12 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bb8::ManageConnection;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::guard::PooledConnection;
-use super::shared::{Conn, Shared};
+use super::shared::Shared;
 use crate::connection::clock::now;
-use crate::connection::core::{Held, Polled, Refusal, Ticket};
+use crate::connection::core::{Joined, Joins, Polled, Refusal, Ticket};
 use crate::connection::error::{ConnectFailing, RunError};
 use crate::connection::statistics::{Closed, Ended};
 use crate::net::Backoff;
@@ -22,6 +22,23 @@ use crate::sync::Arc;
 /// gives it 5 s; a round trip takes less than 1 s anywhere.
 const VALIDATION_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Why a get that waited has no connection.
+enum Unserved {
+    Refused(Refusal),
+    Overdue,
+}
+
+/// What a look at an idle connection found.
+enum Looked<'a, M: ManageConnection> {
+    /// It is checked out.
+    Good(PooledConnection<'a, M>),
+    NeedsTest(PooledConnection<'a, M>),
+    Closed {
+        /// Whether it had just been opened.
+        was_new: bool,
+    },
+}
+
 impl<M: ManageConnection> Shared<M> {
     /// Serves a get within its time, if need be with `first`, which needs a look.
     pub(super) async fn get_slowly<'a>(
@@ -29,27 +46,43 @@ impl<M: ManageConnection> Shared<M> {
         first: Option<PooledConnection<'a, M>>,
         caller: &'static Location<'static>,
     ) -> Result<PooledConnection<'a, M>, RunError<M::Error>> {
-        self.counters.on_slow_get();
-        self.settle();
-        let mut record = Record { shared: self, waits_since: None, ended: Ended::Cancelled };
-        let limit = self.config.connection_timeout;
         let started = Instant::now();
-        let outcome = timeout(limit, self.find(first, caller, &mut record.waits_since)).await;
-        record.ended = match &outcome {
-            Ok(Ok(_)) if record.waits_since.is_some() => Ended::Waited,
-            Ok(Ok(_)) => Ended::Direct,
-            Ok(Err(_)) => Ended::Refused,
-            Err(_) => Ended::TimedOut,
+        let deadline = started.checked_add(self.config.connection_timeout);
+        let mut record = Record { shared: self, waits_since: None, ended: Ended::Cancelled };
+        let found = match first {
+            Some(first) => {
+                self.counters.on_slow_get();
+                Ok(first)
+            }
+            None => {
+                record.waits_since = Some(started);
+                let mut waiter = Waiter {
+                    shared: self,
+                    ticket: None,
+                    joins: Joins::New { deadline: deadline.map(Instant::into_std) },
+                };
+                poll_fn(|cx| waiter.poll(cx)).await
+            }
         };
-        match outcome {
-            Ok(Ok(guard)) => Ok(guard),
-            Ok(Err(Refusal::QueueFull)) => Err(RunError::PoolFull),
-            Ok(Err(Refusal::Closed)) => Err(RunError::Closed),
-            Ok(Err(Refusal::Failed)) | Err(_) => Err(match self.failure_since(started) {
+        let found = match found.map(|guard| self.look_at(guard, caller)) {
+            Ok(Looked::Good(guard)) => Ok(guard),
+            // On the heap, so that the future of a get that only waits is small.
+            Ok(looked) => Box::pin(self.find(looked, caller, deadline, &mut record.waits_since)).await,
+            Err(unserved) => Err(unserved),
+        };
+        match &found {
+            Ok(guard) => record.serve(guard),
+            Err(Unserved::Refused(_)) => record.ended = Ended::Refused,
+            Err(Unserved::Overdue) => record.ended = Ended::TimedOut,
+        }
+        found.map_err(|unserved| match unserved {
+            Unserved::Refused(Refusal::QueueFull) => RunError::PoolFull,
+            Unserved::Refused(Refusal::Closed) => RunError::Closed,
+            Unserved::Refused(Refusal::Failed) | Unserved::Overdue => match self.failure_since(started) {
                 Some(last) => RunError::ConnectFailing(ConnectFailing { after: started.elapsed(), last }),
                 None => RunError::TimedOut,
-            }),
-        }
+            },
+        })
     }
 
     /// Hands out what is at hand, unless it needs a test.
@@ -58,94 +91,121 @@ impl<M: ManageConnection> Shared<M> {
         caller: &'static Location<'static>,
     ) -> Option<PooledConnection<'_, M>> {
         loop {
-            let mut guard = match self.try_get(caller) {
+            let guard = match self.try_get(caller) {
                 Ok(guard) => return Some(guard),
                 Err(first) => first?,
             };
-            let now = now();
-            if let Some(reason) = self.reason_to_close(guard.conn(), now) {
-                self.close_held(guard.into_held(), reason);
-            } else if self.needs_test(now.saturating_sub(guard.conn().idle_since)) {
+            match self.look_at(guard, caller) {
+                Looked::Good(guard) => {
+                    self.counters.on_slow_get();
+                    self.counters.on_direct_get();
+                    return Some(guard);
+                }
                 // Not by a drop, which would make it look fresh.
-                self.put(guard.into_held());
-                return None;
-            } else {
-                self.counters.on_slow_get();
-                self.counters.on_get_ended(Ended::Direct, None);
-                self.on_checkout(&mut guard, caller, now);
-                return Some(guard);
+                Looked::NeedsTest(guard) => {
+                    self.put(guard.into_held());
+                    return None;
+                }
+                Looked::Closed { .. } => {}
             }
         }
     }
 
-    /// Finds a connection that may be handed out.
+    /// Checks an idle connection out, unless it needs a test, or closes it if it is at its end.
+    fn look_at<'a>(
+        self: &Arc<Self>,
+        mut guard: PooledConnection<'a, M>,
+        caller: &'static Location<'static>,
+    ) -> Looked<'a, M> {
+        let now = now();
+        let was_new = guard.conn().is_new(now);
+        if let Some(reason) = self.reason_to_close(guard.conn(), now) {
+            self.close_held(guard.into_held(), reason);
+            return Looked::Closed { was_new };
+        }
+        if self.needs_test(now.saturating_sub(guard.conn().idle_since)) {
+            return Looked::NeedsTest(guard);
+        }
+        self.on_checkout(&mut guard, caller, now);
+        Looked::Good(guard)
+    }
+
+    /// Finds a connection that may be handed out, before the deadline.
     async fn find<'a>(
         self: &'a Arc<Self>,
-        first: Option<PooledConnection<'a, M>>,
+        looked: Looked<'a, M>,
+        caller: &'static Location<'static>,
+        deadline: Option<Instant>,
+        waits_since: &mut Option<Instant>,
+    ) -> Result<PooledConnection<'a, M>, Unserved> {
+        self.settle();
+        let search = self.search(looked, caller, waits_since);
+        match deadline {
+            Some(deadline) => timeout_at(deadline, search).await.unwrap_or(Err(Unserved::Overdue)),
+            None => search.await,
+        }
+    }
+
+    async fn search<'a>(
+        self: &'a Arc<Self>,
+        mut looked: Looked<'a, M>,
         caller: &'static Location<'static>,
         waits_since: &mut Option<Instant>,
-    ) -> Result<PooledConnection<'a, M>, Refusal> {
-        let mut candidate = first;
+    ) -> Result<PooledConnection<'a, M>, Unserved> {
         let mut delay = None;
         loop {
-            let mut guard = match candidate.take() {
-                Some(guard) => guard,
-                None => {
-                    let held = match self.core.try_get() {
-                        Some((held, _)) => held,
-                        None => {
-                            // One that was given a dead connection has waited its turn.
-                            let is_first = waits_since.is_some();
-                            waits_since.get_or_insert_with(Instant::now);
-                            Waiter { shared: self, ticket: None, is_first }.held().await?
-                        }
-                    };
-                    PooledConnection::new(Cow::Borrowed(self), held)
+            let was_new = match looked {
+                Looked::Good(guard) => return Ok(guard),
+                Looked::NeedsTest(mut guard) => {
+                    let is_new = guard.conn().is_new(now());
+                    match self.test(guard, caller).await {
+                        Some(guard) => return Ok(guard),
+                        None => is_new,
+                    }
                 }
+                Looked::Closed { was_new } => was_new,
             };
-            let is_new = guard.conn().is_new(now());
-            if let Some(guard) = self.examine(guard, caller).await {
-                return Ok(guard);
-            }
-            if is_new {
+            if was_new {
                 // As after a failed connect: the server accepts connections and does not serve them.
                 let pause = Backoff::default().after(delay);
                 delay = Some(pause);
                 sleep(Backoff::with_jitter(pause)).await;
             }
+            let guard = match self.core.try_get() {
+                Some((held, _)) => PooledConnection::new(Cow::Borrowed(self), held),
+                None => {
+                    // One that was given a dead connection has waited its turn.
+                    let joins = if waits_since.is_some() { Joins::Again } else { Joins::Late };
+                    waits_since.get_or_insert_with(Instant::now);
+                    let mut waiter = Waiter { shared: self, ticket: None, joins };
+                    poll_fn(|cx| waiter.poll(cx)).await?
+                }
+            };
+            looked = self.look_at(guard, caller);
         }
     }
 
-    /// Looks whether a connection may be handed out, and closes it if not.
-    async fn examine<'a>(
+    /// Asks the manager whether a connection is valid, and closes it if not.
+    async fn test<'a>(
         self: &Arc<Self>,
         mut guard: PooledConnection<'a, M>,
         caller: &'static Location<'static>,
     ) -> Option<PooledConnection<'a, M>> {
         let now = now();
-        if let Some(reason) = self.reason_to_close(guard.conn(), now) {
-            self.close_held(guard.into_held(), reason);
-            return None;
+        // Cancel safety: a connection whose test has not ended is closed, since the answer may still come.
+        guard.set_in_doubt(true);
+        let limit = VALIDATION_TIMEOUT.min(self.config.connection_timeout / 2);
+        let tested = timeout(limit, self.manager.is_valid(&mut guard.conn().connection)).await;
+        if let Ok(Ok(())) = tested {
+            guard.set_in_doubt(false);
+            self.on_checkout(&mut guard, caller, now);
+            return Some(guard);
         }
-        if self.needs_test(now.saturating_sub(guard.conn().idle_since)) {
-            // Cancel safety: a connection whose test has not ended is closed, since the answer may still come.
-            guard.set_in_doubt(true);
-            let limit = VALIDATION_TIMEOUT.min(self.config.connection_timeout / 2);
-            match timeout(limit, self.manager.is_valid(&mut guard.conn().connection)).await {
-                Ok(Ok(())) => guard.set_in_doubt(false),
-                Ok(Err(error)) => {
-                    self.close_held(guard.into_held(), Closed::Invalid);
-                    self.sink(error);
-                    return None;
-                }
-                Err(_) => {
-                    self.close_held(guard.into_held(), Closed::Invalid);
-                    return None;
-                }
-            }
+        self.close_held(guard.into_held(), Closed::Invalid);
+        if let Ok(Err(error)) = tested {
+            self.sink(error);
         }
-        self.on_checkout(&mut guard, caller, now);
-        Some(guard)
+        None
     }
 
     /// What follows when a connection that was looked at is handed out.
@@ -175,9 +235,25 @@ struct Record<'a, M: ManageConnection> {
     ended: Ended,
 }
 
+impl<M: ManageConnection> Record<'_, M> {
+    fn serve(&mut self, guard: &PooledConnection<'_, M>) {
+        self.ended = Ended::Served;
+        match self.waits_since {
+            Some(since) => {
+                let waited = since.elapsed();
+                self.shared.counters.on_waited(waited);
+                if let Some(facts) = self.shared.core.facts(guard.held()) {
+                    facts.on_waited(u64::try_from(waited.as_micros()).unwrap_or(u64::MAX));
+                }
+            }
+            None => self.shared.counters.on_direct_get(),
+        }
+    }
+}
+
 impl<M: ManageConnection> Drop for Record<'_, M> {
     fn drop(&mut self) {
-        self.shared.counters.on_get_ended(self.ended, self.waits_since.map(|since| since.elapsed()));
+        self.shared.counters.on_get_ended(self.ended, self.waits_since);
     }
 }
 
@@ -185,35 +261,56 @@ impl<M: ManageConnection> Drop for Record<'_, M> {
 struct Waiter<'a, M: ManageConnection> {
     shared: &'a Arc<Shared<M>>,
     ticket: Option<Ticket>,
-    is_first: bool,
+    joins: Joins,
 }
 
-impl<M: ManageConnection> Waiter<'_, M> {
-    async fn held(mut self) -> Result<Held<Conn<M::Connection>>, Refusal> {
-        poll_fn(|cx| self.poll(cx)).await
-    }
-
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<Held<Conn<M::Connection>>, Refusal>> {
-        let ticket = match &mut self.ticket {
-            Some(ticket) => ticket,
-            None => match self.shared.core.join(cx.waker().clone(), self.is_first) {
-                Ok(ticket) => self.ticket.insert(ticket),
-                Err(refusal) => return Poll::Ready(Err(refusal)),
+impl<'a, M: ManageConnection> Waiter<'a, M> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<PooledConnection<'a, M>, Unserved>> {
+        let (shared, waker) = (self.shared, cx.waker());
+        let is_new = self.ticket.is_none();
+        let polled = match &self.ticket {
+            Some(ticket) => shared.core.poll(ticket, waker),
+            None => match shared.core.join(waker.clone(), self.joins) {
+                Ok(Joined { ticket, has_served, wants_connect }) => {
+                    let ticket = self.ticket.insert(ticket);
+                    let waits = Polled::Waiting { wants_connect };
+                    if has_served { shared.core.poll(ticket, waker) } else { waits }
+                }
+                Err(refusal) => {
+                    if matches!(self.joins, Joins::New { .. }) {
+                        shared.counters.on_slow_get();
+                    }
+                    return Poll::Ready(Err(Unserved::Refused(refusal)));
+                }
             },
         };
-        match self.shared.core.poll(ticket, cx.waker()) {
+        match polled {
             Polled::Granted(held) => {
                 self.ticket = None;
-                Poll::Ready(Ok(held))
+                Poll::Ready(Ok(PooledConnection::new(Cow::Borrowed(shared), held)))
             }
-            Polled::Closed => Poll::Ready(Err(Refusal::Closed)),
-            Polled::Failed => Poll::Ready(Err(Refusal::Failed)),
-            Polled::Waiting => {
-                // Each time, since the runtime that connected for this waiter may be gone.
-                self.shared.drive();
-                Poll::Pending
-            }
+            Polled::Waiting { wants_connect } => self.wait(is_new, wants_connect),
+            Polled::Closed => Poll::Ready(Err(Unserved::Refused(Refusal::Closed))),
+            Polled::Failed => Poll::Ready(Err(Unserved::Refused(Refusal::Failed))),
         }
+    }
+
+    /// Sees to what it waits for: a connect, if one is wanted for it, and its deadline.
+    fn wait<T>(&mut self, is_new: bool, wants_connect: bool) -> Poll<Result<T, Unserved>> {
+        if !is_new {
+            // It was woken, perhaps because a runtime has ended: that of the pool, or of the alarm.
+            self.shared.settle();
+        }
+        if let Joins::New { deadline: Some(deadline) } = self.joins {
+            if !is_new && Instant::now().into_std() >= deadline {
+                return Poll::Ready(Err(Unserved::Overdue));
+            }
+            self.shared.set_alarm(Instant::from_std(deadline));
+        }
+        if wants_connect {
+            self.shared.drive();
+        }
+        Poll::Pending
     }
 }
 

@@ -7,8 +7,10 @@
 //! | `shared` | checkout and return, and how connections end |
 //! | `get` | a get that tests a connection or waits for one |
 //! | `connect` | opening a connection: timeout, retries, panics |
+//! | `alarm` | the timeouts of gets that wait: one timer per runtime |
 //! | `home` | the runtime of the pool's tasks, and the task that looks after the pool |
 
+mod alarm;
 mod builder;
 mod connect;
 mod get;
@@ -68,8 +70,7 @@ impl<M: ManageConnection> Pool<M> {
         async move {
             match self.shared.try_get(caller) {
                 Ok(guard) => Ok(guard),
-                // On the heap, so that the future of the common case is small.
-                Err(first) => Box::pin(self.shared.get_slowly(first, caller)).await,
+                Err(first) => self.shared.get_slowly(first, caller).await,
             }
         }
     }

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use super::alarm::Alarms;
 use super::builder::{BYPASS_WINDOW, Config};
 use super::guard::PooledConnection;
 use super::home::Home;
@@ -48,6 +49,7 @@ pub(crate) struct Shared<M: ManageConnection> {
     pub(super) config: Config,
     pub(super) counters: Counters,
     pub(super) home: Home,
+    pub(super) alarms: Alarms,
     /// Cancelled when the pool is closed, or its last handle is dropped.
     pub(super) closing: CancellationToken,
     /// Notified when connections were closed, for `close`.
@@ -106,6 +108,7 @@ impl<M: ManageConnection> Shared<M> {
             config,
             counters: Counters::default(),
             home: Home::default(),
+            alarms: Alarms::default(),
             closing: CancellationToken::new(),
             emptied: Notify::new(),
             progress: Notify::new(),
@@ -127,23 +130,26 @@ impl<M: ManageConnection> Shared<M> {
         self: &Arc<Self>,
         caller: &'static Location<'static>,
     ) -> Result<PooledConnection<'_, M>, Option<PooledConnection<'_, M>>> {
-        let Some((held, facts)) = self.core.try_get() else { return Err(None) };
-        let mut guard = PooledConnection::new(Cow::Borrowed(self), held);
-        let now = now();
-        let conn = guard.conn();
-        if now >= conn.expires
-            || now - conn.idle_since.min(now) >= self.limits.fresh
-            || !conn.was_used
-            || self.is_broken(&mut conn.connection)
-        {
-            return Err(Some(guard));
+        loop {
+            let Some((held, facts)) = self.core.try_get() else { return Err(None) };
+            let mut guard = PooledConnection::new(Cow::Borrowed(self), held);
+            let now = now();
+            let conn = guard.conn();
+            if now >= conn.expires || now - conn.idle_since.min(now) >= self.limits.fresh || !conn.was_used {
+                return Err(Some(guard));
+            }
+            // Asked once: the manager may find out by a read, which it cannot repeat.
+            if self.is_broken(&mut conn.connection) {
+                self.close_held(guard.into_held(), Closed::Broken);
+                continue;
+            }
+            facts.count_checkout();
+            facts.on_checkout(caller, now);
+            if self.core.may_want_connect() {
+                self.drive();
+            }
+            return Ok(guard);
         }
-        facts.count_checkout();
-        facts.on_checkout(caller, now);
-        if self.core.may_want_connect() {
-            self.drive();
-        }
-        Ok(guard)
     }
 
     /// Why an idle connection must be closed, if it must.
@@ -356,8 +362,10 @@ impl<M: ManageConnection> Shared<M> {
     }
 
     pub(super) fn state(&self) -> State {
-        let statistics = self.counters.snapshot(self.core.direct_checkouts());
+        let mut statistics = self.counters.snapshot(self.core.direct_checkouts(), self.core.waited());
+        // The ends before the starts, so that no more gets end than began.
         let counts = self.core.counts();
+        statistics.get_started += counts.new_waiters;
         State {
             connections: counts.open as u32,
             idle_connections: counts.idle as u32,

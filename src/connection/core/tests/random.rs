@@ -252,7 +252,8 @@ impl World {
             }
             Operation::Join(is_first) => {
                 let wakes = Arc::new(Wakes::default());
-                let joined = core.join(Waker::from(Arc::clone(&wakes)), is_first);
+                let joins = if is_first { Joins::Again } else { NEW };
+                let joined = core.join(Waker::from(Arc::clone(&wakes)), joins);
                 if reference.is_closed {
                     assert_eq!(joined.err(), Some(Refusal::Closed));
                 } else if !is_first && reference.waiting.len() >= reference.most_waiting() {
@@ -273,7 +274,7 @@ impl World {
                         *reference.wakes.entry(ticket).or_default() += 1;
                         reference.granted.insert(ticket, place);
                     }
-                    self.tickets.push((self.joined, joined.unwrap(), wakes));
+                    self.tickets.push((self.joined, joined.unwrap().ticket, wakes));
                     self.joined += 1;
                 }
             }
@@ -289,7 +290,7 @@ impl World {
                         self.held.push(held);
                         drop(self.tickets.remove(at));
                     }
-                    Polled::Waiting => assert!(reference.waiting.contains(number)),
+                    Polled::Waiting { .. } => assert!(reference.waiting.contains(number)),
                     Polled::Failed => unreachable!("nobody dismisses a waiter"),
                     Polled::Closed => {
                         assert!(reference.is_closed && !reference.granted.contains_key(number));

@@ -54,7 +54,7 @@ impl<G> Queue<G> {
             // What it did not use while nobody waited is gone.
             class.position = class.position.max(position);
         }
-        Some(Place { urgency, ticket: class.waiters.join(waker, false) })
+        Some(Place { urgency, ticket: class.waiters.join(waker, false, None) })
     }
 
     /// Gives the grant to the waiter whose turn it is, and returns the waker to call, or the grant if nobody waits.
