@@ -2,7 +2,6 @@
 
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
@@ -87,6 +86,9 @@ impl<M: ManageConnection> Permit<M> {
             sleep(Backoff::with_jitter(delay.unwrap_or_default())).await;
             let Some(shared) = self.shared.upgrade() else { return };
             if !shared.core.is_connect_wanted() {
+                drop(self);
+                // One that began to wait in the meantime was refused an attempt.
+                shared.drive();
                 return;
             }
         }
@@ -115,8 +117,8 @@ async fn connect<M: ManageConnection>(
 
 /// The output of a future, or `None` if it panics. The panic hook has reported it.
 async fn caught<F: Future>(future: F) -> Option<F::Output> {
-    let mut future = pin!(future);
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
+    let mut future = Box::pin(future);
+    let output = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),
         Err(payload) => {
             // Its drop may panic again.
@@ -124,5 +126,8 @@ async fn caught<F: Future>(future: F) -> Option<F::Output> {
             Poll::Ready(None)
         }
     })
-    .await
+    .await;
+    // The connect that has taken too long is dropped here, not where it would end the task.
+    contain(|| drop(future));
+    output
 }

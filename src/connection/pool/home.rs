@@ -1,9 +1,12 @@
 //! The runtime that a pool's tasks run on, and the one task that looks after the pool.
 
+use std::future::Future;
+use std::pin::pin;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bb8::ManageConnection;
-use tokio::runtime::{Handle, RuntimeFlavor};
+use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -32,12 +35,24 @@ impl<M: ManageConnection> Shared<M> {
             let connect = self.connect(attempt);
             // Without a runtime, the next waiter that is polled on one drives again.
             let Some(home) = self.home_for_connects() else { return drop(connect) };
-            // A runtime that is being shut down drops the task, which gives the permit back: asking again would never end. A
-            // connect that has ended by now has driven the pool itself.
-            if home.spawn(connect).is_finished() {
+            let mut task = home.spawn(connect);
+            if task.is_finished() {
+                // A runtime that is being shut down drops the task, which gives the permit back: asking again would never
+                // end. A connect that has ended by now has driven the pool itself.
+                let ended = pin!(&mut task).poll(&mut Context::from_waker(Waker::noop()));
+                if matches!(ended, Poll::Ready(Err(error)) if error.is_cancelled()) {
+                    self.leave(home.id());
+                }
                 return;
             }
         }
+    }
+
+    /// Gives up a home that takes no more tasks, though the one that looks after the pool may still run there. The waiters,
+    /// which the task has woken that was dropped, find another.
+    fn leave(&self, runtime: Id) {
+        let mut home = self.home.0.lock();
+        home.handle.take_if(|handle| handle.id() == runtime);
     }
 
     /// Where to connect. A runtime of one thread runs only while somebody blocks on it, so another one that is running now is
