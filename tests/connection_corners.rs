@@ -8,7 +8,7 @@ use std::sync::{Arc, Barrier, Mutex};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use millpond::connection::{Builder, ErrorSink, ManageConnection, Pool, RunError};
+use millpond::connection::{Builder, ErrorSink, ManageConnection, Pool, PooledConnection, RunError};
 use tokio::runtime;
 use tokio::time::{sleep, timeout};
 
@@ -309,6 +309,69 @@ async fn the_alarm_of_gets_that_are_over_does_not_end_later_ones() {
         sleep(A_WHILE / 2).await;
     }
     drop(held);
+}
+
+#[tokio::test]
+async fn a_get_on_a_closed_pool_starts_no_task() {
+    let pool = builder().build(Manager::default()).await.unwrap();
+    pool.close().await;
+    let tasks = || runtime::Handle::current().metrics().num_alive_tasks();
+    eventually("those of the pool end", || tasks() == 0).await;
+    assert!(matches!(pool.get().await, Err(RunError::Closed)));
+    assert_eq!(tasks(), 0);
+}
+
+/// Its connects do not end, and panic when they are dropped.
+struct PanicsInTheEnd;
+
+struct Panics;
+
+impl Drop for Panics {
+    fn drop(&mut self) {
+        panic!("a connect panics when it is dropped, as it should");
+    }
+}
+
+impl ManageConnection for PanicsInTheEnd {
+    type Connection = ();
+    type Error = io::Error;
+
+    async fn connect(&self) -> io::Result<()> {
+        let _panics = Panics;
+        std::future::pending().await
+    }
+
+    async fn is_valid(&self, (): &mut ()) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn has_broken(&self, (): &mut ()) -> bool {
+        false
+    }
+}
+
+#[tokio::test]
+async fn a_connect_that_panics_at_its_timeout_is_counted() {
+    let pool = Pool::builder().min_idle(1).max_size(1).connection_timeout(A_WHILE).retry_connection(false);
+    let pool = pool.build_unchecked(PanicsInTheEnd);
+    eventually("it is counted", || pool.state().statistics.connect_timeouts > 0).await;
+}
+
+#[tokio::test]
+async fn the_leak_report_has_the_label() {
+    let pool = builder().build(Manager::default()).await.unwrap();
+    let connection = pool.get().await.unwrap();
+    PooledConnection::set_label(&connection, "login");
+    assert_eq!(pool.holders()[0].label, Some("login"));
+    assert!(pool.holders()[0].to_string().ends_with("(login)"));
+}
+
+#[tokio::test]
+async fn a_label_ends_with_its_checkout() {
+    let pool = builder().build(Manager::default()).await.unwrap();
+    PooledConnection::set_label(&pool.get().await.unwrap(), "login");
+    let _connection = pool.get().await.unwrap();
+    assert_eq!(pool.holders()[0].label, None);
 }
 
 /// Its connections tell once that they are broken, as one does that finds out by a read.

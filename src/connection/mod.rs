@@ -17,12 +17,13 @@
 //!
 //! * **Waits.** A returned connection goes to the first waiter, and a newcomer cannot take it
 //!   ([`barging`](Builder::barging) allows that). The queue may be bounded: [`max_waiting`](Builder::max_waiting).
-//! * **Connects** have a limit and a timeout. A cancelled get aborts none. While the server does not answer, one attempt at a
-//!   time is made, and the error is in the timeout's message, counted, and logged when it changes.
+//! * **Connects** have a limit and a timeout. A cancelled get aborts none. After three failures in a row one attempt at a time
+//!   is made, and the error is in the timeout's message, counted, and logged when it changes.
 //! * **Dead connections.** Each is asked for ([`has_broken`](ManageConnection::has_broken)) at checkout and return; one that
 //!   was idle for longer than [`bypass_window`](Builder::bypass_window) is tested. An expired one is never handed out.
 //! * **Changes at run time.** [`Pool::resize`], [`Pool::retain`], [`Pool::close`], which waits for the last connection.
-//! * **Leaks.** [`Pool::holders`] is the leak report: who has checked out a connection, and for how long.
+//! * **Leaks.** [`Pool::holders`] is the leak report: who has checked out a connection, for how long, and for what, if it
+//!   has a [label](PooledConnection::set_label).
 //! * **Memory.** An empty pool takes 2 KiB with its task, and each connection 130 bytes beside what it holds itself
 //!   (`tests/connection_memory.rs`, with 10 000 connections open at once).
 //!

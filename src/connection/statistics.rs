@@ -138,13 +138,16 @@ impl fmt::Display for Statistics {
 pub struct Holder {
     /// Where [`Pool::get`](super::Pool::get) was called.
     pub caller: &'static Location<'static>,
+    /// What [`PooledConnection::set_label`](super::PooledConnection::set_label) said.
+    pub label: Option<&'static str>,
     /// How long ago it was checked out.
     pub age: Duration,
 }
 
 impl fmt::Display for Holder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "held for {:?} by {}", self.age, self.caller)
+        write!(f, "held for {:?} by {}", self.age, self.caller)?;
+        self.label.map_or(Ok(()), |label| write!(f, " ({label})"))
     }
 }
 

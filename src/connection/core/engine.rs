@@ -14,11 +14,10 @@ mod connects;
 
 use std::boxed::Box;
 use std::mem;
-use std::panic::Location;
 use std::task::Waker;
 use std::time::Instant;
 
-use super::facts::Facts;
+use super::facts::{Checkout, Facts};
 use super::slots::{Held, MAX_SLOTS, Order, Slots, Vacant};
 use super::waiters::{Ticket, Waiters};
 use crate::sync::atomic::{AtomicUsize, Ordering};
@@ -44,7 +43,11 @@ pub(crate) struct Limits {
 /// The permission for a connect: its slot is reserved.
 #[must_use = "a permit that is not given back is lost to the pool"]
 #[derive(Debug)]
-pub(crate) struct Attempt(pub(super) Vacant);
+pub(crate) struct Attempt(
+    pub(super) Vacant,
+    /// Whether it has failed before.
+    bool,
+);
 
 /// Why a waiter is not, or no longer, in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,10 +133,15 @@ struct State<T> {
     /// How many items were cut, and are not dropped yet.
     closing: usize,
     max: usize,
+    /// Idle items that will soon be closed, and are replaced before.
+    expiring: usize,
     /// Connects at once for idle items. It grows with each that succeeds, so that later ones resume TLS sessions.
     wave: usize,
-    /// The slot of an attempt that failed and will be tried again. Until one succeeds, no other begins: the server may be
-    /// down.
+    /// Connects that have failed since the last success.
+    failures: usize,
+    /// Attempts that have failed and will be tried again.
+    retrying: usize,
+    /// While the server seems to be down, the slot of the attempt that is tried again. Until it succeeds, no other begins.
     retried: Option<u32>,
     is_closed: bool,
 }
@@ -162,7 +170,10 @@ impl<T> Core<T> {
                 connecting: 0,
                 closing: 0,
                 max: limits.max.min(MAX_SLOTS),
+                expiring: 0,
                 wave: 1,
+                failures: 0,
+                retrying: 0,
                 retried: None,
                 is_closed: false,
             }),
@@ -392,6 +403,13 @@ impl<T> Core<T> {
         self.state.lock().closing -= 1;
     }
 
+    /// So many idle items will soon be closed: others are wanted in their place.
+    pub(crate) fn expect_closes(&self, expiring: usize) {
+        let mut state = self.state.lock();
+        state.expiring = expiring;
+        self.publish(&mut state);
+    }
+
     /// Takes each idle item in turn, and puts it back if `keep` says so, which must not panic. Returns the others, and those
     /// kept that are too many by now.
     pub(crate) fn take_idle_unless(
@@ -414,8 +432,8 @@ impl<T> Core<T> {
         self.slots.facts(held.slot)
     }
 
-    /// The items that are handed out: where, and since when.
-    pub(crate) fn checkouts(&self) -> Vec<(&'static Location<'static>, u64)> {
+    /// The items that are handed out.
+    pub(crate) fn checkouts(&self) -> Vec<Checkout> {
         self.slots.numbers().filter_map(|slot| self.slots.facts(slot)?.checkout()).collect()
     }
 
@@ -453,7 +471,8 @@ impl<T> Core<T> {
         }
         let limit = if state.retried.is_some() { 0 } else { self.max_connecting.min(state.wave) };
         let has_room = state.size < state.max && state.connecting < limit;
-        let below = if has_room { self.min_idle.saturating_sub(state.connecting) } else { 0 };
+        let below =
+            if has_room { (self.min_idle + state.expiring).saturating_sub(state.connecting) } else { 0 };
         if self.replenish_below.load(Ordering::Relaxed) != below {
             self.replenish_below.store(below, Ordering::Relaxed);
         }
@@ -475,7 +494,8 @@ impl<T> State<T> {
     }
 
     /// The attempt has failed for good.
-    fn end(&mut self, Attempt(vacant): &Attempt) {
+    fn end(&mut self, Attempt(vacant, has_failed): &Attempt) {
+        self.retrying -= usize::from(*has_failed);
         self.retried.take_if(|slot| *slot == vacant.0);
         self.connecting -= 1;
         self.free(vacant);

@@ -11,9 +11,18 @@ pub(crate) struct Facts {
     /// Milliseconds on the pool's clock.
     since: AtomicCell<u64>,
     caller: AtomicCell<Option<&'static Location<'static>>>,
+    /// Whether the checkout has a label. Mostly not, so that a checkout only reads it.
+    has_label: AtomicCell<bool>,
+    label: AtomicCell<&'static str>,
     checkouts: AtomicCell<u64>,
     /// Microseconds.
     waited: AtomicCell<u64>,
+}
+
+pub(crate) struct Checkout {
+    pub(crate) caller: &'static Location<'static>,
+    pub(crate) since: u64,
+    pub(crate) label: Option<&'static str>,
 }
 
 impl Facts {
@@ -22,6 +31,14 @@ impl Facts {
     pub(crate) fn on_checkout(&self, caller: &'static Location<'static>, now: u64) {
         self.since.store(now);
         self.caller.store(Some(caller));
+        if self.has_label.load() {
+            self.has_label.store(false);
+        }
+    }
+
+    pub(crate) fn set_label(&self, label: &'static str) {
+        self.label.store(label);
+        self.has_label.store(true);
     }
 
     /// Counts a checkout that did not wait.
@@ -41,9 +58,11 @@ impl Facts {
         self.caller.store(None);
     }
 
-    /// Where and since when the item is out, if it is.
-    pub(crate) fn checkout(&self) -> Option<(&'static Location<'static>, u64)> {
-        self.caller.load().map(|caller| (caller, self.since.load()))
+    /// The checkout of the item, if it is out.
+    pub(crate) fn checkout(&self) -> Option<Checkout> {
+        let caller = self.caller.load()?;
+        let label = self.has_label.load().then(|| self.label.load());
+        Some(Checkout { caller, since: self.since.load(), label })
     }
 
     pub(crate) fn waited(&self) -> u64 {

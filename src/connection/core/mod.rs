@@ -26,6 +26,8 @@ pub(crate) use self::engine::Counts;
 #[cfg(feature = "connection")]
 pub(crate) use self::engine::Refusal;
 pub(crate) use self::engine::{Attempt, Core, Joined, Joins, Limits, Polled};
+#[cfg(feature = "connection")]
+pub(crate) use self::facts::Checkout;
 pub(crate) use self::slots::{Held, Order};
 pub(crate) use self::waiters::Ticket;
 #[cfg(feature = "https")]

@@ -175,15 +175,45 @@ fn idle_items_are_connected_in_waves() {
 }
 
 #[test]
-fn after_a_failure_one_attempt_is_tried_again() {
+fn after_one_failure_others_go_on() {
+    let core = with_items(Limits { max: 100, ..LIMITS }, 0);
+    let tickets = [(); 3].map(|()| join(&core));
+    let [first, second] = [(); 2].map(|()| core.connect_permit().unwrap());
+    let first = core.failed(first, true).expect("it is tried again");
+    let second = core.failed(second, true).expect("it is tried again, too");
+    let third = core.connect_permit().expect("the third waiter has an attempt");
+    [first, second, third].into_iter().for_each(|attempt| core.abandon(attempt));
+    tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
+}
+
+#[test]
+fn a_success_ends_a_row_of_failures() {
+    let core = with_items(Limits { max: 100, ..LIMITS }, 0);
+    let tickets = [(); 5].map(|()| join(&core));
+    let [first, second, third] = [(); 3].map(|()| core.connect_permit().unwrap());
+    let first = core.failed(first, true).and_then(|first| core.failed(first, true)).unwrap();
+    assert!(core.connected(second, Box::new(2)).is_none());
+    let third = core.failed(third, true).unwrap();
+    let fourth = core.connect_permit().expect("one of three has failed");
+    [first, third, fourth].into_iter().for_each(|attempt| core.abandon(attempt));
+    tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
+}
+
+/// An engine whose server is down, and whose first attempt has failed so often that it is the one that is tried again.
+fn down(core: &Core<usize>) -> Attempt {
+    let attempt = core.connect_permit().unwrap();
+    (0..3).fold(attempt, |attempt, _| core.failed(attempt, true).unwrap())
+}
+
+#[test]
+fn after_many_failures_one_attempt_is_tried_again() {
     let core = with_items(Limits { max: 100, ..LIMITS }, 0);
     let tickets = [join(&core), join(&core)];
-    let (first, second) = (core.connect_permit().unwrap(), core.connect_permit().unwrap());
-    let retried = core.failed(first, true);
-    assert!(retried.is_some());
-    assert!(core.failed(second, true).is_none());
+    let other = core.connect_permit().unwrap();
+    let retried = down(&core);
+    assert!(core.failed(other, true).is_none());
     assert!(core.connect_permit().is_none(), "nothing else begins before it has ended");
-    assert!(core.connected(retried.unwrap(), Box::new(1)).is_none());
+    assert!(core.connected(retried, Box::new(1)).is_none());
     let other = core.connect_permit();
     assert!(other.is_some(), "the other waiter has an attempt again");
     core.abandon(other.unwrap());
@@ -204,10 +234,10 @@ fn an_attempt_that_nobody_waits_for_is_not_tried_again() {
 fn no_two_attempts_are_tried_again_at_once() {
     let core = with_items(Limits { max: 100, ..LIMITS }, 0);
     let tickets = [(); 4].map(|()| join(&core));
-    let [first, second, third] = [(); 3].map(|()| core.connect_permit().unwrap());
-    let first = core.failed(first, true).unwrap();
+    let [second, third] = [(); 2].map(|()| core.connect_permit().unwrap());
+    let first = down(&core);
     assert!(core.connected(second, Box::new(2)).is_none(), "the server is up again");
-    let third = core.failed(third, true).unwrap();
+    let third = (0..3).fold(third, |third, _| core.failed(third, true).unwrap());
     assert!(core.failed(first, true).is_none(), "the third is tried again already");
     assert!(core.connect_permit().is_none(), "how the third ends is not known yet");
     core.abandon(third);

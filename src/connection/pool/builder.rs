@@ -151,8 +151,8 @@ impl<M: ManageConnection> Builder<M> {
         self
     }
 
-    /// The longest that a connection is idle. It is closed then, and if fewer than [`min_idle`](Self::min_idle) are left,
-    /// another takes its place.
+    /// The longest that a connection is idle. It is closed then. If fewer than [`min_idle`](Self::min_idle) would be left,
+    /// another is opened before, up to a [`reaper_rate`](Self::reaper_rate); in a full pool half of them are closed before.
     ///
     /// # Panics
     ///
@@ -176,8 +176,8 @@ impl<M: ManageConnection> Builder<M> {
     }
 
     /// Whether a connect that failed is tried again while somebody needs the connection: after 100 ms, 200 ms and so on up
-    /// to 5 s or half of the [`connection_timeout`](Self::connection_timeout). One attempt at a time, so that a server that
-    /// starts is not overrun.
+    /// to 5 s or half of the [`connection_timeout`](Self::connection_timeout). After three failures in a row the server counts
+    /// as down: one attempt at a time is made until one succeeds, so that a server that starts is not overrun.
     ///
     /// Without retries, and while no connection is open, a get fails as soon as its connect does.
     pub fn retry_connection(mut self, retry: bool) -> Self {

@@ -26,6 +26,16 @@ impl<'a, M: ManageConnection> PooledConnection<'a, M> {
         Self { shared, held: Some(held), is_in_doubt: false }
     }
 
+    /// Says for what the connection is checked out, until it returns: the leak report, [`Pool::holders`](super::Pool::holders),
+    /// shows it beside the place of the get, which many tasks may share. It takes two stores.
+    ///
+    /// An associated function, so that it hides no method of the connection: `PooledConnection::set_label(&guard, "login")`.
+    pub fn set_label(this: &Self, label: &'static str) {
+        if let Some(facts) = this.shared.core.facts(this.held()) {
+            facts.set_label(label);
+        }
+    }
+
     /// Takes the connection out of the pool for good. The pool may open another one in its place.
     pub fn detach(mut self) -> M::Connection {
         match self.held.take() {

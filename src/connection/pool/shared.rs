@@ -17,7 +17,7 @@ use super::builder::{BYPASS_WINDOW, Config};
 use super::guard::PooledConnection;
 use super::home::Home;
 use crate::connection::clock::{NEVER, millis, now};
-use crate::connection::core::{Core, Held, Limits, Order};
+use crate::connection::core::{Checkout, Core, Held, Limits, Order};
 use crate::connection::error::Failure;
 use crate::connection::statistics::{Closed, ConnectFailure, Counters, Holder, State};
 use crate::sync::{Arc, Mutex, contain};
@@ -69,6 +69,8 @@ struct CheckoutLimits {
     /// After this time also a connection that was never used is asked whether it is broken.
     trusted: u64,
     idle_timeout: u64,
+    /// A connection that expires within this time is replaced before: by then it is looked at again.
+    foresight: u64,
 }
 
 /// What is known of failed connects.
@@ -101,6 +103,9 @@ impl<M: ManageConnection> Shared<M> {
         let bypass_window = if config.test_on_check_out { millis(config.bypass_window) } else { NEVER };
         let trusted = if config.test_on_check_out { bypass_window } else { millis(BYPASS_WINDOW) };
         let idle_timeout = config.idle_timeout.map_or(NEVER, millis);
+        let shortest = idle_timeout.min(config.max_lifetime.map_or(NEVER, millis));
+        // Not more, so that with rare looks not all connections count as old.
+        let foresight = millis(config.reaper_rate).min(shortest / 4);
         Arc::new(Self {
             core,
             manager: Arc::new(manager),
@@ -119,6 +124,7 @@ impl<M: ManageConnection> Shared<M> {
                 bypass_window,
                 trusted,
                 idle_timeout,
+                foresight,
             },
         })
     }
@@ -154,14 +160,19 @@ impl<M: ManageConnection> Shared<M> {
 
     /// Why an idle connection must be closed, if it must.
     pub(super) fn reason_to_close(&self, conn: &mut Conn<M::Connection>, now: u64) -> Option<Closed> {
-        let idle = now.saturating_sub(conn.idle_since);
-        if now >= conn.expires {
+        self.expiry(conn, now).or_else(|| {
+            // A new connection comes from the manager itself, so it is asked only when time has passed.
+            let is_asked = conn.was_used || now.saturating_sub(conn.idle_since) >= self.limits.trusted;
+            (is_asked && self.is_broken(&mut conn.connection)).then_some(Closed::Broken)
+        })
+    }
+
+    /// Whether a connection that is idle until then has reached its end.
+    fn expiry(&self, conn: &Conn<M::Connection>, then: u64) -> Option<Closed> {
+        if then >= conn.expires {
             Some(Closed::MaxLifetime)
-        } else if idle >= self.limits.idle_timeout {
+        } else if then.saturating_sub(conn.idle_since) >= self.limits.idle_timeout {
             Some(Closed::IdleTimeout)
-        // A new connection comes from the manager itself, so it is asked only when time has passed.
-        } else if (conn.was_used || idle >= self.limits.trusted) && self.is_broken(&mut conn.connection) {
-            Some(Closed::Broken)
         } else {
             None
         }
@@ -255,17 +266,27 @@ impl<M: ManageConnection> Shared<M> {
         is_broken
     }
 
-    /// Closes what has expired, and opens what is missing.
+    /// Closes what has expired, and opens what is missing or will be missing soon.
     pub(super) fn maintain(self: &Arc<Self>) {
         let now = now();
+        let soon = now.saturating_add(self.limits.foresight);
+        let counts = self.core.counts();
+        let is_full = counts.open + counts.connecting >= counts.max;
         let mut reasons = Vec::new();
-        let (expired, surplus) = self.core.take_idle_unless(|conn| match self.reason_to_close(conn, now) {
-            Some(reason) => {
-                reasons.push(reason);
-                false
-            }
-            None => true,
+        let (mut last, mut expiring) = (0, 0);
+        let (expired, surplus) = self.core.take_idle_unless(|conn| {
+            let reason = self.reason_to_close(conn, now).or_else(|| {
+                let reason = self.expiry(conn, soon)?;
+                last += 1;
+                // Without room to replace them before, every second one is closed now: never all at once.
+                let is_early = is_full && last % 2 == 0;
+                expiring += usize::from(!is_early);
+                is_early.then_some(reason)
+            });
+            reasons.extend(reason);
+            reason.is_none()
         });
+        self.core.expect_closes(expiring);
         for (held, reason) in expired.into_iter().zip(reasons) {
             self.close_held(held, reason);
         }
@@ -380,7 +401,11 @@ impl<M: ManageConnection> Shared<M> {
         let now = now();
         let checkouts = self.core.checkouts().into_iter();
         let mut holders: Vec<_> = checkouts
-            .map(|(caller, since)| Holder { caller, age: Duration::from_millis(now.saturating_sub(since)) })
+            .map(|Checkout { caller, since, label }| Holder {
+                caller,
+                label,
+                age: Duration::from_millis(now.saturating_sub(since)),
+            })
             .collect();
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.age));
         holders
@@ -401,7 +426,7 @@ mod tests {
     use std::convert::Infallible;
 
     use super::*;
-    use crate::connection::Builder;
+    use crate::connection::{Builder, Pool};
 
     struct Manager;
 
@@ -420,6 +445,52 @@ mod tests {
         fn has_broken(&self, (): &mut ()) -> bool {
             false
         }
+    }
+
+    /// A pool whose idle connections will have been idle for as many seconds of 1000 that they may be.
+    async fn idle_for(seconds: u64, max_size: u32) -> Pool<Manager> {
+        let pool = Builder::new().max_size(max_size).min_idle(4).max_lifetime(None);
+        let pool = pool.idle_timeout(Duration::from_secs(1_000)).reaper_rate(Duration::from_secs(3_600));
+        let pool = pool.build(Manager).await.unwrap();
+        age(&pool, seconds);
+        pool
+    }
+
+    fn age(pool: &Pool<Manager>, seconds: u64) {
+        pool.shared.core.take_idle_unless(|conn| {
+            conn.idle_since = conn.idle_since.saturating_sub(seconds * 1_000);
+            true
+        });
+    }
+
+    async fn until_idle(pool: &Pool<Manager>, count: u32) {
+        while pool.state().idle_connections != count {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn idle_connections_are_replaced_before_they_expire() {
+        let pool = idle_for(900, 100).await;
+        pool.shared.maintain();
+        until_idle(&pool, 8).await;
+        age(&pool, 101);
+        pool.shared.maintain();
+        assert_eq!(pool.state().idle_connections, 4);
+    }
+
+    #[tokio::test]
+    async fn without_room_for_others_idle_connections_are_not_closed_all_at_once() {
+        let pool = idle_for(900, 4).await;
+        pool.shared.maintain();
+        assert_eq!(pool.state().idle_connections, 2);
+    }
+
+    #[tokio::test]
+    async fn connections_that_do_not_expire_soon_are_not_replaced() {
+        let pool = idle_for(700, 100).await;
+        pool.shared.maintain();
+        assert_eq!(pool.state().connecting, 0);
     }
 
     /// How long each of many connections may live, in thousandths of the most.

@@ -1,6 +1,6 @@
 //! Random operations in any order: the engine agrees with a plain reference after each of them.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -30,6 +30,7 @@ enum Operation {
     /// The difference to the first maximum.
     Resize(usize),
     TakeSurplus,
+    ExpectCloses(usize),
     /// Items are kept whose bit is set.
     LookAtIdle(u8),
     Close,
@@ -55,6 +56,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => any.prop_map(Release),
         2 => (0..5_usize).prop_map(Resize),
         2 => Just(TakeSurplus),
+        1 => (0..4_usize).prop_map(ExpectCloses),
         2 => proptest::num::u8::ANY.prop_map(LookAtIdle),
     ]
 }
@@ -91,6 +93,10 @@ struct Reference {
     granted: BTreeMap<usize, Place>,
     connecting: usize,
     wave: usize,
+    expiring: usize,
+    failures: usize,
+    /// Slots of attempts that have failed and will be tried again.
+    retrying: BTreeSet<u32>,
     retried: Option<u32>,
     /// Per ticket.
     wakes: BTreeMap<usize, usize>,
@@ -155,17 +161,18 @@ impl Reference {
         let most = self.limits.max_connecting;
         let for_waiters = self.waiting.len() > self.connecting;
         let for_idle = self.connecting < self.wave
-            && self.idle.len() + self.connecting < self.limits.min_idle + self.waiting.len();
+            && self.idle.len() + self.connecting < self.limits.min_idle + self.expiring + self.waiting.len();
         let has_room = self.reserved.len() < self.max && self.connecting < most && self.retried.is_none();
         has_room && (for_waiters || for_idle)
     }
 
     fn is_connect_wanted(&self) -> bool {
-        let is_short = !self.waiting.is_empty() || self.idle.len() < self.limits.min_idle;
+        let is_short = !self.waiting.is_empty() || self.idle.len() < self.limits.min_idle + self.expiring;
         self.reserved.len() <= self.max && is_short
     }
 
     fn end(&mut self, slot: u32) {
+        self.retrying.remove(&slot);
         self.retried = self.retried.filter(|&other| other != slot);
         self.connecting -= 1;
         self.free(slot);
@@ -203,6 +210,9 @@ impl World {
             granted: BTreeMap::new(),
             connecting: 0,
             wave: 1,
+            expiring: 0,
+            failures: 0,
+            retrying: BTreeSet::new(),
             retried: None,
             wakes: BTreeMap::new(),
         };
@@ -318,6 +328,8 @@ impl World {
             }
             Operation::Connected(at) => {
                 let Some(attempt) = take(&mut self.attempts, at) else { return };
+                reference.failures = 0;
+                reference.retrying.remove(&attempt.0.0);
                 reference.retried = None;
                 reference.wave = reference.limits.max_connecting.min(reference.wave + 1);
                 reference.connecting -= 1;
@@ -328,10 +340,14 @@ impl World {
             Operation::Failed(at, retry) => {
                 let Some(attempt) = take(&mut self.attempts, at) else { return };
                 let slot = attempt.0.0;
-                reference.wave = 1;
+                reference.failures += 1;
+                if reference.failures >= 3 {
+                    reference.wave = 1;
+                }
                 let is_alone = reference.retried.is_none_or(|other| other == slot);
                 if retry && is_alone && reference.is_connect_wanted() {
-                    reference.retried = Some(slot);
+                    reference.retrying.insert(slot);
+                    reference.retried = reference.retried.or((reference.failures >= 3).then_some(slot));
                     self.attempts.push(core.failed(attempt, retry).unwrap());
                 } else {
                     reference.end(slot);
@@ -366,6 +382,10 @@ impl World {
                 let max = (reference.limits.max + more).saturating_sub(3);
                 core.resize(max);
                 reference.max = if reference.is_closed { 0 } else { max };
+            }
+            Operation::ExpectCloses(count) => {
+                core.expect_closes(count);
+                reference.expiring = count;
             }
             Operation::TakeSurplus => {
                 let expected = if reference.is_over() { reference.take_any() } else { None };
@@ -418,6 +438,7 @@ impl World {
         assert!(size <= counts.max.max(before), "{size} slots are reserved, before it were {before}");
         assert!(counts.waiting == 0 || counts.idle == 0, "an item is idle while somebody waits");
         assert_eq!(core.is_connect_wanted(), reference.is_connect_wanted());
+        assert_eq!(core.is_retrying(), !reference.retrying.is_empty());
         assert!(counts.waiting > 0 || core.may_want_connect() == reference.wants_connect());
         for (number, _, wakes) in &self.tickets {
             assert_eq!(wakes.0.load(Relaxed), reference.wakes.get(number).copied().unwrap_or(0));
