@@ -23,9 +23,9 @@ mod waiters;
 
 #[cfg(any(millpond_loom, millpond_shuttle, millpond_tsan))]
 pub(crate) use self::engine::Counts;
+pub(crate) use self::engine::{Attempt, Core, Joins, Limits, Polled};
 #[cfg(feature = "connection")]
-pub(crate) use self::engine::Refusal;
-pub(crate) use self::engine::{Attempt, Core, Joined, Joins, Limits, Polled};
+pub(crate) use self::engine::{Joined, Refusal};
 #[cfg(feature = "connection")]
 pub(crate) use self::facts::Checkout;
 pub(crate) use self::slots::{Held, Order};

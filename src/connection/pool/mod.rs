@@ -52,6 +52,9 @@ impl<M: ManageConnection> Pool<M> {
     /// Checks a connection out. With an idle connection at hand it takes no lock, allocates nothing, and is ready at the first
     /// poll. Otherwise it waits its turn: first come, first served.
     ///
+    /// As long as it finds one it does not yield, whatever tokio's budget says: a loop that only gets and returns keeps its
+    /// thread, until it uses a connection.
+    ///
     /// # Errors
     ///
     /// [`RunError::TimedOut`] or [`RunError::ConnectFailing`] after the
