@@ -464,9 +464,12 @@ mod tests {
     }
 
     async fn until_idle(pool: &Pool<Manager>, count: u32) {
-        while pool.state().idle_connections != count {
-            tokio::task::yield_now().await;
-        }
+        let reached = async {
+            while pool.state().idle_connections != count {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), reached).await.unwrap();
     }
 
     #[tokio::test]
