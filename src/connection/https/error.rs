@@ -80,8 +80,6 @@ pub enum HttpsErrorKind {
     Closed,
     /// The connection was closed before the whole response had arrived. Whether the request was processed is unknown.
     Incomplete,
-    /// HTTP/2: the server takes no requests for other protocols (RFC 8441).
-    NoExtendedConnect,
     /// HTTP/2: the server is about to close the connection, with this code. It has not processed the request.
     GoAway(u32),
     /// HTTP/2: the stream was reset, with this code. With code 7 the server has not processed the request.
@@ -248,7 +246,6 @@ impl HttpsError {
             || match self.0.kind {
                 HttpsErrorKind::Closed
                 | HttpsErrorKind::GoAway(_)
-                | HttpsErrorKind::NoExtendedConnect
                 | HttpsErrorKind::PoolFull
                 | HttpsErrorKind::PoolTimeout { .. }
                 | HttpsErrorKind::PoolClosed
@@ -367,9 +364,6 @@ impl fmt::Display for HttpsError {
                 f,
                 "{server}{at} closed the connection before the whole response had arrived (repeat the request if it is idempotent)"
             ),
-            HttpsErrorKind::NoExtendedConnect => {
-                write!(f, "{server}{at} takes no requests for other protocols over HTTP/2 (use HTTP/1.1)")
-            }
             HttpsErrorKind::GoAway(code) => write!(
                 f,
                 "{server}{at} closes the connection, code {code} ({})",

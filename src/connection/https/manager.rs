@@ -189,6 +189,10 @@ impl HttpsConnectionManager {
         &self.config
     }
 
+    pub(super) fn tls(&self) -> Option<&TlsConnector> {
+        self.tls.as_ref()
+    }
+
     pub(super) async fn in_time<T>(
         &self,
         phase: ConnectPhase,

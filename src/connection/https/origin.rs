@@ -42,9 +42,12 @@ impl Origin {
         self.authority.host()
     }
 
+    pub(super) fn port(&self) -> u16 {
+        self.authority.port_u16().unwrap_or(if self.is_secure() { 443 } else { 80 })
+    }
+
     pub(super) fn endpoint(&self) -> Endpoint {
-        let port = self.authority.port_u16().unwrap_or(if self.is_secure() { 443 } else { 80 });
-        format!("{}:{port}", self.host()).into()
+        format!("{}:{}", self.host(), self.port()).into()
     }
 
     /// Brings a request into the form that the protocol wants. Its header `Host` comes before the host of its URI, and that

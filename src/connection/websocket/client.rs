@@ -273,7 +273,7 @@ async fn keep_up(link: &Arc<Link>, config: &WebSocketConfig, hook: Option<&MakeH
         };
         let error = match opened {
             Ok((wire, _)) => {
-                let number = link.connected(hook.is_some());
+                let number = link.connected(hook.is_some(), wire.is_http2());
                 let session = || WebSocketSession { link: Arc::clone(link), number };
                 let driver = Driver::new(wire, Arc::clone(link), config, hook.map(|hook| hook(session())));
                 if !said.is_empty() {

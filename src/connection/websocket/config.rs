@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig as Codec;
 
 use super::error::{WebSocketError, WebSocketErrorKind};
 use super::queue::{Limits, Overflow};
+use crate::connection::https::Http2Pool;
 use crate::net::tls::{TlsConfig, TlsConnector};
 use crate::net::{Backoff, Dial, Endpoint, setters};
 use crate::sync::Arc;
@@ -17,8 +18,8 @@ use crate::sync::Arc;
 /// Received messages that wait to be taken: enough that the connection's task and the program need not take turns.
 const INCOMING_MESSAGES: usize = 64;
 
-/// A buffer for reading decrypted bytes, which TLS has in a buffer of its own. So a small one costs no system call.
-const TLS_READ: usize = 1024;
+/// A buffer for reading what TLS or HTTP/2 has in a buffer of its own. So a small one costs no system call.
+const BUFFERED_READ: usize = 1024;
 
 /// What a control frame, which is small, may add to the bytes that wait to be written.
 const CONTROL_FRAMES: usize = 1024;
@@ -41,6 +42,7 @@ const CONTROL_FRAMES: usize = 1024;
 /// | [`incoming_bytes`](field@Self::incoming_bytes) | 64 KiB | received and not taken; then reading stops |
 /// | [`overflow`](field@Self::overflow) | [`Overflow::Wait`] | it loses nothing |
 /// | [`backoff`](field@Self::backoff) | 100 ms to 5 s | see [`Backoff`] |
+/// | [`http2`](field@Self::http2) | none: a connection of its own, by the upgrade of HTTP/1.1 | every server speaks that, and a WebSocket that has its connection alone is held up by nobody |
 ///
 /// # Examples
 ///
@@ -55,12 +57,28 @@ const CONTROL_FRAMES: usize = 1024;
 ///     .ping_interval(Some(Duration::from_secs(10)));
 /// # Ok::<(), millpond::connection::websocket::WebSocketError>(())
 /// ```
+///
+/// Many in few HTTP/2 connections:
+///
+/// ```no_run
+/// use millpond::connection::https::{Http2Pool, Http2PoolConfig};
+/// use millpond::connection::websocket::{WebSocketConfig, WebSocketConnection};
+///
+/// # #[tokio::main(flavor = "current_thread")]
+/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let pool = Http2Pool::new("https://feed.example.com", Http2PoolConfig::default())?;
+/// let config = |path| WebSocketConfig::new(path).map(|config| config.http2(Some(pool.clone())));
+/// let prices = WebSocketConnection::open(&config("wss://feed.example.com/prices")?).await?;
+/// let news = WebSocketConnection::open(&config("wss://feed.example.com/news")?).await?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct WebSocketConfig {
-    uri: Uri,
+    pub(super) uri: Uri,
     server: Arc<str>,
-    headers: HeaderMap,
+    pub(super) headers: HeaderMap,
     /// Where to connect instead of the URL's host and port, for example a Unix socket.
     pub endpoint: Option<Endpoint>,
     /// What `wss` uses. `None` trusts the certificates that the system trusts.
@@ -82,7 +100,7 @@ pub struct WebSocketConfig {
     pub max_frame_size: usize,
     /// A longer message is sent in several frames. Each is copied and masked, so this bounds the memory of writing.
     pub max_outgoing_frame: usize,
-    /// The size of the buffer for reading, at most 1 KiB over TLS, which has a buffer of its own, and how much is written at once if there are several messages.
+    /// The size of the buffer for reading, at most 1 KiB over TLS and HTTP/2, which have buffers of their own, and how much is written at once if there are several messages.
     pub buffer_size: usize,
     /// How many messages may wait to be sent.
     pub queue_messages: usize,
@@ -94,6 +112,20 @@ pub struct WebSocketConfig {
     pub overflow: Overflow,
     /// The pauses between attempts of a [`WebSocketClient`](super::WebSocketClient) to connect.
     pub backoff: Backoff,
+    /// WebSockets with the same pool share its HTTP/2 connections, each in a stream of its own (RFC 8441), among other
+    /// requests. The pool's server must be the URL's. If it speaks no HTTP/2 (ALPN decides) or does not offer WebSockets
+    /// there, each gets a connection of its own as without a pool, to the pool's endpoint and with its TLS where this has none.
+    /// Without TLS there is no ALPN, and the server must speak HTTP/2.
+    ///
+    /// With TLS, a shared connection takes less memory than ten of their own (see
+    /// [`WebSocketConnection`](super::WebSocketConnection)), and a further WebSocket does not wait for TCP and TLS. But the end
+    /// of the connection is the end of all, and beyond [`incoming_bytes`](field@Self::incoming_bytes) the connection keeps
+    /// messages that are not taken, as many as the window of a stream allows. The pool's
+    /// [`stalled_reader`](field@crate::connection::https::Http2PoolConfig::stalled_reader) bounds for how long: then the
+    /// WebSocket ends ([`Stalled`](WebSocketErrorKind::Stalled)), or its messages are stored elsewhere.
+    ///
+    /// A WebSocket counts as one of the pool's streams until it has ended, and [`Http2Pool::close`] waits for that.
+    pub http2: Option<Http2Pool>,
 }
 
 impl WebSocketConfig {
@@ -136,6 +168,7 @@ impl WebSocketConfig {
             incoming_bytes: 64 << 10,
             overflow: Overflow::default(),
             backoff: Backoff::default(),
+            http2: None,
         })
     }
 
@@ -156,6 +189,7 @@ impl WebSocketConfig {
         incoming_bytes: usize,
         overflow: Overflow,
         backoff: Backoff,
+        http2: Option<Http2Pool>,
     }
 
     /// Adds a header to the request for the upgrade. `Host` replaces the URL's.
@@ -204,14 +238,32 @@ impl WebSocketConfig {
         self.uri.scheme_str() == Some("wss")
     }
 
+    /// As `Host` has it.
+    pub(super) fn host_and_port(&self) -> String {
+        match self.uri.port_u16() {
+            Some(port) => format!("{}:{port}", self.host()),
+            None => self.host().to_owned(),
+        }
+    }
+
+    fn port(&self) -> u16 {
+        self.uri.port_u16().unwrap_or(if self.is_tls() { 443 } else { 80 })
+    }
+
     pub(super) fn target(&self) -> Endpoint {
-        let default = if self.is_tls() { 443 } else { 80 };
-        let own = || Endpoint::from((self.host(), self.uri.port_u16().unwrap_or(default)));
-        self.endpoint.clone().unwrap_or_else(own)
+        self.endpoint.clone().unwrap_or_else(|| Endpoint::from((self.host(), self.port())))
     }
 
     /// With a TLS connector where one is needed.
     pub(super) fn completed(mut self) -> Result<Self, WebSocketError> {
+        if let Some(pool) = &self.http2 {
+            if !pool.serves(self.is_tls(), self.host(), self.port()) {
+                return Err(self.invalid().because(format!("{pool:?} is for another server")));
+            }
+            let (endpoint, tls) = pool.way();
+            self.endpoint = self.endpoint.take().or(endpoint);
+            self.tls = self.tls.take().or(tls);
+        }
         if self.is_tls() && self.tls.is_none() {
             let built = TlsConfig::new().alpn(["http/1.1"]).build();
             self.tls = Some(built.map_err(|error| WebSocketError::of_tls_config(error, &self.server))?);
@@ -220,13 +272,9 @@ impl WebSocketConfig {
     }
 
     pub(super) fn request(&self) -> Result<Request, WebSocketError> {
-        let host = match self.uri.port_u16() {
-            Some(port) => format!("{}:{port}", self.host()),
-            None => self.host().to_owned(),
-        };
         let request = Request::builder()
             .uri(self.uri.clone())
-            .header(header::HOST, host)
+            .header(header::HOST, self.host_and_port())
             .header(header::CONNECTION, "Upgrade")
             .header(header::UPGRADE, "websocket")
             .header(header::SEC_WEBSOCKET_VERSION, "13")
@@ -243,9 +291,10 @@ impl WebSocketConfig {
         Ok(request)
     }
 
-    pub(super) fn codec(&self) -> Codec {
+    /// For a stream that is `buffered` already, or not.
+    pub(super) fn codec(&self, buffered: bool) -> Codec {
         let buffer = self.buffer_size.max(512);
-        let read = if self.is_tls() { buffer.min(TLS_READ) } else { buffer };
+        let read = if buffered { buffer.min(BUFFERED_READ) } else { buffer };
         Codec::default()
             .read_buffer_size(read)
             .write_buffer_size(buffer)

@@ -20,7 +20,8 @@ use crate::sync::Arc;
 ///
 /// # Memory
 ///
-/// At rest it takes 6.3 KB, of which 4 KiB are the buffer for reading, and over TLS 10 KB, also after large messages. Messages
+/// At rest it takes 6.3 KB, of which 4 KiB are the buffer for reading, and over TLS 10 KB, also after large messages. Of a
+/// hundred in one HTTP/2 connection each takes 4.3 KB, the connection included, and 4.8 after large messages. Messages
 /// to be sent wait within [`queue_bytes`](field@WebSocketConfig::queue_bytes), and received ones within
 /// [`incoming_bytes`](field@WebSocketConfig::incoming_bytes) and one message more. None of this memory is a pool's, or within
 /// its limit.
@@ -56,7 +57,7 @@ impl WebSocketConnection {
         let opened = Wire::open(config).await;
         let (wire, subprotocol) = opened.inspect_err(|_| totals.connect_errors.add(1))?;
         let link = Arc::new(Link::new(config, totals));
-        link.connected(false);
+        link.connected(false, wire.is_http2());
         let ending = Ending(Arc::clone(&link));
         let driver = Driver::new(wire, Arc::clone(&link), config, None);
         tokio::spawn(async move {

@@ -74,7 +74,7 @@ impl Driver {
         config: &WebSocketConfig,
         hook: Option<Hook>,
     ) -> Box<Self> {
-        let (codec, now) = (config.codec(), Instant::now());
+        let (codec, now) = (config.codec(wire.is_buffered()), Instant::now());
         let pings_sent = link.with_state(|state| state.pings_asked);
         Box::new(Self {
             context: WebSocketContext::new(Role::Client, Some(codec)),
@@ -119,20 +119,22 @@ impl Driver {
             _ => &totals.faults,
         };
         count.add(1);
-        if let Some(code) = error.close_code() {
+        let code = error.close_code();
+        let is_closed =
+            matches!(error.kind(), WebSocketErrorKind::ClosedByServer { .. } | WebSocketErrorKind::Closed);
+        if code.is_some() || (is_closed && self.wire.would_reset()) {
             self.hook = None;
             let deadline = Instant::now() + self.limits.close_timeout;
             // Nobody waits for it.
-            tokio::spawn(async move { timeout_at(deadline, self.refuse(code)).await });
+            tokio::spawn(async move { timeout_at(deadline, self.part(code)).await });
         }
         error
     }
 
-    /// Tells the server why, and waits until it has closed the stream: what it sent last was not read, so a close at once
-    /// would be a reset, which overtakes the close frame.
-    async fn refuse(&mut self, code: u16) {
-        let frame = CloseFrame { code: code.into(), reason: "".into() };
-        let mut frame = Some(frame);
+    /// Tells the server why, if it does not know, and waits until it has closed the stream: what it sent last was not read, so
+    /// a close at once would be a reset, which overtakes the close frame.
+    async fn part(&mut self, code: Option<u16>) {
+        let mut frame = code.map(|code| CloseFrame { code: code.into(), reason: "".into() });
         poll_fn(|cx| {
             let mut stream = Polled(&mut self.wire, cx);
             let closed = match frame.take() {

@@ -5,10 +5,12 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use http::{HeaderMap, StatusCode};
+use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
-use tokio_tungstenite::tungstenite::{self, http};
 
 use super::message::Message;
+use crate::connection::https::{HttpsError, HttpsErrorKind};
 use crate::net;
 use crate::net::tls::{TlsConfigError, TlsError};
 use crate::sync::Arc;
@@ -28,9 +30,9 @@ pub struct WebSocketError {
 pub enum WebSocketErrorKind {
     /// The URL is not `ws://host[:port]/…` or `wss://…`, or a header is not one.
     InvalidRequest,
-    /// No connection to the server. The source is a [`net::Error`].
+    /// No connection to the server. The source is a [`net::Error`], or over HTTP/2 an [`HttpsError`].
     Connect,
-    /// TLS failed. The source is a [`TlsError`] or a [`TlsConfigError`].
+    /// TLS failed. The source is a [`TlsError`] or a [`TlsConfigError`], or over HTTP/2 an [`HttpsError`].
     Tls,
     /// There was no open connection in this time.
     ConnectTimeout {
@@ -59,6 +61,11 @@ pub enum WebSocketErrorKind {
     Lost,
     /// The server answered no ping, and sent nothing else, in this time.
     NoPong {
+        /// The limit.
+        after: Duration,
+    },
+    /// The messages of a WebSocket in a shared connection were not taken for so long.
+    Stalled {
         /// The limit.
         after: Duration,
     },
@@ -129,18 +136,32 @@ impl WebSocketError {
         Self::new(Kind::Tls, server).because(error)
     }
 
+    pub(super) fn of_https(error: HttpsError, server: &Arc<str>) -> Self {
+        let kind = match error.kind() {
+            HttpsErrorKind::TlsConfig | HttpsErrorKind::Tls(_) => Kind::Tls,
+            HttpsErrorKind::HandshakeTimeout { after } | HttpsErrorKind::PoolTimeout { after } => {
+                Kind::ConnectTimeout { after: *after }
+            }
+            _ => Kind::Connect,
+        };
+        Self::new(kind, server).because(error)
+    }
+
     pub(super) fn of_handshake(error: tungstenite::Error, server: &Arc<str>) -> Self {
         match error {
             tungstenite::Error::Http(response) => {
-                let status = response.status().as_u16();
-                let retry_after = response.headers().get(http::header::RETRY_AFTER);
-                let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-                let refused = Self::new(Kind::Refused { status }, server);
-                Self { retry_after: seconds.map(Duration::from_secs), ..refused }
+                Self::refused(response.status(), response.headers(), server)
             }
             tungstenite::Error::Io(error) => Self::of_io(error, server),
             error => Self::new(Kind::BadHandshake, server).because(error),
         }
+    }
+
+    pub(super) fn refused(status: StatusCode, headers: &HeaderMap, server: &Arc<str>) -> Self {
+        let retry_after = headers.get(http::header::RETRY_AFTER);
+        let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
+        let refused = Self::new(Kind::Refused { status: status.as_u16() }, server);
+        Self { retry_after: seconds.map(Duration::from_secs), ..refused }
     }
 
     pub(super) fn of_stream(error: tungstenite::Error, server: &Arc<str>) -> Self {
@@ -158,7 +179,12 @@ impl WebSocketError {
     }
 
     fn of_io(error: io::Error, server: &Arc<str>) -> Self {
-        let kind = if TlsError::find(&error).is_some() { Kind::Tls } else { Kind::Lost };
+        let https = error.get_ref().and_then(|inner| inner.downcast_ref::<HttpsError>());
+        let kind = match https.map(HttpsError::kind) {
+            Some(HttpsErrorKind::ReaderStalled { after }) => Kind::Stalled { after: *after },
+            _ if TlsError::find(&error).is_some() => Kind::Tls,
+            _ => Kind::Lost,
+        };
         Self::new(kind, server).because(error)
     }
 
@@ -256,6 +282,10 @@ impl fmt::Display for WebSocketError {
                     "{server} sent nothing within {after:?} after a ping; the connection is taken for dead"
                 )
             }
+            Kind::Stalled { after } => write!(
+                f,
+                "messages of {server} were not taken for {after:?}; take them sooner, or raise stalled_reader"
+            ),
             Kind::ClosedByServer { code } => write!(f, "{server} closed the connection with code {code}"),
             Kind::Closed => write!(f, "the connection to {server} was closed on this side"),
             Kind::CloseTimeout { after } => {

@@ -356,8 +356,9 @@ impl Link {
     }
 
     /// A connection is open. Returns its number.
-    pub(super) fn connected(&self, has_hook: bool) -> u64 {
+    pub(super) fn connected(&self, has_hook: bool, is_http2: bool) -> u64 {
         self.totals.connects.add(1);
+        self.totals.http2_connects.add(is_http2.into());
         let number = self.with_state(|state| {
             state.connections += 1;
             state.is_hook_running = has_hook;

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //!  Pool ── WebSocketManager ─▶ WebSocketConnection ─┐        ┌─▶ queue ─▶┐
-//!                                                   ├─ Link ─┤           Driver ─ Wire ─ TCP, Unix or TLS ─▶ server
+//!                                                   ├─ Link ─┤           Driver ─ Wire ─ TCP, Unix, TLS, HTTP/2 ─▶ server
 //!          WebSocketClient, over and over again ────┘        └─◀ queue ◀─┘
 //! ```
 //!
@@ -11,11 +11,14 @@
 //! | requests, each answered by one message | a [`Pool`](super::Pool) with a [`WebSocketManager`], and [`WebSocketConnection::exchange`] |
 //! | many conversations at once over one connection | [`WebSocketChannels`], if the server speaks their envelope |
 //! | feeds, subscriptions, messages at any time | a [`WebSocketClient`], which connects again |
+//! | many of these over few connections | the same with [`WebSocketConfig::http2`](field@WebSocketConfig::http2), if the server speaks RFC 8441 |
 //!
 //! | file | idea |
 //! |---|---|
 //! | `config` | where to connect, how to ask, and all limits |
 //! | `wire` | connecting, the upgrade, and the stream below |
+//! | `http2` | the handshake in a stream of a shared HTTP/2 connection |
+//! | `http2_stream` | such a stream as a stream of bytes |
 //! | `scan` | where messages end in a stream of bytes |
 //! | `driver` | one connection from its handshake to its end: what its task does |
 //! | `link` | what handles and task share |
@@ -29,13 +32,16 @@
 //! frame and never shrink, so a connection at rest takes new ones after a large frame: `scan` knows when nothing is in them.
 //!
 //! * **Payloads** are [`Bytes`](bytes::Bytes). A received frame is not copied; of a message in several frames the parts are.
-//!   A sent payload is copied once, piece by piece, because the protocol has clients mask it.
+//!   A sent payload is copied once, piece by piece, because the protocol has clients mask it. Over HTTP/2 both are copied
+//!   once more, to and from its frames.
 //! * **Health.** A ping after silence, and an end if nothing comes after it. While too many received messages wait to be
 //!   taken, nothing is read, no ping of the server is answered, and its silence does not count.
 //! * **At most once.** A message that was written whole is never sent again.
+//! * **Shared connections.** A WebSocket of HTTP/2 is a stream of an [`Http2Pool`](super::https::Http2Pool), with all that it
+//!   does: a limit of streams, further connections, GOAWAY, pings. It holds its stream until it has ended. After a GOAWAY it
+//!   goes on in its old connection.
 //!
-//! Absent on purpose: compression (its context is 300 KB per connection), and WebSocket over HTTP/2 (RFC 8441), for which
-//! tungstenite has no handshake.
+//! Absent on purpose: compression (its context is 300 KB per connection).
 
 mod channels;
 mod client;
@@ -43,6 +49,8 @@ mod config;
 mod connection;
 mod driver;
 mod error;
+mod http2;
+mod http2_stream;
 mod link;
 mod manager;
 mod message;

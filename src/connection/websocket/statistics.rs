@@ -27,6 +27,8 @@ macro_rules! counters {
 counters! {
     /// Connections that were opened.
     connects,
+    /// Those of them that are streams of HTTP/2 connections.
+    http2_connects,
     /// Attempts that failed.
     connect_errors,
     /// Connections that the server closed.
@@ -37,7 +39,7 @@ counters! {
     lost,
     /// Connections whose server answered no ping.
     no_pong,
-    /// Connections that were ended because of what the server sent, or by the hook.
+    /// Connections that were ended because of what the server sent, by the hook, or because nobody took messages.
     faults,
     /// Messages that were written whole.
     messages_sent,

@@ -7,23 +7,24 @@ use std::task::{Context, Poll};
 
 use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, timeout_at};
+use tokio::time::timeout;
 use tokio_tungstenite::client_async_with_config;
 
 use super::config::WebSocketConfig;
 use super::error::{WebSocketError, WebSocketErrorKind};
+use super::http2;
+use super::http2_stream::Http2Stream;
 use super::scan::FrameScan;
 use crate::net::Stream;
 use crate::net::tls::TlsStream;
 
-#[derive(Debug)]
 enum Transport {
     Plain(Stream),
     Tls(Box<TlsStream<Stream>>),
+    Http2(Box<Http2Stream>),
 }
 
 /// A stream after its handshake.
-#[derive(Debug)]
 pub(super) struct Wire {
     transport: Transport,
     handshake: Option<HeadEnd>,
@@ -36,37 +37,39 @@ pub(super) struct Wire {
 }
 
 impl Wire {
-    /// Connects and asks for the upgrade. Returns the subprotocol that the server chose, too.
+    /// Connects and asks for a WebSocket. Returns the subprotocol that the server chose, too.
     pub(super) async fn open(config: &WebSocketConfig) -> Result<(Self, Option<Box<str>>), WebSocketError> {
         let limit = config.connect_timeout;
-        let deadline = Instant::now() + limit;
         let server = config.server();
-        let too_late = || WebSocketError::new(WebSocketErrorKind::ConnectTimeout { after: limit }, server);
+        // On the heap, so that a task is not larger for the rest of its life because it once connected.
+        let opened: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(Self::open_untimed(config));
+        let opened = timeout(limit, opened).await;
+        opened
+            .map_err(|_| WebSocketError::new(WebSocketErrorKind::ConnectTimeout { after: limit }, server))?
+    }
+
+    async fn open_untimed(config: &WebSocketConfig) -> Result<(Self, Option<Box<str>>), WebSocketError> {
+        if let Some(pool) = &config.http2
+            && let Some((stream, chosen)) = http2::open(pool, config).await?
+        {
+            return Ok((Self::new(Transport::Http2(Box::new(stream)), None), chosen));
+        }
+        let (limit, server) = (config.connect_timeout, config.server());
         let dial = config.dial.clone().timeout(config.dial.timeout.min(limit));
         let dialed = dial.connect(config.target()).await;
         let stream = dialed.map_err(|error| WebSocketError::of_net(error, dial.timeout, server))?.stream;
         let transport = match &config.tls {
             Some(tls) if config.is_tls() => {
-                let connected = timeout_at(deadline, tls.connect(config.host(), stream)).await;
-                let connected = connected.map_err(|_| too_late())?;
+                // A connector that others use, too, may offer HTTP/2, in which this upgrade does not exist.
+                let connected = tls.connect_offering(&[b"http/1.1".to_vec()], config.host(), stream).await;
                 let stream = connected.map_err(|error| WebSocketError::of_tls(error, server))?;
                 Transport::Tls(Box::new(stream))
             }
             _ => Transport::Plain(stream),
         };
-        let wire = Self {
-            transport,
-            handshake: Some(HeadEnd::default()),
-            ahead: Bytes::new(),
-            reading: FrameScan::default(),
-            writing: FrameScan::default(),
-            bytes_read: 0,
-            bytes_written: 0,
-        };
-        let upgrade = client_async_with_config(config.request()?, wire, Some(config.codec()));
-        // On the heap, so that a task is not larger for the rest of its life because it once connected.
-        let upgrade: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(upgrade);
-        let upgraded = timeout_at(deadline, upgrade).await.map_err(|_| too_late())?;
+        let wire = Self::new(transport, Some(HeadEnd::default()));
+        let codec = config.codec(wire.is_buffered());
+        let upgraded = client_async_with_config(config.request()?, wire, Some(codec)).await;
         let (stream, response) = upgraded.map_err(|error| WebSocketError::of_handshake(error, server))?;
         let mut wire = stream.into_inner();
         wire.handshake = None;
@@ -75,10 +78,37 @@ impl Wire {
         Ok((wire, chosen))
     }
 
+    fn new(transport: Transport, handshake: Option<HeadEnd>) -> Self {
+        Self {
+            transport,
+            handshake,
+            ahead: Bytes::new(),
+            reading: FrameScan::default(),
+            writing: FrameScan::default(),
+            bytes_read: 0,
+            bytes_written: 0,
+        }
+    }
+
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self.transport, Transport::Http2(_))
+    }
+
+    /// Whether what it reads lies in a buffer already.
+    pub(super) fn is_buffered(&self) -> bool {
+        !matches!(self.transport, Transport::Plain(_))
+    }
+
+    /// Whether it resets the stream when it is dropped now.
+    pub(super) fn would_reset(&self) -> bool {
+        matches!(&self.transport, Transport::Http2(stream) if !stream.has_ended())
+    }
+
     fn poll_transport_read(&mut self, cx: &mut Context<'_>, room: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, room),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, room),
+            Transport::Http2(stream) => Pin::new(stream).poll_read(cx, room),
         }
     }
 }
@@ -122,6 +152,7 @@ impl AsyncWrite for Wire {
         let count = std::task::ready!(match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_write(cx, bytes),
             Transport::Tls(stream) => Pin::new(stream).poll_write(cx, bytes),
+            Transport::Http2(stream) => Pin::new(stream).poll_write(cx, bytes),
         })?;
         if self.handshake.is_none() {
             self.bytes_written += count as u64;
@@ -134,6 +165,7 @@ impl AsyncWrite for Wire {
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_flush(cx),
             Transport::Tls(stream) => Pin::new(stream).poll_flush(cx),
+            Transport::Http2(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
 
@@ -141,6 +173,7 @@ impl AsyncWrite for Wire {
         match &mut self.transport {
             Transport::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Transport::Tls(stream) => Pin::new(stream).poll_shutdown(cx),
+            Transport::Http2(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }
 }

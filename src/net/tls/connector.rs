@@ -132,6 +132,19 @@ impl TlsConnector {
     where
         IO: AsyncRead + AsyncWrite + Unpin,
     {
+        self.connect_offering(&self.0.config.alpn, server_name, stream).await
+    }
+
+    /// As [`connect`](Self::connect), with these protocols for ALPN instead of the configured ones.
+    pub(crate) async fn connect_offering<IO>(
+        &self,
+        protocols: &[Vec<u8>],
+        server_name: &str,
+        stream: IO,
+    ) -> Result<TlsStream<IO>, TlsError>
+    where
+        IO: AsyncRead + AsyncWrite + Unpin,
+    {
         let started = Instant::now();
         let bare = server_name.strip_prefix('[').and_then(|name| name.strip_suffix(']'));
         let Ok(name) = ServerName::try_from(bare.unwrap_or(server_name).to_owned()) else {
@@ -140,6 +153,7 @@ impl TlsConnector {
         let generation = self.generation();
         let connector = tokio_rustls::TlsConnector::from(Arc::clone(&generation.client));
         // On the heap, so that a task is not larger for the rest of its life because it once connected.
+        let connector = connector.with_alpn(protocols.to_vec());
         let mut handshake = pin!(Box::new(connector.connect(name, stream)));
         let mut asked = Asked { client_auth: false, has_client_auth: self.0.config.client_auth.is_some() };
         let connected = poll_fn(|cx| watched(&mut asked.client_auth, || handshake.as_mut().poll(cx))).await;

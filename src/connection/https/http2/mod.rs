@@ -19,6 +19,7 @@
 //! | `urgency` | how urgent a request is (RFC 9218) |
 //! | `permit` | the permission for a stream, given back exactly once |
 //! | `reader` | a response that is read, or is not: then it is reset or spilled |
+//! | `tunnel` | a stream for another protocol |
 //! | `connecting` | the tasks of the pool |
 //! | `state` | snapshots |
 //!
@@ -56,7 +57,8 @@
 //! other: 13 KiB per connection, and 18 after 1 MiB each. `tests/http2_memory.rs`, 100 at once: 28 KiB, and 165 after 1 MiB
 //! each, the windows of all being full at the same time; 18 and 31 with `malloc_trim` now and then, 24 and 21 with jemalloc.
 //!
-//! Absent on purpose: server push, extended CONNECT, and several servers in one pool.
+//! Absent on purpose: server push, extended CONNECT but for [WebSockets](crate::connection::websocket), and several servers in one
+//! pool.
 
 mod config;
 mod connecting;
@@ -67,9 +69,11 @@ mod queue;
 mod reader;
 mod shared;
 mod state;
+mod tunnel;
 mod urgency;
 
 pub use self::config::{Http2PoolConfig, StalledReader};
 pub use self::pool::{Http2Body, Http2Pool};
 pub use self::state::{Http2ConnectionState, Http2State, Http2Statistics};
+pub(in crate::connection) use self::tunnel::TunnelPermit;
 pub use self::urgency::Urgency;

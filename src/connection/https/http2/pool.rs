@@ -16,10 +16,9 @@ use super::super::connection::{ConnectionInfo, Protocol};
 use super::super::error::{HttpsError, HttpsErrorKind};
 use super::super::http1::Http1;
 use super::super::manager::HttpsConnectionManager;
-use super::super::multiplexed::{Busy, Stream};
 use super::super::request_body::{RequestBody, copy};
 use super::config::Http2PoolConfig;
-use super::permit::{Permit, Tracked};
+use super::permit::Tracked;
 use super::queue::Place;
 use super::reader::{Failure, Reader};
 use super::shared::{Lease, Refusal, Shared};
@@ -121,8 +120,7 @@ impl Http2Pool {
             let connection = lease.connection;
             let mut error = match exchange(lease, request).await {
                 Ok((response, reader)) => {
-                    let (reader, pool) = (Some(reader), Arc::clone(pool));
-                    return Ok(response.map(|()| Http2Body { reader, pool, connection }));
+                    return Ok(response.map(|()| self.body(reader, connection)));
                 }
                 Err(error) => error.named(pool.manager.origin()).at(connection.remote_address),
             };
@@ -139,29 +137,7 @@ impl Http2Pool {
         }
     }
 
-    /// Opens a stream for another protocol by an extended `CONNECT` (RFC 8441), which names it by [`h2::ext::Protocol`], and
-    /// waits for the head of the response.
-    ///
-    /// What is not read of it takes up the window of the connection, as a response does, but nobody resets it.
-    ///
-    /// # Errors
-    ///
-    /// As [`send`](Self::send), and [`HttpsErrorKind::NoExtendedConnect`].
-    #[expect(dead_code, reason = "WebSocket over HTTP/2 will use it")]
-    pub(in crate::connection) async fn open(&self, request: Request<()>) -> Result<Tunnel, HttpsError> {
-        let Lease { client, permit, connection, .. } = self.lease(Urgency::of(&request)).await?;
-        let explained =
-            |error: HttpsError| error.named(self.0.manager.origin()).at(connection.remote_address);
-        if !client.link().allows_extended_connect() {
-            return Err(explained(HttpsError::new(HttpsErrorKind::NoExtendedConnect)));
-        }
-        let opened = client.open(request, false).await.map_err(|(error, _)| explained(error))?;
-        let Stream { response, send, busy } = opened;
-        let response = response.await.map_err(|error| explained(client.link().explain(error)))?;
-        Ok(Tunnel { response, send, _busy: busy, _permit: permit })
-    }
-
-    async fn lease(&self, urgency: Urgency) -> Result<Lease, HttpsError> {
+    pub(super) async fn lease(&self, urgency: Urgency) -> Result<Lease, HttpsError> {
         let pool = &self.0;
         let after = pool.config.wait_timeout;
         pool.counters.on_slow_get();
@@ -186,6 +162,14 @@ impl Http2Pool {
             Err(_) => HttpsErrorKind::PoolTimeout { after },
         };
         Err(HttpsError::new(kind).named(pool.manager.origin()))
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.0
+    }
+
+    pub(super) fn body(&self, reader: Arc<Reader>, connection: ConnectionInfo) -> Http2Body {
+        Http2Body { reader: Some(reader), pool: Arc::clone(&self.0), connection }
     }
 
     /// What the pool has at the moment.
@@ -269,16 +253,6 @@ impl Drop for Waiter<'_> {
         }
         self.pool.counters.on_get_ended(self.ended, self.waits_since.map(|since| since.elapsed()));
     }
-}
-
-/// A stream that carries another protocol. It counts as one of the pool's until it is dropped; dropped before its end, it
-/// resets the stream.
-#[expect(dead_code, reason = "WebSocket over HTTP/2 will use it")]
-pub(in crate::connection) struct Tunnel {
-    pub(in crate::connection) response: Response<h2::RecvStream>,
-    pub(in crate::connection) send: h2::SendStream<Bytes>,
-    _busy: Busy,
-    _permit: Arc<Permit>,
 }
 
 /// The body of a response of an [`Http2Pool`].

@@ -156,11 +156,22 @@ impl Client {
                 let rest = if is_head { None } else { content_length(&head.headers) };
                 Ok(Response::from_parts(head, Received::new(stream, rest, has_body, upload, busy)))
             }
-            Err(error) => {
-                let is_unsent = error.is_io() && !self.link().tap.lock().has_sent(stream);
-                Err((if is_unsent { closed().because(error) } else { self.link().explain(error) }, None))
-            }
+            Err(error) => Err((self.link().explain_of(stream, error), None)),
         }
+    }
+}
+
+impl Client {
+    /// Opens a stream for another protocol, and waits for the answer. Returns what the client sends on, too.
+    pub(in super::super) async fn connect(
+        &self,
+        request: Request<()>,
+    ) -> Result<(Response<Received>, h2::SendStream<Bytes>, Busy), HttpsError> {
+        let Stream { response, send, busy } = self.open(request, false).await.map_err(|(error, _)| error)?;
+        let stream = response.stream_id().as_u32();
+        let response = response.await.map_err(|error| self.link().explain_of(stream, error))?;
+        let received = |stream| Received::new(stream, None, false, None, busy.clone());
+        Ok((response.map(received), send, busy))
     }
 }
 
@@ -206,11 +217,17 @@ impl Link {
     }
 
     /// What the error of a stream means.
-    pub(in super::super) fn explain(&self, error: h2::Error) -> HttpsError {
+    pub(super) fn explain(&self, error: h2::Error) -> HttpsError {
         if error.is_io() && self.state.lock().is_silent {
             return HttpsError::new(HttpsErrorKind::PingTimeout).because(error);
         }
         HttpsError::of_h2(error)
+    }
+
+    /// What the error of a stream means before there is a response.
+    fn explain_of(&self, stream: u32, error: h2::Error) -> HttpsError {
+        let is_unsent = error.is_io() && !self.tap.lock().has_sent(stream);
+        if is_unsent { closed().because(error) } else { self.explain(error) }
     }
 
     /// Into another phase, but never out of the last one.

@@ -44,6 +44,6 @@ mod received;
 mod tap;
 mod upload;
 
-pub(super) use self::client::{Busy, Client, Link, Stream};
+pub(super) use self::client::{Busy, Client, Link};
 pub(super) use self::driver::{Driver, begin};
 pub(super) use self::received::Received;

@@ -1,0 +1,110 @@
+//! The handshake over HTTP/2: an extended CONNECT (RFC 8441).
+
+use h2::ext::Protocol;
+use http::header::{self, HeaderMap};
+use http::{Method, Request, Uri, Version};
+
+use super::config::WebSocketConfig;
+use super::error::{WebSocketError, WebSocketErrorKind};
+use super::http2_stream::Http2Stream;
+use crate::connection::https::Http2Pool;
+
+/// Asks for a WebSocket in a stream of one of the pool's connections. Returns the subprotocol that the server chose, too, or
+/// nothing if the server does not offer this.
+pub(super) async fn open(
+    pool: &Http2Pool,
+    config: &WebSocketConfig,
+) -> Result<Option<(Http2Stream, Option<Box<str>>)>, WebSocketError> {
+    let server = config.server();
+    let opened = pool.open(request(config)?).await;
+    let opened = opened.map_err(|error| WebSocketError::of_https(error, server))?;
+    let Some(tunnel) = opened else { return Ok(None) };
+    let (head, incoming) = tunnel.response.into_parts();
+    let stream = Http2Stream::new(incoming, tunnel.send, tunnel.permit);
+    if !head.status.is_success() {
+        return Err(WebSocketError::refused(head.status, &head.headers, server));
+    }
+    let chosen = chosen(&config.headers, &head.headers);
+    let chosen =
+        chosen.map_err(|why| WebSocketError::new(WebSocketErrorKind::BadHandshake, server).because(why))?;
+    Ok(Some((stream, chosen)))
+}
+
+fn request(config: &WebSocketConfig) -> Result<Request<()>, WebSocketError> {
+    let mut headers = config.headers.clone();
+    let host = headers.remove(header::HOST);
+    let host = host.as_ref().and_then(|host| host.to_str().ok());
+    let path = config.uri.path_and_query().map_or("/", |path| path.as_str());
+    let uri = Uri::builder()
+        .scheme(if config.is_tls() { "https" } else { "http" })
+        .authority(host.map_or_else(|| config.host_and_port(), str::to_owned))
+        .path_and_query(path)
+        .build();
+    let mut request = Request::new(());
+    *request.method_mut() = Method::CONNECT;
+    *request.uri_mut() = uri.map_err(|error| config.invalid().because(error))?;
+    *request.version_mut() = Version::HTTP_2;
+    headers.insert(header::SEC_WEBSOCKET_VERSION, header::HeaderValue::from_static("13"));
+    *request.headers_mut() = headers;
+    request.extensions_mut().insert(Protocol::from_static("websocket"));
+    Ok(request)
+}
+
+/// The subprotocol that the server chose: one of those that were offered, if any were.
+fn chosen(asked: &HeaderMap, answer: &HeaderMap) -> Result<Option<Box<str>>, &'static str> {
+    if answer.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+        return Err("it wants an extension that was not offered");
+    }
+    let offered = asked.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|list| list.to_str().ok());
+    let mut offered = offered.flat_map(|list| list.split(',').map(str::trim)).peekable();
+    let chosen = answer.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|chosen| chosen.to_str().ok());
+    match chosen {
+        None if offered.peek().is_none() => Ok(None),
+        None => Err("it chose none of the subprotocols"),
+        Some(chosen) if offered.any(|name| name == chosen) => Ok(Some(chosen.into())),
+        Some(_) => Err("it chose a subprotocol that was not offered"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn choice(offered: &[&str], answer: &str) -> Result<Option<Box<str>>, &'static str> {
+        let config = WebSocketConfig::new("wss://mill.example").unwrap();
+        let config = if offered.is_empty() { config } else { config.subprotocols(offered).unwrap() };
+        let mut headers = HeaderMap::new();
+        if !answer.is_empty() {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, answer.parse().unwrap());
+        }
+        chosen(&config.headers, &headers)
+    }
+
+    #[test]
+    fn the_server_chooses_one_of_the_subprotocols_that_were_offered() {
+        assert_eq!(choice(&["a", "b"], "b"), Ok(Some("b".into())));
+        assert_eq!(choice(&[], ""), Ok(None));
+        assert!(choice(&["a", "b"], "c").is_err());
+        assert!(choice(&["a", "b"], "").is_err());
+        assert!(choice(&[], "a").is_err());
+    }
+
+    #[test]
+    fn a_request_has_the_form_of_an_extended_connect() {
+        for (url, host, expected) in [
+            ("wss://mill.example", None, "https://mill.example/"),
+            ("wss://miller:secret@mill.example:8443/a?b=c", None, "https://mill.example:8443/a?b=c"),
+            ("ws://[::1]:80/a", None, "http://[::1]:80/a"),
+            ("wss://mill.example/a", Some("other.example"), "https://other.example/a"),
+        ] {
+            let mut config = WebSocketConfig::new(url).unwrap();
+            if let Some(host) = host {
+                config = config.header("host", host).unwrap();
+            }
+            let request = request(&config).unwrap();
+            assert_eq!(request.uri().to_string(), expected);
+            assert_eq!(request.method(), Method::CONNECT);
+            assert!(!request.headers().contains_key(header::HOST), "{url}");
+        }
+    }
+}
