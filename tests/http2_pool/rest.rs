@@ -2,9 +2,10 @@
 
 use http::Request;
 use http_body_util::BodyExt;
-use millpond::connection::https::{Http2Pool, Http2PoolConfig, RequestBody};
+use millpond::connection::https::{Http2Pool, Http2PoolConfig, Http2Windows, HttpsConfig, RequestBody};
 
 use crate::server::{Node, eventually, fetch, read};
+use crate::upstream::PATIENCE;
 
 const LARGE: usize = 1024 * 1024;
 
@@ -166,4 +167,25 @@ async fn a_late_frame_for_a_stream_of_before_the_rest_does_no_harm() {
     node.free();
     assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
     assert_eq!(pool.state().statistics.connections_created, 1);
+}
+
+#[tokio::test]
+async fn adaptive_windows_grow_and_outlast_a_rest() {
+    let own = "handle = (stream, path, session) => {
+        stream.respond(); stream.end(String(session.remoteSettings.initialWindowSize));
+    };";
+    let node = Node::with("{ maxSessionMemory: 1000 }", own);
+    let https = HttpsConfig::default().windows(Http2Windows::Adaptive);
+    let pool = node.pool(Http2PoolConfig::default().https(https));
+    let window =
+        async || String::from_utf8(fetch(&pool, "/own").await.unwrap()).unwrap().parse::<u32>().unwrap();
+    let begun = std::time::Instant::now();
+    while window().await <= 65_535 {
+        assert!(begun.elapsed() < PATIENCE);
+        assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
+    }
+    rest(&pool).await;
+    assert!(window().await > 65_535);
+    assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
+    assert_eq!(pool.state().statistics.connects, 1);
 }

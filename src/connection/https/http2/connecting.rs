@@ -164,7 +164,7 @@ impl Future for Driving {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let observed = self.driver.observe(cx);
-        if observed.received != self.received {
+        if observed.received > self.received {
             self.received = observed.received;
             if !std::mem::replace(&mut self.is_armed, true) {
                 self.unread.as_mut().reset(Instant::now() + GRACE);
