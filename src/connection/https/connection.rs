@@ -42,7 +42,7 @@ pub struct HttpsConnection {
 pub(super) enum State {
     Http1(Wire),
     Http2(Sender),
-    /// An HTTP/1.1 connection that a request uses, or that is closed because one has not come to its end.
+    /// An HTTP/1.1 connection that a request uses, or one that is closed because a request has not come to its end.
     Gone,
 }
 
@@ -180,9 +180,13 @@ impl HttpsConnection {
         Ok((response, Some(exchange)))
     }
 
-    /// Counts the error, and says in it where it happened.
+    /// Counts the error, and says in it where it happened. Unless it is one of a single stream, no other request follows.
     pub(super) fn failed(&mut self, error: HttpsError) -> HttpsError {
         self.errors += 1;
+        // The driver of an HTTP/2 connection may hear of its end after who waits for a response.
+        if !matches!(error.kind(), HttpsErrorKind::Reset(_) | HttpsErrorKind::InvalidRequest) {
+            self.state = State::Gone;
+        }
         error.named(&self.origin).at(self.remote_address)
     }
 

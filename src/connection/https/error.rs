@@ -242,6 +242,10 @@ impl HttpsError {
 impl HttpsErrorKind {
     fn of(error: &hyper::Error) -> Self {
         if let Some(error) = find::<h2::Error>(error) {
+            // It does not say so as a source.
+            if let Some(error) = error.get_io() {
+                return Self::Io(error.kind());
+            }
             let code = error.reason().map(u32::from);
             match code {
                 Some(code) if error.is_go_away() && error.is_remote() => return Self::GoAway(code),
