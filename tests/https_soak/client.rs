@@ -96,9 +96,9 @@ async fn ask_exclusively(run: &Run, exclusive: &Exclusive, is_http1: bool, dice:
     }
 }
 
-/// Whether no request can follow on this connection, whatever its protocol.
+/// Whether no request can follow on this connection, whatever its protocol: not only a stream has ended.
 fn is_end(error: &HttpsError) -> bool {
-    !matches!(error.kind(), HttpsErrorKind::Reset(_))
+    !matches!(error.kind(), HttpsErrorKind::Reset(_) | HttpsErrorKind::Incomplete)
 }
 
 /// Buries the connection, if it has a number, before it returns: also where the request is cancelled.

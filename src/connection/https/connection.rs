@@ -183,8 +183,9 @@ impl HttpsConnection {
     /// Counts the error, and says in it where it happened. Unless it is one of a single stream, no other request follows.
     pub(super) fn failed(&mut self, error: HttpsError) -> HttpsError {
         self.errors += 1;
-        // The driver of an HTTP/2 connection may hear of its end after who waits for a response.
-        if !matches!(error.kind(), HttpsErrorKind::Reset(_) | HttpsErrorKind::InvalidRequest) {
+        use HttpsErrorKind::{Incomplete, InvalidRequest, Reset};
+        // Who waits for a response may hear of the end of an HTTP/2 connection before its driver does.
+        if !matches!(error.kind(), Reset(_) | Incomplete | InvalidRequest) {
             self.state = State::Gone;
         }
         error.named(&self.origin).at(self.remote_address)
