@@ -33,17 +33,19 @@ pub(crate) async fn judge(run: &Run, network: &Network) {
     eventually("streams are lost", || run.shared.state().streams == 0).await;
     assert_eq!(run.shared.state().waiting, 0);
 
-    // The name moves a last time, and nothing but their lifetime ends connections now.
-    let there = network.change().await;
-    for exclusive in exclusives {
-        all_permits(MAX, || checked(exclusive, there)).await;
+    // The name moves and comes back, and nothing but their lifetime ends connections now.
+    for _ in 0..2 {
+        network.change().await;
+        for exclusive in exclusives {
+            all_permits("exclusive", MAX, || checked(exclusive, network.there())).await;
+        }
     }
     let request = || Question::large().request(&run.url);
-    all_permits(MAX, || run.upstreams.send(request())).await;
-    all_permits(MAX * STREAMS, || run.shared.send(request())).await;
+    all_permits("upstreams", MAX, || run.upstreams.send(request())).await;
+    all_permits("shared", MAX * STREAMS, || run.shared.send(request())).await;
     eventually("streams are lost", || run.shared.state().streams == 0).await;
     for connection in run.shared.state().connections {
-        assert_eq!(connection.remote_address, Some(there));
+        assert_eq!(connection.remote_address, Some(network.there()));
     }
 
     // The server has the connections that the pools have.
@@ -95,18 +97,18 @@ async fn checked(exclusive: &Exclusive, there: SocketAddr) -> Result<Pooled, Str
 }
 
 /// As many as ever can be had at once, and no more. Who waits for another gets one that is given back.
-async fn all_permits<T, E: Debug>(count: u32, get: impl AsyncFn() -> Result<T, E>) {
+async fn all_permits<T, E: Debug>(of: &str, count: u32, get: impl AsyncFn() -> Result<T, E>) {
     let (mut held, mut last) = (Vec::new(), None);
     let begun = Instant::now();
     while held.len() < count as usize {
-        assert!(begun.elapsed() < PATIENCE, "only {} of {count} can be had: {last:?}", held.len());
+        assert!(begun.elapsed() < PATIENCE, "{of}: only {} of {count} can be had: {last:?}", held.len());
         // The last connections and connects of the wild days may end only now.
         match timeout(PATIENCE, get()).await.expect("a request never ends") {
             Ok(one) => held.push(one),
             Err(error) => last = Some(error),
         }
     }
-    assert!(timeout(LOOK, get()).await.is_err(), "one too many");
+    assert!(timeout(LOOK, get()).await.is_err(), "{of}: one too many");
     let (got, ()) = tokio::join!(get(), async { drop(held.pop()) });
     got.unwrap();
 }

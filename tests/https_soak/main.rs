@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 use dice::Dice;
 use millpond::connection::https::{
     Http2Pool, Http2PoolConfig, Http2Windows, HttpsConfig, HttpsConnection, HttpsConnectionManager, Ping,
-    Upstreams, UpstreamsConfig,
+    StalledReader, Upstreams, UpstreamsConfig,
 };
 use millpond::connection::{Builder, ManageConnection, Pool, PooledConnection};
 use millpond::net::{Backoff, Dial};
@@ -44,6 +44,7 @@ use network::Network;
 use numbered::{Census, Connection, Graveyard, Numbered};
 use tokio::runtime::Runtime;
 use tokio::task::JoinSet;
+use upstream::PATIENCE;
 
 type Manager = Numbered<HttpsConnectionManager>;
 type Pooled = PooledConnection<'static, Manager>;
@@ -141,7 +142,9 @@ impl Run {
             .wait_timeout(CONNECT)
             .retry(Backoff::default().initial(Duration::from_millis(10)).max(LIFETIME))
             .idle_timeout(LIFETIME / 2)
-            .max_lifetime(LIFETIME * 5);
+            // Those that the judge holds at once stay what they are, however slow this machine is.
+            .max_lifetime(PATIENCE)
+            .stalled_reader(StalledReader::Reset { after: PATIENCE });
         Self {
             http1: exclusive(config("http/1.1")),
             http2: exclusive(config("h2")),

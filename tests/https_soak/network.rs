@@ -70,16 +70,19 @@ impl Network {
     }
 
     /// Moves the name. Connections to the other address must end, and none may follow.
-    pub(crate) async fn change(&self) -> SocketAddr {
-        let there = (self.moves.fetch_add(1, Ordering::Relaxed) + 1) % 2;
-        self.names.change(ADDRESSES[there]).await;
+    pub(crate) async fn change(&self) {
+        let left = &self.proxies[self.moves.fetch_add(1, Ordering::Relaxed) % 2];
+        self.names.change(ADDRESSES[self.moves() % 2]).await;
         let begun = Instant::now();
-        let left = &self.proxies[1 - there];
         while left.open() > 0 {
             assert!(begun.elapsed() < PATIENCE, "{} connections stay where the server was", left.open());
             sleep(Duration::from_millis(5)).await;
         }
-        SocketAddr::new(ADDRESSES[there].into(), self.port)
+    }
+
+    /// Where the name is.
+    pub(crate) fn there(&self) -> SocketAddr {
+        SocketAddr::new(ADDRESSES[self.moves() % 2].into(), self.port)
     }
 
     pub(crate) fn moves(&self) -> usize {
