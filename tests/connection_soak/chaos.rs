@@ -3,12 +3,13 @@
 //! Whatever it does to a connection lasts: one that has failed never works again, so that nobody may get it again.
 
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::{sleep, timeout};
 
 use crate::dice::Dice;
@@ -17,11 +18,17 @@ use crate::dice::Dice;
 const LIFE: u64 = 1500;
 /// The longest that nothing happens on a connection whose client is answered at last.
 const SLOW: u64 = 300;
+/// The longest that nobody accepts. Meanwhile the kernel drops what asks for a connection, and a client asks again after a
+/// second.
+const DEAF: u64 = 1200;
+/// Connections that the kernel accepts meanwhile, except one.
+const BACKLOG: u32 = 8;
 
 #[derive(Default)]
 pub(crate) struct Chaos {
     is_calm: AtomicBool,
     connections: AtomicU64,
+    open: AtomicUsize,
 }
 
 impl Chaos {
@@ -33,14 +40,26 @@ impl Chaos {
         self.connections.load(Ordering::Relaxed)
     }
 
+    /// Connections of clients that are open.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Relaxed)
+    }
+
     pub(crate) async fn serve(self: Arc<Self>, listener: TcpListener, upstream: String) {
-        let mut seeds = Dice(1);
+        let mut dice = Dice(1);
         loop {
+            if dice.below(100) == 0 && !self.is_calm.load(Ordering::Relaxed) {
+                sleep(dice.millis(DEAF)).await;
+            }
             let (client, _) = listener.accept().await.unwrap();
             self.connections.fetch_add(1, Ordering::Relaxed);
-            let (chaos, upstream, dice) = (Arc::clone(&self), upstream.clone(), Dice(seeds.next()));
-            // Its error is one of those that it makes.
-            tokio::spawn(async move { _ = chaos.play(client, &upstream, dice).await });
+            self.open.fetch_add(1, Ordering::Relaxed);
+            let (chaos, upstream, dice) = (Arc::clone(&self), upstream.clone(), Dice(dice.next()));
+            tokio::spawn(async move {
+                // Its error is one of those that it makes.
+                _ = chaos.play(client, &upstream, dice).await;
+                chaos.open.fetch_sub(1, Ordering::Relaxed);
+            });
         }
     }
 
@@ -77,6 +96,14 @@ impl Chaos {
             _ => swallow(&mut client).await,
         }
     }
+}
+
+/// Listens there.
+pub(crate) fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Reads until the client ends.

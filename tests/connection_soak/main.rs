@@ -1,5 +1,5 @@
-//! A pool of connections to a real Redis, and between them a proxy that drops, resets, half-closes and silences them, for
-//! `MILLPOND_SOAK_SECONDS` (default 10). `tests/deep` runs it for ten minutes.
+//! A pool of connections to a real Redis, and between them a proxy that drops, resets, half-closes and silences them, or does
+//! not accept them, for `MILLPOND_SOAK_SECONDS` (default 10). `tests/deep` runs it for ten minutes.
 //!
 //! Meanwhile clients on two runtimes get connections, are cancelled, panic, resize the pool, take connections out of it and
 //! put them back. No get may hang, no answer may be someone else's, no connection may be handed out again after it failed,
@@ -34,7 +34,6 @@ use millpond::connection::{Pool, PooledConnection, RunError};
 use numbered::{Census, Connection, Graveyard, Numbered};
 use servers::PATIENCE;
 use servers::redis::{Client, Redis};
-use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -66,7 +65,7 @@ fn main() {
     let seconds = std::env::var("MILLPOND_SOAK_SECONDS").map_or(10, |seconds| seconds.parse().unwrap());
     let server = Redis::start();
     let [network, clients, others] = [(); 3].map(|()| runtime());
-    let listener = network.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let listener = network.block_on(async { chaos::listen(([127, 0, 0, 1], 0).into()) }).unwrap();
     let manager = format!("redis://{}", listener.local_addr().unwrap());
     let manager = Numbered::new(RedisConnectionManager::new(manager).unwrap());
     let chaos = Arc::new(Chaos::default());
@@ -104,6 +103,7 @@ fn main() {
     }
     chaos.calm_down();
     clients.block_on(judge(&run, &server));
+    clients.block_on(eventually("connections of a closed pool stay", || chaos.open() == 0));
 
     println!("| fact | |\n|---|---|");
     println!("| connections that came through the proxy | {} |", chaos.connections());

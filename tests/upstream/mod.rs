@@ -6,6 +6,7 @@ use std::cell::Cell;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::thread;
@@ -13,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use millpond::connection::https::HttpsConfig;
 use millpond::net::tls::{TlsConfig, TlsConnector, TlsRoots};
-use nix::sys::signal::{Signal, kill};
+use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
@@ -49,6 +50,8 @@ impl Program {
 
 impl Drop for Program {
     fn drop(&mut self) {
+        // With the processes that it has started, if it has a group of its own.
+        let _ = killpg(Pid::from_raw(self.0.id() as i32), Signal::SIGKILL);
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
@@ -122,15 +125,34 @@ impl Nginx {
         name: &str,
         change: impl FnOnce(&mut CertificateParams),
     ) -> Self {
+        Self::launch(false, settings, name, change)
+    }
+
+    /// With a worker process, so that it can `reload`.
+    pub(crate) fn reloadable(settings: &str, name: &str) -> Self {
+        Self::launch(true, settings, name, |_| {})
+    }
+
+    fn launch(
+        has_worker: bool,
+        settings: &str,
+        name: &str,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let (path, authority) = (folder.path(), Authority::new());
         authority.certify(path, name, change);
         fs::write(path.join("large"), vec![b'g'; LARGE]).unwrap();
         let ports @ [tls, plain, http2, status] = [(); 4].map(|()| free_port());
         let at = path.display();
+        let processes = if has_worker {
+            "worker_processes 1; worker_shutdown_timeout 1s;"
+        } else {
+            "master_process off;"
+        };
         let config = format!(
             "
-            user root; daemon off; master_process off; pid {at}/pid; error_log {at}/errors;
+            user root; daemon off; {processes} pid {at}/pid; error_log {at}/errors;
             worker_rlimit_nofile 20000;
             events {{ worker_connections 4096; }}
             http {{
@@ -153,12 +175,12 @@ impl Nginx {
             }}"
         );
         fs::write(path.join("nginx.conf"), config).unwrap();
-        let program = Program::start(
-            Command::new("nginx")
-                .args(["-e", "stderr", "-c"])
-                .arg(path.join("nginx.conf"))
-                .stdin(Stdio::null()),
-        );
+        let mut command = Command::new("nginx");
+        command.args(["-e", "stderr", "-c"]).arg(path.join("nginx.conf")).stdin(Stdio::null());
+        if has_worker {
+            command.process_group(0);
+        }
+        let program = Program::start(&mut command);
         for port in ports {
             wait_for(&format!("127.0.0.1:{port}"));
         }
@@ -190,20 +212,35 @@ impl Nginx {
         HttpsConfig::default().tls(Some(self.authority.connector(alpn)))
     }
 
+    /// A new worker process takes over. The old one ends its connections: with GOAWAY, and where nothing is asked, at once.
+    pub(crate) fn reload(&self) {
+        self.program.signal(Signal::SIGHUP);
+    }
+
     /// Connections that clients have made.
     pub(crate) fn accepts(&self) -> usize {
         self.accepted() - self.own.get()
     }
 
+    /// Connections that clients have now.
+    pub(crate) fn open(&self) -> usize {
+        self.counter("Active connections:") - 1
+    }
+
     /// Connections that were accepted, those for its counters included.
     fn accepted(&self) -> usize {
+        self.counter("server accepts handled requests\n")
+    }
+
+    /// The number after `name`.
+    fn counter(&self, name: &str) -> usize {
         let mut status = TcpStream::connect(("127.0.0.1", self.ports[3])).unwrap();
         self.own.set(self.own.get() + 1);
         status.write_all(b"GET / HTTP/1.0\r\n\r\n").unwrap();
         let mut text = String::new();
         status.read_to_string(&mut text).unwrap();
-        let counts = text.lines().skip_while(|line| !line.starts_with("server accepts")).nth(1).unwrap();
-        counts.split_whitespace().next().unwrap().parse().unwrap()
+        let (_, rest) = text.split_once(name).unwrap_or_else(|| panic!("no {name} in {text}"));
+        rest.split_whitespace().next().unwrap().parse().unwrap()
     }
 }
 

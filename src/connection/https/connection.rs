@@ -39,7 +39,7 @@ pub struct HttpsConnection {
 pub(super) enum State {
     Http1(Wire),
     Http2(Client),
-    /// An HTTP/1.1 connection that a request uses, or that is closed because one has not come to its end.
+    /// An HTTP/1.1 connection that a request uses, or one that is closed because a request has not come to its end.
     Gone,
 }
 
@@ -214,9 +214,14 @@ impl HttpsConnection {
         self.facts.info(self.protocol, self.requests)
     }
 
-    /// Counts the error, and says in it where it happened.
+    /// Counts the error, and says in it where it happened. Unless it is one of a single stream, no other request follows.
     pub(super) fn failed(&mut self, error: HttpsError) -> HttpsError {
+        use HttpsErrorKind::{Incomplete, InvalidRequest, Reset};
         self.errors += 1;
+        // Who waits for a response may hear of the end of an HTTP/2 connection before its driver does.
+        if !matches!(error.kind(), Reset(_) | Incomplete | InvalidRequest) {
+            self.state = State::Gone;
+        }
         error.named(&self.origin).at(self.facts.remote_address)
     }
 

@@ -148,3 +148,43 @@ impl fmt::Debug for RequestBody {
         f.debug_tuple("RequestBody").field(&format_args!("{kind}, {:?}", self.size_hint())).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::Full;
+
+    use super::*;
+
+    fn streamed(bytes: &'static str) -> RequestBody {
+        RequestBody::stream(Full::new(Bytes::from_static(bytes.as_bytes())))
+    }
+
+    #[test]
+    fn only_a_body_that_streams_cannot_be_sent_again() {
+        for (body, len) in [
+            (RequestBody::empty(), 0),
+            ("grist".into(), 5),
+            (String::from("grist").into(), 5),
+            (vec![0; 7].into(), 7),
+        ] {
+            let again = body.try_clone().unwrap();
+            assert_eq!(again.size_hint().exact(), Some(len), "{body:?}");
+        }
+        assert!(streamed("grist").try_clone().is_none());
+    }
+
+    #[test]
+    fn what_has_nothing_to_stream_is_no_body() {
+        assert!(streamed("").try_clone().unwrap().is_end_stream());
+    }
+
+    #[test]
+    fn its_debug_output_says_how_much_and_not_what() {
+        for (body, expected) in
+            [(RequestBody::empty(), "empty"), ("grist".into(), "bytes"), (streamed("grist"), "stream")]
+        {
+            let said = format!("{body:?}");
+            assert!(said.contains(expected) && !said.contains("grist"), "{said}");
+        }
+    }
+}

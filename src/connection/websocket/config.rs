@@ -319,3 +319,50 @@ impl fmt::Debug for WebSocketConfig {
         f.debug_struct("WebSocketConfig").field("server", &self.server).finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config() -> WebSocketConfig {
+        WebSocketConfig::new("ws://mill.example/grist").unwrap()
+    }
+
+    /// The values of a header of the upgrade.
+    fn values(config: &WebSocketConfig, name: &str) -> Vec<String> {
+        let request = config.request().unwrap();
+        request.headers().get_all(name).iter().map(|value| value.to_str().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn a_host_of_its_own_replaces_that_of_the_url() {
+        assert_eq!(values(&config(), "host"), ["mill.example"]);
+        assert_eq!(values(&config().header("Host", "pond.example").unwrap(), "host"), ["pond.example"]);
+    }
+
+    #[test]
+    fn headers_of_the_same_name_are_all_sent() {
+        let config = config().header("grist", "wheat").unwrap().header("grist", "rye").unwrap();
+        assert_eq!(values(&config, "grist"), ["wheat", "rye"]);
+    }
+
+    #[test]
+    fn subprotocols_are_offered_in_their_order() {
+        let config = config().subprotocols(["wheat", "rye"]).unwrap();
+        assert_eq!(values(&config, "sec-websocket-protocol"), ["wheat, rye"]);
+    }
+
+    #[test]
+    fn what_is_no_header_is_refused() {
+        for (name, value) in [("two words", "grist"), ("grist", "two\nlines")] {
+            let error = config().header(name, value).unwrap_err();
+            assert_eq!(error.kind(), WebSocketErrorKind::InvalidRequest, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn its_debug_output_names_the_server_and_no_header() {
+        let said = format!("{:?}", config().header("authorization", "secret").unwrap());
+        assert!(said.contains("mill.example") && !said.contains("secret"), "{said}");
+    }
+}

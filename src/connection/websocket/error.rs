@@ -342,3 +342,95 @@ impl From<SendError> for WebSocketError {
         error.error
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(3);
+
+    fn error(kind: Kind) -> WebSocketError {
+        WebSocketError::new(kind, &Arc::from("ws://mill.example"))
+    }
+
+    #[test]
+    fn a_message_is_one_line_that_names_the_server() {
+        for kind in [
+            Kind::InvalidRequest,
+            Kind::Connect,
+            Kind::Tls,
+            Kind::ConnectTimeout { after: LIMIT },
+            Kind::Refused { status: 500 },
+            Kind::BadHandshake,
+            Kind::Protocol,
+            Kind::InvalidUtf8,
+            Kind::TooLarge { size: 2, limit: 1 },
+            Kind::Lost,
+            Kind::NoPong { after: LIMIT },
+            Kind::ClosedByServer { code: 1001 },
+            Kind::Closed,
+            Kind::CloseTimeout { after: LIMIT },
+            Kind::Hook,
+            Kind::QueueFull,
+            Kind::LargerThanQueue { size: 2, limit: 1 },
+            Kind::ChannelClosed,
+            Kind::ChannelOverflow,
+            Kind::TooManyChannels,
+            Kind::TaskEnded,
+        ] {
+            let text = error(kind).to_string();
+            assert!(text.contains("ws://mill.example") && !text.contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_says_what_to_check() {
+        for (status, hint) in [
+            (401, "credentials"),
+            (403, "credentials"),
+            (404, "the path"),
+            (429, "try later"),
+            (503, "try later"),
+            (200, "is a WebSocket"),
+        ] {
+            let text = error(Kind::Refused { status }).to_string();
+            assert!(text.contains(&status.to_string()) && text.contains(hint), "{text}");
+        }
+    }
+
+    #[test]
+    fn time_limits_are_timeouts_and_named() {
+        for (kind, is_timeout) in [
+            (Kind::ConnectTimeout { after: LIMIT }, true),
+            (Kind::NoPong { after: LIMIT }, true),
+            (Kind::CloseTimeout { after: LIMIT }, true),
+            (Kind::Lost, false),
+        ] {
+            let error = error(kind);
+            assert_eq!(error.is_timeout(), is_timeout, "{error}");
+            assert_eq!(error.to_string().contains("3s"), is_timeout, "{error}");
+        }
+    }
+
+    #[test]
+    fn the_server_is_told_what_it_did() {
+        for (kind, code) in [
+            (Kind::Protocol, Some(1002)),
+            (Kind::InvalidUtf8, Some(1007)),
+            (Kind::Hook, Some(1008)),
+            (Kind::TooLarge { size: 2, limit: 1 }, Some(1009)),
+            (Kind::Lost, None),
+        ] {
+            assert_eq!(error(kind).close_code(), code, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_not_sent_says_why() {
+        let error = error(Kind::Lost).because(io::Error::other("the mill stands still"));
+        let unsent = SendError { message: Message::text("grist"), error };
+        assert_eq!(unsent.to_string(), unsent.error.to_string());
+        assert_eq!(unsent.source().unwrap().to_string(), "the mill stands still");
+        assert_eq!(WebSocketError::from(unsent).kind(), Kind::Lost);
+    }
+}

@@ -132,3 +132,36 @@ impl Error for TlsConfigError {
         self.source.as_ref().map(|source| &**source as _)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::TlsConfigErrorKind as Kind;
+    use super::*;
+
+    #[test]
+    fn a_message_is_one_line_and_names_the_file_that_is_wrong() {
+        let of_files = [
+            Kind::Unreadable,
+            Kind::NotPem,
+            Kind::NoCertificate,
+            Kind::InvalidRoot,
+            Kind::NoKey,
+            Kind::InvalidKey,
+            Kind::KeyMismatch,
+            Kind::NoRevocationList,
+            Kind::InvalidRevocationList,
+            Kind::KeyLog,
+        ];
+        for kind in of_files {
+            let text = TlsConfigError::new(kind).at(Some(Path::new("/mill/roots.pem"))).to_string();
+            assert!(text.starts_with("/mill/roots.pem ") && !text.contains('\n'), "{text}");
+            let text = TlsConfigError::new(kind).to_string();
+            assert!(text.starts_with("the given PEM "), "{text}");
+        }
+        let others = [Kind::NoRoots, Kind::RevocationOnPlatform, Kind::InvalidAlpn, Kind::Other];
+        let texts: BTreeSet<_> = others.map(|kind| TlsConfigError::new(kind).to_string()).into();
+        assert_eq!(texts.len(), others.len());
+    }
+}

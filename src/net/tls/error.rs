@@ -383,3 +383,91 @@ impl Error for TlsError {
         self.source.as_ref().map(|source| &**source as _)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::TlsErrorKind as Kind;
+    use super::*;
+
+    fn said(kind: Kind) -> String {
+        TlsError::new(kind, "mill.example").to_string()
+    }
+
+    #[test]
+    fn a_message_is_one_line_that_names_the_server_and_no_two_are_the_same() {
+        let kinds = [
+            Kind::InvalidName,
+            Kind::Expired { at: None },
+            Kind::NotYetValid { from: None },
+            Kind::WrongName { presented: Vec::new() },
+            Kind::UnknownAuthority,
+            Kind::Revoked,
+            Kind::UnknownRevocation,
+            Kind::BadCertificate,
+            Kind::ClientCertificateRequired,
+            Kind::ClientCertificateRefused,
+            Kind::UnknownName,
+            Kind::NoCommonVersion,
+            Kind::NoCommonSuite,
+            Kind::NoCommonProtocol,
+            Kind::Alert(80),
+            Kind::NotTls,
+            Kind::HandshakeEof,
+            Kind::UnexpectedEof,
+            Kind::Protocol,
+            Kind::Local,
+            Kind::Io(io::ErrorKind::ConnectionReset),
+        ];
+        let texts: BTreeSet<_> = kinds.iter().cloned().map(said).collect();
+        assert_eq!(texts.len(), kinds.len());
+        for text in texts {
+            assert!(text.contains("mill.example") && !text.contains('\n'), "{text}");
+        }
+    }
+
+    #[test]
+    fn dates_are_said_as_far_as_they_are_known() {
+        let date = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(784_111_777));
+        for (kind, expected) in [
+            (Kind::Expired { at: date }, "expired on Sun, 06 Nov 1994 08:49:37 GMT"),
+            (Kind::Expired { at: None }, "has expired"),
+            (Kind::NotYetValid { from: date }, "is not valid before Sun, 06 Nov 1994 08:49:37 GMT"),
+            (Kind::NotYetValid { from: None }, "is not valid yet"),
+        ] {
+            assert!(said(kind.clone()).contains(expected), "{}", said(kind));
+        }
+    }
+
+    #[test]
+    fn of_many_names_the_first_are_said() {
+        for (count, expected) in
+            [(0, "is for no name"), (2, "is for 0, 1 ("), (7, "is for 0, 1, 2, 3, 4 and 2 more")]
+        {
+            let presented = (0..count).map(|number: u8| number.to_string()).collect();
+            let text = said(Kind::WrongName { presented });
+            assert!(text.contains(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_alert_means_what_the_server_had_asked_for() {
+        use AlertDescription as Alert;
+        let asked = |client_auth, has_client_auth| Asked { client_auth, has_client_auth };
+        for (alert, asked, expected) in [
+            (Alert::ProtocolVersion, asked(false, false), Kind::NoCommonVersion),
+            (Alert::NoApplicationProtocol, asked(false, false), Kind::NoCommonProtocol),
+            (Alert::UnrecognisedName, asked(false, false), Kind::UnknownName),
+            (Alert::CertificateRequired, asked(true, false), Kind::ClientCertificateRequired),
+            (Alert::HandshakeFailure, asked(true, false), Kind::ClientCertificateRequired),
+            (Alert::HandshakeFailure, asked(true, true), Kind::ClientCertificateRefused),
+            (Alert::HandshakeFailure, asked(false, true), Kind::NoCommonSuite),
+            (Alert::InsufficientSecurity, asked(false, false), Kind::NoCommonSuite),
+            (Alert::UnknownCA, asked(true, true), Kind::ClientCertificateRefused),
+            (Alert::UnknownCA, asked(false, false), Kind::Alert(48)),
+        ] {
+            assert_eq!(TlsErrorKind::of_alert(alert, asked), expected, "{alert:?} {asked:?}");
+        }
+    }
+}
