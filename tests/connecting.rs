@@ -5,15 +5,18 @@
 mod descriptors;
 mod proxy;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpStream};
+use std::pin::pin;
 use std::process::Stdio;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use descriptors::with_descriptors;
-use millpond::net::{AsyncStream, Endpoint, Listener, Stream};
+use millpond::net::{AsyncStream, Dial, Endpoint, Listener, Resolve, Resolving, Stream};
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
 use nix::sys::signal::Signal;
@@ -154,8 +157,12 @@ fn without_descriptors_clients_wait_for_their_turn() {
 
 /// A TCP listener that does not answer, because its accept queue is full, and what fills the queue.
 async fn silent_upstream() -> (TcpListener, tokio::net::TcpStream) {
+    silent_at(([127, 0, 0, 1], 0).into()).await
+}
+
+async fn silent_at(address: SocketAddr) -> (TcpListener, tokio::net::TcpStream) {
     let socket = TcpSocket::new_v4().unwrap();
-    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    socket.bind(address).unwrap();
     let listener = socket.listen(0).unwrap();
     let fill = tokio::net::TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
     (listener, fill)
@@ -216,4 +223,43 @@ async fn a_client_that_waits_for_the_upstream_with_its_direction_closed_is_serve
     let mut received = String::new();
     timeout(PATIENCE, server.read_to_string(&mut received)).await.unwrap().unwrap();
     assert_eq!(received, "grist");
+}
+
+/// A resolver that knows these addresses of every name.
+#[derive(Debug)]
+struct Addresses(Vec<IpAddr>);
+
+impl Resolve for Addresses {
+    fn resolve<'a>(&'a self, _: &'a str) -> Resolving<'a> {
+        Box::pin(async { Ok(self.0.clone()) })
+    }
+}
+
+#[tokio::test]
+async fn no_more_than_eight_addresses_of_a_name_are_tried_at_once() {
+    const MOST: usize = 8;
+    // More than `MOST` each: attempts that have ended make no room for others.
+    let refused = (1..=12).map(|last| [127, 0, 3, last]);
+    let silent = (1..=16).map(|last| [127, 0, 4, last]);
+    let (mut listeners, mut port) = (Vec::new(), 0);
+    for address in silent.clone() {
+        let silent = silent_at((address, port).into()).await;
+        port = silent.0.local_addr().unwrap().port();
+        listeners.push(silent);
+    }
+    // The table has the bytes of an address in reverse, and 02 for a SYN packet without an answer. It may show one twice.
+    let sent = format!("04007F:{port:04X} 02");
+    let open = || {
+        let table = fs::read_to_string("/proc/self/net/tcp").unwrap();
+        table.match_indices(&sent).map(|(at, _)| table[at - 2..at].to_owned()).collect::<BTreeSet<_>>().len()
+    };
+    let resolver = Addresses(refused.chain(silent).map(IpAddr::from).collect());
+    let dial = Dial::default().resolver(Some(Arc::new(resolver)));
+    tokio::time::pause();
+    let mut connect = pin!(dial.connect(format!("mill.test:{port}")));
+    let mut most = 0;
+    while timeout(Duration::from_millis(250), &mut connect).await.is_err() {
+        most = most.max(open());
+    }
+    assert_eq!(most, MOST);
 }

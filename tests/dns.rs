@@ -2,12 +2,14 @@
 
 mod dnsmasq;
 
+use std::collections::BTreeSet;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use dnsmasq::Dnsmasq;
-use millpond::net::{Dial, Dns, ErrorKind, Stream};
+use millpond::net::{Dial, Dns, ErrorKind, Resolve, Stream};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::time::sleep;
 
@@ -49,6 +51,46 @@ async fn a_change_is_seen_when_the_ttl_is_over_and_not_before() {
 async fn a_name_that_does_not_exist_is_an_error_of_the_lookup() {
     let error = dial(&Dnsmasq::start(OLD, 1)).connect("pond.test:80").await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Lookup);
+}
+
+#[tokio::test]
+async fn that_a_name_does_not_exist_is_told_from_a_server_that_refuses() {
+    let server = Dnsmasq::start(OLD, 1);
+    let resolver = server.resolver();
+    let kind = async |name| resolver.resolve(name).await.unwrap_err().kind();
+    assert_eq!(kind("pond.test").await, io::ErrorKind::NotFound);
+    // It is asked only for names below `test`.
+    assert_ne!(kind("mill.example").await, io::ErrorKind::NotFound);
+}
+
+#[tokio::test]
+async fn a_name_that_begins_to_exist_is_found_long_before_its_zone_allows() {
+    const DAY: u32 = 86_400;
+    let soa = format!("--auth-soa=1,miller.test,{DAY},{DAY},{DAY}");
+    let ttl = format!("--auth-ttl={DAY}");
+    let server =
+        Dnsmasq::start_with(OLD, &["--auth-zone=test", "--auth-server=ns.test,127.0.0.1", &soa, &ttl]);
+    let resolver = server.resolver();
+    resolver.resolve("pond.test").await.unwrap_err();
+    server.serve(&[(NEW, "pond.test")]).await;
+    let begun = Instant::now();
+    while resolver.resolve("pond.test").await.is_err() {
+        assert!(begun.elapsed() < PATIENCE, "it is not found");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn lookups_begin_with_each_address_in_turn() {
+    const ADDRESSES: [Ipv4Addr; 3] = [OLD, NEW, Ipv4Addr::new(127, 0, 0, 3)];
+    let server = Dnsmasq::start(OLD, 300);
+    server.serve(&ADDRESSES.map(|address| (address, "mill.test"))).await;
+    let resolver = server.resolver();
+    let mut first = BTreeSet::new();
+    for _ in ADDRESSES {
+        first.insert(resolver.resolve("mill.test").await.unwrap()[0]);
+    }
+    assert_eq!(first, ADDRESSES.map(IpAddr::from).into());
 }
 
 #[tokio::test]

@@ -114,11 +114,39 @@ fn a_status_is_no_failure() {
 }
 
 #[test]
+fn the_timeout_holds_for_the_handshake_too() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("https://{}", silent.local_addr().unwrap());
+    let (code, _, stderr) = get(&[&url, "--timeout", "1"]);
+    assert_eq!(code, 1);
+    assert!(stderr.contains("did not begin TLS within 1s"), "{stderr}");
+}
+
+#[test]
+fn both_schemes_of_a_host_have_pools_of_their_own() {
+    let (server, _folder, ca) = server();
+    // Without TLS the answer is 400.
+    let (https, http) = (server.https(), server.https().replace("https", "http"));
+    let (_, said, stderr) = get(&[&https, &http, "--ca", &ca, "--repeat", "2"]);
+    for url in [https, http] {
+        assert!(said.contains(&url), "no {url} in:\n{said}{stderr}");
+    }
+}
+
+#[test]
+fn a_user_in_a_url_is_refused_and_not_repeated() {
+    let (code, _, stderr) = get(&["http://miller:secret@127.0.0.1:1/"]);
+    assert_eq!(code, 2);
+    assert!(!stderr.contains("secret"), "{stderr}");
+}
+
+#[test]
 fn wrong_usage_is_refused() {
     for wrong in [
         &["ftp://mill.example"][..],
-        &["http://miller:secret@mill.example"],
         &["http://mill.example", "--header", "no colon"],
+        &["http://mill.example", "--repeat", "1", "--concurrency", "65536"],
+        &["http://mill.example", "--repeat", "1", "--concurrency", "5000000000"],
         &[],
     ] {
         assert_eq!(get(wrong).0, 2, "{wrong:?}");

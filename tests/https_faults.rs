@@ -212,6 +212,15 @@ async fn a_server_that_vanishes_without_a_word_is_found_by_keepalive() {
     }
 }
 
+#[test]
+fn the_user_of_a_uri_is_refused_and_not_repeated() {
+    for uri in ["https://miller:secret@mill.example", "https://miller:secret@mill example"] {
+        let error = HttpsConnectionManager::new(uri).unwrap_err();
+        assert_eq!(error.kind(), &HttpsErrorKind::InvalidUri);
+        assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
+    }
+}
+
 /// A listener that accepts nothing more: packets to it are dropped.
 async fn full(address: &str) -> (TcpListener, Vec<TcpStream>) {
     let address: SocketAddr = address.parse().unwrap();

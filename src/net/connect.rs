@@ -278,7 +278,8 @@ async fn connect_to_any(
             match tcp_socket(address, reserved) {
                 Ok(socket) => {
                     addresses.pop_front();
-                    if attempts.len() >= MAX_ATTEMPTS
+                    handles.retain(|attempt| !attempt.is_finished());
+                    if handles.len() >= MAX_ATTEMPTS
                         && let Some(oldest) = handles.pop_front()
                     {
                         oldest.abort();

@@ -9,9 +9,18 @@ use hickory_resolver::net::NetError;
 use hickory_resolver::net::runtime::TokioRuntimeProvider;
 use hickory_resolver::{ResolverBuilder, TokioResolver};
 
-use super::resolve::{Resolve, Resolving};
+use super::resolve::{ANSWER_LIFETIME, Resolve, Resolving, copy};
+use crate::sync::Arc;
+use crate::sync::statistic::{AtomicUsize, Ordering};
 
 /// A resolver that asks the name servers itself, and keeps answers for their TTL. Clones share them.
+///
+/// * Each lookup begins with the next address of the answer, within each family. So connections are spread over the
+///   addresses, as by a name server that rotates its answers.
+/// * That a name does not exist, or has no address of a family, is kept for 5 s at most: zones often allow a day, and the
+///   name may come to exist.
+/// * Errors are of the kind [`NotFound`](io::ErrorKind::NotFound) if a name server says that there is no address, and of
+///   another one if none has answered or it has failed, such as [`TimedOut`](io::ErrorKind::TimedOut).
 ///
 /// The system's resolver does not tell the TTL, blocks a thread per lookup, and may ask anew each time. But it knows all that
 /// the machine is configured for, such as mDNS and LDAP: this one knows `/etc/resolv.conf` and `/etc/hosts`. It is the
@@ -32,16 +41,20 @@ use super::resolve::{Resolve, Resolving};
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Dns(TokioResolver);
+pub struct Dns {
+    resolver: TokioResolver,
+    /// How many lookups there were.
+    turn: Arc<AtomicUsize>,
+}
 
 impl Dns {
-    /// Asks the name servers of `/etc/resolv.conf`.
+    /// Asks the name servers of `/etc/resolv.conf`. The file is read once: after a change make another resolver.
     ///
     /// # Errors
     ///
     /// The file cannot be read.
     pub fn from_system() -> io::Result<Self> {
-        TokioResolver::builder_tokio().and_then(ResolverBuilder::build).map(Self).map_err(io_error)
+        TokioResolver::builder_tokio().and_then(Self::build).map_err(io_error)
     }
 
     /// Asks these name servers, by UDP, and by TCP for long answers.
@@ -59,19 +72,37 @@ impl Dns {
         });
         let config = ResolverConfig::from_name_servers(servers.collect());
         let builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        builder.build().map(Self).map_err(io_error)
+        Self::build(builder).map_err(io_error)
+    }
+
+    fn build(mut builder: ResolverBuilder<TokioRuntimeProvider>) -> Result<Self, NetError> {
+        builder.options_mut().negative_max_ttl = Some(ANSWER_LIFETIME);
+        Ok(Self { resolver: builder.build()?, turn: Arc::default() })
     }
 }
 
 fn io_error(error: NetError) -> io::Error {
-    io::Error::other(error)
+    let kind = match &error {
+        // It may be that no descriptor is left.
+        NetError::Io(error) => return copy(error),
+        NetError::Timeout => io::ErrorKind::TimedOut,
+        error if error.is_no_records_found() => io::ErrorKind::NotFound,
+        _ => io::ErrorKind::Other,
+    };
+    io::Error::new(kind, error)
 }
 
 impl Resolve for Dns {
     fn resolve<'a>(&'a self, host: &'a str) -> Resolving<'a> {
         Box::pin(async move {
-            let found = self.0.lookup_ip(host).await.map_err(io_error)?;
-            Ok(found.iter().collect())
+            let found = self.resolver.lookup_ip(host).await.map_err(io_error)?;
+            let mut addresses: Vec<_> = found.iter().collect();
+            // Ordering: only the sum matters, no memory depends on it.
+            let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+            for family in addresses.chunk_by_mut(|one, other| one.is_ipv4() == other.is_ipv4()) {
+                family.rotate_left(turn % family.len());
+            }
+            Ok(addresses)
         })
     }
 }

@@ -21,7 +21,7 @@ const MAX_LOOKUPS: usize = 4;
 
 /// How long an answer is used. The system's resolver keeps to the TTL of a name and does not tell it, so this is shorter
 /// than nearly all TTLs: an address that has changed is known within seconds, and a name costs 12 lookups per minute.
-const ANSWER_LIFETIME: Duration = Duration::from_secs(5);
+pub(super) const ANSWER_LIFETIME: Duration = Duration::from_secs(5);
 
 /// How long a failure is used, so that it costs one lookup and not one per connection.
 const FAILURE_LIFETIME: Duration = Duration::from_secs(1);
@@ -122,7 +122,7 @@ fn with_port(mut address: SocketAddr, port: u16) -> SocketAddr {
 }
 
 /// The same error for another caller.
-fn copy(error: &io::Error) -> io::Error {
+pub(super) fn copy(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),

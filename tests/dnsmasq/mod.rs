@@ -1,7 +1,7 @@
 //! A name server for `mill.test`, whose address changes when told: dnsmasq.
 
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -23,6 +23,10 @@ pub(crate) struct Dnsmasq {
 impl Dnsmasq {
     /// Says that `mill.test` is there, and that this is so for `ttl` seconds.
     pub(crate) fn start(there: Ipv4Addr, ttl: u32) -> Self {
+        Self::start_with(there, &[&format!("--local-ttl={ttl}")])
+    }
+
+    pub(crate) fn start_with(there: Ipv4Addr, options: &[&str]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let hosts = folder.path().join("hosts");
@@ -32,7 +36,7 @@ impl Dnsmasq {
             .args(["--user=", "--group=", "--listen-address=127.0.0.1", "--local=/test/"])
             .arg("--log-facility=/dev/null")
             .arg(format!("--port={}", address.port()))
-            .arg(format!("--local-ttl={ttl}"))
+            .args(options)
             .arg(format!("--addn-hosts={}", hosts.display()))
             .arg(format!("--pid-file={}", folder.path().join("pid").display()))
             .stderr(Stdio::null())
@@ -48,12 +52,18 @@ impl Dnsmasq {
 
     /// Moves `mill.test`, and waits until the server says so.
     pub(crate) async fn change(&self, there: Ipv4Addr) {
-        fs::write(self.folder.path().join("hosts"), format!("{there} mill.test")).unwrap();
+        self.serve(&[(there, "mill.test")]).await;
+    }
+
+    /// Knows these names from now on. Waits until the server says so of the last one.
+    pub(crate) async fn serve(&self, names: &[(Ipv4Addr, &str)]) {
+        let hosts: String = names.iter().map(|(address, name)| format!("{address} {name}\n")).collect();
+        fs::write(self.folder.path().join("hosts"), hosts).unwrap();
         kill(Pid::from_raw(self.child.id() as i32), Signal::SIGHUP).unwrap();
+        let (address, name) = *names.last().unwrap();
         let begun = Instant::now();
-        while !matches!(self.resolver().resolve("mill.test").await.as_deref(), Ok([now]) if *now == IpAddr::from(there))
-        {
-            assert!(begun.elapsed() < PATIENCE, "dnsmasq keeps the address");
+        while !self.resolver().resolve(name).await.is_ok_and(|found| found.contains(&address.into())) {
+            assert!(begun.elapsed() < PATIENCE, "dnsmasq does not know {name} {address}");
             sleep(Duration::from_millis(5)).await;
         }
     }

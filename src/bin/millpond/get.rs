@@ -56,7 +56,7 @@ pub(crate) struct GetArgs {
     repeat: Option<usize>,
 
     /// How many requests are under way at once
-    #[arg(long, value_name = "C", default_value = "1", value_parser = positive, requires = "repeat")]
+    #[arg(long, value_name = "C", default_value = "1", value_parser = concurrency, requires = "repeat")]
     concurrency: usize,
 
     /// Speaks HTTP/1.1 only
@@ -89,14 +89,17 @@ fn url(text: &str) -> Result<Uri, String> {
     let uri =
         text.parse::<Uri>().map_err(|error| format!("{error}; write it as in https://example.com/path"))?;
     match uri.scheme_str() {
-        Some("http" | "https")
-            if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) =>
-        {
-            Err("leave the user out, and send it by --header 'authorization: ...'".to_owned())
-        }
         Some("http" | "https") => Ok(uri),
         _ => Err("write http:// or https://".to_owned()),
     }
+}
+
+/// A local address has no more ports, and each connection takes one.
+fn concurrency(text: &str) -> Result<usize, String> {
+    positive(text)
+        .ok()
+        .filter(|&most| most <= 65_535)
+        .ok_or_else(|| "write a number from 1 to 65535".to_owned())
 }
 
 fn method(text: &str) -> Result<Method, String> {
@@ -111,6 +114,11 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 pub(crate) fn run(args: &GetArgs) -> Result<ExitCode, Box<dyn Error>> {
+    // Here, because clap repeats what it refuses, and the password with it.
+    if args.urls.iter().any(|uri| uri.authority().is_some_and(|authority| authority.as_str().contains('@'))) {
+        note("millpond: a URL has a user; leave it out, and use --header 'authorization: ...'".to_owned());
+        return Ok(ExitCode::from(2));
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(get(args))
 }
@@ -165,8 +173,7 @@ fn upstreams(args: &GetArgs) -> Result<Upstreams, Box<dyn Error>> {
         // All servers share it, and its sessions.
         https = https.tls(Some(tls.build()?));
     }
-    // More have no use: a pool has at most 65 536 connections.
-    let most = u32::try_from(args.concurrency).unwrap_or(u32::MAX);
+    let most = u32::try_from(args.concurrency)?;
     // Connecting has failed by then, and says why.
     let wait = args.timeout + Duration::from_secs(1);
     let http2 = Http2PoolConfig::default().wait_timeout(wait);

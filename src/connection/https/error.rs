@@ -191,8 +191,10 @@ impl HttpsError {
         self
     }
 
+    /// Names the server, without a user and its password: errors are logged.
     pub(super) fn named(mut self, server: &impl fmt::Display) -> Self {
-        self.0.server = server.to_string();
+        let server = server.to_string();
+        self.0.server = server.rsplit_once('@').map_or(&*server, |(_, host)| host).to_owned();
         self
     }
 
@@ -326,7 +328,7 @@ impl fmt::Display for HttpsError {
         let at = address.map_or_else(String::new, |address| format!(" at {address}"));
         match kind {
             HttpsErrorKind::InvalidUri => {
-                write!(f, "{server} is no server; write https://HOST:PORT or http://HOST:PORT")
+                write!(f, "{server} is no server; write https://HOST:PORT or http://HOST:PORT, no user")
             }
             HttpsErrorKind::TlsConfig => f.write_str("the TLS settings are wrong"),
             HttpsErrorKind::Net(_) => write!(f, "no connection to {server}"),

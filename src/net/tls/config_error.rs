@@ -28,6 +28,8 @@ pub enum TlsConfigErrorKind {
     InvalidRoot,
     /// There are no trusted roots: no server could be verified.
     NoRoots,
+    /// The roots of the system cannot be read any more, or fewer of them.
+    PlatformRoots,
     /// There is no private key in what should hold one.
     NoKey,
     /// The private key is of no supported kind.
@@ -95,6 +97,9 @@ impl fmt::Display for TlsConfigError {
             }
             Kind::NoRoots => f.write_str(
                 "no roots are trusted (install ca-certificates, choose TlsRoots::Webpki, or add roots)",
+            ),
+            Kind::PlatformRoots => f.write_str(
+                "the system's roots cannot be read any more (check its bundle of certificates, and SSL_CERT_FILE)",
             ),
             Kind::NoKey => {
                 write!(

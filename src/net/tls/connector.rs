@@ -108,7 +108,7 @@ impl Eq for TlsIdentity {}
 
 impl TlsConnector {
     pub(super) fn new(config: TlsConfig) -> Result<Self, TlsConfigError> {
-        let generation = Generation::new(&config, Material::read(&config)?)?;
+        let generation = Generation::new(&config, Material::read(&config, None)?)?;
         let generation = Mutex::new(Arc::new(generation));
         Ok(Self(Arc::new(Inner { config, reloading: Mutex::default(), generation })))
     }
@@ -178,13 +178,10 @@ impl TlsConnector {
     pub fn reload(&self) -> Result<bool, TlsConfigError> {
         let Inner { config, reloading, generation } = &*self.0;
         let _reloading = reloading.lock();
-        let material = Material::read(config)?;
         let before = self.generation();
+        let material = Material::read(config, Some(&before.material))?;
         if material == before.material {
             return Ok(false);
-        }
-        if material.has_lost_platform(&before.material) {
-            return Err(TlsConfigError::new(TlsConfigErrorKind::NoRoots));
         }
         drop(before);
         let new = Arc::new(Generation::new(config, material)?);

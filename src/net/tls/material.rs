@@ -4,7 +4,7 @@ use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use rustls_native_certs::load_native_certs;
+use rustls_native_certs::{CertificateResult, load_native_certs};
 use rustls_platform_verifier::Verifier;
 use tokio_rustls::rustls::client::WebPkiServerVerifier;
 use tokio_rustls::rustls::client::danger::ServerCertVerifier;
@@ -75,20 +75,19 @@ pub(super) struct Material {
 }
 
 impl Material {
-    pub(super) fn read(config: &TlsConfig) -> Result<Self, TlsConfigError> {
+    /// What the files hold now. `before` is what they held at the last time.
+    pub(super) fn read(config: &TlsConfig, before: Option<&Self>) -> Result<Self, TlsConfigError> {
         let all = |pem: &[Pem]| pem.iter().map(Pem::read).collect::<Result<_, _>>();
         let both = |(chain, key): &(Pem, Pem)| Ok((chain.read()?, key.read()?));
         Ok(Self {
             roots: all(&config.added_roots)?,
             revocation_lists: all(&config.revocation_lists)?,
             client_auth: config.client_auth.as_ref().map(both).transpose()?,
-            platform: if config.trusts_platform() { load_native_certs().certs } else { Vec::new() },
+            platform: match config.trusts_platform() {
+                true => platform_roots(before.map_or(0, |before| before.platform.len()))?,
+                false => Vec::new(),
+            },
         })
-    }
-
-    /// Whether the roots of the platform were there before and are not now: its bundle is being replaced, or cannot be read.
-    pub(super) fn has_lost_platform(&self, before: &Self) -> bool {
-        self.platform.is_empty() && !before.platform.is_empty()
     }
 
     pub(super) fn verifier(
@@ -157,6 +156,20 @@ impl Material {
         })?;
         Ok(Some(Arc::new(key)))
     }
+}
+
+/// The roots of the platform. Fewer than `before` may be all that could be read of a bundle that is being renewed. It is no
+/// error that there have never been some: others are added, or the verifier fails.
+fn platform_roots(before: usize) -> Result<Vec<CertificateDer<'static>>, TlsConfigError> {
+    let CertificateResult { certs, errors, .. } = load_native_certs();
+    if certs.len() >= before || (errors.is_empty() && !certs.is_empty()) {
+        return Ok(certs);
+    }
+    let error = TlsConfigError::new(Kind::PlatformRoots);
+    Err(match errors.into_iter().next() {
+        Some(cause) => error.because(cause),
+        None => error,
+    })
 }
 
 /// All sections of one kind, at least one.
