@@ -12,7 +12,7 @@ use millpond::connection::websocket::{
     Message, WebSocketConfig, WebSocketConnection, WebSocketErrorKind, WebSocketManager,
 };
 use tls_servers::{Authority, NAME, folder_with};
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message as Raw;
 use websocket_servers::{Here, Server, soon};
 
@@ -273,4 +273,92 @@ async fn a_connection_that_was_lost_while_idle_is_not_handed_out() {
     let (second, mut there) = tokio::join!(soon(pool.get()), server.accept());
     second.unwrap().send("hello").await.unwrap();
     assert_eq!(soon(there.next()).await.unwrap().unwrap(), Raw::text("hello"));
+}
+
+/// Answers each text after a moment, on all connections.
+async fn answering(server: Here) {
+    loop {
+        let mut there = server.accept().await;
+        tokio::spawn(async move {
+            while let Some(Ok(message)) = there.next().await {
+                if let Raw::Text(text) = message {
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    let _ = there.send(Raw::text(format!("answer to {text}"))).await;
+                }
+            }
+        });
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_a_plain_send_reaches_nobody_else() {
+    let server = Here::new().await;
+    let manager = WebSocketManager::new(server.config()).unwrap();
+    let serve = tokio::spawn(answering(server));
+    let pool = Pool::builder().max_size(1).min_idle(0).build(manager).await.unwrap();
+    // As if cancelled between `send` and `recv`.
+    soon(pool.get()).await.unwrap().send("alice").await.unwrap();
+    let answer = soon(soon(pool.get()).await.unwrap().exchange("bob")).await.unwrap();
+    assert_eq!(answer.as_text(), Some("answer to bob"));
+    soon(pool.get()).await.unwrap().try_send("carol").unwrap();
+    let answer = soon(soon(pool.get()).await.unwrap().exchange("dave")).await.unwrap();
+    assert_eq!(answer.as_text(), Some("answer to dave"));
+    serve.abort();
+}
+
+#[tokio::test]
+async fn an_exchange_does_not_make_up_for_a_plain_send() {
+    let server = Here::new().await;
+    let manager = WebSocketManager::new(server.config()).unwrap();
+    let serve = tokio::spawn(answering(server));
+    let pool = Pool::builder().max_size(1).min_idle(0).build(manager.clone()).await.unwrap();
+    let mut connection = soon(pool.get()).await.unwrap();
+    connection.send("first").await.unwrap();
+    // What it gets is the answer to the other.
+    soon(connection.exchange("second")).await.unwrap();
+    drop(connection);
+    drop(soon(pool.get()).await.unwrap());
+    assert_eq!(manager.statistics().connects, 2);
+    serve.abort();
+}
+
+#[tokio::test]
+async fn a_program_that_has_taken_all_answers_may_say_so() {
+    let server = Here::new().await;
+    let manager = WebSocketManager::new(server.config()).unwrap();
+    let serve = tokio::spawn(answering(server));
+    let pool = Pool::builder().max_size(1).min_idle(0).build(manager.clone()).await.unwrap();
+    let mut connection = soon(pool.get()).await.unwrap();
+    connection.send("question").await.unwrap();
+    soon(connection.recv()).await.unwrap();
+    connection.mark_reusable();
+    drop(connection);
+    drop(soon(pool.get()).await.unwrap());
+    assert_eq!(manager.statistics().connects, 1);
+    serve.abort();
+}
+
+#[tokio::test]
+async fn no_subprotocols_are_no_header() {
+    let server = Here::new().await;
+    let config = server.config().subprotocols([] as [&str; 0]).unwrap();
+    let opening = tokio::spawn(async move { WebSocketConnection::open(&config).await });
+    let mut request = vec![0; 4096];
+    let count = soon(server.accept_tcp().await.read(&mut request)).await.unwrap();
+    let request = String::from_utf8_lossy(&request[..count]).to_lowercase();
+    assert!(!request.contains("sec-websocket-protocol"), "{request}");
+    soon(opening).await.unwrap().unwrap_err();
+}
+
+/// This upgrade exists in HTTP/1.1 only.
+#[tokio::test]
+async fn a_server_that_speaks_only_http2_is_not_waited_for() {
+    let authority = Authority::new("root");
+    let server = tls_servers::Server::openssl(&authority.issue(|_| ()), &["-alpn", "h2"]);
+    let connector = authority.trusted().alpn(["h2", "http/1.1"]).build().unwrap();
+    let config = WebSocketConfig::new(&format!("wss://{NAME}/")).unwrap().tls(Some(connector));
+    let config =
+        config.endpoint(Some(server.endpoint.as_str().into())).connect_timeout(Duration::from_secs(5));
+    let error = soon(WebSocketConnection::open(&config)).await.unwrap_err();
+    assert!(!error.is_timeout(), "{error}");
 }

@@ -103,6 +103,8 @@ async fn the_server_is_told_of_a_dropped_channel_and_what_was_under_way_is_ignor
     let (channels, mut there) = connected().await;
     let (first, second) = (channels.open().unwrap(), channels.open().unwrap());
     let number = first.number();
+    first.send("hello").await.unwrap();
+    assert_eq!(there.next().await.0, TEXT);
     drop(first);
     assert_eq!(there.next().await, (END, number, Vec::new()));
     there.send(TEXT, number, b"under way").await;
@@ -146,9 +148,72 @@ async fn a_server_that_speaks_no_envelope_is_left() {
 async fn the_last_handle_closes_the_connection() {
     let (channels, mut there) = connected().await;
     let channel = channels.open().unwrap();
+    channel.send("hello").await.unwrap();
+    assert_eq!(there.next().await.0, TEXT);
     drop(channels);
     assert!(tokio::time::timeout(Duration::from_millis(50), there.0.next()).await.is_err());
     drop(channel);
     assert_eq!(there.next().await.0, END);
     assert!(matches!(soon(there.0.next()).await, Some(Ok(Raw::Close(_)))));
+}
+
+#[tokio::test]
+async fn messages_without_payload_do_not_wait_without_bound() {
+    const SENT: usize = 1_000;
+    let (channels, mut there) = connected().await;
+    let (stalled, active) = (channels.open().unwrap(), channels.open().unwrap());
+    for _ in 0..SENT {
+        there.send(BINARY, stalled.number(), b"").await;
+    }
+    there.send(TEXT, active.number(), b"hello").await;
+    assert_eq!(soon(active.recv()).await.unwrap(), Message::text("hello"));
+    let mut waiting = 0;
+    let end = loop {
+        match soon(stalled.recv()).await {
+            Ok(_) => waiting += 1,
+            Err(error) => break error.kind(),
+        }
+    };
+    assert_eq!(end, WebSocketErrorKind::ChannelOverflow);
+    // As many small messages as wait in a connection.
+    assert_eq!(waiting, 64);
+}
+
+#[tokio::test]
+async fn a_channel_of_which_the_server_never_heard_is_not_ended_there() {
+    let (channels, mut there) = connected().await;
+    for _ in 0..1000 {
+        drop(channels.open().unwrap());
+    }
+    let channel = channels.open().unwrap();
+    channel.send("first").await.unwrap();
+    assert_eq!(there.next().await, (TEXT, channel.number(), b"first".to_vec()));
+}
+
+#[tokio::test]
+async fn ends_wait_within_a_bound_though_the_server_has_opened_the_channels() {
+    const ROUNDS: u32 = 2_000;
+    let server = Here::new().await;
+    let config = server.config().queue_messages(16).queue_bytes(32 << 20).ping_interval(None);
+    let (connection, there) = tokio::join!(WebSocketConnection::open(&config), server.accept());
+    let connection = connection.unwrap();
+    // More than the kernel takes, so nothing after it is written.
+    connection.send(Message::binary(vec![7; 16 << 20])).await.unwrap();
+    let (channels, mut there) = (WebSocketChannels::new(connection, 100, 1000), Peer(there));
+    for number in 1..=ROUNDS {
+        let channel = channels.open().unwrap();
+        there.send(BINARY, number, b"x").await;
+        soon(channel.recv()).await.unwrap();
+    }
+    let last = channels.open().unwrap();
+    let (sent, ends) = tokio::join!(soon(last.send("last")), async {
+        assert_eq!(there.next().await.2.len(), (16 << 20) - 5);
+        let mut ends = 0;
+        while there.next().await.0 == END {
+            ends += 1;
+        }
+        ends
+    });
+    sent.unwrap();
+    assert!(ends <= 16 + 100, "{ends}");
 }

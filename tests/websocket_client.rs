@@ -2,6 +2,7 @@
 
 mod websocket_servers;
 
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
@@ -367,4 +368,121 @@ async fn the_server_may_be_behind_a_unix_socket() {
     let mut there = soon(tokio_tungstenite::accept_async(stream)).await.unwrap();
     client.send("hello").await.unwrap();
     assert_eq!(next(&mut there).await, "hello");
+}
+
+#[tokio::test]
+async fn a_hook_that_panics_ends_its_connection_and_the_next_is_tried() {
+    let server = Here::new().await;
+    let calls = AtomicUsize::new(0);
+    let client = WebSocketClient::start_with(quick(server.config()), move |_| {
+        let call = calls.fetch_add(1, SeqCst);
+        assert!(call != 0, "a bug before the future of the hook");
+        async move {
+            assert!(call != 1, "a bug in the future of the hook");
+            Ok(())
+        }
+    })
+    .unwrap();
+    for _ in 0..2 {
+        let mut there = server.accept().await;
+        assert!(matches!(soon(there.next()).await, Some(Ok(Raw::Close(_)))));
+    }
+    let _there = server.accept().await;
+    soon(client.up()).await.unwrap();
+    assert_eq!(client.last_error().unwrap().kind(), WebSocketErrorKind::Hook);
+}
+
+#[tokio::test]
+async fn untaken_messages_do_not_keep_the_next_hook_from_its_answer() {
+    // As many as may wait: nothing more is read for the program.
+    const UNTAKEN: usize = 64;
+    let server = Here::new().await;
+    let client = WebSocketClient::start_with(quick(server.config()), |session| async move {
+        session.send("login")?;
+        session.recv().await?;
+        Ok(())
+    })
+    .unwrap();
+    let mut there = server.accept().await;
+    assert_eq!(next(&mut there).await, "login");
+    there.send(Raw::text("welcome")).await.unwrap();
+    soon(client.up()).await.unwrap();
+    for _ in 0..UNTAKEN {
+        there.send(Raw::text("news")).await.unwrap();
+    }
+    while client.statistics().messages_received < UNTAKEN as u64 + 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    drop(there);
+    let login = async {
+        let mut there = server.accept().await;
+        assert_eq!(next(&mut there).await, "login");
+        there.send(Raw::text("welcome")).await.unwrap();
+        while there.next().await.is_some_and(|message| message.is_ok()) {}
+    };
+    let up = async {
+        // A write is what tells that the server is gone: nothing is read.
+        while client.state() == WebSocketState::Up {
+            client.send("tick").await.unwrap();
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        soon(client.up()).await.unwrap();
+    };
+    tokio::select! {
+        () = up => {}
+        () = login => panic!("the hook got no answer"),
+    }
+    assert_eq!(client.statistics().connects, 2);
+}
+
+#[tokio::test]
+async fn a_close_sends_what_is_queued_after_the_hook() {
+    let server = Here::new().await;
+    let client = WebSocketClient::start_with(server.config(), |session| async move {
+        session.send("login")?;
+        session.recv().await?;
+        Ok(())
+    })
+    .unwrap();
+    let mut there = server.accept().await;
+    assert_eq!(next(&mut there).await, "login");
+    client.send("precious").await.unwrap();
+    let close = tokio::spawn(async move { client.close().await });
+    assert!(tokio::time::timeout(SHORT, there.next()).await.is_err(), "something overtook the hook");
+    there.send(Raw::text("welcome")).await.unwrap();
+    assert_eq!(next(&mut there).await, "precious");
+    assert!(matches!(soon(there.next()).await, Some(Ok(Raw::Close(_)))));
+    assert!(soon(there.next()).await.is_none());
+    drop(there);
+    soon(close).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn a_close_that_the_hook_outlasts_is_no_success() {
+    let server = Here::new().await;
+    let client = WebSocketClient::start_with(server.config().close_timeout(SHORT), |session| async move {
+        session.send("login")?;
+        std::future::pending::<()>().await;
+        Ok(())
+    })
+    .unwrap();
+    let mut there = server.accept().await;
+    assert_eq!(next(&mut there).await, "login");
+    client.send("precious").await.unwrap();
+    let error = soon(client.close()).await.unwrap_err();
+    assert_eq!(error.kind(), WebSocketErrorKind::CloseTimeout { after: SHORT });
+}
+
+#[tokio::test]
+async fn a_close_before_the_first_connection_is_no_success_if_something_was_queued() {
+    let server = Here::new().await;
+    for (queued, expected) in [(true, Err(WebSocketErrorKind::Connect)), (false, Ok(()))] {
+        let client = WebSocketClient::start(server.config()).unwrap();
+        // The upgrade is not answered.
+        let _stream = server.accept_tcp().await;
+        if queued {
+            client.send("precious").await.unwrap();
+        }
+        assert_eq!(soon(client.close()).await.map_err(|error| error.kind()), expected);
+    }
 }

@@ -329,3 +329,71 @@ async fn a_cancelled_send_queues_nothing_and_lets_the_next_go_on() {
 fn vec_message(size: usize) -> Message {
     Message::binary(vec![7; size])
 }
+
+#[tokio::test]
+async fn a_close_does_not_wait_for_messages_that_nobody_takes() {
+    // As many as may wait: nothing is read until one is taken.
+    const UNTAKEN: usize = 64;
+    let (connection, mut there) =
+        connected(|config| config.close_timeout(30 * websocket_servers::PATIENCE).ping_interval(None)).await;
+    for _ in 0..UNTAKEN {
+        there.send(Raw::text("x")).await.unwrap();
+    }
+    // Its answer comes after them, and is not read.
+    assert!(tokio::time::timeout(SHORT, connection.ping()).await.is_err());
+    let server =
+        tokio::spawn(async move { while there.next().await.is_some_and(|message| message.is_ok()) {} });
+    soon(connection.close()).await.unwrap();
+    soon(server).await.unwrap();
+}
+
+#[tokio::test]
+async fn no_limit_in_time_is_a_limit_too() {
+    let endless = |config: WebSocketConfig| {
+        let config = config.connect_timeout(Duration::MAX).close_timeout(Duration::MAX);
+        config.ping_interval(Some(Duration::MAX)).pong_timeout(Duration::MAX)
+    };
+    let (connection, mut there) = connected(endless).await;
+    there.send(Raw::text("hello")).await.unwrap();
+    assert_eq!(soon(connection.recv()).await.unwrap(), Message::text("hello"));
+    let server =
+        tokio::spawn(async move { while there.next().await.is_some_and(|message| message.is_ok()) {} });
+    soon(connection.close()).await.unwrap();
+    soon(server).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_endless_pong_timeout_is_one_too() {
+    let config = |config: WebSocketConfig| config.ping_interval(Some(SHORT)).pong_timeout(Duration::MAX);
+    let (connection, mut there) = connected(config).await;
+    assert!(matches!(soon(there.next()).await, Some(Ok(Raw::Ping(_)))));
+    there.send(Raw::text("hello")).await.unwrap();
+    assert_eq!(soon(connection.recv()).await.unwrap(), Message::text("hello"));
+}
+
+#[tokio::test]
+async fn outgoing_frames_need_no_limit() {
+    let (connection, mut there) = connected(|config| config.max_outgoing_frame(usize::MAX)).await;
+    connection.send(vec_message(100_000)).await.unwrap();
+    assert_eq!(soon(there.next()).await.unwrap().unwrap().len(), 100_000);
+}
+
+#[test]
+fn a_port_that_is_none_is_not_the_default_port() {
+    for port in ["65536", "99999", "+80"] {
+        let error = WebSocketConfig::new(&format!("ws://user:word@127.0.0.1:{port}/path")).unwrap_err();
+        assert_eq!(error.kind(), WebSocketErrorKind::InvalidRequest, "{port}");
+        assert!(!error.to_string().contains("word"), "{error}");
+    }
+    for url in
+        ["ws://127.0.0.1:65535", "ws://127.0.0.1:", "ws://[::1]", "ws://[::1]:80", "ws://user:word@name"]
+    {
+        WebSocketConfig::new(url).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_server_cannot_ask_for_more_than_ten_minutes() {
+    let answer = "HTTP/1.1 503 x\r\nretry-after: 18446744073709551615\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(refused_with(answer).await.retry_after(), Some(Duration::from_secs(600)));
+}

@@ -92,6 +92,16 @@ pub(super) fn host_and_port(address: &str) -> Result<(&str, u16), ParseEndpointE
     Ok((host.ok_or(ParseEndpointError::BadHost)?, port))
 }
 
+/// Whether the authority of a URL has a port that is none, as `host:99999`. For the `http` crate that is an authority without
+/// a port, so the default would be taken. An empty port is the default (RFC 3986).
+#[cfg(any(feature = "https", feature = "websocket"))]
+pub(crate) fn has_wrong_port(authority: &str) -> bool {
+    let after_user_and_brackets = authority.rsplit(['@', ']']).next().unwrap_or_default();
+    let port = after_user_and_brackets.split_once(':').map_or("", |(_, port)| port);
+    // `parse` takes a sign.
+    !port.is_empty() && (port.starts_with('+') || port.parse::<u16>().is_err())
+}
+
 /// Whether it is an IPv6 address, with or without a scope.
 fn is_ipv6(host: &str) -> bool {
     let (address, scope) = host.split_once('%').unwrap_or((host, "none"));

@@ -70,6 +70,8 @@ pub use self::codec::{Codec, CodecError};
 pub use self::dial::{Dial, Dialed};
 #[cfg(feature = "dns")]
 pub use self::dns::Dns;
+#[cfg(any(feature = "https", feature = "websocket"))]
+pub(crate) use self::endpoint::has_wrong_port;
 pub use self::endpoint::{Endpoint, ParseEndpointError};
 pub use self::error::{Error, ErrorKind};
 pub use self::frame_reader::{FrameReader, ReadFrameError, ReadFrameErrorKind};

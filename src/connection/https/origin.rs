@@ -8,7 +8,7 @@ use http::{HeaderValue, Method, Request, Uri, Version};
 
 use super::connection::Protocol;
 use super::error::{HttpsError, HttpsErrorKind};
-use crate::net::Endpoint;
+use crate::net::{Endpoint, has_wrong_port};
 
 /// Scheme, host and port of a server.
 #[derive(Clone, Debug)]
@@ -85,11 +85,10 @@ impl Origin {
     }
 }
 
-/// Whether there is no user, and a port only if it is one: `http` takes 99999 for none.
+/// Whether there is no user, and a port only if it is one.
 pub(super) fn is_host_and_port(authority: &Authority) -> bool {
-    let after_host = authority.as_str().strip_prefix(authority.host());
-    let has_port = authority.port_u16().is_some() || matches!(after_host, Some("" | ":"));
-    has_port && !authority.as_str().contains('@')
+    let authority = authority.as_str();
+    !authority.contains('@') && !has_wrong_port(authority)
 }
 
 /// What may be shown of a URI: a user may come with a password.
@@ -163,6 +162,15 @@ mod tests {
         let error = origin("https://miller:secret@mill.example/grist").unwrap_err();
         let said = error.to_string();
         assert!(said.contains("https://mill.example/grist") && !said.contains("secret"), "{said}");
+    }
+
+    #[test]
+    fn a_port_that_is_none_is_not_the_default_port() {
+        for port in ["65536", "99999", "+80"] {
+            let error = origin(&format!("https://mill.example:{port}/")).unwrap_err();
+            assert_eq!(error.kind(), &HttpsErrorKind::InvalidUri, "{port}");
+        }
+        assert_eq!(origin("https://mill.example:").unwrap().endpoint(), "tcp://mill.example:443".into());
     }
 
     #[test]

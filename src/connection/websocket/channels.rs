@@ -21,6 +21,12 @@ const BINARY: u8 = 0;
 const TEXT: u8 = 1;
 const END: u8 = 2;
 
+/// How many received messages may wait in a channel that holds few bytes. So those without payload are bounded, too.
+const MESSAGES: usize = 64;
+
+/// A channel that holds many bytes may hold one message for each of this many.
+const BYTES_PER_MESSAGE: usize = 64;
+
 /// Many logical channels in one connection, for a **server that speaks the same envelope**. WebSocket has no channels of its
 /// own, so a server that knows nothing of this one takes its messages for broken.
 ///
@@ -61,7 +67,7 @@ const END: u8 = 2;
 #[derive(Clone)]
 pub struct WebSocketChannels(Arc<Mux>);
 
-/// One of many channels in a connection. Dropped, it is ended, and the server is told.
+/// One of many channels in a connection. Dropped, it is ended, and the server is told if it has heard of it.
 pub struct WebSocketChannel {
     number: u32,
     inbox: Arc<Inbox>,
@@ -93,12 +99,14 @@ struct Inbox {
 
 struct InboxState {
     messages: MessageQueue,
+    /// The server has heard of it.
+    is_known: bool,
     ended: Option<WebSocketError>,
 }
 
 impl WebSocketChannels {
     /// Channels in this connection: at most `max_channels` at once, each with at most `incoming_bytes` received and not taken,
-    /// and one message more.
+    /// and one message more. Those are at most 64 messages, or one for each 64 bytes if that is more.
     ///
     /// # Panics
     ///
@@ -106,7 +114,8 @@ impl WebSocketChannels {
     #[must_use]
     pub fn new(connection: WebSocketConnection, max_channels: usize, incoming_bytes: usize) -> Self {
         let link = Arc::clone(connection.link());
-        let limits = Limits { messages: usize::MAX, bytes: incoming_bytes.max(1) };
+        let messages = MESSAGES.max(incoming_bytes / BYTES_PER_MESSAGE);
+        let limits = Limits { messages, bytes: incoming_bytes.max(1) };
         let table = Arc::new(Table { state: Mutex::default(), max_channels, limits });
         let dispatched = Arc::clone(&table);
         // It ends with the connection, which ends when its last handle is dropped.
@@ -134,7 +143,7 @@ impl WebSocketChannels {
         }
         rooms.last += 1;
         let number = rooms.last;
-        let state = InboxState { messages: MessageQueue::new(*limits), ended: None };
+        let state = InboxState { messages: MessageQueue::new(*limits), is_known: false, ended: None };
         let inbox = Arc::new(Inbox { state: Mutex::new(state), arrivals: Notify::new() });
         rooms.inboxes.insert(number, Arc::clone(&inbox));
         Ok(WebSocketChannel { number, inbox, mux: Arc::clone(&self.0) })
@@ -176,8 +185,13 @@ impl WebSocketChannel {
             return Err(SendError { message, error });
         }
         let kind = if message.as_text().is_some() { TEXT } else { BINARY };
-        let sent = self.mux.connection.send(envelope(kind, self.number, message.as_bytes())).await;
-        sent.map_err(|refused| SendError { message, error: refused.error })
+        match self.mux.connection.send(envelope(kind, self.number, message.as_bytes())).await {
+            Ok(()) => {
+                self.inbox.state.lock().is_known = true;
+                Ok(())
+            }
+            Err(refused) => Err(SendError { message, error: refused.error }),
+        }
     }
 
     /// Waits for the next message of the channel.
@@ -211,8 +225,9 @@ impl WebSocketChannel {
 
 impl Drop for WebSocketChannel {
     fn drop(&mut self) {
-        if self.mux.table.remove(self.number).is_some() {
-            self.mux.connection.link().send_beyond(envelope(END, self.number, &[]));
+        let is_known = self.inbox.state.lock().is_known;
+        if self.mux.table.remove(self.number).is_some() && is_known {
+            self.mux.table.tell_end(self.mux.connection.link(), self.number);
         }
     }
 }
@@ -284,9 +299,16 @@ impl Table {
             && self.remove(number).is_some()
         {
             inbox.end(link.error(WebSocketErrorKind::ChannelOverflow));
-            link.send_beyond(envelope(END, number, &[]));
+            self.tell_end(link, number);
         }
         Some(())
+    }
+
+    /// At most as many ends wait beyond the queue's limit as channels may be open: a message that had room opens a channel, so
+    /// while there is none only those end that are open now. Only a server that sends on channels that were never opened can
+    /// ask for more ends, and it misses them.
+    fn tell_end(&self, link: &Link, number: u32) {
+        link.send_beyond(envelope(END, number, &[]), self.max_channels);
     }
 
     fn end(&self, error: &WebSocketError) {
@@ -303,6 +325,7 @@ impl Inbox {
     /// Whether there was room for it.
     fn take_in(&self, message: Message) -> bool {
         let mut state = self.state.lock();
+        state.is_known = true;
         if state.messages.is_full() {
             return false;
         }

@@ -73,7 +73,7 @@ impl WebSocketClient {
 
     /// As [`start`](Self::start), with a resume hook: it is called with each new connection, the first one included, before
     /// any queued message goes out. It may send, for example to log in and to subscribe, and wait for answers. What it does
-    /// not take of them goes to [`recv`](Self::recv). If it fails, or does not end within
+    /// not take of them goes to [`recv`](Self::recv). If it fails, panics, or does not end within
     /// [`connect_timeout`](field@WebSocketConfig::connect_timeout), the connection is closed and the next is tried.
     ///
     /// # Errors
@@ -90,7 +90,13 @@ impl WebSocketClient {
     where
         F: Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send + 'static,
     {
-        Self::start_hooked(config, Some(Box::new(move |session| Box::pin(hook(session)))))
+        let hook = Arc::new(hook);
+        // It is called in the future, in which its panics are caught.
+        let make = move |session| -> Hook {
+            let hook = Arc::clone(&hook);
+            Box::pin(async move { hook(session).await })
+        };
+        Self::start_hooked(config, Some(Box::new(make)))
     }
 
     fn start_hooked(config: WebSocketConfig, hook: Option<Box<MakeHook>>) -> Result<Self, WebSocketError> {
@@ -170,13 +176,13 @@ impl WebSocketClient {
         self.link().up().await
     }
 
-    /// Sends what is queued, closes with code 1000, and waits for the server's answer, all within
+    /// Sends what is queued, after the hook if that runs, closes with code 1000, and waits for the server's answer, all within
     /// [`close_timeout`](field@WebSocketConfig::close_timeout). While there is no connection, it ends at once, and what is
     /// queued is dropped.
     ///
     /// # Errors
     ///
-    /// [`CloseTimeout`](WebSocketErrorKind::CloseTimeout), or why there was no connection.
+    /// [`CloseTimeout`](WebSocketErrorKind::CloseTimeout), why the hook failed, or why there was no connection.
     ///
     /// # Cancel safety
     ///
@@ -269,7 +275,7 @@ async fn keep_up(link: &Arc<Link>, config: &WebSocketConfig, hook: Option<&MakeH
         link.connecting();
         let opened = tokio::select! {
             opened = Box::pin(Wire::open(config)) => opened,
-            () = close_asked(link) => return link.last_error().unwrap_or_else(|| link.error(WebSocketErrorKind::Closed)),
+            () = close_asked(link) => return link.last_error().unwrap_or_else(|| closed_unopened(link)),
         };
         let error = match opened {
             Ok((wire, _)) => {
@@ -304,11 +310,19 @@ async fn keep_up(link: &Arc<Link>, config: &WebSocketConfig, hook: Option<&MakeH
         }
         let pause: Duration = config.backoff.after(delay);
         delay = Some(pause);
-        let pause = Backoff::with_jitter(pause).max(error.retry_after().unwrap_or_default());
+        let pause = Backoff::with_jitter(pause.max(error.retry_after().unwrap_or_default()));
         tokio::select! {
             () = sleep(pause) => {}
             () = close_asked(link) => return error,
         }
+    }
+}
+
+/// What a client that was closed before its first connection was open says: no success if it drops messages.
+fn closed_unopened(link: &Link) -> WebSocketError {
+    match link.queued() {
+        (0, _) => link.error(WebSocketErrorKind::Closed),
+        _ => link.error(WebSocketErrorKind::Connect).because("it was closed before it was open"),
     }
 }
 

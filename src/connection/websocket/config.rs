@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::handshake::client::{Request, generate_key};
 use tokio_tungstenite::tungstenite::http::header::{self, HeaderName, HeaderValue};
+use tokio_tungstenite::tungstenite::http::uri::Authority;
 use tokio_tungstenite::tungstenite::http::{self, HeaderMap, Uri};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig as Codec;
 
@@ -12,7 +13,7 @@ use super::error::{WebSocketError, WebSocketErrorKind};
 use super::queue::{Limits, Overflow};
 use crate::connection::https::Http2Pool;
 use crate::net::tls::{TlsConfig, TlsConnector};
-use crate::net::{Backoff, Dial, Endpoint, setters};
+use crate::net::{Backoff, Dial, Endpoint, has_wrong_port, setters};
 use crate::sync::Arc;
 
 /// Received messages that wait to be taken: enough that the connection's task and the program need not take turns.
@@ -92,7 +93,8 @@ pub struct WebSocketConfig {
     pub close_timeout: Duration,
     /// After so much silence of the server it is sent a ping. `None`: never.
     pub ping_interval: Option<Duration>,
-    /// After so much more silence the connection is taken for dead.
+    /// After so much more silence the connection is taken for dead. The ping is written after what was queued before, so a
+    /// server that reads slowly must within this time take all that the kernel holds for it, which may be megabytes, and answer.
     pub pong_timeout: Duration,
     /// The largest message that is received.
     pub max_message_size: usize,
@@ -106,7 +108,7 @@ pub struct WebSocketConfig {
     pub queue_messages: usize,
     /// How many bytes may wait to be sent.
     pub queue_bytes: usize,
-    /// Nothing is read while so many received bytes wait to be taken.
+    /// Nothing is read while so many received bytes wait to be taken, or 64 messages.
     pub incoming_bytes: usize,
     /// What happens to a message for which the queue has no room.
     pub overflow: Overflow,
@@ -134,7 +136,8 @@ impl WebSocketConfig {
     ///
     /// # Errors
     ///
-    /// [`InvalidRequest`](WebSocketErrorKind::InvalidRequest) if it is not a URL of `ws` or `wss` with a host.
+    /// [`InvalidRequest`](WebSocketErrorKind::InvalidRequest) if it is not a URL of `ws` or `wss` with a host, or its port is
+    /// above 65535.
     pub fn new(url: &str) -> Result<Self, WebSocketError> {
         let invalid = |url: &str| WebSocketError::new(WebSocketErrorKind::InvalidRequest, &Arc::from(url));
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| invalid(url).because(error))?;
@@ -142,6 +145,11 @@ impl WebSocketConfig {
         else {
             return Err(invalid(url));
         };
+        let authority = uri.authority().map_or("", Authority::as_str);
+        if has_wrong_port(authority) {
+            let named = authority.rsplit('@').next().unwrap_or_default();
+            return Err(invalid(named).because("the port is none"));
+        }
         // Neither the path nor the user's name and password belong into messages.
         let scheme = uri.scheme_str().unwrap_or_default();
         let server = match uri.port_u16() {
@@ -205,7 +213,7 @@ impl WebSocketConfig {
         Ok(self)
     }
 
-    /// Offers subprotocols, of which the server must choose one.
+    /// Offers subprotocols, of which the server must choose one. Without names, it offers none.
     ///
     /// # Errors
     ///
@@ -214,7 +222,11 @@ impl WebSocketConfig {
         self,
         names: impl IntoIterator<Item = T>,
     ) -> Result<Self, WebSocketError> {
-        let names = names.into_iter().fold(String::new(), |list, name| match list.is_empty() {
+        let mut names = names.into_iter().peekable();
+        if names.peek().is_none() {
+            return Ok(self);
+        }
+        let names = names.fold(String::new(), |list, name| match list.is_empty() {
             true => name.as_ref().to_owned(),
             false => format!("{list}, {}", name.as_ref()),
         });
@@ -299,7 +311,7 @@ impl WebSocketConfig {
             .read_buffer_size(read)
             .write_buffer_size(buffer)
             // Only one frame is written beyond what may wait.
-            .max_write_buffer_size(buffer + self.max_outgoing_frame.max(1) + CONTROL_FRAMES)
+            .max_write_buffer_size(self.max_outgoing_frame.max(1).saturating_add(buffer + CONTROL_FRAMES))
             .max_message_size(Some(self.max_message_size))
             .max_frame_size(Some(self.max_frame_size))
     }

@@ -13,6 +13,7 @@ use super::message::Message;
 use super::statistics::Totals;
 use super::wire::Wire;
 use crate::sync::Arc;
+use crate::sync::statistic::{AtomicBool, Ordering};
 
 /// One connection. A task of its own reads and writes it, and answers pings, also while nobody uses it.
 ///
@@ -29,7 +30,8 @@ pub struct WebSocketConnection {
     link: Arc<Link>,
     subprotocol: Option<Box<str>>,
     pong_timeout: Duration,
-    is_in_exchange: bool,
+    /// An answer may be under way.
+    is_unanswered: AtomicBool,
 }
 
 impl WebSocketConnection {
@@ -64,10 +66,17 @@ impl WebSocketConnection {
             let error = driver.run().await;
             ending.0.end(error);
         });
-        Ok(Self { link, subprotocol, pong_timeout: config.pong_timeout, is_in_exchange: false })
+        Ok(Self {
+            link,
+            subprotocol,
+            pong_timeout: config.pong_timeout,
+            is_unanswered: AtomicBool::new(false),
+        })
     }
 
     /// Queues a message to be sent. If the queue is full, the [overflow policy](field@WebSocketConfig::overflow) decides.
+    ///
+    /// A pool takes it that an answer is under way, see [`mark_reusable`](Self::mark_reusable).
     ///
     /// # Errors
     ///
@@ -77,7 +86,9 @@ impl WebSocketConnection {
     ///
     /// Cancelled, it has not queued the message, which is dropped with it. [`try_send`](Self::try_send) gives it back.
     pub async fn send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.link.send(message.into()).await
+        self.link.send(message.into()).await?;
+        self.sent();
+        Ok(())
     }
 
     /// Queues a message to be sent, without waiting for room.
@@ -86,7 +97,22 @@ impl WebSocketConnection {
     ///
     /// As [`send`](Self::send), and [`QueueFull`](WebSocketErrorKind::QueueFull).
     pub fn try_send(&self, message: impl Into<Message>) -> Result<(), SendError> {
-        self.link.try_send(message.into())
+        self.link.try_send(message.into())?;
+        self.sent();
+        Ok(())
+    }
+
+    fn sent(&self) {
+        // Ordering: relaxed is enough. It is read through `&mut self`, and whatever brought that there ordered this store
+        // before. A connection is never handed on without it.
+        self.is_unanswered.store(true, Ordering::Relaxed);
+    }
+
+    /// Says that no answer is under way: all answers to what was [sent](Self::send) were received, or there are none. Without
+    /// this, a pool does not hand the connection out again after a `send`, but closes it. [`exchange`](Self::exchange) does
+    /// not need it.
+    pub fn mark_reusable(&mut self) {
+        self.is_unanswered = AtomicBool::new(false);
     }
 
     /// Waits until all queued messages are written. The server need not have read them.
@@ -126,10 +152,11 @@ impl WebSocketConnection {
     /// Cancelled, the answer may come later, when nobody knows what it answers. So the pool does not hand the connection
     /// out again, but closes it.
     pub async fn exchange(&mut self, message: impl Into<Message>) -> Result<Message, WebSocketError> {
-        self.is_in_exchange = true;
+        let was_unanswered = self.is_unanswered();
+        self.sent();
         self.link.send(message.into()).await?;
         let answer = self.link.recv().await?;
-        self.is_in_exchange = false;
+        self.is_unanswered = AtomicBool::new(was_unanswered);
         Ok(answer)
     }
 
@@ -187,8 +214,13 @@ impl WebSocketConnection {
     }
 
     /// Whether the pool may hand it to somebody else.
-    pub(super) fn is_reusable(&self) -> bool {
-        !self.is_in_exchange && self.link.is_clean()
+    pub(super) fn is_reusable(&mut self) -> bool {
+        !self.is_unanswered() && self.link.is_clean()
+    }
+
+    fn is_unanswered(&mut self) -> bool {
+        // Ordering: as in `sent`.
+        self.is_unanswered.load(Ordering::Relaxed)
     }
 }
 

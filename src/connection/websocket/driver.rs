@@ -20,7 +20,7 @@ use super::error::{WebSocketError, WebSocketErrorKind};
 use super::link::Link;
 use super::message::Message;
 use super::wire::{Polled, Wire};
-use crate::sync::Arc;
+use crate::sync::{Arc, contain};
 
 /// The hook of a connection, while it runs.
 pub(super) type Hook = Pin<Box<dyn Future<Output = Result<(), Box<dyn Error + Send + Sync>>> + Send>>;
@@ -28,8 +28,8 @@ pub(super) type Hook = Pin<Box<dyn Future<Output = Result<(), Box<dyn Error + Se
 /// The code of RFC 6455 for a close frame without a code.
 const NO_CODE: u16 = 1005;
 
-/// How far away a timer is that nothing waits for.
-const FAR: Duration = Duration::from_secs(24 * 60 * 60);
+/// How far away a timer is that nothing waits for, and the end of a limit that is no limit.
+const FAR: Duration = Duration::from_secs(30 * 365 * 24 * 60 * 60);
 
 pub(super) struct Driver {
     wire: Wire,
@@ -88,7 +88,7 @@ impl Driver {
             },
             piece: config.max_outgoing_frame.max(1),
             hook,
-            hook_deadline: now + config.connect_timeout,
+            hook_deadline: later(now, config.connect_timeout),
             current: None,
             hook_messages: 0,
             is_blocked: false,
@@ -124,7 +124,7 @@ impl Driver {
             matches!(error.kind(), WebSocketErrorKind::ClosedByServer { .. } | WebSocketErrorKind::Closed);
         if code.is_some() || (is_closed && self.wire.would_reset()) {
             self.hook = None;
-            let deadline = Instant::now() + self.limits.close_timeout;
+            let deadline = later(Instant::now(), self.limits.close_timeout);
             // Nobody waits for it.
             tokio::spawn(async move { timeout_at(deadline, self.part(code)).await });
         }
@@ -163,12 +163,18 @@ impl Driver {
     fn advance(&mut self, cx: &mut Context<'_>) -> Result<(), WebSocketError> {
         loop {
             self.link.register(cx);
-            if let Some(hook) = &mut self.hook
-                && let Poll::Ready(ended) = hook.as_mut().poll(cx)
-            {
-                self.hook = None;
-                ended.map_err(|error| self.link.error(WebSocketErrorKind::Hook).because(error))?;
-                self.link.hook_ended();
+            if let Some(hook) = &mut self.hook {
+                let mut polled = None;
+                contain(|| polled = Some(hook.as_mut().poll(cx)));
+                if let Poll::Ready(ended) = polled.unwrap_or_else(|| Poll::Ready(Err("it panicked".into()))) {
+                    self.hook = None;
+                    ended.map_err(|error| self.link.error(WebSocketErrorKind::Hook).because(error))?;
+                    self.link.hook_ended();
+                }
+            }
+            // Before the read, which must not stop once this side closes.
+            if self.close_deadline.is_none() && self.link.with_state(|state| state.closing.is_some()) {
+                self.close_deadline = Some(later(Instant::now(), self.limits.close_timeout));
             }
             let written = self.write(cx);
             self.settle();
@@ -234,11 +240,15 @@ impl Driver {
             return Some(Raw::Ping(Bytes::copy_from_slice(&pings.to_be_bytes())));
         }
         if self.current.is_none() {
-            let (message, is_hooks) = self.link.with_state(|state| match state.hook_out.pop_front() {
-                Some(message) => (Some(message), true),
-                None if state.is_hook_running => (None, false),
-                None => (state.out.hand(), false),
+            let (message, is_hooks, waits) = self.link.with_state(|state| match state.hook_out.pop_front() {
+                Some(message) => (Some(message), true, false),
+                None if state.is_hook_running => (None, false, state.out.len() > 0),
+                None => (state.out.hand(), false, false),
             });
+            if waits {
+                // A close comes after it, too.
+                return None;
+            }
             self.hook_messages += u64::from(is_hooks);
             self.current = message.map(|message| (message, 0));
         }
@@ -307,7 +317,8 @@ impl Driver {
                 Ok(Raw::Close(frame)) => {
                     link.ending();
                     self.closed_by_server = Some(frame.map_or(NO_CODE, |frame| frame.code.into()));
-                    self.close_deadline.get_or_insert_with(|| Instant::now() + self.limits.close_timeout);
+                    let timeout = self.limits.close_timeout;
+                    self.close_deadline.get_or_insert_with(|| later(Instant::now(), timeout));
                 }
                 Ok(Raw::Frame(_)) => {}
                 Err(error) if is_would_block(&error) => return Ok(()),
@@ -346,9 +357,6 @@ impl Driver {
             self.heard = (now, self.wire.bytes_read);
             self.pinged = None;
         }
-        if self.close_deadline.is_none() && self.link.with_state(|state| state.closing.is_some()) {
-            self.close_deadline = Some(now + self.limits.close_timeout);
-        }
         let mut next = now + FAR;
         if self.hook.is_some() {
             next = next.min(self.hook_deadline);
@@ -372,17 +380,17 @@ impl Driver {
             }
         } else if let Some(interval) = self.limits.ping_interval {
             match self.pinged {
-                None if now >= self.heard.0 + interval => {
+                None if now >= later(self.heard.0, interval) => {
                     self.pinged = Some(now);
                     self.link.with_state(|state| state.pings_asked += 1);
                     return Ok(true);
                 }
-                None => next = next.min(self.heard.0 + interval),
-                Some(at) if now >= at + self.limits.pong_timeout => {
+                None => next = next.min(later(self.heard.0, interval)),
+                Some(at) if now >= later(at, self.limits.pong_timeout) => {
                     let after = self.limits.pong_timeout;
                     return Err(self.link.error(WebSocketErrorKind::NoPong { after }));
                 }
-                Some(at) => next = next.min(at + self.limits.pong_timeout),
+                Some(at) => next = next.min(later(at, self.limits.pong_timeout)),
             }
         }
         // A timer that fires too early is cheaper than one that is moved with every message.
@@ -391,6 +399,11 @@ impl Driver {
         }
         Ok(self.timer.as_mut().poll(cx).is_ready())
     }
+}
+
+/// When this time has passed since then.
+fn later(then: Instant, time: Duration) -> Instant {
+    then.checked_add(time).unwrap_or(then + FAR)
 }
 
 fn is_would_block(error: &tungstenite::Error) -> bool {

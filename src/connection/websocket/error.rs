@@ -15,6 +15,9 @@ use crate::net;
 use crate::net::tls::{TlsConfigError, TlsError};
 use crate::sync::Arc;
 
+/// No server stops a client for longer, by mistake or on purpose.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
+
 /// Why there is no connection, why one ended, or why a message was not sent.
 #[derive(Clone, Debug)]
 pub struct WebSocketError {
@@ -203,10 +206,10 @@ impl WebSocketError {
         }
     }
 
-    /// How long the server that refused asks to wait (`Retry-After`, in seconds).
+    /// How long the server that refused asks to wait (`Retry-After`, in seconds), at most ten minutes.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after
+        self.retry_after.map(|asked| asked.min(MAX_RETRY_AFTER))
     }
 
     /// Whether a time limit was exceeded.

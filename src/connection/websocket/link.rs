@@ -200,10 +200,11 @@ impl Link {
         Err(SendError { message, error })
     }
 
-    /// Queues a small message whether or not there is room, for as few as the caller can bound.
-    pub(super) fn send_beyond(&self, message: Message) {
+    /// Queues a small message also if there is no room, unless as many as `beyond` wait more than may.
+    pub(super) fn send_beyond(&self, message: Message, beyond: usize) {
         self.with_state(|state| {
-            if state.takes_messages() {
+            let bound = state.out.limits().messages.saturating_add(beyond);
+            if state.takes_messages() && state.out.len() < bound {
                 state.out.force(message);
             }
         });
@@ -320,11 +321,7 @@ impl Link {
     /// Whether nothing may be read until something is taken.
     pub(super) fn must_pause(&self) -> bool {
         let mut state = self.state.lock();
-        let waiting: usize = state.hook_incoming.iter().map(Message::len).sum();
-        let limits = state.incoming.limits();
-        state.is_paused = state.incoming.is_full()
-            || waiting >= limits.bytes
-            || state.hook_incoming.len() >= limits.messages;
+        state.is_paused = state.holds_enough();
         state.is_paused
     }
 
@@ -484,6 +481,17 @@ impl State {
 
     /// The driver, if it waited for room and may read again.
     fn resume_reading(&mut self) -> Option<Waker> {
-        if self.is_paused && !self.incoming.is_full() { self.driver.take() } else { None }
+        if self.is_paused && !self.holds_enough() { self.driver.take() } else { None }
+    }
+
+    /// Whether as much waits as may. While the hook runs, all that is read is for it: what waits from an earlier connection
+    /// must not keep it from an answer.
+    fn holds_enough(&self) -> bool {
+        if !self.is_hook_running {
+            return self.incoming.is_full();
+        }
+        let waiting: usize = self.hook_incoming.iter().map(Message::len).sum();
+        let limits = self.incoming.limits();
+        waiting >= limits.bytes || self.hook_incoming.len() >= limits.messages
     }
 }

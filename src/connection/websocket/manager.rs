@@ -11,8 +11,9 @@ use crate::sync::Arc;
 /// Opens connections for a [`Pool`](crate::connection::Pool): for servers that answer requests over WebSocket.
 ///
 /// A connection whose task has ended is never handed out. One that was idle for longer than the pool's bypass window is
-/// tested by a ping. One that is returned with an unfinished [`exchange`](WebSocketConnection::exchange), or with messages
-/// that nobody took, is closed: they belong to who has returned it. So servers that send on their own want a
+/// tested by a ping. One that is returned with an unfinished [`exchange`](WebSocketConnection::exchange), after a plain
+/// [`send`](WebSocketConnection::send) that is not [known to be answered](WebSocketConnection::mark_reusable), or with messages
+/// that nobody took, is closed: the answers belong to who has returned it. So servers that send on their own want a
 /// [`WebSocketClient`](super::WebSocketClient) instead.
 #[derive(Clone, Debug)]
 pub struct WebSocketManager {
