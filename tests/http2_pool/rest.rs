@@ -187,5 +187,5 @@ async fn adaptive_windows_grow_and_outlast_a_rest() {
     rest(&pool).await;
     assert!(window().await > 65_535);
     assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
-    assert_eq!(pool.state().statistics.connects, 1);
+    assert_eq!(pool.state().statistics.connections_created, 1);
 }

@@ -524,8 +524,8 @@ mod tests {
     #[test]
     fn those_who_share_a_failed_connect_get_its_sources() {
         let source = io::Error::other("the mill stands still");
-        let error = Arc::new(error(HttpsErrorKind::Other).in_phase(ConnectPhase::Connect).because(source));
-        let shared = HttpsError::shared(&error);
+        let error = error(HttpsErrorKind::Other).in_phase(ConnectPhase::Connect).because(source);
+        let shared = error.clone();
         assert_eq!(format!("{shared:?}"), format!("{error:?}"));
         assert!(format!("{shared:?}").ends_with(": the mill stands still"), "{shared:?}");
     }

@@ -4,12 +4,11 @@ use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
 
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body, Frame, SizeHint};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use super::super::config::HttpVersion;
 use super::super::connection::{ConnectionInfo, Protocol};
@@ -144,13 +143,16 @@ impl Http2Pool {
         let mut waiter = Waiter { pool, place: None, waits_since: None, ended: Ended::Cancelled };
         let grant = timeout(after, poll_fn(|cx| waiter.poll(urgency, cx))).await;
         waiter.ended = match grant {
-            Ok(Ok(_)) if waiter.waits_since.is_some() => Ended::Waited,
-            Ok(Ok(_)) => Ended::Direct,
+            Ok(Ok(_)) => Ended::Served,
             Ok(Err(_)) => Ended::Refused,
             Err(_) => Ended::TimedOut,
         };
         let kind = match grant {
             Ok(Ok(lease)) => {
+                match waiter.waits_since {
+                    Some(since) => pool.count_wait(since.elapsed()),
+                    None => pool.counters.on_direct_get(),
+                }
                 if lease.connection.requests_before == 0 {
                     pool.counters.on_new();
                 }
@@ -251,7 +253,7 @@ impl Drop for Waiter<'_> {
         if let Some(place) = self.place.take() {
             self.pool.leave(&place);
         }
-        self.pool.counters.on_get_ended(self.ended, self.waits_since.map(|since| since.elapsed()));
+        self.pool.counters.on_get_ended(self.ended, self.waits_since);
     }
 }
 

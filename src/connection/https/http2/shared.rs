@@ -78,6 +78,8 @@ struct State {
     next_number: u64,
     random: u64,
     statistics: Http2Statistics,
+    /// How long requests have waited that were served, in microseconds.
+    waited: u64,
 }
 
 /// What is to be done without the lock.
@@ -119,6 +121,7 @@ impl Shared {
             next_number: 0,
             random: RandomState::new().hash_one(0) | 1,
             statistics: Http2Statistics::default(),
+            waited: 0,
         };
         Self {
             manager,
@@ -331,6 +334,12 @@ impl Shared {
         count(&mut self.state.lock().statistics);
     }
 
+    /// A request that waited so long was served.
+    pub(super) fn count_wait(&self, waited: Duration) {
+        self.counters.on_waited(waited);
+        self.state.lock().waited += u64::try_from(waited.as_micros()).unwrap_or(u64::MAX);
+    }
+
     pub(super) fn state(&self) -> Http2State {
         let state = self.state.lock();
         Http2State {
@@ -339,7 +348,7 @@ impl Shared {
             waiting: state.queue.len(),
             is_connecting: state.is_connecting,
             pings: state.pings && self.config.https.ping.is_some(),
-            statistics: self.counters.snapshot(0),
+            statistics: self.counters.snapshot(0, state.waited),
             http2: state.statistics,
         }
     }
