@@ -71,7 +71,7 @@ async fn every_case_of_the_conformance_suite_passes_over_http2() {
     let pool = haproxy.pool(Http2PoolConfig::default());
     all_pass(port, |path| haproxy.config(path).http2(Some(pool.clone())), "websocket-conformance-http2")
         .await;
-    assert_eq!(pool.state().statistics.connects, 1);
+    assert_eq!(pool.state().statistics.connections_created, 1);
 }
 
 /// With kosoku on this port, and these URLs for its paths.
