@@ -29,9 +29,9 @@ async fn pool_of(size: u32, server: &str, config: HttpsConfig) -> HttpsPool {
     Pool::builder().max_size(size).build(manager(server, config)).await.unwrap()
 }
 
-/// A pool for HTTPS, without ALPN or with HTTP/2.
+/// A pool for HTTPS, with that version alone or with both.
 async fn tls_pool(nginx: &Nginx, size: u32, protocol: Protocol) -> HttpsPool {
-    let alpn: &[_] = if protocol == Protocol::Http2 { &["h2", "http/1.1"] } else { &[] };
+    let alpn: &[_] = if protocol == Protocol::Http2 { &["h2", "http/1.1"] } else { &["http/1.1"] };
     pool_of(size, &nginx.https(), nginx.trusting(alpn)).await
 }
 
@@ -123,6 +123,19 @@ async fn the_last_piece_of_a_body_ends_it() {
     assert_eq!(body.frame().await.unwrap().unwrap().into_data().unwrap(), "grist");
     assert!(body.connection().is_none());
     assert_eq!(pool.state().idle_connections, 1);
+}
+
+#[tokio::test]
+async fn settings_that_name_no_protocol_offer_those_of_the_version() {
+    let nginx = Nginx::start();
+    for (version, expected) in [
+        (HttpVersion::Negotiated, Protocol::Http2),
+        (HttpVersion::Http1, Protocol::Http1),
+        (HttpVersion::Http2, Protocol::Http2),
+    ] {
+        let pool = pool_of(1, &nginx.https(), nginx.trusting(&[]).version(version)).await;
+        assert_eq!(pool.get().await.unwrap().protocol(), expected);
+    }
 }
 
 #[tokio::test]

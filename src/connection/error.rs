@@ -28,7 +28,7 @@ pub enum RunError<E> {
     Closed,
 }
 
-/// No connection, because connecting fails.
+/// There is no connection, because the pool could not connect.
 #[derive(Clone)]
 pub struct ConnectFailing<E> {
     pub(super) after: Duration,
@@ -104,9 +104,9 @@ impl<E: Error + 'static> fmt::Display for RunError<E> {
                 "no connection became free in time; raise max_size or connection_timeout, or look at Pool::holders",
             ),
             Self::ConnectFailing(failing) => {
-                write!(f, "no connection after {:.1?}: connecting fails: {}", failing.after, failing.last.text)
+                write!(f, "no connection after {:.1?}: could not connect: {}", failing.after, failing.last.text)
             }
-            Self::PoolFull => f.write_str("too many wait for a connection already; raise max_waiting or max_size"),
+            Self::PoolFull => f.write_str("too many callers wait already; raise max_waiting or max_size"),
             Self::Closed => f.write_str("the pool is closed"),
         }
     }

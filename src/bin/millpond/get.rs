@@ -108,7 +108,7 @@ fn method(text: &str) -> Result<Method, String> {
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
     let (name, value) = text.split_once(':').ok_or("write a name, a colon and a value")?;
-    let name = name.trim().parse().map_err(|_| format!("{name:?} is no name of a header"))?;
+    let name = name.trim().parse().map_err(|_| format!("{name:?} is not a name of a header"))?;
     let value = value.trim().parse().map_err(|_| format!("{value:?} is no value of a header"))?;
     Ok((name, value))
 }
@@ -158,15 +158,15 @@ async fn each(upstreams: &Upstreams, args: &GetArgs) -> Result<bool, Box<dyn Err
 }
 
 fn upstreams(args: &GetArgs) -> Result<Upstreams, Box<dyn Error>> {
-    let (version, alpn): (_, &[&str]) = match (args.http1, args.http2) {
-        (true, _) => (HttpVersion::Http1, &["http/1.1"]),
-        (_, true) => (HttpVersion::Http2, &["h2"]),
-        _ => (HttpVersion::Negotiated, &["h2", "http/1.1"]),
+    let version = match (args.http1, args.http2) {
+        (true, _) => HttpVersion::Http1,
+        (_, true) => HttpVersion::Http2,
+        _ => HttpVersion::Negotiated,
     };
     let https = HttpsConfig::default().version(version).dial(Dial::default().timeout(args.timeout));
     let mut https = https.handshake_timeout(args.timeout);
     if args.urls.iter().any(|uri| uri.scheme_str() == Some("https")) {
-        let mut tls = TlsConfig::new().alpn(alpn);
+        let mut tls = TlsConfig::new();
         if let Some(file) = &args.ca {
             tls = tls.add_root_file(file);
         }
@@ -213,7 +213,7 @@ impl fmt::Display for Failure {
     }
 }
 
-/// The pools of a server, and what connecting to it came to.
+/// The pools of a server, and the outcomes of the connects to it.
 fn state(server: &UpstreamServer) -> String {
     let uri = &server.uri;
     let mut text = format!("  server      {uri}\n");

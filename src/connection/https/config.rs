@@ -27,8 +27,8 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 pub struct HttpsConfig {
     /// Which version of HTTP to speak.
     pub version: HttpVersion,
-    /// TLS settings. [`HttpVersion::Negotiated`] offers what this connector offers by ALPN, and so should name `h2` and
-    /// `http/1.1`. `None` means the default settings, which offer what `version` needs.
+    /// TLS settings. `None` means the default ones. Unless they name protocols for
+    /// [ALPN](crate::net::tls::TlsConfig::alpn), what `version` needs is offered.
     pub tls: Option<TlsConnector>,
     /// Where to connect to, if not to the URI's host and port: another address, or a Unix socket. The certificate must be
     /// for the URI's host anyway.

@@ -1,4 +1,4 @@
-//! What the connects to a server came to.
+//! The outcomes of the connects to a server.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use super::connection::{ConnectionInfo, Protocol};
 use super::error::{ConnectPhase, HttpsError};
 use crate::sync::statistic::{AtomicBool, AtomicUsize, Ordering};
 
-/// What the connects of a manager and of its clones came to.
+/// The outcomes of the connects of a manager and of its clones.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct ConnectStats {

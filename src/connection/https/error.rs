@@ -328,11 +328,16 @@ impl fmt::Display for HttpsError {
         let at = address.map_or_else(String::new, |address| format!(" at {address}"));
         match kind {
             HttpsErrorKind::InvalidUri => {
-                write!(f, "{server} is no server; write https://HOST:PORT or http://HOST:PORT, no user")
+                write!(
+                    f,
+                    "{server} is not the URL of a server; write https://HOST:PORT or http://HOST:PORT, without a user"
+                )
             }
             HttpsErrorKind::TlsConfig => f.write_str("the TLS settings are wrong"),
             HttpsErrorKind::Net(_) => write!(f, "no connection to {server}"),
-            HttpsErrorKind::Tls(_) if phase.is_some() => write!(f, "no TLS with {server}{at}"),
+            HttpsErrorKind::Tls(_) if phase.is_some() => {
+                write!(f, "the TLS handshake with {server}{at} failed")
+            }
             HttpsErrorKind::Tls(_) => write!(f, "TLS with {server}{at} ended"),
             HttpsErrorKind::HandshakeTimeout { after } => {
                 let what = if *phase == Some(ConnectPhase::Tls) { "TLS" } else { "HTTP/2" };
@@ -381,7 +386,9 @@ impl fmt::Display for HttpsError {
             HttpsErrorKind::PingTimeout => {
                 write!(f, "{server}{at} did not answer a ping; check that it is alive")
             }
-            HttpsErrorKind::InvalidResponse => write!(f, "{server}{at} sent what is no HTTP, or too long"),
+            HttpsErrorKind::InvalidResponse => {
+                write!(f, "{server}{at} sent an invalid response, or one that is too long")
+            }
             HttpsErrorKind::InvalidRequest => {
                 write!(f, "the request to {server} is not valid, or its body failed")
             }

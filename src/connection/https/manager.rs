@@ -59,7 +59,7 @@ impl HttpsConnectionManager {
     /// A manager for a server.
     ///
     /// It may block for milliseconds if [`HttpsConfig::tls`](field@HttpsConfig::tls) is not set: the system's roots are
-    /// read. Managers for several servers better share a connector, which shares the sessions, too.
+    /// read. Managers for several servers should share a connector, and with it the sessions.
     ///
     /// # Errors
     ///
@@ -76,7 +76,7 @@ impl HttpsConnectionManager {
         Ok(Self { origin: Arc::new(origin), config: Arc::new(config), tls, connects })
     }
 
-    /// What the connects of this manager and of its clones came to. Clone the manager before a pool takes it.
+    /// The outcomes of the connects of this manager and of its clones. Clone the manager before a pool takes it.
     #[must_use]
     pub fn connect_stats(&self) -> ConnectStats {
         self.connects.snapshot()
@@ -160,7 +160,12 @@ impl HttpsConnectionManager {
                 is_resumed: false,
             });
         };
-        let stream = self.in_time(ConnectPhase::Tls, connector.connect(self.origin.host(), stream)).await?;
+        let offers = match connector.alpn() {
+            [] => offered(wanted).iter().map(|name| name.as_bytes().to_vec()).collect(),
+            configured => configured.to_vec(),
+        };
+        let handshake = connector.connect_offering(&offers, self.origin.host(), stream);
+        let stream = self.in_time(ConnectPhase::Tls, handshake).await?;
         let stream = stream.map_err(HttpsError::of_tls)?;
         let is_http2 = stream.alpn() == Some(b"h2");
         let is_wanted = if is_http2 { wanted != HttpVersion::Http1 } else { wanted != HttpVersion::Http2 };
@@ -244,8 +249,7 @@ pub(super) fn connector(config: &HttpsConfig) -> Result<TlsConnector, HttpsError
     if let Some(connector) = &config.tls {
         return Ok(connector.clone());
     }
-    let built = TlsConfig::new().alpn(offered(config.version)).build();
-    built.map_err(|error| HttpsError::new(HttpsErrorKind::TlsConfig).because(error))
+    TlsConfig::new().build().map_err(|error| HttpsError::new(HttpsErrorKind::TlsConfig).because(error))
 }
 
 /// The protocols for ALPN, the preferred one first.

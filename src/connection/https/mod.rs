@@ -24,7 +24,7 @@
 //! | `config` | the settings, and why each default is what it is |
 //! | `origin` | scheme, host and port; requests in the form that the protocol wants |
 //! | `connection` | one connection, and what is known of it |
-//! | `connects` | what the connects to a server came to |
+//! | `connects` | the outcomes of the connects to a server |
 //! | `exchange` | one request and its response over HTTP/1.1 |
 //! | `multiplexed` | HTTP/2 connections: requests on streams, and no state of the protocol at rest |
 //! | `http2` | [`Http2Pool`]: many requests on few HTTP/2 connections |
@@ -52,8 +52,8 @@
 //! While a body over TLS waits to be read, a connection of HTTP/1.1 holds about 64 KiB more, one of HTTP/2 what the
 //! [windows](Http2Windows) let the server send.
 //!
-//! Absent on purpose: a time limit for responses (the caller knows how long they take), cookies, redirects, decompression,
-//! proxies, protocol upgrades.
+//! Absent on purpose: a time limit for responses (the caller knows how long they take, and has `tokio::time::timeout`),
+//! cookies, redirects, decompression, proxies, protocol upgrades.
 
 mod config;
 mod connection;

@@ -71,7 +71,7 @@ pub struct UpstreamServer {
     pub http1: Option<State>,
     /// Its pool for HTTP/2, unless its connections speak HTTP/1.1 in any case.
     pub http2: Option<Http2State>,
-    /// What the connects to it came to, of both pools.
+    /// The outcomes of the connects to it, in both pools.
     pub connects: ConnectStats,
 }
 

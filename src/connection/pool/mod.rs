@@ -123,7 +123,7 @@ impl<M: ManageConnection> Pool<M> {
     }
 
     /// Changes the most connections. A larger pool opens connections for those that wait; a smaller one closes idle
-    /// connections at once, and those in use when they return.
+    /// connections at once, and those in use when they return. With 0 the pool pauses: gets wait until it is larger again.
     pub fn resize(&self, max_size: u32) {
         self.shared.core.resize(max_size as usize);
         self.shared.close_all_surplus();

@@ -361,7 +361,7 @@ impl<M: ManageConnection> Shared<M> {
         drop(failures);
         contain(|| drop(last));
         if is_news {
-            warn!("connecting fails: {text}");
+            warn!("could not connect: {text}");
         }
     }
 

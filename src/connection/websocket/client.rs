@@ -23,7 +23,7 @@ use crate::sync::Arc;
 ///
 /// While the server is down, messages wait in a bounded queue and go out in order over the next connection. A message that
 /// was not written whole when a connection ended is sent again over the next; one that was is not, although the server may
-/// not have read it. Who must know asks the server, for example in the [hook](Self::start_with).
+/// not have read it. If you need to know, ask the server, for example in the [hook](Self::start_with).
 ///
 /// Clones share the connection. When the last is dropped, it is closed as by [`close`](Self::close), but nobody waits.
 ///
@@ -167,7 +167,7 @@ impl WebSocketClient {
     ///
     /// # Errors
     ///
-    /// Why the client was closed. It is not when an attempt fails: see [`last_error`](Self::last_error).
+    /// Why the client was closed. A failed attempt does not close it: see [`last_error`](Self::last_error).
     ///
     /// # Cancel safety
     ///

@@ -207,7 +207,7 @@ impl WebSocketConfig {
     /// [`InvalidRequest`](WebSocketErrorKind::InvalidRequest) if it is not a header.
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, WebSocketError> {
         let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) else {
-            return Err(self.invalid().because(format!("{name} is no header, or its value is none")));
+            return Err(self.invalid().because(format!("{name} or its value is not valid in a header")));
         };
         self.headers.append(name, value);
         Ok(self)
@@ -277,7 +277,7 @@ impl WebSocketConfig {
             self.tls = self.tls.take().or(tls);
         }
         if self.is_tls() && self.tls.is_none() {
-            let built = TlsConfig::new().alpn(["http/1.1"]).build();
+            let built = TlsConfig::new().build();
             self.tls = Some(built.map_err(|error| WebSocketError::of_tls_config(error, &self.server))?);
         }
         Ok(self)

@@ -236,7 +236,7 @@ impl fmt::Display for WebSocketError {
         let server = &self.server;
         match self.kind {
             Kind::InvalidRequest => {
-                write!(f, "{server} is no request (write ws://HOST:PORT/PATH or wss://…)")
+                write!(f, "{server} is not the URL of a WebSocket (write ws://HOST:PORT/PATH or wss://…)")
             }
             Kind::Connect => write!(f, "no connection to {server}"),
             Kind::Tls => write!(f, "no TLS connection to {server}"),

@@ -13,7 +13,7 @@ use super::queue::{MessageQueue, Overflow};
 use super::statistics::Totals;
 use crate::sync::{Arc, Mutex};
 
-/// How a connection is.
+/// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WebSocketState {

@@ -13,7 +13,7 @@ use crate::sync::Arc;
 /// A connection whose task has ended is never handed out. One that was idle for longer than the pool's bypass window is
 /// tested by a ping. One that is returned with an unfinished [`exchange`](WebSocketConnection::exchange), after a plain
 /// [`send`](WebSocketConnection::send) that is not [known to be answered](WebSocketConnection::mark_reusable), or with messages
-/// that nobody took, is closed: the answers belong to who has returned it. So servers that send on their own want a
+/// that nobody took, is closed: the answers belong to the task that returned it. So servers that send on their own want a
 /// [`WebSocketClient`](super::WebSocketClient) instead.
 #[derive(Clone, Debug)]
 pub struct WebSocketManager {

@@ -57,7 +57,7 @@ pub enum TlsRoots {
 /// | setting | default | why |
 /// |---|---|---|
 /// | [`roots`](Self::roots) | [`TlsRoots::Platform`] | what the administrator of the machine trusts |
-/// | [`alpn`](Self::alpn) | none | the caller must speak what it offers |
+/// | [`alpn`](Self::alpn) | none | the caller must speak what it offers. `https` and `websocket` offer what they speak |
 /// | [`min_version`](Self::min_version) | TLS 1.2 | older ones are broken |
 /// | [`sni`](Self::sni) | on | servers with several names need it |
 /// | [`session_servers`](Self::session_servers) | 256 | a proxy's upstreams; rustls keeps 32 |

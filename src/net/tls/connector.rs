@@ -135,6 +135,12 @@ impl TlsConnector {
         self.connect_offering(&self.0.config.alpn, server_name, stream).await
     }
 
+    /// The configured protocols for ALPN.
+    #[cfg(feature = "https")]
+    pub(crate) fn alpn(&self) -> &[Vec<u8>] {
+        &self.0.config.alpn
+    }
+
     /// As [`connect`](Self::connect), with these protocols for ALPN instead of the configured ones.
     pub(crate) async fn connect_offering<IO>(
         &self,
