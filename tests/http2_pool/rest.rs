@@ -256,3 +256,38 @@ async fn goaway_after_a_rest_refuses_the_streams_after_it_and_no_others() {
     assert_eq!(bodies, [b"barley".as_slice(), b"grist".as_slice()]);
     assert_eq!(pool.state().statistics.connects, 2);
 }
+
+/// Sends to the client, at `free`, what a server may have sent for stream 1 before it heard that this was reset: twice 16 KiB
+/// of DATA, a head, more of the window, and a reset.
+const LATE: &str = "const net = require('net');
+    const frame = (kind, flags, payload) => {
+        const head = Buffer.from([0, 0, 0, kind, flags, 0, 0, 0, 1]);
+        head.writeUIntBE(payload.length, 0, 3);
+        return Buffer.concat([head, payload]);
+    };
+    const data = frame(0, 0, Buffer.alloc(16384, 'g'));
+    const number = Buffer.from([0, 0, 0, 8]);
+    const late = [data, frame(1, 4, Buffer.from([0x88])), data, frame(8, 0, number), frame(3, 0, number)];
+    const between = net.createServer(client => {
+        const ahead = net.connect(address().port);
+        client.on('error', () => {}).pipe(ahead).on('error', () => {}).pipe(client);
+        const send = () => { client.write(Buffer.concat(late)); held.push(send); };
+        held.push(send);
+    });
+    const address = server.address.bind(server);
+    const listen = server.listen.bind(server);
+    server.address = () => between.address();
+    server.listen = (port, host, on) => listen(port, host, () => between.listen(port, host, on));";
+
+#[tokio::test]
+async fn late_frames_of_all_kinds_do_no_harm_and_their_window_is_given_back() {
+    let mut node = Node::with("{ maxSessionMemory: 1000 }", LATE);
+    let pool = at_rest(&node).await;
+    // Together it is more than the window of the connection.
+    for _ in 0..RESTS {
+        node.free();
+        assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
+        rest(&pool).await;
+    }
+    assert_eq!(pool.state().statistics.connects, 1);
+}
