@@ -4,15 +4,19 @@ use http::Request;
 use http_body_util::BodyExt;
 use millpond::connection::https::{Http2Pool, Http2PoolConfig, Http2Windows, HttpsConfig, RequestBody};
 
-use crate::server::{Node, eventually, fetch, read};
-use crate::upstream::PATIENCE;
+use crate::server::{Node, eventually, fetch, get, read};
+use crate::upstream::{LARGE, Nghttpd, Nginx, PATIENCE};
 
-const LARGE: usize = 1024 * 1024;
+/// How often a connection rests.
+const RESTS: usize = 12;
 
 /// A pool with one connection, which is at rest.
 async fn at_rest(node: &Node) -> Http2Pool {
     let pool = node.pool(Http2PoolConfig::default());
-    fetch(&pool, "/").await.unwrap();
+    // Two, so that the next h2 has other numbers for streams than the server.
+    for _ in 0..2 {
+        fetch(&pool, "/").await.unwrap();
+    }
     rest(&pool).await;
     pool
 }
@@ -187,5 +191,124 @@ async fn adaptive_windows_grow_and_outlast_a_rest() {
     rest(&pool).await;
     assert!(window().await > 65_535);
     assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
+    assert_eq!(pool.state().statistics.connections_created, 1);
+}
+
+/// Between two rests: a response is dropped in the middle, another is read, and a body is sent. What comes late for the first
+/// one may come before or after the next rest.
+async fn rests_over_and_over(pool: &Http2Pool) {
+    for round in 0..RESTS {
+        let dropped = pool.send(get("/large")).await.unwrap();
+        drop(dropped);
+        if round % 2 == 0 {
+            rest(pool).await;
+        }
+        assert_eq!(fetch(pool, "/large").await.unwrap().len(), LARGE, "{round}");
+        // Servers of files do not want it. They answer all the same.
+        let post = Request::post("/own").body(RequestBody::from(vec![b'g'; 20_000])).unwrap();
+        pool.send(post).await.unwrap().into_body().collect().await.unwrap();
+        rest(pool).await;
+    }
+    assert_eq!(pool.state().statistics.connections_created, 1);
+}
+
+#[tokio::test]
+async fn a_connection_to_node_rests_over_and_over() {
+    let node = Node::with("{ maxSessionMemory: 1000 }", COUNT);
+    rests_over_and_over(&node.pool(Http2PoolConfig::default())).await;
+}
+
+#[tokio::test]
+async fn a_connection_to_nginx_rests_over_and_over() {
+    let nginx = Nginx::start();
+    rests_over_and_over(&Http2Pool::new(&nginx.http2(), Http2PoolConfig::default()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_connection_to_nghttpd_rests_over_and_over() {
+    let nghttpd = Nghttpd::start(&[]);
+    rests_over_and_over(&Http2Pool::new(&nghttpd.url(), Http2PoolConfig::default()).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_connection_over_tls_rests_over_and_over() {
+    let nginx = Nginx::start();
+    let config = Http2PoolConfig::default().https(nginx.trusting(&["h2"]));
+    rests_over_and_over(&Http2Pool::new(&nginx.https(), config).unwrap()).await;
+}
+
+#[tokio::test]
+async fn a_request_waits_for_a_server_that_allows_no_stream_after_a_rest() {
+    let own = "let allowed = 0;
+        server.on('session', session => {
+            const allow = () => {
+                session.settings({ maxConcurrentStreams: allowed++ ? 100 : 0 });
+                held.push(allow);
+            };
+            held.push(allow);
+        });";
+    let mut node = Node::with("{}", own);
+    let pool = node.pool(Http2PoolConfig::default().max_connections(1));
+    fetch(&pool, "/").await.unwrap();
+    rest(&pool).await;
+    node.free();
+    eventually(&pool, |state| state.connections[0].max_streams == 0).await;
+    rest(&pool).await;
+    // It is woken by settings, and by the request.
+    node.free();
+    assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+    assert_eq!(pool.state().statistics.connections_created, 1);
+}
+
+#[tokio::test]
+async fn goaway_after_a_rest_refuses_the_streams_after_it_and_no_others() {
+    let own = "const waiting = [];
+        handle = (stream, path, session) => {
+            if (session.number > 1) { stream.respond(); return stream.end('barley'); }
+            waiting.push(stream);
+            if (waiting.length < 2) return;
+            session.goaway(0, waiting[0].id); waiting[0].respond(); waiting[0].end('grist');
+        };";
+    let node = Node::with("{}", own);
+    let pool = at_rest(&node).await;
+    let (first, second) = tokio::join!(fetch(&pool, "/own"), fetch(&pool, "/own"));
+    let mut bodies = [first.unwrap(), second.unwrap()];
+    bodies.sort();
+    assert_eq!(bodies, [b"barley".as_slice(), b"grist".as_slice()]);
+    assert_eq!(pool.state().statistics.connections_created, 2);
+}
+
+/// Sends to the client, at `free`, what a server may have sent for stream 1 before it heard that this was reset: twice 16 KiB
+/// of DATA, a head, more of the window, and a reset.
+const LATE: &str = "const net = require('net');
+    const frame = (kind, flags, payload) => {
+        const head = Buffer.from([0, 0, 0, kind, flags, 0, 0, 0, 1]);
+        head.writeUIntBE(payload.length, 0, 3);
+        return Buffer.concat([head, payload]);
+    };
+    const data = frame(0, 0, Buffer.alloc(16384, 'g'));
+    const number = Buffer.from([0, 0, 0, 8]);
+    const late = [data, frame(1, 4, Buffer.from([0x88])), data, frame(8, 0, number), frame(3, 0, number)];
+    const between = net.createServer(client => {
+        const ahead = net.connect(address().port);
+        client.on('error', () => {}).pipe(ahead).on('error', () => {}).pipe(client);
+        const send = () => { client.write(Buffer.concat(late)); held.push(send); };
+        held.push(send);
+    });
+    const address = server.address.bind(server);
+    const listen = server.listen.bind(server);
+    server.address = () => between.address();
+    server.listen = (port, host, on) => listen(port, host, () => between.listen(port, host, on));";
+
+#[tokio::test]
+async fn late_frames_of_all_kinds_do_no_harm_and_their_window_is_given_back() {
+    let mut node = Node::with("{ maxSessionMemory: 1000 }", LATE);
+    let pool = at_rest(&node).await;
+    // Together it is more than the window of the connection.
+    for _ in 0..RESTS {
+        node.free();
+        assert_eq!(fetch(&pool, "/large").await.unwrap().len(), LARGE);
+        rest(&pool).await;
+    }
     assert_eq!(pool.state().statistics.connections_created, 1);
 }

@@ -49,6 +49,8 @@ struct State {
     held: u32,
     /// Whether the server has not answered a ping.
     is_silent: bool,
+    /// Whether a stream has failed with the connection. It may hear of that before the driver does.
+    has_failed: bool,
     driver: Option<Waker>,
 }
 
@@ -108,7 +110,8 @@ impl Client {
 
     /// Whether requests can begin, as far as this machine knows.
     pub(in super::super) fn is_open(&self) -> bool {
-        !matches!(self.link().state.lock().phase, Phase::Closed)
+        let state = self.link().state.lock();
+        !state.has_failed && !matches!(state.phase, Phase::Closed)
     }
 
     /// Opens a stream. If that fails, nothing was sent.
@@ -178,7 +181,15 @@ impl Client {
 impl Link {
     pub(super) fn new(tap: Arc<Mutex<Tapped>>, sender: SendRequest<Bytes>) -> Self {
         let phase = Phase::Live(sender);
-        let state = State { phase, busy: 0, is_wanted: false, held: 0, is_silent: false, driver: None };
+        let state = State {
+            phase,
+            busy: 0,
+            is_wanted: false,
+            held: 0,
+            is_silent: false,
+            has_failed: false,
+            driver: None,
+        };
         Self { tap, state: Mutex::new(state), changed: Notify::new() }
     }
 
@@ -190,6 +201,7 @@ impl Link {
             let driver = {
                 let mut state = self.state.lock();
                 let sender = match &state.phase {
+                    _ if state.has_failed => return None,
                     Phase::Live(sender) => Some(sender.clone()),
                     Phase::Closed => return None,
                     Phase::Rest => None,
@@ -217,8 +229,10 @@ impl Link {
     }
 
     /// What the error of a stream means.
-    pub(super) fn explain(&self, error: h2::Error) -> HttpsError {
-        if error.is_io() && self.state.lock().is_silent {
+    pub(in super::super) fn explain(&self, error: h2::Error) -> HttpsError {
+        let mut state = self.state.lock();
+        state.has_failed |= error.is_io() || error.is_go_away();
+        if error.is_io() && state.is_silent {
             return HttpsError::new(HttpsErrorKind::PingTimeout).because(error);
         }
         HttpsError::of_h2(error)
@@ -291,15 +305,15 @@ impl Link {
         held
     }
 
-    /// Makes h2 lose so many bytes of what it may send, by a request that nobody hears.
-    pub(super) fn lose(
+    /// Makes h2's stream 1 one of the past, by a request that nobody hears. With it, h2 loses so many bytes of what it may send.
+    pub(super) fn pass_first(
         &self,
         sender: &mut SendRequest<Bytes>,
         bytes: u32,
         mut play: impl FnMut() -> Result<(), HttpsError>,
     ) -> Result<(), HttpsError> {
-        let request = Request::new(());
-        let (_response, mut stream) = sender.send_request(request, false).map_err(HttpsError::of_h2)?;
+        let (_response, mut stream) =
+            sender.send_request(Request::new(()), false).map_err(HttpsError::of_h2)?;
         stream.send_data(vec![0; bytes as usize].into(), true).map_err(HttpsError::of_h2)?;
         play()?;
         self.tap.lock().replay_response();

@@ -193,7 +193,9 @@ impl Driver {
         }
         let allowed =
             Some(live.connection.max_concurrent_send_streams()).filter(|&allowed| allowed != UNKNOWN);
-        let retired = self.link.poll_retired(cx).map(Err);
+        let is_used_up =
+            || self.link.tap.lock().is_used_up().then(|| HttpsError::new(HttpsErrorKind::Closed));
+        let retired = self.link.poll_retired(cx).or_else(is_used_up).map(Err);
         self.look(cx);
         Observed { allowed, received, retired, is_closed: false }
     }
@@ -237,30 +239,31 @@ impl Driver {
 
     /// Makes another h2 on the same wire.
     fn begin_again(&mut self, cx: &mut Context<'_>) -> Result<(), HttpsError> {
-        let exhausted = || HttpsError::new(HttpsErrorKind::Closed);
-        let (stream, window, deficit) = {
+        let failed = || HttpsError::new(HttpsErrorKind::Closed);
+        let (has_streamed, window, deficit) = {
             let mut tap = self.link.tap.lock();
             tap.begin_replay();
-            (tap.next_stream().ok_or_else(exhausted)?, tap.window(), tap.deficit())
+            (tap.has_streamed(), tap.window(), tap.deficit())
         };
-        let mut builder = builder(self.windows.stream, window, self.max_header_bytes);
-        builder.initial_stream_id(stream);
+        let builder = builder(self.windows.stream, window, self.max_header_bytes);
         let begun = pin!(builder.handshake(Tap(Arc::clone(&self.link.tap))));
         // The tap takes everything at once.
         let Poll::Ready(begun) = begun.poll(&mut Context::from_waker(Waker::noop())) else {
-            return Err(exhausted());
+            return Err(failed());
         };
         let (mut sender, mut connection) = begun.map_err(HttpsError::of_h2)?;
         let mut play = || match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(ended) => Err(ended.err().map_or_else(exhausted, HttpsError::of_h2)),
+            Poll::Ready(ended) => Err(ended.err().map_or_else(failed, HttpsError::of_h2)),
             Poll::Pending => Ok(()),
         };
         play()?;
-        if deficit > 0 {
-            self.link.lose(&mut sender, deficit, play)?;
+        if has_streamed {
+            self.link.pass_first(&mut sender, deficit, &mut play)?;
         }
+        self.link.tap.lock().replay_limit();
+        play()?;
         if !self.link.tap.lock().end_replay() {
-            return Err(exhausted());
+            return Err(failed());
         }
         self.take_up(connection, window);
         self.link.enter(Phase::Live(sender));

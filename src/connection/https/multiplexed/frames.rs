@@ -17,17 +17,40 @@ pub(super) enum Event {
 }
 
 const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(super) const HEADERS: u8 = 1;
+pub(super) const PRIORITY: u8 = 2;
 const SETTINGS: u8 = 4;
 const PUSH_PROMISE: u8 = 5;
+pub(super) const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
 const ACK: u8 = 1;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
+pub(super) const PADDED: u8 = 8;
+/// On HEADERS: the payload says on which stream this one depends.
+pub(super) const PRIORITIZED: u8 = 32;
 
-const HEAD: usize = 9;
+pub(super) const HEAD: usize = 9;
 const SETTING: usize = 6;
+const MAX_STREAMS: u16 = 3;
+
+/// What each frame begins with.
+pub(super) struct Head {
+    /// The bytes of the payload.
+    pub(super) len: usize,
+    pub(super) kind: u8,
+    pub(super) flags: u8,
+    pub(super) stream: u32,
+}
+
+impl Head {
+    pub(super) fn read(bytes: &[u8; HEAD]) -> Self {
+        let &[a, b, c, kind, flags, ref stream @ ..] = bytes;
+        let len = u32::from_be_bytes([0, a, b, c]) as usize;
+        Self { len, kind, flags, stream: u32::from_be_bytes(*stream) & (u32::MAX >> 1) }
+    }
+}
 
 /// Finds frames in a stream of bytes that may be cut anywhere.
 pub(super) struct Scan {
@@ -80,6 +103,12 @@ impl Scan {
         self.skip == 0 && self.part.len == 0 && !self.is_in_block
     }
 
+    /// How many bytes there are until the next head, and what has already passed of it.
+    pub(super) fn next_head(&self) -> (usize, &[u8]) {
+        let begun = if self.skip == 0 { self.part.bytes.get(..self.part.len) } else { None };
+        (self.skip, begun.unwrap_or_default())
+    }
+
     pub(super) fn feed(&mut self, mut bytes: &[u8], mut on: impl FnMut(Event)) {
         while !bytes.is_empty() {
             if self.skip == 0 {
@@ -113,13 +142,11 @@ impl Scan {
     }
 
     fn begin(&mut self, on: &mut impl FnMut(Event)) {
-        let [a, b, c, kind, flags, stream @ ..] = self.part.bytes;
-        let len = u32::from_be_bytes([0, a, b, c]);
-        let stream = u32::from_be_bytes(stream) & (u32::MAX >> 1);
-        self.skip = len as usize;
+        let Head { len, kind, flags, stream } = Head::read(&self.part.bytes);
+        self.skip = len;
         self.entries = Entries::None;
         match kind {
-            DATA => on(Event::Data(len)),
+            DATA => on(Event::Data(len as u32)),
             HEADERS | PUSH_PROMISE | CONTINUATION => {
                 self.is_in_block = flags & END_HEADERS == 0;
                 if kind == HEADERS {
@@ -181,30 +208,39 @@ impl Settings {
     }
 
     /// The frames of a server that has these settings, acknowledges those of the client, and makes its window larger by so
-    /// much.
+    /// much. The streams that it allows are not among the settings: see [`replay_limit`](Self::replay_limit).
     pub(super) fn replayed(&self, window: u32) -> Vec<u8> {
-        let values = self.values.iter().zip(1_u16..).filter_map(|(value, id)| Some((id, (*value)?)));
-        let mut payload = Vec::new();
-        for (id, value) in values {
-            payload.extend(id.to_be_bytes());
-            payload.extend(value.to_be_bytes());
-        }
         let mut frames = Vec::new();
-        frame(&mut frames, SETTINGS, 0, 0, &payload);
+        self.replay(&mut frames, |id| id != MAX_STREAMS);
         frame(&mut frames, SETTINGS, ACK, 0, &[]);
         if window > 0 {
             frame(&mut frames, WINDOW_UPDATE, 0, 0, &window.to_be_bytes());
         }
         frames
     }
+
+    /// Then it allows so many streams, which may be none.
+    pub(super) fn replay_limit(&self, to: &mut Vec<u8>) {
+        self.replay(to, |id| id == MAX_STREAMS);
+    }
+
+    fn replay(&self, to: &mut Vec<u8>, is_meant: impl Fn(u16) -> bool) {
+        let values = self.values.iter().zip(1_u16..).filter_map(|(value, id)| Some((id, (*value)?)));
+        let mut payload = Vec::new();
+        for (id, value) in values.filter(|(id, _)| is_meant(*id)) {
+            payload.extend(id.to_be_bytes());
+            payload.extend(value.to_be_bytes());
+        }
+        frame(to, SETTINGS, 0, 0, &payload);
+    }
 }
 
-/// A response of status 200 without a body: the eighth entry of the static table (RFC 7541, appendix A).
-pub(super) fn response(to: &mut Vec<u8>, stream: u32) {
-    frame(to, HEADERS, END_HEADERS | END_STREAM, stream, &[0x88]);
+/// A response of status 200 without a body on stream 1: the eighth entry of the static table (RFC 7541, appendix A).
+pub(super) fn response(to: &mut Vec<u8>) {
+    frame(to, HEADERS, END_HEADERS | END_STREAM, 1, &[0x88]);
 }
 
-fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+pub(super) fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
     let [_, len @ ..] = (payload.len() as u32).to_be_bytes();
     to.extend(len);
     to.extend([kind, flags]);

@@ -12,6 +12,7 @@
 //! | `driver` | reads and writes a connection, and takes h2 down while it is at rest |
 //! | `tap` | the wire as h2 sees it, and a ledger of what both sides know of each other |
 //! | `frames` | frames as they pass, and settings as they are played back |
+//! | `numbers` | each h2 counts streams from 1 on, and the wire goes on from the last one |
 //! | `pings` | a silent server is found out, and adaptive windows grow |
 //! | `received` | the body of a response |
 //! | `upload` | the body of a request, on its way |
@@ -22,7 +23,7 @@
 //! a burst of streams has needed besides. No setting changes that. So 100 ms after the last stream, h2 is dropped,
 //! and only the wire stays. For the next request, or when the server says something, another h2 is made on the same wire: the
 //! driver plays the server's settings back to it, and what it writes at its beginning is not sent, because both were sent
-//! once. It goes on with the next stream's number.
+//! once.
 //!
 //! It is possible because nothing else is left between two requests that the other side would miss:
 //!
@@ -32,13 +33,15 @@
 //! * Header compression: the server's table is empty, because we announce a size of 0. So the headers of responses are not
 //!   compressed by their predecessors. Our own table begins anew, which the server need not know: the newest entries have the
 //!   lowest indices, and the oldest ones are the first to go.
-//! * Streams: none is open. Frames for an older one that come late are answered as h2 answers those of forgotten ones.
+//! * Streams: none is open. Each h2 counts from 1 on, and the numbers are changed on the way. Its stream 1 is over before it
+//!   begins, and stands for all earlier ones: frames for them that come late are answered as h2 answers those of closed ones.
 //! * Bytes: the ledger knows where frames end, and nothing is half read or half written.
 //! * Settings: all that we sent are acknowledged, and all that the server sent are kept.
 
 mod client;
 mod driver;
 mod frames;
+mod numbers;
 mod pings;
 mod received;
 mod tap;

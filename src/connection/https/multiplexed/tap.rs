@@ -9,6 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::super::wire::Wire;
 use super::frames::{Event, Scan, Settings, response};
+use super::numbers::{Inward, LAST, Offset, Outward};
 use crate::sync::{Arc, Mutex};
 
 /// Both windows of a connection at its beginning, and the preface of a client.
@@ -31,10 +32,11 @@ pub(super) struct Tapped {
     /// Bytes that each side may send on the connection.
     may_send: i64,
     may_receive: i64,
+    /// As the wire numbers them.
     last_stream: u32,
+    offset: Offset,
+    inward: Inward,
     replay: Option<Replay>,
-    /// What arrived while nobody but the driver read.
-    unread: Vec<u8>,
 }
 
 /// A beginning that is played to h2, and not sent: it was once.
@@ -55,8 +57,9 @@ impl Tapped {
             may_send: WINDOW.into(),
             may_receive: WINDOW.into(),
             last_stream: 0,
+            offset: Offset::default(),
+            inward: Inward::default(),
             replay: None,
-            unread: Vec::new(),
         }
     }
 
@@ -64,7 +67,7 @@ impl Tapped {
     /// such that another h2 can have them.
     pub(super) fn is_at_rest(&self) -> bool {
         let is_between = self.read.is_between_blocks() && self.written.is_between_blocks();
-        let is_settled = self.settings.has_come() && self.unacknowledged == 0 && self.unread.is_empty();
+        let is_settled = self.settings.has_come() && self.unacknowledged == 0 && self.inward.is_empty();
         let is_open = self.may_receive >= WINDOW.into() && self.deficit() <= self.settings.stream_window();
         is_between && self.is_flushed && is_settled && is_open
     }
@@ -79,14 +82,19 @@ impl Tapped {
         u32::try_from(self.may_receive).unwrap_or(0)
     }
 
-    /// Whether the request on this stream has begun to leave.
+    /// Whether the request on this stream of h2 has begun to leave.
     pub(super) fn has_sent(&self, stream: u32) -> bool {
-        stream <= self.last_stream
+        self.offset.on_wire(stream) <= self.last_stream
     }
 
-    pub(super) fn next_stream(&self) -> Option<u32> {
-        let next = if self.last_stream == 0 { 1 } else { self.last_stream.checked_add(2)? };
-        (next < 1 << 31).then_some(next)
+    /// Whether there was a stream.
+    pub(super) fn has_streamed(&self) -> bool {
+        self.last_stream > 0
+    }
+
+    /// Whether there are no numbers for more streams.
+    pub(super) fn is_used_up(&self) -> bool {
+        self.last_stream >= LAST
     }
 
     pub(super) fn settings(&self) -> &Settings {
@@ -106,23 +114,30 @@ impl Tapped {
         let mut bytes = [0; 64];
         let mut buffer = ReadBuf::new(&mut bytes);
         ready!(Pin::new(&mut self.wire).poll_read(cx, &mut buffer))?;
-        self.unread.extend_from_slice(buffer.filled());
+        self.inward.keep(buffer.filled());
         Poll::Ready(Ok(!buffer.filled().is_empty()))
     }
 
-    /// From now on h2 gets the beginning of the connection once more, and what it writes is not sent.
+    /// From now on another h2 gets the beginning of the connection once more, and what it writes is not sent.
     pub(super) fn begin_replay(&mut self) {
+        self.offset = Offset::of(self.last_stream);
+        self.inward.begin(self.offset);
         let window = u32::try_from(self.may_send - i64::from(WINDOW)).unwrap_or(0);
         self.replay = Some(Replay { bytes: self.settings.replayed(window), read: 0 });
     }
 
-    /// A response that ends the next stream, which h2 has opened in a replay.
+    /// A response that ends h2's stream 1, if it has opened that.
     pub(super) fn replay_response(&mut self) {
-        let stream = self.next_stream().unwrap_or(0);
         if let Some(replay) = &mut self.replay {
-            response(&mut replay.bytes, stream);
+            response(&mut replay.bytes);
         }
-        self.last_stream = stream;
+    }
+
+    /// The server allows as many streams as it does.
+    pub(super) fn replay_limit(&mut self) {
+        if let Some(replay) = &mut self.replay {
+            self.settings.replay_limit(&mut replay.bytes);
+        }
     }
 
     /// Whether h2 has read all of it.
@@ -143,12 +158,12 @@ impl Tapped {
     }
 
     fn on_written(&mut self, bytes: &[u8]) {
-        let Self { written, unacknowledged, may_send, may_receive, last_stream, .. } = self;
+        let Self { written, unacknowledged, may_send, may_receive, last_stream, offset, .. } = self;
         written.feed(bytes, |event| match event {
             Event::Data(len) => *may_send -= i64::from(len),
             Event::Window(more) => *may_receive += i64::from(more),
             Event::Settings => *unacknowledged += 1,
-            Event::Headers(stream) => *last_stream = stream.max(*last_stream),
+            Event::Headers(stream) => *last_stream = offset.on_wire(stream).max(*last_stream),
             Event::Setting(..) | Event::Acknowledged => {}
         });
     }
@@ -166,12 +181,8 @@ impl Tapped {
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        if self.unread.is_empty() {
-            ready!(Pin::new(&mut self.wire).poll_read(cx, buffer))?;
-        } else {
-            let len = self.unread.len().min(buffer.remaining());
-            self.unread.drain(..len).for_each(|byte| buffer.put_slice(&[byte]));
-        }
+        let Self { wire, inward, .. } = self;
+        ready!(inward.poll_read(buffer, |buffer| Pin::new(&mut *wire).poll_read(cx, buffer)))?;
         self.on_read(buffer.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
@@ -181,7 +192,14 @@ impl Tapped {
             return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
         }
         self.is_flushed = false;
-        let mut left = ready!(Pin::new(&mut self.wire).poll_write_vectored(cx, slices))?;
+        let wire = Pin::new(&mut self.wire);
+        let mut left = if self.offset == Offset::default() {
+            ready!(wire.poll_write_vectored(cx, slices))?
+        } else {
+            let outward = Outward::new(self.offset, &self.written, slices);
+            let (slices, count) = outward.slices(slices);
+            ready!(wire.poll_write_vectored(cx, slices.get(..count).unwrap_or_default()))?
+        };
         let count = left;
         for slice in slices {
             let (now, _) = slice.split_at(slice.len().min(left));
