@@ -6,7 +6,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response};
 use http_body::Body;
 use http_body_util::{BodyExt, Full};
-use millpond::connection::https::{HttpsConnection, HttpsError, HttpsErrorKind, RequestBody, UpstreamError};
+use millpond::connection::https::{HttpsConnection, HttpsError, HttpsErrorKind, RequestBody};
 use tokio::time::{sleep, timeout};
 
 use crate::dice::Dice;
@@ -36,15 +36,9 @@ async fn ask(run: &Run, dice: &mut Dice) {
             let question = Question::new(run, dice);
             let answer = async {
                 let response = run.upstreams.send(question.request(&run.url)).await?;
-                Ok::<_, UpstreamError>(question.check(response, dice).await?)
+                question.check(response, dice).await
             };
-            match timeout(ANSWER, answer).await {
-                Ok(Err(UpstreamError::Request(error))) => count(run, Ok(Err(error))),
-                Ok(Err(UpstreamError::NoConnection(_))) => refused(run).await,
-                Ok(Err(error)) => panic!("{error:?}"),
-                Ok(Ok(is_whole)) => count(run, Ok(Ok(is_whole))),
-                Err(late) => count(run, Err(late)),
-            }
+            count(run, timeout(ANSWER, answer).await);
         }
         _ => {
             let question = Question::new(run, dice);

@@ -5,7 +5,7 @@ use std::fmt::Debug;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use millpond::connection::https::HttpsConnection;
+use millpond::connection::https::{HttpsConnection, UpstreamServer};
 use millpond::connection::{RunError, State};
 use tokio::time::{sleep, timeout};
 
@@ -27,8 +27,8 @@ pub(crate) async fn judge(run: &Run, network: &Network) {
         exclusive.pool.resize(MAX);
     }
     for server in run.upstreams.servers() {
-        nobody_waits(&server.pool);
-        assert_eq!(server.pool.connections, server.pool.idle_connections, "{}", server.pool);
+        nobody_waits(&http1(&server));
+        assert_eq!(http1(&server).in_use(), 0, "{}", http1(&server));
     }
     eventually("streams are lost", || run.shared.state().streams == 0).await;
     assert_eq!(run.shared.state().waiting, 0);
@@ -51,7 +51,7 @@ pub(crate) async fn judge(run: &Run, network: &Network) {
     // The server has the connections that the pools have.
     eventually("the server has other connections than the pools", || {
         let exclusives = exclusives.map(|exclusive| exclusive.pool.state().connections);
-        let upstreams = run.upstreams.servers().into_iter().map(|server| server.pool.connections);
+        let upstreams = run.upstreams.servers().into_iter().map(|server| http1(&server).connections);
         let known = exclusives.into_iter().chain(upstreams).sum::<u32>() as usize;
         network.nginx.open() == known + run.shared.state().connections.len()
     })
@@ -65,10 +65,10 @@ pub(crate) async fn judge(run: &Run, network: &Network) {
     }
     timeout(PATIENCE, run.shared.close()).await.expect("the pool is closed");
     eventually("connections of idle servers stay", || {
-        run.upstreams.servers().iter().all(|server| server.pool.connections == 0)
+        run.upstreams.servers().iter().all(|server| http1(server).connections == 0)
     })
     .await;
-    run.upstreams.servers().iter().for_each(|server| all_have_ended(&server.pool));
+    run.upstreams.servers().iter().for_each(|server| all_have_ended(&http1(server)));
     eventually("the server has connections of closed pools", || network.nginx.open() == 0).await;
     eventually("connections of closed pools stay", || network.open() == 0).await;
 
@@ -76,6 +76,11 @@ pub(crate) async fn judge(run: &Run, network: &Network) {
     posts.sort_unstable();
     let twice: Vec<_> = posts.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| &pair[0]).collect();
     assert!(twice.is_empty(), "sent again after they had been processed: {twice:?}");
+}
+
+/// Of a server that was used, and speaks HTTP/1.1.
+fn http1(server: &UpstreamServer) -> State {
+    server.http1.clone().unwrap()
 }
 
 fn nobody_waits(state: &State) {

@@ -148,7 +148,7 @@ impl Run {
         Self {
             http1: exclusive(config("http/1.1")),
             http2: exclusive(config("h2")),
-            upstreams: Upstreams::new(UpstreamsConfig::default().https(config("http/1.1")).pool(pool))
+            upstreams: Upstreams::new(UpstreamsConfig::default().https(config("http/1.1")).http1(pool))
                 .unwrap(),
             shared: Http2Pool::new(&url, shared).unwrap(),
             url,
