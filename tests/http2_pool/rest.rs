@@ -271,7 +271,8 @@ async fn goaway_after_a_rest_refuses_the_streams_after_it_and_no_others() {
         };";
     let node = Node::with("{}", own);
     let pool = at_rest(&node).await;
-    let (first, second) = tokio::join!(fetch(&pool, "/own"), fetch(&pool, "/own"));
+    let both = futures_util::future::join(fetch(&pool, "/own"), fetch(&pool, "/own"));
+    let (first, second) = tokio::time::timeout(PATIENCE, both).await.unwrap();
     let mut bodies = [first.unwrap(), second.unwrap()];
     bodies.sort();
     assert_eq!(bodies, [b"barley".as_slice(), b"grist".as_slice()]);
