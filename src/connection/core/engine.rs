@@ -410,6 +410,13 @@ impl<T> Core<T> {
         self.publish(&mut state);
     }
 
+    /// One of these closes has come.
+    pub(crate) fn expected_close(&self) {
+        let mut state = self.state.lock();
+        state.expiring = state.expiring.saturating_sub(1);
+        self.publish(&mut state);
+    }
+
     /// Takes each idle item in turn, and puts it back if `keep` says so, which must not panic. Returns the others, and those
     /// kept that are too many by now.
     pub(crate) fn take_idle_unless(

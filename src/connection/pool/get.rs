@@ -52,6 +52,7 @@ impl<M: ManageConnection> Shared<M> {
         let found = match first {
             Some(first) => {
                 self.counters.on_slow_get();
+                self.settle();
                 Ok(first)
             }
             None => {
@@ -305,7 +306,10 @@ impl<'a, M: ManageConnection> Waiter<'a, M> {
             if !is_new && Instant::now().into_std() >= deadline {
                 return Poll::Ready(Err(Unserved::Overdue));
             }
-            self.shared.set_alarm(Instant::from_std(deadline));
+            if !self.shared.set_alarm(Instant::from_std(deadline)) {
+                // Its runtime is being shut down, and nothing would wake it in time.
+                return Poll::Ready(Err(Unserved::Overdue));
+            }
         }
         if wants_connect {
             self.shared.drive();

@@ -101,7 +101,7 @@ impl<M: ManageConnection> Shared<M> {
             },
         });
         let bypass_window = if config.test_on_check_out { millis(config.bypass_window) } else { NEVER };
-        let trusted = if config.test_on_check_out { bypass_window } else { millis(BYPASS_WINDOW) };
+        let trusted = bypass_window.min(millis(BYPASS_WINDOW));
         let idle_timeout = config.idle_timeout.map_or(NEVER, millis);
         let shortest = idle_timeout.min(config.max_lifetime.map_or(NEVER, millis));
         // Not more, so that with rare looks not all connections count as old.
@@ -225,6 +225,9 @@ impl<M: ManageConnection> Shared<M> {
     pub(super) fn close_held(self: &Arc<Self>, held: Held<Conn<M::Connection>>, reason: Closed) {
         let (vacant, conn) = held.empty();
         self.counters.on_closed(reason);
+        if matches!(reason, Closed::MaxLifetime | Closed::IdleTimeout) {
+            self.core.expected_close();
+        }
         // Before its slot is free, so that the server never sees more connections than the maximum.
         contain(|| drop(conn));
         self.core.release(vacant);
@@ -271,7 +274,7 @@ impl<M: ManageConnection> Shared<M> {
         let now = now();
         let soon = now.saturating_add(self.limits.foresight);
         let counts = self.core.counts();
-        let is_full = counts.open + counts.connecting >= counts.max;
+        let room = counts.max.saturating_sub(counts.open + counts.connecting);
         let mut reasons = Vec::new();
         let (mut last, mut expiring) = (0, 0);
         let (expired, surplus) = self.core.take_idle_unless(|conn| {
@@ -279,17 +282,17 @@ impl<M: ManageConnection> Shared<M> {
                 let reason = self.expiry(conn, soon)?;
                 last += 1;
                 // Without room to replace them before, every second one is closed now: never all at once.
-                let is_early = is_full && last % 2 == 0;
+                let is_early = last > room && (last - room) % 2 == 0;
                 expiring += usize::from(!is_early);
                 is_early.then_some(reason)
             });
             reasons.extend(reason);
             reason.is_none()
         });
-        self.core.expect_closes(expiring);
         for (held, reason) in expired.into_iter().zip(reasons) {
             self.close_held(held, reason);
         }
+        self.core.expect_closes(expiring);
         surplus.into_iter().for_each(|conn| self.close_surplus(conn));
         self.drive();
     }
@@ -487,6 +490,16 @@ mod tests {
         let pool = idle_for(900, 4).await;
         pool.shared.maintain();
         assert_eq!(pool.state().idle_connections, 2);
+    }
+
+    #[tokio::test]
+    async fn with_little_room_idle_connections_are_not_closed_all_at_once() {
+        let pool = idle_for(900, 5).await;
+        pool.shared.maintain();
+        until_idle(&pool, 5).await;
+        age(&pool, 101);
+        pool.shared.maintain();
+        assert!(pool.state().idle_connections >= 2, "{}", pool.state());
     }
 
     #[tokio::test]
