@@ -194,6 +194,41 @@ async fn adaptive_windows_grow_and_outlast_a_rest() {
     assert_eq!(pool.state().statistics.connections_created, 1);
 }
 
+#[tokio::test]
+async fn after_a_rest_the_server_keeps_to_the_window() {
+    let own = "handle = (stream, path) => {
+        stream.respond(); stream.end(Buffer.alloc(Number(path.split('/')[2]), 103));
+    };";
+    let node = Node::with("{ maxSessionMemory: 1000 }", own);
+    let pool = at_rest(&node).await;
+    // Less than what h2 tells the server that it has read.
+    assert_eq!(fetch(&pool, "/own/40000").await.unwrap().len(), 40_000);
+    rest(&pool).await;
+    let large = || pool.send(get("/own/1048576"));
+    let responses = futures_util::future::join_all((0..4).map(|_| large())).await;
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    for response in responses {
+        assert_eq!(read(response.unwrap()).await.unwrap().len(), LARGE);
+    }
+    assert_eq!(pool.state().statistics.connections_created, 1);
+}
+
+#[tokio::test]
+async fn a_smaller_table_for_headers_is_heard_of_at_rest() {
+    let own = "server.on('session', session => held.push(() =>
+        session.settings({ headerTableSize: 256, maxConcurrentStreams: 9 })
+    ));";
+    let mut node = Node::with("{}", &format!("{own} {COUNT}"));
+    let pool = node.pool(Http2PoolConfig::default());
+    fetch(&pool, "/").await.unwrap();
+    rest(&pool).await;
+    node.free();
+    eventually(&pool, |state| state.connections[0].max_streams == 9).await;
+    rest(&pool).await;
+    tokio::time::timeout(PATIENCE, fetch(&pool, "/")).await.expect("no answer").unwrap();
+    assert_eq!(pool.state().statistics.connections_created, 1);
+}
+
 /// Between two rests: a response is dropped in the middle, another is read, and a body is sent. What comes late for the first
 /// one may come before or after the next rest.
 async fn rests_over_and_over(pool: &Http2Pool) {

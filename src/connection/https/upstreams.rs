@@ -238,12 +238,12 @@ impl Key {
             return Err(HttpsError::new(HttpsErrorKind::InvalidUri).named(&without_user(uri)));
         };
         let default_port = if *scheme == Scheme::HTTPS { 443 } else { 80 };
-        let authority = match authority.port_u16() {
-            Some(port) if port == default_port => {
-                authority.host().parse().unwrap_or_else(|_| authority.clone())
-            }
-            _ => authority.clone(),
+        // One text for each server: `h:08443` and `h:8443` are the same.
+        let text = match authority.port_u16() {
+            Some(port) if port != default_port => format!("{}:{port}", authority.host()),
+            _ => authority.host().to_owned(),
         };
+        let authority = text.parse().unwrap_or_else(|_| authority.clone());
         Ok(Self { scheme: scheme.clone(), authority })
     }
 }
@@ -306,6 +306,8 @@ mod tests {
             ("https://mill.example/grist?a=b", true),
             ("https://MILL.example", true),
             ("https://mill.example:443", true),
+            ("https://mill.example:00443", true),
+            ("https://mill.example:", true),
             ("https://mill.example:8443", false),
             ("http://mill.example:443", false),
             ("https://pond.example", false),

@@ -350,11 +350,11 @@ fn closed() -> HttpsError {
 fn prepare(request: &mut Request<()>, body: &impl Body) {
     let method = request.method().clone();
     let headers = request.headers_mut();
-    if let Some(connection) = headers.remove(CONNECTION) {
-        for name in connection.to_str().unwrap_or_default().split(',') {
-            if let Ok(name) = HeaderName::try_from(name.trim()) {
-                headers.remove(name);
-            }
+    let connection: Vec<HeaderValue> = headers.get_all(CONNECTION).iter().cloned().collect();
+    headers.remove(CONNECTION);
+    for name in connection.iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(',')) {
+        if let Ok(name) = HeaderName::try_from(name.trim()) {
+            headers.remove(name);
         }
     }
     for name in ["keep-alive", "proxy-connection"] {
@@ -363,7 +363,7 @@ fn prepare(request: &mut Request<()>, body: &impl Body) {
     for name in [TRANSFER_ENCODING, UPGRADE] {
         headers.remove(name);
     }
-    if headers.get(TE).is_some_and(|te| te != "trailers") {
+    if headers.get_all(TE).iter().any(|te| te != "trailers") {
         headers.remove(TE);
     }
     let has_meaning = !matches!(method, Method::GET | Method::HEAD | Method::DELETE | Method::CONNECT);

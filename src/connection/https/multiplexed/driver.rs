@@ -49,6 +49,8 @@ struct Live {
     look: Pin<Box<Sleep>>,
     /// Since when there is no stream and nothing passes, and the bytes in both directions until then.
     idle_since: Option<(Instant, u64)>,
+    /// How much larger the window is made, so that another h2 can have it.
+    more: u32,
 }
 
 /// What a poll of the driver found.
@@ -183,7 +185,8 @@ impl Driver {
                 }
             }
         }
-        let target = self.windows.connection.saturating_add(held).min(u32::MAX >> 1);
+        let target =
+            self.windows.connection.saturating_add(held).saturating_add(live.more).min(u32::MAX >> 1);
         if target != live.target {
             live.target = target;
             live.connection.set_target_window_size(target);
@@ -205,7 +208,7 @@ impl Driver {
             pings.on(connection.ping_pong());
         }
         let look = Box::pin(sleep(REST));
-        self.live = Some(Box::new(Live { connection, target, look, idle_since: None }));
+        self.live = Some(Box::new(Live { connection, target, look, idle_since: None, more: 0 }));
     }
 
     /// Puts the connection to rest when nothing has passed for a while.
@@ -214,10 +217,11 @@ impl Driver {
         let now = Instant::now();
         if self.link.is_busy() {
             live.idle_since = None;
+            live.more = 0;
             return;
         }
         let tap = self.link.tap.lock();
-        let (bytes, is_at_rest) = (tap.bytes(), tap.is_at_rest());
+        let (bytes, is_at_rest, can_be_told) = (tap.bytes(), tap.is_at_rest(), tap.can_be_told());
         drop(tap);
         if live.idle_since.is_none_or(|(_, before)| before != bytes) {
             live.idle_since = Some((now, bytes));
@@ -230,6 +234,10 @@ impl Driver {
                 // Whoever asked in between.
                 cx.waker().wake_by_ref();
                 return;
+            }
+            if now >= since + REST && !can_be_told && live.more == 0 {
+                live.more = WINDOW;
+                cx.waker().wake_by_ref();
             }
             // Where it cannot rest, there is no hurry.
             let next = if now >= since + REST { now + 10 * REST } else { since + REST };
@@ -260,7 +268,7 @@ impl Driver {
         if has_streamed {
             self.link.pass_first(&mut sender, deficit, &mut play)?;
         }
-        self.link.tap.lock().replay_limit();
+        self.link.tap.lock().replayed_late();
         play()?;
         if !self.link.tap.lock().end_replay() {
             return Err(failed());

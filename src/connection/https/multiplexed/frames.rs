@@ -33,7 +33,9 @@ pub(super) const PRIORITIZED: u8 = 32;
 
 pub(super) const HEAD: usize = 9;
 const SETTING: usize = 6;
-const MAX_STREAMS: u16 = 3;
+/// Settings that are played after the first request: the size of the table for compressed headers, whose change the next
+/// request announces to the server, and the streams that are allowed.
+const LATE: [u16; 2] = [1, 3];
 
 /// What each frame begins with.
 pub(super) struct Head {
@@ -208,10 +210,10 @@ impl Settings {
     }
 
     /// The frames of a server that has these settings, acknowledges those of the client, and makes its window larger by so
-    /// much. The streams that it allows are not among the settings: see [`replay_limit`](Self::replay_limit).
+    /// much. Some of the settings come later: see [`replayed_late`](Self::replayed_late).
     pub(super) fn replayed(&self, window: u32) -> Vec<u8> {
         let mut frames = Vec::new();
-        self.replay(&mut frames, |id| id != MAX_STREAMS);
+        self.replay(&mut frames, |id| !LATE.contains(&id));
         frame(&mut frames, SETTINGS, ACK, 0, &[]);
         if window > 0 {
             frame(&mut frames, WINDOW_UPDATE, 0, 0, &window.to_be_bytes());
@@ -219,9 +221,9 @@ impl Settings {
         frames
     }
 
-    /// Then it allows so many streams, which may be none.
-    pub(super) fn replay_limit(&self, to: &mut Vec<u8>) {
-        self.replay(to, |id| id == MAX_STREAMS);
+    /// The settings that come after the first request.
+    pub(super) fn replayed_late(&self, to: &mut Vec<u8>) {
+        self.replay(to, |id| LATE.contains(&id));
     }
 
     fn replay(&self, to: &mut Vec<u8>, is_meant: impl Fn(u16) -> bool) {

@@ -68,8 +68,14 @@ impl Tapped {
     pub(super) fn is_at_rest(&self) -> bool {
         let is_between = self.read.is_between_blocks() && self.written.is_between_blocks();
         let is_settled = self.settings.has_come() && self.unacknowledged == 0 && self.inward.is_empty();
-        let is_open = self.may_receive >= WINDOW.into() && self.deficit() <= self.settings.stream_window();
+        let is_open = self.can_be_told() && self.deficit() <= self.settings.stream_window();
         is_between && self.is_flushed && is_settled && is_open
+    }
+
+    /// Whether another h2 would know what the server may send: it widens its window only by half of it or more.
+    pub(super) fn can_be_told(&self) -> bool {
+        let beyond = self.may_receive - i64::from(WINDOW);
+        beyond == 0 || beyond >= i64::from(WINDOW.div_ceil(2))
     }
 
     /// The bytes by which we may send less than at the beginning of a connection.
@@ -134,9 +140,9 @@ impl Tapped {
     }
 
     /// The server allows as many streams as it does.
-    pub(super) fn replay_limit(&mut self) {
+    pub(super) fn replayed_late(&mut self) {
         if let Some(replay) = &mut self.replay {
-            self.settings.replay_limit(&mut replay.bytes);
+            self.settings.replayed_late(&mut replay.bytes);
         }
     }
 
