@@ -56,7 +56,8 @@ impl<E> ConnectFailing<E> {
     }
 
     /// The last error itself. `None` if an [error sink](super::Builder::error_sink) has it, or if there was none: the connect
-    /// did not end in time, or the manager panicked. Another thread that looks at the same error waits while this one does.
+    /// did not end in time, or the manager panicked. It is behind a lock, which all gets
+    /// share that failed by the same connect: do not hold two of them at once.
     #[must_use]
     pub fn error(&self) -> Option<impl Deref<Target = E> + '_> {
         self.last.error.as_ref().map(|error| error.lock())

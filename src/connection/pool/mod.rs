@@ -37,8 +37,9 @@ use crate::sync::Arc;
 /// When the last handle and the last owned connection are dropped, the idle connections are closed.
 ///
 /// The pool's tasks, which connect and look after idle connections, run on the runtime on which it was first used, until
-/// that is shut down; then on the next one. A runtime of one thread that is alive, but not in `block_on`, runs no task: a pool
-/// that was first used there opens no connections, and gets on other runtimes time out.
+/// that is shut down; then on the next one. A runtime of one thread that is alive, but not in `block_on`, runs no task: a
+/// connect that was begun there stands still, a get on another runtime that needs it times out, and [`close`](Self::close)
+/// waits for it.
 pub struct Pool<M: ManageConnection> {
     pub(super) shared: Arc<Shared<M>>,
 }

@@ -27,9 +27,10 @@
 //!
 //! It is possible because nothing else is left between two requests that the other side would miss:
 //!
-//! * Windows: the ledger counts what both sides may still send, and the new h2 gets the same. It begins with 65 535 bytes: if
-//!   we may send less, it sends the difference to nobody; if the server may, h2 is not dropped, which only happens with a
-//!   [window](super::Http2Windows) of the connection below 128 KiB.
+//! * Windows: the ledger counts what both sides may still send, and the new h2 gets the same. It begins with 65 535 bytes. If
+//!   we may send less, it sends the difference to nobody. If the server may send more, h2 would announce that only from half
+//!   as much again on, so an idle connection with a window in between first gets a larger one. Where the server may send
+//!   less, h2 is not dropped, which only happens with a [window](super::Http2Windows) of the connection below 128 KiB.
 //! * Header compression: the server's table is empty, because we announce a size of 0. So the headers of responses are not
 //!   compressed by their predecessors. Our own table begins anew, which the server need not know: the newest entries have the
 //!   lowest indices, and the oldest ones are the first to go.
