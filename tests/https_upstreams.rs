@@ -229,7 +229,7 @@ async fn idle_connections_from_before_a_reload_are_closed() {
     let roots = folder.path().join("roots.pem");
     fs::write(&roots, nginx.authority.pem()).unwrap();
     let tls = TlsConfig::new().roots(TlsRoots::OnlyAdded).add_root_file(&roots).build().unwrap();
-    let config = HttpsConfig::default().tls(Some(tls.clone()));
+    let config = HttpsConfig::default().version(HttpVersion::Http1).tls(Some(tls.clone()));
     let config = UpstreamsConfig::default().https(config);
     let upstreams = upstreams(config.http1(|| Pool::builder().min_idle(None).reaper_rate(OFTEN)));
     fetch(&upstreams, Method::GET, &nginx.https()).await.unwrap();

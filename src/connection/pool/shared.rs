@@ -282,7 +282,7 @@ impl<M: ManageConnection> Shared<M> {
                 let reason = self.expiry(conn, soon)?;
                 last += 1;
                 // Without room to replace them before, every second one is closed now: never all at once.
-                let is_early = last > room && (last - room) % 2 == 0;
+                let is_early = last > room && (last - room).is_multiple_of(2);
                 expiring += usize::from(!is_early);
                 is_early.then_some(reason)
             });
