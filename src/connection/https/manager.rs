@@ -194,6 +194,7 @@ impl HttpsConnectionManager {
         &self.config
     }
 
+    #[cfg(feature = "websocket")]
     pub(super) fn tls(&self) -> Option<&TlsConnector> {
         self.tls.as_ref()
     }

@@ -76,6 +76,7 @@ pub use self::config::{HealthCheck, Http2Windows, HttpVersion, HttpsConfig, Ping
 pub use self::connection::{ConnectTimings, ConnectionInfo, HttpsConnection, Protocol};
 pub use self::connects::ConnectStats;
 pub use self::error::{ConnectPhase, HttpsError, HttpsErrorKind};
+#[cfg(feature = "websocket")]
 pub(super) use self::http2::TunnelPermit;
 pub use self::http2::{
     Http2Body, Http2ConnectionState, Http2Pool, Http2PoolConfig, Http2State, Http2Statistics, StalledReader,

@@ -69,11 +69,13 @@ mod queue;
 mod reader;
 mod shared;
 mod state;
+#[cfg(feature = "websocket")]
 mod tunnel;
 mod urgency;
 
 pub use self::config::{Http2PoolConfig, StalledReader};
 pub use self::pool::{Http2Body, Http2Pool};
 pub use self::state::{Http2ConnectionState, Http2State, Http2Statistics};
+#[cfg(feature = "websocket")]
 pub(in crate::connection) use self::tunnel::TunnelPermit;
 pub use self::urgency::Urgency;

@@ -166,6 +166,7 @@ impl Http2Pool {
         Err(HttpsError::new(kind).named(pool.manager.origin()))
     }
 
+    #[cfg(feature = "websocket")]
     pub(super) fn shared(&self) -> &Arc<Shared> {
         &self.0
     }

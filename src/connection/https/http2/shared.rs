@@ -21,6 +21,7 @@ use super::permit::Permit;
 use super::queue::{Place, Queue};
 use super::reader::Reader;
 use super::state::{Http2State, Http2Statistics};
+#[cfg(feature = "websocket")]
 use super::tunnel::NotOffered;
 use super::urgency::Urgency;
 use crate::connection::clock::{millis, now};
@@ -33,6 +34,7 @@ pub(super) struct Shared {
     /// Takes the connections on which the server chooses HTTP/1.1. Without it, they are errors.
     pub(super) http1: Option<Arc<Http1>>,
     pub(super) counters: Counters,
+    #[cfg(feature = "websocket")]
     pub(super) not_offered: NotOffered,
     state: Mutex<State>,
     /// A connection has gone, or a connect has ended.
@@ -128,6 +130,7 @@ impl Shared {
             config,
             http1,
             counters: Counters::default(),
+            #[cfg(feature = "websocket")]
             not_offered: NotOffered::default(),
             state: Mutex::new(state),
             changed: Notify::new(),

@@ -165,6 +165,7 @@ impl Client {
 }
 
 impl Client {
+    #[cfg(feature = "websocket")]
     /// Opens a stream for another protocol, and waits for the answer. Returns what the client sends on, too.
     pub(in super::super) async fn connect(
         &self,

@@ -48,6 +48,8 @@ mod received;
 mod tap;
 mod upload;
 
-pub(super) use self::client::{Busy, Client, Link};
+#[cfg(feature = "websocket")]
+pub(super) use self::client::Busy;
+pub(super) use self::client::{Client, Link};
 pub(super) use self::driver::{Driver, begin};
 pub(super) use self::received::Received;
