@@ -38,7 +38,8 @@
 //!   connections that ping often. If a server does so with `ENHANCE_YOUR_CALM`, its later connections are not pinged.
 //! * **Readers.** A response whose reader stays away for 20 ms holds a part of the connection's window, and two would hold all
 //!   of it by default. So the window is made larger by as much, and smaller again when they read: the others do not notice.
-//!   What bounds the memory is the deadline: see [`StalledReader`]. Only the body counts: the future of [`Http2Pool::send`] must be polled or dropped.
+//!   What bounds the memory is the deadline: see [`StalledReader`]. Only the body counts: the future of [`Http2Pool::send`]
+//!   must be polled or dropped.
 //!
 //! # Why one lock, and the engine's waiters but not its slots
 //!
@@ -55,10 +56,10 @@
 //!
 //! What the system counts is more, because glibc keeps what it once had. `tests/https_memory.rs`, one connection after the
 //! other: 13 KiB per connection, and 18 after 1 MiB each. `tests/http2_memory.rs`, 100 at once: 28 KiB, and 165 after 1 MiB
-//! each, the windows of all being full at the same time; 18 and 31 with `malloc_trim` now and then, 24 and 21 with jemalloc.
+//! each, the windows of all being full at the same time. `malloc_trim` and jemalloc give most of that back.
 //!
-//! Absent on purpose: server push, extended CONNECT but for [WebSockets](crate::connection::websocket), and several servers in one
-//! pool.
+//! Absent on purpose: server push, extended CONNECT but for [WebSockets](crate::connection::websocket), and several servers in
+//! one pool.
 
 mod config;
 mod connecting;

@@ -306,7 +306,7 @@ impl Link {
         held
     }
 
-    /// Makes h2's stream 1 one of the past, by a request that nobody hears. With it, h2 loses so many bytes of what it may send.
+    /// Makes h2's stream 1 one of the past, by a request that nobody hears. It takes the given number of bytes from what h2 may send.
     pub(super) fn pass_first(
         &self,
         sender: &mut SendRequest<Bytes>,
