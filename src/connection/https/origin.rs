@@ -53,6 +53,7 @@ impl Origin {
     /// Brings a request into the form that the protocol wants. Its header `Host` comes before the host of its URI, and that
     /// before the origin's: a server may have several.
     pub(super) fn address(&self, request: &mut Request<impl Sized>, protocol: Protocol) {
+        leave_out_user(request);
         let path = request.uri().path_and_query().cloned();
         let path = path.unwrap_or_else(|| PathAndQuery::from_static("/"));
         let named = request.uri().authority().cloned();
@@ -89,6 +90,26 @@ impl Origin {
 pub(super) fn is_host_and_port(authority: &Authority) -> bool {
     let authority = authority.as_str();
     !authority.contains('@') && !has_wrong_port(authority)
+}
+
+/// A user and its password are nothing to send (RFC 9110, section 4.2.4).
+fn leave_out_user(request: &mut Request<impl Sized>) {
+    let after_user = |text: &[u8]| {
+        let at = text.iter().rposition(|&byte| byte == b'@')?;
+        text.get(at + 1..).map(<[u8]>::to_vec)
+    };
+    let named = request.uri().authority().and_then(|named| after_user(named.as_str().as_bytes()));
+    if let Some(named) = named {
+        let mut parts = request.uri().clone().into_parts();
+        parts.authority = Authority::from_maybe_shared(named).ok();
+        if let Ok(uri) = Uri::from_parts(parts) {
+            *request.uri_mut() = uri;
+        }
+    }
+    let host = request.headers().get(HOST).and_then(|host| after_user(host.as_bytes()));
+    if let Some(host) = host.and_then(|host| HeaderValue::from_bytes(&host).ok()) {
+        request.headers_mut().insert(HOST, host);
+    }
 }
 
 /// What may be shown of a URI: a user may come with a password.
@@ -174,6 +195,15 @@ mod tests {
     }
 
     #[test]
+    fn the_target_of_connect_has_no_user() {
+        for protocol in [Protocol::Http1, Protocol::Http2] {
+            let mut request = Request::connect("miller:secret@other.example:81").body(()).unwrap();
+            origin("https://mill.example").unwrap().address(&mut request, protocol);
+            assert_eq!(request.uri(), "other.example:81", "{protocol:?}");
+        }
+    }
+
+    #[test]
     fn http1_wants_a_path_and_a_host() {
         for (uri, host, expected) in [
             ("/grist?a=b", None, ("/grist?a=b", "mill.example:8443")),
@@ -182,6 +212,8 @@ mod tests {
             ("https://other.example", None, ("/", "other.example")),
             ("https://mill.example/grist", Some("other.example"), ("/grist", "other.example")),
             ("*", None, ("*", "mill.example:8443")),
+            ("https://miller:secret@other.example:81/grist", None, ("/grist", "other.example:81")),
+            ("/grist", Some("miller:secret@other.example"), ("/grist", "other.example")),
         ] {
             let (target, host) = addressed(uri, host, Protocol::Http1);
             assert_eq!((target.as_str(), host.as_str()), expected, "{uri}");
@@ -195,6 +227,8 @@ mod tests {
             ("/grist", Some("other.example"), "https://other.example/grist"),
             ("https://mill.example/grist", Some("other.example"), "https://other.example/grist"),
             ("http://other.example/grist", None, "https://other.example/grist"),
+            ("https://miller:secret@other.example:81/grist", None, "https://other.example:81/grist"),
+            ("/grist", Some("miller:secret@other.example"), "https://other.example/grist"),
         ] {
             assert_eq!(addressed(uri, host, Protocol::Http2), (expected.to_owned(), String::new()), "{uri}");
         }

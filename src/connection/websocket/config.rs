@@ -139,18 +139,19 @@ impl WebSocketConfig {
     /// [`InvalidRequest`](WebSocketErrorKind::InvalidRequest) if it is not a URL of `ws` or `wss` with a host, or its port is
     /// above 65535.
     pub fn new(url: &str) -> Result<Self, WebSocketError> {
-        let invalid = |url: &str| WebSocketError::new(WebSocketErrorKind::InvalidRequest, &Arc::from(url));
-        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| invalid(url).because(error))?;
+        // A user's name and password do not belong into messages.
+        let named = url.rsplit('@').next().unwrap_or_default();
+        let invalid = || WebSocketError::new(WebSocketErrorKind::InvalidRequest, &Arc::from(named));
+        let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| invalid().because(error))?;
         let (Some("ws" | "wss"), Some(host)) = (uri.scheme_str(), uri.host().filter(|host| !host.is_empty()))
         else {
-            return Err(invalid(url));
+            return Err(invalid());
         };
         let authority = uri.authority().map_or("", Authority::as_str);
         if has_wrong_port(authority) {
-            let named = authority.rsplit('@').next().unwrap_or_default();
-            return Err(invalid(named).because("the port is none"));
+            return Err(invalid().because("the port is none"));
         }
-        // Neither the path nor the user's name and password belong into messages.
+        // Nor does the path.
         let scheme = uri.scheme_str().unwrap_or_default();
         let server = match uri.port_u16() {
             Some(port) => format!("{scheme}://{host}:{port}"),
@@ -369,6 +370,14 @@ mod tests {
         for (name, value) in [("two words", "grist"), ("grist", "two\nlines")] {
             let error = config().header(name, value).unwrap_err();
             assert_eq!(error.kind(), WebSocketErrorKind::InvalidRequest, "{name}: {value}");
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_url_that_is_refused_is_not_shown() {
+        for url in ["http://miller:secret@mill.example/", "wss://miller:secret@mill example/"] {
+            let error = WebSocketConfig::new(url).unwrap_err();
+            assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         }
     }
 
