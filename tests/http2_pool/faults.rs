@@ -1,12 +1,13 @@
 //! What servers do to connections and streams, and what becomes of the requests.
 
+use std::convert::Infallible;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use http::Request;
-use http_body_util::Full;
+use http_body_util::{Full, StreamBody};
 use millpond::connection::https::{
     ConnectPhase, Http2Pool, Http2PoolConfig, HttpsConfig, HttpsErrorKind, Ping, RequestBody,
 };
@@ -91,6 +92,26 @@ async fn a_response_that_is_reset_without_an_error_is_not_taken_for_whole() {
     let error = fetch(&pool, "/own").await.unwrap_err();
     assert_eq!(error.kind(), &HttpsErrorKind::Incomplete);
     node.says("end /own 0").await;
+    let error = read(pool.send(post_without_end()).await.unwrap()).await.unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::Incomplete);
+    node.says("end /own 0").await;
+}
+
+#[tokio::test]
+async fn a_response_that_ends_before_its_request_is_whole() {
+    let own = "handle = stream => {
+        stream.on('finish', () => stream.close(c.NGHTTP2_NO_ERROR)); stream.respond(); stream.end('grist');
+    };";
+    let mut node = Node::with("{}", own);
+    let pool = node.pool(config());
+    assert_eq!(read(pool.send(post_without_end()).await.unwrap()).await.unwrap(), b"grist");
+    node.says("end /own 0").await;
+    eventually(&pool, |state| state.streams == 0).await;
+}
+
+fn post_without_end() -> Request<RequestBody> {
+    let body = StreamBody::new(futures_util::stream::pending::<Result<_, Infallible>>());
+    Request::post("/own").body(RequestBody::stream(body)).unwrap()
 }
 
 #[tokio::test]

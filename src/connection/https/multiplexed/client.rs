@@ -152,12 +152,11 @@ impl Client {
         };
         let upload = if ends { None } else { Upload::begin(send, body, busy.clone()).await };
         let stream = response.stream_id().as_u32();
-        let has_body = !ends;
         match response.await {
             Ok(response) => {
                 let (head, stream) = response.into_parts();
                 let rest = if is_head { None } else { content_length(&head.headers) };
-                Ok(Response::from_parts(head, Received::new(stream, rest, has_body, upload, busy)))
+                Ok(Response::from_parts(head, Received::new(stream, rest, upload, busy)))
             }
             Err(error) => Err((self.link().explain_of(stream, error), None)),
         }
@@ -174,7 +173,7 @@ impl Client {
         let Stream { response, send, busy } = self.open(request, false).await.map_err(|(error, _)| error)?;
         let stream = response.stream_id().as_u32();
         let response = response.await.map_err(|error| self.link().explain_of(stream, error))?;
-        let received = |stream| Received::new(stream, None, false, None, busy.clone());
+        let received = |stream| Received::new(stream, None, None, busy.clone());
         Ok((response.map(received), send, busy))
     }
 }

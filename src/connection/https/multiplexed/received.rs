@@ -17,21 +17,13 @@ pub(in super::super) struct Received {
     /// The bytes that are missing, if the server has said how many there are.
     rest: Option<u64>,
     has_data: bool,
-    /// Whether a reset without an error may mean that the rest of the request is not wanted (RFC 9113, section 8.1).
-    may_end_early: bool,
     upload: Option<Upload>,
     busy: Busy,
 }
 
 impl Received {
-    pub(super) fn new(
-        stream: RecvStream,
-        rest: Option<u64>,
-        may_end_early: bool,
-        upload: Option<Upload>,
-        busy: Busy,
-    ) -> Self {
-        Self { stream: Some(stream), rest, has_data: true, may_end_early, upload, busy }
+    pub(super) fn new(stream: RecvStream, rest: Option<u64>, upload: Option<Upload>, busy: Busy) -> Self {
+        Self { stream: Some(stream), rest, has_data: true, upload, busy }
     }
 
     pub(in super::super) fn poll_frame(
@@ -49,7 +41,7 @@ impl Received {
                         return Poll::Ready(Some(Ok(Frame::data(data))));
                     }
                 }
-                Some(Err(error)) => return Poll::Ready(self.fail(error)),
+                Some(Err(error)) => return Poll::Ready(Some(Err(self.fail(error)))),
                 None => self.has_data = false,
             }
         }
@@ -63,7 +55,7 @@ impl Received {
                 self.end();
                 None
             }
-            Err(error) => self.fail(error),
+            Err(error) => Some(Err(self.fail(error))),
         })
     }
 
@@ -75,14 +67,15 @@ impl Received {
         }
     }
 
-    fn fail(&mut self, error: h2::Error) -> Option<Result<Frame<Bytes>, HttpsError>> {
+    fn fail(&mut self, error: h2::Error) -> HttpsError {
         self.stream = None;
         self.upload = None;
-        if error.reason() != Some(Reason::NO_ERROR) || !error.is_remote() || error.is_go_away() {
-            return Some(Err(self.busy.explain(error)));
+        // It says that the rest of the request is not wanted, which is no error only after the end of the response (RFC 9113,
+        // section 8.1), and then h2 reports none.
+        if error.reason() == Some(Reason::NO_ERROR) && error.is_remote() && !error.is_go_away() {
+            return HttpsError::new(HttpsErrorKind::Incomplete);
         }
-        let is_whole = self.may_end_early && self.rest.is_none_or(|rest| rest == 0);
-        (!is_whole).then(|| Err(HttpsError::new(HttpsErrorKind::Incomplete)))
+        self.busy.explain(error)
     }
 
     /// Whether it is known that nothing more comes.
