@@ -142,6 +142,24 @@ async fn an_idempotent_request_is_sent_again() {
 }
 
 #[tokio::test]
+async fn a_request_is_sent_again_on_a_new_connection_only() {
+    const CONNECTIONS: u32 = 2;
+    let node = fickle();
+    let config = UpstreamsConfig::default().https(trusting(&node.authority));
+    let upstreams = upstreams(config.http1(|| Pool::builder().min_idle(None).max_size(CONNECTIONS)));
+    let mut responses = Vec::new();
+    for _ in 0..CONNECTIONS {
+        responses.push(upstreams.send(request(Method::GET, &node.url())).await.unwrap());
+    }
+    for response in responses {
+        response.into_body().collect().await.unwrap();
+    }
+    // The server ends both at their next request.
+    let response = upstreams.send(request(Method::GET, &node.url())).await.unwrap();
+    assert_eq!(response.body().connection().requests_before, 0);
+}
+
+#[tokio::test]
 async fn a_request_that_may_have_been_processed_is_not_sent_again() {
     let node = fickle();
     let config = UpstreamsConfig::default().https(trusting(&node.authority));

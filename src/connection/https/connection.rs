@@ -230,6 +230,11 @@ impl HttpsConnection {
         self.state = State::Http1(wire);
     }
 
+    /// No request follows.
+    pub(super) fn close(&mut self) {
+        self.state = State::Gone;
+    }
+
     /// A response has been read to its end.
     pub(super) fn touch(&mut self) {
         self.last_used = Instant::now();

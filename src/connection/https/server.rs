@@ -1,6 +1,9 @@
 //! One of many servers: over HTTP/2 requests share its connections, over HTTP/1.1 each has one to itself.
 
+use std::time::Instant;
+
 use http::{Method, Request};
+use tokio::time::timeout;
 
 use super::config::HttpVersion;
 use super::connection::HttpsConnection;
@@ -64,12 +67,13 @@ impl Server {
         request: Request<RequestBody>,
         replay: bool,
     ) -> Result<UpstreamResponse, HttpsError> {
+        let began = Instant::now();
         let connection = match self.get().await {
             Ok(connection) => connection,
             Err(error) => return Err(error.with_request(request)),
         };
         // A new connection does not fail for having idled.
-        let may_replay = replay && connection.requests() > 0;
+        let may_replay = replay && connection.created() < began;
         let copy = if may_replay { copy(&request) } else { None };
         let mut error = match exchange(connection, request).await {
             Ok(response) => return Ok(response),
@@ -81,10 +85,25 @@ impl Server {
         };
         // What ended one connection has often ended others.
         self.http1.pool().retain(HttpsConnection::is_usable);
-        match self.get().await {
+        match self.get_fresh().await {
             Ok(connection) => exchange(connection, request).await,
             Err(error) => Err(error.with_request(request)),
         }
+    }
+
+    /// A connection that has not idled. One that has, is closed for it, and so there are no more than allowed.
+    async fn get_fresh(&self) -> Result<PooledConnection<'static, HttpsConnectionManager>, HttpsError> {
+        let began = Instant::now();
+        let mut connection = self.get().await?;
+        if connection.created() < began {
+            connection.close();
+            let pool = self.http1.pool();
+            let after = pool.config().connection_timeout.saturating_sub(began.elapsed());
+            let late =
+                |_| HttpsError::new(HttpsErrorKind::PoolTimeout { after }).named(self.manager.origin());
+            *connection = timeout(after, pool.dedicated_connection()).await.map_err(late)??;
+        }
+        Ok(connection)
     }
 
     async fn get(&self) -> Result<PooledConnection<'static, HttpsConnectionManager>, HttpsError> {
