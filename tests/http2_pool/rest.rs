@@ -314,10 +314,45 @@ async fn goaway_after_a_rest_refuses_the_streams_after_it_and_no_others() {
     assert_eq!(pool.state().statistics.connections_created, 2);
 }
 
+/// A server between the client and node's, in which `join` says what passes.
+const BETWEEN: &str = "const net = require('net');
+    const between = net.createServer(client => {
+        const ahead = net.connect(address().port);
+        join(client.on('error', () => {}), ahead.on('error', () => {}));
+    });
+    const address = server.address.bind(server);
+    const listen = server.listen.bind(server);
+    server.address = () => between.address();
+    server.listen = (port, host, on) => listen(port, host, () => between.listen(port, host, on));";
+
+/// Keeps from node that its table for headers must be empty.
+const IGNORE: &str = "const join = (client, ahead) => {
+        client.once('data', first => {
+            const settings = 24 + 9, end = settings + first.readUIntBE(24, 3);
+            for (let at = settings; at < end; at += 6) {
+                // Nobody knows a setting of this number.
+                if (first.readUInt16BE(at) === 1) first.writeUInt16BE(0xff00, at);
+            }
+            ahead.write(first);
+            client.pipe(ahead).pipe(client);
+        });
+    };
+    handle = stream => { stream.respond({ mill: 'grist' }); stream.end('grist'); };";
+
+#[tokio::test]
+async fn a_connection_whose_server_has_a_table_for_headers_does_not_rest() {
+    let node = Node::with("{}", &format!("{BETWEEN} {IGNORE}"));
+    let pool = node.pool(Http2PoolConfig::default());
+    for _ in 0..3 {
+        assert_eq!(fetch(&pool, "/own").await.unwrap(), b"grist");
+        tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+        assert!(!pool.state().connections[0].is_at_rest);
+    }
+}
+
 /// Sends to the client, at `free`, what a server may have sent for stream 1 before it heard that this was reset: twice 16 KiB
 /// of DATA, a head, more of the window, and a reset.
-const LATE: &str = "const net = require('net');
-    const frame = (kind, flags, payload) => {
+const LATE: &str = "const frame = (kind, flags, payload) => {
         const head = Buffer.from([0, 0, 0, kind, flags, 0, 0, 0, 1]);
         head.writeUIntBE(payload.length, 0, 3);
         return Buffer.concat([head, payload]);
@@ -325,20 +360,15 @@ const LATE: &str = "const net = require('net');
     const data = frame(0, 0, Buffer.alloc(16384, 'g'));
     const number = Buffer.from([0, 0, 0, 8]);
     const late = [data, frame(1, 4, Buffer.from([0x88])), data, frame(8, 0, number), frame(3, 0, number)];
-    const between = net.createServer(client => {
-        const ahead = net.connect(address().port);
-        client.on('error', () => {}).pipe(ahead).on('error', () => {}).pipe(client);
+    const join = (client, ahead) => {
+        client.pipe(ahead).pipe(client);
         const send = () => { client.write(Buffer.concat(late)); held.push(send); };
         held.push(send);
-    });
-    const address = server.address.bind(server);
-    const listen = server.listen.bind(server);
-    server.address = () => between.address();
-    server.listen = (port, host, on) => listen(port, host, () => between.listen(port, host, on));";
+    };";
 
 #[tokio::test]
 async fn late_frames_of_all_kinds_do_no_harm_and_their_window_is_given_back() {
-    let mut node = Node::with("{ maxSessionMemory: 1000 }", LATE);
+    let mut node = Node::with("{ maxSessionMemory: 1000 }", &format!("{BETWEEN} {LATE}"));
     let pool = at_rest(&node).await;
     // Together it is more than the window of the connection.
     for _ in 0..RESTS {

@@ -3,11 +3,13 @@
 use super::tap::WINDOW;
 
 /// What a frame says, as soon as it is known.
-pub(super) enum Event {
+pub(super) enum Event<'a> {
     /// So many bytes count for the windows.
     Data(u32),
     /// The first part of a request or a response on this stream.
     Headers(u32),
+    /// A piece of a header block.
+    Block(&'a [u8]),
     /// The window of the connection is larger by so much.
     Window(u32),
     /// Settings begin.
@@ -32,6 +34,8 @@ pub(super) const PADDED: u8 = 8;
 pub(super) const PRIORITIZED: u8 = 32;
 
 pub(super) const HEAD: usize = 9;
+/// What HEADERS say of the stream's priority.
+const PRIORITY_SIZE: usize = 5;
 const SETTING: usize = 6;
 /// Settings that are played after the first request: the size of the table for compressed headers, whose change the next
 /// request announces to the server, and the streams that are allowed.
@@ -62,6 +66,11 @@ pub(super) struct Scan {
     part: Part,
     entries: Entries,
     is_in_block: bool,
+    /// In a payload with a header block: whether the bytes of padding come next, how many there are, and the bytes before the
+    /// block.
+    is_padded: bool,
+    padding: usize,
+    before: usize,
 }
 
 /// What the payload of the current frame consists of.
@@ -70,6 +79,7 @@ enum Entries {
     None,
     Settings,
     Window,
+    Block,
 }
 
 #[derive(Default)]
@@ -97,7 +107,15 @@ impl Part {
 impl Scan {
     /// A stream whose first bytes are no frames.
     pub(super) fn new(skip: usize) -> Self {
-        Self { skip, part: Part::default(), entries: Entries::None, is_in_block: false }
+        Self {
+            skip,
+            part: Part::default(),
+            entries: Entries::None,
+            is_in_block: false,
+            is_padded: false,
+            padding: 0,
+            before: 0,
+        }
     }
 
     /// Whether the last frame has ended, and with it its header block.
@@ -126,6 +144,10 @@ impl Scan {
             bytes = rest;
             let size = match self.entries {
                 Entries::None => continue,
+                Entries::Block => {
+                    self.block(now, &mut on);
+                    continue;
+                }
                 Entries::Settings => SETTING,
                 Entries::Window => 4,
             };
@@ -154,6 +176,13 @@ impl Scan {
                 if kind == HEADERS {
                     on(Event::Headers(stream));
                 }
+                // Nothing is pushed.
+                if kind != PUSH_PROMISE {
+                    self.entries = Entries::Block;
+                }
+                self.is_padded = kind == HEADERS && flags & PADDED != 0;
+                self.padding = 0;
+                self.before = if kind == HEADERS && flags & PRIORITIZED != 0 { PRIORITY_SIZE } else { 0 };
             }
             SETTINGS if flags & ACK != 0 => on(Event::Acknowledged),
             SETTINGS => {
@@ -163,6 +192,19 @@ impl Scan {
             WINDOW_UPDATE if stream == 0 => self.entries = Entries::Window,
             _ => {}
         }
+    }
+
+    /// A part of a payload with a header block, of which `skip` bytes follow.
+    fn block(&mut self, mut now: &[u8], on: &mut impl FnMut(Event)) {
+        if self.is_padded
+            && let Some((&padding, rest)) = now.split_first()
+        {
+            (self.is_padded, self.padding, now) = (false, padding.into(), rest);
+        }
+        let (before, now) = now.split_at(now.len().min(self.before));
+        self.before -= before.len();
+        let len = (now.len() + self.skip).saturating_sub(self.padding);
+        on(Event::Block(now.get(..len).unwrap_or(now)));
     }
 
     fn entry(&mut self, on: &mut impl FnMut(Event)) {
@@ -248,4 +290,29 @@ pub(super) fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload:
     to.extend([kind, flags]);
     to.extend(stream.to_be_bytes());
     to.extend(payload);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn padding_and_priority_are_no_part_of_a_header_block() {
+        let mut frames = Vec::new();
+        frame(&mut frames, HEADERS, PADDED | PRIORITIZED, 1, &[2, 0, 0, 0, 0, 9, 0x82, 0x84, 7, 7]);
+        frame(&mut frames, CONTINUATION, END_HEADERS, 1, &[0x86]);
+        frame(&mut frames, HEADERS, PADDED | END_HEADERS, 3, &[1, 0x88, 7]);
+        frame(&mut frames, HEADERS, END_HEADERS, 5, &[0x89]);
+        for size in 1..=frames.len() {
+            let (mut scan, mut block) = (Scan::new(0), Vec::new());
+            for piece in frames.chunks(size) {
+                scan.feed(piece, |event| {
+                    if let Event::Block(bytes) = event {
+                        block.extend_from_slice(bytes);
+                    }
+                });
+            }
+            assert_eq!(block, [0x82, 0x84, 0x86, 0x88, 0x89], "pieces of {size}");
+        }
+    }
 }

@@ -12,6 +12,7 @@
 //! | `driver` | reads and writes a connection, and takes h2 down while it is at rest |
 //! | `tap` | the wire as h2 sees it, and a ledger of what both sides know of each other |
 //! | `frames` | frames as they pass, and settings as they are played back |
+//! | `table` | whether the server compresses headers by a table, which another h2 would not know |
 //! | `numbers` | each h2 counts streams from 1 on, and the wire goes on from the last one |
 //! | `pings` | a silent server is found out, and adaptive windows grow |
 //! | `received` | the body of a response |
@@ -32,7 +33,7 @@
 //!   as much again on, so an idle connection with a window in between first gets a larger one. Where the server may send
 //!   less, h2 is not dropped, which only happens with a [window](super::Http2Windows) of the connection below 128 KiB.
 //! * Header compression: the server's table is empty, because we announce a size of 0. So the headers of responses are not
-//!   compressed by their predecessors. Our own table begins anew, which the server need not know: the newest entries have the
+//!   compressed by their predecessors. A connection whose server has a table nevertheless does not rest. Our own table begins anew, which the server need not know: the newest entries have the
 //!   lowest indices, and the oldest ones are the first to go.
 //! * Streams: none is open. Each h2 counts from 1 on, and the numbers are changed on the way. Its stream 1 is over before it
 //!   begins, and stands for all earlier ones: frames for them that come late are answered as h2 answers those of closed ones.
@@ -45,6 +46,7 @@ mod frames;
 mod numbers;
 mod pings;
 mod received;
+mod table;
 mod tap;
 mod upload;
 

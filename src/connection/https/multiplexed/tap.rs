@@ -10,6 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use super::super::wire::Wire;
 use super::frames::{Event, Scan, Settings, response};
 use super::numbers::{Inward, LAST, Offset, Outward};
+use super::table::Table;
 use crate::sync::{Arc, Mutex};
 
 /// Both windows of a connection at its beginning, and the preface of a client.
@@ -27,6 +28,8 @@ pub(super) struct Tapped {
     is_flushed: bool,
     /// What the server has set.
     settings: Settings,
+    /// For the headers of responses.
+    table: Table,
     /// Settings of ours that the server has not acknowledged.
     unacknowledged: u32,
     /// Bytes that each side may send on the connection.
@@ -53,6 +56,7 @@ impl Tapped {
             written: Scan::new(PREFACE),
             is_flushed: true,
             settings: Settings::default(),
+            table: Table::new(),
             unacknowledged: 0,
             may_send: WINDOW.into(),
             may_receive: WINDOW.into(),
@@ -68,6 +72,7 @@ impl Tapped {
     pub(super) fn is_at_rest(&self) -> bool {
         let is_between = self.read.is_between_blocks() && self.written.is_between_blocks();
         let is_settled = self.settings.has_come() && self.unacknowledged == 0 && self.inward.is_empty();
+        let is_settled = is_settled && !self.table.has_entries();
         let is_open = self.can_be_told() && self.deficit() <= self.settings.stream_window();
         is_between && self.is_flushed && is_settled && is_open
     }
@@ -152,13 +157,14 @@ impl Tapped {
     }
 
     fn on_read(&mut self, bytes: &[u8]) {
-        let Self { read, settings, unacknowledged, may_send, may_receive, .. } = self;
+        let Self { read, settings, table, unacknowledged, may_send, may_receive, .. } = self;
         read.feed(bytes, |event| match event {
             Event::Data(len) => *may_receive -= i64::from(len),
             Event::Window(more) => *may_send += i64::from(more),
             Event::Settings => settings.come(),
             Event::Setting(id, value) => settings.set(id, value),
             Event::Acknowledged => *unacknowledged = unacknowledged.saturating_sub(1),
+            Event::Block(bytes) => table.feed(bytes),
             Event::Headers(_) => {}
         });
     }
@@ -170,7 +176,7 @@ impl Tapped {
             Event::Window(more) => *may_receive += i64::from(more),
             Event::Settings => *unacknowledged += 1,
             Event::Headers(stream) => *last_stream = offset.on_wire(stream).max(*last_stream),
-            Event::Setting(..) | Event::Acknowledged => {}
+            Event::Setting(..) | Event::Acknowledged | Event::Block(_) => {}
         });
     }
 
