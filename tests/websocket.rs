@@ -11,6 +11,7 @@ use millpond::connection::Pool;
 use millpond::connection::websocket::{
     Message, WebSocketConfig, WebSocketConnection, WebSocketErrorKind, WebSocketManager,
 };
+use millpond::net::tls::{TlsConfig, TlsRoots};
 use tls_servers::{Authority, NAME, folder_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message as Raw;
@@ -95,6 +96,26 @@ async fn a_server_that_nobody_vouches_for_is_refused() {
     let server = Server::python(0, &[folder.path().to_str().unwrap()]);
     let error = soon(WebSocketConnection::open(&over_tls(&server))).await.unwrap_err();
     assert_eq!(error.kind(), WebSocketErrorKind::Tls);
+}
+
+#[tokio::test]
+async fn after_a_reload_a_pool_closes_connections_from_before() {
+    let authority = Authority::new("root");
+    let folder = folder_with(&authority.issue(|_| ()));
+    let server = Server::python(0, &[folder.path().to_str().unwrap()]);
+    let roots = folder.path().join("roots.pem");
+    std::fs::write(&roots, authority.pem()).unwrap();
+    let tls = TlsConfig::new().roots(TlsRoots::OnlyAdded).add_root_file(&roots).build().unwrap();
+    let manager = WebSocketManager::new(over_tls(&server).tls(Some(tls.clone()))).unwrap();
+    let pool = Pool::builder().max_size(1).min_idle(0).build(manager.clone()).await.unwrap();
+    for (reloads, connects) in [(false, 1), (false, 1), (true, 2)] {
+        if reloads {
+            std::fs::write(&roots, authority.pem() + &Authority::new("other").pem()).unwrap();
+            assert!(tls.reload().unwrap());
+        }
+        soon(soon(pool.get()).await.unwrap().exchange("grist")).await.unwrap();
+        assert_eq!(manager.statistics().connects, connects);
+    }
 }
 
 #[tokio::test]

@@ -12,6 +12,7 @@ use super::link::{Link, WebSocketState};
 use super::message::Message;
 use super::statistics::Totals;
 use super::wire::Wire;
+use crate::net::tls::TlsIdentity;
 use crate::sync::Arc;
 use crate::sync::statistic::{AtomicBool, Ordering};
 
@@ -30,6 +31,7 @@ pub struct WebSocketConnection {
     link: Arc<Link>,
     subprotocol: Option<Box<str>>,
     pong_timeout: Duration,
+    identity: Option<TlsIdentity>,
     /// An answer may be under way.
     is_unanswered: AtomicBool,
 }
@@ -60,6 +62,7 @@ impl WebSocketConnection {
         let (wire, subprotocol) = opened.inspect_err(|_| totals.connect_errors.add(1))?;
         let link = Arc::new(Link::new(config, totals));
         link.connected(false, wire.is_http2());
+        let identity = wire.identity();
         let ending = Ending(Arc::clone(&link));
         let driver = Driver::new(wire, Arc::clone(&link), config, None);
         tokio::spawn(async move {
@@ -70,6 +73,7 @@ impl WebSocketConnection {
             link,
             subprotocol,
             pong_timeout: config.pong_timeout,
+            identity,
             is_unanswered: AtomicBool::new(false),
         })
     }
@@ -215,7 +219,8 @@ impl WebSocketConnection {
 
     /// Whether the pool may hand it to somebody else.
     pub(super) fn is_reusable(&mut self) -> bool {
-        !self.is_unanswered() && self.link.is_clean()
+        let is_current = self.identity.as_ref().is_none_or(TlsIdentity::is_current);
+        is_current && !self.is_unanswered() && self.link.is_clean()
     }
 
     fn is_unanswered(&mut self) -> bool {

@@ -16,11 +16,13 @@ pub(super) async fn open(
     config: &WebSocketConfig,
 ) -> Result<Option<(Http2Stream, Option<Box<str>>)>, WebSocketError> {
     let server = config.server();
+    // Before the stream is opened: a later reload may come too late for its connection.
+    let identity = pool.way().1.map(|tls| tls.identity());
     let opened = pool.open(request(config)?).await;
     let opened = opened.map_err(|error| WebSocketError::of_https(error, server))?;
     let Some(tunnel) = opened else { return Ok(None) };
     let (head, incoming) = tunnel.response.into_parts();
-    let stream = Http2Stream::new(incoming, tunnel.send, tunnel.permit);
+    let stream = Http2Stream::new(incoming, tunnel.send, tunnel.permit, identity);
     if !head.status.is_success() {
         return Err(WebSocketError::refused(head.status, &head.headers, server));
     }

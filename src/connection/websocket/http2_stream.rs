@@ -10,6 +10,7 @@ use http_body::Body;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::https::{Http2Body, TunnelPermit};
+use crate::net::tls::TlsIdentity;
 
 /// The most that one write hands over: a frame of the size that every server takes.
 const MAX_WRITE: usize = 16 << 10;
@@ -26,20 +27,32 @@ pub(super) struct Http2Stream {
     ahead: Bytes,
     has_read_end: bool,
     is_shut_down: bool,
+    identity: Option<TlsIdentity>,
     /// Given back after `outgoing` has ended.
     _permit: TunnelPermit,
 }
 
 impl Http2Stream {
-    pub(super) fn new(incoming: Http2Body, outgoing: SendStream<Bytes>, permit: TunnelPermit) -> Self {
+    pub(super) fn new(
+        incoming: Http2Body,
+        outgoing: SendStream<Bytes>,
+        permit: TunnelPermit,
+        identity: Option<TlsIdentity>,
+    ) -> Self {
         Self {
             incoming,
             outgoing,
             ahead: Bytes::new(),
             has_read_end: false,
             is_shut_down: false,
+            identity,
             _permit: permit,
         }
+    }
+
+    /// What the TLS of its connection was begun with, or with something later.
+    pub(super) fn identity(&self) -> Option<&TlsIdentity> {
+        self.identity.as_ref()
     }
 
     /// Whether the server has ended its direction.

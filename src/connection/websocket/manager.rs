@@ -11,7 +11,8 @@ use crate::sync::Arc;
 /// Opens connections for a [`Pool`](crate::connection::Pool): for servers that answer requests over WebSocket.
 ///
 /// A connection whose task has ended is never handed out. One that was idle for longer than the pool's bypass window is
-/// tested by a ping. One that is returned with an unfinished [`exchange`](WebSocketConnection::exchange), after a plain
+/// tested by a ping. One from before a [reload](crate::net::tls::TlsConnector::reload) of the TLS settings that found changes
+/// is closed when it is idle. One that is returned with an unfinished [`exchange`](WebSocketConnection::exchange), after a plain
 /// [`send`](WebSocketConnection::send) that is not [known to be answered](WebSocketConnection::mark_reusable), or with messages
 /// that nobody took, is closed: the answers belong to the task that returned it. So servers that send on their own want a
 /// [`WebSocketClient`](super::WebSocketClient) instead.

@@ -16,7 +16,7 @@ use super::http2;
 use super::http2_stream::Http2Stream;
 use super::scan::FrameScan;
 use crate::net::Stream;
-use crate::net::tls::TlsStream;
+use crate::net::tls::{TlsIdentity, TlsStream};
 
 enum Transport {
     Plain(Stream),
@@ -87,6 +87,15 @@ impl Wire {
             writing: FrameScan::default(),
             bytes_read: 0,
             bytes_written: 0,
+        }
+    }
+
+    /// What its TLS was begun with, if it has TLS.
+    pub(super) fn identity(&self) -> Option<TlsIdentity> {
+        match &self.transport {
+            Transport::Plain(_) => None,
+            Transport::Tls(stream) => Some(stream.identity()),
+            Transport::Http2(stream) => stream.identity().cloned(),
         }
     }
 
