@@ -7,6 +7,7 @@ use std::fs;
 use std::io;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use millpond::connection::Pool;
@@ -261,6 +262,29 @@ async fn idle_connections_from_before_a_reload_are_closed() {
         }
     };
     timeout(PATIENCE, closed).await.expect("it stays open");
+}
+
+#[tokio::test]
+async fn closed_upstreams_wait_for_what_is_under_way_and_refuse_the_rest() {
+    let nginx = Nginx::start();
+    for protocol in ["h2", "http/1.1"] {
+        let upstreams = upstreams(UpstreamsConfig::default().https(nginx.trusting(&[protocol])));
+        let large = format!("{}/large", nginx.https());
+        fetch(&upstreams, Method::GET, &large).await.unwrap();
+        let under_way = upstreams.send(request(Method::GET, &large)).await.unwrap();
+        let mut close = Box::pin(upstreams.close());
+        assert!((&mut close).now_or_never().is_none(), "{protocol}");
+        for uri in [large, nginx.http1()] {
+            let refused = fetch(&upstreams, Method::GET, &uri).await.unwrap_err();
+            assert_eq!(refused.kind(), &HttpsErrorKind::PoolClosed, "{protocol}");
+        }
+        assert_eq!(under_way.into_body().collect().await.unwrap().to_bytes().len(), LARGE);
+        timeout(PATIENCE, close).await.expect("it does not end");
+        let server = upstreams.servers().remove(0);
+        assert_eq!(server.http1.map_or(0, |state| state.connections), 0, "{protocol}");
+        assert_eq!(server.http2.map_or(0, |state| state.connections.len()), 0, "{protocol}");
+        timeout(PATIENCE, upstreams.close()).await.expect("a second one does not end");
+    }
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ pub(super) type Http1Settings = Arc<dyn Fn() -> Builder<HttpsConnectionManager> 
 pub(super) struct Http1 {
     manager: HttpsConnectionManager,
     settings: Http1Settings,
-    pool: OnceLock<HttpsPool>,
+    /// `None` once all is closed and there was none.
+    pool: OnceLock<Option<HttpsPool>>,
 }
 
 impl Http1 {
@@ -22,17 +23,25 @@ impl Http1 {
         Self { manager, settings, pool: OnceLock::new() }
     }
 
-    pub(super) fn pool(&self) -> &HttpsPool {
-        self.pool.get_or_init(|| (self.settings)().build_unchecked(self.manager.clone()))
+    /// Nothing if all is closed.
+    pub(super) fn pool(&self) -> Option<&HttpsPool> {
+        let make = || Some((self.settings)().build_unchecked(self.manager.clone()));
+        self.pool.get_or_init(make).as_ref()
     }
 
     pub(super) fn pool_if_made(&self) -> Option<&HttpsPool> {
-        self.pool.get()
+        self.pool.get()?.as_ref()
+    }
+
+    pub(super) async fn close(&self) {
+        if let Some(pool) = self.pool.get_or_init(|| None) {
+            pool.close().await;
+        }
     }
 
     /// Takes over a connection for which the server has chosen HTTP/1.1.
     pub(super) fn take_over(&self, dialed: Dialed) {
         // A full pool does without it.
-        drop(self.pool().add(self.manager.http1(dialed)));
+        drop(self.pool().map(|pool| pool.add(self.manager.http1(dialed))));
     }
 }

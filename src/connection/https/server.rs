@@ -84,7 +84,7 @@ impl Server {
             return Err(error);
         };
         // What ended one connection has often ended others.
-        self.http1.pool().retain(HttpsConnection::is_usable);
+        self.http1.pool().inspect(|pool| pool.retain(HttpsConnection::is_usable));
         match self.get_fresh().await {
             Ok(connection) => exchange(connection, request).await,
             Err(error) => Err(error.with_request(request)),
@@ -93,11 +93,11 @@ impl Server {
 
     /// A connection that has not idled. One that has, is closed for it, and so there are no more than allowed.
     async fn get_fresh(&self) -> Result<PooledConnection<'static, HttpsConnectionManager>, HttpsError> {
+        let pool = self.pool()?;
         let began = Instant::now();
         let mut connection = self.get().await?;
         if connection.created() < began {
             connection.close();
-            let pool = self.http1.pool();
             let after = pool.config().connection_timeout.saturating_sub(began.elapsed());
             let late =
                 |_| HttpsError::new(HttpsErrorKind::PoolTimeout { after }).named(self.manager.origin());
@@ -107,10 +107,25 @@ impl Server {
     }
 
     async fn get(&self) -> Result<PooledConnection<'static, HttpsConnectionManager>, HttpsError> {
-        let pool = self.http1.pool();
+        let pool = self.pool()?;
         let after = pool.config().connection_timeout;
         let got = pool.get_owned().await;
         got.map_err(|error| HttpsError::of_pool(error, after).named(self.manager.origin()))
+    }
+
+    fn pool(&self) -> Result<&HttpsPool, HttpsError> {
+        let closed = || HttpsError::new(HttpsErrorKind::PoolClosed).named(self.manager.origin());
+        self.http1.pool().ok_or_else(closed)
+    }
+
+    /// Lets no request begin any more, and waits until all connections are closed.
+    pub(super) async fn close(&self) {
+        let http2 = async {
+            if let Some(http2) = &self.http2 {
+                http2.close().await;
+            }
+        };
+        tokio::join!(self.http1.close(), http2);
     }
 
     /// Whether nobody uses a connection or waits for one.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -58,7 +59,13 @@ pub struct Upstreams(Arc<Inner>);
 
 struct Inner {
     config: UpstreamsConfig,
-    servers: Mutex<HashMap<Key, Entry>>,
+    servers: Mutex<Servers>,
+}
+
+#[derive(Default)]
+struct Servers {
+    by_key: HashMap<Key, Entry>,
+    is_closed: bool,
 }
 
 /// A server that has pools.
@@ -159,7 +166,7 @@ impl Upstreams {
     /// [`HttpsErrorKind::TlsConfig`].
     pub fn new(mut config: UpstreamsConfig) -> Result<Self, HttpsError> {
         config.https.tls = Some(connector(&config.https)?);
-        Ok(Self(Arc::new(Inner { config, servers: Mutex::new(HashMap::new()) })))
+        Ok(Self(Arc::new(Inner { config, servers: Mutex::default() })))
     }
 
     /// Sends a request to the server that its URI names, and waits for the head of the response.
@@ -183,6 +190,26 @@ impl Upstreams {
         }
     }
 
+    /// Closes all pools: no request begins any more, those that wait fail, and this waits until those under way have ended
+    /// and all connections are closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// All is closed at the first poll, and stays closed.
+    pub async fn close(&self) {
+        let servers: Vec<_> = {
+            let mut servers = self.0.servers.lock();
+            servers.is_closed = true;
+            servers.by_key.values().map(|entry| Arc::clone(&entry.server)).collect()
+        };
+        let mut closes: Vec<_> = servers.iter().map(|server| Box::pin(server.close())).collect();
+        poll_fn(|cx| {
+            closes.retain_mut(|close| close.as_mut().poll(cx).is_pending());
+            if closes.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
     /// The servers that have pools.
     #[must_use]
     pub fn servers(&self) -> Vec<UpstreamServer> {
@@ -199,7 +226,7 @@ impl Upstreams {
             let (http1, http2, connects) = (server.http1(), server.http2(), server.connects());
             Some(UpstreamServer { uri: uri(key).ok()?, http1, http2, connects })
         };
-        servers.iter().filter_map(server).collect()
+        servers.by_key.iter().filter_map(server).collect()
     }
 
     /// The server that the URI names.
@@ -207,15 +234,19 @@ impl Upstreams {
         let key = Key::of(uri)?;
         let Inner { config, servers } = &*self.0;
         let now = Instant::now();
-        let mut servers = servers.lock();
+        let mut locked = servers.lock();
+        let Servers { by_key: servers, is_closed } = &mut *locked;
+        if *is_closed {
+            return Err(HttpsError::new(HttpsErrorKind::PoolClosed).named(&key));
+        }
         if let Some(entry) = servers.get_mut(&key) {
             entry.last_used = now;
             return Ok(Arc::clone(&entry.server));
         }
-        let mut forgotten = forget(&mut servers, now.checked_sub(config.idle_timeout));
+        let mut forgotten = forget(servers, now.checked_sub(config.idle_timeout));
         if servers.len() >= config.max_servers {
             let oldest = servers.values().filter(|entry| entry.is_idle()).map(|entry| entry.last_used).min();
-            forgotten.extend(forget(&mut servers, oldest));
+            forgotten.extend(forget(servers, oldest));
         }
         if servers.len() >= config.max_servers {
             return Err(HttpsError::new(HttpsErrorKind::TooManyServers).named(&key));
@@ -225,7 +256,7 @@ impl Upstreams {
         let server = Arc::new(Server::new(manager, Arc::clone(&config.http1), &config.http2));
         servers.insert(key, Entry { server: Arc::clone(&server), last_used: now });
         // Their connections are closed without the lock.
-        drop(servers);
+        drop(locked);
         drop(forgotten);
         Ok(server)
     }
