@@ -106,6 +106,28 @@ fn many_requests_to_a_server_that_refuses_do_not_begin() {
 }
 
 #[test]
+fn a_server_that_refuses_does_not_stop_the_requests_to_others() {
+    let server = Nginx::start();
+    let dead = format!("http://127.0.0.1:{}", free_port());
+    let (code, said, stderr) = get(&[&dead, &server.http1(), "--repeat", "10"]);
+    assert_eq!(code, 1, "{stderr}");
+    assert!(said.contains("status 200  5"), "{said}{stderr}");
+    assert!(said.contains("failed      5: "), "{said}{stderr}");
+}
+
+#[test]
+fn a_status_is_a_failure_if_that_is_wanted() {
+    let server = Nginx::start();
+    let missing = format!("{}/nothing-here", server.http1());
+    for (url, expected) in [(missing, 1), (server.http1(), 0)] {
+        for repeat in [&[][..], &["--repeat", "3"]] {
+            let (code, said, _) = get(&[&[&url, "--fail"], repeat].concat());
+            assert_eq!(code, expected, "{said}");
+        }
+    }
+}
+
+#[test]
 fn a_status_is_no_failure() {
     let server = Nginx::start();
     let (code, said, _) = get(&[&format!("{}/nothing-here", server.http1())]);

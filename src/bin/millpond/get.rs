@@ -40,7 +40,7 @@ Examples:
 Bodies are read and counted, and not printed: curl prints them. Over HTTP/1.1 each request has a connection to itself, so \
 --concurrency is also the most connections per server. Over HTTP/2 up to 100 requests share one.
 
-Exit codes: 0 all requests were answered, with whatever status; 1 a request failed; 2 wrong usage.";
+Exit codes: 0 all requests were answered, with whatever status, or below 400 with --fail; 1 a request failed; 2 wrong usage.";
 
 /// The most kinds of errors in the table.
 const MAX_ERRORS: usize = 5;
@@ -78,6 +78,10 @@ pub(crate) struct GetArgs {
     /// A file with certificates of authorities to trust, beside those of the system
     #[arg(long, value_name = "PEM")]
     ca: Option<PathBuf>,
+
+    /// Exits with 1 also if a status was 400 or more
+    #[arg(long)]
+    fail: bool,
 
     /// The time that connecting may take, and the TLS handshake, and the answer
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds)]
@@ -131,7 +135,7 @@ async fn get(args: &GetArgs) -> Result<ExitCode, Box<dyn Error>> {
             let started = Instant::now();
             let tally = repeated(&upstreams, args, repeat).await?;
             output(&tally.table(started.elapsed(), args.concurrency))?;
-            !tally.errors.is_empty()
+            !tally.errors.is_empty() || tally.statuses.keys().any(|&status| args.fail && status >= 400)
         }
     };
     for server in upstreams.servers() {
@@ -147,6 +151,7 @@ async fn each(upstreams: &Upstreams, args: &GetArgs) -> Result<bool, Box<dyn Err
         match answer(upstreams, uri, args).await {
             Ok(answer) => {
                 output(&format!("{uri}\n{answer}"))?;
+                has_failed |= args.fail && answer.status.as_u16() >= 400;
             }
             Err(error) => {
                 has_failed = true;
@@ -334,18 +339,19 @@ struct Tally {
 
 /// # Errors
 ///
-/// A server to which there is no connection at first: then the rest is not sent.
+/// There is no connection to any server at first: then the rest is not sent.
 async fn repeated(upstreams: &Upstreams, args: &GetArgs, repeat: usize) -> Result<Tally, String> {
     let mut tally = Tally::default();
-    for uri in args.urls.iter().take(repeat) {
-        match answer(upstreams, uri, args).await {
-            Err(Failure::Https(error)) if error.phase().is_some() => {
-                return Err(Failure::Https(error).to_string());
-            }
-            answer => tally.count(answer),
-        }
-    }
     let sent = args.urls.len().min(repeat);
+    let mut unreached = 0;
+    for uri in args.urls.iter().take(repeat) {
+        let answer = answer(upstreams, uri, args).await;
+        unreached += usize::from(matches!(&answer, Err(Failure::Https(error)) if error.phase().is_some()));
+        tally.count(answer);
+    }
+    if unreached == sent {
+        return Err(tally.errors.into_keys().collect::<Vec<_>>().join("; "));
+    }
     // Hidden where stderr is no terminal.
     let bar = ProgressBar::new(repeat as u64);
     if let Ok(style) = ProgressStyle::with_template("{wide_bar} {pos}/{len}  {per_sec}  {eta} left") {
