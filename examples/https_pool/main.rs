@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     for page in tasks.join_all().await {
         assert!(page?.ends_with("grist"));
     }
-    println!("{:?}", pool.state());
+    println!("{}", pool.state());
     Ok(())
 }
 

@@ -18,23 +18,6 @@
 //! | the future of a request | the connection is closed | the stream is reset, the connection stays |
 //! | the body of a response | closed, unless its rest has arrived already | the stream is reset, the connection stays |
 //!
-//! | file | idea |
-//! |---|---|
-//! | `manager` | connections are made, checked and given up: what a pool calls |
-//! | `config` | the settings, and why each default is what it is |
-//! | `origin` | scheme, host and port; requests in the form that the protocol wants |
-//! | `connection` | one connection, and what is known of it |
-//! | `connects` | the outcomes of the connects to a server |
-//! | `exchange` | one request and its response over HTTP/1.1 |
-//! | `multiplexed` | HTTP/2 connections: requests on streams, and no state of the protocol at rest |
-//! | `http2` | [`Http2Pool`]: many requests on few HTTP/2 connections |
-//! | `wire` | TCP or TLS, with counted bytes |
-//! | `request_body`, `response_body` | bodies: what goes out, what comes in and holds the connection |
-//! | `upstreams` | many servers, each with its pools |
-//! | `server`, `http1` | one of them: which pool serves a request; it is sent once more where that is safe |
-//! | `upstream_body` | the body of its response, over either version |
-//! | `error` | what failed, in which phase, at which address, and whether a request may be sent again |
-//!
 //! # Memory
 //!
 //! HTTP/1.1 is hyper's, HTTP/2 that of the h2 crate. Between two requests an HTTP/1.1 connection holds nothing of it: its
@@ -54,6 +37,23 @@
 //!
 //! Absent on purpose: a time limit for responses (the caller knows how long they take, and has `tokio::time::timeout`),
 //! cookies, redirects, decompression, proxies, protocol upgrades.
+
+// | file | idea |
+// |---|---|
+// | `manager` | connections are made, checked and given up: what a pool calls |
+// | `config` | the settings, and why each default is what it is |
+// | `origin` | scheme, host and port; requests in the form that the protocol wants |
+// | `connection` | one connection, and what is known of it |
+// | `connects` | the outcomes of the connects to a server |
+// | `exchange` | one request and its response over HTTP/1.1 |
+// | `multiplexed` | HTTP/2 connections: requests on streams, and no state of the protocol at rest |
+// | `http2` | `Http2Pool`: many requests on few HTTP/2 connections |
+// | `wire` | TCP or TLS, with counted bytes |
+// | `request_body`, `response_body` | bodies: what goes out, what comes in and holds the connection |
+// | `upstreams` | many servers, each with its pools |
+// | `server`, `http1` | one of them: which pool serves a request; it is sent once more where that is safe |
+// | `upstream_body` | the body of its response, over either version |
+// | `error` | what failed, in which phase, at which address, and whether a request may be sent again |
 
 mod config;
 mod connection;

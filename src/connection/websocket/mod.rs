@@ -13,21 +13,6 @@
 //! | feeds, subscriptions, messages at any time | a [`WebSocketClient`], which connects again |
 //! | many of these over few connections | the same with [`WebSocketConfig::http2`](field@WebSocketConfig::http2), if the server speaks RFC 8441 |
 //!
-//! | file | idea |
-//! |---|---|
-//! | `config` | where to connect, how to ask, and all limits |
-//! | `wire` | connecting, the upgrade, and the stream below |
-//! | `http2` | the handshake in a stream of a shared HTTP/2 connection |
-//! | `http2_stream` | such a stream as a stream of bytes |
-//! | `scan` | where messages end in a stream of bytes |
-//! | `driver` | one connection from its handshake to its end: what its task does |
-//! | `link` | what handles and task share |
-//! | `queue` | messages that wait, and what happens when there are too many |
-//! | `connection`, `manager` | connections for pools |
-//! | `client` | a connection that is kept up, and its resume hook |
-//! | `channels` | many logical channels in one connection |
-//! | `message`, `error`, `statistics` | what is sent and received, what goes wrong, and how often |
-//!
 //! Handshake, frames and checks are [tungstenite](https://docs.rs/tungstenite/0.30)'s. Its buffers grow with the largest
 //! frame and never shrink, so a connection at rest takes new ones after a large frame: `scan` knows when nothing is in them.
 //!
@@ -43,6 +28,21 @@
 //!   goes on in its old connection.
 //!
 //! Absent on purpose: compression (its context is 300 KB per connection).
+
+// | file | idea |
+// |---|---|
+// | `config` | where to connect, how to ask, and all limits |
+// | `wire` | connecting, the upgrade, and the stream below |
+// | `http2` | the handshake in a stream of a shared HTTP/2 connection |
+// | `http2_stream` | such a stream as a stream of bytes |
+// | `scan` | where messages end in a stream of bytes |
+// | `driver` | one connection from its handshake to its end: what its task does |
+// | `link` | what handles and task share |
+// | `queue` | messages that wait, and what happens when there are too many |
+// | `connection`, `manager` | connections for pools |
+// | `client` | a connection that is kept up, and its resume hook |
+// | `channels` | many logical channels in one connection |
+// | `message`, `error`, `statistics` | what is sent and received, what goes wrong, and how often |
 
 mod channels;
 mod client;
