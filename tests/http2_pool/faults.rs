@@ -13,9 +13,10 @@ use millpond::connection::https::{
 };
 use millpond::net::Backoff;
 use nix::sys::signal::Signal;
+use tokio::time::{sleep, timeout};
 
 use crate::server::{Node, eventually, fetch, get, read};
-use crate::upstream::{Nginx, Program, free_port, wait_for};
+use crate::upstream::{Nginx, PATIENCE, Program, free_port, wait_for};
 
 fn config() -> Http2PoolConfig {
     Http2PoolConfig::default()
@@ -257,6 +258,21 @@ async fn a_server_without_an_answer_is_given_up_in_time() {
 }
 
 #[tokio::test]
+async fn a_pool_that_closes_does_not_wait_for_a_connect() {
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let https = HttpsConfig::default().handshake_timeout(10 * PATIENCE);
+    let url = format!("http://{}", silent.local_addr().unwrap());
+    let pool = Http2Pool::new(&url, config().https(https)).unwrap();
+    let waiting = tokio::spawn({
+        let pool = pool.clone();
+        async move { fetch(&pool, "/").await }
+    });
+    let _connected = silent.accept().await.unwrap();
+    timeout(PATIENCE, pool.close()).await.unwrap();
+    assert_eq!(waiting.await.unwrap().unwrap_err().kind(), &HttpsErrorKind::PoolClosed);
+}
+
+#[tokio::test]
 async fn a_server_that_answers_no_ping_is_given_up() {
     let node = Node::start();
     let ping = Ping::default().interval(Duration::from_millis(20)).timeout(Duration::from_millis(100));
@@ -281,7 +297,7 @@ async fn a_server_that_refuses_pings_is_not_pinged_again() {
     node.says("ping").await;
     eventually(&pool, |state| !state.pings).await;
     fetch(&pool, "/").await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    sleep(Duration::from_millis(500)).await;
     assert!(!node.said().contains(&"ping".to_owned()));
 }
 

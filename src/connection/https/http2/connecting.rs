@@ -75,7 +75,7 @@ impl Shared {
     }
 }
 
-/// A connect that is under way. It may be dropped before its end, by a runtime that shuts down.
+/// A connect that is under way. It may be dropped before its end, by a pool that closes, or a runtime that shuts down.
 struct Connecting(Option<Arc<Shared>>);
 
 impl Connecting {
@@ -83,7 +83,11 @@ impl Connecting {
         let Some(pool) = &self.0 else { return };
         let (generation, pings) = pool.next_generation();
         let started = Instant::now();
-        let made = Box::pin(make(pool, pings)).await;
+        let made = tokio::select! {
+            // Nobody waits for it any more, and who closes the pool shall not.
+            () = pool.closing.cancelled() => return,
+            made = Box::pin(make(pool, pings)) => made,
+        };
         let Some(pool) = self.0.take() else { return };
         match made {
             Ok((client, driver, allowed, facts)) => {

@@ -181,8 +181,8 @@ impl Http2Pool {
         self.0.state()
     }
 
-    /// Closes the pool: no request begins any more, those that wait fail, and this waits until those under way have ended
-    /// and all connections are closed.
+    /// Closes the pool: no request begins any more, those that wait fail, a connect under way is cancelled, and this waits
+    /// until requests under way have ended and all connections are closed.
     ///
     /// # Cancel safety
     ///

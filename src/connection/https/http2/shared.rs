@@ -9,6 +9,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::super::connection::{ConnectionInfo, Facts};
 use super::super::error::{HttpsError, HttpsErrorKind};
@@ -39,6 +40,8 @@ pub(super) struct Shared {
     state: Mutex<State>,
     /// A connection has gone, or a connect has ended.
     changed: Notify,
+    /// Cancelled when the pool is closed.
+    pub(super) closing: CancellationToken,
     /// A stream has begun where there was none.
     pub(super) busy: Arc<Notify>,
 }
@@ -134,6 +137,7 @@ impl Shared {
             not_offered: NotOffered::default(),
             state: Mutex::new(state),
             changed: Notify::new(),
+            closing: CancellationToken::new(),
             busy: Arc::new(Notify::new()),
         }
     }
@@ -197,34 +201,26 @@ impl Shared {
         });
     }
 
-    /// A connection is there. Tells whether it is wanted.
-    pub(super) fn install(
-        self: &Arc<Self>,
-        generation: u64,
-        client: Client,
-        allowed: usize,
-        facts: Facts,
-    ) -> bool {
-        let is_wanted = self.with(|state, outside| {
+    /// A connection is there. In a closed pool it ends at once, and the pool waits for that, too.
+    pub(super) fn install(self: &Arc<Self>, generation: u64, client: Client, allowed: usize, facts: Facts) {
+        self.with(|state, outside| {
             state.is_connecting = false;
             state.delay = None;
             state.retry_at = 0;
-            if state.is_closed {
-                outside.end(Some(client), Closed::Surplus);
-                return false;
-            }
             let lifetime = millis(self.config.max_lifetime);
             let jitter = state.random() % (lifetime / 10).max(1);
             let limit = self.config.max_streams;
-            state.members.push(Member::new(generation, client, limit, allowed, lifetime - jitter, facts));
+            let mut member = Member::new(generation, client, limit, allowed, lifetime - jitter, facts);
+            if state.is_closed {
+                outside.end(member.client.take(), Closed::Surplus);
+            }
+            state.members.push(member);
             state.serve(self, outside);
             if !mem::replace(&mut state.is_watched, true) {
                 self.watch();
             }
-            true
         });
         self.changed.notify_waiters();
-        is_wanted
     }
 
     /// A number for a connection that will be made, and whether it may ping.
@@ -365,6 +361,7 @@ impl Shared {
             }
             state.refuse(outside, || Refusal::Closed);
         });
+        self.closing.cancel();
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
