@@ -273,6 +273,25 @@ async fn a_pool_that_closes_does_not_wait_for_a_connect() {
 }
 
 #[tokio::test]
+async fn a_pool_that_closes_gives_up_a_server_that_does_not_read() {
+    const MORE_THAN_THE_KERNEL_TAKES: usize = 64 * 1024 * 1024;
+    let node = Node::with(
+        "{ settings: { initialWindowSize: 2 ** 30 } }",
+        "server.on('session', session => session.setLocalWindowSize(2 ** 30));",
+    );
+    let pool = node.pool(config());
+    fetch(&pool, "/").await.unwrap();
+    node.signal(Signal::SIGSTOP);
+    // From now on, a sleep ends when nothing else goes on.
+    tokio::time::pause();
+    let body = RequestBody::from(vec![b'g'; MORE_THAN_THE_KERNEL_TAKES]);
+    let request = Request::post("/").body(body).unwrap();
+    let sent = timeout(Duration::from_secs(1), pool.send(request)).await;
+    assert!(sent.is_err(), "a server that is stopped has answered");
+    timeout(PATIENCE, pool.close()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_that_answers_no_ping_is_given_up() {
     let node = Node::start();
     let ping = Ping::default().interval(Duration::from_millis(20)).timeout(Duration::from_millis(100));

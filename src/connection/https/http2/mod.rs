@@ -33,7 +33,8 @@
 //!   timeout is closed, even if requests are spread over it.
 //! * **Ends.** After a GOAWAY a connection takes no more requests, and those that run come to their end. What the server has
 //!   not processed for certain is sent again: streams above the last one of a GOAWAY, and refused ones. A response that is
-//!   reset without an error before its end is an error.
+//!   reset without an error before its end is an error. A connection that cannot say goodbye within 5 s of its last stream,
+//!   because the server does not read, is closed without.
 //! * **Pings** are off by default ([`HttpsConfig::ping`](field@super::HttpsConfig::ping)): servers such as gRPC's end
 //!   connections that ping often. If a server does so with `ENHANCE_YOUR_CALM`, its later connections are not pinged.
 //! * **Readers.** A response whose reader stays away for 20 ms holds a part of the connection's window, and two would hold all

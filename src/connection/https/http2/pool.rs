@@ -182,7 +182,8 @@ impl Http2Pool {
     }
 
     /// Closes the pool: no request begins any more, those that wait fail, a connect under way is cancelled, and this waits
-    /// until requests under way have ended and all connections are closed.
+    /// until requests under way have ended and all connections are closed. A server that does not read delays that by 5 s at
+    /// most.
     ///
     /// # Cancel safety
     ///

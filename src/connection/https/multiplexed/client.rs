@@ -286,6 +286,12 @@ impl Link {
         self.state.lock().busy > 0
     }
 
+    /// Whether there is no stream and will be none.
+    pub(super) fn is_ending(&self) -> bool {
+        let state = self.state.lock();
+        state.busy == 0 && matches!(state.phase, Phase::Closed)
+    }
+
     /// Whether there must be an h2: for a request, or to end the connection.
     pub(super) fn is_wanted(&self) -> bool {
         let state = self.state.lock();

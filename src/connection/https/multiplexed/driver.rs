@@ -24,6 +24,10 @@ const UNKNOWN: usize = usize::MAX - 1;
 /// How long a connection without a stream must be silent to be put to rest.
 const REST: Duration = Duration::from_millis(100);
 
+/// How long the end of a connection may take after its last stream: a GOAWAY is written, and what was to be written before. A
+/// server that does not read would let it wait for as long as its kernel answers, and nobody needs the connection any more.
+const GOODBYE: Duration = Duration::from_secs(5);
+
 /// Drives a connection.
 pub(in super::super) struct Driver {
     link: Arc<Link>,
@@ -33,6 +37,8 @@ pub(in super::super) struct Driver {
     windows: Windows,
     pings: Option<Box<Pings>>,
     is_retired: bool,
+    /// When its end has taken too long, if it has begun.
+    end: Option<Pin<Box<Sleep>>>,
 }
 
 #[derive(Clone, Copy)]
@@ -88,6 +94,7 @@ pub(in super::super) async fn begin(
         windows,
         pings: Pings::new(config),
         is_retired: false,
+        end: None,
     };
     driver.take_up(connection, windows.connection);
     let allowed = poll_fn(|cx| {
@@ -193,6 +200,12 @@ impl Driver {
         }
         if let Poll::Ready(ended) = Pin::new(&mut live.connection).poll(cx) {
             return closed(ended.map_err(HttpsError::of_h2));
+        }
+        if self.link.is_ending() {
+            let end = self.end.get_or_insert_with(|| Box::pin(sleep(GOODBYE)));
+            if end.as_mut().poll(cx).is_ready() {
+                return closed(Err(HttpsError::new(HttpsErrorKind::Closed)));
+            }
         }
         let allowed =
             Some(live.connection.max_concurrent_send_streams()).filter(|&allowed| allowed != UNKNOWN);
