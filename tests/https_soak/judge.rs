@@ -63,7 +63,8 @@ pub(crate) async fn judge(run: &Run, network: &Network) {
         assert_eq!(exclusive.census.now(), 0);
         all_have_ended(&exclusive.pool.state());
     }
-    timeout(PATIENCE, run.shared.close()).await.expect("the pool is closed");
+    let closed = timeout(PATIENCE, run.shared.close()).await;
+    assert!(closed.is_ok(), "the pool does not close: {:?}", run.shared.state());
     eventually("connections of idle servers stay", || {
         run.upstreams.servers().iter().all(|server| http1(server).connections == 0)
     })
