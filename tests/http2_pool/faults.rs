@@ -292,6 +292,27 @@ async fn a_pool_that_closes_gives_up_a_server_that_does_not_read() {
 }
 
 #[tokio::test]
+async fn a_body_that_the_server_does_not_read_after_its_response_is_given_up() {
+    const MORE_THAN_A_WINDOW: usize = 1024 * 1024;
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let pool = Http2Pool::new(&format!("http://{}", listener.local_addr().unwrap()), config()).unwrap();
+    tokio::spawn(async move {
+        let (client, _) = listener.accept().await.unwrap();
+        let mut connection = h2::server::handshake(client).await.unwrap();
+        let mut requests = Vec::new();
+        while let Some(Ok((request, mut respond))) = connection.accept().await {
+            respond.send_response(http::Response::new(()), true).unwrap();
+            requests.push(request);
+        }
+    });
+    let request = Request::post("/").body(RequestBody::from(vec![b'g'; MORE_THAN_A_WINDOW])).unwrap();
+    read(pool.send(request).await.unwrap()).await.unwrap();
+    // From now on, a sleep ends when nothing else goes on.
+    tokio::time::pause();
+    timeout(PATIENCE, pool.close()).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_server_that_answers_no_ping_is_given_up() {
     let node = Node::start();
     let ping = Ping::default().interval(Duration::from_millis(20)).timeout(Duration::from_millis(100));

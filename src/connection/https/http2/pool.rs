@@ -95,7 +95,8 @@ impl Http2Pool {
     /// A path is enough for the URI of the request. A request that the server has certainly not processed (it refused the
     /// stream, or announced with GOAWAY that it will not) is sent again, if its body does not stream.
     ///
-    /// The stream is free when the ends of both bodies have come: of the request, and of the response.
+    /// The stream is free when the ends of both bodies have come: of the request, and of the response. If the server takes
+    /// nothing of the first for 10 s after the end of the second, the stream is reset.
     ///
     /// # Errors
     ///

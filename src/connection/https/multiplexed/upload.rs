@@ -4,16 +4,27 @@ use std::fmt::Display;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::{Reason, SendStream};
 use http_body::{Body, Frame};
 use tokio::task::JoinHandle;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 
 use super::client::Busy;
 
+/// How long a server may take nothing of a body after its response has ended. It should have reset the stream if it does not
+/// want the rest, and nobody else can: who sent the request has its answer.
+const UNWANTED: Duration = Duration::from_secs(10);
+
 /// A task that sends a body. Dropped, it ends, and resets the stream if nobody else has it.
-pub(super) struct Upload(Option<JoinHandle<()>>);
+pub(super) struct Upload {
+    task: Option<JoinHandle<()>>,
+    /// Cancelled when the response has ended.
+    answered: CancellationToken,
+}
 
 impl Upload {
     /// Sends what can be sent at once, and begins a task if anything is left.
@@ -22,23 +33,24 @@ impl Upload {
         B: Body<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Display,
     {
-        let mut sending = Box::pin(async move {
-            Sending { stream, body, data: Bytes::new() }.run().await;
-            drop(busy);
-        });
-        let has_ended = poll_fn(|cx| Poll::Ready(sending.as_mut().poll(cx).is_ready())).await;
-        (!has_ended).then(|| Self(Some(tokio::spawn(sending))))
+        let mut sending = Sending { stream, body, data: Bytes::new(), _busy: busy };
+        if poll_fn(|cx| Poll::Ready(sending.poll(cx).is_ready())).await {
+            return None;
+        }
+        let answered = CancellationToken::new();
+        Some(Self { task: Some(tokio::spawn(sending.run(answered.clone()))), answered })
     }
 
     /// Lets it come to its end.
     pub(super) fn go_on(mut self) {
-        self.0 = None;
+        self.task = None;
+        self.answered.cancel();
     }
 }
 
 impl Drop for Upload {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
+        if let Some(task) = &self.task {
             task.abort();
         }
     }
@@ -49,6 +61,7 @@ struct Sending<B> {
     body: B,
     /// What is taken from the body and not sent.
     data: Bytes,
+    _busy: Busy,
 }
 
 impl<B> Sending<B>
@@ -56,9 +69,30 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Display,
 {
-    async fn run(mut self) {
+    async fn run(mut self, answered: CancellationToken) {
+        let unwanted = async || {
+            answered.cancelled().await;
+            sleep(UNWANTED).await;
+        };
+        let mut has_ended = false;
+        while !has_ended {
+            // Otherwise it is the body that lets the server wait.
+            let waits_for_server = !self.data.is_empty();
+            tokio::select! {
+                biased;
+                step = poll_fn(|cx| self.step(cx)) => has_ended = step.unwrap_or(true),
+                () = unwanted(), if waits_for_server => {
+                    self.stream.send_reset(Reason::CANCEL);
+                    has_ended = true;
+                }
+            }
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         // An error means that the stream is closed, and the response says why.
-        while let Ok(false) = poll_fn(|cx| self.step(cx)).await {}
+        while let Ok(false) = ready!(self.step(cx)) {}
+        Poll::Ready(())
     }
 
     /// Sends one piece. Whether it was the last.
@@ -73,7 +107,7 @@ where
             None => Poll::Ready(self.stream.send_data(Bytes::new(), true).map(|()| true)),
             Some(Ok(Ok(data))) => {
                 self.data = data;
-                if self.data.is_empty() { Poll::Ready(Ok(false)) } else { self.send(cx) }
+                Poll::Ready(Ok(false))
             }
             Some(Ok(Err(frame))) => {
                 let trailers = frame.into_trailers().unwrap_or_default();
