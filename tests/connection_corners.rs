@@ -243,6 +243,17 @@ async fn without_retries_each_waiter_has_an_attempt() {
     assert!(first.is_ok() || second.is_ok());
 }
 
+/// The connect was begun for a get that was cancelled, and is still under way when the next one begins.
+#[tokio::test]
+async fn without_retries_a_get_does_not_fail_for_the_connect_of_an_older_one() {
+    let manager = Manager { refusals: Arc::new(AtomicUsize::new(1)), ..Manager::default() };
+    let pool = builder().max_size(2).retry_connection(false).build_unchecked(manager);
+    let mut older = Box::pin(pool.get());
+    assert!(poll_once(older.as_mut()).is_pending());
+    drop(older);
+    assert!(pool.get().await.is_ok());
+}
+
 #[tokio::test]
 async fn an_old_error_is_not_the_reason_of_a_timeout() {
     let manager = Manager { refusals: Arc::new(AtomicUsize::new(1)), ..Manager::default() };

@@ -44,7 +44,7 @@ fn put(core: &Engine, held: Held<Item>) {
     assert!(core.put(held).is_none());
 }
 
-/// Waits for an item; `None` if the engine is closed. `drive` is called when it has to wait.
+/// Waits for an item; `None` if the engine is closed, or the connect for it fails. `drive` is called when it has to wait.
 fn wait(core: &Engine, mut drive: impl FnMut()) -> Option<Held<Item>> {
     let mut ticket = None;
     let got = block_on(poll_fn(|cx| {
@@ -400,6 +400,28 @@ fn a_new_waiter_is_served_by_a_retry_or_by_its_own_connect() {
         is_retried
     });
     assert_eq!(seen.len(), 2);
+}
+
+#[test]
+fn a_connect_that_fails_and_a_put_end_a_wait() {
+    let seen = outcomes("failed and put", None, || {
+        let core = engine(2, 1);
+        let held = take(&core);
+        let theirs = Arc::clone(&core);
+        let waits = thread::spawn(move || {
+            let fail = || {
+                if let Some(attempt) = theirs.connect_permit() {
+                    assert!(theirs.failed(attempt, false).is_none());
+                }
+            };
+            wait(&theirs, fail).map(|held| put(&theirs, held)).is_some()
+        });
+        put(&core, held);
+        let is_served = waits.join().unwrap();
+        assert_books(&core, 1);
+        is_served
+    });
+    assert_eq!(seen, BTreeSet::from([false, true]));
 }
 
 #[test]

@@ -19,8 +19,7 @@ pub enum RunError<E> {
     /// All connections were in use for the whole [`connection_timeout`](super::Builder::connection_timeout), or a connect
     /// did not end in that time.
     TimedOut,
-    /// Connecting fails, and either the timeout is over, or no connection is open and
-    /// [`retry_connection`](super::Builder::retry_connection) is off.
+    /// Connecting fails, and either the timeout is over, or [`retry_connection`](super::Builder::retry_connection) is off.
     ConnectFailing(ConnectFailing<E>),
     /// As many wait as [`max_waiting`](super::Builder::max_waiting) allows.
     PoolFull,

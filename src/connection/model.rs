@@ -34,7 +34,7 @@ pub enum Polled<T> {
     Granted(Held<T>),
     /// Nothing yet.
     Waiting,
-    /// Nothing for good.
+    /// Nothing for good: the engine is closed, or the connect that was begun for it has failed.
     Closed,
 }
 
@@ -113,7 +113,6 @@ impl<T> Core<T> {
         match self.0.poll(&ticket.0, waker) {
             core::Polled::Granted(held) => Polled::Granted(Held(held)),
             core::Polled::Waiting { .. } => Polled::Waiting,
-            // No model dismisses a waiter.
             core::Polled::Closed | core::Polled::Failed => Polled::Closed,
         }
     }

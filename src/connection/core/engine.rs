@@ -43,11 +43,12 @@ pub(crate) struct Limits {
 /// The permission for a connect: its slot is reserved.
 #[must_use = "a permit that is not given back is lost to the pool"]
 #[derive(Debug)]
-pub(crate) struct Attempt(
-    pub(super) Vacant,
-    /// Whether it has failed before.
-    bool,
-);
+pub(crate) struct Attempt {
+    pub(super) vacant: Vacant,
+    has_failed: bool,
+    /// The waiter that it was begun for.
+    owner: Option<Ticket>,
+}
 
 /// Why a waiter is not, or no longer, in the queue.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -365,7 +366,7 @@ impl<T> Core<T> {
         let mut state = self.state.lock();
         let was_closed = mem::replace(&mut state.is_closed, true);
         state.max = 0;
-        let wakers = state.waiters.dismiss();
+        let wakers = state.waiters.dismiss_all();
         self.publish(&mut state);
         drop(state);
         wake(Wakers { first: None, more: wakers });
@@ -501,11 +502,12 @@ impl<T> State<T> {
     }
 
     /// The attempt has failed for good.
-    fn end(&mut self, Attempt(vacant, has_failed): &Attempt) {
-        self.retrying -= usize::from(*has_failed);
-        self.retried.take_if(|slot| *slot == vacant.0);
+    fn end(&mut self, attempt: &Attempt) {
+        self.retrying -= usize::from(attempt.has_failed);
+        self.retried.take_if(|slot| *slot == attempt.vacant.0);
         self.connecting -= 1;
-        self.free(vacant);
+        self.waiters.end_attempt(attempt.owner.as_ref());
+        self.free(&attempt.vacant);
     }
 
     fn free(&mut self, vacant: &Vacant) {

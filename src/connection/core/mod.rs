@@ -11,8 +11,8 @@
 //! under the lock.
 //!
 //! The engine starts no connects itself. Whoever joins the queue, ends an [`Attempt`] in any way, releases a slot or resizes asks
-//! `connect_permit` afterwards until it refuses: an attempt that has just failed may have been that of a waiter that joined
-//! later and was refused one.
+//! `connect_permit` afterwards until it refuses: a waiter may have joined during an attempt, and was refused one of its own.
+//! After a failure it asks only if more wait than connects are under way.
 
 mod engine;
 mod facts;

@@ -386,23 +386,65 @@ fn wakers_are_dropped_outside_the_lock() {
     assert_eq!(core.join(nosy(), NEW).unwrap_err(), Refusal::Closed);
 }
 
-#[test]
-fn a_waiter_that_nothing_can_serve_is_dismissed() {
-    let core = with_items(LIMITS, 0);
-    let (first, second) = (join(&core), join(&core));
-    core.dismiss_waiter();
-    assert!(matches!(core.poll(&first, Waker::noop()), Polled::Failed));
-    assert!(matches!(core.poll(&second, Waker::noop()), Polled::Waiting { .. }));
-    core.leave(first);
-    core.leave(second);
+fn is_dismissed(core: &Core<usize>, ticket: &Ticket) -> bool {
+    matches!(core.poll(ticket, Waker::noop()), Polled::Failed)
 }
 
 #[test]
-fn a_waiter_that_an_open_item_may_serve_is_not_dismissed() {
+fn without_retries_a_failed_attempt_dismisses_the_waiter_it_was_begun_for() {
+    let core = with_items(LIMITS, 0);
+    let tickets = [(); 2].map(|()| join(&core));
+    let [first, second] = [(); 2].map(|()| core.connect_permit().unwrap());
+    assert!(core.failed(second, false).is_none());
+    assert_eq!(tickets.each_ref().map(|ticket| is_dismissed(&core, ticket)), [false, true]);
+    assert!(core.failed(first, false).is_none());
+    assert!(is_dismissed(&core, &tickets[0]));
+    tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
+}
+
+#[test]
+fn a_failed_attempt_of_a_waiter_that_left_dismisses_no_other() {
+    let core = with_items(LIMITS, 0);
+    let left = join(&core);
+    let attempt = core.connect_permit().unwrap();
+    core.leave(left);
+    let ticket = join(&core);
+    assert!(core.failed(attempt, false).is_none());
+    assert!(!is_dismissed(&core, &ticket));
+    assert!(core.lacks_attempts());
+    core.leave(ticket);
+}
+
+#[test]
+fn a_waiter_whose_attempt_served_an_older_one_has_another() {
+    let core = with_items(LIMITS, 0);
+    let tickets = [(); 2].map(|()| join(&core));
+    let [first, second] = [(); 2].map(|()| core.connect_permit().unwrap());
+    assert!(core.connected(second, Box::new(2)).is_none());
+    assert!(core.failed(first, false).is_none());
+    assert!(!is_dismissed(&core, &tickets[1]));
+    let third = core.connect_permit().unwrap();
+    assert!(core.failed(third, false).is_none());
+    assert!(is_dismissed(&core, &tickets[1]));
+    tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
+}
+
+#[test]
+fn a_waiter_whose_attempt_was_abandoned_has_another() {
+    let core = with_items(LIMITS, 0);
+    let ticket = join(&core);
+    core.abandon(core.connect_permit().unwrap());
+    assert!(core.failed(core.connect_permit().unwrap(), false).is_none());
+    assert!(is_dismissed(&core, &ticket));
+    core.leave(ticket);
+}
+
+#[test]
+fn without_retries_a_failed_attempt_dismisses_its_waiter_also_beside_an_item_in_use() {
     let core = with_items(LIMITS, 1);
     let _held = core.try_get().unwrap();
     let ticket = join(&core);
-    core.dismiss_waiter();
-    assert!(matches!(core.poll(&ticket, Waker::noop()), Polled::Waiting { .. }));
+    assert!(core.failed(core.connect_permit().unwrap(), false).is_none());
+    assert!(is_dismissed(&core, &ticket));
     core.leave(ticket);
 }

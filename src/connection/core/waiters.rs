@@ -32,6 +32,8 @@ pub(crate) struct Waiters<G> {
 struct Node<G> {
     number: u64,
     state: State<G>,
+    /// Whether a connect is under way that was begun for it.
+    has_attempt: bool,
     /// When it must be woken, unless it has a timer of its own.
     deadline: Option<Instant>,
     /// Neighbours in the queue; of a free node, the next free one.
@@ -67,7 +69,7 @@ impl<G> Waiters<G> {
         let number = self.next_number;
         self.next_number += 1;
         let (previous, next) = if is_first { (NONE, self.first) } else { (self.last, NONE) };
-        let new = Node { number, state: State::Waiting(waker), deadline, previous, next };
+        let new = Node { number, state: State::Waiting(waker), has_attempt: false, deadline, previous, next };
         let node = if let Some(free) = self.nodes.get_mut(self.free) {
             let node = mem::replace(&mut self.free, free.next);
             *free = new;
@@ -125,15 +127,37 @@ impl<G> Waiters<G> {
         self.end(ticket)
     }
 
-    /// The first waiter leaves, and its waker is returned.
-    pub(super) fn dismiss_first(&mut self) -> Option<Waker> {
-        let first = self.first;
-        let node = self.nodes.get_mut(first)?;
-        let State::Waiting(waker) = mem::replace(&mut node.state, State::Dismissed) else {
-            unreachable!("only those that wait are in the queue")
-        };
-        self.unlink(first);
-        Some(waker)
+    /// Notes that a connect begins for the first waiter that has none. What it returns only names the waiter.
+    pub(super) fn begin_attempt(&mut self) -> Option<Ticket> {
+        let mut next = self.first;
+        loop {
+            let node = self.nodes.get_mut(next)?;
+            if !mem::replace(&mut node.has_attempt, true) {
+                return Some(Ticket { node: next, number: node.number });
+            }
+            next = node.next;
+        }
+    }
+
+    pub(super) fn end_attempt(&mut self, owner: Option<&Ticket>) {
+        if let Some(node) = owner.and_then(|owner| self.node(owner)) {
+            node.has_attempt = false;
+        }
+    }
+
+    /// This waiter leaves, if it was granted nothing yet, and its waker is returned.
+    pub(super) fn dismiss(&mut self, ticket: &Ticket) -> Option<Waker> {
+        let node = self.node(ticket)?;
+        match mem::replace(&mut node.state, State::Dismissed) {
+            State::Waiting(waker) => {
+                self.unlink(ticket.node);
+                Some(waker)
+            }
+            other => {
+                node.state = other;
+                None
+            }
+        }
     }
 
     pub(super) fn is_dismissed(&mut self, ticket: &Ticket) -> bool {
@@ -141,7 +165,7 @@ impl<G> Waiters<G> {
     }
 
     /// All that wait leave, and their wakers are returned. What others were granted they can still fetch.
-    pub(super) fn dismiss(&mut self) -> Vec<Waker> {
+    pub(super) fn dismiss_all(&mut self) -> Vec<Waker> {
         let mut wakers = Vec::with_capacity(self.waiting);
         while let Some(node) = self.nodes.get_mut(self.first) {
             if let State::Waiting(waker) = mem::replace(&mut node.state, State::Dismissed) {
@@ -296,7 +320,7 @@ mod tests {
                     Operation::Dismiss => {
                         let waiting = list.iter_mut().filter(|waiter| waiter.waits);
                         let count = waiting.map(|waiter| waiter.waits = false).count();
-                        prop_assert_eq!(waiters.dismiss().len(), count);
+                        prop_assert_eq!(waiters.dismiss_all().len(), count);
                     }
                     Operation::Poll(_) | Operation::Leave(_) => {}
                 }

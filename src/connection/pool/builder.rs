@@ -179,7 +179,8 @@ impl<M: ManageConnection> Builder<M> {
     /// to 5 s or half of the [`connection_timeout`](Self::connection_timeout). After three failures in a row the server counts
     /// as down: one attempt at a time is made until one succeeds, so that a server that starts is not overrun.
     ///
-    /// Without retries, and while no connection is open, a get fails as soon as its connect does.
+    /// Without retries, a get fails as soon as the connect does that was begun for it, also while other connections are in
+    /// use. A get for which none was begun waits: the maximum was reached, or a connect for an older get was under way.
     pub fn retry_connection(mut self, retry: bool) -> Self {
         self.config.retry_connection = retry;
         self

@@ -75,7 +75,8 @@ impl<M: ManageConnection> Permit<M> {
             let Some(attempt) = self.attempt.take() else { return };
             self.attempt = shared.core.failed(attempt, shared.config.retry_connection);
             if self.attempt.is_none() {
-                if !shared.config.retry_connection && shared.core.dismiss_waiter() {
+                // Not also for the idle connections, which would be tried again without a pause.
+                if shared.core.lacks_attempts() {
                     shared.drive();
                 }
                 shared.emptied.notify_waiters();

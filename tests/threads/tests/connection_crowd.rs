@@ -88,7 +88,7 @@ fn live(world: &World) {
                 match core.poll(&ticket, Waker::noop()) {
                     Polled::Granted(granted) => held.push(entered(granted)),
                     Polled::Waiting => tickets.push(ticket),
-                    Polled::Closed => unreachable!("nobody closes it"),
+                    Polled::Closed => drop(core.leave(ticket)),
                 }
             }
             7 if !tickets.is_empty() => {
@@ -120,12 +120,17 @@ fn live(world: &World) {
     drive(world);
     let mut ticket = None;
     let got = block_on(poll_fn(|cx| {
-        let ticket = ticket.get_or_insert_with(|| core.join(cx.waker().clone()).unwrap());
-        match core.poll(ticket, cx.waker()) {
-            Polled::Granted(held) => Poll::Ready(entered(held)),
-            Polled::Waiting | Polled::Closed => {
-                drive(world);
-                Poll::Pending
+        loop {
+            let joined = ticket.take().unwrap_or_else(|| core.join(cx.waker().clone()).unwrap());
+            match core.poll(&joined, cx.waker()) {
+                Polled::Granted(held) => return Poll::Ready(entered(held)),
+                Polled::Waiting => {
+                    ticket = Some(joined);
+                    drive(world);
+                    return Poll::Pending;
+                }
+                // Another thread's connect, which was begun for it, has failed.
+                Polled::Closed => drop(core.leave(joined)),
             }
         }
     }));

@@ -2,7 +2,7 @@
 
 use std::boxed::Box;
 
-use super::{Attempt, Core, State, Vacant, Wakers, wake};
+use super::{Attempt, Core, State, Wakers, wake};
 
 /// After so many failures in a row the server counts as down. Where one connect in twenty fails, that is one time in 8000.
 const MANY_FAILURES: usize = 3;
@@ -16,8 +16,9 @@ impl<T> Core<T> {
         }
         state.connecting += 1;
         let vacant = self.reserve_slot(&mut state);
+        let owner = state.waiters.begin_attempt();
         self.publish(&mut state);
-        Some(Attempt(vacant, false))
+        Some(Attempt { vacant, has_failed: false, owner })
     }
 
     /// Whether one more connect is wanted.
@@ -36,53 +37,51 @@ impl<T> Core<T> {
     pub(crate) fn connected(&self, attempt: Attempt, item: Box<T>) -> Option<Box<T>> {
         let mut state = self.state.lock();
         state.failures = 0;
-        state.retrying -= usize::from(attempt.1);
+        state.retrying -= usize::from(attempt.has_failed);
         state.retried = None;
         state.wave = self.max_connecting.min(state.wave.saturating_add(1));
         // Before another thread can find that the attempt has ended, its item serves somebody or is idle. Otherwise that
         // thread would connect for the same waiter again.
         state.connecting -= 1;
-        let (wakers, surplus) = self.settle(&mut state, Some(attempt.0.fill(item)));
+        // The item may go to an older waiter. Then its owner has no attempt any more.
+        state.waiters.end_attempt(attempt.owner.as_ref());
+        let (wakers, surplus) = self.settle(&mut state, Some(attempt.vacant.fill(item)));
         drop(state);
         wake(wakers);
         surplus
     }
 
     /// The connect failed. With `retry`, the attempt keeps its slot while something waits for it, and is tried again: each
-    /// one, or after [`MANY_FAILURES`] in a row only one.
+    /// one, or after [`MANY_FAILURES`] in a row only one. Without it, the waiter that it was begun for is dismissed.
     pub(crate) fn failed(&self, attempt: Attempt, retry: bool) -> Option<Attempt> {
         let mut state = self.state.lock();
         state.failures = state.failures.saturating_add(1);
         if state.failures >= MANY_FAILURES {
             state.wave = 1;
         }
-        let Attempt(Vacant(slot), has_failed) = attempt;
+        let slot = attempt.vacant.0;
         let is_retried = retry && state.retried.is_none_or(|other| other == slot) && self.is_wanted(&state);
+        let mut dismissed = None;
         if is_retried {
-            state.retrying += usize::from(!has_failed);
+            state.retrying += usize::from(!attempt.has_failed);
             if state.failures >= MANY_FAILURES {
                 state.retried = Some(slot);
             }
         } else {
             state.end(&attempt);
+            dismissed =
+                attempt.owner.as_ref().filter(|_| !retry).and_then(|owner| state.waiters.dismiss(owner));
         }
-        self.publish(&mut state);
-        is_retried.then_some(Attempt(attempt.0, true))
-    }
-
-    /// Dismisses the first waiter after a connect that is not tried again, if no item is open: nothing can serve it. Other
-    /// waiters have attempts of their own, which the caller asks for. Tells whether there was a waiter to dismiss.
-    pub(crate) fn dismiss_waiter(&self) -> bool {
-        let mut state = self.state.lock();
-        if state.size > state.connecting {
-            return false;
-        }
-        let first = state.waiters.dismiss_first();
         self.publish(&mut state);
         drop(state);
-        let is_dismissed = first.is_some();
-        wake(Wakers { first, more: Vec::new() });
-        is_dismissed
+        wake(Wakers { first: dismissed, more: Vec::new() });
+        is_retried.then_some(Attempt { has_failed: true, ..attempt })
+    }
+
+    /// Whether more wait than connects are under way.
+    pub(crate) fn lacks_attempts(&self) -> bool {
+        let state = self.state.lock();
+        state.waiters.len() > state.connecting
     }
 
     /// Gives the slot of a connect back that will not be tried again.

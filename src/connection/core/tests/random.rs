@@ -98,6 +98,9 @@ struct Reference {
     /// Slots of attempts that have failed and will be tried again.
     retrying: BTreeSet<u32>,
     retried: Option<u32>,
+    /// Per slot of an attempt, the ticket it was begun for.
+    owners: BTreeMap<u32, usize>,
+    dismissed: BTreeSet<usize>,
     /// Per ticket.
     wakes: BTreeMap<usize, usize>,
 }
@@ -175,7 +178,17 @@ impl Reference {
         self.retrying.remove(&slot);
         self.retried = self.retried.filter(|&other| other != slot);
         self.connecting -= 1;
+        self.owners.remove(&slot);
         self.free(slot);
+    }
+
+    /// An attempt without retries has failed that was begun for this ticket.
+    fn dismiss(&mut self, ticket: usize) {
+        if self.waiting.contains(&ticket) {
+            self.waiting.retain(|&other| other != ticket);
+            *self.wakes.entry(ticket).or_default() += 1;
+            self.dismissed.insert(ticket);
+        }
     }
 
     fn wake_all(&mut self) {
@@ -214,6 +227,8 @@ impl World {
             failures: 0,
             retrying: BTreeSet::new(),
             retried: None,
+            owners: BTreeMap::new(),
+            dismissed: BTreeSet::new(),
             wakes: BTreeMap::new(),
         };
         Self {
@@ -301,7 +316,7 @@ impl World {
                         drop(self.tickets.remove(at));
                     }
                     Polled::Waiting { .. } => assert!(reference.waiting.contains(number)),
-                    Polled::Failed => unreachable!("nobody dismisses a waiter"),
+                    Polled::Failed => assert!(reference.dismissed.contains(number)),
                     Polled::Closed => {
                         assert!(reference.is_closed && !reference.granted.contains_key(number));
                     }
@@ -322,24 +337,30 @@ impl World {
                 assert_eq!(attempt.is_some(), reference.wants_connect());
                 if let Some(attempt) = attempt {
                     reference.connecting += 1;
-                    assert_eq!(attempt.0.0, reference.reserve());
+                    let slot = reference.reserve();
+                    assert_eq!(attempt.vacant.0, slot);
+                    let mut waiting = reference.waiting.iter();
+                    let owner =
+                        waiting.find(|&ticket| !reference.owners.values().any(|other| other == ticket));
+                    reference.owners.extend(owner.map(|&owner| (slot, owner)));
                     self.attempts.push(attempt);
                 }
             }
             Operation::Connected(at) => {
                 let Some(attempt) = take(&mut self.attempts, at) else { return };
                 reference.failures = 0;
-                reference.retrying.remove(&attempt.0.0);
+                reference.retrying.remove(&attempt.vacant.0);
+                reference.owners.remove(&attempt.vacant.0);
                 reference.retried = None;
                 reference.wave = reference.limits.max_connecting.min(reference.wave + 1);
                 reference.connecting -= 1;
-                let surplus = reference.settle(Some((attempt.0.0, self.items)));
+                let surplus = reference.settle(Some((attempt.vacant.0, self.items)));
                 assert_eq!(core.connected(attempt, Box::new(self.items)).map(|item| *item), surplus);
                 self.items += 1;
             }
             Operation::Failed(at, retry) => {
                 let Some(attempt) = take(&mut self.attempts, at) else { return };
-                let slot = attempt.0.0;
+                let slot = attempt.vacant.0;
                 reference.failures += 1;
                 if reference.failures >= 3 {
                     reference.wave = 1;
@@ -350,13 +371,15 @@ impl World {
                     reference.retried = reference.retried.or((reference.failures >= 3).then_some(slot));
                     self.attempts.push(core.failed(attempt, retry).unwrap());
                 } else {
+                    let owner = reference.owners.get(&slot).copied();
                     reference.end(slot);
+                    owner.into_iter().filter(|_| !retry).for_each(|owner| reference.dismiss(owner));
                     assert!(core.failed(attempt, retry).is_none());
                 }
             }
             Operation::Abandon(at) => {
                 let Some(attempt) = take(&mut self.attempts, at) else { return };
-                reference.end(attempt.0.0);
+                reference.end(attempt.vacant.0);
                 core.abandon(attempt);
             }
             Operation::Reserve => {
@@ -456,6 +479,12 @@ impl World {
         for at in 0.. {
             if self.tickets.is_empty() && self.held.is_empty() {
                 break;
+            }
+            if let Some(dismissed) =
+                self.tickets.iter().position(|(number, ..)| self.reference.dismissed.contains(number))
+            {
+                self.apply(&Operation::Leave(dismissed));
+                continue;
             }
             let Counts { waiting, open, .. } = self.core.counts();
             if waiting > 0 && open == 0 && self.reference.max > 0 {
