@@ -472,6 +472,21 @@ async fn a_connect_that_never_ends_is_given_up() {
     eventually("it is counted", || pool.state().statistics.connect_timeouts > 0).await;
 }
 
+/// The connect begins after the get, and so would end after it.
+#[tokio::test]
+async fn a_connect_that_was_not_answered_yet_is_the_reason_of_a_timeout() {
+    let upstream = Upstream { hangs: true, ..Upstream::to(nowhere()) };
+    let pool = builder().connection_timeout(A_WHILE).build_unchecked(upstream);
+    pool.resize(0);
+    let grow = async {
+        sleep(A_WHILE / 2).await;
+        pool.resize(1);
+    };
+    let (got, ()) = tokio::join!(pool.get(), grow);
+    let Err(RunError::ConnectFailing(failing)) = got else { panic!("nothing else has failed") };
+    assert_eq!(failing.last_error(), "no answer yet");
+}
+
 #[tokio::test]
 async fn a_pool_whose_server_does_not_answer_can_be_built() {
     let upstream = Upstream { hangs: true, ..Upstream::to(nowhere()) };

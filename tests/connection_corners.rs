@@ -254,6 +254,16 @@ async fn without_retries_a_get_does_not_fail_for_the_connect_of_an_older_one() {
     assert!(pool.get().await.is_ok());
 }
 
+/// Both connects end before either get is polled again.
+#[tokio::test]
+async fn a_get_fails_for_its_connect_also_if_another_has_succeeded_since() {
+    let manager = Manager { refusals: Arc::new(AtomicUsize::new(1)), ..Manager::default() };
+    let pool = builder().max_size(2).retry_connection(false).build_unchecked(manager);
+    let (first, second) = tokio::join!(pool.get(), pool.get());
+    let failed = first.err().or(second.err());
+    assert!(matches!(failed, Some(RunError::ConnectFailing(_))));
+}
+
 #[tokio::test]
 async fn an_old_error_is_not_the_reason_of_a_timeout() {
     let manager = Manager { refusals: Arc::new(AtomicUsize::new(1)), ..Manager::default() };

@@ -16,10 +16,10 @@ pub enum RunError<E> {
     /// An error of the caller's own, by `?`. The pool returns none: errors of the manager are in
     /// [`ConnectFailing`](Self::ConnectFailing) and in the error sink.
     User(E),
-    /// All connections were in use for the whole [`connection_timeout`](super::Builder::connection_timeout), or a connect
-    /// did not end in that time.
+    /// All connections were in use for the whole [`connection_timeout`](super::Builder::connection_timeout).
     TimedOut,
     /// Connecting fails, and either the timeout is over, or [`retry_connection`](super::Builder::retry_connection) is off.
+    /// Or no connection is open, and no connect was answered within the timeout.
     ConnectFailing(ConnectFailing<E>),
     /// As many wait as [`max_waiting`](super::Builder::max_waiting) allows.
     PoolFull,
@@ -67,6 +67,13 @@ impl<E> fmt::Debug for ConnectFailing<E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { after, last } = self;
         f.debug_struct("ConnectFailing").field("after", after).field("last_error", &last.text).finish()
+    }
+}
+
+impl<E> Failure<E> {
+    /// One without an error of the manager.
+    pub(super) fn without_error(text: &str) -> Self {
+        Self { text: Arc::from(text), error: None }
     }
 }
 

@@ -13,7 +13,7 @@ use super::guard::PooledConnection;
 use super::shared::Shared;
 use crate::connection::clock::now;
 use crate::connection::core::{Joined, Joins, Polled, Refusal, Ticket};
-use crate::connection::error::{ConnectFailing, RunError};
+use crate::connection::error::{ConnectFailing, Failure, RunError};
 use crate::connection::statistics::{Closed, Ended};
 use crate::net::Backoff;
 use crate::sync::Arc;
@@ -76,13 +76,17 @@ impl<M: ManageConnection> Shared<M> {
             Err(Unserved::Refused(_)) => record.ended = Ended::Refused,
             Err(Unserved::Overdue) => record.ended = Ended::TimedOut,
         }
-        found.map_err(|unserved| match unserved {
-            Unserved::Refused(Refusal::QueueFull) => RunError::PoolFull,
-            Unserved::Refused(Refusal::Closed) => RunError::Closed,
-            Unserved::Refused(Refusal::Failed) | Unserved::Overdue => match self.failure_since(started) {
-                Some(last) => RunError::ConnectFailing(ConnectFailing { after: started.elapsed(), last }),
-                None => RunError::TimedOut,
-            },
+        found.map_err(|unserved| {
+            let otherwise = match unserved {
+                Unserved::Refused(Refusal::QueueFull) => return RunError::PoolFull,
+                Unserved::Refused(Refusal::Closed) => return RunError::Closed,
+                Unserved::Refused(Refusal::Failed) => Some("another connect has succeeded since then"),
+                Unserved::Overdue => self.core.waits_for_first().then_some("no answer yet"),
+            };
+            let last = self.failure_since(started).or_else(|| otherwise.map(Failure::without_error));
+            last.map_or(RunError::TimedOut, |last| {
+                RunError::ConnectFailing(ConnectFailing { after: started.elapsed(), last })
+            })
         })
     }
 

@@ -101,6 +101,12 @@ impl<T> Core<T> {
         self.state.lock().retrying > 0
     }
 
+    /// Whether connects are under way, and no item is open beside them.
+    pub(crate) fn waits_for_first(&self) -> bool {
+        let state = self.state.lock();
+        state.connecting > 0 && state.size == state.connecting
+    }
+
     fn is_wanted(&self, state: &State<T>) -> bool {
         state.size <= state.max
             && (state.waiters.len() > 0 || self.slots.idle() < self.min_idle + state.expiring)
