@@ -142,7 +142,9 @@ struct State<T> {
     failures: usize,
     /// Attempts that have failed and will be tried again.
     retrying: usize,
-    /// While the server seems to be down, the slot of the attempt that is tried again. Until it succeeds, no other begins.
+    /// Whether many in a row have failed of those that are tried again: then one is under way at a time.
+    is_down: bool,
+    /// While the server seems to be down, the slot of the attempt that is tried again. Until it ends, no other begins.
     retried: Option<u32>,
     is_closed: bool,
 }
@@ -175,6 +177,7 @@ impl<T> Core<T> {
                 wave: 1,
                 failures: 0,
                 retrying: 0,
+                is_down: false,
                 retried: None,
                 is_closed: false,
             }),
@@ -477,8 +480,8 @@ impl<T> Core<T> {
             // Ordering: SeqCst, see `Slots::park`. A later waiter that finds it written is ordered after this by the lock.
             self.attention.store(attention, Ordering::SeqCst);
         }
-        let limit = if state.retried.is_some() { 0 } else { self.max_connecting.min(state.wave) };
-        let has_room = state.size < state.max && state.connecting < limit;
+        let limit = self.max_connecting.min(state.wave);
+        let has_room = state.size < state.max && state.connecting < limit && !state.is_probing();
         let below =
             if has_room { (self.min_idle + state.expiring).saturating_sub(state.connecting) } else { 0 };
         if self.replenish_below.load(Ordering::Relaxed) != below {
@@ -491,6 +494,11 @@ impl<T> State<T> {
     /// Whether there are too many items, or no more are wanted at all.
     fn is_over(&self) -> bool {
         self.is_closed || self.size > self.max
+    }
+
+    /// Whether an attempt is under way that must show first whether the server is up again.
+    fn is_probing(&self) -> bool {
+        self.is_down && self.connecting > 0
     }
 
     /// Frees the slot of an item that is one too many.

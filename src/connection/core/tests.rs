@@ -221,6 +221,17 @@ fn after_many_failures_one_attempt_is_tried_again() {
 }
 
 #[test]
+fn after_many_failures_one_attempt_follows_one_that_was_abandoned() {
+    let core = with_items(Limits { max: 100, ..LIMITS }, 0);
+    let tickets = [(); 2].map(|()| join(&core));
+    core.abandon(down(&core));
+    let next = core.connect_permit().unwrap();
+    assert!(core.connect_permit().is_none());
+    core.abandon(next);
+    tickets.into_iter().for_each(|ticket| drop(core.leave(ticket)));
+}
+
+#[test]
 fn an_attempt_that_nobody_waits_for_is_not_tried_again() {
     let core = with_items(LIMITS, 0);
     let ticket = join(&core);

@@ -23,7 +23,7 @@ impl<T> Core<T> {
 
     /// Whether one more connect is wanted.
     pub(super) fn wants_connect(&self, state: &State<T>) -> bool {
-        if state.retried.is_some() || state.size >= state.max || state.connecting >= self.max_connecting {
+        if state.is_probing() || state.size >= state.max || state.connecting >= self.max_connecting {
             return false;
         }
         // An attempt for each waiter; for the idle items, a wave at a time.
@@ -38,6 +38,7 @@ impl<T> Core<T> {
         let mut state = self.state.lock();
         state.failures = 0;
         state.retrying -= usize::from(attempt.has_failed);
+        state.is_down = false;
         state.retried = None;
         state.wave = self.max_connecting.min(state.wave.saturating_add(1));
         // Before another thread can find that the attempt has ended, its item serves somebody or is idle. Otherwise that
@@ -58,13 +59,14 @@ impl<T> Core<T> {
         state.failures = state.failures.saturating_add(1);
         if state.failures >= MANY_FAILURES {
             state.wave = 1;
+            state.is_down |= retry;
         }
         let slot = attempt.vacant.0;
         let is_retried = retry && state.retried.is_none_or(|other| other == slot) && self.is_wanted(&state);
         let mut dismissed = None;
         if is_retried {
             state.retrying += usize::from(!attempt.has_failed);
-            if state.failures >= MANY_FAILURES {
+            if state.is_down {
                 state.retried = Some(slot);
             }
         } else {

@@ -97,6 +97,7 @@ struct Reference {
     failures: usize,
     /// Slots of attempts that have failed and will be tried again.
     retrying: BTreeSet<u32>,
+    is_down: bool,
     retried: Option<u32>,
     /// Per slot of an attempt, the ticket it was begun for.
     owners: BTreeMap<u32, usize>,
@@ -165,7 +166,8 @@ impl Reference {
         let for_waiters = self.waiting.len() > self.connecting;
         let for_idle = self.connecting < self.wave
             && self.idle.len() + self.connecting < self.limits.min_idle + self.expiring + self.waiting.len();
-        let has_room = self.reserved.len() < self.max && self.connecting < most && self.retried.is_none();
+        let has_room = self.reserved.len() < self.max && self.connecting < most;
+        let has_room = has_room && (!self.is_down || self.connecting == 0);
         has_room && (for_waiters || for_idle)
     }
 
@@ -226,6 +228,7 @@ impl World {
             expiring: 0,
             failures: 0,
             retrying: BTreeSet::new(),
+            is_down: false,
             retried: None,
             owners: BTreeMap::new(),
             dismissed: BTreeSet::new(),
@@ -351,7 +354,7 @@ impl World {
                 reference.failures = 0;
                 reference.retrying.remove(&attempt.vacant.0);
                 reference.owners.remove(&attempt.vacant.0);
-                reference.retried = None;
+                (reference.is_down, reference.retried) = (false, None);
                 reference.wave = reference.limits.max_connecting.min(reference.wave + 1);
                 reference.connecting -= 1;
                 let surplus = reference.settle(Some((attempt.vacant.0, self.items)));
@@ -364,11 +367,12 @@ impl World {
                 reference.failures += 1;
                 if reference.failures >= 3 {
                     reference.wave = 1;
+                    reference.is_down |= retry;
                 }
                 let is_alone = reference.retried.is_none_or(|other| other == slot);
                 if retry && is_alone && reference.is_connect_wanted() {
                     reference.retrying.insert(slot);
-                    reference.retried = reference.retried.or((reference.failures >= 3).then_some(slot));
+                    reference.retried = reference.retried.or(reference.is_down.then_some(slot));
                     self.attempts.push(core.failed(attempt, retry).unwrap());
                 } else {
                     let owner = reference.owners.get(&slot).copied();
