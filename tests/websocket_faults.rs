@@ -145,6 +145,27 @@ async fn a_reset_is_a_loss() {
 }
 
 #[tokio::test]
+async fn a_flush_says_that_a_message_was_not_written() {
+    let (connection, there) = connected(|config| config.queue_bytes(64 << 20)).await;
+    // More than the kernel's buffers take.
+    connection.send(Message::binary(vec![0; 64 << 20])).await.unwrap();
+    there.get_ref().set_zero_linger().unwrap();
+    drop(there);
+    let end = end_of(&connection).await;
+    assert_eq!(soon(connection.flush()).await.map_err(|error| error.kind()), Err(end));
+}
+
+#[tokio::test]
+async fn a_flush_after_the_end_is_no_error_if_all_was_written() {
+    let (connection, mut there) = connected(|config| config).await;
+    connection.send("grist").await.unwrap();
+    assert_eq!(soon(there.next()).await.unwrap().unwrap(), Raw::text("grist"));
+    drop(there);
+    end_of(&connection).await;
+    assert!(soon(connection.flush()).await.is_ok());
+}
+
+#[tokio::test]
 async fn messages_before_a_loss_are_taken_first() {
     let (connection, mut there) = connected(|config| config).await;
     there.send(Raw::text("last words")).await.unwrap();

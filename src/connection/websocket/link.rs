@@ -51,6 +51,8 @@ pub(super) struct State {
     phase: WebSocketState,
     pub(super) closing: Option<u16>,
     ended: Option<WebSocketError>,
+    /// The end has dropped messages of `out`.
+    was_cut_short: bool,
     last_error: Option<WebSocketError>,
     pub(super) pings_asked: u64,
     pongs: u64,
@@ -75,6 +77,7 @@ impl Link {
             phase: WebSocketState::Connecting,
             closing: None,
             ended: None,
+            was_cut_short: false,
             last_error: None,
             pings_asked: 0,
             pongs: 0,
@@ -213,8 +216,8 @@ impl Link {
 
     pub(super) async fn flush(&self) -> Result<(), WebSocketError> {
         let written = self.wait(&self.room, |state| match &state.ended {
-            _ if state.out.len() == 0 => Some(Ok(())),
-            ended => ended.clone().map(Err),
+            Some(error) if state.was_cut_short => Some(Err(error.clone())),
+            _ => (state.out.len() == 0).then_some(Ok(())),
         });
         written.await
     }
@@ -402,6 +405,7 @@ impl Link {
                 state.last_error = Some(error.clone());
                 state.ended = Some(error);
             }
+            state.was_cut_short |= state.out.len() > 0;
             state.phase = WebSocketState::Closed;
             state.is_hook_running = false;
             state.driver = None;
