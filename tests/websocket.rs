@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{SinkExt, StreamExt};
-use millpond::connection::Pool;
 use millpond::connection::websocket::{
     Message, WebSocketConfig, WebSocketConnection, WebSocketErrorKind, WebSocketManager,
 };
+use millpond::connection::{ManageConnection, Pool};
 use millpond::net::tls::{TlsConfig, TlsRoots};
 use tls_servers::{Authority, NAME, folder_with};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -142,6 +142,21 @@ async fn an_idle_connection_of_a_pool_is_tested_by_a_ping() {
     drop(soon(pool.get()).await.unwrap());
     assert_eq!(manager.statistics().connects, 1);
     assert!(manager.statistics().pongs_received >= 1);
+}
+
+#[tokio::test]
+async fn a_connection_with_a_message_before_the_answer_to_the_ping_is_not_valid() {
+    let server = Here::new().await;
+    let manager = WebSocketManager::new(server.config()).unwrap();
+    let (connection, mut there) = tokio::join!(manager.connect(), server.accept());
+    let mut connection = connection.unwrap();
+    let answer = async {
+        let Some(Ok(Raw::Ping(token))) = soon(there.next()).await else { panic!("it was not tested") };
+        let both = [frame(0x81, b"news"), frame(0x8a, &token)].concat();
+        there.get_mut().write_all(&both).await.unwrap();
+    };
+    let (tested, ()) = tokio::join!(soon(manager.is_valid(&mut connection)), answer);
+    assert!(tested.is_err());
 }
 
 #[tokio::test]

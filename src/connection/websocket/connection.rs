@@ -223,6 +223,13 @@ impl WebSocketConnection {
         is_current && !self.is_unanswered() && self.link.is_clean()
     }
 
+    /// Why the pool must not.
+    pub(super) fn unusable(&self) -> WebSocketError {
+        let unasked =
+            || self.link.error(WebSocketErrorKind::Protocol).because("a message came while it was idle");
+        self.end_reason().unwrap_or_else(unasked)
+    }
+
     fn is_unanswered(&mut self) -> bool {
         // Ordering: as in `sent`.
         self.is_unanswered.load(Ordering::Relaxed)

@@ -48,7 +48,9 @@ impl ManageConnection for WebSocketManager {
     }
 
     async fn is_valid(&self, connection: &mut WebSocketConnection) -> Result<(), WebSocketError> {
-        connection.ping().await
+        connection.ping().await?;
+        // What came before its answer would be taken for the answer to the next exchange.
+        if connection.is_reusable() { Ok(()) } else { Err(connection.unusable()) }
     }
 
     fn has_broken(&self, connection: &mut WebSocketConnection) -> bool {
