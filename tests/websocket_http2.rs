@@ -13,11 +13,12 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http2_servers::{Haproxy, OFFERED, handing_to};
 use millpond::connection::ManageConnection;
-use millpond::connection::https::{Http2Pool, Http2PoolConfig, StalledReader};
+use millpond::connection::https::{Http2Pool, Http2PoolConfig, HttpsConfig, StalledReader};
 use millpond::connection::websocket::{
     Message, WebSocketClient, WebSocketConfig, WebSocketConnection, WebSocketErrorKind, WebSocketManager,
 };
 use millpond::net::Backoff;
+use millpond::net::tls::TlsConfig;
 use server::{Node, eventually};
 use websocket_servers::{Server, soon};
 
@@ -224,6 +225,27 @@ async fn a_pool_of_another_server_is_refused() {
         let config = WebSocketConfig::new(url).unwrap().http2(Some(pool.clone()));
         assert_eq!(refused(&config).await, WebSocketErrorKind::InvalidRequest, "{url}");
     }
+}
+
+#[tokio::test]
+async fn a_pool_with_another_identity_is_refused() {
+    let pool = Http2Pool::new("https://localhost", Http2PoolConfig::default()).unwrap();
+    let config = WebSocketConfig::new("wss://localhost/").unwrap().http2(Some(pool));
+    let tls = config.clone().tls(Some(TlsConfig::new().build().unwrap()));
+    assert_eq!(refused(&tls).await, WebSocketErrorKind::InvalidRequest);
+    let endpoint = config.endpoint(Some("tcp://127.0.0.1:1".into()));
+    assert_eq!(refused(&endpoint).await, WebSocketErrorKind::InvalidRequest);
+}
+
+#[tokio::test]
+async fn the_identity_of_the_pool_may_be_repeated() {
+    let tls = TlsConfig::new().alpn(["h2"]).build().unwrap();
+    let https = HttpsConfig::default().tls(Some(tls.clone())).endpoint(Some("tcp://127.0.0.1:1".into()));
+    let pool = Http2Pool::new("https://localhost", Http2PoolConfig::default().https(https)).unwrap();
+    let config = WebSocketConfig::new("wss://localhost/").unwrap().http2(Some(pool));
+    let config = config.tls(Some(tls)).endpoint(Some("tcp://127.0.0.1:1".into()));
+    // Nobody listens there.
+    assert_eq!(refused(&config).await, WebSocketErrorKind::Connect);
 }
 
 #[tokio::test]

@@ -82,7 +82,8 @@ pub struct WebSocketConfig {
     pub(super) headers: HeaderMap,
     /// Where to connect instead of the URL's host and port, for example a Unix socket.
     pub endpoint: Option<Endpoint>,
-    /// What `wss` uses. `None` trusts the certificates that the system trusts.
+    /// What `wss` uses. `None` trusts the certificates that the system trusts, or with [`http2`](field@Self::http2) is what the
+    /// pool uses.
     pub tls: Option<TlsConnector>,
     /// How the stream below is made: who looks the name up, the time per address, keepalive. Its `timeout` counts if it is
     /// shorter than `connect_timeout`.
@@ -116,7 +117,10 @@ pub struct WebSocketConfig {
     pub backoff: Backoff,
     /// WebSockets with the same pool share its HTTP/2 connections, each in a stream of its own (RFC 8441), among other
     /// requests. The pool's server must be the URL's. If it speaks no HTTP/2 (ALPN decides) or does not offer WebSockets
-    /// there, each gets a connection of its own as without a pool, to the pool's endpoint and with its TLS where this has none.
+    /// there, each gets a connection of its own as without a pool, to the pool's endpoint and with its TLS. An
+    /// [`endpoint`](field@Self::endpoint) or a connector for [`tls`](field@Self::tls) that is not the pool's, or a clone of it, is
+    /// refused ([`InvalidRequest`](WebSocketErrorKind::InvalidRequest)): requests and their headers go over no connection with
+    /// another identity. How a shared connection is dialed is the pool's matter, [`dial`](field@Self::dial) is for the others.
     /// Without TLS there is no ALPN, and the server must speak HTTP/2.
     ///
     /// With TLS, a shared connection takes less memory than ten of their own (see
@@ -274,6 +278,13 @@ impl WebSocketConfig {
                 return Err(self.invalid().because(format!("{pool:?} is for another server")));
             }
             let (endpoint, tls) = pool.way();
+            let is_other_endpoint = self.endpoint.is_some() && self.endpoint != endpoint;
+            let is_other_tls = self.is_tls()
+                && self.tls.as_ref().is_some_and(|own| tls.as_ref().is_none_or(|tls| !tls.is_same(own)));
+            if is_other_endpoint || is_other_tls {
+                let why = format!("{pool:?} has another endpoint or TLS connector; set it in the pool only");
+                return Err(self.invalid().because(why));
+            }
             self.endpoint = self.endpoint.take().or(endpoint);
             self.tls = self.tls.take().or(tls);
         }

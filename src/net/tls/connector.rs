@@ -198,6 +198,12 @@ impl TlsConnector {
         Ok(true)
     }
 
+    /// Whether it is a clone of the other one.
+    #[cfg(feature = "websocket")]
+    pub(crate) fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     /// The identity of what handshakes use now. See [`TlsStream::identity`] for what a connection used.
     #[must_use]
     pub fn identity(&self) -> TlsIdentity {
