@@ -46,6 +46,9 @@ const BYTES_PER_MESSAGE: usize = 64;
 /// is ended ([`ChannelOverflow`](WebSocketErrorKind::ChannelOverflow)) and cannot stop the others. When the connection ends,
 /// so do all channels: open a new one, and them again.
 ///
+/// All channels share the connection's queue of outgoing messages. With [`Overflow::DropOldest`](super::Overflow::DropOldest)
+/// a busy channel drops messages of others, and also the end of one, of which neither side is told: use another policy.
+///
 /// A sent payload is copied once more than without channels; a received one is not.
 ///
 /// # Examples
