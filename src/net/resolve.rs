@@ -64,7 +64,7 @@ struct Answer {
 pub(super) async fn addresses(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     loop {
         let mut lookup = lookup(host).await;
-        // An error means that the lookup's runtime has ended before the lookup.
+        // An error means that the lookup's runtime has ended before the lookup, or that it ended as nobody waited for it.
         if let Ok(answer) = lookup.wait_for(Option::is_some).await
             && let Some(answer) = &*answer
         {
@@ -90,6 +90,11 @@ async fn lookup(host: &str) -> watch::Receiver<Option<Answer>> {
     tokio::spawn(async move {
         // The semaphore is never closed.
         let _permit = LOOKUPS.acquire().await;
+        // Only the table has its receiver: all callers have left. So names that nobody waits for any more, such as those of
+        // silent name servers, do not hold up the others. Who comes now begins another lookup.
+        if tell.receiver_count() == 1 {
+            return;
+        }
         let addresses = lookup_host((&*name, 0)).await.map(Iterator::collect);
         let addresses = addresses.map_err(|error| shortage().unwrap_or(error));
         let lifetime = match &addresses {
@@ -126,5 +131,23 @@ pub(super) fn copy(error: &io::Error) -> io::Error {
     match error.raw_os_error() {
         Some(code) => io::Error::from_raw_os_error(code),
         None => io::Error::new(error.kind(), error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_that_nobody_waits_for_any_more_is_not_looked_up() {
+        const NAME: &str = "nobody-waits.localhost";
+        let all = LOOKUPS.acquire_many(MAX_LOOKUPS as u32).await.unwrap();
+        let left = tokio::time::timeout(Duration::from_millis(10), addresses(NAME, 1)).await;
+        assert!(left.is_err());
+        let mut lookup = NAMES.lock().await.get(NAME).unwrap().clone();
+        // In the place of the table's.
+        NAMES.lock().await.remove(NAME);
+        drop(all);
+        assert!(lookup.changed().await.is_err(), "{:?}", lookup.borrow());
     }
 }

@@ -143,8 +143,8 @@ impl WebSocketConfig {
     /// [`InvalidRequest`](WebSocketErrorKind::InvalidRequest) if it is not a URL of `ws` or `wss` with a host, or its port is
     /// above 65535.
     pub fn new(url: &str) -> Result<Self, WebSocketError> {
-        // A user's name and password do not belong into messages.
-        let named = url.rsplit('@').next().unwrap_or_default();
+        // A user's name and password do not belong into messages, nor does a query, which may hold a token.
+        let named = url.split(['?', '#']).next().and_then(|url| url.rsplit('@').next()).unwrap_or_default();
         let invalid = || WebSocketError::new(WebSocketErrorKind::InvalidRequest, &Arc::from(named));
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| invalid().because(error))?;
         let (Some("ws" | "wss"), Some(host)) = (uri.scheme_str(), uri.host().filter(|host| !host.is_empty()))
@@ -385,8 +385,9 @@ mod tests {
     }
 
     #[test]
-    fn a_password_in_a_url_that_is_refused_is_not_shown() {
-        for url in ["http://miller:secret@mill.example/", "wss://miller:secret@mill example/"] {
+    fn nothing_secret_of_a_url_that_is_refused_is_shown() {
+        let miller = ["http://miller:secret@mill.example/", "wss://miller:secret@mill example/"];
+        for url in [miller[0], miller[1], "http://mill.example/feed?token=secret"] {
             let error = WebSocketConfig::new(url).unwrap_err();
             assert!(!format!("{error} {error:?}").contains("secret"), "{error:?}");
         }
