@@ -5,7 +5,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Response;
 use http_body_util::BodyExt;
-use millpond::connection::https::{Http2Body, Http2Pool, Http2PoolConfig, HttpsErrorKind, StalledReader};
+use millpond::connection::https::{
+    Http2Body, Http2Pool, Http2PoolConfig, Http2Windows, HttpsConfig, HttpsErrorKind, StalledReader,
+    Upstreams, UpstreamsConfig,
+};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::time::timeout;
 
@@ -54,6 +57,36 @@ async fn responses_that_are_not_read_do_not_stop_the_others() {
         assert_eq!(read(response).await.unwrap().len(), LARGE);
     }
     assert_eq!(pool.state().http2.stalled_resets, 0);
+}
+
+#[tokio::test]
+async fn responses_that_are_not_read_hold_no_more_than_is_allowed() {
+    const WINDOW: u32 = 131_072;
+    const MAX_UNREAD: u32 = 262_144;
+    const HEADS: u64 = 16 * 1024;
+    let limit = u64::from(WINDOW + MAX_UNREAD);
+    let node = Node::with("{ maxSessionMemory: 1000 }", "");
+    let windows = Http2Windows::Fixed { stream: LARGE as u32, connection: WINDOW };
+    let never = StalledReader::Reset { after: Duration::from_secs(3600) };
+    let config = config().https(HttpsConfig::default().windows(windows)).stalled_reader(never);
+    let pool = node.pool(config.max_unread(MAX_UNREAD));
+    let stalled = [stalled(&pool).await, stalled(&pool).await];
+    eventually(&pool, |state| state.connections[0].bytes_received >= limit).await;
+    tokio::time::sleep(3 * LIMIT).await;
+    let received = pool.state().connections[0].bytes_received;
+    assert!(received <= limit + HEADS, "{received}");
+    let read = join_all(stalled.into_iter().flatten().map(read)).await;
+    assert!(read.into_iter().all(|body| body.unwrap().len() == LARGE));
+}
+
+#[test]
+fn a_spill_into_buffers_without_a_limit_is_refused() {
+    let unlimited = BufferPool::new(BufferPoolConfig::builder().class(16 * 1024, 1_000).build().unwrap());
+    let config = config().stalled_reader(spilling(&unlimited));
+    let error = Http2Pool::new("http://mill.example", config.clone()).unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::UnlimitedSpill);
+    let error = Upstreams::new(UpstreamsConfig::default().http2(config)).unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::UnlimitedSpill);
 }
 
 #[tokio::test]

@@ -65,6 +65,8 @@ pub enum HttpsErrorKind {
     InvalidUri,
     /// The TLS settings are wrong.
     TlsConfig,
+    /// [`StalledReader::Spill`](super::StalledReader::Spill) has a pool of buffers without a memory limit.
+    UnlimitedSpill,
     /// The lookup or the connect failed.
     Net(net::ErrorKind),
     /// TLS failed.
@@ -334,6 +336,9 @@ impl fmt::Display for HttpsError {
                 )
             }
             HttpsErrorKind::TlsConfig => f.write_str("the TLS settings are wrong"),
+            HttpsErrorKind::UnlimitedSpill => {
+                f.write_str("responses would be spilled without a limit; give their buffers a memory_limit")
+            }
             HttpsErrorKind::Net(_) => write!(f, "no connection to {server}"),
             HttpsErrorKind::Tls(_) if phase.is_some() => {
                 write!(f, "the TLS handshake with {server}{at} failed")

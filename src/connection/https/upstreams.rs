@@ -163,8 +163,9 @@ impl Upstreams {
     ///
     /// # Errors
     ///
-    /// [`HttpsErrorKind::TlsConfig`].
+    /// [`HttpsErrorKind::TlsConfig`], or [`HttpsErrorKind::UnlimitedSpill`].
     pub fn new(mut config: UpstreamsConfig) -> Result<Self, HttpsError> {
+        config.http2.check()?;
         config.https.tls = Some(connector(&config.https)?);
         Ok(Self(Arc::new(Inner { config, servers: Mutex::default() })))
     }

@@ -120,6 +120,12 @@ impl BufferPool {
         if self.core.memory.is_limited() { self.core.sizes.largest() } else { usize::MAX }
     }
 
+    /// Whether it has a memory limit.
+    #[cfg(feature = "https")]
+    pub(crate) fn is_limited(&self) -> bool {
+        self.core.memory.is_limited()
+    }
+
     /// Whether tasks wait for memory now. One load of a word that every return reads anyway: a layer above may ask before
     /// each read, to use less memory while others wait. The answer may be out of date.
     ///

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::super::config::HttpsConfig;
+use super::super::error::{HttpsError, HttpsErrorKind};
 use crate::net::{Backoff, setters};
 use crate::pool::BufferPool;
 
@@ -20,6 +21,7 @@ use crate::pool::BufferPool;
 /// | [`max_replays`](field@Self::max_replays) | 5 | nginx ends a connection after 1 000 requests, and a request is among the last 100 five times in a row once in 100 000 times |
 /// | [`idle_timeout`](field@Self::idle_timeout) | 90 s | a connection at rest costs about 8 KiB here, and more on most servers |
 /// | [`max_lifetime`](field@Self::max_lifetime) | 300 s | changes of DNS are seen |
+/// | [`max_unread`](field@Self::max_unread) | 32 MiB | two readers of the largest adaptive window, or 512 of the default one |
 /// | [`stalled_reader`](field@Self::stalled_reader) | reset after 10 s | bounds the memory without more settings; a reader with other work is back by then, a client that is gone is not |
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -47,12 +49,17 @@ pub struct Http2PoolConfig {
     pub max_lifetime: Duration,
     /// What happens to a response that is not read while its data waits.
     pub stalled_reader: StalledReader,
+    /// The most bytes by which the window of a connection is made larger for responses that are not read. With its own window
+    /// it bounds what all responses of a connection hold.
+    pub max_unread: u32,
 }
 
 /// What happens to a response that is not read while its data waits.
 ///
-/// Its data takes up memory, at most the window of a stream each: 6.4 MB per connection with 100 streams that nobody reads. The
-/// others do not stand still meanwhile: after 20 ms, the window of the connection is made larger by what such responses hold.
+/// Its data takes up memory: at most the window of a stream each, 6.4 MB per connection with 100 streams that nobody reads. With
+/// [adaptive](super::super::Http2Windows::Adaptive) windows a stream may hold 16 MiB, and a connection at most 48: its window
+/// and [`max_unread`](field@Http2PoolConfig::max_unread). The others do not stand still meanwhile: after 20 ms, the window of
+/// the connection is made larger by what such responses hold. Beyond `max_unread` they wait until these are reset or spilled.
 ///
 /// A response that has arrived whole is kept in both cases: it holds up nobody.
 #[derive(Clone, Debug)]
@@ -68,7 +75,7 @@ pub enum StalledReader {
     Spill {
         /// After this time. It may be short, such as 50 ms.
         after: Duration,
-        /// Whose memory limit bounds all that is spilled.
+        /// Whose memory limit bounds all that is spilled. It must have one.
         buffers: BufferPool,
     },
 }
@@ -102,6 +109,7 @@ impl Default for Http2PoolConfig {
             idle_timeout: Duration::from_secs(90),
             max_lifetime: Duration::from_secs(300),
             stalled_reader: StalledReader::default(),
+            max_unread: 32 * 1024 * 1024,
         }
     }
 }
@@ -119,6 +127,17 @@ impl Http2PoolConfig {
         idle_timeout: Duration,
         max_lifetime: Duration,
         stalled_reader: StalledReader,
+        max_unread: u32,
+    }
+
+    /// A pool without a memory limit never says that it has no buffer left.
+    pub(in super::super) fn check(&self) -> Result<(), HttpsError> {
+        match &self.stalled_reader {
+            StalledReader::Spill { buffers, .. } if !buffers.is_limited() => {
+                Err(HttpsError::new(HttpsErrorKind::UnlimitedSpill))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// How often the pool looks after its connections, and while they have streams, after their readers.

@@ -39,7 +39,8 @@
 //!   connections that ping often. If a server does so with `ENHANCE_YOUR_CALM`, its later connections are not pinged.
 //! * **Readers.** A response whose reader stays away for 20 ms holds a part of the connection's window, and two would hold all
 //!   of it by default. So the window is made larger by as much, and smaller again when they read: the others do not notice.
-//!   What bounds the memory is the deadline: see [`StalledReader`]. Only the body counts: the future of [`Http2Pool::send`]
+//!   What bounds the memory is [`max_unread`](field@Http2PoolConfig::max_unread), and how long it is held the deadline: see
+//!   [`StalledReader`]. Only the body counts: the future of [`Http2Pool::send`]
 //!   must be polled or dropped.
 //!
 //! # Why one lock, and the engine's waiters but not its slots

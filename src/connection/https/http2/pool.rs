@@ -72,8 +72,10 @@ impl Http2Pool {
     ///
     /// # Errors
     ///
-    /// [`HttpsErrorKind::InvalidUri`], or [`HttpsErrorKind::TlsConfig`] if the system's roots cannot be read.
+    /// [`HttpsErrorKind::InvalidUri`], [`HttpsErrorKind::TlsConfig`] if the system's roots cannot be read, or
+    /// [`HttpsErrorKind::UnlimitedSpill`].
     pub fn new(server: &str, config: Http2PoolConfig) -> Result<Self, HttpsError> {
+        config.check()?;
         let https = config.https.clone().version(HttpVersion::Http2);
         let manager = HttpsConnectionManager::with_config(server, https)?;
         Ok(Self(Arc::new(Shared::new(manager, config, None))))

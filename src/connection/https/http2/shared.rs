@@ -324,7 +324,8 @@ impl Shared {
         let (link, readers): (_, Vec<_>) = (Arc::clone(&member.link), member.readers().collect());
         drop(state);
         let unread: Vec<_> = readers.iter().filter_map(|reader| reader.unread(grace)).collect();
-        link.hold(unread.iter().sum::<usize>().try_into().unwrap_or(u32::MAX));
+        let held = unread.iter().sum::<usize>().try_into().unwrap_or(u32::MAX);
+        link.hold(held.min(self.config.max_unread));
         !unread.is_empty()
     }
 
