@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -11,7 +12,7 @@ use http_body_util::{Full, StreamBody};
 use millpond::connection::https::{
     ConnectPhase, Http2Pool, Http2PoolConfig, HttpsConfig, HttpsErrorKind, Ping, RequestBody,
 };
-use millpond::net::Backoff;
+use millpond::net::{Backoff, Dial, Resolve, Resolving};
 use nix::sys::signal::Signal;
 use tokio::time::{sleep, timeout};
 
@@ -199,6 +200,31 @@ async fn a_failed_connect_fails_all_who_wait_with_its_error() {
         assert_eq!(error.take_request().unwrap().uri().path(), "/mill");
     }
     assert_eq!(pool.state().statistics.connect_errors, 1);
+}
+
+/// A resolver with a fault.
+#[derive(Debug)]
+struct Panics;
+
+impl Resolve for Panics {
+    fn resolve<'a>(&'a self, _: &'a str) -> Resolving<'a> {
+        Box::pin(async { panic!("the mill stands still") })
+    }
+}
+
+#[tokio::test]
+async fn a_connect_that_panics_fails_all_who_wait_at_once() {
+    let dial = Dial::default().resolver(Some(Arc::new(Panics)));
+    let config = config().https(HttpsConfig::default().dial(dial));
+    let pool = Http2Pool::new("http://mill.example", config).unwrap();
+    for result in join_all((0..5).map(|_| pool.send(get("/mill")))).await {
+        let mut error = result.unwrap_err();
+        assert_eq!(error.kind(), &HttpsErrorKind::ConnectPanicked);
+        assert!(error.is_unprocessed());
+        assert_eq!(error.take_request().unwrap().uri().path(), "/mill");
+    }
+    let statistics = pool.state().statistics;
+    assert_eq!((statistics.connect_panics, statistics.connect_errors), (1, 0));
 }
 
 #[tokio::test]

@@ -78,6 +78,8 @@ pub enum HttpsErrorKind {
     },
     /// The server does not speak the wanted version of HTTP.
     WrongVersion,
+    /// HTTP/2: a connect of a pool panicked, such as in a [resolver](crate::net::Resolve) or a verifier of certificates.
+    ConnectPanicked,
     /// The connection was closed before the request was sent.
     Closed,
     /// The connection was closed before the whole response had arrived. Whether the request was processed is unknown.
@@ -248,7 +250,8 @@ impl HttpsError {
         let refused = u32::from(h2::Reason::REFUSED_STREAM);
         self.0.phase.is_some()
             || match self.0.kind {
-                HttpsErrorKind::Closed
+                HttpsErrorKind::ConnectPanicked
+                | HttpsErrorKind::Closed
                 | HttpsErrorKind::GoAway(_)
                 | HttpsErrorKind::PoolFull
                 | HttpsErrorKind::PoolTimeout { .. }
@@ -356,6 +359,9 @@ impl fmt::Display for HttpsError {
                     f,
                     "{server}{at} does not speak the wanted version of HTTP (choose another, or let it be negotiated)"
                 )
+            }
+            HttpsErrorKind::ConnectPanicked => {
+                write!(f, "a connect to {server} panicked (the panic's own message says where)")
             }
             HttpsErrorKind::Closed => {
                 write!(
@@ -472,6 +478,7 @@ mod tests {
             (Kind::Tls(TlsErrorKind::Protocol), false, false),
             (Kind::HandshakeTimeout { after: LIMIT }, true, false),
             (Kind::WrongVersion, false, false),
+            (Kind::ConnectPanicked, false, true),
             (Kind::Closed, false, true),
             (Kind::Incomplete, false, false),
             (Kind::GoAway(0), false, true),

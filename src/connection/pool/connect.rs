@@ -117,7 +117,7 @@ async fn connect<M: ManageConnection>(
 }
 
 /// The output of a future, or `None` if it panics. The panic hook has reported it.
-async fn caught<F: Future>(future: F) -> Option<F::Output> {
+pub(in crate::connection) async fn caught<F: Future>(future: F) -> Option<F::Output> {
     let mut future = Box::pin(future);
     let output = poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(cx))) {
         Ok(poll) => poll.map(Some),

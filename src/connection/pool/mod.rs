@@ -26,6 +26,8 @@ use std::pin::pin;
 use bb8::{AddError, ManageConnection};
 
 pub use self::builder::{Builder, Config};
+#[cfg(feature = "https")]
+pub(super) use self::connect::caught;
 pub use self::guard::PooledConnection;
 use self::shared::Shared;
 use super::error::RunError;

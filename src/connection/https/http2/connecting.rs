@@ -15,6 +15,7 @@ use super::config::StalledReader;
 use super::reader::{Reader, Verdict};
 use super::shared::Shared;
 use crate::connection::clock::millis;
+use crate::connection::pool::caught;
 use crate::sync::{Arc, Weak};
 
 /// How long data may wait before its reader counts as away, and the others get what it holds of the window. The clock is
@@ -86,11 +87,11 @@ impl Connecting {
         let made = tokio::select! {
             // Nobody waits for it any more, and who closes the pool shall not.
             () = pool.closing.cancelled() => return,
-            made = Box::pin(make(pool, pings)) => made,
+            made = caught(make(pool, pings)) => made,
         };
         let Some(pool) = self.0.take() else { return };
         match made {
-            Ok((client, driver, allowed, facts)) => {
+            Some(Ok((client, driver, allowed, facts))) => {
                 pool.counters.on_created(Some(started.elapsed()));
                 pool.install(generation, client, allowed, facts);
                 let pool = Arc::downgrade(&pool);
@@ -105,7 +106,12 @@ impl Connecting {
                     is_armed: false,
                 });
             }
-            Err(error) => pool.fail(error),
+            Some(Err(error)) => pool.fail(error),
+            None => {
+                let error = HttpsError::new(HttpsErrorKind::ConnectPanicked).named(pool.manager.origin());
+                pool.manager.on_failed(&error);
+                pool.fail(error);
+            }
         }
     }
 }

@@ -236,8 +236,11 @@ impl Shared {
         let is_failure = self.http1.is_none() || *error.kind() != HttpsErrorKind::WrongVersion;
         if is_failure {
             tracing::warn!(error = &error as &dyn std::error::Error, "an HTTP/2 connect failed");
-            let is_late = error.is_timeout();
-            let failure = if is_late { ConnectFailure::TimedOut } else { ConnectFailure::Error };
+            let failure = match error.kind() {
+                HttpsErrorKind::ConnectPanicked => ConnectFailure::Panicked,
+                _ if error.is_timeout() => ConnectFailure::TimedOut,
+                _ => ConnectFailure::Error,
+            };
             self.counters.on_connect_failed(failure);
         }
         self.with(|state, outside| {
