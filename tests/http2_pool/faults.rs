@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use http::Request;
-use http_body_util::{Full, StreamBody};
+use http::{Method, Request};
+use http_body_util::{BodyExt, Full, StreamBody};
 use millpond::connection::https::{
     ConnectPhase, Http2Pool, Http2PoolConfig, HttpsConfig, HttpsErrorKind, Ping, RequestBody,
 };
@@ -59,6 +59,19 @@ async fn a_request_whose_body_streams_is_not_sent_again() {
     assert!(error.is_unprocessed());
     assert!(error.take_request().is_none());
     assert_eq!(pool.state().http2.replays, 0);
+}
+
+#[tokio::test]
+async fn a_request_that_cannot_be_sent_is_given_back_with_its_body() {
+    let node = Node::start();
+    let pool = node.pool(config());
+    let body = RequestBody::stream(Full::new(bytes::Bytes::from("grist")));
+    // `CONNECT` needs an authority.
+    let request = Request::builder().method(Method::CONNECT).uri("/mill").body(body).unwrap();
+    let mut error = pool.send(request).await.unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::InvalidRequest);
+    let body = error.take_request().unwrap().into_body();
+    assert_eq!(body.collect().await.unwrap().to_bytes(), "grist");
 }
 
 #[tokio::test]

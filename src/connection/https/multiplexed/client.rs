@@ -126,9 +126,11 @@ impl Client {
         if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
             return Err((closed().because(error), Some(request)));
         }
+        // h2 keeps what it refuses, and the body, which may stream, must not be left without its head.
+        let copy = request.clone();
         match sender.send_request(request, ends) {
             Ok((response, send)) => Ok(Stream { response, send, busy }),
-            Err(error) => Err((HttpsError::of_h2(error), None)),
+            Err(error) => Err((HttpsError::of_h2(error), Some(copy))),
         }
     }
 
