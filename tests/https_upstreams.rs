@@ -8,6 +8,7 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use futures_util::future::join_all;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use millpond::connection::Pool;
@@ -335,6 +336,26 @@ async fn a_request_that_waits_too_long_for_a_connection_is_given_back() {
         assert!(error.take_request().is_some(), "{protocol}");
         drop(holder);
     }
+}
+
+/// How many of ten requests, the first ones to a server of HTTP/1.1, the pools are too full for.
+async fn refused_at_first(max_waiting: Option<usize>) -> usize {
+    const REQUESTS: usize = 10;
+    let nginx = Nginx::start();
+    let config = UpstreamsConfig::default().https(nginx.trusting(&["http/1.1"]));
+    let config = config.http2(Http2PoolConfig::default().max_waiting(2));
+    let upstreams =
+        upstreams(config.http1(move || Pool::builder().min_idle(None).max_size(10).max_waiting(max_waiting)));
+    let uri = nginx.https();
+    let fetched = join_all((0..REQUESTS).map(|_| fetch(&upstreams, Method::GET, &uri))).await;
+    let failed = fetched.into_iter().filter_map(Result::err);
+    failed.filter(|error| *error.kind() == HttpsErrorKind::PoolFull).count()
+}
+
+#[tokio::test]
+async fn the_first_requests_wait_for_the_version_in_a_queue_as_long_as_either_pool_has() {
+    assert_eq!(refused_at_first(None).await, 0);
+    assert_eq!(refused_at_first(Some(4)).await, 6);
 }
 
 #[tokio::test]

@@ -82,6 +82,12 @@ impl Connects {
         self.last_speaks_http1.load(Ordering::Relaxed)
     }
 
+    /// Whether any connection was made.
+    pub(super) fn has_connected(&self) -> bool {
+        // Ordering: Relaxed, a hint, as above.
+        self.connected.load(Ordering::Relaxed) > 0
+    }
+
     pub(super) fn on_failed(&self, error: &HttpsError) {
         add(match error.phase() {
             Some(ConnectPhase::Lookup) => &self.lookup,

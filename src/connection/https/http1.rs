@@ -16,11 +16,14 @@ pub(super) struct Http1 {
     settings: Http1Settings,
     /// `None` once all is closed and there was none.
     pool: OnceLock<Option<HttpsPool>>,
+    /// The most requests that wait in the pool.
+    pub(super) max_waiting: usize,
 }
 
 impl Http1 {
     pub(super) fn new(manager: HttpsConnectionManager, settings: Http1Settings) -> Self {
-        Self { manager, settings, pool: OnceLock::new() }
+        let max_waiting = settings().max_waiting_or_unlimited();
+        Self { manager, settings, max_waiting, pool: OnceLock::new() }
     }
 
     /// Nothing if all is closed.

@@ -87,6 +87,11 @@ impl HttpsConnectionManager {
         self.connects.on_failed(error);
     }
 
+    /// Whether any connection was made.
+    pub(super) fn has_connected(&self) -> bool {
+        self.connects.has_connected()
+    }
+
     /// Whether the last connection speaks HTTP/1.1.
     pub(super) fn last_speaks_http1(&self) -> bool {
         self.connects.last_speaks_http1()

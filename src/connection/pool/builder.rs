@@ -104,6 +104,11 @@ impl<M: ManageConnection> Builder<M> {
         Self::default()
     }
 
+    #[cfg(feature = "https")]
+    pub(in crate::connection) fn max_waiting_or_unlimited(&self) -> usize {
+        self.config.max_waiting.unwrap_or(usize::MAX)
+    }
+
     /// The most connections, idle and in use together. More than 65 536 count as 65 536.
     ///
     /// # Panics

@@ -35,7 +35,8 @@ pub struct Http2PoolConfig {
     pub max_streams: usize,
     /// The share of the streams of all connections from which on another connection is made.
     pub grow_at_percent: u32,
-    /// The most requests that wait for a stream.
+    /// The most requests that wait for a stream. Before the first connection of a server that may choose HTTP/1.1, as many as
+    /// [the pool for that](crate::connection::Builder::max_waiting) allows, if these are more.
     pub max_waiting: usize,
     /// How long a request waits for a stream, the connect included.
     pub wait_timeout: Duration,

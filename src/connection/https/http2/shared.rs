@@ -172,11 +172,17 @@ impl Shared {
             {
                 return Ok(Ok(lease));
             }
-            if state.queue.len() >= self.config.max_waiting {
+            if state.queue.len() >= self.max_waiting() {
                 return Ok(Err(Refusal::Full));
             }
             state.queue.join(urgency, waker).map_or(Ok(Err(Refusal::Full)), Err)
         })
+    }
+
+    /// As long as nobody knows which pool will serve the requests that wait, the longer of their two queues counts.
+    fn max_waiting(&self) -> usize {
+        let unknown = self.http1.as_ref().filter(|_| !self.manager.has_connected());
+        unknown.map_or(0, |http1| http1.max_waiting).max(self.config.max_waiting)
     }
 
     /// Fetches what a waiter was granted.
