@@ -200,6 +200,16 @@ async fn the_server_that_was_used_least_recently_makes_room() {
 }
 
 #[tokio::test]
+async fn a_server_that_is_refused_makes_no_other_one_leave() {
+    let nginx = Nginx::start();
+    let upstreams = upstreams(UpstreamsConfig::default().max_servers(1));
+    fetch(&upstreams, Method::GET, &nginx.http1()).await.unwrap();
+    let refused = fetch(&upstreams, Method::GET, "ftp://mill.example/").await.unwrap_err();
+    assert_eq!(refused.kind(), &HttpsErrorKind::InvalidUri);
+    assert_eq!(upstreams.servers().len(), 1);
+}
+
+#[tokio::test]
 async fn an_idle_server_is_forgotten_when_there_is_a_new_one() {
     let [first, second] = [Nginx::start(), Nginx::start()];
     let upstreams = upstreams(UpstreamsConfig::default().idle_timeout(Duration::ZERO));

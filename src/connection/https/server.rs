@@ -130,8 +130,8 @@ impl Server {
 
     /// Whether nobody uses a connection or waits for one.
     pub(super) fn is_idle(&self) -> bool {
-        self.http1().is_none_or(|state| state.in_use() == 0 && state.waiting == 0)
-            && self.http2().is_none_or(|state| state.streams == 0 && state.waiting == 0)
+        self.http1.pool_if_made().is_none_or(HttpsPool::is_unused)
+            && self.http2.as_ref().is_none_or(Http2Pool::is_unused)
     }
 
     pub(super) fn connects(&self) -> ConnectStats {

@@ -235,31 +235,47 @@ impl Upstreams {
         let key = Key::of(uri)?;
         let Inner { config, servers } = &*self.0;
         let now = Instant::now();
+        if let Some(server) = servers.lock().find(&key, now)? {
+            return Ok(server);
+        }
+        // Before another one makes room for it: it may be refused.
+        let manager = HttpsConnectionManager::with_config(&key.to_string(), config.https.clone())?;
+        let server = Arc::new(Server::new(manager, Arc::clone(&config.http1), &config.http2));
+        // Dropped after the lock, however this ends: their connections are closed without it.
+        let mut forgotten = Vec::new();
         let mut locked = servers.lock();
-        let Servers { by_key: servers, is_closed } = &mut *locked;
-        if *is_closed {
-            return Err(HttpsError::new(HttpsErrorKind::PoolClosed).named(&key));
+        if let Some(server) = locked.find(&key, now)? {
+            return Ok(server);
         }
-        if let Some(entry) = servers.get_mut(&key) {
-            entry.last_used = now;
-            return Ok(Arc::clone(&entry.server));
-        }
-        let mut forgotten = forget(servers, now.checked_sub(config.idle_timeout));
+        let servers = &mut locked.by_key;
+        forgotten.extend(forget(servers, now.checked_sub(config.idle_timeout)));
         if servers.len() >= config.max_servers {
-            let oldest = servers.values().filter(|entry| entry.is_idle()).map(|entry| entry.last_used).min();
+            // Only one that would be older is asked, which takes its locks.
+            let oldest = servers.values().fold(None, |oldest, entry| {
+                let is_older = oldest.is_none_or(|oldest| entry.last_used < oldest);
+                if is_older && entry.is_idle() { Some(entry.last_used) } else { oldest }
+            });
             forgotten.extend(forget(servers, oldest));
         }
         if servers.len() >= config.max_servers {
             return Err(HttpsError::new(HttpsErrorKind::TooManyServers).named(&key));
         }
-        let uri = key.to_string();
-        let manager = HttpsConnectionManager::with_config(&uri, config.https.clone())?;
-        let server = Arc::new(Server::new(manager, Arc::clone(&config.http1), &config.http2));
         servers.insert(key, Entry { server: Arc::clone(&server), last_used: now });
-        // Their connections are closed without the lock.
-        drop(locked);
-        drop(forgotten);
         Ok(server)
+    }
+}
+
+impl Servers {
+    /// The server, if it has pools. It is used now.
+    fn find(&mut self, key: &Key, now: Instant) -> Result<Option<Arc<Server>>, HttpsError> {
+        if self.is_closed {
+            return Err(HttpsError::new(HttpsErrorKind::PoolClosed).named(key));
+        }
+        let entry = self.by_key.get_mut(key);
+        Ok(entry.map(|entry| {
+            entry.last_used = now;
+            Arc::clone(&entry.server)
+        }))
     }
 }
 

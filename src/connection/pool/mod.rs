@@ -170,6 +170,13 @@ impl<M: ManageConnection> Pool<M> {
         self.shared.state()
     }
 
+    /// Whether nobody has a connection or waits for one. It takes no snapshot of the statistics.
+    #[cfg(feature = "https")]
+    pub(super) fn is_unused(&self) -> bool {
+        let counts = self.shared.core.counts();
+        counts.open == counts.idle && counts.waiting == 0
+    }
+
     /// The settings that the pool was built with.
     #[must_use]
     pub fn config(&self) -> Config {

@@ -178,6 +178,11 @@ impl Http2Pool {
         Http2Body { reader: Some(reader), pool: Arc::clone(&self.0), connection }
     }
 
+    /// Whether there is no stream, and nobody waits for one. It takes no snapshot.
+    pub(in super::super) fn is_unused(&self) -> bool {
+        self.0.is_unused()
+    }
+
     /// What the pool has at the moment.
     #[must_use]
     pub fn state(&self) -> Http2State {

@@ -362,6 +362,11 @@ impl Shared {
         }
     }
 
+    pub(super) fn is_unused(&self) -> bool {
+        let state = self.state.lock();
+        state.open() == 0 && state.queue.len() == 0
+    }
+
     /// Lets nothing begin any more, and waits until all has ended.
     pub(super) async fn close(self: &Arc<Self>) {
         self.with(|state, outside| {
