@@ -317,6 +317,7 @@ async fn those_that_are_not_read_are_ended_after_a_deadline() {
     let config = front.config("/own");
     let stalled = [stalled(&config).await, stalled(&config).await, stalled(&config).await];
     others_go_on(&config).await;
+    eventually(&front.pool, |state| state.http2.stalled_resets == 3).await;
     for connection in stalled {
         let error = loop {
             if let Err(error) = soon(connection.recv()).await {

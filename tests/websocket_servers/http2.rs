@@ -5,6 +5,8 @@ use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use millpond::connection::https::{Http2Pool, Http2PoolConfig, HttpsConfig};
 use millpond::connection::websocket::WebSocketConfig;
@@ -47,6 +49,10 @@ impl Haproxy {
         let program =
             Program::start(Command::new("haproxy").args(["-db", "-q", "-f"]).arg(path.join("config")));
         wait_for(&format!("127.0.0.1:{port}"));
+        // It gets its name a moment after the port listens.
+        while UnixStream::connect(path.join("stats")).is_err() {
+            thread::sleep(Duration::from_millis(5));
+        }
         Self { _program: program, authority, port, folder }
     }
 
