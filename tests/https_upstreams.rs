@@ -348,11 +348,11 @@ async fn a_request_that_waits_too_long_for_a_connection_is_given_back() {
     }
 }
 
-/// How many of ten requests, the first ones to a server of HTTP/1.1, the pools are too full for.
-async fn refused_at_first(max_waiting: Option<usize>) -> usize {
+/// How many of ten requests, the first ones to a server of this protocol, the pools are too full for.
+async fn refused_at_first(version: HttpVersion, protocol: &str, max_waiting: Option<usize>) -> usize {
     const REQUESTS: usize = 10;
     let nginx = Nginx::start();
-    let config = UpstreamsConfig::default().https(nginx.trusting(&["http/1.1"]));
+    let config = UpstreamsConfig::default().https(nginx.trusting(&[protocol]).version(version));
     let config = config.http2(Http2PoolConfig::default().max_waiting(2));
     let upstreams =
         upstreams(config.http1(move || Pool::builder().min_idle(None).max_size(10).max_waiting(max_waiting)));
@@ -364,8 +364,13 @@ async fn refused_at_first(max_waiting: Option<usize>) -> usize {
 
 #[tokio::test]
 async fn the_first_requests_wait_for_the_version_in_a_queue_as_long_as_either_pool_has() {
-    assert_eq!(refused_at_first(None).await, 0);
-    assert_eq!(refused_at_first(Some(4)).await, 6);
+    assert_eq!(refused_at_first(HttpVersion::Negotiated, "http/1.1", None).await, 0);
+    assert_eq!(refused_at_first(HttpVersion::Negotiated, "http/1.1", Some(4)).await, 6);
+}
+
+#[tokio::test]
+async fn the_first_requests_wait_in_the_queue_of_http2_if_nothing_else_may_be_spoken() {
+    assert_eq!(refused_at_first(HttpVersion::Http2, "h2", None).await, 8);
 }
 
 #[tokio::test]

@@ -36,7 +36,8 @@ impl Server {
         let http1 = Arc::new(Http1::new(manager.clone(), http1));
         let http2 = manager.may_speak_http2().then(|| {
             let config = http2.clone().https(manager.config().clone());
-            Http2Pool::negotiating(manager.clone(), config, Arc::clone(&http1))
+            let is_negotiated = manager.config().version == HttpVersion::Negotiated;
+            Http2Pool::negotiating(manager.clone(), config, is_negotiated.then(|| Arc::clone(&http1)))
         });
         Self { manager, http1, http2 }
     }

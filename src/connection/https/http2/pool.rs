@@ -86,9 +86,9 @@ impl Http2Pool {
     pub(in super::super) fn negotiating(
         manager: HttpsConnectionManager,
         config: Http2PoolConfig,
-        http1: Arc<Http1>,
+        http1: Option<Arc<Http1>>,
     ) -> Self {
-        Self(Arc::new(Shared::new(manager, config, Some(http1))))
+        Self(Arc::new(Shared::new(manager, config, http1)))
     }
 
     /// Sends a request on the less loaded of two connections, and waits for the head of the response. If no stream is free,
