@@ -45,6 +45,8 @@ impl Http1 {
     /// Takes over a connection for which the server has chosen HTTP/1.1.
     pub(super) fn take_over(&self, dialed: Dialed) {
         // A full pool does without it.
-        drop(self.pool().map(|pool| pool.add(self.manager.http1(dialed))));
+        if let Some(pool) = self.pool() {
+            drop(pool.add(self.manager.http1(dialed)));
+        }
     }
 }
