@@ -161,6 +161,17 @@ async fn a_request_is_sent_again_on_a_new_connection_only() {
     assert_eq!(response.body().connection().requests_before, 0);
 }
 
+/// Both begin before the connection is made that serves one after the other.
+#[tokio::test]
+async fn a_request_that_has_waited_for_a_used_connection_is_sent_again() {
+    let node = fickle();
+    let config = UpstreamsConfig::default().https(trusting(&node.authority));
+    let upstreams = upstreams(config.http1(|| Pool::builder().min_idle(None).max_size(1)));
+    let url = node.url();
+    let fetched = [(); 2].map(|()| fetch(&upstreams, Method::GET, &url));
+    assert!(join_all(fetched).await.iter().all(Result::is_ok));
+}
+
 #[tokio::test]
 async fn a_request_that_may_have_been_processed_is_not_sent_again() {
     let node = fickle();

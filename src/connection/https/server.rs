@@ -47,6 +47,7 @@ impl Server {
         mut request: Request<RequestBody>,
         replay: bool,
     ) -> Result<UpstreamResponse, HttpsError> {
+        let began = Instant::now();
         if let Some(http2) = &self.http2
             && !self.manager.last_speaks_http1()
         {
@@ -60,21 +61,20 @@ impl Server {
             let Some(unsent) = unsent else { return Err(error) };
             request = unsent;
         }
-        self.send_http1(request, replay).await
+        self.send_http1(request, replay, began).await
     }
 
     async fn send_http1(
         &self,
         request: Request<RequestBody>,
         replay: bool,
+        began: Instant,
     ) -> Result<UpstreamResponse, HttpsError> {
-        let began = Instant::now();
         let connection = match self.get().await {
             Ok(connection) => connection,
             Err(error) => return Err(error.with_request(request)),
         };
-        // A new connection does not fail for having idled.
-        let may_replay = replay && connection.created() < began;
+        let may_replay = replay && is_used(&connection, began);
         let copy = if may_replay { copy(&request) } else { None };
         let mut error = match exchange(connection, request).await {
             Ok(response) => return Ok(response),
@@ -97,12 +97,13 @@ impl Server {
         let pool = self.pool()?;
         let began = Instant::now();
         let mut connection = self.get().await?;
-        if connection.created() < began {
+        if is_used(&connection, began) {
             connection.close();
-            let after = pool.config().connection_timeout.saturating_sub(began.elapsed());
+            let after = pool.config().connection_timeout;
             let late =
                 |_| HttpsError::new(HttpsErrorKind::PoolTimeout { after }).named(self.manager.origin());
-            *connection = timeout(after, pool.dedicated_connection()).await.map_err(late)??;
+            let left = after.saturating_sub(began.elapsed());
+            *connection = timeout(left, pool.dedicated_connection()).await.map_err(late)??;
         }
         Ok(connection)
     }
@@ -146,6 +147,11 @@ impl Server {
     pub(super) fn http2(&self) -> Option<Http2State> {
         self.http2.as_ref().map(Http2Pool::state)
     }
+}
+
+/// Whether the server may have closed it before the request: it has idled since `began`, or has served another one.
+fn is_used(connection: &HttpsConnection, began: Instant) -> bool {
+    connection.requests() > 0 || connection.created() < began
 }
 
 async fn send_http2(
