@@ -476,10 +476,10 @@ async fn a_connect_that_never_ends_is_given_up() {
 #[tokio::test]
 async fn a_connect_that_was_not_answered_yet_is_the_reason_of_a_timeout() {
     let upstream = Upstream { hangs: true, ..Upstream::to(nowhere()) };
-    let pool = builder().connection_timeout(A_WHILE).build_unchecked(upstream);
+    let pool = builder().connection_timeout(10 * A_WHILE).build_unchecked(upstream);
     pool.resize(0);
     let grow = async {
-        sleep(A_WHILE / 2).await;
+        sleep(A_WHILE).await;
         pool.resize(1);
     };
     let (got, ()) = tokio::join!(pool.get(), grow);

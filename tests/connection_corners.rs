@@ -260,8 +260,10 @@ async fn a_get_fails_for_its_connect_also_if_another_has_succeeded_since() {
     let manager = Manager { refusals: Arc::new(AtomicUsize::new(1)), ..Manager::default() };
     let pool = builder().max_size(2).retry_connection(false).build_unchecked(manager);
     let (first, second) = tokio::join!(pool.get(), pool.get());
-    let failed = first.err().or(second.err());
-    assert!(matches!(failed, Some(RunError::ConnectFailing(_))));
+    let Some(RunError::ConnectFailing(failing)) = first.err().or(second.err()) else {
+        panic!("it has failed")
+    };
+    assert!(failing.error().is_some());
 }
 
 #[tokio::test]

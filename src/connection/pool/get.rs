@@ -77,13 +77,14 @@ impl<M: ManageConnection> Shared<M> {
             Err(Unserved::Overdue) => record.ended = Ended::TimedOut,
         }
         found.map_err(|unserved| {
-            let otherwise = match unserved {
+            let last = match unserved {
                 Unserved::Refused(Refusal::QueueFull) => return RunError::PoolFull,
                 Unserved::Refused(Refusal::Closed) => return RunError::Closed,
-                Unserved::Refused(Refusal::Failed) => Some("another connect has succeeded since then"),
-                Unserved::Overdue => self.core.waits_for_first().then_some("no answer yet"),
+                Unserved::Refused(Refusal::Failed) => self.last_failure(),
+                Unserved::Overdue => self
+                    .failure_since(started)
+                    .or_else(|| self.core.waits_for_first().then(|| Failure::without_error("no answer yet"))),
             };
-            let last = self.failure_since(started).or_else(|| otherwise.map(Failure::without_error));
             last.map_or(RunError::TimedOut, |last| {
                 RunError::ConnectFailing(ConnectFailing { after: started.elapsed(), last })
             })

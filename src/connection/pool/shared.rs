@@ -75,8 +75,10 @@ struct CheckoutLimits {
 
 /// What is known of failed connects.
 struct Failures<E> {
-    /// Present until a connect succeeds.
+    /// Kept after a connect succeeds, for gets that it has failed and that have not been polled since.
     last: Option<Failure<E>>,
+    /// Whether no connect has succeeded since the last one failed.
+    is_failing: bool,
     failed_at: Option<Instant>,
     /// Present while `build` waits; then the last error is for it and not for the sink.
     start: Option<Option<E>>,
@@ -118,7 +120,7 @@ impl<M: ManageConnection> Shared<M> {
             emptied: Notify::new(),
             progress: Notify::new(),
             error_sink,
-            failures: Mutex::new(Failures { last: None, failed_at: None, start: None }),
+            failures: Mutex::new(Failures { last: None, is_failing: false, failed_at: None, start: None }),
             limits: CheckoutLimits {
                 fresh: bypass_window.min(idle_timeout),
                 bypass_window,
@@ -358,7 +360,8 @@ impl<M: ManageConnection> Shared<M> {
         self.counters.on_connect_failed(failure);
         let mut failures = self.failures.lock();
         failures.failed_at = Some(Instant::now());
-        let is_news = failures.last.as_ref().is_none_or(|last| *last.text != *text);
+        let was_failing = std::mem::replace(&mut failures.is_failing, true);
+        let is_news = !was_failing || failures.last.as_ref().is_none_or(|last| *last.text != *text);
         let error = error.map(|error| Arc::new(Mutex::new(error)));
         let last = failures.last.replace(Failure { text: Arc::from(text.as_str()), error });
         drop(failures);
@@ -370,11 +373,14 @@ impl<M: ManageConnection> Shared<M> {
 
     pub(super) fn on_connected(&self, took: Duration) {
         self.counters.on_created(Some(took));
-        let last = self.failures.lock().last.take();
-        if last.is_some() {
+        if std::mem::replace(&mut self.failures.lock().is_failing, false) {
             info!("connecting succeeds again");
         }
-        contain(|| drop(last));
+    }
+
+    /// Why the last connect failed that did.
+    pub(super) fn last_failure(&self) -> Option<Failure<M::Error>> {
+        self.failures.lock().last.clone()
     }
 
     /// Why connecting fails, if it has failed since then or is about to be tried again.
@@ -382,7 +388,7 @@ impl<M: ManageConnection> Shared<M> {
         let is_retrying = self.core.is_retrying();
         let failures = self.failures.lock();
         let is_current = is_retrying || failures.failed_at.is_some_and(|at| at >= since);
-        failures.last.clone().filter(|_| is_current)
+        failures.last.clone().filter(|_| failures.is_failing && is_current)
     }
 
     pub(super) fn state(&self) -> State {
