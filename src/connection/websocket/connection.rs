@@ -225,9 +225,12 @@ impl WebSocketConnection {
 
     /// Why the pool must not.
     pub(super) fn unusable(&self) -> WebSocketError {
-        let unasked =
-            || self.link.error(WebSocketErrorKind::Protocol).because("a message came while it was idle");
-        self.end_reason().unwrap_or_else(unasked)
+        let is_current = self.identity.as_ref().is_none_or(TlsIdentity::is_current);
+        let (kind, why) = match is_current {
+            true => (WebSocketErrorKind::Protocol, "a message came while it was idle"),
+            false => (WebSocketErrorKind::Closed, "the TLS settings have changed"),
+        };
+        self.end_reason().unwrap_or_else(|| self.link.error(kind).because(why))
     }
 
     fn is_unanswered(&mut self) -> bool {
