@@ -15,11 +15,12 @@
 //! PostgreSQL, Redis and others run unchanged. Where bb8 has a name for something, it has the same name here: the page
 //! [`migration`] lists them, and those of deadpool.
 //!
-//! * **Waits.** A returned connection goes to the first waiter, and a newcomer cannot take it
-//!   ([`barging`](Builder::barging) allows that). The queue may be bounded: [`max_waiting`](Builder::max_waiting).
-//! * **Connects** have a limit and a timeout. A cancelled get aborts none. After three failures in a row one attempt at a time
-//!   is made, and the error is in the timeout's message, counted, and logged when it changes.
-//! * **Dead connections.** Each is asked for ([`has_broken`](ManageConnection::has_broken)) at checkout and return; one that
+//! * **Waits.** A returned connection goes to the first waiter, and a newcomer cannot take it. With
+//!   [`barging`](Builder::barging), a get may take an idle one while others wait. The queue may be bounded:
+//!   [`max_waiting`](Builder::max_waiting).
+//! * **Connects** have a limit and a timeout. A cancelled get aborts none. After three failures in a row, only one is tried
+//!   at a time. The error is in the timeout's message, counted, and logged when it changes.
+//! * **Dead connections.** [`has_broken`](ManageConnection::has_broken) is called at checkout and return. A connection that
 //!   was idle for longer than [`bypass_window`](Builder::bypass_window) is tested. An expired one is never handed out.
 //! * **Changes at run time.** [`Pool::resize`], [`Pool::retain`], [`Pool::close`], which waits for the last connection.
 //! * **Leaks.** [`Pool::holders`] is the leak report: who has checked out a connection, for how long, and for what, if it

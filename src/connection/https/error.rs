@@ -16,6 +16,8 @@ use crate::net::tls::{TlsError, TlsErrorKind};
 use crate::sync::{Arc, Mutex};
 
 /// Why a connection could not be made, or a request failed.
+///
+/// `{error}` is one line that leaves out the cause. The cause is the [`source`](Error::source), and `{error:?}` shows both.
 pub struct HttpsError(Box<Inner>);
 
 struct Inner {
@@ -90,7 +92,7 @@ pub enum HttpsErrorKind {
     Reset(u32),
     /// The server does not answer pings.
     PingTimeout,
-    /// What the server sent is no HTTP, or exceeds a limit.
+    /// What the server sent is not HTTP, or exceeds a limit.
     InvalidResponse,
     /// The request is not valid, or its body failed.
     InvalidRequest,

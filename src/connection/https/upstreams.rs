@@ -34,8 +34,9 @@ use crate::sync::{Arc, Mutex};
 /// | HTTP/1.1 | one request | [`max_size`](Builder::max_size) | wait, first come, first served |
 ///
 /// With [`HttpVersion::Negotiated`](super::HttpVersion::Negotiated) a server says by TLS which it speaks. The first requests wait for
-/// one connection, and the server's choice holds until a later connection finds another: no request fails for that. Without
-/// TLS it is HTTP/1.1.
+/// one connection, and the server's choice holds until a later connection finds another: no request fails for that. Until
+/// the first connection, they wait in the longer of the two pools' queues. That of HTTP/1.1 is unlimited by default
+/// ([`Builder::max_waiting`]). Without TLS it is HTTP/1.1.
 ///
 /// All servers have the same TLS settings. After a [reload](crate::net::tls::TlsConnector::reload) that found changes,
 /// connections from before take no more requests, and end with those under way.
@@ -191,7 +192,7 @@ impl Upstreams {
         }
     }
 
-    /// Closes all pools: no request begins any more, those that wait fail, and this waits until those under way have ended
+    /// Closes all pools: no new request begins, those that wait fail, and this waits until those under way have ended
     /// and all connections are closed.
     ///
     /// # Cancel safety

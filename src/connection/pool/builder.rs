@@ -31,7 +31,7 @@ pub(super) const BYPASS_WINDOW: Duration = Duration::from_millis(500);
 /// | [`idle_timeout`](Self::idle_timeout) | 90 s | less than firewalls and load balancers wait before they forget a connection |
 /// | [`connection_timeout`](Self::connection_timeout) | 10 s | a lost SYN packet is sent again after 1, 3 and 7 s |
 /// | [`max_connecting`](Self::max_connecting) | 16 | a restarted server is not overrun |
-/// | [`max_waiting`](Self::max_waiting) | no limit | each waiter is a task, which its own server should limit |
+/// | [`max_waiting`](Self::max_waiting) | no limit | each waiter is a task; limit those in your server |
 /// | [`bypass_window`](Self::bypass_window) | 500 ms | no round trip before each use of a busy connection |
 /// | [`reaper_rate`](Self::reaper_rate) | 10 s | an expired connection is never handed out, so this only bounds how long it takes memory, and how long idle connections are missing after a restart of the server |
 /// | [`queue_strategy`](Self::queue_strategy) | `Lifo` | few connections carry the load, and the others can age and close |
@@ -182,7 +182,7 @@ impl<M: ManageConnection> Builder<M> {
 
     /// Whether a connect that failed is tried again while somebody needs the connection: after 100 ms, 200 ms and so on up
     /// to 5 s or half of the [`connection_timeout`](Self::connection_timeout). After three failures in a row the server counts
-    /// as down: one attempt at a time is made until one succeeds, so that a server that starts is not overrun.
+    /// as down: only one connect is tried at a time until one succeeds, so that a server that starts is not overrun.
     ///
     /// Without retries, a get fails as soon as the connect does that was begun for it, also while other connections are in
     /// use. A get for which none was begun waits: the maximum was reached, or a connect for an older get was under way.
@@ -191,7 +191,7 @@ impl<M: ManageConnection> Builder<M> {
         self
     }
 
-    /// Where errors of the manager go. Without a sink they are logged, once per change; with one too.
+    /// Where errors of the manager go. With or without a sink, connect errors are logged, once per change.
     pub fn error_sink(mut self, error_sink: Box<dyn ErrorSink<M::Error>>) -> Self {
         self.error_sink = Some(error_sink);
         self

@@ -28,7 +28,7 @@ const MESSAGES: usize = 64;
 const BYTES_PER_MESSAGE: usize = 64;
 
 /// Many logical channels in one connection, for a **server that speaks the same envelope**. WebSocket has no channels of its
-/// own, so a server that knows nothing of this one takes its messages for broken.
+/// own, so a server that knows nothing of this one treats its messages as malformed.
 ///
 /// Each message is a binary message of WebSocket:
 ///
@@ -44,7 +44,7 @@ const BYTES_PER_MESSAGE: usize = 64;
 ///
 /// There is no window per channel: what is received for one waits in it up to a limit. A channel whose messages nobody takes
 /// is ended ([`ChannelOverflow`](WebSocketErrorKind::ChannelOverflow)) and cannot stop the others. When the connection ends,
-/// so do all channels: open a new one, and them again.
+/// so do all channels: open a new connection, and new channels in it.
 ///
 /// All channels share the connection's queue of outgoing messages. With [`Overflow::DropOldest`](super::Overflow::DropOldest)
 /// a busy channel drops messages of others, and also the end of one, of which neither side is told: use another policy.

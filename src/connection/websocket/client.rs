@@ -176,9 +176,10 @@ impl WebSocketClient {
         self.link().up().await
     }
 
-    /// Sends what is queued, after the hook if that runs, closes with code 1000, and waits for the server's answer, all within
-    /// [`close_timeout`](field@WebSocketConfig::close_timeout). While there is no connection, it ends at once, and what is
-    /// queued is dropped.
+    /// Sends what is queued, after the hook if that runs, closes with code 1000, and waits for the server's answer and
+    /// for the end of the connection, all within [`close_timeout`](field@WebSocketConfig::close_timeout). A server that answers
+    /// and leaves TCP open leads to [`CloseTimeout`](WebSocketErrorKind::CloseTimeout). While there is no connection, it ends at
+    /// once, and what is queued is dropped.
     ///
     /// # Errors
     ///

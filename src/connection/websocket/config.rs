@@ -90,12 +90,13 @@ pub struct WebSocketConfig {
     pub dial: Dial,
     /// The time for TCP, TLS, the upgrade and, separately, for the hook.
     pub connect_timeout: Duration,
-    /// The time for what is queued and for the close handshake.
+    /// The time for what is queued, for the close handshake, and for the end of the connection.
     pub close_timeout: Duration,
-    /// After so much silence of the server it is sent a ping. `None`: never.
+    /// After this long without a byte from the server, it is sent a ping. `None`: never.
     pub ping_interval: Option<Duration>,
-    /// After so much more silence the connection is taken for dead. The ping is written after what was queued before, so a
-    /// server that reads slowly must within this time take all that the kernel holds for it, which may be megabytes, and answer.
+    /// After this long without a byte after the ping, the connection is taken for dead. The ping is written after
+    /// what was queued before, so a server that reads slowly must within this time take all that the kernel holds for it, which
+    /// may be megabytes, and answer.
     pub pong_timeout: Duration,
     /// The largest message that is received.
     pub max_message_size: usize,

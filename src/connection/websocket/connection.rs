@@ -181,8 +181,9 @@ impl WebSocketConnection {
         timeout(limit, self.link.ping()).await.map_err(late)?
     }
 
-    /// Sends what is queued, closes with code 1000, and waits for the server's answer, all within
-    /// [`close_timeout`](field@WebSocketConfig::close_timeout).
+    /// Sends what is queued, closes with code 1000, and waits for the server's answer and for the end of the
+    /// connection, all within [`close_timeout`](field@WebSocketConfig::close_timeout). A server that answers and leaves TCP open
+    /// leads to [`CloseTimeout`](WebSocketErrorKind::CloseTimeout).
     ///
     /// # Errors
     ///

@@ -19,6 +19,8 @@ use crate::sync::Arc;
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// Why there is no connection, why one ended, or why a message was not sent.
+///
+/// `{error}` is one line that leaves out the cause. The cause is the [`source`](Error::source), and `{error:?}` shows it, too.
 #[derive(Clone, Debug)]
 pub struct WebSocketError {
     kind: WebSocketErrorKind,
@@ -79,7 +81,7 @@ pub enum WebSocketErrorKind {
     },
     /// It was closed on this side.
     Closed,
-    /// The server did not end the close handshake in this time.
+    /// The server did not end the close handshake, or the connection after it, in this time.
     CloseTimeout {
         /// The limit.
         after: Duration,
@@ -97,9 +99,9 @@ pub enum WebSocketErrorKind {
     },
     /// The server ended the channel.
     ChannelClosed,
-    /// More messages of the channel waited to be taken than may.
+    /// More messages of the channel waited to be taken than allowed.
     ChannelOverflow,
-    /// As many channels are open as may be.
+    /// As many channels are open as allowed.
     TooManyChannels,
     /// The runtime with the connection's task has ended, or the task panicked.
     TaskEnded,

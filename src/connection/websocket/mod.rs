@@ -16,12 +16,12 @@
 //! Handshake, frames and checks are [tungstenite](https://docs.rs/tungstenite/0.30)'s. Its buffers grow with the largest
 //! frame and never shrink, so a connection at rest takes new ones after a large frame: `scan` knows when nothing is in them.
 //!
-//! * **Payloads** are [`Bytes`](bytes::Bytes). A received frame is not copied; of a message in several frames the parts are.
+//! * **Payloads** are [`Bytes`](bytes::Bytes). A received frame is not copied; the parts of a fragmented message are copied.
 //!   A sent payload is copied once, piece by piece, because the protocol has clients mask it. Over HTTP/2 both are copied
 //!   once more, to and from its frames.
 //! * **Health.** A ping after silence, and an end if nothing comes after it. While too many received messages wait to be
-//!   taken, nothing is read, no ping of the server is answered, and its silence does not count. Its end is not seen then
-//!   either, before a write fails: what it sent before comes first.
+//!   taken, nothing is read, no ping of the server is answered, and its silence does not count. Nor is its end noticed until a
+//!   write fails: what it sent before comes first.
 //! * **At most once.** A message that was written whole is never sent again.
 //! * **Shared connections.** A WebSocket of HTTP/2 is a stream of an [`Http2Pool`](super::https::Http2Pool), with all that it
 //!   does: a limit of streams, further connections, GOAWAY, pings. It holds its stream until it has ended. After a GOAWAY it

@@ -1,7 +1,7 @@
 //! Many requests on few HTTP/2 connections to one server.
 //!
 //! ```text
-//!  Http2Pool::send ──┬─ a stream is free ─▶ the less loaded of two connections ─▶ Response<Http2Body>
+//!  Http2Pool::send ──┬─ a stream is free ─▶ the less loaded of two random ones ─▶ Response<Http2Body>
 //!                    │                                 ▲                               │
 //!                    └─▶ queue, by urgency ────────────┤                               │ both bodies have ended
 //!                          │ asks for                  │                               ▼
@@ -29,12 +29,12 @@
 //! again in a pool, so a late end of a stream cannot hit another one, on the same connection or on its successor.
 //!
 //! * **Connections.** A new one takes requests once the server's settings are there, so that no stream is beyond its limit.
-//!   From [a load](field@Http2PoolConfig::grow_at_percent) on, another one is made. One that is not needed for the idle
-//!   timeout is closed, even if requests are spread over it.
+//!   At [a configurable load](field@Http2PoolConfig::grow_at_percent) the pool opens another one. One that is not needed
+//!   for the idle timeout is closed, even if requests are spread over it.
 //! * **Ends.** After a GOAWAY a connection takes no more requests, and those that run come to their end. What the server has
 //!   not processed for certain is sent again: streams above the last one of a GOAWAY, and refused ones. A response that is
-//!   reset without an error before its end is an error. A connection that cannot say goodbye within 5 s of its last stream,
-//!   because the server does not read, is closed without.
+//!   reset without an error before its end is an error. A connection that cannot send its GOAWAY within 5 s of its last
+//!   stream, because the server does not read, is closed without.
 //! * **Pings** are off by default ([`HttpsConfig::ping`](field@super::HttpsConfig::ping)): servers such as gRPC's end
 //!   connections that ping often. If a server does so with `ENHANCE_YOUR_CALM`, its later connections are not pinged.
 //! * **Readers.** A response whose reader stays away for 20 ms holds a part of the connection's window, and two would hold all

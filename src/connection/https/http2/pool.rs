@@ -91,8 +91,8 @@ impl Http2Pool {
         Self(Arc::new(Shared::new(manager, config, http1)))
     }
 
-    /// Sends a request on the less loaded of two connections, and waits for the head of the response. If no stream is free,
-    /// it waits for one, by its [`Urgency`].
+    /// Sends a request on the less loaded of two connections picked at random, and waits for the head of the response. If no
+    /// stream is free, it waits for one, by its [`Urgency`].
     ///
     /// A path is enough for the URI of the request. A request that the server has certainly not processed (it refused the
     /// stream, or announced with GOAWAY that it will not) is sent again, if its body does not stream.
@@ -189,7 +189,7 @@ impl Http2Pool {
         self.0.state()
     }
 
-    /// Closes the pool: no request begins any more, those that wait fail, a connect under way is cancelled, and this waits
+    /// Closes the pool: no new request begins, those that wait fail, a connect under way is cancelled, and this waits
     /// until requests under way have ended and all connections are closed. A server that does not read delays that by 5 s at
     /// most.
     ///

@@ -37,7 +37,7 @@ pub struct Http2ConnectionState {
     pub id: u64,
     /// The address of the server. None over a Unix socket.
     pub remote_address: Option<SocketAddr>,
-    /// Streams that are open: of one body or the other, the end is missing.
+    /// Streams that are open: at least one body has not ended.
     pub streams: usize,
     /// The most streams, by the pool's settings and the server's.
     pub max_streams: usize,

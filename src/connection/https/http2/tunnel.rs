@@ -40,8 +40,8 @@ pub(in crate::connection) struct TunnelPermit {
 pub(super) struct NotOffered(Mutex<Option<Instant>>);
 
 impl Http2Pool {
-    /// Opens a stream for another protocol, on the less loaded of two connections, and waits for the answer. Returns nothing
-    /// if the server does not offer that, or no HTTP/2.
+    /// Opens a stream for another protocol, on the less loaded of two connections picked at random, and waits for the answer.
+    /// Returns nothing if the server does not offer that, or no HTTP/2.
     ///
     /// # Errors
     ///

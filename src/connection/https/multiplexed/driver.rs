@@ -25,7 +25,8 @@ const UNKNOWN: usize = usize::MAX - 1;
 const REST: Duration = Duration::from_millis(100);
 
 /// How long the end of a connection may take after its last stream: a GOAWAY is written, and what was to be written before. A
-/// server that does not read would let it wait for as long as its kernel answers, and nobody needs the connection any more.
+/// server that does not read would let it wait for as long as its kernel answers, and nobody needs the connection any more. A
+/// server that reads too slowly for this time does not get all of it.
 const GOODBYE: Duration = Duration::from_secs(5);
 
 /// Drives a connection.
