@@ -120,7 +120,7 @@ impl Server {
         self.http1.pool().ok_or_else(closed)
     }
 
-    /// Lets no request begin any more, and waits until all connections are closed.
+    /// Lets no new request begin, and waits until all connections are closed.
     pub(super) async fn close(&self) {
         let http2 = async {
             if let Some(http2) = &self.http2 {
