@@ -3,7 +3,14 @@
 mod upstream;
 
 use std::fs;
-use std::process::{Command, Output};
+use std::io::{Read, Write};
+use std::net::TcpListener;
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 
 use upstream::{Nginx, free_port};
 
@@ -85,11 +92,11 @@ fn a_refused_connect_fails_and_says_so() {
 #[test]
 fn failed_requests_are_counted_by_their_reason() {
     // It closes each connection without an answer.
-    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
     std::thread::spawn(move || {
         for client in server.incoming() {
-            let _ = std::io::Read::read(&mut client.unwrap(), &mut [0; 1_000]);
+            let _ = Read::read(&mut client.unwrap(), &mut [0; 1_000]);
         }
     });
     let (code, said, stderr) = get(&[&url, "--repeat", "3", "--concurrency", "3"]);
@@ -103,6 +110,59 @@ fn many_requests_to_a_server_that_refuses_do_not_begin() {
     let (code, said, stderr) = get(&[&url, "--repeat", "1000000"]);
     assert_eq!((code, said.as_str()), (1, ""), "{stderr}");
     assert!(stderr.contains("refused"), "{stderr}");
+}
+
+/// A server that answers with `answer`, and tells of each request.
+fn telling_server(answer: &'static str) -> (String, Receiver<()>) {
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let (sender, requests) = mpsc::channel();
+    thread::spawn(move || {
+        for client in server.incoming() {
+            let (mut client, sender) = (client.unwrap(), sender.clone());
+            thread::spawn(move || {
+                while client.read(&mut [0; 1_000]).is_ok_and(|length| length > 0) {
+                    let _ = sender.send(());
+                    if client.write_all(answer.as_bytes()).is_err() {
+                        return;
+                    }
+                }
+            });
+        }
+    });
+    (url, requests)
+}
+
+/// `millpond get URL --repeat 100000`, with a SIGINT at the request of that number.
+fn interrupted(answer: &'static str, at: usize) -> (Option<i32>, String, String) {
+    let (url, requests) = telling_server(answer);
+    let child: Child = Command::new(env!("CARGO_BIN_EXE_millpond"))
+        .args(["get", &url, "--repeat", "100000", "--concurrency", "8"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    assert_eq!(requests.iter().take(at).count(), at);
+    kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).unwrap();
+    let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
+    (status.code(), String::from_utf8(stdout).unwrap(), String::from_utf8(stderr).unwrap())
+}
+
+#[test]
+fn ctrl_c_ends_many_requests_at_any_moment() {
+    for at in (1..1_000).step_by(50) {
+        let (code, said, stderr) = interrupted("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n", at);
+        assert_eq!(code, Some(130), "at request {at}: {said}{stderr}");
+        assert!(stderr.contains(" of 100000 requests were answered"), "{stderr}");
+    }
+}
+
+#[test]
+fn ctrl_c_ends_the_first_request_too_with_the_table() {
+    let (code, said, stderr) = interrupted("", 1);
+    assert_eq!(code, Some(130), "{said}{stderr}");
+    assert!(said.starts_with("0 answers in "), "{said}");
+    assert!(stderr.contains("0 of 100000 requests were answered"), "{stderr}");
 }
 
 #[test]
@@ -137,7 +197,7 @@ fn a_status_is_no_failure() {
 
 #[test]
 fn the_timeout_holds_for_the_handshake_too() {
-    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("https://{}", silent.local_addr().unwrap());
     let (code, _, stderr) = get(&[&url, "--timeout", "1"]);
     assert_eq!(code, 1);

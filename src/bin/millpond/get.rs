@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::fmt::{self, Write};
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -40,7 +41,11 @@ Examples:
 Bodies are read and counted, and not printed: curl prints them. Over HTTP/1.1 each request has a connection to itself, so \
 --concurrency is also the most connections per server. Over HTTP/2 up to 100 requests share one.
 
-Exit codes: 0 all requests were answered, with whatever status, or below 400 with --fail; 1 a request failed; 2 wrong usage.";
+Exit codes: 0 all requests were answered, with whatever status, or below 400 with --fail; 1 a request failed; 2 wrong usage; \
+130 Ctrl-C ended --repeat.";
+
+/// The exit code after Ctrl-C, as shells have it: 128 and the number of the signal.
+const INTERRUPTED: u8 = 130;
 
 /// The most kinds of errors in the table.
 const MAX_ERRORS: usize = 5;
@@ -124,24 +129,34 @@ pub(crate) fn run(args: &GetArgs) -> Result<ExitCode, Box<dyn Error>> {
         return Ok(ExitCode::from(2));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    runtime.block_on(get(args))
+    let outcome = runtime.block_on(get(args));
+    // A lookup of a name cannot be cancelled, and must not delay the exit.
+    runtime.shutdown_background();
+    outcome
 }
 
 async fn get(args: &GetArgs) -> Result<ExitCode, Box<dyn Error>> {
     let upstreams = upstreams(args)?;
-    let has_failed = match args.repeat {
-        None => each(&upstreams, args).await?,
+    let code = match args.repeat {
+        None => u8::from(each(&upstreams, args).await?),
         Some(repeat) => {
             let started = Instant::now();
             let tally = repeated(&upstreams, args, repeat).await?;
             output(&tally.table(started.elapsed(), args.concurrency))?;
-            !tally.errors.is_empty() || tally.statuses.keys().any(|&status| args.fail && status >= 400)
+            if tally.is_interrupted {
+                let answered = tally.latencies.len();
+                note(format!("millpond: interrupted: {answered} of {repeat} requests were answered"));
+                INTERRUPTED
+            } else {
+                let has_bad_status = tally.statuses.keys().any(|&status| args.fail && status >= 400);
+                u8::from(!tally.errors.is_empty() || has_bad_status)
+            }
         }
     };
     for server in upstreams.servers() {
         output(&state(&server))?;
     }
-    Ok(if has_failed { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+    Ok(ExitCode::from(code))
 }
 
 /// Requests each URL once. Says whether one failed.
@@ -335,6 +350,8 @@ struct Tally {
     statuses: BTreeMap<u16, usize>,
     errors: BTreeMap<String, usize>,
     bytes: usize,
+    /// Ctrl-C ended it early.
+    is_interrupted: bool,
 }
 
 /// # Errors
@@ -344,8 +361,18 @@ async fn repeated(upstreams: &Upstreams, args: &GetArgs, repeat: usize) -> Resul
     let mut tally = Tally::default();
     let sent = args.urls.len().min(repeat);
     let mut unreached = 0;
+    // One for the whole run: a new one does not hear of a signal that came before it.
+    let mut interrupt = pin!(ctrl_c());
     for uri in args.urls.iter().take(repeat) {
-        let answer = answer(upstreams, uri, args).await;
+        let answer = tokio::select! {
+            // The listener must be there before the first request.
+            biased;
+            _ = &mut interrupt => {
+                tally.is_interrupted = true;
+                return Ok(tally);
+            }
+            answer = answer(upstreams, uri, args) => answer,
+        };
         unreached += usize::from(matches!(&answer, Err(Failure::Https(error)) if error.phase().is_some()));
         tally.count(answer);
     }
@@ -384,7 +411,10 @@ async fn repeated(upstreams: &Upstreams, args: &GetArgs, repeat: usize) -> Resul
                 Some(answer) => tally.count(answer),
                 None => break,
             },
-            _ = ctrl_c() => break,
+            _ = &mut interrupt => {
+                tally.is_interrupted = true;
+                break;
+            }
         }
         bar.inc(1);
     }
