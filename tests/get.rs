@@ -205,6 +205,19 @@ fn the_timeout_holds_for_the_handshake_too() {
 }
 
 #[test]
+fn a_late_answer_and_a_late_body_are_told_apart_and_the_limit_is_explained() {
+    for (answer, expected) in [
+        ("", "no answer within 1.2s"),
+        ("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n", "no end of the body within 1.2s"),
+    ] {
+        let (url, _requests) = telling_server(answer);
+        let (code, _, stderr) = get(&[&url, "--timeout", "0.1"]);
+        assert_eq!(code, 1);
+        assert!(stderr.contains(&format!("{expected}, which is twice --timeout and a second")), "{stderr}");
+    }
+}
+
+#[test]
 fn both_schemes_of_a_host_have_pools_of_their_own() {
     let (server, _folder, ca) = server();
     // Without TLS the answer is 400.

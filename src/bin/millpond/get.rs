@@ -88,7 +88,8 @@ pub(crate) struct GetArgs {
     #[arg(long)]
     fail: bool,
 
-    /// The time that connecting may take, and the TLS handshake, and the answer
+    /// The time that connecting may take, and the TLS handshake. The answer may take twice that and a second, both included,
+    /// and so may its body
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds)]
     timeout: Duration,
 }
@@ -208,7 +209,8 @@ fn upstreams(args: &GetArgs) -> Result<Upstreams, Box<dyn Error>> {
 /// Why there is no answer.
 enum Failure {
     Https(HttpsError),
-    Late(Duration),
+    /// What there was not within the time.
+    Late(&'static str, Duration),
 }
 
 impl fmt::Display for Failure {
@@ -226,8 +228,8 @@ impl fmt::Display for Failure {
                     _ => Ok(()),
                 }
             }
-            Self::Late(after) => {
-                write!(f, "no answer within {after:?}; --timeout SECONDS waits longer")
+            Self::Late(what, after) => {
+                write!(f, "no {what} within {after:?}, which is twice --timeout and a second")
             }
         }
     }
@@ -274,8 +276,9 @@ async fn answer(upstreams: &Upstreams, uri: &Uri, args: &GetArgs) -> Result<Answ
     let started = Instant::now();
     // Connecting fails before that, and says more.
     let limit = args.timeout * 2 + Duration::from_secs(1);
-    let late = |_| Failure::Late(limit);
-    let response = timeout(limit, upstreams.send(request)).await.map_err(late)?.map_err(Failure::Https)?;
+    let late = |what| move |_| Failure::Late(what, limit);
+    let response =
+        timeout(limit, upstreams.send(request)).await.map_err(late("answer"))?.map_err(Failure::Https)?;
     let until_head = started.elapsed();
     let connection = response.body().connection();
     let timings = connection.timings;
@@ -292,7 +295,7 @@ async fn answer(upstreams: &Upstreams, uri: &Uri, args: &GetArgs) -> Result<Answ
         }
         Ok(())
     };
-    timeout(limit, read).await.map_err(late)?.map_err(Failure::Https)?;
+    timeout(limit, read).await.map_err(late("end of the body"))?.map_err(Failure::Https)?;
     let latency = started.elapsed();
     let (first_byte, body) = (until_head.saturating_sub(connect), latency - until_head);
     Ok(Answer { status, connection, first_byte, body, bytes, latency })
