@@ -236,6 +236,33 @@ fn a_user_in_a_url_is_refused_and_not_repeated() {
 }
 
 #[test]
+fn a_url_that_is_not_http_is_told_what_to_write() {
+    const SCHEMES: &str = "write http:// or https://";
+    const PORT: &str = "write a port from 0 to 65535";
+    for (url, expected) in [
+        ("http//localhost/", SCHEMES),
+        ("https/localhost/", SCHEMES),
+        ("http:/localhost/", SCHEMES),
+        ("HTTPS:localhost", SCHEMES),
+        ("unix:///tmp/x", SCHEMES),
+        ("ws://localhost", SCHEMES),
+        ("http://localhost:99999/", PORT),
+        ("http://[::1]:80a/", PORT),
+    ] {
+        let (code, _, stderr) = get(&[url]);
+        assert_eq!(code, 2, "{url}: {stderr}");
+        assert!(stderr.contains(expected), "{url}: {stderr}");
+    }
+}
+
+#[test]
+fn a_wrong_port_does_not_repeat_the_user() {
+    let (code, _, stderr) = get(&["http://miller:secret@127.0.0.1:99999/"]);
+    assert_eq!(code, 2);
+    assert!(!stderr.contains("secret"), "{stderr}");
+}
+
+#[test]
 fn wrong_usage_is_refused() {
     for wrong in [
         &["ftp://mill.example"][..],

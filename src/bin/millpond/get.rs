@@ -94,13 +94,26 @@ pub(crate) struct GetArgs {
     timeout: Duration,
 }
 
+const SCHEMES: &str = "write http:// or https://";
+
 fn url(text: &str) -> Result<Uri, String> {
-    let text = if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let is_scheme = |text: &str| ["http", "https"].iter().any(|scheme| text.eq_ignore_ascii_case(scheme));
+    let text = match (text.split_once("://"), text.split_once([':', '/'])) {
+        (Some((scheme, _)), _) if is_scheme(scheme) => text.to_owned(),
+        // Another scheme, or `http:/` and `http/`, which would be a host of that name.
+        (Some(_), _) => return Err(SCHEMES.to_owned()),
+        (None, Some((start, _))) if is_scheme(start) => return Err(SCHEMES.to_owned()),
+        (None, _) => format!("https://{text}"),
+    };
     let uri =
         text.parse::<Uri>().map_err(|error| format!("{error}; write it as in https://example.com/path"))?;
-    match uri.scheme_str() {
-        Some("http" | "https") => Ok(uri),
-        _ => Err("write http:// or https://".to_owned()),
+    // With a user it is refused later, and not repeated.
+    let port = uri.authority().and_then(|authority| authority.as_str().strip_prefix(authority.host()));
+    match port.and_then(|port| port.strip_prefix(':')) {
+        Some(port) if !port.is_empty() && port.parse::<u16>().is_err() => {
+            Err("write a port from 0 to 65535".to_owned())
+        }
+        _ => Ok(uri),
     }
 }
 
