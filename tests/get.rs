@@ -229,6 +229,17 @@ fn both_schemes_of_a_host_have_pools_of_their_own() {
 }
 
 #[test]
+fn servers_are_listed_in_the_order_of_the_command_line_after_a_blank_line() {
+    let servers: Vec<_> =
+        (0..5).map(|_| telling_server("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n")).collect();
+    let urls: Vec<_> = servers.iter().map(|(url, _)| url.as_str()).collect();
+    let (_, said, stderr) = get(&urls);
+    let listed: Vec<_> =
+        said.split("\n\n  server      ").skip(1).map(|block| block.split("/\n").next().unwrap()).collect();
+    assert_eq!(listed, urls, "{said}{stderr}");
+}
+
+#[test]
 fn a_user_in_a_url_is_refused_and_not_repeated() {
     let (code, _, stderr) = get(&["http://miller:secret@127.0.0.1:1/"]);
     assert_eq!(code, 2);

@@ -167,8 +167,10 @@ async fn get(args: &GetArgs) -> Result<ExitCode, Box<dyn Error>> {
             }
         }
     };
-    for server in upstreams.servers() {
-        output(&state(&server))?;
+    let mut servers = upstreams.servers();
+    servers.sort_by_key(|server| args.urls.iter().position(|uri| origin(uri) == origin(&server.uri)));
+    for server in servers {
+        output(&format!("\n{}", state(&server)))?;
     }
     Ok(ExitCode::from(code))
 }
@@ -246,6 +248,12 @@ impl fmt::Display for Failure {
             }
         }
     }
+}
+
+/// What tells servers apart, however their URLs are written.
+fn origin(uri: &Uri) -> (Option<&str>, Option<String>, u16) {
+    let default_port = if uri.scheme_str() == Some("https") { 443 } else { 80 };
+    (uri.scheme_str(), uri.host().map(str::to_ascii_lowercase), uri.port_u16().unwrap_or(default_port))
 }
 
 /// The pools of a server, and the outcomes of the connects to it.
