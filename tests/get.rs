@@ -82,6 +82,17 @@ fn an_unknown_authority_is_named_and_fails() {
 }
 
 #[test]
+fn a_root_of_the_same_name_with_another_key_is_suspected() {
+    let server = Nginx::start();
+    let (_other, _folder, ca) = self::server();
+    let (code, _, stderr) = get(&[&server.https(), "--ca", &ca]);
+    assert_eq!(code, 1);
+    for part in ["same name as this certificate's issuer, but another key", "--ca FILE"] {
+        assert!(stderr.contains(part), "no {part:?} in {stderr}");
+    }
+}
+
+#[test]
 fn a_refused_connect_fails_and_says_so() {
     let url = format!("http://127.0.0.1:{}", free_port());
     let (code, _, stderr) = get(&[&url, "--timeout", "1"]);
@@ -94,7 +105,7 @@ fn failed_requests_are_counted_by_their_reason() {
     // It closes each connection without an answer.
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
-    std::thread::spawn(move || {
+    thread::spawn(move || {
         for client in server.incoming() {
             let _ = Read::read(&mut client.unwrap(), &mut [0; 1_000]);
         }

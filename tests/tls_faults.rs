@@ -157,6 +157,7 @@ async fn a_certificate_for_another_purpose_is_refused() {
 async fn an_authority_cannot_be_a_server() {
     let error = refusal_of(|params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained)).await;
     assert_eq!(*error.kind(), TlsErrorKind::IsAuthority);
+    assert!(error.to_string().contains("is a CA certificate, which a server may not present"), "{error}");
     assert!(error.to_string().contains("basicConstraints=critical,CA:FALSE"), "{error}");
 }
 

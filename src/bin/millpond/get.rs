@@ -234,7 +234,7 @@ impl fmt::Display for Failure {
             Self::Https(error) => {
                 write!(f, "{}", Chain(error))?;
                 match error.kind() {
-                    HttpsErrorKind::Tls(TlsErrorKind::UnknownAuthority) => {
+                    HttpsErrorKind::Tls(TlsErrorKind::UnknownAuthority | TlsErrorKind::BadSignature) => {
                         f.write_str("; --ca FILE trusts another root")
                     }
                     HttpsErrorKind::Tls(TlsErrorKind::NoCommonProtocol) => {

@@ -47,6 +47,9 @@ pub enum TlsErrorKind {
     Revoked,
     /// No revocation list covers the certificate.
     UnknownRevocation,
+    /// A signature is by another key than the certificates say: mostly because a trusted root has the name of the
+    /// certificate's issuer, but another key.
+    BadSignature,
     /// The certificate is wrong in another way, or a custom verifier refused it.
     BadCertificate,
     /// The server presents the certificate of an authority, which may only sign others. `openssl req -x509` makes such ones.
@@ -206,6 +209,7 @@ impl TlsErrorKind {
                 Self::WrongName { presented: presented.iter().map(|name| bare(name)).collect() }
             }
             Cause::UnknownIssuer => Self::UnknownAuthority,
+            Cause::BadSignature => Self::BadSignature,
             Cause::Revoked => Self::Revoked,
             Cause::UnknownRevocationStatus
             | Cause::ExpiredRevocationList
@@ -286,14 +290,19 @@ impl fmt::Display for TlsError {
                 f,
                 "no valid revocation list covers the certificate of {name} (add the lists of all its authorities)"
             ),
+            Kind::BadSignature => write!(
+                f,
+                "a signature of {name} is by another key than expected (mostly, a trusted root has the same name as this \
+                 certificate's issuer, but another key: add the issuer's root)"
+            ),
             Kind::BadCertificate => write!(
                 f,
                 "the certificate of {name} is not acceptable (look at it: openssl s_client -showcerts -connect HOST:PORT)"
             ),
             Kind::IsAuthority => write!(
                 f,
-                "the certificate of {name} is that of an authority (issue one for a server: openssl req -x509 -addext \
-                 basicConstraints=critical,CA:FALSE)"
+                "the certificate of {name} is a CA certificate, which a server may not present (issue one for a server: \
+                 openssl req -x509 -addext basicConstraints=critical,CA:FALSE)"
             ),
             Kind::ClientCertificateRequired => write!(
                 f,
@@ -405,7 +414,9 @@ mod tests {
             Kind::UnknownAuthority,
             Kind::Revoked,
             Kind::UnknownRevocation,
+            Kind::BadSignature,
             Kind::BadCertificate,
+            Kind::IsAuthority,
             Kind::ClientCertificateRequired,
             Kind::ClientCertificateRefused,
             Kind::UnknownName,
