@@ -190,7 +190,7 @@ fn a_proxy_returns_the_memory_of_a_burst_to_the_system() {
     let end_of_burst = Instant::now();
     while resident_bytes(&proxy) > at_start + TOLERANCE {
         let now = resident_bytes(&proxy);
-        let late = end_of_burst.elapsed() > PATIENCE;
+        let late = end_of_burst.elapsed() > 3 * PATIENCE; // 10 s, and longer on a loaded machine
         assert!(!late, "resident bytes: {at_start} at the start, {in_burst} in the burst, {now} now");
         thread::sleep(Duration::from_millis(100));
     }
