@@ -91,8 +91,8 @@ async fn lookup(host: &str) -> watch::Receiver<Option<Answer>> {
         // The semaphore is never closed.
         let _permit = LOOKUPS.acquire().await;
         // Only the table has its receiver: all callers have left. So names that nobody waits for any more, such as those of
-        // silent name servers, do not hold up the others. Who comes now begins another lookup.
-        if tell.receiver_count() == 1 {
+        // silent name servers, do not hold up the others. A caller that comes now begins another lookup.
+        if tell.receiver_count() <= 1 {
             return;
         }
         let addresses = lookup_host((&*name, 0)).await.map(Iterator::collect);
@@ -145,7 +145,7 @@ mod tests {
         let left = tokio::time::timeout(Duration::from_millis(10), addresses(NAME, 1)).await;
         assert!(left.is_err());
         let mut lookup = NAMES.lock().await.get(NAME).unwrap().clone();
-        // In the place of the table's.
+        // Instead of the table's.
         NAMES.lock().await.remove(NAME);
         drop(all);
         assert!(lookup.changed().await.is_err(), "{:?}", lookup.borrow());

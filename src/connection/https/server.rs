@@ -85,7 +85,9 @@ impl Server {
             return Err(error);
         };
         // What ended one connection has often ended others.
-        self.http1.pool().inspect(|pool| pool.retain(HttpsConnection::is_usable));
+        if let Some(pool) = self.http1.pool() {
+            pool.retain(HttpsConnection::is_usable);
+        }
         match self.get_fresh().await {
             Ok(connection) => exchange(connection, request).await,
             Err(error) => Err(error.with_request(request)),

@@ -120,8 +120,8 @@ pub struct UpstreamsConfig {
     /// The time after which a server that nobody asks is forgotten, when there is another new one.
     pub idle_timeout: Duration,
     /// Whether a request is sent once more if its connection fails before the response: one that is idempotent and whose body
-    /// does not stream. Over HTTP/1.1 also one that was not sent at all, and only if the connection was there before it: then
-    /// on a new connection. What a server has refused over HTTP/2 is sent again in any case
+    /// does not stream. Over HTTP/1.1 also one that was not sent at all, and only if the connection was there before it, or has
+    /// served another one since: then on a new connection. What a server has refused over HTTP/2 is sent again in any case
     /// ([`max_replays`](field@Http2PoolConfig::max_replays)).
     pub replay: bool,
 }

@@ -378,7 +378,7 @@ impl<M: ManageConnection> Shared<M> {
         }
     }
 
-    /// Why the last connect failed that did.
+    /// Why the most recent failed connect failed.
     pub(super) fn last_failure(&self) -> Option<Failure<M::Error>> {
         self.failures.lock().last.clone()
     }

@@ -85,7 +85,7 @@ impl Connecting {
         let (generation, pings) = pool.next_generation();
         let started = Instant::now();
         let made = tokio::select! {
-            // Nobody waits for it any more, and who closes the pool shall not.
+            // Nobody waits for it any more, and closing the pool must not wait for it either.
             () = pool.closing.cancelled() => return,
             made = caught(make(pool, pings)) => made,
         };

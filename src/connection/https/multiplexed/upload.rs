@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::client::Busy;
 
 /// How long a server may take nothing of a body after its response has ended. It should have reset the stream if it does not
-/// want the rest, and nobody else can: who sent the request has its answer.
+/// want the rest. Nobody else can: the sender of the request has its answer.
 const UNWANTED: Duration = Duration::from_secs(10);
 
 /// A task that sends a body. Dropped, it ends, and resets the stream if nobody else has it.
