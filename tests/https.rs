@@ -6,6 +6,7 @@ mod upstream;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::future::poll_immediate;
 use futures_util::stream;
 use http::header::RETRY_AFTER;
 use http::{Method, Request, StatusCode};
@@ -299,6 +300,59 @@ async fn a_health_check_asks_the_server() {
         let mut connection = manager.connect().await.unwrap();
         assert_eq!(manager.is_valid(&mut connection).await.is_ok(), is_healthy, "{path}");
         assert_eq!(connection.requests(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_health_check_by_ping_is_no_request() {
+    const REST: Duration = Duration::from_millis(300);
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let nginx = Nginx::with(&format!("access_log {};", log.display()));
+    let manager = manager(&nginx.https(), nginx.trusting(&["h2"]).health_check(HealthCheck::Ping));
+    let pool = Pool::builder().max_size(1).test_on_check_out(true).build(manager).await.unwrap();
+    fetch(&pool, "/first").await.unwrap();
+    for _ in 0..3 {
+        // Also after the protocol's state was dropped.
+        tokio::time::sleep(REST).await;
+        let before = pool.get().await.unwrap().bytes_received();
+        assert!(pool.get().await.unwrap().bytes_received() > before, "nothing was asked");
+    }
+    assert_eq!(pool.get().await.unwrap().requests(), 1);
+    fetch(&pool, "/last").await.unwrap();
+    assert_eq!(nginx.accepts(), 1);
+    let begun = Instant::now();
+    let mut text = String::new();
+    while !text.contains("/last") {
+        assert!(begun.elapsed() < PATIENCE, "the server's log is {text:?}");
+        text = std::fs::read_to_string(&log).unwrap();
+    }
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
+
+#[tokio::test]
+async fn over_http1_a_health_check_by_ping_asks_nothing() {
+    let nginx = Nginx::start();
+    let manager = manager(&nginx.https(), nginx.trusting(&["http/1.1"]).health_check(HealthCheck::Ping));
+    let mut connection = manager.connect().await.unwrap();
+    manager.is_valid(&mut connection).await.unwrap();
+    assert_eq!(connection.bytes_sent(), 0);
+}
+
+#[tokio::test]
+async fn health_checks_by_ping_follow_each_other_and_may_be_cancelled() {
+    let nginx = Nginx::start();
+    let manager = manager(&nginx.https(), nginx.trusting(&["h2"]).health_check(HealthCheck::Ping));
+    let mut connection = manager.connect().await.unwrap();
+    for _ in 0..10 {
+        let before = connection.bytes_sent();
+        assert!(poll_immediate(manager.is_valid(&mut connection)).await.is_none());
+        while connection.bytes_sent() == before {
+            tokio::task::yield_now().await;
+        }
+        let before = connection.bytes_sent();
+        manager.is_valid(&mut connection).await.unwrap();
+        assert!(connection.bytes_sent() > before, "the answer to another ping was taken");
     }
 }
 

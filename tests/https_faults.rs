@@ -4,6 +4,7 @@ mod upstream;
 
 use std::env;
 use std::error::Error;
+use std::future::pending;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::time::Duration;
@@ -16,10 +17,12 @@ use millpond::connection::https::{
 };
 use millpond::connection::{ManageConnection, Pool};
 use millpond::net::tls::TlsErrorKind;
-use millpond::net::{Dial, ErrorKind, Keepalive};
+use millpond::net::{Dial, Endpoint, ErrorKind, Keepalive};
 use nix::sys::signal::Signal;
 use rcgen::date_time_ymd;
+use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use upstream::{Authority, Nginx, Node, PATIENCE};
 
@@ -142,9 +145,14 @@ async fn a_connection_closed_after_the_request_leaves_it_unknown() {
 #[tokio::test]
 async fn a_health_check_finds_a_server_that_hangs() {
     let nginx = Nginx::start();
-    for config in both(&nginx) {
-        let config = config.health_check(HealthCheck::Head("/".to_owned())).health_timeout(SHORT);
-        let manager = manager(&nginx.https(), config);
+    let [http1, http2] = both(&nginx);
+    let head = HealthCheck::Head("/".to_owned());
+    for config in [
+        http1.health_check(head.clone()),
+        http2.clone().health_check(head),
+        http2.health_check(HealthCheck::Ping),
+    ] {
+        let manager = manager(&nginx.https(), config.health_timeout(SHORT));
         let mut connection = manager.connect().await.unwrap();
         manager.is_valid(&mut connection).await.unwrap();
         nginx.program.signal(Signal::SIGSTOP);
@@ -153,6 +161,45 @@ async fn a_health_check_finds_a_server_that_hangs() {
         assert!(error.is_timeout());
         nginx.program.signal(Signal::SIGCONT);
     }
+}
+
+/// A relay, whose address this returns. At each word to the sender, the connections that it has stay open and pass nothing on
+/// any more, as after a cut cable.
+async fn relay(to: SocketAddr) -> (SocketAddr, watch::Sender<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (cut, is_cut) = watch::channel(());
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut is_cut = is_cut.clone();
+            is_cut.mark_unchanged();
+            tokio::spawn(async move {
+                let mut server = TcpStream::connect(to).await.unwrap();
+                tokio::select! {
+                    _ = copy_bidirectional(&mut client, &mut server) => {}
+                    _ = is_cut.changed() => pending().await,
+                }
+            });
+        }
+    });
+    (address, cut)
+}
+
+#[tokio::test]
+async fn a_connection_whose_peer_has_vanished_is_replaced_after_a_ping() {
+    let nginx = Nginx::start();
+    let (address, cut) = relay(nginx.tls_address()).await;
+    let config = nginx.trusting(&["h2"]).endpoint(Some(Endpoint::from(address)));
+    let manager = manager(&nginx.https(), config.health_check(HealthCheck::Ping).health_timeout(SHORT));
+    let pool = Pool::builder().max_size(1).test_on_check_out(true).build(manager).await.unwrap();
+    fetch(&mut pool.get().await.unwrap(), "/").await.unwrap();
+    cut.send(()).unwrap();
+    let mut connection = pool.get().await.unwrap();
+    assert_eq!(fetch(&mut connection, "/").await.unwrap(), (StatusCode::OK, 5));
+    assert_eq!(connection.requests(), 1, "the same connection");
+    assert_eq!(pool.state().statistics.connections_closed_invalid, 1);
+    assert_eq!(nginx.accepts(), 2);
 }
 
 #[tokio::test]

@@ -39,7 +39,8 @@ pub struct HttpsConfig {
     pub handshake_timeout: Duration,
     /// Requests after which a connection is closed.
     pub max_requests: Option<u64>,
-    /// How a pool finds out whether an idle connection is alive.
+    /// How a pool of an [`HttpsConnectionManager`](super::HttpsConnectionManager) finds out whether an idle connection is
+    /// alive. [`Http2Pool`](super::Http2Pool) has [`ping`](field@Self::ping) for it.
     pub health_check: HealthCheck,
     /// The time that a health check may take.
     pub health_timeout: Duration,
@@ -73,6 +74,12 @@ pub enum HealthCheck {
     Known,
     /// The server answers `HEAD` for this path with a status below 500.
     Head(String),
+    /// HTTP/2: the server answers a PING frame. It is no request: it takes no stream, no `max_requests` counts it, and it is
+    /// not in the server's log. A proxy answers it without asking the servers that it stands for.
+    ///
+    /// HTTP/1.1 has no such frame, and the server chooses what it speaks, so there it is as [`Known`](Self::Known). It is no
+    /// `HEAD`, because a server sees that as a request, and only the program knows a path that is cheap.
+    Ping,
 }
 
 /// HTTP/2: how many bytes a server may send before they are read.

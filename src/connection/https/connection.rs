@@ -209,6 +209,14 @@ impl HttpsConnection {
         Ok(response.map(|incoming| Source::Http1(incoming, exchange)))
     }
 
+    /// Whether the server answers a ping. Nothing is asked over HTTP/1.1, which has none.
+    pub(super) async fn check(&self) -> Result<(), HttpsError> {
+        match &self.state {
+            State::Http2(client) => client.check().await,
+            State::Http1(_) | State::Gone => Ok(()),
+        }
+    }
+
     /// What a request that is sent now goes over.
     pub(super) fn info(&self) -> ConnectionInfo {
         self.facts.info(self.protocol, self.requests)

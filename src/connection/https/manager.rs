@@ -213,19 +213,6 @@ impl HttpsConnectionManager {
         let too_late = |_| HttpsError::new(HttpsErrorKind::HandshakeTimeout { after }).in_phase(phase);
         timeout(after, work).await.map_err(too_late)
     }
-
-    /// Asks the server whether it is there.
-    async fn ask(&self, connection: &mut HttpsConnection, path: &str) -> Result<(), HttpsError> {
-        let after = self.config.health_timeout;
-        let invalid = |error: http::Error| HttpsError::new(HttpsErrorKind::InvalidRequest).because(error);
-        let request = Request::head(path).body(RequestBody::empty()).map_err(invalid)?;
-        let response = timeout(after, HttpsConnection::send(connection, request)).await;
-        let response = response.map_err(|_| HttpsError::new(HttpsErrorKind::HealthTimeout { after }))??;
-        if response.status().is_server_error() {
-            return Err(HttpsError::new(HttpsErrorKind::Unhealthy(response.status())));
-        }
-        Ok(())
-    }
 }
 
 /// A connection before HTTP begins.
@@ -248,6 +235,17 @@ struct Secured {
     identity: Option<TlsIdentity>,
     tls: Option<Duration>,
     is_resumed: bool,
+}
+
+/// Asks the server whether it is there.
+async fn ask(connection: &mut HttpsConnection, path: &str) -> Result<(), HttpsError> {
+    let invalid = |error: http::Error| HttpsError::new(HttpsErrorKind::InvalidRequest).because(error);
+    let request = Request::head(path).body(RequestBody::empty()).map_err(invalid)?;
+    let response = HttpsConnection::send(connection, request).await?;
+    if response.status().is_server_error() {
+        return Err(HttpsError::new(HttpsErrorKind::Unhealthy(response.status())));
+    }
+    Ok(())
 }
 
 /// The configured connector, or a new one with the default settings.
@@ -284,11 +282,15 @@ impl ManageConnection for HttpsConnectionManager {
     /// Whether the connection is alive, by the configured [`HealthCheck`].
     async fn is_valid(&self, connection: &mut HttpsConnection) -> Result<(), HttpsError> {
         let remote_address = connection.remote_address();
+        let after = self.config.health_timeout;
         let checked = match &self.config.health_check {
-            _ if !connection.is_usable() => Err(HttpsError::new(HttpsErrorKind::Closed)),
-            HealthCheck::Known => Ok(()),
-            HealthCheck::Head(path) => Box::pin(self.ask(connection, path)).await,
+            _ if !connection.is_usable() => Ok(Err(HttpsError::new(HttpsErrorKind::Closed))),
+            HealthCheck::Known => Ok(Ok(())),
+            HealthCheck::Head(path) => timeout(after, Box::pin(ask(connection, path))).await,
+            HealthCheck::Ping => timeout(after, Box::pin(connection.check())).await,
         };
+        let checked =
+            checked.unwrap_or_else(|_| Err(HttpsError::new(HttpsErrorKind::HealthTimeout { after })));
         checked.map_err(|error| error.named(&self.origin).at(remote_address))
     }
 

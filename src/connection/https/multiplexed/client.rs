@@ -49,9 +49,22 @@ struct State {
     held: u32,
     /// Whether the server has not answered a ping.
     is_silent: bool,
+    /// How far a health check is.
+    check: Check,
     /// Whether a stream has failed with the connection. It may hear of that before the driver does.
     has_failed: bool,
     driver: Option<Waker>,
+}
+
+/// How far a health check is. Only one waits at a time; one that was cancelled leaves its state to the next.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Check {
+    None,
+    /// A ping is to be sent.
+    Asked,
+    /// A ping is on its way.
+    Sent,
+    Answered,
 }
 
 pub(super) enum Phase {
@@ -112,6 +125,13 @@ impl Client {
     pub(in super::super) fn is_open(&self) -> bool {
         let state = self.link().state.lock();
         !state.has_failed && !matches!(state.phase, Phase::Closed)
+    }
+
+    /// Whether the server answers a ping. The settings must have asked for [`HealthCheck::Ping`].
+    ///
+    /// [`HealthCheck::Ping`]: super::super::config::HealthCheck::Ping
+    pub(in super::super) async fn check(&self) -> Result<(), HttpsError> {
+        self.link().check().await
     }
 
     /// Opens a stream. If that fails, nothing was sent.
@@ -189,6 +209,7 @@ impl Link {
             is_wanted: false,
             held: 0,
             is_silent: false,
+            check: Check::None,
             has_failed: false,
             driver: None,
         };
@@ -217,6 +238,47 @@ impl Link {
             };
             driver.into_iter().for_each(Waker::wake);
             changed.await;
+        }
+    }
+
+    /// Asks for a ping, and waits until it is answered.
+    async fn check(&self) -> Result<(), HttpsError> {
+        self.state.lock().check = Check::Asked;
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            changed.as_mut().enable();
+            let driver = {
+                let mut state = self.state.lock();
+                match state.check {
+                    Check::Answered => return Ok(()),
+                    _ if state.is_silent => return Err(HttpsError::new(HttpsErrorKind::PingTimeout)),
+                    _ if state.has_failed || matches!(state.phase, Phase::Closed) => return Err(closed()),
+                    Check::Asked => state.driver.take(),
+                    Check::None | Check::Sent => None,
+                }
+            };
+            driver.into_iter().for_each(Waker::wake);
+            changed.await;
+        }
+    }
+
+    /// Whether a health check wants a ping.
+    pub(super) fn is_asked(&self) -> bool {
+        self.state.lock().check == Check::Asked
+    }
+
+    /// The ping of a health check was sent.
+    pub(super) fn on_ping(&self) {
+        self.state.lock().check = Check::Sent;
+    }
+
+    /// The ping of a health check was answered. It says nothing to a check that began since.
+    pub(super) fn on_pong(&self) {
+        let mut state = self.state.lock();
+        if state.check == Check::Sent {
+            state.check = Check::Answered;
+            drop(state);
+            self.changed.notify_waiters();
         }
     }
 
@@ -294,10 +356,10 @@ impl Link {
         state.busy == 0 && matches!(state.phase, Phase::Closed)
     }
 
-    /// Whether there must be an h2: for a request, or to end the connection.
+    /// Whether there must be an h2: for a request or a ping, or to end the connection.
     pub(super) fn is_wanted(&self) -> bool {
         let state = self.state.lock();
-        state.is_wanted || matches!(state.phase, Phase::Closed)
+        state.is_wanted || state.check == Check::Asked || matches!(state.phase, Phase::Closed)
     }
 
     /// Who drives the connection is woken by all that it must know. Returns the bytes that are held.

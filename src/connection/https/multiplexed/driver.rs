@@ -178,7 +178,7 @@ impl Driver {
         let Some(live) = &mut self.live else { return Observed::default() };
         let received = self.link.tap.lock().bytes_received();
         if let Some(pings) = &mut self.pings {
-            match pings.poll(cx, received, self.link.is_busy()) {
+            match pings.poll(cx, received, &self.link) {
                 Found::Nothing => {}
                 Found::Window(window) => {
                     // It fails while the last change is not acknowledged.

@@ -14,7 +14,7 @@
 //! | `frames` | frames as they pass, and settings as they are played back |
 //! | `table` | whether the server compresses headers by a table, which another h2 would not know |
 //! | `numbers` | each h2 counts streams from 1 on, and the wire goes on from the last one |
-//! | `pings` | a silent server is found out, and adaptive windows grow |
+//! | `pings` | a silent server is found out, health checks are answered, and adaptive windows grow |
 //! | `received` | the body of a response |
 //! | `upload` | the body of a request, on its way |
 //!

@@ -1,4 +1,5 @@
-//! Pings: a silent server is found out, and adaptive windows grow with what the connection can carry.
+//! Pings: a silent server is found out, health checks are answered, and adaptive windows grow with what the connection can
+//! carry.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -7,7 +8,8 @@ use std::time::{Duration, Instant};
 use h2::PingPong;
 use tokio::time::{Sleep, sleep};
 
-use super::super::config::{Http2Windows, HttpsConfig, Ping};
+use super::super::config::{HealthCheck, Http2Windows, HttpsConfig, Ping};
+use super::client::Link;
 use super::tap::WINDOW;
 
 /// The largest window that grows by itself, and how often it may double.
@@ -29,6 +31,8 @@ pub(super) struct Pings {
 struct Sent {
     at: Instant,
     received: u64,
+    /// Whether a health check waits for the answer.
+    is_check: bool,
 }
 
 pub(super) enum Found {
@@ -44,7 +48,8 @@ impl Pings {
     pub(super) fn new(config: &HttpsConfig) -> Option<Box<Self>> {
         let keep_alive = config.ping.map(|ping| (ping, Box::pin(sleep(ping.interval))));
         let window = matches!(config.windows, Http2Windows::Adaptive).then_some(WINDOW);
-        (keep_alive.is_some() || window.is_some()).then(|| {
+        let checks = config.health_check == HealthCheck::Ping;
+        (keep_alive.is_some() || window.is_some() || checks).then(|| {
             Box::new(Self {
                 keep_alive,
                 window,
@@ -77,13 +82,22 @@ impl Pings {
     }
 
     /// `received` are the bytes so far.
-    pub(super) fn poll(&mut self, cx: &mut Context<'_>, received: u64, is_busy: bool) -> Found {
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>, received: u64, link: &Link) -> Found {
+        let is_busy = link.is_busy();
         let now = Instant::now();
         let has_heard = received != self.received;
         if has_heard {
             (self.received, self.heard) = (received, now);
         }
-        let found = self.poll_pong(cx, now);
+        let found = self.poll_pong(cx, now, link);
+        // An answer to an earlier ping may be older than the question.
+        if self.sent.is_none() && link.is_asked() {
+            self.send(now);
+            if let Some(sent) = &mut self.sent {
+                sent.is_check = true;
+                link.on_ping();
+            }
+        }
         if self.window.is_some_and(|window| window < LARGEST)
             && has_heard
             && is_busy
@@ -94,12 +108,15 @@ impl Pings {
         if self.is_silent(cx, now, is_busy) { Found::Silence } else { found }
     }
 
-    fn poll_pong(&mut self, cx: &mut Context<'_>, now: Instant) -> Found {
+    fn poll_pong(&mut self, cx: &mut Context<'_>, now: Instant, link: &Link) -> Found {
         let (Some(sent), Some(channel)) = (&self.sent, &mut self.channel) else { return Found::Nothing };
         if !matches!(channel.poll_pong(cx), Poll::Ready(Ok(_))) {
             return Found::Nothing;
         }
         let bytes = self.received - sent.received;
+        if sent.is_check {
+            link.on_pong();
+        }
         tracing::trace!(bytes, time = ?now.duration_since(sent.at), "a ping was answered");
         self.sent = None;
         match &mut self.window {
@@ -117,7 +134,7 @@ impl Pings {
             && let Some(channel) = &mut self.channel
             && channel.send_ping(h2::Ping::opaque()).is_ok()
         {
-            self.sent = Some(Sent { at: now, received: self.received });
+            self.sent = Some(Sent { at: now, received: self.received, is_check: false });
             self.last_sent = Some(now);
         }
     }
