@@ -119,6 +119,7 @@ async fn a_connection_closed_between_checkout_and_request_gives_the_request_back
         assert!(error.is_unprocessed());
         assert_eq!(error.take_request().unwrap().uri().path(), "/lost");
         assert_eq!(connection.errors(), 1);
+        assert_eq!(manager.request_errors().to_string(), "total=1 closed=1");
     }
 }
 

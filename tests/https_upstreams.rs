@@ -460,3 +460,30 @@ async fn a_failed_handshake_is_counted_by_its_phase() {
     let connects = upstreams.servers()[0].connects;
     assert_eq!((connects.tls_errors, connects.connect_errors), (1, 0));
 }
+
+#[tokio::test]
+async fn errors_of_requests_are_counted_per_server_by_kind() {
+    let node = Node::https(
+        "if (request.httpVersion == '2.0') request.stream.close(2); else request.socket.destroy();",
+    );
+    for (protocol, expected) in [("h2", "total=2 reset=2"), ("http/1.1", "total=2 incomplete=2")] {
+        let config = HttpsConfig::default().tls(Some(node.authority.connector(&[protocol])));
+        let upstreams = upstreams(UpstreamsConfig::default().https(config));
+        for _ in 0..2 {
+            assert!(fetch(&upstreams, Method::POST, &node.url()).await.is_err(), "{protocol}");
+        }
+        let server = upstreams.servers().remove(0);
+        assert_eq!(server.errors.to_string(), expected);
+        assert_eq!(server.connects.http_errors, 0, "{protocol}");
+    }
+}
+
+#[tokio::test]
+async fn an_attempt_after_which_a_request_is_sent_again_counts_as_an_error() {
+    let node = fickle();
+    let upstreams = upstreams(UpstreamsConfig::default().https(trusting(&node.authority)));
+    for _ in 0..2 {
+        fetch(&upstreams, Method::GET, &node.url()).await.unwrap();
+    }
+    assert_eq!(upstreams.servers()[0].errors.total(), 1);
+}

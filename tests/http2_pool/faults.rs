@@ -47,6 +47,7 @@ async fn a_request_that_is_refused_too_often_is_given_back() {
     assert!(error.is_unprocessed());
     assert_eq!(error.take_request().unwrap().uri().path(), "/own/always");
     node.says_times("end /own/always 7", 3).await;
+    assert_eq!(pool.state().errors.to_string(), "total=3 reset=3");
     eventually(&pool, |state| state.streams == 0).await;
 }
 
@@ -72,6 +73,7 @@ async fn a_request_that_cannot_be_sent_is_given_back_with_its_body() {
     assert_eq!(error.kind(), &HttpsErrorKind::InvalidRequest);
     let body = error.take_request().unwrap().into_body();
     assert_eq!(body.collect().await.unwrap().to_bytes(), "grist");
+    assert_eq!(pool.state().errors.to_string(), "total=1 invalid_request=1");
 }
 
 #[tokio::test]
@@ -94,6 +96,7 @@ async fn a_response_that_is_reset_frees_its_stream() {
     let pool = node.pool(config());
     let error = fetch(&pool, "/own").await.unwrap_err();
     assert_eq!(error.kind(), &HttpsErrorKind::Reset(2));
+    assert_eq!(pool.state().errors.to_string(), "total=1 reset=1");
     assert_eq!(pool.state().streams, 0);
 }
 

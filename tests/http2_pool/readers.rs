@@ -100,6 +100,7 @@ async fn stalled_responses_are_reset_and_the_others_arrive() {
         assert_eq!(error.kind(), &HttpsErrorKind::ReaderStalled { after: LIMIT });
     }
     assert_eq!(pool.state().http2.stalled_resets, 2);
+    assert_eq!(pool.state().errors.to_string(), "total=2 reader_stalled=2");
     assert_eq!(pool.state().streams, 0);
 }
 

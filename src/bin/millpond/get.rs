@@ -256,7 +256,7 @@ fn origin(uri: &Uri) -> (Option<&str>, Option<String>, u16) {
     (uri.scheme_str(), uri.host().map(str::to_ascii_lowercase), uri.port_u16().unwrap_or(default_port))
 }
 
-/// The pools of a server, and the outcomes of the connects to it.
+/// The pools of a server, and the outcomes of the connects and requests to it.
 fn state(server: &UpstreamServer) -> String {
     let uri = &server.uri;
     let mut text = format!("  server      {uri}\n");
@@ -272,6 +272,7 @@ fn state(server: &UpstreamServer) -> String {
         let _ = writeln!(text, "  HTTP/1.1    {state}");
     }
     let _ = writeln!(text, "  connects    {}", server.connects);
+    let _ = writeln!(text, "  errors      {}", server.errors);
     text
 }
 

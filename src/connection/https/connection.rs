@@ -16,6 +16,7 @@ use super::exchange::Exchange;
 use super::multiplexed::Client;
 use super::origin::Origin;
 use super::request_body::RequestBody;
+use super::request_errors::Failures;
 use super::response_body::{ResponseBody, Source};
 use super::wire::{Traffic, Wire};
 use crate::net::tls::TlsIdentity;
@@ -28,6 +29,7 @@ pub struct HttpsConnection {
     protocol: Protocol,
     origin: Arc<Origin>,
     config: Arc<HttpsConfig>,
+    failures: Arc<Failures>,
     facts: Facts,
     created: Instant,
     last_used: Instant,
@@ -70,6 +72,8 @@ pub(super) struct Made {
     pub(super) state: State,
     pub(super) origin: Arc<Origin>,
     pub(super) config: Arc<HttpsConfig>,
+    /// Of all connections of its manager.
+    pub(super) failures: Arc<Failures>,
     pub(super) facts: Facts,
 }
 
@@ -113,13 +117,14 @@ pub struct ConnectionInfo {
 
 impl HttpsConnection {
     pub(super) fn new(made: Made) -> Self {
-        let Made { state, origin, config, facts } = made;
+        let Made { state, origin, config, failures, facts } = made;
         let created = Instant::now();
         Self {
             protocol: if matches!(state, State::Http2(_)) { Protocol::Http2 } else { Protocol::Http1 },
             state,
             origin,
             config,
+            failures,
             facts,
             created,
             last_used: created,
@@ -226,6 +231,7 @@ impl HttpsConnection {
     pub(super) fn failed(&mut self, error: HttpsError) -> HttpsError {
         use HttpsErrorKind::{Incomplete, InvalidRequest, Reset};
         self.errors += 1;
+        self.failures.count(error.kind());
         // Who waits for a response may hear of the end of an HTTP/2 connection before its driver does.
         if !matches!(error.kind(), Reset(_) | Incomplete | InvalidRequest) {
             self.state = State::Gone;
@@ -303,7 +309,8 @@ impl HttpsConnection {
         self.requests
     }
 
-    /// Requests that have failed, and bodies of responses that have.
+    /// Requests that have failed, and bodies of responses that have. By kind, the
+    /// [manager](super::HttpsConnectionManager::request_errors) counts those of all its connections.
     #[must_use]
     pub fn errors(&self) -> u64 {
         self.errors

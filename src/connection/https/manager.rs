@@ -14,6 +14,7 @@ use super::error::{ConnectPhase, HttpsError, HttpsErrorKind};
 use super::multiplexed;
 use super::origin::Origin;
 use super::request_body::RequestBody;
+use super::request_errors::{Failures, RequestErrors};
 use super::wire::{Traffic, Transport, Wire};
 use crate::net::tls::{TlsConfig, TlsConnector, TlsIdentity};
 use crate::net::{self, Stream};
@@ -43,6 +44,7 @@ pub struct HttpsConnectionManager {
     config: Arc<HttpsConfig>,
     tls: Option<TlsConnector>,
     connects: Arc<Connects>,
+    failures: Arc<Failures>,
 }
 
 impl HttpsConnectionManager {
@@ -72,14 +74,20 @@ impl HttpsConnectionManager {
         } else {
             None
         };
-        let connects = Arc::default();
-        Ok(Self { origin: Arc::new(origin), config: Arc::new(config), tls, connects })
+        let (connects, failures) = Default::default();
+        Ok(Self { origin: Arc::new(origin), config: Arc::new(config), tls, connects, failures })
     }
 
     /// The outcomes of the connects of this manager and of its clones. Clone the manager before a pool takes it.
     #[must_use]
     pub fn connect_stats(&self) -> ConnectStats {
         self.connects.snapshot()
+    }
+
+    /// The requests that failed on connections of this manager and of its clones. Clone the manager before a pool takes it.
+    #[must_use]
+    pub fn request_errors(&self) -> RequestErrors {
+        self.failures.snapshot()
     }
 
     /// Counts a connect that has failed after the dial.
@@ -114,7 +122,8 @@ impl HttpsConnectionManager {
 
     fn made(&self, state: State, facts: Facts) -> HttpsConnection {
         let (origin, config) = (Arc::clone(&self.origin), Arc::clone(&self.config));
-        HttpsConnection::new(Made { state, origin, config, facts })
+        let failures = Arc::clone(&self.failures);
+        HttpsConnection::new(Made { state, origin, config, failures, facts })
     }
 
     /// A connection on which the server has chosen HTTP/1.1.

@@ -46,6 +46,7 @@
 // | `origin` | scheme, host and port; requests in the form that the protocol wants |
 // | `connection` | one connection, and what is known of it |
 // | `connects` | the outcomes of the connects to a server |
+// | `request_errors` | requests that failed, by kind |
 // | `exchange` | one request and its response over HTTP/1.1 |
 // | `multiplexed` | HTTP/2 connections: requests on streams, and no state of the protocol at rest |
 // | `http2` | `Http2Pool`: many requests on few HTTP/2 connections |
@@ -67,6 +68,7 @@ mod manager;
 mod multiplexed;
 mod origin;
 mod request_body;
+mod request_errors;
 mod response_body;
 mod server;
 mod upstream_body;
@@ -85,6 +87,7 @@ pub use self::http2::{
 };
 pub use self::manager::HttpsConnectionManager;
 pub use self::request_body::RequestBody;
+pub use self::request_errors::RequestErrors;
 pub use self::response_body::ResponseBody;
 pub use self::upstream_body::{UpstreamBody, UpstreamResponse};
 pub use self::upstreams::{UpstreamServer, Upstreams, UpstreamsConfig};

@@ -13,6 +13,7 @@ use super::http1::{Http1, Http1Settings, HttpsPool};
 use super::http2::{Http2Pool, Http2PoolConfig, Http2State};
 use super::manager::HttpsConnectionManager;
 use super::request_body::{RequestBody, copy};
+use super::request_errors::RequestErrors;
 use super::upstream_body::{UpstreamBody, UpstreamResponse};
 use crate::connection::{PooledConnection, State};
 use crate::sync::Arc;
@@ -140,6 +141,12 @@ impl Server {
 
     pub(super) fn connects(&self) -> ConnectStats {
         self.manager.connect_stats()
+    }
+
+    /// Those in both pools; `http2` is the state of the one for HTTP/2.
+    pub(super) fn errors(&self, http2: Option<&Http2State>) -> RequestErrors {
+        let http2 = http2.map(|state| state.errors).unwrap_or_default();
+        self.manager.request_errors() + http2
     }
 
     pub(super) fn http1(&self) -> Option<State> {

@@ -18,6 +18,7 @@ use super::http2::{Http2PoolConfig, Http2State};
 use super::manager::{HttpsConnectionManager, connector};
 use super::origin::{is_host_and_port, without_user};
 use super::request_body::RequestBody;
+use super::request_errors::RequestErrors;
 use super::server::Server;
 use super::upstream_body::UpstreamResponse;
 use crate::connection::{Builder, Pool, State};
@@ -81,6 +82,8 @@ pub struct UpstreamServer {
     pub http2: Option<Http2State>,
     /// The outcomes of the connects to it, in both pools.
     pub connects: ConnectStats,
+    /// Requests that failed, and bodies of responses that did, in both pools.
+    pub errors: RequestErrors,
 }
 
 /// What tells servers apart. The settings are the same for all of them, and their TLS settings may change: each connection
@@ -226,7 +229,8 @@ impl Upstreams {
         let server = |(key, entry): (&Key, &Entry)| {
             let server = &entry.server;
             let (http1, http2, connects) = (server.http1(), server.http2(), server.connects());
-            Some(UpstreamServer { uri: uri(key).ok()?, http1, http2, connects })
+            let errors = server.errors(http2.as_ref());
+            Some(UpstreamServer { uri: uri(key).ok()?, http1, http2, connects, errors })
         };
         servers.by_key.iter().filter_map(server).collect()
     }

@@ -126,6 +126,7 @@ impl Http2Pool {
                 }
                 Err(error) => error.named(pool.manager.origin()).at(connection.remote_address),
             };
+            pool.failures.count(error.kind());
             if !error.is_unprocessed() {
                 return Err(error);
             }
@@ -304,6 +305,9 @@ impl Body for Http2Body {
             }
         };
         self.reader = None;
+        if let Some(error) = &error {
+            self.pool.failures.count(error.kind());
+        }
         Poll::Ready(error.map(|error| Err(error.named(self.pool.manager.origin()))))
     }
 

@@ -16,6 +16,7 @@ use super::super::error::{HttpsError, HttpsErrorKind};
 use super::super::http1::Http1;
 use super::super::manager::HttpsConnectionManager;
 use super::super::multiplexed::Client;
+use super::super::request_errors::Failures;
 use super::config::Http2PoolConfig;
 use super::member::Member;
 use super::permit::Permit;
@@ -35,6 +36,7 @@ pub(super) struct Shared {
     /// Takes the connections on which the server chooses HTTP/1.1. Without it, they are errors.
     pub(super) http1: Option<Arc<Http1>>,
     pub(super) counters: Counters,
+    pub(super) failures: Failures,
     #[cfg(feature = "websocket")]
     pub(super) not_offered: NotOffered,
     state: Mutex<State>,
@@ -133,6 +135,7 @@ impl Shared {
             config,
             http1,
             counters: Counters::default(),
+            failures: Failures::default(),
             #[cfg(feature = "websocket")]
             not_offered: NotOffered::default(),
             state: Mutex::new(state),
@@ -359,6 +362,7 @@ impl Shared {
             pings: state.pings && self.config.https.ping.is_some(),
             statistics: self.counters.snapshot(0, state.waited),
             http2: state.statistics,
+            errors: self.failures.snapshot(),
         }
     }
 

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::super::connection::ConnectTimings;
+use super::super::request_errors::RequestErrors;
 use crate::connection::Statistics;
 
 /// What a pool of HTTP/2 connections has at one moment.
@@ -27,6 +28,8 @@ pub struct Http2State {
     pub statistics: Statistics,
     /// And what only happens over HTTP/2.
     pub http2: Http2Statistics,
+    /// Requests that failed, and bodies of responses that did.
+    pub errors: RequestErrors,
 }
 
 /// One HTTP/2 connection at one moment.
@@ -77,13 +80,14 @@ impl fmt::Display for Http2State {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "connections={} streams={} connecting={} waiting={} {} replays={}",
+            "connections={} streams={} connecting={} waiting={} {} replays={} request_errors={}",
             self.connections.len(),
             self.streams,
             u8::from(self.is_connecting),
             self.waiting,
             self.statistics,
             self.http2.replays,
+            self.errors.total(),
         )
     }
 }

@@ -79,6 +79,7 @@ impl Http2Pool {
                 Ok(tunnel) => return Ok(Some(tunnel)),
                 Err(error) => error.named(pool.manager.origin()).at(connection.remote_address),
             };
+            pool.failures.count(error.kind());
             if !error.is_unprocessed() || replays >= pool.config.max_replays {
                 return Err(error);
             }
