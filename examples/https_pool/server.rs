@@ -9,6 +9,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use millpond::net::tls::{TlsConfig, TlsConnector, TlsRoots};
 use rcgen::{CertifiedKey, generate_simple_self_signed};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
@@ -16,8 +17,8 @@ use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::PrivateKeyDer;
 
-/// Its URL, and its certificate as PEM.
-pub(crate) async fn start() -> Result<(String, String), Box<dyn Error + Send + Sync>> {
+/// Its URL, and a connector that trusts its certificate.
+pub(crate) async fn start() -> Result<(String, TlsConnector), Box<dyn Error + Send + Sync>> {
     let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()])?;
     let key = PrivateKeyDer::try_from(signing_key.serialize_der())?;
     let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
@@ -39,7 +40,8 @@ pub(crate) async fn start() -> Result<(String, String), Box<dyn Error + Send + S
             });
         }
     });
-    Ok((url, cert.pem()))
+    let tls = TlsConfig::new().roots(TlsRoots::OnlyAdded).add_root_pem(cert.pem()).build()?;
+    Ok((url, tls))
 }
 
 async fn answer(request: Request<Incoming>) -> Result<Response<String>, Infallible> {

@@ -12,6 +12,17 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 const MISSING: &str = "is missing, and this needs it: run tests/install";
 
+/// The URL in this environment variable, or that of a server that this starts.
+pub(crate) fn given<S>(variable: &str, start: fn() -> S, url: fn(&S) -> String) -> (String, Option<S>) {
+    match std::env::var(variable) {
+        Ok(url) => (url, None),
+        Err(_) => {
+            let server = start();
+            (url(&server), Some(server))
+        }
+    }
+}
+
 /// Tries a few ports, because another process may take a free one before the server binds it.
 fn on_a_free_port<S>(start: impl FnMut(u16) -> Option<S>) -> S {
     (0..5)
