@@ -54,7 +54,7 @@ pub struct Counts {
 impl<T> Held<T> {
     /// The item.
     pub fn item(&mut self) -> &mut T {
-        &mut self.0.item
+        self.0.item_mut()
     }
 }
 
@@ -82,7 +82,7 @@ impl<T> Core<T> {
     /// Returns the item if there is no room.
     pub fn add(&self, item: T) -> Result<(), T> {
         let Some(vacant) = self.0.reserve() else { return Err(item) };
-        self.0.put(vacant.fill(Box::new(item))).map_or(Ok(()), |item| Err(*item))
+        self.0.put(vacant.fill(item)).map_or(Ok(()), Err)
     }
 
     /// See the engine's.
@@ -91,12 +91,12 @@ impl<T> Core<T> {
     }
 
     /// See the engine's.
-    pub fn put(&self, held: Held<T>) -> Option<Box<T>> {
+    pub fn put(&self, held: Held<T>) -> Option<T> {
         self.0.put(held.0)
     }
 
     /// Frees the slot of an item that is closed.
-    pub fn remove(&self, held: Held<T>) -> Box<T> {
+    pub fn remove(&self, held: Held<T>) -> T {
         let (vacant, item) = held.0.empty();
         self.0.release(vacant);
         item
@@ -118,7 +118,7 @@ impl<T> Core<T> {
     }
 
     /// See the engine's.
-    pub fn leave(&self, ticket: Ticket) -> Option<Box<T>> {
+    pub fn leave(&self, ticket: Ticket) -> Option<T> {
         self.0.leave(ticket.0)
     }
 
@@ -128,8 +128,8 @@ impl<T> Core<T> {
     }
 
     /// See the engine's.
-    pub fn connected(&self, attempt: Attempt, item: T) -> Option<Box<T>> {
-        self.0.connected(attempt.0, Box::new(item))
+    pub fn connected(&self, attempt: Attempt, item: T) -> Option<T> {
+        self.0.connected(attempt.0, item)
     }
 
     /// See the engine's.
@@ -153,12 +153,12 @@ impl<T> Core<T> {
     }
 
     /// See the engine's.
-    pub fn take_surplus(&self) -> Option<Box<T>> {
+    pub fn take_surplus(&self) -> Option<T> {
         self.0.take_surplus()
     }
 
     /// See the engine's. The items that are not kept, with their slots, and those that are too many.
-    pub fn take_idle_unless(&self, keep: impl FnMut(&mut T) -> bool) -> (Vec<Held<T>>, Vec<Box<T>>) {
+    pub fn take_idle_unless(&self, keep: impl FnMut(&mut T) -> bool) -> (Vec<Held<T>>, Vec<T>) {
         let (taken, surplus) = self.0.take_idle_unless(keep);
         (taken.into_iter().map(Held).collect(), surplus)
     }

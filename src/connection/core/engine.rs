@@ -12,7 +12,6 @@
 
 mod connects;
 
-use std::boxed::Box;
 use std::mem;
 use std::task::Waker;
 use std::time::Instant;
@@ -205,7 +204,7 @@ impl<T> Core<T> {
 
     /// Returns an item: to the first waiter, or else it is idle. What comes back must be closed: there are too many.
     #[inline]
-    pub(crate) fn put(&self, held: Held<T>) -> Option<Box<T>> {
+    pub(crate) fn put(&self, held: Held<T>) -> Option<T> {
         // Ordering: Relaxed. A waiter that this misses is seen below.
         if self.attention.load(Ordering::Relaxed) != 0 {
             return self.attend(Some(held));
@@ -217,7 +216,7 @@ impl<T> Core<T> {
 
     /// What a return does when it must look into the state.
     #[cold]
-    fn attend(&self, returned: Option<Held<T>>) -> Option<Box<T>> {
+    fn attend(&self, returned: Option<Held<T>>) -> Option<T> {
         if let Some(facts) = returned.as_ref().and_then(|held| self.facts(held)) {
             facts.on_return();
         }
@@ -229,7 +228,7 @@ impl<T> Core<T> {
     }
 
     /// Serves the waiters with `returned` and with idle items. The second of what it returns is one too many.
-    fn settle(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> (Wakers, Option<Box<T>>) {
+    fn settle(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> (Wakers, Option<T>) {
         let over = returned.take_if(|_| state.is_over());
         let wakers = if over.is_some() { Wakers::default() } else { self.serve(state, returned) };
         let idle = || self.slots.take_any().map(|(held, _)| held);
@@ -308,7 +307,7 @@ impl<T> Core<T> {
     }
 
     /// The waiter leaves. What it was granted goes to the next; what comes back must be closed.
-    pub(crate) fn leave(&self, ticket: Ticket) -> Option<Box<T>> {
+    pub(crate) fn leave(&self, ticket: Ticket) -> Option<T> {
         let mut state = self.state.lock();
         let (granted, _waker) = state.waiters.leave(&ticket);
         let (wakers, surplus) = self.settle(&mut state, granted);
@@ -390,7 +389,7 @@ impl<T> Core<T> {
     }
 
     /// An idle item that must be closed, because there are too many.
-    pub(crate) fn take_surplus(&self) -> Option<Box<T>> {
+    pub(crate) fn take_surplus(&self) -> Option<T> {
         let mut state = self.state.lock();
         if !state.is_over() {
             return None;
@@ -423,14 +422,11 @@ impl<T> Core<T> {
 
     /// Takes each idle item in turn, and puts it back if `keep` says so, which must not panic. Returns the others, and those
     /// kept that are too many by now.
-    pub(crate) fn take_idle_unless(
-        &self,
-        mut keep: impl FnMut(&mut T) -> bool,
-    ) -> (Vec<Held<T>>, Vec<Box<T>>) {
+    pub(crate) fn take_idle_unless(&self, mut keep: impl FnMut(&mut T) -> bool) -> (Vec<Held<T>>, Vec<T>) {
         let (mut taken, mut surplus) = (Vec::new(), Vec::new());
         for slot in self.slots.idle_slots() {
             let Some(mut held) = self.slots.take(slot) else { continue };
-            if keep(&mut held.item) {
+            if keep(held.item_mut()) {
                 surplus.extend(self.put(held));
             } else {
                 taken.push(held);
@@ -440,7 +436,7 @@ impl<T> Core<T> {
     }
 
     pub(crate) fn facts(&self, held: &Held<T>) -> Option<&Facts> {
-        self.slots.facts(held.slot)
+        self.slots.facts(held.slot())
     }
 
     /// The items that are handed out.
@@ -502,7 +498,7 @@ impl<T> State<T> {
     }
 
     /// Frees the slot of an item that is one too many.
-    fn cut(&mut self, held: Held<T>) -> Box<T> {
+    fn cut(&mut self, held: Held<T>) -> T {
         let (vacant, item) = held.empty();
         self.free(&vacant);
         self.closing += 1;

@@ -29,22 +29,45 @@ pub(crate) const MAX_SLOTS: usize = BITS << (SEGMENTS - 1);
 pub(crate) struct Vacant(pub(super) u32);
 
 /// A reserved slot, and the item that belongs to it and is not in it.
+///
+/// One pointer: a guard with a number or a tag beside its pointers is moved in pieces that overlap, and each move waits until
+/// the pieces of the move before are written. That took a quarter of a checkout.
 #[must_use = "a slot that is not put back or released is lost to the pool"]
 #[derive(Debug)]
-pub(crate) struct Held<T> {
-    pub(super) slot: u32,
-    pub(crate) item: Box<T>,
+pub(crate) struct Held<T>(Box<Slotted<T>>);
+
+/// An item, and its slot.
+#[derive(Debug)]
+struct Slotted<T> {
+    slot: u32,
+    item: T,
 }
 
 impl Vacant {
-    pub(crate) fn fill<T>(self, item: Box<T>) -> Held<T> {
-        Held { slot: self.0, item }
+    pub(crate) fn fill<T>(self, item: T) -> Held<T> {
+        Held(Box::new(Slotted { slot: self.0, item }))
     }
 }
 
 impl<T> Held<T> {
-    pub(crate) fn empty(self) -> (Vacant, Box<T>) {
-        (Vacant(self.slot), self.item)
+    pub(crate) fn empty(self) -> (Vacant, T) {
+        let Slotted { slot, item } = *self.0;
+        (Vacant(slot), item)
+    }
+
+    #[inline]
+    pub(crate) fn item(&self) -> &T {
+        &self.0.item
+    }
+
+    #[inline]
+    pub(crate) fn item_mut(&mut self) -> &mut T {
+        &mut self.0.item
+    }
+
+    #[inline]
+    pub(super) fn slot(&self) -> u32 {
+        self.0.slot
     }
 }
 
@@ -74,7 +97,7 @@ struct Word<T> {
 /// On a cache line of its own: neighbours are used by different threads.
 #[repr(align(64))]
 struct Slot<T> {
-    parked: BoxCell<T>,
+    parked: BoxCell<Slotted<T>>,
     facts: Facts,
 }
 
@@ -104,10 +127,9 @@ impl<T> Slots<T> {
 
     /// Makes an item idle. After it, the caller must look whether somebody waits.
     pub(super) fn park(&self, held: Held<T>) {
-        let Held { slot, item } = held;
-        let Some((word, bit, place)) = self.find(slot) else { return };
+        let Some((word, bit, place)) = self.find(held.slot()) else { return };
         place.facts.on_return();
-        place.parked.store(Some(item));
+        place.parked.store(Some(held.0));
         // Ordering: SeqCst, with the load of `Core::attention` that follows. A waiter announces itself by a SeqCst store and
         // then loads this word. In the one order of these four accesses either the announcement comes before the load
         // that follows here, so this thread serves the waiter, or the waiter's load comes after this write, and it finds
@@ -132,7 +154,7 @@ impl<T> Slots<T> {
                     .or_else(|| {
                         (0..words.min(first + 1)).find_map(|number| self.take_of(number, usize::MAX))
                     })?;
-                self.next.store(taken.0.slot as usize + 1, Ordering::Relaxed);
+                self.next.store(taken.0.slot() as usize + 1, Ordering::Relaxed);
                 Some(taken)
             }
         }
@@ -143,8 +165,7 @@ impl<T> Slots<T> {
         let (word, bit, _) = self.find(slot)?;
         // Ordering: as in `take_of`.
         let was_idle = word.idle.fetch_and(!bit, Ordering::AcqRel) & bit != 0;
-        let slot = slot as usize;
-        was_idle.then(|| word.unpark(slot / BITS, slot % BITS))?.map(|(held, _)| held)
+        was_idle.then(|| word.unpark(slot as usize % BITS))?.map(|(held, _)| held)
     }
 
     /// Takes the lowest idle item of one word, of those whose bits are in `mask`.
@@ -162,7 +183,7 @@ impl<T> Slots<T> {
             // Ordering: AcqRel. Acquire synchronizes with the `fetch_or` of `park`, so the item is in its slot. Release keeps
             // the chain for the other items of the word. A failure is a load of the kind above.
             match word.idle.compare_exchange_weak(idle, idle & !bit, Ordering::AcqRel, Ordering::SeqCst) {
-                Ok(_) => return word.unpark(number, bit.trailing_zeros() as usize),
+                Ok(_) => return word.unpark(bit.trailing_zeros() as usize),
                 Err(now) => idle = now,
             }
         }
@@ -243,12 +264,11 @@ impl<T> Word<T> {
 
     /// Takes the item of a slot whose bit this thread has cleared.
     #[inline]
-    fn unpark(&self, number: usize, at: usize) -> Option<(Held<T>, &Facts)> {
+    fn unpark(&self, at: usize) -> Option<(Held<T>, &Facts)> {
         let place = self.slot(at)?;
         let item = place.parked.take();
         debug_assert!(item.is_some(), "the bit says that there is an item");
-        let slot = (number * BITS + at) as u32;
-        Some((Held { slot, item: item? }, &place.facts))
+        Some((Held(item?), &place.facts))
     }
 }
 

@@ -1,6 +1,5 @@
 //! A get that the hit path does not serve: it tests a connection, or waits for one.
 
-use std::borrow::Cow;
 use std::future::poll_fn;
 use std::panic::Location;
 use std::task::{Context, Poll};
@@ -178,7 +177,7 @@ impl<M: ManageConnection> Shared<M> {
                 sleep(Backoff::with_jitter(pause)).await;
             }
             let guard = match self.core.try_get() {
-                Some((held, _)) => PooledConnection::new(Cow::Borrowed(self), held),
+                Some((held, _)) => PooledConnection::new(self, held),
                 None => {
                     // One that was given a dead connection has waited its turn.
                     let joins = if waits_since.is_some() { Joins::Again } else { Joins::Late };
@@ -199,11 +198,11 @@ impl<M: ManageConnection> Shared<M> {
     ) -> Option<PooledConnection<'a, M>> {
         let now = now();
         // Cancel safety: a connection whose test has not ended is closed, since the answer may still come.
-        guard.set_in_doubt(true);
+        guard.conn().is_in_doubt = true;
         let limit = VALIDATION_TIMEOUT.min(self.config.connection_timeout / 2);
         let tested = timeout(limit, self.manager.is_valid(&mut guard.conn().connection)).await;
         if let Ok(Ok(())) = tested {
-            guard.set_in_doubt(false);
+            guard.conn().is_in_doubt = false;
             self.on_checkout(&mut guard, caller, now);
             return Some(guard);
         }
@@ -293,7 +292,7 @@ impl<'a, M: ManageConnection> Waiter<'a, M> {
         match polled {
             Polled::Granted(held) => {
                 self.ticket = None;
-                Poll::Ready(Ok(PooledConnection::new(Cow::Borrowed(shared), held)))
+                Poll::Ready(Ok(PooledConnection::new(shared, held)))
             }
             Polled::Waiting { wants_connect } => self.wait(is_new, wants_connect),
             Polled::Closed => Poll::Ready(Err(Unserved::Refused(Refusal::Closed))),

@@ -1,6 +1,5 @@
 //! A connection that is checked out.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 
@@ -13,17 +12,18 @@ use crate::sync::Arc;
 /// A connection that is checked out of a pool. Dropped, it returns to the pool, or is closed if the manager calls it broken,
 /// if its lifetime is over, or if there are too many. It may be dropped outside of a runtime, and after the pool was closed.
 pub struct PooledConnection<'a, M: ManageConnection> {
-    shared: Cow<'a, Arc<Shared<M>>>,
+    /// The pool, if the guard borrows it. Pointers only, no enum: see [`Held`].
+    shared: Option<&'a Arc<Shared<M>>>,
+    /// The pool, if the guard keeps it alive.
+    owner: Option<Arc<Shared<M>>>,
     /// `None` only while it is dropped.
     held: Option<Held<Conn<M::Connection>>>,
-    /// Whether a test of the connection has begun and not ended.
-    is_in_doubt: bool,
 }
 
 impl<'a, M: ManageConnection> PooledConnection<'a, M> {
     #[inline]
-    pub(super) fn new(shared: Cow<'a, Arc<Shared<M>>>, held: Held<Conn<M::Connection>>) -> Self {
-        Self { shared, held: Some(held), is_in_doubt: false }
+    pub(super) fn new(shared: &'a Arc<Shared<M>>, held: Held<Conn<M::Connection>>) -> Self {
+        Self { shared: Some(shared), owner: None, held: Some(held) }
     }
 
     /// Says for what the connection is checked out, until it returns: the leak report, [`Pool::holders`](super::Pool::holders),
@@ -31,7 +31,7 @@ impl<'a, M: ManageConnection> PooledConnection<'a, M> {
     ///
     /// An associated function, so that it hides no method of the connection: `PooledConnection::set_label(&guard, "login")`.
     pub fn set_label(this: &Self, label: &'static str) {
-        if let Some(facts) = this.shared.core.facts(this.held()) {
+        if let Some(facts) = this.shared().core.facts(this.held()) {
             facts.set_label(label);
         }
     }
@@ -39,21 +39,24 @@ impl<'a, M: ManageConnection> PooledConnection<'a, M> {
     /// Takes the connection out of the pool for good. The pool may open another one in its place.
     pub fn detach(mut self) -> M::Connection {
         match self.held.take() {
-            Some(held) => self.shared.detach(held),
+            Some(held) => self.shared().detach(held),
             None => unreachable!("only a drop takes the connection"),
         }
     }
 
-    /// Dropped in this state, the connection is closed.
-    pub(super) fn set_in_doubt(&mut self, is_in_doubt: bool) {
-        self.is_in_doubt = is_in_doubt;
+    #[inline]
+    fn shared(&self) -> &Arc<Shared<M>> {
+        match (self.shared, &self.owner) {
+            (Some(shared), _) | (None, Some(shared)) => shared,
+            (None, None) => unreachable!("one of them is there"),
+        }
     }
 
     /// The connection with what the pool knows of it.
     #[inline]
     pub(super) fn conn(&mut self) -> &mut Conn<M::Connection> {
         match &mut self.held {
-            Some(held) => &mut held.item,
+            Some(held) => held.item_mut(),
             None => unreachable!("only a drop takes the connection"),
         }
     }
@@ -73,8 +76,8 @@ impl<'a, M: ManageConnection> PooledConnection<'a, M> {
     }
 
     pub(super) fn into_owned(mut self) -> PooledConnection<'static, M> {
-        let shared = Cow::Owned(Arc::clone(&self.shared));
-        PooledConnection { shared, held: self.held.take(), is_in_doubt: self.is_in_doubt }
+        let owner = Some(Arc::clone(self.shared()));
+        PooledConnection { shared: None, owner, held: self.held.take() }
     }
 }
 
@@ -83,7 +86,7 @@ impl<M: ManageConnection> Deref for PooledConnection<'_, M> {
 
     #[inline]
     fn deref(&self) -> &M::Connection {
-        &self.held().item.connection
+        &self.held().item().connection
     }
 }
 
@@ -98,7 +101,7 @@ impl<M: ManageConnection> Drop for PooledConnection<'_, M> {
     #[inline]
     fn drop(&mut self) {
         if let Some(held) = self.held.take() {
-            self.shared.put_back(held, self.is_in_doubt);
+            self.shared().put_back(held);
         }
     }
 }

@@ -1,6 +1,5 @@
 //! What all handles of a pool share: checkout and return, and how connections end.
 
-use std::borrow::Cow;
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::panic::Location;
@@ -29,6 +28,8 @@ pub(super) struct Conn<C> {
     /// Since when it is idle, or was when it was last.
     pub(super) idle_since: u64,
     pub(super) was_used: bool,
+    /// Whether a test of it has begun and not ended. A guard that is dropped then closes it.
+    pub(super) is_in_doubt: bool,
 }
 
 impl<C> Conn<C> {
@@ -140,7 +141,7 @@ impl<M: ManageConnection> Shared<M> {
     ) -> Result<PooledConnection<'_, M>, Option<PooledConnection<'_, M>>> {
         loop {
             let Some((held, facts)) = self.core.try_get() else { return Err(None) };
-            let mut guard = PooledConnection::new(Cow::Borrowed(self), held);
+            let mut guard = PooledConnection::new(self, held);
             let now = now();
             let conn = guard.conn();
             if now >= conn.expires || now - conn.idle_since.min(now) >= self.limits.fresh || !conn.was_used {
@@ -186,7 +187,7 @@ impl<M: ManageConnection> Shared<M> {
     }
 
     /// Makes a connection that the pool takes over now.
-    pub(super) fn conn(&self, connection: M::Connection) -> Box<Conn<M::Connection>> {
+    pub(super) fn conn(&self, connection: M::Connection) -> Conn<M::Connection> {
         let created = now();
         let expires = self.config.max_lifetime.map_or(NEVER, |lifetime| {
             // std's hasher has a random seed, which saves a dependency.
@@ -195,15 +196,15 @@ impl<M: ManageConnection> Shared<M> {
             let less = lifetime / 10_000 * share + lifetime % 10_000 * share / 10_000;
             created.saturating_add(lifetime - less)
         });
-        Box::new(Conn { connection, expires, idle_since: created, was_used: false })
+        Conn { connection, expires, idle_since: created, was_used: false, is_in_doubt: false }
     }
 
     /// Takes a connection back that was checked out.
     #[inline]
-    pub(super) fn put_back(self: &Arc<Self>, mut held: Held<Conn<M::Connection>>, is_in_doubt: bool) {
+    pub(super) fn put_back(self: &Arc<Self>, mut held: Held<Conn<M::Connection>>) {
         let now = now();
-        let conn = &mut *held.item;
-        if is_in_doubt {
+        let conn = held.item_mut();
+        if conn.is_in_doubt {
             self.close_held(held, Closed::Invalid);
         } else if self.is_broken(&mut conn.connection) {
             self.close_held(held, Closed::Broken);
@@ -239,7 +240,7 @@ impl<M: ManageConnection> Shared<M> {
 
     /// Closes a connection whose slot is free already.
     #[cold]
-    pub(super) fn close_surplus(&self, conn: Box<Conn<M::Connection>>) {
+    pub(super) fn close_surplus(&self, conn: Conn<M::Connection>) {
         self.counters.on_closed(Closed::Surplus);
         contain(|| drop(conn));
         self.core.closed();

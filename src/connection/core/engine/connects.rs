@@ -1,7 +1,5 @@
 //! Which connects are wanted, and how they end.
 
-use std::boxed::Box;
-
 use super::{Attempt, Core, State, Wakers, wake};
 
 /// After so many failures in a row the server counts as down. Where one connect in twenty fails, that is one time in 8000.
@@ -34,7 +32,7 @@ impl<T> Core<T> {
     }
 
     /// The connect succeeded. What comes back must be closed.
-    pub(crate) fn connected(&self, attempt: Attempt, item: Box<T>) -> Option<Box<T>> {
+    pub(crate) fn connected(&self, attempt: Attempt, item: T) -> Option<T> {
         let mut state = self.state.lock();
         state.failures = 0;
         state.retrying -= usize::from(attempt.has_failed);

@@ -272,7 +272,7 @@ impl World {
             Operation::Put(at) => {
                 let Some(held) = take(&mut self.held, at) else { return };
                 let returned = place(&held);
-                assert_eq!(core.put(held).map(|item| *item), reference.settle(Some(returned)));
+                assert_eq!(core.put(held), reference.settle(Some(returned)));
             }
             Operation::Empty(at) => {
                 let Some(held) = take(&mut self.held, at) else { return };
@@ -329,7 +329,7 @@ impl World {
                 let Some((number, ticket, _wakes)) = take(&mut self.tickets, at) else { return };
                 reference.waiting.retain(|&other| other != number);
                 let granted = reference.granted.remove(&number);
-                assert_eq!(core.leave(ticket).map(|item| *item), reference.settle(granted));
+                assert_eq!(core.leave(ticket), reference.settle(granted));
             }
             Operation::WakeAll => {
                 core.wake_waiters();
@@ -358,7 +358,7 @@ impl World {
                 reference.wave = reference.limits.max_connecting.min(reference.wave + 1);
                 reference.connecting -= 1;
                 let surplus = reference.settle(Some((attempt.vacant.0, self.items)));
-                assert_eq!(core.connected(attempt, Box::new(self.items)).map(|item| *item), surplus);
+                assert_eq!(core.connected(attempt, self.items), surplus);
                 self.items += 1;
             }
             Operation::Failed(at, retry) => {
@@ -397,7 +397,7 @@ impl World {
             Operation::Fill(at) => {
                 let Some(vacant) = take(&mut self.vacant, at) else { return };
                 let surplus = reference.settle(Some((vacant.0, self.items)));
-                assert_eq!(core.put(vacant.fill(Box::new(self.items))).map(|item| *item), surplus);
+                assert_eq!(core.put(vacant.fill(self.items)), surplus);
                 self.items += 1;
             }
             Operation::Release(at) => {
@@ -417,7 +417,7 @@ impl World {
             Operation::TakeSurplus => {
                 let expected = if reference.is_over() { reference.take_any() } else { None };
                 expected.into_iter().for_each(|(slot, _)| reference.free(slot));
-                assert_eq!(core.take_surplus().map(|item| *item), expected.map(|(_, item)| item));
+                assert_eq!(core.take_surplus(), expected.map(|(_, item)| item));
             }
             Operation::LookAtIdle(kept) => {
                 let keeps = |item: usize| kept >> (item % 8) & 1 == 1;
@@ -432,7 +432,7 @@ impl World {
                     }
                 }
                 assert_eq!(taken.iter().map(place).collect::<Vec<_>>(), expected);
-                assert_eq!(surplus.into_iter().map(|item| *item).collect::<Vec<_>>(), too_many);
+                assert_eq!(surplus, too_many);
                 self.held.extend(taken);
             }
             Operation::Close => {
@@ -511,7 +511,7 @@ impl World {
 }
 
 fn place(held: &Held<usize>) -> Place {
-    (held.slot, *held.item)
+    (held.slot(), *held.item())
 }
 
 fn take<T>(list: &mut Vec<T>, at: usize) -> Option<T> {
