@@ -8,8 +8,8 @@ use std::time::Duration;
 use bytes::BufMut;
 use millpond::BufferPoolConfig;
 use millpond::bus::{
-    ConnectionErrorKind, ConnectionEvent, Hub, PublishError, Subscriber, TcpTransport, TransportConfig,
-    UnixTransport,
+    ConnectionErrorKind, ConnectionEvent, Hub, PublishError, RecvError, Subscriber, TcpTransport,
+    TransportConfig, UnixTransport,
 };
 use millpond::frame::{Message, MessageError, tlv};
 use millpond::net::Backoff;
@@ -556,7 +556,10 @@ async fn a_slow_link_that_makes_progress_is_not_closed_while_others_wait() {
             }
         });
     }
-    let received = timeout(SOON, stage.wanted.recv()).await;
-    assert_eq!(received.unwrap().unwrap().view().unwrap().len(), LARGE);
+    let received = timeout(SOON, stage.wanted.recv()).await.expect("the frame does not arrive");
+    // A peer that waits for memory may take that of the frame before this task runs.
+    let arrived =
+        received.map_or_else(|error| error == RecvError::Lagged(1), |frame| frame.payload().len() == LARGE);
+    assert!(arrived);
     assert!(sending.await.unwrap().is_ok());
 }
