@@ -15,9 +15,9 @@ pub(crate) const CONNECTIONS: u32 = 50;
 pub(crate) const FEW_TASKS: usize = 40;
 /// What a task does with its connection: it sleeps.
 pub(crate) const WORK: Duration = Duration::from_millis(1);
-pub(crate) const ROUNDS: usize = 5;
+pub(crate) const ROUNDS: usize = 11;
 /// No wait can be longer, except by what it takes to serve all that wait at its end.
-pub(crate) const ROUND: Duration = Duration::from_secs(2);
+pub(crate) const ROUND: Duration = Duration::from_secs(1);
 
 const NANOS_PER_MILLI: f64 = 1e6;
 const NANOS_PER_MICRO: f64 = 1e3;
