@@ -1,6 +1,5 @@
 //! The engine for `loom-tests` and `tests/threads`, which reach nothing else of this layer: the rest needs tokio.
 
-use std::boxed::Box;
 use std::task::Waker;
 
 use super::core;
