@@ -425,6 +425,16 @@ async fn a_test_that_does_not_end_costs_a_part_of_the_time() {
 }
 
 #[tokio::test]
+async fn a_get_whose_connections_fail_their_test_says_so() {
+    let server = Server::start();
+    let upstream = Upstream { test_hangs: true, ..Upstream::to(server.address) };
+    let pool = builder().max_size(1).connection_timeout(Duration::from_secs(1)).test_on_check_out(true);
+    let pool = pool.build(upstream).await.unwrap();
+    let error = pool.get().await.unwrap_err().to_string();
+    assert!(error.ends_with("connections fail their test: no answer within 500ms"), "{error}");
+}
+
+#[tokio::test]
 async fn a_connection_whose_test_was_cancelled_is_closed() {
     let server = Server::start();
     let upstream = Upstream { test_hangs: true, ..Upstream::to(server.address) };

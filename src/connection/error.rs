@@ -19,7 +19,8 @@ pub enum RunError<E> {
     /// All connections were in use for the whole [`connection_timeout`](super::Builder::connection_timeout).
     TimedOut,
     /// Connecting fails, and either the timeout is over, or [`retry_connection`](super::Builder::retry_connection) is off.
-    /// Or no connection is open, and no connect was answered within the timeout.
+    /// Or no connection is open, and no connect was answered within the timeout. Or connections were closed because they
+    /// failed their test.
     ConnectFailing(ConnectFailing<E>),
     /// As many wait as [`max_waiting`](super::Builder::max_waiting) allows.
     PoolFull,
@@ -27,15 +28,17 @@ pub enum RunError<E> {
     Closed,
 }
 
-/// There is no connection, because the pool could not connect.
+/// There is no connection, because the pool could not connect, or because its connections fail their test.
 #[derive(Clone)]
 pub struct ConnectFailing<E> {
     pub(super) after: Duration,
     pub(super) last: Failure<E>,
 }
 
-/// Why a connect failed.
+/// Why a connect failed, or a test.
 pub(super) struct Failure<E> {
+    /// Whether it was a test.
+    pub(super) is_of_test: bool,
     pub(super) text: Arc<str>,
     /// Several may look at it, and an error of a manager need not be `Sync`.
     pub(super) error: Option<Arc<Mutex<E>>>,
@@ -54,8 +57,8 @@ impl<E> ConnectFailing<E> {
         &self.last.text
     }
 
-    /// The last error itself. `None` if an [error sink](super::Builder::error_sink) has it, or if there was none: the connect
-    /// did not end in time, or the manager panicked. It is behind a lock, which all gets
+    /// The last error itself. `None` if an [error sink](super::Builder::error_sink) has it, as always that of a test, or if
+    /// there was none: the connect did not end in time, or the manager panicked. It is behind a lock, which all gets
     /// share that failed by the same connect: do not hold two of them at once.
     #[must_use]
     pub fn error(&self) -> Option<impl Deref<Target = E> + '_> {
@@ -73,13 +76,13 @@ impl<E> fmt::Debug for ConnectFailing<E> {
 impl<E> Failure<E> {
     /// One without an error of the manager.
     pub(super) fn without_error(text: &str) -> Self {
-        Self { text: Arc::from(text), error: None }
+        Self { is_of_test: false, text: Arc::from(text), error: None }
     }
 }
 
 impl<E> Clone for Failure<E> {
     fn clone(&self) -> Self {
-        Self { text: Arc::clone(&self.text), error: self.error.clone() }
+        Self { is_of_test: self.is_of_test, text: Arc::clone(&self.text), error: self.error.clone() }
     }
 }
 
@@ -111,7 +114,9 @@ impl<E: Error + 'static> fmt::Display for RunError<E> {
                 "no connection became free in time; raise max_size or connection_timeout, or look at Pool::holders",
             ),
             Self::ConnectFailing(failing) => {
-                write!(f, "no connection after {:.1?}: could not connect: {}", failing.after, failing.last.text)
+                let Failure { is_of_test, text, .. } = &failing.last;
+                let what = if *is_of_test { "connections fail their test" } else { "could not connect" };
+                write!(f, "no connection after {:.1?}: {what}: {text}", failing.after)
             }
             Self::PoolFull => f.write_str("too many callers wait already; raise max_waiting or max_size"),
             Self::Closed => f.write_str("the pool is closed"),

@@ -121,13 +121,14 @@ impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "gets={} waited={} timed_out={} reuse={:.1}% created={} connect_errors={}",
+            "gets={} waited={} timed_out={} reuse={:.1}% created={} connect_errors={} closed_invalid={}",
             self.get_started,
             self.get_waited,
             self.get_timed_out,
             self.reuse_rate() * 100.0,
             self.connections_created,
             self.connect_errors + self.connect_timeouts + self.connect_panics,
+            self.connections_closed_invalid,
         )
     }
 }

@@ -224,11 +224,11 @@ impl<T> Core<T> {
         let (wakers, surplus) = self.settle(&mut state, returned);
         drop(state);
         wake(wakers);
-        surplus
+        surplus.map(Held::into_item)
     }
 
     /// Serves the waiters with `returned` and with idle items. The second of what it returns is one too many.
-    fn settle(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> (Wakers, Option<T>) {
+    fn settle(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> (Wakers, Option<Held<T>>) {
         let over = returned.take_if(|_| state.is_over());
         let wakers = if over.is_some() { Wakers::default() } else { self.serve(state, returned) };
         let idle = || self.slots.take_any().map(|(held, _)| held);
@@ -313,7 +313,7 @@ impl<T> Core<T> {
         let (wakers, surplus) = self.settle(&mut state, granted);
         drop(state);
         wake(wakers);
-        surplus
+        surplus.map(Held::into_item)
     }
 
     /// A slot for an item that was made elsewhere.
@@ -350,7 +350,7 @@ impl<T> Core<T> {
             facts.on_return();
         }
         let mut state = self.state.lock();
-        state.free(&vacant);
+        state.free(vacant.0);
         self.publish(&mut state);
     }
 
@@ -396,9 +396,10 @@ impl<T> Core<T> {
         }
         // What is parked at the same time is found by the one who parks it: see `Slots::park`.
         order_store_before_load();
-        let item = self.slots.take_any().map(|(held, _)| state.cut(held));
+        let surplus = self.slots.take_any().map(|(held, _)| state.cut(held));
         self.publish(&mut state);
-        item
+        drop(state);
+        surplus.map(Held::into_item)
     }
 
     /// An item that was one too many is dropped.
@@ -497,12 +498,11 @@ impl<T> State<T> {
         self.is_down && self.connecting > 0
     }
 
-    /// Frees the slot of an item that is one too many.
-    fn cut(&mut self, held: Held<T>) -> T {
-        let (vacant, item) = held.empty();
-        self.free(&vacant);
+    /// Frees the slot of an item that is one too many. The item leaves its box outside the lock.
+    fn cut(&mut self, held: Held<T>) -> Held<T> {
+        self.free(held.slot());
         self.closing += 1;
-        item
+        held
     }
 
     /// The attempt has failed for good.
@@ -511,11 +511,11 @@ impl<T> State<T> {
         self.retried.take_if(|slot| *slot == attempt.vacant.0);
         self.connecting -= 1;
         self.waiters.end_attempt(attempt.owner.as_ref());
-        self.free(&attempt.vacant);
+        self.free(attempt.vacant.0);
     }
 
-    fn free(&mut self, vacant: &Vacant) {
-        let slot = vacant.0 as usize;
+    fn free(&mut self, slot: u32) {
+        let slot = slot as usize;
         if let Some(word) = self.reserved.get_mut(slot / BITS) {
             debug_assert!(*word >> (slot % BITS) & 1 == 1, "the slot was reserved");
             *word &= !(1 << (slot % BITS));

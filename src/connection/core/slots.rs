@@ -31,7 +31,7 @@ pub(crate) struct Vacant(pub(super) u32);
 /// A reserved slot, and the item that belongs to it and is not in it.
 ///
 /// One pointer: a guard with a number or a tag beside its pointers is moved in pieces that overlap, and each move waits until
-/// the pieces of the move before are written. That took a quarter of a checkout.
+/// the pieces of the move before are written. That takes a quarter of a checkout.
 #[must_use = "a slot that is not put back or released is lost to the pool"]
 #[derive(Debug)]
 pub(crate) struct Held<T>(Box<Slotted<T>>);
@@ -53,6 +53,10 @@ impl<T> Held<T> {
     pub(crate) fn empty(self) -> (Vacant, T) {
         let Slotted { slot, item } = *self.0;
         (Vacant(slot), item)
+    }
+
+    pub(super) fn into_item(self) -> T {
+        self.0.item
     }
 
     #[inline]

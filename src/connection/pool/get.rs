@@ -9,7 +9,7 @@ use bb8::ManageConnection;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use super::guard::PooledConnection;
-use super::shared::Shared;
+use super::shared::{Shared, text_of};
 use crate::connection::clock::now;
 use crate::connection::core::{Joined, Joins, Polled, Refusal, Ticket};
 use crate::connection::error::{ConnectFailing, Failure, RunError};
@@ -82,7 +82,8 @@ impl<M: ManageConnection> Shared<M> {
                 Unserved::Refused(Refusal::Failed) => self.last_failure(),
                 Unserved::Overdue => self
                     .failure_since(started)
-                    .or_else(|| self.core.waits_for_first().then(|| Failure::without_error("no answer yet"))),
+                    .or_else(|| self.core.waits_for_first().then(|| Failure::without_error("no answer yet")))
+                    .or_else(|| self.test_failure_since(started)),
             };
             last.map_or(RunError::TimedOut, |last| {
                 RunError::ConnectFailing(ConnectFailing { after: started.elapsed(), last })
@@ -207,8 +208,12 @@ impl<M: ManageConnection> Shared<M> {
             return Some(guard);
         }
         self.close_held(guard.into_held(), Closed::Invalid);
-        if let Ok(Err(error)) = tested {
-            self.sink(error);
+        match tested {
+            Ok(Err(error)) => {
+                self.on_test_failed(&text_of(&error));
+                self.sink(error);
+            }
+            _ => self.on_test_failed(&format!("no answer within {limit:?}")),
         }
         None
     }

@@ -23,6 +23,7 @@ pub struct PooledConnection<'a, M: ManageConnection> {
 impl<'a, M: ManageConnection> PooledConnection<'a, M> {
     #[inline]
     pub(super) fn new(shared: &'a Arc<Shared<M>>, held: Held<Conn<M::Connection>>) -> Self {
+        const { assert!(size_of::<Self>() == 3 * size_of::<usize>()) };
         Self { shared: Some(shared), owner: None, held: Some(held) }
     }
 

@@ -1,6 +1,7 @@
 //! What all handles of a pool share: checkout and return, and how connections end.
 
 use std::collections::hash_map::RandomState;
+use std::fmt;
 use std::hash::BuildHasher;
 use std::panic::Location;
 use std::time::Duration;
@@ -81,6 +82,8 @@ struct Failures<E> {
     /// Whether no connect has succeeded since the last one failed.
     is_failing: bool,
     failed_at: Option<Instant>,
+    /// The last failed test, and when it failed.
+    test: Option<(Failure<E>, Instant)>,
     /// Present while `build` waits; then the last error is for it and not for the sink.
     start: Option<Option<E>>,
 }
@@ -121,7 +124,13 @@ impl<M: ManageConnection> Shared<M> {
             emptied: Notify::new(),
             progress: Notify::new(),
             error_sink,
-            failures: Mutex::new(Failures { last: None, is_failing: false, failed_at: None, start: None }),
+            failures: Mutex::new(Failures {
+                last: None,
+                is_failing: false,
+                failed_at: None,
+                test: None,
+                start: None,
+            }),
             limits: CheckoutLimits {
                 fresh: bypass_window.min(idle_timeout),
                 bypass_window,
@@ -342,8 +351,7 @@ impl<M: ManageConnection> Shared<M> {
 
     /// The manager's error of a failed connect.
     pub(super) fn on_connect_error(&self, error: M::Error) {
-        let mut text = "an error whose Debug panics".to_owned();
-        contain(|| text = format!("{error:?}"));
+        let text = text_of(&error);
         let (kept, others) = match &mut self.failures.lock().start {
             Some(start) => (None, start.replace(error)),
             None if self.error_sink.is_some() => (None, Some(error)),
@@ -364,11 +372,25 @@ impl<M: ManageConnection> Shared<M> {
         let was_failing = std::mem::replace(&mut failures.is_failing, true);
         let is_news = !was_failing || failures.last.as_ref().is_none_or(|last| *last.text != *text);
         let error = error.map(|error| Arc::new(Mutex::new(error)));
-        let last = failures.last.replace(Failure { text: Arc::from(text.as_str()), error });
+        let last =
+            failures.last.replace(Failure { is_of_test: false, text: Arc::from(text.as_str()), error });
         drop(failures);
         contain(|| drop(last));
         if is_news {
             warn!("could not connect: {text}");
+        }
+    }
+
+    /// Logs the failure of a test if it differs from the last one.
+    pub(super) fn on_test_failed(&self, text: &str) {
+        let now = Instant::now();
+        let mut failures = self.failures.lock();
+        let is_news = failures.test.as_ref().is_none_or(|(last, _)| *last.text != *text);
+        let failure = Failure { is_of_test: true, text: Arc::from(text), error: None };
+        failures.test = Some((failure, now));
+        drop(failures);
+        if is_news {
+            info!("closed a connection that failed its test: {text}");
         }
     }
 
@@ -390,6 +412,12 @@ impl<M: ManageConnection> Shared<M> {
         let failures = self.failures.lock();
         let is_current = is_retrying || failures.failed_at.is_some_and(|at| at >= since);
         failures.last.clone().filter(|_| failures.is_failing && is_current)
+    }
+
+    /// Why a connection was closed by its test, if one was since then.
+    pub(super) fn test_failure_since(&self, since: Instant) -> Option<Failure<M::Error>> {
+        let failures = self.failures.lock();
+        failures.test.as_ref().filter(|(_, at)| *at >= since).map(|(failure, _)| failure.clone())
     }
 
     pub(super) fn state(&self) -> State {
@@ -420,6 +448,13 @@ impl<M: ManageConnection> Shared<M> {
         holders.sort_by_key(|holder| std::cmp::Reverse(holder.age));
         holders
     }
+}
+
+/// A manager's error as its `Debug` writes it.
+pub(super) fn text_of(error: &impl fmt::Debug) -> String {
+    let mut text = "an error whose Debug panics".to_owned();
+    contain(|| text = format!("{error:?}"));
+    text
 }
 
 impl<M: ManageConnection> Drop for Shared<M> {

@@ -1,6 +1,6 @@
 //! Which connects are wanted, and how they end.
 
-use super::{Attempt, Core, State, Wakers, wake};
+use super::{Attempt, Core, Held, State, Wakers, wake};
 
 /// After so many failures in a row the server counts as down. Where one connect in twenty fails, that is one time in 8000.
 const MANY_FAILURES: usize = 3;
@@ -33,6 +33,7 @@ impl<T> Core<T> {
 
     /// The connect succeeded. What comes back must be closed.
     pub(crate) fn connected(&self, attempt: Attempt, item: T) -> Option<T> {
+        let held = attempt.vacant.fill(item);
         let mut state = self.state.lock();
         state.failures = 0;
         state.retrying -= usize::from(attempt.has_failed);
@@ -44,10 +45,10 @@ impl<T> Core<T> {
         state.connecting -= 1;
         // The item may go to an older waiter. Then its owner has no attempt any more.
         state.waiters.end_attempt(attempt.owner.as_ref());
-        let (wakers, surplus) = self.settle(&mut state, Some(attempt.vacant.fill(item)));
+        let (wakers, surplus) = self.settle(&mut state, Some(held));
         drop(state);
         wake(wakers);
-        surplus
+        surplus.map(Held::into_item)
     }
 
     /// The connect failed. With `retry`, the attempt keeps its slot while something waits for it, and is tried again: each
