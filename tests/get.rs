@@ -101,6 +101,26 @@ fn a_refused_connect_fails_and_says_so() {
 }
 
 #[test]
+fn many_requests_to_a_server_that_refuses_are_given_up() {
+    let url = format!("http://127.0.0.1:{}", free_port());
+    let (_, _, stderr) = get(&[&url, "--repeat", "100"]);
+    assert!(stderr.contains("gave up"), "{stderr}");
+}
+
+#[test]
+fn a_failed_connect_over_tls_shows_no_protocol() {
+    let (_, said, _) = get(&[&format!("https://127.0.0.1:{}", free_port())]);
+    assert!(!said.contains("HTTP/2"), "{said}");
+}
+
+#[test]
+fn a_server_without_tls_is_told_how_to_request() {
+    let server = Nginx::start();
+    let (_, _, stderr) = get(&[&server.http1().replace("http://", "")]);
+    assert!(stderr.contains("write http://"), "{stderr}");
+}
+
+#[test]
 fn failed_requests_are_counted_by_their_reason() {
     // It closes each connection without an answer.
     let server = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -224,7 +244,7 @@ fn a_late_answer_and_a_late_body_are_told_apart_and_the_limit_is_explained() {
         let (url, _requests) = telling_server(answer);
         let (code, _, stderr) = get(&[&url, "--timeout", "0.1"]);
         assert_eq!(code, 1);
-        assert!(stderr.contains(&format!("{expected}, which is twice --timeout and a second")), "{stderr}");
+        assert!(stderr.contains(&format!("{expected} (twice --timeout, and 1s)")), "{stderr}");
     }
 }
 
@@ -289,6 +309,7 @@ fn wrong_usage_is_refused() {
     for wrong in [
         &["ftp://mill.example"][..],
         &["http://mill.example", "--header", "no colon"],
+        &["https://mill.example", "--ca", "/there/is/no/ca.pem"],
         &["http://mill.example", "--repeat", "1", "--concurrency", "65536"],
         &["http://mill.example", "--repeat", "1", "--concurrency", "5000000000"],
         &[],

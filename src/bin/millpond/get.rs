@@ -52,15 +52,15 @@ const MAX_ERRORS: usize = 5;
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct GetArgs {
-    /// What to request: http:// or https://. Several take turns
+    /// What to request: http:// or https://, which is meant without either. Several URLs are requested in turn
     #[arg(value_name = "URL", required = true, value_parser = url)]
     urls: Vec<Uri>,
 
-    /// How many requests to send, all URLs together. 1 per URL is the default, and shows each request
+    /// How many requests to send, all URLs together, for a table of latencies. Default: one per URL, each shown in detail
     #[arg(long, value_name = "N", value_parser = positive)]
     repeat: Option<usize>,
 
-    /// How many requests are under way at once
+    /// How many requests of --repeat are under way at once
     #[arg(long, value_name = "C", default_value = "1", value_parser = concurrency, requires = "repeat")]
     concurrency: usize,
 
@@ -88,8 +88,8 @@ pub(crate) struct GetArgs {
     #[arg(long)]
     fail: bool,
 
-    /// The time that connecting may take, and the TLS handshake. The answer may take twice that and a second, both included,
-    /// and so may its body
+    /// How long connecting may take, and then the TLS handshake. The whole answer may take twice as long and 1 s more, and
+    /// then its body again
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds)]
     timeout: Duration,
 }
@@ -137,6 +137,12 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 pub(crate) fn run(args: &GetArgs) -> Result<ExitCode, Box<dyn Error>> {
+    if let Some(file) = &args.ca
+        && let Err(error) = std::fs::metadata(file)
+    {
+        note(format!("millpond: cannot read --ca {}: {error}", file.display()));
+        return Ok(ExitCode::from(2));
+    }
     // Here, because clap repeats what it refuses, and the password with it.
     if args.urls.iter().any(|uri| uri.authority().is_some_and(|authority| authority.as_str().contains('@'))) {
         note("millpond: a URL has a user; leave it out, and use --header 'authorization: ...'".to_owned());
@@ -240,11 +246,14 @@ impl fmt::Display for Failure {
                     HttpsErrorKind::Tls(TlsErrorKind::NoCommonProtocol) => {
                         f.write_str("; without --http1 and --http2, the server chooses")
                     }
+                    HttpsErrorKind::Tls(TlsErrorKind::NotTls) => {
+                        f.write_str("; write http:// if it speaks no TLS")
+                    }
                     _ => Ok(()),
                 }
             }
             Self::Late(what, after) => {
-                write!(f, "no {what} within {after:?}, which is twice --timeout and a second")
+                write!(f, "no {what} within {after:?} (twice --timeout, and 1s)")
             }
         }
     }
@@ -262,10 +271,8 @@ fn state(server: &UpstreamServer) -> String {
     let mut text = format!("  server      {uri}\n");
     // Writing to a string does not fail.
     let (http1, http2) = (&server.http1, &server.http2);
-    // One that has only found out that the server speaks HTTP/1.1 says nothing.
-    if let Some(state) =
-        http2.as_ref().filter(|state| http1.is_none() || state.statistics.connections_created > 0)
-    {
+    // One without a connection has at most found out that the server speaks HTTP/1.1.
+    if let Some(state) = http2.as_ref().filter(|state| state.statistics.connections_created > 0) {
         let _ = writeln!(text, "  HTTP/2      {state}");
     }
     if let Some(state) = http1 {
@@ -402,7 +409,8 @@ async fn repeated(upstreams: &Upstreams, args: &GetArgs, repeat: usize) -> Resul
         tally.count(answer);
     }
     if unreached == sent {
-        return Err(tally.errors.into_keys().collect::<Vec<_>>().join("; "));
+        let errors = tally.errors.into_keys().collect::<Vec<_>>().join("; ");
+        return Err(format!("{errors}; gave up, because no server was reached"));
     }
     // Hidden where stderr is no terminal.
     let bar = ProgressBar::new(repeat as u64);
