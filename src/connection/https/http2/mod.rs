@@ -51,7 +51,7 @@
 //!
 //! # Memory
 //!
-//! A connection at rest, 100 ms after its last stream, holds 8 KiB of heap with TLS, whatever it has carried: rustls 7, the
+//! A connection at rest, 10 ms after its last stream, holds 8 KiB of heap with TLS, whatever it has carried: rustls 7, the
 //! wire and the driver's task the rest. One in use holds 42: h2 needs 28 for its buffers (16 to write, 8 to read, 4 for header
 //! lists, all of them fixed in its source), and 190 with a hundred streams at once. `multiplexed` says how h2 is dropped and
 //! made anew.

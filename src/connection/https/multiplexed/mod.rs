@@ -21,7 +21,7 @@
 //! # At rest
 //!
 //! h2 allocates 28 KiB per connection and never gives any of it back: 16 to write, 8 to read, 4 for header lists, and what
-//! a burst of streams has needed besides. No setting changes that. So 100 ms after the last stream, h2 is dropped,
+//! a burst of streams has needed besides. No setting changes that. So 10 ms after the last stream, h2 is dropped,
 //! and only the wire stays. For the next request, or when the server says something, another h2 is made on the same wire: the
 //! driver plays the server's settings back to it, and what it writes at its beginning is not sent, because both were sent
 //! once.
