@@ -205,5 +205,7 @@ async fn a_reader_that_is_woken_and_does_not_come_is_stalled() {
     });
     let _ = asked.await;
     eventually(&pool, |state| state.http2.stalled_resets == 1).await;
+    // Nobody has asked for the rest.
+    assert_eq!(pool.state().errors.to_string(), "total=1 reader_stalled=1");
     drop(body);
 }

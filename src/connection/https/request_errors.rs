@@ -9,6 +9,9 @@ use crate::sync::statistic::{AtomicUsize, Ordering};
 
 /// Requests that failed on a connection, and bodies of responses that did, by kind.
 ///
+/// A health check by `HEAD` that fails on its connection counts, too. One by ping does not, nor do
+/// [`Unhealthy`](HttpsErrorKind::Unhealthy), [`HealthTimeout`](HttpsErrorKind::HealthTimeout) and requests that were cancelled.
+///
 /// Each attempt counts, also one after which the request was sent again. A request for which there was no connection is not
 /// counted here: [`ConnectStats`](super::ConnectStats) has the connects that failed, and
 /// [`Statistics`](crate::connection::Statistics) the requests that were refused or waited too long.
@@ -27,7 +30,7 @@ pub struct RequestErrors {
     pub reset: u64,
     /// HTTP/2: the server did not answer a ping.
     pub ping_timeout: u64,
-    /// HTTP/2: the body was not read, and its stream was reset.
+    /// HTTP/2: the body was not read, and its stream was reset. It is counted at the reset, whether or not it is read again.
     pub reader_stalled: u64,
     /// What the server sent is not HTTP, or exceeds a limit.
     pub invalid_response: u64,

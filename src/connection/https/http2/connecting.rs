@@ -60,19 +60,30 @@ impl Shared {
             StalledReader::Spill { buffers, .. } => Some(buffers),
         };
         match (reader.examine(millis(stalled.after()), spill.is_some()), spill) {
-            (Verdict::Reset, _) => self.count(|statistics| statistics.stalled_resets += 1),
+            (Verdict::Reset, _) => self.on_stalled_reset(),
             (Verdict::Spill, Some(buffers)) => {
                 self.count(|statistics| statistics.spills += 1);
                 let (pool, buffers) = (Arc::downgrade(self), buffers.clone());
                 tokio::spawn(async move {
                     let was_reset = reader.spill(&buffers).await;
                     if was_reset && let Some(pool) = pool.upgrade() {
-                        pool.count(|statistics| statistics.stalled_resets += 1);
+                        pool.on_stalled_reset();
                     }
                 });
             }
             _ => {}
         }
+    }
+
+    /// A stream was reset because nobody read it. Its reader may never hear of that.
+    fn on_stalled_reset(&self) {
+        self.failures.count(&self.stalled());
+        self.count(|statistics| statistics.stalled_resets += 1);
+    }
+
+    /// What a reader hears whose stream was reset.
+    pub(super) fn stalled(&self) -> HttpsErrorKind {
+        HttpsErrorKind::ReaderStalled { after: self.config.stalled_reader.after() }
     }
 }
 

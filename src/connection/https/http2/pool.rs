@@ -298,16 +298,14 @@ impl Body for Http2Body {
         let error = match ready!(reader.poll(cx)) {
             Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
             None => None,
-            Some(Err(Failure::Server(error))) => Some(error),
-            Some(Err(Failure::Stalled)) => {
-                let after = self.pool.config.stalled_reader.after();
-                Some(HttpsError::new(HttpsErrorKind::ReaderStalled { after }))
+            Some(Err(Failure::Server(error))) => {
+                self.pool.failures.count(error.kind());
+                Some(error)
             }
+            // Counted at the reset.
+            Some(Err(Failure::Stalled)) => Some(HttpsError::new(self.pool.stalled())),
         };
         self.reader = None;
-        if let Some(error) = &error {
-            self.pool.failures.count(error.kind());
-        }
         Poll::Ready(error.map(|error| Err(error.named(self.pool.manager.origin()))))
     }
 
