@@ -7,6 +7,7 @@ use std::error::Error;
 use std::future::pending;
 use std::net::SocketAddr;
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Request, StatusCode};
@@ -15,7 +16,7 @@ use millpond::connection::https::{
     ConnectPhase, HealthCheck, HttpVersion, HttpsConfig, HttpsConnection, HttpsConnectionManager, HttpsError,
     HttpsErrorKind, Ping, Protocol, RequestBody,
 };
-use millpond::connection::{ManageConnection, Pool};
+use millpond::connection::{ErrorSink, ManageConnection, Pool};
 use millpond::net::tls::TlsErrorKind;
 use millpond::net::{Dial, Endpoint, ErrorKind, Keepalive};
 use nix::sys::signal::Signal;
@@ -187,19 +188,38 @@ async fn relay(to: SocketAddr) -> (SocketAddr, watch::Sender<()>) {
     (address, cut)
 }
 
+/// Keeps the kinds of errors.
+#[derive(Clone, Debug, Default)]
+struct Sink(Arc<Mutex<Vec<HttpsErrorKind>>>);
+
+impl ErrorSink<HttpsError> for Sink {
+    fn sink(&self, error: HttpsError) {
+        self.0.lock().unwrap().push(error.kind().clone());
+    }
+
+    fn boxed_clone(&self) -> Box<dyn ErrorSink<HttpsError>> {
+        Box::new(self.clone())
+    }
+}
+
 #[tokio::test]
 async fn a_connection_whose_peer_has_vanished_is_replaced_after_a_ping() {
     let nginx = Nginx::start();
     let (address, cut) = relay(nginx.tls_address()).await;
     let config = nginx.trusting(&["h2"]).endpoint(Some(Endpoint::from(address)));
-    let manager = manager(&nginx.https(), config.health_check(HealthCheck::Ping).health_timeout(SHORT));
-    let pool = Pool::builder().max_size(1).test_on_check_out(true).build(manager).await.unwrap();
+    let manager = manager(&nginx.https(), config.health_check(HealthCheck::Ping));
+    let sink = Sink::default();
+    let pool = Pool::builder().max_size(1).test_on_check_out(true).error_sink(Box::new(sink.clone()));
+    let pool = pool.build(manager).await.unwrap();
     fetch(&mut pool.get().await.unwrap(), "/").await.unwrap();
     cut.send(()).unwrap();
     let mut connection = pool.get().await.unwrap();
     assert_eq!(fetch(&mut connection, "/").await.unwrap(), (StatusCode::OK, 5));
     assert_eq!(connection.requests(), 1, "the same connection");
     assert_eq!(pool.state().statistics.connections_closed_invalid, 1);
+    // With default settings, the check ends before the pool gives it up.
+    let errors = sink.0.lock().unwrap();
+    assert!(matches!(errors[..], [HttpsErrorKind::HealthTimeout { .. }]), "{errors:?}");
     assert_eq!(nginx.accepts(), 2);
 }
 

@@ -5,6 +5,7 @@ mod upstream;
 use std::error::Error;
 use std::fs;
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -13,8 +14,8 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use millpond::connection::Pool;
 use millpond::connection::https::{
-    ConnectPhase, Http2PoolConfig, HttpVersion, HttpsConfig, HttpsError, HttpsErrorKind, Protocol,
-    RequestBody, Upstreams, UpstreamsConfig,
+    ConnectPhase, HealthCheck, Http2Pool, Http2PoolConfig, HttpVersion, HttpsConfig, HttpsError,
+    HttpsErrorKind, Ping, Protocol, RequestBody, Upstreams, UpstreamsConfig,
 };
 use millpond::net::ErrorKind;
 use millpond::net::tls::{TlsConfig, TlsErrorKind, TlsRoots};
@@ -459,6 +460,43 @@ async fn a_failed_handshake_is_counted_by_its_phase() {
     assert!(upstreams.send(request(Method::GET, &server.https())).await.is_err());
     let connects = upstreams.servers()[0].connects;
     assert_eq!((connects.tls_errors, connects.connect_errors), (1, 0));
+}
+
+/// What is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl io::Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(line);
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_health_check_by_ping_that_never_happens_is_warned_of() {
+    let unused = HttpsConfig::default().health_check(HealthCheck::Ping);
+    let pinged = unused.clone().ping(Some(Ping::default()));
+    let of_upstreams = |config: &HttpsConfig| {
+        upstreams(UpstreamsConfig::default().https(config.clone()));
+    };
+    let of_pool = |config: &HttpsConfig| {
+        Http2Pool::new("http://localhost", Http2PoolConfig::default().https(config.clone())).unwrap();
+    };
+    for make in [&of_upstreams as &dyn Fn(&HttpsConfig), &of_pool] {
+        for (config, warnings) in [(&unused, 1), (&pinged, 0), (&HttpsConfig::default(), 0)] {
+            let log = Log::default();
+            let lines = log.clone();
+            let subscriber = tracing_subscriber::fmt().with_writer(move || lines.clone()).finish();
+            tracing::subscriber::with_default(subscriber, || make(config));
+            let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+            assert_eq!(text.matches("HealthCheck::Ping has no effect").count(), warnings, "{text}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 /// | [`handshake_timeout`](field@Self::handshake_timeout) | 9 s | the same |
 /// | [`max_requests`](field@Self::max_requests) | no limit | the pool limits a connection's age |
 /// | [`health_check`](field@Self::health_check) | what is known without asking | a request per checkout costs a round trip |
-/// | [`health_timeout`](field@Self::health_timeout) | 5 s | |
+/// | [`health_timeout`](field@Self::health_timeout) | 1 s | less than a pool gives a test, so that the pool's error sink gets this error |
 /// | [`windows`](field@Self::windows) | 65 536 per stream, 131 072 per connection | bounds what a stalled reader holds |
 /// | [`ping`](field@Self::ping) | off | some servers close connections that ping often |
 /// | [`max_header_bytes`](field@Self::max_header_bytes) | 64 KiB | the h2 crate would accept 16 MiB |
@@ -42,7 +42,8 @@ pub struct HttpsConfig {
     /// How a pool of an [`HttpsConnectionManager`](super::HttpsConnectionManager) finds out whether an idle connection is
     /// alive. [`Http2Pool`](super::Http2Pool) has [`ping`](field@Self::ping) for it.
     pub health_check: HealthCheck,
-    /// The time that a health check may take.
+    /// The time that a health check may take. A pool gives it 2 s at most, and no more than half of its
+    /// [`connection_timeout`](crate::connection::Builder::connection_timeout).
     pub health_timeout: Duration,
     /// HTTP/2: how many bytes a server may send before they are read.
     pub windows: Http2Windows,
@@ -73,12 +74,20 @@ pub enum HealthCheck {
     #[default]
     Known,
     /// The server answers `HEAD` for this path with a status below 500.
+    ///
+    /// [`Http2Pool`](super::Http2Pool), and [`Upstreams`](super::Upstreams) over HTTP/2, make no health checks: set
+    /// [`ping`](field@HttpsConfig::ping).
     Head(String),
     /// HTTP/2: the server answers a PING frame. It is no request: it takes no stream, no `max_requests` counts it, and it is
-    /// not in the server's log. A proxy answers it without asking the servers that it stands for.
+    /// not in the server's log. A reverse proxy answers it itself, so it says nothing about the servers it forwards to. Some
+    /// servers end connections that ping often (`ENHANCE_YOUR_CALM`).
     ///
-    /// HTTP/1.1 has no such frame, and the server chooses what it speaks, so there it is as [`Known`](Self::Known). It is no
-    /// `HEAD`, because a server sees that as a request, and only the program knows a path that is cheap.
+    /// HTTP/1.1 has no such frame, and the server chooses what it speaks, so over HTTP/1.1 it works like
+    /// [`Known`](Self::Known). It does not fall back to `HEAD`, because a server sees that as a request, and only the program
+    /// knows a path that is cheap.
+    ///
+    /// [`Http2Pool`](super::Http2Pool), and [`Upstreams`](super::Upstreams) over HTTP/2, make no health checks: set
+    /// [`ping`](field@HttpsConfig::ping). If it is not set, they log a warning when they are made.
     Ping,
 }
 
@@ -123,7 +132,7 @@ impl Default for HttpsConfig {
             handshake_timeout: CONNECT_TIMEOUT,
             max_requests: None,
             health_check: HealthCheck::default(),
-            health_timeout: Duration::from_secs(5),
+            health_timeout: Duration::from_secs(1),
             windows: Http2Windows::default(),
             ping: None,
             max_header_bytes: 64 * 1024,
@@ -144,6 +153,15 @@ impl HttpsConfig {
         windows: Http2Windows,
         ping: Option<Ping>,
         max_header_bytes: u32,
+    }
+
+    /// For pools that make no health checks over HTTP/2.
+    pub(super) fn warn_if_never_pinged(&self) {
+        if self.health_check == HealthCheck::Ping && self.ping.is_none() {
+            tracing::warn!(
+                "HealthCheck::Ping has no effect here: HTTP/2 connections that requests share have no health checks (set `ping`)"
+            );
+        }
     }
 }
 

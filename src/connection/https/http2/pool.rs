@@ -76,6 +76,7 @@ impl Http2Pool {
     /// [`HttpsErrorKind::UnlimitedSpill`].
     pub fn new(server: &str, config: Http2PoolConfig) -> Result<Self, HttpsError> {
         config.check()?;
+        config.https.warn_if_never_pinged();
         let https = config.https.clone().version(HttpVersion::Http2);
         let manager = HttpsConnectionManager::with_config(server, https)?;
         Ok(Self(Arc::new(Shared::new(manager, config, None))))

@@ -1,6 +1,7 @@
 //! What requests are sent on.
 
 use std::future::poll_fn;
+use std::io;
 use std::mem;
 use std::task::{Context, Poll, Waker};
 
@@ -49,14 +50,16 @@ struct State {
     held: u32,
     /// Whether the server has not answered a ping.
     is_silent: bool,
-    /// How far a health check is.
+    /// The state of a health check.
     check: Check,
     /// Whether a stream has failed with the connection. It may hear of that before the driver does.
     has_failed: bool,
+    /// The error with which the connection has ended, if there was one.
+    retired: Option<HttpsError>,
     driver: Option<Waker>,
 }
 
-/// How far a health check is. Only one waits at a time; one that was cancelled leaves its state to the next.
+/// The state of a health check. Only one waits at a time; one that was cancelled leaves its state to the next.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Check {
     None,
@@ -211,6 +214,7 @@ impl Link {
             is_silent: false,
             check: Check::None,
             has_failed: false,
+            retired: None,
             driver: None,
         };
         Self { tap, state: Mutex::new(state), changed: Notify::new() }
@@ -252,7 +256,9 @@ impl Link {
                 match state.check {
                     Check::Answered => return Ok(()),
                     _ if state.is_silent => return Err(HttpsError::new(HttpsErrorKind::PingTimeout)),
-                    _ if state.has_failed || matches!(state.phase, Phase::Closed) => return Err(closed()),
+                    _ if state.has_failed || matches!(state.phase, Phase::Closed) => {
+                        return Err(unanswered(state.retired.clone()));
+                    }
                     Check::Asked => state.driver.take(),
                     Check::None | Check::Sent => None,
                 }
@@ -280,6 +286,14 @@ impl Link {
             drop(state);
             self.changed.notify_waiters();
         }
+    }
+
+    /// No request begins any more, because of this error if there was one.
+    pub(super) fn retire(&self, error: Option<&HttpsError>) {
+        if let Some(error) = error {
+            self.state.lock().retired.get_or_insert_with(|| error.clone());
+        }
+        self.close();
     }
 
     /// No request begins any more.
@@ -414,6 +428,17 @@ impl Link {
 
 fn closed() -> HttpsError {
     HttpsError::new(HttpsErrorKind::Closed)
+}
+
+/// Why a health check has no answer. Errors that speak of a request would mislead: there was none.
+fn unanswered(retired: Option<HttpsError>) -> HttpsError {
+    match retired {
+        Some(error) if !matches!(error.kind(), HttpsErrorKind::Closed | HttpsErrorKind::Incomplete) => error,
+        _ => {
+            let aborted = io::Error::from(io::ErrorKind::ConnectionAborted);
+            HttpsError::new(HttpsErrorKind::Io(aborted.kind())).because(aborted)
+        }
+    }
 }
 
 /// Takes out the headers of HTTP/1.1 connections, and says how long the body is.

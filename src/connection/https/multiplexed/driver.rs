@@ -158,8 +158,8 @@ impl Driver {
             return Observed::default();
         }
         let mut observed = self.drive(cx, held);
-        if observed.retired.is_some() {
-            self.link.close();
+        if let Some(retired) = &observed.retired {
+            self.link.retire(retired.as_ref().err());
             if std::mem::replace(&mut self.is_retired, true) {
                 observed.retired = None;
             }
@@ -302,3 +302,6 @@ impl Drop for Driver {
         self.link.close();
     }
 }
+
+#[cfg(test)]
+mod tests;

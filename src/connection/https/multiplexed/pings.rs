@@ -92,7 +92,7 @@ impl Pings {
         let found = self.poll_pong(cx, now, link);
         // An answer to an earlier ping may be older than the question.
         if self.sent.is_none() && link.is_asked() {
-            self.send(now);
+            self.send(cx, now);
             if let Some(sent) = &mut self.sent {
                 sent.is_check = true;
                 link.on_ping();
@@ -103,7 +103,7 @@ impl Pings {
             && is_busy
             && self.last_sent.is_none_or(|at| now.duration_since(at) >= PACE)
         {
-            self.send(now);
+            self.send(cx, now);
         }
         if self.is_silent(cx, now, is_busy) { Found::Silence } else { found }
     }
@@ -129,13 +129,15 @@ impl Pings {
         }
     }
 
-    fn send(&mut self, now: Instant) {
+    fn send(&mut self, cx: &mut Context<'_>, now: Instant) {
         if self.sent.is_none()
             && let Some(channel) = &mut self.channel
             && channel.send_ping(h2::Ping::opaque()).is_ok()
         {
             self.sent = Some(Sent { at: now, received: self.received, is_check: false });
             self.last_sent = Some(now);
+            // There is no answer yet. It may be read before the next poll, and must wake this task.
+            let _ = channel.poll_pong(cx);
         }
     }
 
@@ -148,7 +150,7 @@ impl Pings {
                 if self.sent.is_some() {
                     is_silent = true;
                 } else if is_busy || ping.while_idle {
-                    self.send(now);
+                    self.send(cx, now);
                 } else {
                     self.heard = now;
                 }
