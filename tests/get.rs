@@ -133,6 +133,15 @@ fn failed_requests_are_counted_by_their_reason() {
     let (code, said, stderr) = get(&[&url, "--repeat", "3", "--concurrency", "3"]);
     assert_eq!(code, 1, "{stderr}");
     assert!(said.contains("failed      3: "), "{said}");
+    assert!(said.contains("  requests    failed=3 incomplete=3\n"), "{said}");
+}
+
+#[test]
+fn a_server_on_whose_connections_no_request_failed_has_no_line_of_failed_ones() {
+    let server = Nginx::start();
+    let (_, said, _) = get(&[&server.http1()]);
+    assert!(said.contains("  connects    "), "{said}");
+    assert!(!said.contains("failed="), "{said}");
 }
 
 #[test]

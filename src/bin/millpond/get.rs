@@ -265,7 +265,7 @@ fn origin(uri: &Uri) -> (Option<&str>, Option<String>, u16) {
     (uri.scheme_str(), uri.host().map(str::to_ascii_lowercase), uri.port_u16().unwrap_or(default_port))
 }
 
-/// The pools of a server, and the outcomes of the connects and requests to it.
+/// The pools of a server, the outcomes of the connects to it, and the requests that failed on a connection, if any did.
 fn state(server: &UpstreamServer) -> String {
     let uri = &server.uri;
     let mut text = format!("  server      {uri}\n");
@@ -279,7 +279,10 @@ fn state(server: &UpstreamServer) -> String {
         let _ = writeln!(text, "  HTTP/1.1    {state}");
     }
     let _ = writeln!(text, "  connects    {}", server.connects);
-    let _ = writeln!(text, "  errors      {}", server.errors);
+    if server.errors.total() > 0 {
+        let errors = server.errors.to_string().replacen("total=", "failed=", 1);
+        let _ = writeln!(text, "  requests    {errors}");
+    }
     text
 }
 
