@@ -281,7 +281,9 @@ fn state(server: &UpstreamServer) -> String {
     let _ = writeln!(text, "  connects    {}", server.connects);
     if server.errors.total() > 0 {
         let errors = server.errors.to_string().replacen("total=", "failed=", 1);
-        let _ = writeln!(text, "  requests    {errors}");
+        let replays = http2.as_ref().map_or(0, |state| state.http2.replays);
+        let replayed = if replays > 0 { format!("; {replays} were sent again") } else { String::new() };
+        let _ = writeln!(text, "  requests    {errors}{replayed}");
     }
     text
 }
