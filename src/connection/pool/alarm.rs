@@ -6,15 +6,14 @@
 //! that nobody waits. Each runtime on which gets wait has an alarm of its own: that of another may stand still, because its
 //! threads are busy, or because nobody blocks on it.
 
-use std::future::Future;
 use std::pin::pin;
-use std::task::{Context, Poll, Waker};
 
 use bb8::ManageConnection;
 use tokio::runtime::{Handle, Id};
 use tokio::time::{Instant, Sleep, sleep_until};
 use tokio_util::sync::CancellationToken;
 
+use super::home::is_refused;
 use super::shared::Shared;
 use crate::sync::{Arc, Mutex, Weak};
 
@@ -45,12 +44,7 @@ impl<M: ManageConnection> Shared<M> {
         // Here and not in the task, so that a runtime without timers is the caller's panic.
         let sleep = sleep_until(deadline);
         let mut task = runtime.spawn(wake_overdue(alarm, sleep, self.closing.clone()));
-        if !task.is_finished() {
-            return true;
-        }
-        // A runtime that is being shut down drops the task at once.
-        let ended = pin!(&mut task).poll(&mut Context::from_waker(Waker::noop()));
-        !matches!(ended, Poll::Ready(Err(error)) if error.is_cancelled())
+        !is_refused(&mut task)
     }
 }
 
@@ -89,8 +83,9 @@ async fn wake_overdue<M: ManageConnection>(alarm: Alarm<M>, sleep: Sleep, closin
 #[cfg(test)]
 mod tests {
     use std::convert::Infallible;
-    use std::future::poll_fn;
+    use std::future::{Future, poll_fn};
     use std::sync::mpsc::channel;
+    use std::task::Poll;
     use std::thread;
     use std::time::Duration;
 

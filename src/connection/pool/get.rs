@@ -307,9 +307,10 @@ impl<'a, M: ManageConnection> Waiter<'a, M> {
 
     /// Sees to what it waits for: a connect, if one is wanted for it, and its deadline.
     fn wait<T>(&mut self, is_new: bool, wants_connect: bool) -> Poll<Result<T, Unserved>> {
-        if !is_new {
-            // It was woken, perhaps because a runtime has ended: that of the pool, or of the alarm.
-            self.shared.settle();
+        // It was woken, perhaps because a runtime has ended: that of the pool, or of the alarm. While its own is being shut
+        // down, each attempt to start a task there would wake it again.
+        if !is_new && !self.shared.settle() {
+            return Poll::Ready(Err(Unserved::Overdue));
         }
         if let Joins::New { deadline: Some(deadline) } = self.joins {
             if !is_new && Instant::now().into_std() >= deadline {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bb8::ManageConnection;
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
@@ -36,14 +37,13 @@ impl<M: ManageConnection> Shared<M> {
             // Without a runtime, the next waiter that is polled on one drives again.
             let Some(home) = self.home_for_connects() else { return drop(connect) };
             let mut task = home.spawn(connect);
-            if task.is_finished() {
-                // A runtime that is being shut down drops the task, which gives the permit back: asking again would never
-                // end. A connect that has ended by now has driven the pool itself.
-                let ended = pin!(&mut task).poll(&mut Context::from_waker(Waker::noop()));
-                if matches!(ended, Poll::Ready(Err(error)) if error.is_cancelled()) {
-                    self.leave(home.id());
-                }
+            if is_refused(&mut task) {
+                // The task gives the permit back: asking again would never end.
+                self.leave(home.id());
                 return;
+            }
+            if task.is_finished() {
+                return; // a connect that has ended by now has driven the pool itself
             }
         }
     }
@@ -75,14 +75,24 @@ impl<M: ManageConnection> Shared<M> {
         home.number += 1;
         let tenant = Tenant { shared: Arc::downgrade(self), number: home.number };
         drop(home);
-        drop(handle.spawn(look_after(tenant, self.config.reaper_rate, self.closing.clone())));
-        Some(handle)
+        let mut task = handle.spawn(look_after(tenant, self.config.reaper_rate, self.closing.clone()));
+        (!is_refused(&mut task)).then_some(handle)
     }
 
-    /// Starts the task that looks after the pool, if there is a runtime for it.
-    pub(super) fn settle(self: &Arc<Self>) {
-        self.home();
+    /// Starts the task that looks after the pool, if there is a runtime for it. False: there is none, or it is being shut
+    /// down.
+    pub(super) fn settle(self: &Arc<Self>) -> bool {
+        self.home().is_some()
     }
+}
+
+/// Whether its runtime has dropped the task at once, because it is being shut down.
+pub(super) fn is_refused(task: &mut JoinHandle<()>) -> bool {
+    task.is_finished()
+        && matches!(
+            pin!(task).poll(&mut Context::from_waker(Waker::noop())),
+            Poll::Ready(Err(error)) if error.is_cancelled()
+        )
 }
 
 /// Lives as long as the task that looks after the pool.
