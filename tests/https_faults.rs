@@ -21,7 +21,7 @@ use millpond::net::tls::TlsErrorKind;
 use millpond::net::{Dial, Endpoint, ErrorKind, Keepalive};
 use nix::sys::signal::Signal;
 use rcgen::date_time_ymd;
-use tokio::io::copy_bidirectional;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
@@ -469,6 +469,49 @@ async fn a_body_that_is_cut_short_is_an_error() {
         // node resets the stream of HTTP/2 alone.
         assert_eq!(manager.has_broken(&mut connection), protocol == Protocol::Http1);
     }
+}
+
+/// The error of the response's body, from a server without TLS that sends this response and closes the connection, and what
+/// the manager has counted.
+async fn body_error(response: &'static [u8]) -> (HttpsError, String) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let server = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut client, _) = listener.accept().await.unwrap();
+        // All of the request is read: else the close would be a reset.
+        let mut request = Vec::new();
+        while !request.ends_with(b"\r\n\r\n") {
+            client.read_buf(&mut request).await.unwrap();
+        }
+        client.write_all(response).await.unwrap();
+    });
+    let manager = manager(&server, HttpsConfig::default());
+    let mut connection = manager.connect().await.unwrap();
+    let error = fetch(&mut connection, "/").await.unwrap_err();
+    (error, manager.request_errors().to_string())
+}
+
+#[tokio::test]
+async fn a_body_shorter_than_its_content_length_is_incomplete() {
+    let (error, counted) = body_error(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\ngrist").await;
+    assert_eq!(error.kind(), &HttpsErrorKind::Incomplete, "{}", said(&error));
+    assert_eq!(counted, "total=1 incomplete=1");
+}
+
+#[tokio::test]
+async fn a_body_that_ends_within_a_chunk_is_incomplete() {
+    let (error, counted) =
+        body_error(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n64\r\ngrist").await;
+    assert_eq!(error.kind(), &HttpsErrorKind::Incomplete, "{}", said(&error));
+    assert_eq!(counted, "total=1 incomplete=1");
+}
+
+#[tokio::test]
+async fn a_body_that_ends_before_its_last_chunk_is_incomplete() {
+    let (error, counted) =
+        body_error(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\ngrist\r\n").await;
+    assert_eq!(error.kind(), &HttpsErrorKind::Incomplete, "{}", said(&error));
+    assert_eq!(counted, "total=1 incomplete=1");
 }
 
 #[tokio::test]

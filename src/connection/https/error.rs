@@ -309,7 +309,11 @@ impl HttpsErrorKind {
         } else if error.is_canceled() || error.is_closed() {
             Self::Closed
         } else if let Some(error) = find::<io::Error>(error) {
-            Self::Io(error.kind())
+            match error.kind() {
+                // So hyper reports a body that is shorter than its length, or lacks its last chunk.
+                io::ErrorKind::UnexpectedEof => Self::Incomplete,
+                kind => Self::Io(kind),
+            }
         } else {
             Self::Other
         }
