@@ -245,14 +245,17 @@ impl HttpsError {
         )
     }
 
-    /// Whether the server has not processed the request for certain, so that it may be sent again even if it is not
-    /// idempotent.
+    /// Whether it is certain that the server has not processed the request, so that it may be sent again even if it is not
+    /// idempotent. That holds for errors before anything was sent, too, such as [`HttpsErrorKind::InvalidUri`].
     #[must_use]
     pub fn is_unprocessed(&self) -> bool {
         let refused = u32::from(h2::Reason::REFUSED_STREAM);
         self.0.phase.is_some()
             || match self.0.kind {
-                HttpsErrorKind::ConnectPanicked
+                HttpsErrorKind::InvalidUri
+                | HttpsErrorKind::TlsConfig
+                | HttpsErrorKind::UnlimitedSpill
+                | HttpsErrorKind::ConnectPanicked
                 | HttpsErrorKind::Closed
                 | HttpsErrorKind::GoAway(_)
                 | HttpsErrorKind::PoolFull
@@ -477,7 +480,7 @@ mod tests {
     fn kinds() -> Vec<(HttpsErrorKind, bool, bool)> {
         use HttpsErrorKind as Kind;
         vec![
-            (Kind::InvalidUri, false, false),
+            (Kind::InvalidUri, false, true),
             (Kind::Net(net::ErrorKind::Connect), false, false),
             (Kind::Net(net::ErrorKind::ConnectTimeout { after: LIMIT }), true, false),
             (Kind::Net(net::ErrorKind::LookupTimeout { after: LIMIT }), true, false),
@@ -495,6 +498,7 @@ mod tests {
             (Kind::InvalidRequest, false, false),
             (Kind::Unhealthy(StatusCode::BAD_GATEWAY), false, false),
             (Kind::HealthTimeout { after: LIMIT }, true, false),
+            (Kind::TooManyServers, false, true),
             (Kind::ReaderStalled { after: LIMIT }, false, false),
             (Kind::PoolFull, false, true),
             (Kind::PoolTimeout { after: LIMIT }, true, true),
@@ -526,6 +530,13 @@ mod tests {
     #[test]
     fn a_request_is_unprocessed_only_where_the_kind_says_so() {
         for (kind, _, is_unprocessed) in kinds() {
+    #[test]
+    fn an_error_of_the_settings_has_processed_nothing() {
+        for kind in [HttpsErrorKind::TlsConfig, HttpsErrorKind::UnlimitedSpill] {
+            assert!(error(kind.clone()).is_unprocessed(), "{kind:?}");
+        }
+    }
+
             assert_eq!(error(kind.clone()).is_unprocessed(), is_unprocessed, "{kind:?}");
         }
     }
