@@ -494,7 +494,7 @@ async fn a_connect_that_was_not_answered_yet_is_the_reason_of_a_timeout() {
     };
     let (got, ()) = tokio::join!(pool.get(), grow);
     let Err(RunError::ConnectFailing(failing)) = got else { panic!("nothing else has failed") };
-    assert_eq!(failing.last_error(), "no answer yet");
+    assert_eq!(failing.last_error(), "the connect attempt has not finished");
 }
 
 #[tokio::test]

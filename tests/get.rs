@@ -241,7 +241,7 @@ fn the_timeout_holds_for_the_handshake_too() {
     let url = format!("https://{}", silent.local_addr().unwrap());
     let (code, _, stderr) = get(&[&url, "--timeout", "1"]);
     assert_eq!(code, 1);
-    assert!(stderr.contains("did not begin TLS within 1s"), "{stderr}");
+    assert!(stderr.contains("no TLS handshake within 1s"), "{stderr}");
 }
 
 #[test]

@@ -86,8 +86,8 @@ async fn a_certificate_for_other_names_is_refused_with_those() {
     assert_eq!(
         error.to_string(),
         format!(
-            "the certificate of {NAME} is for a.example, *.b.example, 10.1.2.3, c, d and 2 more (connect by a name that \
-             it has, or have it issued for this one)"
+            "the certificate of {NAME} is for a.example, *.b.example, 10.1.2.3, c, d and 2 more (use one of those \
+             names, or reissue the certificate for this one)"
         )
     );
 }

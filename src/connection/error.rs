@@ -10,7 +10,7 @@ use crate::sync::{Arc, Mutex};
 /// Why [`Pool::get`](super::Pool::get) gave no connection.
 ///
 /// Two timeouts are equal, whatever caused them, so that a test which compares with [`TimedOut`](Self::TimedOut) sees both.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[non_exhaustive]
 pub enum RunError<E> {
     /// An error of the caller's own, by `?`. The pool returns none: errors of the manager are in
@@ -19,7 +19,7 @@ pub enum RunError<E> {
     /// All connections were in use for the whole [`connection_timeout`](super::Builder::connection_timeout).
     TimedOut,
     /// Connecting fails, and either the timeout is over, or [`retry_connection`](super::Builder::retry_connection) is off.
-    /// Or no connection is open, and no connect was answered within the timeout. Or connections were closed because they
+    /// Or no connection is open, and no connect has ended within the timeout. Or connections were closed because they
     /// failed their test.
     ConnectFailing(ConnectFailing<E>),
     /// As many wait as [`max_waiting`](super::Builder::max_waiting) allows.
@@ -73,6 +73,18 @@ impl<E> fmt::Debug for ConnectFailing<E> {
     }
 }
 
+/// The message of an error and of its sources, in one line.
+#[cfg(feature = "https")]
+pub(super) fn write_with_sources(error: &dyn Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    write!(f, "{error}")?;
+    let mut next = error.source();
+    while let Some(source) = next {
+        write!(f, ": {source}")?;
+        next = source.source();
+    }
+    Ok(())
+}
+
 impl<E> Failure<E> {
     /// One without an error of the manager.
     pub(super) fn without_error(text: &str) -> Self {
@@ -106,10 +118,15 @@ impl<E: PartialEq> PartialEq for RunError<E> {
 
 impl<E: Eq> Eq for RunError<E> {}
 
-impl<E: Error + 'static> fmt::Display for RunError<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl<E> RunError<E> {
+    /// The message, with the caller's own error written by this function.
+    fn write(
+        &self,
+        f: &mut fmt::Formatter<'_>,
+        write_user: impl Fn(&E, &mut fmt::Formatter<'_>) -> fmt::Result,
+    ) -> fmt::Result {
         match self {
-            Self::User(error) => fmt::Display::fmt(error, f),
+            Self::User(error) => write_user(error, f),
             Self::TimedOut => f.write_str(
                 "no connection became free in time; raise max_size or connection_timeout, or look at Pool::holders",
             ),
@@ -121,6 +138,19 @@ impl<E: Error + 'static> fmt::Display for RunError<E> {
             Self::PoolFull => f.write_str("too many callers wait already; raise max_waiting or max_size"),
             Self::Closed => f.write_str("the pool is closed"),
         }
+    }
+}
+
+impl<E: Error + 'static> fmt::Display for RunError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, fmt::Display::fmt)
+    }
+}
+
+/// The message, as a `main` that returns the error shows it.
+impl<E: fmt::Debug> fmt::Debug for RunError<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, fmt::Debug::fmt)
     }
 }
 
@@ -136,5 +166,31 @@ impl<E: Error + 'static> Error for RunError<E> {
 impl<E: Error> From<E> for RunError<E> {
     fn from(error: E) -> Self {
         Self::User(error)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn its_debug_output_is_its_message() {
+        let failing =
+            ConnectFailing { after: Duration::from_secs(3), last: Failure::without_error("no grist") };
+        for error in [
+            RunError::<io::Error>::TimedOut,
+            RunError::ConnectFailing(failing),
+            RunError::PoolFull,
+            RunError::Closed,
+        ] {
+            assert_eq!(format!("{error:?}"), error.to_string());
+        }
+    }
+
+    #[test]
+    fn the_callers_own_error_is_shown_as_it_shows_itself() {
+        assert_eq!(format!("{:?}", RunError::User("grist")), "\"grist\"");
     }
 }

@@ -11,6 +11,7 @@ use hyper::client::conn::TrySendError;
 
 use super::request_body::RequestBody;
 use crate::connection::RunError;
+use crate::connection::error::write_with_sources;
 use crate::net;
 use crate::net::tls::{TlsError, TlsErrorKind};
 use crate::sync::{Arc, Mutex};
@@ -69,7 +70,8 @@ pub enum HttpsErrorKind {
     TlsConfig,
     /// [`StalledReader::Spill`](super::StalledReader::Spill) has a pool of buffers without a memory limit.
     UnlimitedSpill,
-    /// The lookup or the connect failed.
+    /// The lookup or the connect failed. The source is a [`net::Error`]. Its own source, an [`io::Error`], tells whether the
+    /// server refused: [`ConnectionRefused`](io::ErrorKind::ConnectionRefused).
     Net(net::ErrorKind),
     /// TLS failed.
     Tls(TlsErrorKind),
@@ -226,7 +228,7 @@ impl HttpsError {
         self.0.phase
     }
 
-    /// The address of the server, as far as there was one. Where a name has several and none answered, the first that failed.
+    /// The address of the server, if there was one. Where a name has several and none answered, the first that failed.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.0.address
@@ -335,7 +337,7 @@ fn find<E: Error + 'static>(error: &hyper::Error) -> Option<&E> {
     None
 }
 
-/// One line that says what to do, except where the source says it: then both are shown, as by `{error}: {source}`.
+/// One line that says what to do, except where the [`source`](Error::source) says it. `{error:?}` shows both.
 impl fmt::Display for HttpsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Inner { kind, server, address, phase, .. } = &*self.0;
@@ -357,11 +359,11 @@ impl fmt::Display for HttpsError {
             }
             HttpsErrorKind::Tls(_) => write!(f, "TLS with {server}{at} ended"),
             HttpsErrorKind::HandshakeTimeout { after } => {
-                let what = if *phase == Some(ConnectPhase::Tls) { "TLS" } else { "HTTP/2" };
-                write!(
-                    f,
-                    "{server}{at} did not begin {what} within {after:?}; check that it speaks it on this port"
-                )
+                let (what, protocol) = match phase {
+                    Some(ConnectPhase::Tls) => ("TLS handshake", "TLS"),
+                    _ => ("start of HTTP/2", "HTTP/2"),
+                };
+                write!(f, "{server}{at}: no {what} within {after:?}; check that this port speaks {protocol}")
             }
             HttpsErrorKind::WrongVersion => {
                 write!(
@@ -434,7 +436,7 @@ impl fmt::Display for HttpsError {
             HttpsErrorKind::PoolTimeout { after } => {
                 write!(
                     f,
-                    "no connection to {server} was free within {after:?} (try later, or let the pool have more)"
+                    "no connection to {server} was free within {after:?} (try later, or raise max_size or max_connections)"
                 )
             }
             HttpsErrorKind::PoolClosed => write!(f, "the pool of connections to {server} is closed"),
@@ -453,13 +455,7 @@ impl fmt::Display for HttpsError {
 /// The message and its sources: a pool shows errors of its manager so.
 impl fmt::Debug for HttpsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")?;
-        let mut next = self.source();
-        while let Some(source) = next {
-            write!(f, ": {source}")?;
-            next = source.source();
-        }
-        Ok(())
+        write_with_sources(self, f)
     }
 }
 
@@ -498,11 +494,11 @@ mod tests {
             (Kind::InvalidRequest, false, false),
             (Kind::Unhealthy(StatusCode::BAD_GATEWAY), false, false),
             (Kind::HealthTimeout { after: LIMIT }, true, false),
-            (Kind::TooManyServers, false, true),
             (Kind::ReaderStalled { after: LIMIT }, false, false),
             (Kind::PoolFull, false, true),
             (Kind::PoolTimeout { after: LIMIT }, true, true),
             (Kind::PoolClosed, false, true),
+            (Kind::TooManyServers, false, true),
             (Kind::Io(io::ErrorKind::ConnectionReset), false, false),
             (Kind::Other, false, false),
         ]
@@ -530,14 +526,14 @@ mod tests {
     #[test]
     fn a_request_is_unprocessed_only_where_the_kind_says_so() {
         for (kind, _, is_unprocessed) in kinds() {
+            assert_eq!(error(kind.clone()).is_unprocessed(), is_unprocessed, "{kind:?}");
+        }
+    }
+
     #[test]
     fn an_error_of_the_settings_has_processed_nothing() {
         for kind in [HttpsErrorKind::TlsConfig, HttpsErrorKind::UnlimitedSpill] {
             assert!(error(kind.clone()).is_unprocessed(), "{kind:?}");
-        }
-    }
-
-            assert_eq!(error(kind.clone()).is_unprocessed(), is_unprocessed, "{kind:?}");
         }
     }
 
@@ -550,7 +546,10 @@ mod tests {
 
     #[test]
     fn a_handshake_that_took_too_long_says_which_and_where() {
-        for (phase, expected) in [(ConnectPhase::Tls, "begin TLS"), (ConnectPhase::Http, "begin HTTP/2")] {
+        for (phase, expected) in [
+            (ConnectPhase::Tls, "no TLS handshake within 3s"),
+            (ConnectPhase::Http, "no start of HTTP/2 within 3s"),
+        ] {
             let error = error(HttpsErrorKind::HandshakeTimeout { after: LIMIT }).in_phase(phase);
             let text = error.at(Some(([192, 0, 2, 1], 443).into())).to_string();
             assert!(text.contains(expected) && text.contains("at 192.0.2.1:443"), "{text}");

@@ -21,6 +21,9 @@ use crate::sync::Arc;
 /// gives it 5 s; a round trip takes less than 1 s anywhere.
 const VALIDATION_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The reason of a timeout while the first connect is still under way.
+const UNFINISHED: &str = "the connect attempt has not finished";
+
 /// Why a get that waited has no connection.
 enum Unserved {
     Refused(Refusal),
@@ -82,7 +85,7 @@ impl<M: ManageConnection> Shared<M> {
                 Unserved::Refused(Refusal::Failed) => self.last_failure(),
                 Unserved::Overdue => self
                     .failure_since(started)
-                    .or_else(|| self.core.waits_for_first().then(|| Failure::without_error("no answer yet")))
+                    .or_else(|| self.core.waits_for_first().then(|| Failure::without_error(UNFINISHED)))
                     .or_else(|| self.test_failure_since(started)),
             };
             last.map_or(RunError::TimedOut, |last| {

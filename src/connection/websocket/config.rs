@@ -152,7 +152,7 @@ impl WebSocketConfig {
         };
         let authority = uri.authority().map_or("", Authority::as_str);
         if has_wrong_port(authority) {
-            return Err(invalid().because("the port is none"));
+            return Err(invalid().because("the port is not between 0 and 65535"));
         }
         // Nor does the path.
         let scheme = uri.scheme_str().unwrap_or_default();

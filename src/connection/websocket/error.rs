@@ -10,6 +10,7 @@ use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
 
 use super::message::Message;
+use crate::connection::error::write_with_sources;
 use crate::connection::https::{HttpsError, HttpsErrorKind};
 use crate::net;
 use crate::net::tls::{TlsConfigError, TlsError};
@@ -21,7 +22,7 @@ const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 /// Why there is no connection, why one ended, or why a message was not sent.
 ///
 /// `{error}` is one line that leaves out the cause. The cause is the [`source`](Error::source), and `{error:?}` shows it, too.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct WebSocketError {
     kind: WebSocketErrorKind,
     server: Arc<str>,
@@ -33,7 +34,7 @@ pub struct WebSocketError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WebSocketErrorKind {
-    /// The URL is not `ws://host[:port]/…` or `wss://…`, or a header is not one.
+    /// The URL is not `ws://host[:port]/…` or `wss://…`, or a header is not valid.
     InvalidRequest,
     /// No connection to the server. The source is a [`net::Error`], or over HTTP/2 an [`HttpsError`].
     Connect,
@@ -232,7 +233,7 @@ impl WebSocketError {
     }
 }
 
-/// One line that says what to do. The error below is the [`source`](Error::source), and comes last if both are shown.
+/// One line that says what to do, except where the [`source`](Error::source) says it. `{error:?}` shows both.
 impl fmt::Display for WebSocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = &self.server;
@@ -324,6 +325,13 @@ impl fmt::Display for WebSocketError {
     }
 }
 
+/// The message and its sources.
+impl fmt::Debug for WebSocketError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_with_sources(self, f)
+    }
+}
+
 impl Error for WebSocketError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.source.as_deref().map(|source| source as _)
@@ -386,6 +394,12 @@ mod tests {
             let text = error(kind).to_string();
             assert!(text.contains("ws://mill.example") && !text.contains('\n'), "{text}");
         }
+    }
+
+    #[test]
+    fn its_debug_output_is_the_message_and_its_sources() {
+        let error = error(Kind::Connect).because(io::Error::other("the mill stands still"));
+        assert_eq!(format!("{error:?}"), format!("{error}: the mill stands still"));
     }
 
     #[test]

@@ -263,7 +263,7 @@ impl fmt::Display for TlsError {
         let name = &self.server_name;
         match &self.kind {
             Kind::InvalidName => {
-                write!(f, "{name:?} is no name of a server (give a DNS name or an IP address)")
+                write!(f, "{name:?} is not the name of a server (give a DNS name or an IP address)")
             }
             Kind::Expired { at } => write!(
                 f,
@@ -277,13 +277,13 @@ impl fmt::Display for TlsError {
             ),
             Kind::WrongName { presented } => write!(
                 f,
-                "the certificate of {name} is for {} (connect by a name that it has, or have it issued for this one)",
+                "the certificate of {name} is for {} (use one of those names, or reissue the certificate for this one)",
                 Names(presented)
             ),
             Kind::UnknownAuthority => write!(
                 f,
-                "no trusted authority has signed the certificate of {name} (add its root, or have the server send all \
-                 certificates up to the root)"
+                "no trusted authority has signed the certificate of {name} (trust its root by \
+                 TlsConfig::add_root_file, or have the server send all certificates up to the root)"
             ),
             Kind::Revoked => write!(f, "the certificate of {name} is revoked (have another one issued)"),
             Kind::UnknownRevocation => write!(
