@@ -1,5 +1,15 @@
+#![doc = "[fairness text]: crate::fairness"]
+// The README links to files of the repository. These definitions come first, and so lead readers of the docs to the pages
+// instead. Files without a page are named in the section to which the link leads.
+#![cfg_attr(feature = "net", doc = "[cookbook text]: crate::cookbook")]
+#![cfg_attr(feature = "connection", doc = "[migration text]: crate::connection::migration")]
+#![cfg_attr(feature = "relay", doc = "[relay example]: crate::relay")]
+#![cfg_attr(feature = "schema", doc = "[guide text]: crate::schema::guide")]
+#![doc = "[loom models]: https://docs.rs/loom"]
+#![doc = "[BENCHMARKS.md]: #benchmarks"]
+#![doc = ""]
 #![doc = include_str!("../README.md")]
-#![cfg_attr(feature = "net", doc = "\n## Cookbook\n\nThe page [`cookbook`] has ten small programs.\n")]
+#![cfg_attr(feature = "net", doc = "\n## Cookbook\n\nThe page [`cookbook`] has eleven small programs.\n")]
 //!
 //! ## Layers
 //!
@@ -54,7 +64,9 @@ pub mod bus;
 #[cfg(any(feature = "connection", millpond_loom, millpond_shuttle, millpond_tsan))]
 pub mod connection;
 #[cfg(feature = "net")]
+#[cfg_attr(feature = "https", doc = "[A reverse proxy]: #a-reverse-proxy\n")]
 #[doc = include_str!("cookbook.md")]
+#[cfg_attr(feature = "https", doc = include_str!("connection/https/reverse_proxy.md"))]
 pub mod cookbook {}
 pub mod frame;
 #[cfg(feature = "net")]

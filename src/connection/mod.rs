@@ -21,7 +21,9 @@
 //! * **Connects** have a limit and a timeout. A cancelled get aborts none. After three failures in a row, only one is tried
 //!   at a time. The error is in the timeout's message, counted, and logged when it changes.
 //! * **Dead connections.** [`has_broken`](ManageConnection::has_broken) is called at checkout and return. A connection that
-//!   was idle for longer than [`bypass_window`](Builder::bypass_window) is tested. An expired one is never handed out.
+//!   was idle for longer than [`bypass_window`](Builder::bypass_window) is tested. An expired one is never handed out. A
+//!   manager whose `has_broken` always says no, such as that of bb8-redis, needs
+//!   [`test_on_check_out(true)`](Builder::test_on_check_out).
 //! * **Changes at run time.** [`Pool::resize`], [`Pool::retain`], [`Pool::close`], which waits for the last connection.
 //! * **Leaks.** [`Pool::holders`] is the leak report: who has checked out a connection, for how long, and for what, if it
 //!   has a [label](PooledConnection::set_label).

@@ -47,11 +47,11 @@ pub struct Statistics {
     pub get_new: u64,
     /// The time that all gets have waited together.
     pub get_wait_time: Duration,
-    /// How long each get waited, of those that did.
+    /// How long the gets waited that had to wait.
     pub wait_times: Histogram,
     /// Connections that were opened by the pool or added to it.
     pub connections_created: u64,
-    /// How long each connect took that succeeded.
+    /// How long successful connects took.
     pub connect_times: Histogram,
     /// Connects that the manager reported as failed.
     pub connect_errors: u64,

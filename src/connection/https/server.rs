@@ -170,7 +170,7 @@ async fn send_http2(
 ) -> Result<UpstreamResponse, HttpsError> {
     let copy = if replay && request.method().is_idempotent() { copy(&request) } else { None };
     let sent = match pool.send(request).await {
-        // The pool has sent again what the server has not processed for certain.
+        // The pool has sent again what the server has certainly not processed.
         Err(error) if is_lost(&error) => match copy {
             Some(copy) => pool.send(copy).await,
             None => Err(error),

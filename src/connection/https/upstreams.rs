@@ -46,16 +46,35 @@ use crate::sync::{Arc, Mutex};
 ///
 /// ```no_run
 /// use http::Request;
+/// use http_body_util::BodyExt;
 /// use millpond::connection::https::{RequestBody, Upstreams, UpstreamsConfig};
 ///
-/// # #[tokio::main(flavor = "current_thread")]
-/// # async fn main() -> Result<(), Box<dyn std::error::Error>> {
-/// let upstreams = Upstreams::new(UpstreamsConfig::default())?;
-/// let request = Request::get("https://example.com/").body(RequestBody::empty())?;
-/// let response = upstreams.send(request).await?;
+/// #[tokio::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let upstreams = Upstreams::new(UpstreamsConfig::default())?;
+///     let request = Request::get("https://example.com/").body(RequestBody::empty())?;
+///     match upstreams.send(request).await {
+///         Ok(response) => println!("{:?}", response.into_body().collect().await?.to_bytes()),
+///         Err(error) => eprintln!("{error:?}"), // the message and its causes
+///     }
+///     Ok(())
+/// }
+/// ```
+///
+/// A server whose certificate a private authority has signed:
+///
+/// ```no_run
+/// use millpond::connection::https::{HttpsConfig, Upstreams, UpstreamsConfig};
+/// use millpond::net::tls::TlsConfig;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let tls = TlsConfig::new().add_root_file("ca.pem").build()?;
+/// let upstreams = Upstreams::new(UpstreamsConfig::default().https(HttpsConfig::default().tls(Some(tls))))?;
 /// # Ok(())
 /// # }
 /// ```
+///
+/// The [cookbook](crate::cookbook#a-reverse-proxy) has a reverse proxy.
 #[derive(Clone)]
 pub struct Upstreams(Arc<Inner>);
 

@@ -23,6 +23,9 @@ pub(super) const BYPASS_WINDOW: Duration = Duration::from_millis(500);
 
 /// How a pool is set up. The setters that bb8 has too have its names and meanings.
 ///
+/// The pool logs through [`tracing`](https://docs.rs/tracing): connect errors and failed tests, once per change. Without a
+/// subscriber nothing is shown.
+///
 /// | setting | default | reason |
 /// |---|---|---|
 /// | [`max_size`](Self::max_size) | 100 | a server's usual limit; memory is used for open connections only |
@@ -130,6 +133,10 @@ impl<M: ManageConnection> Builder<M> {
     /// `true`: each connection is tested by [`ManageConnection::is_valid`] before it is handed out, as bb8 does by default.
     /// `false`: none is ever tested. Without this setting, those are tested that were idle for longer than the
     /// [`bypass_window`](Self::bypass_window).
+    ///
+    /// A manager whose [`has_broken`](ManageConnection::has_broken) always says no, such as that of bb8-redis, needs `true`:
+    /// otherwise a connection that was used within the `bypass_window` is handed out even if it is dead. It costs one round
+    /// trip to the server per checkout.
     pub fn test_on_check_out(mut self, test_on_check_out: bool) -> Self {
         self.config.test_on_check_out = test_on_check_out;
         self.config.bypass_window = Duration::ZERO;
@@ -186,6 +193,7 @@ impl<M: ManageConnection> Builder<M> {
     ///
     /// Without retries, a get fails as soon as the connect does that was begun for it, also while other connections are in
     /// use. A get for which none was begun waits: the maximum was reached, or a connect for an older get was under way.
+    /// [`build`](Self::build) fails at the first error, so that a program whose server is down ends at once.
     pub fn retry_connection(mut self, retry: bool) -> Self {
         self.config.retry_connection = retry;
         self
@@ -197,7 +205,7 @@ impl<M: ManageConnection> Builder<M> {
         self
     }
 
-    /// How often idle connections are looked at, and those are closed that have expired.
+    /// How often idle connections are looked at, and expired ones closed.
     pub fn reaper_rate(mut self, reaper_rate: Duration) -> Self {
         self.config.reaper_rate = reaper_rate;
         self
@@ -243,7 +251,9 @@ impl<M: ManageConnection> Builder<M> {
         self
     }
 
-    /// Builds the pool, and waits until it has [`min_idle`](Self::min_idle) connections.
+    /// Builds the pool, and waits until it has [`min_idle`](Self::min_idle) connections. A connect that fails is tried again
+    /// until the [`connection_timeout`](Self::connection_timeout). To fail at once, set
+    /// [`retry_connection(false)`](Self::retry_connection).
     ///
     /// If no connect fails with an error, but they do not end, or panic, for a whole
     /// [`connection_timeout`](Self::connection_timeout), it returns the pool without them: there is no error of the manager

@@ -22,7 +22,7 @@ use crate::sync::statistic::{AtomicBool, Ordering};
 ///
 /// # Memory
 ///
-/// At rest it takes 6.3 KB, of which 4 KiB are the buffer for reading, and over TLS 10 KB, also after large messages. Of a
+/// At rest it takes 6.3 KB, of which 4 KiB are the buffer for reading, and over TLS 10 KB, even after large messages. Of a
 /// hundred in one HTTP/2 connection each takes 4.3 KB, the connection included, and 4.8 after large messages. Messages
 /// to be sent wait within [`queue_bytes`](field@WebSocketConfig::queue_bytes), and received ones within
 /// [`incoming_bytes`](field@WebSocketConfig::incoming_bytes) and one message more. None of this memory is a pool's, or within

@@ -32,7 +32,7 @@
 //!   At [a configurable load](field@Http2PoolConfig::grow_at_percent) the pool opens another one. One that is not needed
 //!   for the idle timeout is closed, even if requests are spread over it.
 //! * **Ends.** After a GOAWAY a connection takes no more requests, and those that run come to their end. What the server has
-//!   not processed for certain is sent again: streams above the last one of a GOAWAY, and refused ones. A response that is
+//!   certainly not processed is sent again: streams above the last one of a GOAWAY, and refused ones. A response that is
 //!   reset without an error before its end is an error. A connection that cannot send its GOAWAY within 5 s of its last
 //!   stream, because the server does not read, is closed without.
 //! * **Pings** are off by default ([`HttpsConfig::ping`](field@super::HttpsConfig::ping)): servers such as gRPC's end

@@ -34,8 +34,8 @@ use crate::sync::Arc;
 /// * A failed connect fails the requests that wait, at once, if there is no other connection.
 /// * After a GOAWAY, requests take another connection, and those under way come to their end. Others that the server has not
 ///   processed are sent again.
-/// * A response that is not read does not hold up the others, but takes memory, so that it is reset in the end, or its data
-///   stored elsewhere: see [`StalledReader`](super::StalledReader). The future of a request must be polled or dropped.
+/// * A response that is not read does not hold up the others, but uses memory; after a limit it is reset or spilled: see
+///   [`StalledReader`](super::StalledReader). The future of a request must be polled or dropped.
 /// * Pings are off by default ([`HttpsConfig::ping`](field@super::super::HttpsConfig::ping)), since some servers end connections
 ///   that ping. If one does so (`ENHANCE_YOUR_CALM`), its later connections are not pinged.
 ///
