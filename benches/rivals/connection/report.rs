@@ -37,11 +37,7 @@ impl Measured {
             self.at_hand.iter().for_each(|row| text += &table(row, "us"));
         }
         if !self.tail.is_empty() {
-            text += &format!(
-                "\n### {TAIL}\n\nIn a fair pool a get waits for 20 turns of the connections. A turn takes as long as tokio's timer sleeps \
-                 for 1 ms,\nwhich is 2 ms, and longer when the machine is busy. So contestants that are fair differ by little, and \
-                 mostly by chance.\n"
-            );
+            text += &format!("\n### {TAIL}\n");
             self.tail.iter().for_each(|row| text += &table(row, "ms"));
         }
         if !self.contention.is_empty() {
