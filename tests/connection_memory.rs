@@ -6,6 +6,7 @@
 use std::io::{self, BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
 
 use dhat::HeapStats;
 use millpond::connection::{ManageConnection, Pool};
@@ -87,7 +88,9 @@ async fn serve() {
 
 async fn pool(upstream: Upstream, size: usize) -> Pool<Upstream> {
     let size = u32::try_from(size).unwrap();
-    Pool::builder().max_size(size).min_idle(size).build(upstream).await.unwrap()
+    let pool = Pool::builder().max_size(size).min_idle(size);
+    // `build` waits for all of them until then: a sanitizer on a busy machine takes longer than the default.
+    pool.connection_timeout(Duration::from_secs(60)).build(upstream).await.unwrap()
 }
 
 #[tokio::main(flavor = "current_thread")]
