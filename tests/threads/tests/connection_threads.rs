@@ -56,7 +56,7 @@ mod sanitized {
         let counts = core.counts();
         assert_eq!((counts.open, counts.idle, counts.waiting), (ITEMS, ITEMS, 0), "{counts:?}");
         core.close();
-        assert_eq!(std::iter::from_fn(|| core.take_surplus()).map(|item| *item).sum::<u64>(), uses);
+        assert_eq!(std::iter::from_fn(|| core.take_surplus()).sum::<u64>(), uses);
     }
 
     /// Returns how many items it used.
