@@ -463,8 +463,11 @@ fn the_access_log_has_each_failed_connection() {
         let (_socket, upstream) = refusing();
         let proxy = log.proxy(&upstream, &["--access-log", place]);
         for _ in 0..CONNECTIONS {
-            // It ends when the proxy has tried to connect.
-            let _ = connect(&proxy).read(&mut [0]);
+            // It ends when the proxy has tried to connect: on a busy machine that may be before this thread has connected.
+            let _ = TcpStream::connect(proxy.address()).and_then(|mut client| {
+                client.set_read_timeout(Some(PATIENCE))?;
+                client.read(&mut [0])
+            });
         }
         proxy.interrupt();
         proxy.wait();
