@@ -77,8 +77,8 @@
 //! is 400 lines in place of tokio-rustls, and was left out for their sake. A rest after 100 ms instead of 10 had 100
 //! connections with an h2 at the same time, although they were used one after the other: 37 KiB. jemalloc 5.3 keeps 7 KiB for
 //! the first row, but 370 for the second: it gives memory back only while the process allocates. Smaller
-//! [windows](super::Http2Windows) lower the peak. So a process that has had such a burst has to call `malloc_trim` now and
-//! then, as [`BufferPool::decay`](crate::BufferPool::decay) shows.
+//! [windows](super::Http2Windows) lower the peak. So a process that has such bursts has to call `malloc_trim` now and then,
+//! from a timer of its own. [`BufferPool::decay`](crate::BufferPool::decay) shows the call.
 //!
 //! Absent on purpose: server push, extended CONNECT but for [WebSockets](crate::connection::websocket), and several servers in
 //! one pool.
