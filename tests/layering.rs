@@ -45,8 +45,9 @@ const TOP_LEVEL: &[&str] = &[
     "tests",
 ];
 
-/// The only file of the library with unsafe code, and the only one of the command.
-const UNSAFE: &[&str] = &["src/pool/handle/buf_mut.rs", "src/bin/millpond/memory.rs"];
+/// The only files of the library with unsafe code, and the only one of the command. Each says why it has to.
+const UNSAFE: &[&str] =
+    &["src/pool/handle/buf_mut.rs", "src/connection/core/slots.rs", "src/bin/millpond/memory.rs"];
 
 const MAX_LINES: usize = 600;
 const NAMELESS: &[&str] = &["util", "utils", "common", "helper", "helpers", "misc"];
@@ -110,7 +111,7 @@ fn violations(tree: &Tree) -> Vec<String> {
         let is_unsafe = names_word(tokens.clone(), "unsafe")
             || (inner != "lib.rs" && names_word(tokens.clone(), "unsafe_code"));
         if is_unsafe && !UNSAFE.contains(&path.as_str()) {
-            found.push(format!("{path}: unsafe code belongs to {} only", UNSAFE[0]));
+            found.push(format!("{path}: unsafe code belongs to {} only", UNSAFE.join(", ")));
         }
         let module = module_of(inner);
         match module.first() {
@@ -425,9 +426,9 @@ src/pool/x.rs  | use crossbeam_queue::ArrayQueue;           |1: crossbeam_queue:
 src/pool/x.rs  | thread_local! { static A: u8 = 0; }        |1: thread_local is a primitive; name it through crate::sync
 src/bin/x.rs   | #[path = "../pool/slot.rs"] mod slot;      | #[path] in the command would go round the public API
 src/lib.rs     | // #![deny(unsafe_code)] ⏎ #![warn(unsafe_code)] | #![deny(unsafe_code)] is missing
-src/lib.rs     | #![deny(unsafe_code)] fn f() { unsafe { g() } } | unsafe code belongs to src/pool/handle/buf_mut.rs only
-src/pool/x.rs  | mod m { unsafe impl Send for X {} }        | unsafe code belongs to src/pool/handle/buf_mut.rs only
-src/pool/x.rs  | #![expect(unsafe_code, reason = "")]       | unsafe code belongs to src/pool/handle/buf_mut.rs only
+src/lib.rs     | #![deny(unsafe_code)] fn f() { unsafe { g() } } | unsafe code belongs to src/pool/handle/buf_mut.rs, src/connection/core/slots.rs, src/bin/millpond/memory.rs only
+src/pool/x.rs  | mod m { unsafe impl Send for X {} }        | unsafe code belongs to src/pool/handle/buf_mut.rs, src/connection/core/slots.rs, src/bin/millpond/memory.rs only
+src/pool/x.rs  | #![expect(unsafe_code, reason = "")]       | unsafe code belongs to src/pool/handle/buf_mut.rs, src/connection/core/slots.rs, src/bin/millpond/memory.rs only
 src/pool.rs    |                                            | a layer is a folder; make it src/pool/mod.rs
 src/cellar/a.rs|                                            | cellar is no layer; see LAYERS in tests/layering.rs
 src/pool/util.rs|                                           | the name says nothing; name the thing

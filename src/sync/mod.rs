@@ -10,11 +10,15 @@
 //! together with copies of `bytes`, `crossbeam-queue` and `triomphe` whose atomics are loom's. `tests/layering.rs` checks
 //! the rule. Clippy's `disallowed-types` cannot: it looks through re-exports, and would reject these as well.
 //!
-//! Absent on purpose: unsafe code, logic of the pool.
+//! Absent on purpose: unsafe code, logic of the pools.
 
+#[cfg(any(feature = "connection", millpond_loom, millpond_shuttle, millpond_tsan))]
+mod cell;
 mod clock;
 mod count;
 mod queue;
+#[cfg(any(feature = "connection", millpond_loom, millpond_shuttle, millpond_tsan))]
+pub(crate) use cell::UnsafeCell;
 pub(crate) use clock::Stopwatch;
 pub(crate) use count::Count;
 pub(crate) use queue::ClassQueue;
@@ -39,15 +43,15 @@ mod instrumented;
 mod real;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "connection"))]
 pub(crate) use real::Weak;
+#[cfg(all(not(any(millpond_loom, millpond_shuttle)), any(feature = "connection", millpond_tsan)))]
+pub(crate) use real::order_store_before_load;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
 pub(crate) use real::{Arc, Mutex, OnceLock, Shared, Undropped, Unique, atomic, contain, thread_local};
-#[cfg(all(not(any(millpond_loom, millpond_shuttle)), any(feature = "connection", millpond_tsan)))]
-pub(crate) use real::{BoxCell, order_store_before_load};
 
 #[cfg(any(millpond_loom, millpond_shuttle))]
 mod model;
 #[cfg(any(millpond_loom, millpond_shuttle))]
 pub(crate) use model::{
-    Arc, BoxCell, Mutex, OnceLock, Shared, Undropped, Unique, atomic, checker, contain,
-    order_store_before_load, thread_local,
+    Arc, Mutex, OnceLock, Shared, Undropped, Unique, atomic, checker, contain, order_store_before_load,
+    thread_local,
 };

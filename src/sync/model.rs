@@ -4,7 +4,6 @@
 //! The queue and the counted references are those that ship, and so is `bytes`: `loom-tests` builds all three from copies
 //! whose atomics are loom's. For shuttle, each of their operations is one step.
 
-use std::mem;
 use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::PoisonError;
@@ -59,38 +58,6 @@ impl<T> Deref for Undropped<T> {
 
     fn deref(&self) -> &T {
         &self.0
-    }
-}
-
-/// A cell that orders nothing: its users must. The lock is std's, so no checker sees it. What loom sees is the probe: it fails
-/// unless one of any two accesses happens before the other.
-pub(crate) struct BoxCell<T>(std::sync::Mutex<(Probe, Option<Box<T>>)>);
-
-#[cfg(millpond_loom)]
-type Probe = loom::cell::UnsafeCell<()>;
-#[cfg(not(millpond_loom))]
-type Probe = ();
-
-impl<T> Default for BoxCell<T> {
-    fn default() -> Self {
-        Self(std::sync::Mutex::new((Probe::default(), None)))
-    }
-}
-
-impl<T> BoxCell<T> {
-    pub(crate) fn take(&self) -> Option<Box<T>> {
-        self.exchange(None)
-    }
-
-    pub(crate) fn store(&self, value: Option<Box<T>>) {
-        self.exchange(value);
-    }
-
-    fn exchange(&self, value: Option<Box<T>>) -> Option<Box<T>> {
-        let mut cell = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        #[cfg(millpond_loom)]
-        cell.0.with_mut(|_| ());
-        mem::replace(&mut cell.1, value)
     }
 }
 

@@ -8,10 +8,6 @@ use std::sync::{MutexGuard, PoisonError};
 #[cfg(millpond_tsan)]
 pub(crate) use super::instrumented::Mutex;
 
-/// A cell for a box that is taken and put whole, each by one locked instruction.
-#[cfg(any(feature = "connection", millpond_tsan))]
-pub(crate) type BoxCell<T> = crossbeam_utils::atomic::AtomicCell<Option<Box<T>>>;
-
 /// A thread local of this type has no destructor, so an access need not check whether it was destroyed. Another thread
 /// local must empty it when the thread exits.
 pub(crate) use std::mem::ManuallyDrop as Undropped;

@@ -17,7 +17,7 @@ use std::task::Waker;
 use std::time::Instant;
 
 use super::facts::{Checkout, Facts};
-use super::slots::{Held, MAX_SLOTS, Order, Slots, Vacant};
+use super::slots::{Cut, Held, MAX_SLOTS, Order, Slots, Vacant};
 use super::waiters::{Ticket, Waiters};
 use crate::sync::atomic::{AtomicUsize, Ordering};
 use crate::sync::statistic::AtomicUsize as Hint;
@@ -124,8 +124,6 @@ struct State<T> {
     waiters: Waiters<Held<T>>,
     /// Gets that have ever joined the queue.
     new_waiters: u64,
-    /// A bit per slot that is not free.
-    reserved: Vec<usize>,
     /// How many slots are not free.
     size: usize,
     /// How many of them have a connect under way, or between two attempts.
@@ -148,7 +146,6 @@ struct State<T> {
     is_closed: bool,
 }
 
-const BITS: usize = usize::BITS as usize;
 /// The bit of `attention` that says that there are too many items, or that the pool is closed.
 const OVER: usize = 1;
 /// The bit of `attention` that says that somebody waits.
@@ -167,7 +164,6 @@ impl<T> Core<T> {
             state: Mutex::new(State {
                 waiters: Waiters::new(),
                 new_waiters: 0,
-                reserved: Vec::new(),
                 size: 0,
                 connecting: 0,
                 closing: 0,
@@ -224,16 +220,16 @@ impl<T> Core<T> {
         let (wakers, surplus) = self.settle(&mut state, returned);
         drop(state);
         wake(wakers);
-        surplus.map(Held::into_item)
+        surplus.map(Cut::into_item)
     }
 
     /// Serves the waiters with `returned` and with idle items. The second of what it returns is one too many.
-    fn settle(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> (Wakers, Option<Held<T>>) {
+    fn settle(&self, state: &mut State<T>, mut returned: Option<Held<T>>) -> (Wakers, Option<Cut<T>>) {
         let over = returned.take_if(|_| state.is_over());
         let wakers = if over.is_some() { Wakers::default() } else { self.serve(state, returned) };
         let idle = || self.slots.take_any().map(|(held, _)| held);
         let over = over.or_else(|| if state.is_over() { idle() } else { None });
-        let surplus = over.map(|held| state.cut(held));
+        let surplus = over.map(|held| self.cut(state, held));
         self.publish(state);
         (wakers, surplus)
     }
@@ -251,6 +247,13 @@ impl<T> Core<T> {
                 Err(held) => self.slots.park(held),
             }
         }
+    }
+
+    /// Frees the slot of an item that is one too many.
+    fn cut(&self, state: &mut State<T>, held: Held<T>) -> Cut<T> {
+        state.size -= 1;
+        state.closing += 1;
+        self.slots.cut(held)
     }
 
     pub(crate) fn join(&self, waker: Waker, joins: Joins) -> Result<Joined, Refusal> {
@@ -313,7 +316,7 @@ impl<T> Core<T> {
         let (wakers, surplus) = self.settle(&mut state, granted);
         drop(state);
         wake(wakers);
-        surplus.map(Held::into_item)
+        surplus.map(Cut::into_item)
     }
 
     /// A slot for an item that was made elsewhere.
@@ -322,35 +325,20 @@ impl<T> Core<T> {
         if state.size >= state.max {
             return None;
         }
-        let vacant = self.reserve_slot(&mut state);
+        let vacant = self.slots.reserve()?;
+        state.size += 1;
         self.publish(&mut state);
         Some(vacant)
     }
 
-    /// Reserves the lowest free slot.
-    fn reserve_slot(&self, state: &mut State<T>) -> Vacant {
-        let number = state.reserved.iter().position(|&word| word != usize::MAX).unwrap_or_else(|| {
-            state.reserved.push(0);
-            state.reserved.len() - 1
-        });
-        let mut slot = number * BITS;
-        if let Some(word) = state.reserved.get_mut(number) {
-            slot += word.trailing_ones() as usize;
-            *word |= *word + 1;
-        }
-        state.size += 1;
-        let slot = slot as u32;
-        self.slots.prepare(slot);
-        Vacant(slot)
-    }
-
     /// The item of this slot is gone.
     pub(crate) fn release(&self, vacant: Vacant) {
-        if let Some(facts) = self.slots.facts(vacant.0) {
+        if let Some(facts) = self.slots.facts(vacant.slot()) {
             facts.on_return();
         }
         let mut state = self.state.lock();
-        state.free(vacant.0);
+        self.slots.release(vacant);
+        state.size -= 1;
         self.publish(&mut state);
     }
 
@@ -396,10 +384,10 @@ impl<T> Core<T> {
         }
         // What is parked at the same time is found by the one who parks it: see `Slots::park`.
         order_store_before_load();
-        let surplus = self.slots.take_any().map(|(held, _)| state.cut(held));
+        let surplus = self.slots.take_any().map(|(held, _)| self.cut(&mut state, held));
         self.publish(&mut state);
         drop(state);
-        surplus.map(Held::into_item)
+        surplus.map(Cut::into_item)
     }
 
     /// An item that was one too many is dropped.
@@ -496,31 +484,6 @@ impl<T> State<T> {
     /// Whether an attempt is under way that must show first whether the server is up again.
     fn is_probing(&self) -> bool {
         self.is_down && self.connecting > 0
-    }
-
-    /// Frees the slot of an item that is one too many. The item leaves its box outside the lock.
-    fn cut(&mut self, held: Held<T>) -> Held<T> {
-        self.free(held.slot());
-        self.closing += 1;
-        held
-    }
-
-    /// The attempt has failed for good.
-    fn end(&mut self, attempt: &Attempt) {
-        self.retrying -= usize::from(attempt.has_failed);
-        self.retried.take_if(|slot| *slot == attempt.vacant.0);
-        self.connecting -= 1;
-        self.waiters.end_attempt(attempt.owner.as_ref());
-        self.free(attempt.vacant.0);
-    }
-
-    fn free(&mut self, slot: u32) {
-        let slot = slot as usize;
-        if let Some(word) = self.reserved.get_mut(slot / BITS) {
-            debug_assert!(*word >> (slot % BITS) & 1 == 1, "the slot was reserved");
-            *word &= !(1 << (slot % BITS));
-            self.size -= 1;
-        }
     }
 }
 

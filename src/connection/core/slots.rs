@@ -5,14 +5,34 @@
 //!  word:      idle bits ─┬─ bit n set: slot n holds an item, and whoever clears the bit owns it
 //!             blocks of 8 slots, each allocated when its first slot is reserved
 //! ```
+//!
+//! # Safety
+//!
+//! An idle item is in a cell without a lock. Whoever uses the cell of a slot has consumed a token of it, so no two threads
+//! use one at once:
+//!
+//! - `park` consumes the [`Held`] of a slot, writes the cell, and sets the idle bit. `take` and `take_of` clear the bit. Only
+//!   the thread whose read-modify-write found it set reads the cell, and makes the next `Held`.
+//! - So a reserved slot has one `Held`, or one [`Vacant`], or its bit is set. Only this file makes tokens, and they cannot be
+//!   cloned. A new `Vacant` takes a `reserved` bit that was clear; `release` and `cut` consume the token and clear it.
+//! - A token knows the number of its slots, and others refuse it.
+//!
+//! The bits order the uses as well: a thread sets a bit with release after its write, and clears it with acquire before it
+//! reads. Each change of a word is a read-modify-write, so it does not matter which other bits changed in between. Loom checks
+//! this order: its cell fails if two uses are not ordered.
+#![expect(
+    unsafe_code,
+    reason = "to exchange the item by locked instructions makes a checkout a third slower"
+)]
 
 use std::boxed::Box;
-use std::{array, iter};
+use std::panic::RefUnwindSafe;
+use std::{array, iter, mem};
 
 use super::facts::Facts;
 use crate::sync::atomic::{AtomicUsize, Ordering};
-use crate::sync::statistic::AtomicUsize as Hint;
-use crate::sync::{BoxCell, OnceLock, order_store_before_load};
+use crate::sync::statistic::{AtomicU32, AtomicUsize as Hint};
+use crate::sync::{OnceLock, UnsafeCell, order_store_before_load};
 
 /// Slots of a word.
 const BITS: usize = usize::BITS as usize;
@@ -26,7 +46,14 @@ pub(crate) const MAX_SLOTS: usize = BITS << (SEGMENTS - 1);
 /// A reserved slot that is empty. It must be filled or released.
 #[must_use = "a slot that is not released is lost to the pool"]
 #[derive(Debug)]
-pub(crate) struct Vacant(pub(super) u32);
+pub(crate) struct Vacant(Place);
+
+/// Which slot, and of which [`Slots`].
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    slots: u32,
+    slot: u32,
+}
 
 /// A reserved slot, and the item that belongs to it and is not in it.
 ///
@@ -39,24 +66,27 @@ pub(crate) struct Held<T>(Box<Slotted<T>>);
 /// An item, and its slot.
 #[derive(Debug)]
 struct Slotted<T> {
-    slot: u32,
+    place: Place,
     item: T,
 }
 
+/// An item whose slot is free. It leaves its box outside the engine's lock.
+pub(super) struct Cut<T>(Box<Slotted<T>>);
+
 impl Vacant {
     pub(crate) fn fill<T>(self, item: T) -> Held<T> {
-        Held(Box::new(Slotted { slot: self.0, item }))
+        Held(Box::new(Slotted { place: self.0, item }))
+    }
+
+    pub(super) fn slot(&self) -> u32 {
+        self.0.slot
     }
 }
 
 impl<T> Held<T> {
     pub(crate) fn empty(self) -> (Vacant, T) {
-        let Slotted { slot, item } = *self.0;
-        (Vacant(slot), item)
-    }
-
-    pub(super) fn into_item(self) -> T {
-        self.0.item
+        let Slotted { place, item } = *self.0;
+        (Vacant(place), item)
     }
 
     #[inline]
@@ -71,7 +101,13 @@ impl<T> Held<T> {
 
     #[inline]
     pub(super) fn slot(&self) -> u32 {
-        self.0.slot
+        self.0.place.slot
+    }
+}
+
+impl<T> Cut<T> {
+    pub(super) fn into_item(self) -> T {
+        self.0.item
     }
 }
 
@@ -85,6 +121,8 @@ pub(crate) enum Order {
 }
 
 pub(super) struct Slots<T> {
+    /// Others have another one: it repeats after 2^32 pools.
+    number: u32,
     segments: [OnceLock<Box<[Word<T>]>>; SEGMENTS],
     /// How many words have slots that were ever reserved.
     words: Hint,
@@ -95,45 +133,95 @@ pub(super) struct Slots<T> {
 
 struct Word<T> {
     idle: AtomicUsize,
+    /// A bit per slot that is not free. Changed under the engine's lock.
+    reserved: Hint,
     blocks: [OnceLock<Box<[Slot<T>; BLOCK]>>; BITS / BLOCK],
 }
 
 /// On a cache line of its own: neighbours are used by different threads.
 #[repr(align(64))]
 struct Slot<T> {
-    parked: BoxCell<Slotted<T>>,
+    parked: Parked<T>,
     facts: Facts,
+}
+
+/// The item of a slot while it is idle.
+struct Parked<T>(UnsafeCell<Option<Box<Slotted<T>>>>);
+
+// SAFETY: the item moves between threads, and is never used by two at once: see `exchange`.
+unsafe impl<T: Send> Sync for Parked<T> {}
+
+// An exchange does not unwind between its read and its write.
+impl<T> RefUnwindSafe for Parked<T> {}
+
+impl<T> Parked<T> {
+    /// # Safety
+    ///
+    /// Of any two calls, one happens before the other.
+    #[inline]
+    unsafe fn exchange(&self, item: Option<Box<Slotted<T>>>) -> Option<Box<Slotted<T>>> {
+        // SAFETY: the pointer is that of a live cell, and the caller promises that this is the only access to it.
+        self.0.with_mut(|parked| unsafe { mem::replace(&mut *parked, item) })
+    }
 }
 
 impl<T> Slots<T> {
     pub(super) fn new(order: Order) -> Self {
-        Self { segments: array::from_fn(|_| OnceLock::new()), words: Hint::new(0), order, next: Hint::new(0) }
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        // Ordering: Relaxed. Only the number matters.
+        let number = MADE.fetch_add(1, Ordering::Relaxed);
+        let segments = array::from_fn(|_| OnceLock::new());
+        Self { number, segments, words: Hint::new(0), order, next: Hint::new(0) }
     }
 
-    /// Allocates the slot. The caller holds the lock under which slots are reserved.
-    pub(super) fn prepare(&self, slot: u32) {
-        let slot = slot as usize;
-        let number = slot / BITS;
-        let (segment, at) = place(number);
-        let Some(segment_cell) = self.segments.get(segment) else { return };
-        let words = segment_cell.get_or_init(|| {
-            let words = if segment == 0 { 1 } else { 1 << (segment - 1) };
-            (0..words).map(|_| Word::new()).collect()
-        });
-        if let Some(block) = words.get(at).and_then(|word| word.blocks.get(slot % BITS / BLOCK)) {
+    /// Reserves the lowest free slot, and allocates it. The caller holds the engine's lock, or else it may miss one.
+    pub(super) fn reserve(&self) -> Option<Vacant> {
+        let (slot, word) = (0..MAX_SLOTS / BITS).find_map(|number| {
+            let (segment, at) = place(number);
+            let words = self.segments.get(segment)?.get_or_init(|| {
+                let words = if segment == 0 { 1 } else { 1 << (segment - 1) };
+                (0..words).map(|_| Word::new()).collect()
+            });
+            let word = words.get(at)?;
+            Some((number * BITS + word.reserve_lowest()? as usize, word))
+        })?;
+        if let Some(block) = word.blocks.get(slot % BITS / BLOCK) {
             block.get_or_init(|| Box::new(array::from_fn(|_| Slot::new())));
         }
-        // Ordering: Relaxed. The lock of reservations orders it before each return to the slot that must be seen.
-        if self.words.load(Ordering::Relaxed) <= number {
-            self.words.store(number + 1, Ordering::Relaxed);
+        // Ordering: Relaxed. The engine's lock orders it before each return to the slot that must be seen.
+        if self.words.load(Ordering::Relaxed) <= slot / BITS {
+            self.words.store(slot / BITS + 1, Ordering::Relaxed);
+        }
+        Some(Vacant(Place { slots: self.number, slot: slot as u32 }))
+    }
+
+    /// Frees a slot that is empty.
+    pub(super) fn release(&self, vacant: Vacant) {
+        self.free(vacant.0);
+    }
+
+    /// Frees the slot of an item.
+    pub(super) fn cut(&self, held: Held<T>) -> Cut<T> {
+        self.free(held.0.place);
+        Cut(held.0)
+    }
+
+    /// The caller consumes the token of the slot.
+    fn free(&self, place: Place) {
+        if let Some((word, bit, _)) = self.find_own(place) {
+            // Ordering: Release, to the acquire in `Word::reserve_lowest`.
+            let reserved = word.reserved.fetch_and(!bit, Ordering::Release);
+            debug_assert!(reserved & bit != 0, "the slot was reserved");
         }
     }
 
     /// Makes an item idle. After it, the caller must look whether somebody waits.
     pub(super) fn park(&self, held: Held<T>) {
-        let Some((word, bit, place)) = self.find(held.slot()) else { return };
-        place.facts.on_return();
-        place.parked.store(Some(held.0));
+        let Some((word, bit, slot)) = self.find_own(held.0.place) else { return };
+        slot.facts.on_return();
+        // SAFETY: the slot is reserved and its bit is clear, as `held` exists. So no thread is in `unpark`, and none that has
+        // another token of this slot gets here. What they did before happened before `held` was made. See above.
+        unsafe { slot.parked.exchange(Some(held.0)) };
         // Ordering: SeqCst, with the load of `Core::attention` that follows. A waiter announces itself by a SeqCst store and
         // then loads this word. In the one order of these four accesses either the announcement comes before the load
         // that follows here, so this thread serves the waiter, or the waiter's load comes after this write, and it finds
@@ -169,7 +257,11 @@ impl<T> Slots<T> {
         let (word, bit, _) = self.find(slot)?;
         // Ordering: as in `take_of`.
         let was_idle = word.idle.fetch_and(!bit, Ordering::AcqRel) & bit != 0;
-        was_idle.then(|| word.unpark(slot as usize % BITS))?.map(|(held, _)| held)
+        if !was_idle {
+            return None;
+        }
+        // SAFETY: this thread has cleared the bit.
+        unsafe { word.unpark(slot as usize % BITS) }.map(|(held, _)| held)
     }
 
     /// Takes the lowest idle item of one word, of those whose bits are in `mask`.
@@ -187,7 +279,10 @@ impl<T> Slots<T> {
             // Ordering: AcqRel. Acquire synchronizes with the `fetch_or` of `park`, so the item is in its slot. Release keeps
             // the chain for the other items of the word. A failure is a load of the kind above.
             match word.idle.compare_exchange_weak(idle, idle & !bit, Ordering::AcqRel, Ordering::SeqCst) {
-                Ok(_) => return word.unpark(bit.trailing_zeros() as usize),
+                Ok(_) => {
+                    // SAFETY: this thread has cleared the bit.
+                    return unsafe { word.unpark(bit.trailing_zeros() as usize) };
+                }
                 Err(now) => idle = now,
             }
         }
@@ -245,6 +340,13 @@ impl<T> Slots<T> {
         let word = self.word(slot / BITS)?;
         Some((word, 1 << (slot % BITS), word.slot(slot % BITS)?))
     }
+
+    /// Refuses the slots of others.
+    #[inline]
+    fn find_own(&self, place: Place) -> Option<(&Word<T>, usize, &Slot<T>)> {
+        debug_assert_eq!(place.slots, self.number, "a token belongs to the slots that made it");
+        if place.slots == self.number { self.find(place.slot) } else { None }
+    }
 }
 
 /// The segment of a word, and where it is in the segment.
@@ -258,7 +360,20 @@ fn place(number: usize) -> (usize, usize) {
 
 impl<T> Word<T> {
     fn new() -> Self {
-        Self { idle: AtomicUsize::new(0), blocks: array::from_fn(|_| OnceLock::new()) }
+        Self {
+            idle: AtomicUsize::new(0),
+            reserved: Hint::new(0),
+            blocks: array::from_fn(|_| OnceLock::new()),
+        }
+    }
+
+    /// Reserves the lowest free slot of this word.
+    fn reserve_lowest(&self) -> Option<u32> {
+        let at = self.reserved.load(Ordering::Relaxed).trailing_ones();
+        let bit = 1_usize.checked_shl(at)?;
+        // Ordering: Acquire, from the release in `Slots::free`.
+        let reserved = self.reserved.fetch_or(bit, Ordering::Acquire);
+        (reserved & bit == 0).then_some(at)
     }
 
     #[inline]
@@ -266,18 +381,24 @@ impl<T> Word<T> {
         self.blocks.get(at / BLOCK)?.get()?.get(at % BLOCK)
     }
 
-    /// Takes the item of a slot whose bit this thread has cleared.
+    /// Takes the item of a slot.
+    ///
+    /// # Safety
+    ///
+    /// This thread has cleared the bit of the slot, which was set, and has called this once since then.
     #[inline]
-    fn unpark(&self, at: usize) -> Option<(Held<T>, &Facts)> {
-        let place = self.slot(at)?;
-        let item = place.parked.take();
+    unsafe fn unpark(&self, at: usize) -> Option<(Held<T>, &Facts)> {
+        let slot = self.slot(at)?;
+        // SAFETY: the bit was set, so no token of the slot exists, and no other thread makes one: it finds the bit clear. The
+        // write of the item happened before the bit was set, and so before it was cleared.
+        let item = unsafe { slot.parked.exchange(None) };
         debug_assert!(item.is_some(), "the bit says that there is an item");
-        Some((Held(item?), &place.facts))
+        Some((Held(item?), &slot.facts))
     }
 }
 
 impl<T> Slot<T> {
     fn new() -> Self {
-        Self { parked: BoxCell::default(), facts: Facts::default() }
+        Self { parked: Parked(UnsafeCell::new(None)), facts: Facts::default() }
     }
 }

@@ -1,4 +1,4 @@
-//! [`BufMut`] for the exclusive handle: the only unsafe code of the library, as the trait is unsafe.
+//! [`BufMut`] for the exclusive handle: the only unsafe code of the buffer pool, as the trait is unsafe.
 //!
 //! Code that is generic over [`BufMut`] relies on it: the room that `chunk_mut` returns is the room that `advance_mut` adds
 //! to the written bytes. [`BytesMut`](bytes::BytesMut) keeps this promise for its own storage, and all three required

@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `pool` | [`BufferPool`], whose last clone closes the pool |
 //! | `buffer`, `bytes`, `freeze` | the exclusive handle, the shared handle, and the conversions to `bytes::Bytes` |
-//! | `buf_mut` | `bytes::BufMut` for the exclusive handle: the only unsafe code of the library |
+//! | `buf_mut` | `bytes::BufMut` for the exclusive handle: the only unsafe code of the pool |
 //! | `shrink` | the exchange for a smaller buffer |
 //! | `lend` | the storage of a buffer as a plain `BytesMut`, for a time (feature `net`) |
 //! | `queue` | pieces of shared bytes, read as one |

@@ -1,6 +1,8 @@
 //! Which connects are wanted, and how they end.
 
-use super::{Attempt, Core, Held, State, Wakers, wake};
+use super::super::slots::Cut;
+use super::super::waiters::Ticket;
+use super::{Attempt, Core, State, Wakers, wake};
 
 /// After so many failures in a row the server counts as down. Where one connect in twenty fails, that is one time in 8000.
 const MANY_FAILURES: usize = 3;
@@ -12,8 +14,9 @@ impl<T> Core<T> {
         if !self.wants_connect(&state) {
             return None;
         }
+        let vacant = self.slots.reserve()?;
+        state.size += 1;
         state.connecting += 1;
-        let vacant = self.reserve_slot(&mut state);
         let owner = state.waiters.begin_attempt();
         self.publish(&mut state);
         Some(Attempt { vacant, has_failed: false, owner })
@@ -48,7 +51,7 @@ impl<T> Core<T> {
         let (wakers, surplus) = self.settle(&mut state, Some(held));
         drop(state);
         wake(wakers);
-        surplus.map(Held::into_item)
+        surplus.map(Cut::into_item)
     }
 
     /// The connect failed. With `retry`, the attempt keeps its slot while something waits for it, and is tried again: each
@@ -60,23 +63,34 @@ impl<T> Core<T> {
             state.wave = 1;
             state.is_down |= retry;
         }
-        let slot = attempt.vacant.0;
+        let slot = attempt.vacant.slot();
         let is_retried = retry && state.retried.is_none_or(|other| other == slot) && self.is_wanted(&state);
-        let mut dismissed = None;
-        if is_retried {
+        let (retried, dismissed) = if is_retried {
             state.retrying += usize::from(!attempt.has_failed);
             if state.is_down {
                 state.retried = Some(slot);
             }
+            (Some(Attempt { has_failed: true, ..attempt }), None)
         } else {
-            state.end(&attempt);
-            dismissed =
-                attempt.owner.as_ref().filter(|_| !retry).and_then(|owner| state.waiters.dismiss(owner));
-        }
+            let owner = self.end(&mut state, attempt).filter(|_| !retry);
+            (None, owner.and_then(|owner| state.waiters.dismiss(&owner)))
+        };
         self.publish(&mut state);
         drop(state);
         wake(Wakers { first: dismissed, more: Vec::new() });
-        is_retried.then_some(Attempt { has_failed: true, ..attempt })
+        retried
+    }
+
+    /// The attempt has failed for good. Tells whose it was.
+    fn end(&self, state: &mut State<T>, attempt: Attempt) -> Option<Ticket> {
+        let Attempt { vacant, has_failed, owner } = attempt;
+        state.retrying -= usize::from(has_failed);
+        state.retried.take_if(|slot| *slot == vacant.slot());
+        state.connecting -= 1;
+        state.waiters.end_attempt(owner.as_ref());
+        self.slots.release(vacant);
+        state.size -= 1;
+        owner
     }
 
     /// Whether more wait than connects are under way.
@@ -88,7 +102,7 @@ impl<T> Core<T> {
     /// Gives the slot of a connect back that will not be tried again.
     pub(crate) fn abandon(&self, attempt: Attempt) {
         let mut state = self.state.lock();
-        state.end(&attempt);
+        self.end(&mut state, attempt);
         self.publish(&mut state);
     }
 

@@ -341,7 +341,7 @@ impl World {
                 if let Some(attempt) = attempt {
                     reference.connecting += 1;
                     let slot = reference.reserve();
-                    assert_eq!(attempt.vacant.0, slot);
+                    assert_eq!(attempt.vacant.slot(), slot);
                     let mut waiting = reference.waiting.iter();
                     let owner =
                         waiting.find(|&ticket| !reference.owners.values().any(|other| other == ticket));
@@ -352,18 +352,18 @@ impl World {
             Operation::Connected(at) => {
                 let Some(attempt) = take(&mut self.attempts, at) else { return };
                 reference.failures = 0;
-                reference.retrying.remove(&attempt.vacant.0);
-                reference.owners.remove(&attempt.vacant.0);
+                reference.retrying.remove(&attempt.vacant.slot());
+                reference.owners.remove(&attempt.vacant.slot());
                 (reference.is_down, reference.retried) = (false, None);
                 reference.wave = reference.limits.max_connecting.min(reference.wave + 1);
                 reference.connecting -= 1;
-                let surplus = reference.settle(Some((attempt.vacant.0, self.items)));
+                let surplus = reference.settle(Some((attempt.vacant.slot(), self.items)));
                 assert_eq!(core.connected(attempt, self.items), surplus);
                 self.items += 1;
             }
             Operation::Failed(at, retry) => {
                 let Some(attempt) = take(&mut self.attempts, at) else { return };
-                let slot = attempt.vacant.0;
+                let slot = attempt.vacant.slot();
                 reference.failures += 1;
                 if reference.failures >= 3 {
                     reference.wave = 1;
@@ -383,26 +383,26 @@ impl World {
             }
             Operation::Abandon(at) => {
                 let Some(attempt) = take(&mut self.attempts, at) else { return };
-                reference.end(attempt.vacant.0);
+                reference.end(attempt.vacant.slot());
                 core.abandon(attempt);
             }
             Operation::Reserve => {
                 let vacant = core.reserve();
                 assert_eq!(vacant.is_some(), reference.reserved.len() < reference.max);
                 if let Some(vacant) = vacant {
-                    assert_eq!(vacant.0, reference.reserve());
+                    assert_eq!(vacant.slot(), reference.reserve());
                     self.vacant.push(vacant);
                 }
             }
             Operation::Fill(at) => {
                 let Some(vacant) = take(&mut self.vacant, at) else { return };
-                let surplus = reference.settle(Some((vacant.0, self.items)));
+                let surplus = reference.settle(Some((vacant.slot(), self.items)));
                 assert_eq!(core.put(vacant.fill(self.items)), surplus);
                 self.items += 1;
             }
             Operation::Release(at) => {
                 let Some(vacant) = take(&mut self.vacant, at) else { return };
-                reference.free(vacant.0);
+                reference.free(vacant.slot());
                 core.release(vacant);
             }
             Operation::Resize(more) => {
