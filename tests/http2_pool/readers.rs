@@ -95,11 +95,11 @@ async fn stalled_responses_are_reset_and_the_others_arrive() {
     let pool = node.pool(config());
     let responses = stalled(&pool).await;
     assert_eq!(arriving(&pool).await, vec![Ok(LARGE); 98]);
+    eventually(&pool, |state| state.http2.stalled_resets == 2).await;
     for response in responses {
         let error = read(response).await.unwrap_err();
         assert_eq!(error.kind(), &HttpsErrorKind::ReaderStalled { after: LIMIT });
     }
-    assert_eq!(pool.state().http2.stalled_resets, 2);
     assert_eq!(pool.state().errors.to_string(), "total=2 reader_stalled=2");
     assert_eq!(pool.state().streams, 0);
 }
@@ -111,7 +111,7 @@ async fn stalled_responses_are_spilled_and_the_others_arrive() {
     let pool = node.pool(config().stalled_reader(spilling(&buffers)));
     let responses = stalled(&pool).await;
     assert_eq!(arriving(&pool).await, vec![Ok(LARGE); 98]);
-    assert_eq!(pool.state().http2.spills, 2);
+    eventually(&pool, |state| state.http2.spills == 2).await;
     for response in responses {
         let body = read(response).await.unwrap();
         assert_eq!(body.len(), LARGE);
@@ -139,6 +139,7 @@ async fn a_spilled_response_is_reset_when_the_pool_has_no_buffer_left() {
     let pool = node.pool(config().stalled_reader(spilling(&buffers)));
     let responses = stalled(&pool).await;
     assert_eq!(arriving(&pool).await, vec![Ok(LARGE); 98]);
+    eventually(&pool, |state| state.http2.stalled_resets > 0).await;
     let mut failed = 0;
     for response in responses {
         failed += usize::from(read(response).await.is_err());
