@@ -101,6 +101,7 @@ async fn stalled_responses_are_reset_and_the_others_arrive() {
         assert_eq!(error.kind(), &HttpsErrorKind::ReaderStalled { after: LIMIT });
     }
     assert_eq!(pool.state().errors.to_string(), "total=2 reader_stalled=2");
+    assert_eq!(pool.state().connections[0].errors, 2);
     assert_eq!(pool.state().streams, 0);
 }
 
@@ -208,5 +209,6 @@ async fn a_reader_that_is_woken_and_does_not_come_is_stalled() {
     eventually(&pool, |state| state.http2.stalled_resets == 1).await;
     // Nobody has asked for the rest.
     assert_eq!(pool.state().errors.to_string(), "total=1 reader_stalled=1");
+    assert_eq!(pool.state().connections[0].errors, 1);
     drop(body);
 }

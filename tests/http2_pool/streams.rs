@@ -9,6 +9,7 @@ use millpond::connection::https::{Http2PoolConfig, HttpsErrorKind, RequestBody, 
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
+use tokio::time::sleep;
 
 use crate::server::{Node, eventually, fetch, get, read};
 
@@ -95,11 +96,11 @@ async fn there_are_no_more_connections_than_allowed() {
         assert_eq!((state.streams, state.waiting), (8, 12));
         for _ in 0..20 {
             node.free();
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
         }
         while pool.state().statistics.completed_gets() < 20 || pool.state().streams > 0 {
             node.free();
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            sleep(Duration::from_millis(1)).await;
         }
         others
     });
@@ -414,4 +415,46 @@ async fn trailers_arrive() {
     let pool = node.pool(config());
     let body = pool.send(get("/own")).await.unwrap().into_body().collect().await.unwrap();
     assert_eq!(body.trailers().unwrap()["sum"], "5");
+}
+
+#[tokio::test]
+async fn a_connection_knows_when_it_was_last_used() {
+    const PAUSE: Duration = Duration::from_millis(200);
+    // The clock of pools is coarse.
+    const LEAST: Duration = Duration::from_millis(180);
+    let mut node = Node::start();
+    let pool = node.pool(config());
+    let state = || pool.state().connections.remove(0);
+    let last_use = || state().age - state().since_last_use;
+    fetch(&pool, "/").await.unwrap();
+    sleep(PAUSE).await;
+    assert!(state().since_last_use >= LEAST, "{:?}", state());
+    let made = last_use();
+    let held = tokio::spawn({
+        let pool = pool.clone();
+        async move { fetch(&pool, "/hold").await }
+    });
+    node.says("begin /hold").await;
+    let begun = last_use();
+    assert!(begun >= made + LEAST, "{begun:?} after {made:?}");
+    sleep(PAUSE).await;
+    node.free();
+    held.await.unwrap().unwrap();
+    let ended = last_use();
+    assert!(ended >= begun + LEAST, "{ended:?} after {begun:?}");
+}
+
+#[tokio::test]
+async fn a_connection_counts_the_requests_that_failed_on_it() {
+    let own = "handle = (stream, path) => {
+        if (path === '/own/head') return stream.close(c.NGHTTP2_INTERNAL_ERROR);
+        stream.respond(); stream.write('gri', () => stream.destroy(new Error('mill')));
+    };";
+    let node = Node::with("{}", own);
+    let pool = node.pool(config());
+    for (path, errors) in [("/", 0), ("/own/head", 1), ("/own/body", 2), ("/", 2)] {
+        assert_eq!(fetch(&pool, path).await.is_err(), path != "/", "{path}");
+        assert_eq!(pool.state().connections[0].errors, errors, "{path}");
+    }
+    assert_eq!(pool.state().connections[0].requests, 4);
 }

@@ -25,11 +25,14 @@ pub(super) enum Transport {
     Tls(Box<TlsStream<Stream>>),
 }
 
-/// The bytes of HTTP that a connection has carried, before encryption.
+/// What a connection has carried.
 #[derive(Debug, Default)]
 pub(super) struct Traffic {
+    /// Bytes of HTTP, before encryption.
     pub(super) received: Count,
     pub(super) sent: Count,
+    /// Streams of a pool that have failed.
+    pub(super) errors: Count,
 }
 
 impl Wire {

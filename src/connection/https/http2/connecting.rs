@@ -60,14 +60,14 @@ impl Shared {
             StalledReader::Spill { buffers, .. } => Some(buffers),
         };
         match (reader.examine(millis(stalled.after()), spill.is_some()), spill) {
-            (Verdict::Reset, _) => self.on_stalled_reset(),
+            (Verdict::Reset, _) => self.on_stalled_reset(&reader),
             (Verdict::Spill, Some(buffers)) => {
                 self.count(|statistics| statistics.spills += 1);
                 let (pool, buffers) = (Arc::downgrade(self), buffers.clone());
                 tokio::spawn(async move {
                     let was_reset = reader.spill(&buffers).await;
                     if was_reset && let Some(pool) = pool.upgrade() {
-                        pool.on_stalled_reset();
+                        pool.on_stalled_reset(&reader);
                     }
                 });
             }
@@ -76,8 +76,8 @@ impl Shared {
     }
 
     /// A stream was reset because nobody read it. Its reader may never hear of that.
-    fn on_stalled_reset(&self) {
-        self.failures.count(&self.stalled());
+    fn on_stalled_reset(&self, reader: &Reader) {
+        self.count_error(reader, &self.stalled());
         self.count(|statistics| statistics.stalled_resets += 1);
     }
 

@@ -26,7 +26,8 @@ pub(super) struct Member {
     streams: HashMap<u64, Weak<Reader>>,
     created: u64,
     expires: u64,
-    idle_since: u64,
+    /// When a stream last began or ended.
+    last_used: u64,
     requests: u64,
 }
 
@@ -50,7 +51,7 @@ impl Member {
             streams: HashMap::new(),
             created,
             expires: created.saturating_add(lifetime),
-            idle_since: created,
+            last_used: created,
             requests: 0,
         }
     }
@@ -78,12 +79,13 @@ impl Member {
     pub(super) fn begin(&mut self, number: u64, reader: &Arc<Reader>) {
         self.streams.insert(number, Arc::downgrade(reader));
         self.requests += 1;
+        self.last_used = now();
     }
 
     pub(super) fn release(&mut self, number: u64) {
         self.streams.remove(&number);
+        self.last_used = now();
         if self.streams.is_empty() {
-            self.idle_since = now();
             // What a burst of streams has needed.
             self.streams = HashMap::new();
         }
@@ -93,7 +95,7 @@ impl Member {
     pub(super) fn reason_to_close(&self, now: u64, idle: u64) -> Option<Closed> {
         if now >= self.expires {
             Some(Closed::MaxLifetime)
-        } else if self.streams.is_empty() && now.saturating_sub(self.idle_since) >= idle {
+        } else if self.streams.is_empty() && now.saturating_sub(self.last_used) >= idle {
             Some(Closed::IdleTimeout)
         } else {
             None
@@ -105,6 +107,8 @@ impl Member {
     }
 
     pub(super) fn state(&self) -> Http2ConnectionState {
+        let (now, traffic) = (now(), &self.facts.traffic);
+        let since = |then| Duration::from_millis(now.saturating_sub(then));
         Http2ConnectionState {
             id: self.generation,
             remote_address: self.facts.remote_address,
@@ -115,10 +119,12 @@ impl Member {
             allows_extended_connect: self.link.allows_extended_connect(),
             is_resumed: self.facts.is_resumed,
             timings: self.facts.timings,
-            age: Duration::from_millis(now().saturating_sub(self.created)),
+            age: since(self.created),
+            since_last_use: since(self.last_used),
             requests: self.requests,
-            bytes_received: self.facts.traffic.received.get(),
-            bytes_sent: self.facts.traffic.sent.get(),
+            errors: traffic.errors.get(),
+            bytes_received: traffic.received.get(),
+            bytes_sent: traffic.sent.get(),
         }
     }
 }

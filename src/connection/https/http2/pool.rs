@@ -121,13 +121,12 @@ impl Http2Pool {
             };
             let copy = copy(&request);
             let connection = lease.connection;
-            let mut error = match exchange(lease, request).await {
+            let mut error = match pool.exchange(lease, request).await {
                 Ok((response, reader)) => {
                     return Ok(response.map(|()| self.body(reader, connection)));
                 }
                 Err(error) => error.named(pool.manager.origin()).at(connection.remote_address),
             };
-            pool.failures.count(error.kind());
             if !error.is_unprocessed() {
                 return Err(error);
             }
@@ -212,20 +211,27 @@ impl fmt::Debug for Http2Pool {
     }
 }
 
-async fn exchange(
-    lease: Lease,
-    request: Request<RequestBody>,
-) -> Result<(Response<()>, Arc<Reader>), HttpsError> {
-    let Lease { client, permit, reader, .. } = lease;
-    let request = request.map(|body| Tracked::new(body, permit));
-    match client.send(request).await {
-        Ok(response) => {
-            let (head, received) = response.into_parts();
-            reader.begin(received);
-            Ok((Response::from_parts(head, ()), reader))
-        }
-        Err((error, Some(request))) => Err(error.with_request(request.map(Tracked::into_body))),
-        Err((error, None)) => Err(error),
+impl Shared {
+    async fn exchange(
+        &self,
+        lease: Lease,
+        request: Request<RequestBody>,
+    ) -> Result<(Response<()>, Arc<Reader>), HttpsError> {
+        let Lease { client, permit, reader, .. } = lease;
+        let request = request.map(|body| Tracked::new(body, permit));
+        let (error, request) = match client.send(request).await {
+            Ok(response) => {
+                let (head, received) = response.into_parts();
+                reader.begin(received);
+                return Ok((Response::from_parts(head, ()), reader));
+            }
+            Err(unsent) => unsent,
+        };
+        self.count_error(&reader, error.kind());
+        Err(match request {
+            Some(request) => error.with_request(request.map(Tracked::into_body)),
+            None => error,
+        })
     }
 }
 
@@ -300,7 +306,7 @@ impl Body for Http2Body {
             Some(Ok(frame)) => return Poll::Ready(Some(Ok(frame))),
             None => None,
             Some(Err(Failure::Server(error))) => {
-                self.pool.failures.count(error.kind());
+                self.pool.count_error(reader, error.kind());
                 Some(error)
             }
             // Counted at the reset.

@@ -10,13 +10,18 @@ use http_body::{Frame, SizeHint};
 
 use super::super::error::HttpsError;
 use super::super::multiplexed::Received;
+use super::super::wire::Traffic;
 use super::permit::Permit;
 use crate::connection::clock::now;
 use crate::pool::BufferPool;
 use crate::sync::{Arc, Mutex};
 
 /// A response that is being read. The reader and the pool's watch both look at it.
-pub(super) struct Reader(Mutex<Inbound>);
+pub(super) struct Reader {
+    inbound: Mutex<Inbound>,
+    /// Of the connection.
+    traffic: Arc<Traffic>,
+}
 
 struct Inbound {
     /// What comes from the server, until its end has been taken.
@@ -55,8 +60,8 @@ pub(super) enum Verdict {
 }
 
 impl Reader {
-    pub(super) fn new(permit: Arc<Permit>) -> Self {
-        Self(Mutex::new(Inbound {
+    pub(super) fn new(permit: Arc<Permit>, traffic: Arc<Traffic>) -> Self {
+        let inbound = Inbound {
             incoming: None,
             permit: Some(permit),
             kept: VecDeque::new(),
@@ -65,7 +70,13 @@ impl Reader {
             since: now(),
             is_spilling: false,
             spiller: None,
-        }))
+        };
+        Self { inbound: Mutex::new(inbound), traffic }
+    }
+
+    /// The request has failed, or its response has.
+    pub(super) fn count_error(&self) {
+        self.traffic.errors.add(1);
     }
 
     /// The response has begun.
@@ -92,7 +103,7 @@ impl Reader {
 
     /// Changes what is behind the lock, and settles the rest without it.
     fn with<R>(&self, change: impl FnOnce(&mut Inbound) -> (R, Ended)) -> R {
-        let (result, ended) = change(&mut self.0.lock());
+        let (result, ended) = change(&mut self.inbound.lock());
         let Ended { incoming, permit, wake } = ended;
         drop(incoming);
         drop(permit);
@@ -101,12 +112,12 @@ impl Reader {
     }
 
     pub(super) fn is_end_stream(&self) -> bool {
-        let inbound = self.0.lock();
+        let inbound = self.inbound.lock();
         inbound.incoming.is_none() && inbound.kept.is_empty() && inbound.failure.is_none()
     }
 
     pub(super) fn size_hint(&self) -> SizeHint {
-        let inbound = self.0.lock();
+        let inbound = self.inbound.lock();
         match &inbound.incoming {
             Some(incoming) if inbound.kept.is_empty() => incoming.size_hint(),
             Some(_) => SizeHint::default(),
@@ -124,7 +135,7 @@ impl Reader {
 
     /// The bytes that wait to be read, if any do, and those of them whose reader stays away for this long, in milliseconds.
     pub(super) fn unread(&self, grace: u64) -> Option<usize> {
-        let mut inbound = self.0.lock();
+        let mut inbound = self.inbound.lock();
         let is_away = now().saturating_sub(inbound.since) >= grace;
         let unread = inbound.incoming.as_mut().map_or(0, Received::unread);
         (unread > 0).then_some(if is_away { unread } else { 0 })

@@ -36,7 +36,7 @@ pub(super) struct Shared {
     /// Takes the connections on which the server chooses HTTP/1.1. Without it, they are errors.
     pub(super) http1: Option<Arc<Http1>>,
     pub(super) counters: Counters,
-    pub(super) failures: Failures,
+    failures: Failures,
     #[cfg(feature = "websocket")]
     pub(super) not_offered: NotOffered,
     state: Mutex<State>,
@@ -341,6 +341,12 @@ impl Shared {
         !unread.is_empty()
     }
 
+    /// Counts a request that has failed, or its response.
+    pub(super) fn count_error(&self, reader: &Reader, kind: &HttpsErrorKind) {
+        self.failures.count(kind);
+        reader.count_error();
+    }
+
     /// Counts something.
     pub(super) fn count(&self, count: impl FnOnce(&mut Http2Statistics)) {
         count(&mut self.state.lock().statistics);
@@ -450,7 +456,7 @@ impl State {
         let member = self.members.get_mut(member)?;
         let client = member.client.clone()?;
         let permit = Arc::new(Permit::new(Arc::clone(pool), member.generation, number));
-        let reader = Arc::new(Reader::new(Arc::clone(&permit)));
+        let reader = Arc::new(Reader::new(Arc::clone(&permit), Arc::clone(&member.facts.traffic)));
         let connection = member.info();
         member.begin(number, &reader);
         self.peak = self.peak.max(self.open());

@@ -56,8 +56,13 @@ pub struct Http2ConnectionState {
     pub timings: ConnectTimings,
     /// The time since it was made.
     pub age: Duration,
+    /// The time since a request last began, or both its bodies had ended. Before the first one, the age.
+    pub since_last_use: Duration,
     /// Requests so far.
     pub requests: u64,
+    /// Requests that have failed, and bodies of responses that have. By kind, [`Http2State::errors`] counts those of all
+    /// connections.
+    pub errors: u64,
     /// Bytes received, before encryption, heads included.
     pub bytes_received: u64,
     /// Bytes sent, before encryption, heads included.

@@ -79,7 +79,6 @@ impl Http2Pool {
                 Ok(tunnel) => return Ok(Some(tunnel)),
                 Err(error) => error.named(pool.manager.origin()).at(connection.remote_address),
             };
-            pool.failures.count(error.kind());
             if !error.is_unprocessed() || replays >= pool.config.max_replays {
                 return Err(error);
             }
@@ -90,7 +89,9 @@ impl Http2Pool {
 
     async fn begin(&self, lease: Lease, request: Request<()>) -> Result<Tunnel, HttpsError> {
         let Lease { client, permit, reader, connection, .. } = lease;
-        let (response, send, busy) = client.connect(request).await?;
+        let opened = client.connect(request).await;
+        let counted = opened.inspect_err(|error| self.shared().count_error(&reader, error.kind()));
+        let (response, send, busy) = counted?;
         let (head, received) = response.into_parts();
         reader.begin(received);
         let response = Response::from_parts(head, self.body(reader, connection));
