@@ -96,7 +96,13 @@ async fn a_certificate_for_other_names_is_refused_with_those() {
 async fn a_certificate_without_a_name_is_refused() {
     let error = refusal_of(|params| params.subject_alt_names.clear()).await;
     assert_eq!(*error.kind(), TlsErrorKind::WrongName { presented: Vec::new() });
-    assert!(error.to_string().contains("is for no name "), "{error}");
+    assert_eq!(
+        error.to_string(),
+        format!(
+            "the certificate of {NAME} does not contain this name (reissue it with the name as subjectAltName; a \
+             common name does not count)"
+        )
+    );
 }
 
 #[tokio::test]

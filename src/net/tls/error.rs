@@ -38,7 +38,7 @@ pub enum TlsErrorKind {
     },
     /// The certificate is another server's.
     WrongName {
-        /// The names that it is for.
+        /// The names that it is for. None if it has none, or the verifier did not say them.
         presented: Vec<String>,
     },
     /// No trusted root has signed the certificate, directly or by the authorities that the server sent.
@@ -275,6 +275,11 @@ impl fmt::Display for TlsError {
                 "the certificate of {name} {} (check the clock of this machine)",
                 Date { when: *from, known: "is not valid before", unknown: "is not valid yet" }
             ),
+            Kind::WrongName { presented } if presented.is_empty() => write!(
+                f,
+                "the certificate of {name} does not contain this name (reissue it with the name as subjectAltName; a \
+                 common name does not count)"
+            ),
             Kind::WrongName { presented } => write!(
                 f,
                 "the certificate of {name} is for {} (use one of those names, or reissue the certificate for this one)",
@@ -379,11 +384,7 @@ impl fmt::Display for Names<'_> {
             write!(f, "{separator}{name}")?;
             separator = ", ";
         }
-        match (self.0, rest) {
-            ([], _) => f.write_str("no name"),
-            (_, 0) => Ok(()),
-            _ => write!(f, " and {rest} more"),
-        }
+        if rest == 0 { Ok(()) } else { write!(f, " and {rest} more") }
     }
 }
 
@@ -453,9 +454,7 @@ mod tests {
 
     #[test]
     fn of_many_names_the_first_are_said() {
-        for (count, expected) in
-            [(0, "is for no name"), (2, "is for 0, 1 ("), (7, "is for 0, 1, 2, 3, 4 and 2 more")]
-        {
+        for (count, expected) in [(2, "is for 0, 1 ("), (7, "is for 0, 1, 2, 3, 4 and 2 more")] {
             let presented = (0..count).map(|number: u8| number.to_string()).collect();
             let text = said(Kind::WrongName { presented });
             assert!(text.contains(expected), "{text}");
