@@ -4,7 +4,6 @@ mod upstream;
 
 use std::env;
 use std::error::Error;
-use std::future::pending;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::{Arc, Mutex};
@@ -21,11 +20,10 @@ use millpond::net::tls::TlsErrorKind;
 use millpond::net::{Dial, Endpoint, ErrorKind, Keepalive};
 use nix::sys::signal::Signal;
 use rcgen::date_time_ymd;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
-use upstream::{Authority, Nginx, Node, PATIENCE};
+use upstream::{Authority, Nginx, Node, PATIENCE, relay};
 
 const SHORT: Duration = Duration::from_millis(300);
 
@@ -163,29 +161,6 @@ async fn a_health_check_finds_a_server_that_hangs() {
         assert!(error.is_timeout());
         nginx.program.signal(Signal::SIGCONT);
     }
-}
-
-/// A relay, whose address this returns. At each word to the sender, the connections that it has stay open and pass nothing on
-/// any more, as after a cut cable.
-async fn relay(to: SocketAddr) -> (SocketAddr, watch::Sender<()>) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    let (cut, is_cut) = watch::channel(());
-    tokio::spawn(async move {
-        loop {
-            let (mut client, _) = listener.accept().await.unwrap();
-            let mut is_cut = is_cut.clone();
-            is_cut.mark_unchanged();
-            tokio::spawn(async move {
-                let mut server = TcpStream::connect(to).await.unwrap();
-                tokio::select! {
-                    _ = copy_bidirectional(&mut client, &mut server) => {}
-                    _ = is_cut.changed() => pending().await,
-                }
-            });
-        }
-    });
-    (address, cut)
 }
 
 /// Keeps the kinds of errors.

@@ -5,7 +5,6 @@ mod upstream;
 use std::error::Error;
 use std::fs;
 use std::io;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -14,15 +13,15 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use millpond::connection::Pool;
 use millpond::connection::https::{
-    ConnectPhase, HealthCheck, Http2Pool, Http2PoolConfig, HttpVersion, HttpsConfig, HttpsError,
-    HttpsErrorKind, Ping, Protocol, RequestBody, Upstreams, UpstreamsConfig,
+    ConnectPhase, HealthCheck, Http2PoolConfig, HttpVersion, HttpsConfig, HttpsError, HttpsErrorKind,
+    Protocol, RequestBody, Upstreams, UpstreamsConfig,
 };
-use millpond::net::ErrorKind;
 use millpond::net::tls::{TlsConfig, TlsErrorKind, TlsRoots};
+use millpond::net::{Endpoint, ErrorKind};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::ServiceExt;
-use upstream::{Authority, LARGE, Nginx, Node, PATIENCE, free_port};
+use upstream::{Authority, LARGE, Nginx, Node, PATIENCE, free_port, relay};
 
 fn request(method: Method, uri: &str) -> Request<RequestBody> {
     Request::builder().method(method).uri(uri).body(RequestBody::empty()).unwrap()
@@ -462,41 +461,24 @@ async fn a_failed_handshake_is_counted_by_its_phase() {
     assert_eq!((connects.tls_errors, connects.connect_errors), (1, 0));
 }
 
-/// What is logged.
-#[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<u8>>>);
-
-impl io::Write for Log {
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.lock().unwrap().extend_from_slice(line);
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
-}
-
-#[test]
-fn a_health_check_by_ping_that_never_happens_is_warned_of() {
-    let unused = HttpsConfig::default().health_check(HealthCheck::Ping);
-    let pinged = unused.clone().ping(Some(Ping::default()));
-    let of_upstreams = |config: &HttpsConfig| {
-        upstreams(UpstreamsConfig::default().https(config.clone()));
-    };
-    let of_pool = |config: &HttpsConfig| {
-        Http2Pool::new("http://localhost", Http2PoolConfig::default().https(config.clone())).unwrap();
-    };
-    for make in [&of_upstreams as &dyn Fn(&HttpsConfig), &of_pool] {
-        for (config, warnings) in [(&unused, 1), (&pinged, 0), (&HttpsConfig::default(), 0)] {
-            let log = Log::default();
-            let lines = log.clone();
-            let subscriber = tracing_subscriber::fmt().with_writer(move || lines.clone()).finish();
-            tracing::subscriber::with_default(subscriber, || make(config));
-            let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
-            assert_eq!(text.matches("HealthCheck::Ping has no effect").count(), warnings, "{text}");
-        }
-    }
+#[tokio::test]
+async fn over_http2_a_health_check_by_head_is_a_ping() {
+    let nginx = Nginx::start();
+    let (address, cut) = relay(nginx.tls_address()).await;
+    let config = nginx.trusting(&["h2"]).endpoint(Some(Endpoint::from(address)));
+    let config = config.health_check(HealthCheck::Head("/".to_owned()));
+    let upstreams = upstreams(
+        UpstreamsConfig::default()
+            .https(config)
+            .http2(Http2PoolConfig::default().bypass_window(Duration::ZERO)),
+    );
+    fetch(&upstreams, Method::POST, &nginx.https()).await.unwrap();
+    cut.send(()).unwrap();
+    let fetched = timeout(PATIENCE, fetch(&upstreams, Method::POST, &nginx.https())).await;
+    assert_eq!(fetched.expect("no answer").unwrap().0, StatusCode::OK);
+    let state = upstreams.servers().remove(0).http2.unwrap();
+    assert_eq!(state.statistics.connections_closed_invalid, 1);
+    assert_eq!(state.errors.total(), 0);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 
 use std::cell::Cell;
 use std::fs;
+use std::future::pending;
 use std::hash::{BuildHasher, RandomState};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -21,6 +22,8 @@ use nix::sys::signal::{Signal, kill, killpg};
 use nix::unistd::Pid;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use tempfile::TempDir;
+use tokio::io::copy_bidirectional;
+use tokio::sync::watch;
 
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -321,4 +324,27 @@ impl Nghttpd {
     pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
+}
+
+/// A relay, whose address this returns. At each word to the sender, the connections that it has stay open and pass nothing on
+/// any more, as after a cut cable.
+pub(crate) async fn relay(to: SocketAddr) -> (SocketAddr, watch::Sender<()>) {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let (cut, is_cut) = watch::channel(());
+    tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let mut is_cut = is_cut.clone();
+            is_cut.mark_unchanged();
+            tokio::spawn(async move {
+                let mut server = tokio::net::TcpStream::connect(to).await.unwrap();
+                tokio::select! {
+                    _ = copy_bidirectional(&mut client, &mut server) => {}
+                    _ = is_cut.changed() => pending().await,
+                }
+            });
+        }
+    });
+    (address, cut)
 }

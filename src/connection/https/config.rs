@@ -39,11 +39,11 @@ pub struct HttpsConfig {
     pub handshake_timeout: Duration,
     /// Requests after which a connection is closed.
     pub max_requests: Option<u64>,
-    /// How a pool of an [`HttpsConnectionManager`](super::HttpsConnectionManager) finds out whether an idle connection is
-    /// alive. [`Http2Pool`](super::Http2Pool) has [`ping`](field@Self::ping) for it.
+    /// How a pool finds out whether an idle connection is alive: before a request, if it was idle for longer than the
+    /// pool's `bypass_window`.
     pub health_check: HealthCheck,
-    /// The time that a health check may take. A pool gives it 2 s at most, and no more than half of its
-    /// [`connection_timeout`](crate::connection::Builder::connection_timeout).
+    /// The time that a health check may take. A [`Pool`](crate::connection::Pool) gives it 2 s at most, and no more than half
+    /// of its [`connection_timeout`](crate::connection::Builder::connection_timeout).
     pub health_timeout: Duration,
     /// HTTP/2: how many bytes a server may send before they are read.
     pub windows: Http2Windows,
@@ -75,8 +75,8 @@ pub enum HealthCheck {
     Known,
     /// The server answers `HEAD` for this path with a status below 500.
     ///
-    /// [`Http2Pool`](super::Http2Pool), and [`Upstreams`](super::Upstreams) over HTTP/2, make no health checks: set
-    /// [`ping`](field@HttpsConfig::ping).
+    /// [`Http2Pool`](super::Http2Pool), and [`Upstreams`](super::Upstreams) over HTTP/2, ping instead, as with
+    /// [`Ping`](Self::Ping): what is in doubt is the connection, and other requests on it show what the server answers.
     Head(String),
     /// HTTP/2: the server answers a PING frame. It is no request: it takes no stream, no `max_requests` counts it, and it is
     /// not in the server's log. A reverse proxy answers it itself, so it says nothing about the servers it forwards to. Some
@@ -86,8 +86,8 @@ pub enum HealthCheck {
     /// [`Known`](Self::Known). It does not fall back to `HEAD`, because a server sees that as a request, and only the program
     /// knows a path that is cheap.
     ///
-    /// [`Http2Pool`](super::Http2Pool), and [`Upstreams`](super::Upstreams) over HTTP/2, make no health checks: set
-    /// [`ping`](field@HttpsConfig::ping). If it is not set, they log a warning when they are made.
+    /// In an [`Http2Pool`](super::Http2Pool), and in [`Upstreams`](super::Upstreams) over HTTP/2, requests on a connection that
+    /// was silent share one ping. If it is not answered, they take another connection, and those that were sent before run on.
     Ping,
 }
 
@@ -155,13 +155,9 @@ impl HttpsConfig {
         max_header_bytes: u32,
     }
 
-    /// For pools that make no health checks over HTTP/2.
-    pub(super) fn warn_if_never_pinged(&self) {
-        if self.health_check == HealthCheck::Ping && self.ping.is_none() {
-            tracing::warn!(
-                "HealthCheck::Ping has no effect here: HTTP/2 connections that requests share have no health checks (set `ping`)"
-            );
-        }
+    /// Whether HTTP/2 connections that requests share are pinged.
+    pub(super) fn may_ping(&self) -> bool {
+        self.ping.is_some() || self.health_check != HealthCheck::Known
     }
 }
 

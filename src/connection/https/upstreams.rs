@@ -189,7 +189,6 @@ impl Upstreams {
     /// [`HttpsErrorKind::TlsConfig`], or [`HttpsErrorKind::UnlimitedSpill`].
     pub fn new(mut config: UpstreamsConfig) -> Result<Self, HttpsError> {
         config.http2.check()?;
-        config.https.warn_if_never_pinged();
         config.https.tls = Some(connector(&config.https)?);
         Ok(Self(Arc::new(Inner { config, servers: Mutex::default() })))
     }

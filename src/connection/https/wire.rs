@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::unconstrained;
 
+use crate::connection::clock::now;
 use crate::net::Stream;
 use crate::net::tls::TlsStream;
 use crate::sync::{Arc, Count};
@@ -31,6 +32,8 @@ pub(super) struct Traffic {
     /// Bytes of HTTP, before encryption.
     pub(super) received: Count,
     pub(super) sent: Count,
+    /// When some were last received, by the clock of pools.
+    pub(super) heard: Count,
     /// Streams of a pool that have failed.
     pub(super) errors: Count,
 }
@@ -73,8 +76,12 @@ impl AsyncRead for Wire {
             Transport::Plain(stream) => Pin::new(stream).poll_read(cx, buffer),
             Transport::Tls(stream) => Pin::new(stream).poll_read(cx, buffer),
         };
-        let received = &self.traffic.received;
-        received.set(received.get() + (buffer.filled().len() - before) as u64);
+        let more = buffer.filled().len() - before;
+        if more > 0 {
+            let Traffic { received, heard, .. } = &*self.traffic;
+            received.set(received.get() + more as u64);
+            heard.set(now());
+        }
         read
     }
 }

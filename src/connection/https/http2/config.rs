@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::super::config::HttpsConfig;
+use super::super::config::{HealthCheck, HttpsConfig};
 use super::super::error::{HttpsError, HttpsErrorKind};
+use crate::connection::clock::millis;
 use crate::net::{Backoff, setters};
 use crate::pool::BufferPool;
 
@@ -19,6 +20,7 @@ use crate::pool::BufferPool;
 /// | [`wait_timeout`](field@Self::wait_timeout) | 10 s | as long as a connect may take |
 /// | [`retry`](field@Self::retry) | 100 ms, doubled up to 5 s | a server that refuses a further connection is not pressed |
 /// | [`max_replays`](field@Self::max_replays) | 5 | nginx ends a connection after 1 000 requests, and a request is among the last 100 five times in a row once in 100 000 times |
+/// | [`bypass_window`](field@Self::bypass_window) | 500 ms | no round trip before each request on a busy connection |
 /// | [`idle_timeout`](field@Self::idle_timeout) | 90 s | a connection at rest costs about 8 KiB here, and more on most servers |
 /// | [`max_lifetime`](field@Self::max_lifetime) | 300 s | changes of DNS are seen |
 /// | [`max_unread`](field@Self::max_unread) | 32 MiB | two readers of the largest adaptive window, or 512 of the default one |
@@ -44,6 +46,10 @@ pub struct Http2PoolConfig {
     pub retry: Backoff,
     /// How often a request that the server has certainly not processed is sent again.
     pub max_replays: u32,
+    /// With a [`health_check`](field@HttpsConfig::health_check): the silence of the server after which a connection is pinged
+    /// before the next request on it. Without an answer within [`health_timeout`](field@HttpsConfig::health_timeout), the
+    /// request takes another connection.
+    pub bypass_window: Duration,
     /// How long a connection without a request is kept.
     pub idle_timeout: Duration,
     /// The age at which a connection takes no more requests. A tenth of it is random.
@@ -107,6 +113,7 @@ impl Default for Http2PoolConfig {
             wait_timeout: Duration::from_secs(10),
             retry: Backoff::default(),
             max_replays: 5,
+            bypass_window: Duration::from_millis(500),
             idle_timeout: Duration::from_secs(90),
             max_lifetime: Duration::from_secs(300),
             stalled_reader: StalledReader::default(),
@@ -125,6 +132,7 @@ impl Http2PoolConfig {
         wait_timeout: Duration,
         retry: Backoff,
         max_replays: u32,
+        bypass_window: Duration,
         idle_timeout: Duration,
         max_lifetime: Duration,
         stalled_reader: StalledReader,
@@ -139,6 +147,11 @@ impl Http2PoolConfig {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Whether a connection on which nothing has come for this time, in milliseconds, is pinged before a request.
+    pub(super) fn doubts(&self, silence: u64) -> bool {
+        self.https.health_check != HealthCheck::Known && silence >= millis(self.bypass_window)
     }
 
     /// How often the pool looks after its connections, and while they have streams, after their readers.

@@ -76,6 +76,11 @@ impl Member {
         self.facts.info(Protocol::Http2, self.requests)
     }
 
+    /// For how long nothing has come from the server, in milliseconds.
+    pub(super) fn silence(&self) -> u64 {
+        now().saturating_sub(self.facts.traffic.heard.get())
+    }
+
     pub(super) fn begin(&mut self, number: u64, reader: &Arc<Reader>) {
         self.streams.insert(number, Arc::downgrade(reader));
         self.requests += 1;

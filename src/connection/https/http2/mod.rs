@@ -35,8 +35,13 @@
 //!   certainly not processed is sent again: streams above the last one of a GOAWAY, and refused ones. A response that is
 //!   reset without an error before its end is an error. A connection that cannot send its GOAWAY within 5 s of its last
 //!   stream, because the server does not read, is closed without.
-//! * **Pings** are off by default ([`HttpsConfig::ping`](field@super::HttpsConfig::ping)): servers such as gRPC's end
-//!   connections that ping often. If a server does so with `ENHANCE_YOUR_CALM`, its later connections are not pinged.
+//! * **Health checks** are off by default ([`HttpsConfig::health_check`](field@super::HttpsConfig::health_check)). With one, a
+//!   connection on which nothing has come for the [bypass window](field@Http2PoolConfig::bypass_window) is pinged before the
+//!   next request. The driver sends the ping and knows its deadline, so cancelled requests neither repeat nor prolong it.
+//!   Without an answer, the connection takes no more requests; streams that are open may yet come to their end.
+//! * **Pings** are off by default, too ([`HttpsConfig::ping`](field@super::HttpsConfig::ping)): servers such as gRPC's end
+//!   connections that ping often. If a server does so with `ENHANCE_YOUR_CALM`, its connections are not pinged any more,
+//!   neither for health checks.
 //! * **Readers.** A response whose reader stays away for 20 ms holds a part of the connection's window, and two would hold all
 //!   of it by default. So the window is made larger by as much, and smaller again when they read: the others do not notice.
 //!   What bounds the memory is [`max_unread`](field@Http2PoolConfig::max_unread), and how long it is held the deadline: see

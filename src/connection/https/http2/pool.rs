@@ -38,6 +38,8 @@ use crate::sync::Arc;
 ///   [`StalledReader`](super::StalledReader). The future of a request must be polled or dropped.
 /// * Pings are off by default ([`HttpsConfig::ping`](field@super::super::HttpsConfig::ping)), since some servers end connections
 ///   that ping. If one does so (`ENHANCE_YOUR_CALM`), its later connections are not pinged.
+/// * A half-open connection, whose server has gone without a word, is found before a request if a
+///   [`HealthCheck`](super::super::HealthCheck) is set: after a silence the connection is pinged first.
 ///
 /// # Memory
 ///
@@ -76,7 +78,6 @@ impl Http2Pool {
     /// [`HttpsErrorKind::UnlimitedSpill`].
     pub fn new(server: &str, config: Http2PoolConfig) -> Result<Self, HttpsError> {
         config.check()?;
-        config.https.warn_if_never_pinged();
         let https = config.https.clone().version(HttpVersion::Http2);
         let manager = HttpsConnectionManager::with_config(server, https)?;
         Ok(Self(Arc::new(Shared::new(manager, config, None))))
@@ -145,7 +146,7 @@ impl Http2Pool {
         let after = pool.config.wait_timeout;
         pool.counters.on_slow_get();
         let mut waiter = Waiter { pool, place: None, waits_since: None, ended: Ended::Cancelled };
-        let grant = timeout(after, poll_fn(|cx| waiter.poll(urgency, cx))).await;
+        let grant = timeout(after, waiter.lease(urgency)).await;
         waiter.ended = match grant {
             Ok(Ok(_)) => Ended::Served,
             Ok(Err(_)) => Ended::Refused,
@@ -244,6 +245,16 @@ struct Waiter<'a> {
 }
 
 impl Waiter<'_> {
+    /// A stream of a connection that has answered, if there was doubt.
+    async fn lease(&mut self, urgency: Urgency) -> Result<Lease, Refusal> {
+        loop {
+            let lease = poll_fn(|cx| self.poll(urgency, cx)).await?;
+            if !lease.is_doubtful || lease.client.check().await.is_ok() {
+                return Ok(lease);
+            }
+        }
+    }
+
     fn poll(&mut self, urgency: Urgency, cx: &mut Context<'_>) -> Poll<Result<Lease, Refusal>> {
         let waker = cx.waker().clone();
         match &self.place {
@@ -258,7 +269,7 @@ impl Waiter<'_> {
                 Ok(grant) => Poll::Ready(grant),
                 Err(place) => {
                     self.place = Some(place);
-                    self.waits_since = Some(Instant::now());
+                    self.waits_since.get_or_insert_with(Instant::now);
                     Poll::Pending
                 }
             },

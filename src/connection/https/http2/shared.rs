@@ -54,6 +54,8 @@ pub(super) struct Lease {
     pub(super) permit: Arc<Permit>,
     pub(super) reader: Arc<Reader>,
     pub(super) connection: ConnectionInfo,
+    /// Whether a ping is to show first that the server is there.
+    pub(super) is_doubtful: bool,
 }
 
 /// Why there is no stream.
@@ -284,14 +286,16 @@ impl Shared {
         });
     }
 
-    /// The connection takes no more requests, because the server says so, or has closed it.
+    /// The connection takes no more requests, because the server says so, has closed it, or does not answer a health check.
     pub(super) fn retire(self: &Arc<Self>, generation: u64, error: Option<&HttpsError>) {
         self.with(|state, outside| {
             let Some(member) = state.member(generation) else { return };
-            outside.end(member.client.take(), Closed::Broken);
+            let kind = error.map(HttpsError::kind);
+            let is_late = matches!(kind, Some(HttpsErrorKind::HealthTimeout { .. }));
+            outside.end(member.client.take(), if is_late { Closed::Invalid } else { Closed::Broken });
             let calm = u32::from(h2::Reason::ENHANCE_YOUR_CALM);
-            let complains = error.is_some_and(|error| *error.kind() == HttpsErrorKind::GoAway(calm));
-            if complains && self.config.https.ping.is_some() && mem::take(&mut state.pings) {
+            let complains = kind == Some(&HttpsErrorKind::GoAway(calm));
+            if complains && self.config.https.may_ping() && mem::take(&mut state.pings) {
                 tracing::warn!(
                     "a server complained of too much, so its HTTP/2 connections are not pinged any more"
                 );
@@ -365,7 +369,7 @@ impl Shared {
             streams: state.open(),
             waiting: state.queue.len(),
             is_connecting: state.is_connecting,
-            pings: state.pings && self.config.https.ping.is_some(),
+            pings: state.pings && self.config.https.may_ping(),
             statistics: self.counters.snapshot(0, state.waited),
             http2: state.statistics,
             errors: self.failures.snapshot(),
@@ -458,9 +462,10 @@ impl State {
         let permit = Arc::new(Permit::new(Arc::clone(pool), member.generation, number));
         let reader = Arc::new(Reader::new(Arc::clone(&permit), Arc::clone(&member.facts.traffic)));
         let connection = member.info();
+        let is_doubtful = self.pings && pool.config.doubts(member.silence());
         member.begin(number, &reader);
         self.peak = self.peak.max(self.open());
-        Some(Lease { client, permit, reader, connection })
+        Some(Lease { client, permit, reader, connection, is_doubtful })
     }
 
     /// The place of one of `count` connections that are free.

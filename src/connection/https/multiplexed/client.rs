@@ -50,8 +50,7 @@ struct State {
     held: u32,
     /// Whether the server has not answered a ping.
     is_silent: bool,
-    /// The state of a health check.
-    check: Check,
+    checks: Checks,
     /// Whether a stream has failed with the connection. It may hear of that before the driver does.
     has_failed: bool,
     /// The error with which the connection has ended, if there was one.
@@ -59,15 +58,25 @@ struct State {
     driver: Option<Waker>,
 }
 
-/// The state of a health check. Only one waits at a time; one that was cancelled leaves its state to the next.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Check {
-    None,
-    /// A ping is to be sent.
-    Asked,
-    /// A ping is on its way.
-    Sent,
-    Answered,
+/// The pings of health checks, which have numbers. Checks that begin before a ping is sent share it.
+#[derive(Default)]
+struct Checks {
+    /// The last one that is wanted, sent, and answered.
+    asked: u64,
+    sent: u64,
+    answered: u64,
+}
+
+impl Checks {
+    fn ask(&mut self) -> u64 {
+        self.asked = self.sent + 1;
+        self.asked
+    }
+
+    /// Whether a ping is to be sent.
+    fn is_asked(&self) -> bool {
+        self.asked > self.sent
+    }
 }
 
 pub(super) enum Phase {
@@ -212,7 +221,7 @@ impl Link {
             is_wanted: false,
             held: 0,
             is_silent: false,
-            check: Check::None,
+            checks: Checks::default(),
             has_failed: false,
             retired: None,
             driver: None,
@@ -247,21 +256,22 @@ impl Link {
 
     /// Asks for a ping, and waits until it is answered.
     async fn check(&self) -> Result<(), HttpsError> {
-        self.state.lock().check = Check::Asked;
+        let number = self.state.lock().checks.ask();
         loop {
             let mut changed = std::pin::pin!(self.changed.notified());
             changed.as_mut().enable();
             let driver = {
                 let mut state = self.state.lock();
-                match state.check {
-                    Check::Answered => return Ok(()),
-                    _ if state.is_silent => return Err(HttpsError::new(HttpsErrorKind::PingTimeout)),
-                    _ if state.has_failed || matches!(state.phase, Phase::Closed) => {
-                        return Err(unanswered(state.retired.clone()));
-                    }
-                    Check::Asked => state.driver.take(),
-                    Check::None | Check::Sent => None,
+                if state.checks.answered >= number {
+                    return Ok(());
                 }
+                if state.is_silent {
+                    return Err(HttpsError::new(HttpsErrorKind::PingTimeout));
+                }
+                if state.has_failed || matches!(state.phase, Phase::Closed) {
+                    return Err(unanswered(state.retired.clone()));
+                }
+                if state.checks.sent < number { state.driver.take() } else { None }
             };
             driver.into_iter().for_each(Waker::wake);
             changed.await;
@@ -270,22 +280,26 @@ impl Link {
 
     /// Whether a health check wants a ping.
     pub(super) fn is_asked(&self) -> bool {
-        self.state.lock().check == Check::Asked
+        self.state.lock().checks.is_asked()
+    }
+
+    /// Whether a health check has no answer yet.
+    pub(super) fn is_unanswered(&self) -> bool {
+        let checks = &self.state.lock().checks;
+        checks.asked > checks.answered
     }
 
     /// The ping of a health check was sent.
     pub(super) fn on_ping(&self) {
-        self.state.lock().check = Check::Sent;
+        self.state.lock().checks.sent += 1;
     }
 
     /// The ping of a health check was answered. It says nothing to a check that began since.
     pub(super) fn on_pong(&self) {
         let mut state = self.state.lock();
-        if state.check == Check::Sent {
-            state.check = Check::Answered;
-            drop(state);
-            self.changed.notify_waiters();
-        }
+        state.checks.answered = state.checks.sent;
+        drop(state);
+        self.changed.notify_waiters();
     }
 
     /// No request begins any more, because of this error if there was one.
@@ -373,7 +387,7 @@ impl Link {
     /// Whether there must be an h2: for a request or a ping, or to end the connection.
     pub(super) fn is_wanted(&self) -> bool {
         let state = self.state.lock();
-        state.is_wanted || state.check == Check::Asked || matches!(state.phase, Phase::Closed)
+        state.is_wanted || state.checks.is_asked() || matches!(state.phase, Phase::Closed)
     }
 
     /// Who drives the connection is woken by all that it must know. Returns the bytes that are held.

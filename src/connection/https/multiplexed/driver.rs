@@ -182,6 +182,7 @@ impl Driver {
         }
         let Some(live) = &mut self.live else { return Observed::default() };
         let received = self.link.tap.lock().bytes_received();
+        let mut late = None;
         if let Some(pings) = &mut self.pings {
             match pings.poll(cx, received, &self.link) {
                 Found::Nothing => {}
@@ -190,6 +191,9 @@ impl Driver {
                     if live.connection.set_initial_window_size(window).is_ok() {
                         self.windows = Windows { stream: window, connection: window.max(2 * WINDOW) };
                     }
+                }
+                Found::Late(after) => {
+                    late = Some(HttpsError::new(HttpsErrorKind::HealthTimeout { after }));
                 }
                 Found::Silence => {
                     self.link.give_up();
@@ -217,7 +221,7 @@ impl Driver {
             Some(live.connection.max_concurrent_send_streams()).filter(|&allowed| allowed != UNKNOWN);
         let is_used_up =
             || self.link.tap.lock().is_used_up().then(|| HttpsError::new(HttpsErrorKind::Closed));
-        let retired = self.link.poll_retired(cx).or_else(is_used_up).map(Err);
+        let retired = late.or_else(|| self.link.poll_retired(cx)).or_else(is_used_up).map(Err);
         self.look(cx);
         Observed { allowed, received, retired, is_closed: false }
     }

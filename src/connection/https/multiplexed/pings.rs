@@ -18,6 +18,9 @@ const PACE: Duration = Duration::from_millis(100);
 
 pub(super) struct Pings {
     keep_alive: Option<(Ping, Pin<Box<Sleep>>)>,
+    /// How long a health check may take, and the end of that.
+    health_timeout: Duration,
+    late: Option<Pin<Box<Sleep>>>,
     /// The adaptive window.
     window: Option<u32>,
     channel: Option<PingPong>,
@@ -39,6 +42,8 @@ pub(super) enum Found {
     Nothing,
     /// Both windows should be this large.
     Window(u32),
+    /// The server does not answer a health check. Its streams may yet come to their end.
+    Late(Duration),
     /// The server does not answer.
     Silence,
 }
@@ -48,10 +53,13 @@ impl Pings {
     pub(super) fn new(config: &HttpsConfig) -> Option<Box<Self>> {
         let keep_alive = config.ping.map(|ping| (ping, Box::pin(sleep(ping.interval))));
         let window = matches!(config.windows, Http2Windows::Adaptive).then_some(WINDOW);
-        let checks = config.health_check == HealthCheck::Ping;
+        // Where requests share a connection, `Head` is a ping, too.
+        let checks = config.health_check != HealthCheck::Known;
         (keep_alive.is_some() || window.is_some() || checks).then(|| {
             Box::new(Self {
                 keep_alive,
+                health_timeout: config.health_timeout,
+                late: None,
                 window,
                 channel: None,
                 sent: None,
@@ -105,7 +113,13 @@ impl Pings {
         {
             self.send(cx, now);
         }
-        if self.is_silent(cx, now, is_busy) { Found::Silence } else { found }
+        if self.is_silent(cx, now, is_busy) {
+            Found::Silence
+        } else if self.is_late(cx, link) {
+            Found::Late(self.health_timeout)
+        } else {
+            found
+        }
     }
 
     fn poll_pong(&mut self, cx: &mut Context<'_>, now: Instant, link: &Link) -> Found {
@@ -116,6 +130,7 @@ impl Pings {
         let bytes = self.received - sent.received;
         if sent.is_check {
             link.on_pong();
+            self.late = None;
         }
         tracing::trace!(bytes, time = ?now.duration_since(sent.at), "a ping was answered");
         self.sent = None;
@@ -160,6 +175,15 @@ impl Pings {
         }
         self.keep_alive = Some((ping, timer));
         is_silent
+    }
+
+    /// Who asked may have gone: the next one shall not wait as long for this connection.
+    fn is_late(&mut self, cx: &mut Context<'_>, link: &Link) -> bool {
+        if !link.is_unanswered() {
+            return false;
+        }
+        let late = self.late.get_or_insert_with(|| Box::pin(sleep(self.health_timeout)));
+        late.as_mut().poll(cx).is_ready()
     }
 
     /// When the server has been silent for too long.

@@ -20,7 +20,8 @@ type Server = server::Connection<TcpStream, Bytes>;
 async fn begun() -> (Client, Driver, Server) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let config = HttpsConfig::default().health_check(HealthCheck::Ping);
+    // No timer may wake the driver.
+    let config = HttpsConfig::default().health_check(HealthCheck::Ping).health_timeout(10 * PATIENCE);
     let client = async {
         let dialed = Dial::default().connect(address).await.unwrap();
         begin(Wire::new(Transport::Plain(dialed.stream), Arc::default()), &config).await.unwrap()
