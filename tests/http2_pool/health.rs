@@ -145,3 +145,20 @@ async fn a_stream_of_before_the_check_comes_to_its_end() {
     node.free();
     assert_eq!(read(half).await.unwrap(), b"gristmill");
 }
+
+#[tokio::test]
+async fn an_answer_that_was_there_in_time_counts_after_a_pause_of_the_program() {
+    let node = Node::start();
+    let pool = node.pool(config(SOON));
+    fetch(&pool, "/").await.unwrap();
+    let sent = || pool.state().connections[0].bytes_sent;
+    let before = sent();
+    let mut request = Box::pin(fetch(&pool, "/"));
+    assert!(poll_immediate(&mut request).await.is_none());
+    while sent() == before {
+        tokio::task::yield_now().await;
+    }
+    std::thread::sleep(SOON + SOON / 2);
+    assert_eq!(request.await.unwrap(), b"grist");
+    assert_eq!(pool.state().statistics.connections_created, 1);
+}

@@ -1,6 +1,7 @@
 //! Pings: a silent server is found out, health checks are answered, and adaptive windows grow with what the connection can
 //! carry.
 
+use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -18,9 +19,9 @@ const PACE: Duration = Duration::from_millis(100);
 
 pub(super) struct Pings {
     keep_alive: Option<(Ping, Pin<Box<Sleep>>)>,
-    /// How long a health check may take, and the end of that.
+    /// How long a health check may take, the end of that, and whether it was seen.
     health_timeout: Duration,
-    late: Option<Pin<Box<Sleep>>>,
+    late: Option<(Pin<Box<Sleep>>, bool)>,
     /// The adaptive window.
     window: Option<u32>,
     channel: Option<PingPong>,
@@ -182,8 +183,16 @@ impl Pings {
         if !link.is_unanswered() {
             return false;
         }
-        let late = self.late.get_or_insert_with(|| Box::pin(sleep(self.health_timeout)));
-        late.as_mut().poll(cx).is_ready()
+        let (end, is_seen) = self.late.get_or_insert_with(|| (Box::pin(sleep(self.health_timeout)), false));
+        if end.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        // The answer may be there, and unread, because this task did not run for that long.
+        if !mem::replace(is_seen, true) {
+            cx.waker().wake_by_ref();
+            return false;
+        }
+        true
     }
 
     /// When the server has been silent for too long.
