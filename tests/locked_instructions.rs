@@ -71,7 +71,47 @@ mod x86_64 {
                 mallocs: 1,
                 ..operation(MALLOC, 0, Box::new(|| drop(black_box(Box::new([0_u64; 4])))))
             },
+            #[cfg(feature = "connection")]
+            operation("get + put of a connection", 2, connection::get_and_put()),
         ]
+    }
+
+    #[cfg(feature = "connection")]
+    mod connection {
+        use std::convert::Infallible;
+
+        use bb8::ManageConnection;
+        use futures_util::FutureExt;
+        use millpond::connection::Pool;
+
+        struct Nothing;
+
+        impl ManageConnection for Nothing {
+            type Connection = u64;
+            type Error = Infallible;
+
+            async fn connect(&self) -> Result<u64, Infallible> {
+                Ok(1)
+            }
+
+            async fn is_valid(&self, _: &mut u64) -> Result<(), Infallible> {
+                Ok(())
+            }
+
+            fn has_broken(&self, _: &mut u64) -> bool {
+                false
+            }
+        }
+
+        /// It finds an idle connection, so the runtime has nothing to do.
+        pub(super) fn get_and_put() -> Box<dyn Fn()> {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+            let pool = runtime.block_on(Pool::builder().max_size(1).min_idle(1).build(Nothing)).unwrap();
+            Box::new(move || {
+                let _of_the_pool = &runtime;
+                drop(pool.get().now_or_never().unwrap().unwrap());
+            })
+        }
     }
 
     fn plain(pool: BufferPoolConfigBuilder) -> BufferPoolConfigBuilder {

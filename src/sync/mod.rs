@@ -23,8 +23,8 @@ pub(crate) use clock::Stopwatch;
 pub(crate) use count::Count;
 pub(crate) use queue::ClassQueue;
 
-/// Atomics for reported numbers and for hints that may be stale. They guard no memory, so the models do not explore
-/// their orders.
+/// Atomics for reported numbers and for hints that may be stale. They guard no memory, or a lock does as well, so the models do
+/// not explore their orders.
 pub(crate) mod statistic {
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
     /// Without read-modify-write: for numbers that one thread at a time writes. Some targets have no 64-bit atomics.

@@ -8,14 +8,15 @@
 //!
 //! # Safety
 //!
-//! An idle item is in a cell without a lock. Whoever uses the cell of a slot has consumed a token of it, so no two threads
-//! use one at once:
+//! An idle item is in a cell without a lock. The right to use the cell of a slot is either a token or the idle bit, and it is
+//! never there twice, so no two threads use a cell at once:
 //!
 //! - `park` consumes the [`Held`] of a slot, writes the cell, and sets the idle bit. `take` and `take_of` clear the bit. Only
 //!   the thread whose read-modify-write found it set reads the cell, and makes the next `Held`.
-//! - So a reserved slot has one `Held`, or one [`Vacant`], or its bit is set. Only this file makes tokens, and they cannot be
-//!   cloned. A new `Vacant` takes a `reserved` bit that was clear; `release` and `cut` consume the token and clear it.
-//! - A token knows the number of its slots, and others refuse it.
+//! - So a slot has at most one of these: a `Held`, a [`Vacant`], or an idle bit that is set. Only this file makes tokens, and they
+//!   cannot be cloned. A new `Vacant` takes a `reserved` bit that was clear; `release` and `cut` consume the token and clear it.
+//! - A token knows the number of its slots, and others refuse it. The engine never mixes them up either, which would take
+//!   2^32 pools to go unnoticed.
 //!
 //! The bits order the uses as well: a thread sets a bit with release after its write, and clears it with acquire before it
 //! reads. Each change of a word is a read-modify-write, so it does not matter which other bits changed in between. Loom checks
@@ -324,7 +325,7 @@ impl<T> Slots<T> {
     }
 
     fn words(&self) -> usize {
-        // Ordering: Relaxed, see `prepare`.
+        // Ordering: Relaxed, see `reserve`.
         self.words.load(Ordering::Relaxed)
     }
 
