@@ -26,6 +26,7 @@
 //!  net     sockets, and frames over any stream      (feature `net`)
 //!          TLS for clients                          (feature `tls`)
 //!   │
+//!   │ ──── policy  sizes, breakers, retries, regions (feature `policy`)
 //!   │ ──── schema  contract files, layouts, plans   (feature `schema`)
 //!   │
 //!  frame   messages in a stream of bytes, free of I/O
@@ -71,6 +72,8 @@ pub mod cookbook {}
 pub mod frame;
 #[cfg(feature = "net")]
 pub mod net;
+#[cfg(feature = "policy")]
+pub mod policy;
 #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "parts that only thread caches and clocks use"))]
 mod pool;
 #[cfg(feature = "relay")]

@@ -17,10 +17,11 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("pool", &["size"]),
     ("frame", &["size", "pool"]),
     ("schema", &["size", "pool", "frame"]),
-    ("net", &["size", "pool", "frame"]),
+    ("policy", &[]),
+    ("net", &["size", "pool", "frame", "policy"]),
     ("bus", &["size", "pool", "frame", "net"]),
     ("relay", &["size", "pool", "net"]),
-    ("connection", &["size", "pool", "frame", "net"]),
+    ("connection", &["size", "pool", "frame", "policy", "net"]),
     ("bin", &[]),
 ];
 

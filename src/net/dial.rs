@@ -9,8 +9,8 @@ use super::endpoint::Endpoint;
 use super::error::Error;
 use super::keepalive::Keepalive;
 use super::resolve::Resolve;
-use super::settings::setters;
 use super::stream::Stream;
+use crate::policy::setters;
 use crate::sync::Arc;
 
 /// How to connect to a server.

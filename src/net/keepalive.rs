@@ -6,7 +6,7 @@ use std::time::Duration;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::TcpStream;
 
-use super::settings::setters;
+use crate::policy::setters;
 
 /// TCP keepalive and user timeout.
 ///

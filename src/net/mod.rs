@@ -20,7 +20,6 @@
 //! | `hang_up` | a watch for the hang-up of a peer that is not read from |
 //! | `halves` | a reader and a writer, such as two pipes, as one stream |
 //! | `keepalive` | how a dead TCP peer is detected |
-//! | `backoff` | delays between a client's attempts to reconnect (the bus's `client` uses them) |
 //! | `read_from` | one read into a pooled buffer, within the memory limit |
 //! | `buf_reader` | a buffered reader over any tokio reader, without a buffer at rest |
 //! | `frame_reader` | frames out of any tokio reader: it holds a buffer only while there is something to read |
@@ -28,7 +27,6 @@
 //! | `write_queue` | the frames that wait to be written: which bytes are copied, which are shared |
 //! | `codec` | the framings as codecs of `tokio_util` |
 //! | `tlv` | one TLV frame at a time, read or written |
-//! | `settings` | the setters of configuration structs |
 //! | `tls` | TLS for clients, over any stream (feature `tls`) |
 //! | `error` | why listening or connecting failed, where, and what to do |
 //!
@@ -36,7 +34,6 @@
 //! mean (the bus).
 
 mod async_stream;
-mod backoff;
 mod buf_reader;
 mod codec;
 mod connect;
@@ -55,7 +52,6 @@ mod peer;
 mod read_from;
 mod resolve;
 mod serve;
-mod settings;
 mod stream;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -64,7 +60,6 @@ mod unix_path;
 mod write_queue;
 
 pub use self::async_stream::{AsyncStream, Peekable};
-pub use self::backoff::Backoff;
 pub use self::buf_reader::PooledBufReader;
 pub use self::codec::{Codec, CodecError};
 pub use self::dial::{Dial, Dialed};
@@ -84,8 +79,9 @@ pub use self::listener::Listener;
 pub(crate) use self::peer::Peer;
 pub use self::resolve::{Resolve, Resolving};
 pub use self::serve::DrainReport;
-#[cfg(any(feature = "bus", feature = "https", feature = "relay", feature = "websocket"))]
-pub(crate) use self::settings::setters;
 pub use self::stream::Stream;
 pub use self::tlv::{read_frame_pooled, read_frame_pooled_with, write_frame};
 pub use self::write_queue::{PushError, WriteQueue};
+pub use crate::policy::Backoff;
+#[cfg(any(feature = "bus", feature = "https", feature = "relay", feature = "websocket"))]
+pub(crate) use crate::policy::setters;

@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use http::{HeaderMap, StatusCode};
 use tokio_tungstenite::tungstenite;
@@ -14,10 +14,8 @@ use crate::connection::error::write_with_sources;
 use crate::connection::https::{HttpsError, HttpsErrorKind};
 use crate::net;
 use crate::net::tls::{TlsConfigError, TlsError};
+use crate::policy::retry_after;
 use crate::sync::Arc;
-
-/// No server stops a client for longer, by mistake or on purpose.
-const MAX_RETRY_AFTER: Duration = Duration::from_secs(600);
 
 /// Why there is no connection, why one ended, or why a message was not sent.
 ///
@@ -164,10 +162,9 @@ impl WebSocketError {
     }
 
     pub(super) fn refused(status: StatusCode, headers: &HeaderMap, server: &Arc<str>) -> Self {
-        let retry_after = headers.get(http::header::RETRY_AFTER);
-        let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let refused = Self::new(Kind::Refused { status: status.as_u16() }, server);
-        Self { retry_after: seconds.map(Duration::from_secs), ..refused }
+        let asked = headers.get(http::header::RETRY_AFTER);
+        let retry_after = asked.and_then(|value| retry_after(value.to_str().ok()?, SystemTime::now()));
+        Self { retry_after, ..Self::new(Kind::Refused { status: status.as_u16() }, server) }
     }
 
     pub(super) fn of_stream(error: tungstenite::Error, server: &Arc<str>) -> Self {
@@ -209,10 +206,10 @@ impl WebSocketError {
         }
     }
 
-    /// How long the server that refused asks to wait (`Retry-After`, in seconds), at most ten minutes.
+    /// How long the server that refused asked to wait (`Retry-After`, in seconds or as a date), at most ten minutes.
     #[must_use]
     pub fn retry_after(&self) -> Option<Duration> {
-        self.retry_after.map(|asked| asked.min(MAX_RETRY_AFTER))
+        self.retry_after
     }
 
     /// Whether a time limit was exceeded.

@@ -1,10 +1,10 @@
-//! Reconnect backoff: how long a client that lost its connection waits before it tries again.
+//! The delays between attempts.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::time::Duration;
 
-use super::settings::setters;
+use super::setters;
 
 /// Exponential backoff: each delay is twice the one before, up to a maximum.
 ///
@@ -16,7 +16,7 @@ use super::settings::setters;
 /// ```
 /// use std::time::Duration;
 ///
-/// use millpond::net::Backoff;
+/// use millpond::policy::Backoff;
 ///
 /// let backoff = Backoff::default().max(Duration::from_millis(350));
 /// let first = backoff.after(None);
@@ -51,13 +51,25 @@ impl Backoff {
         previous.map_or(self.initial, |delay| delay.saturating_mul(2)).min(self.max)
     }
 
+    /// The delay after `n` others, without jitter: `min(initial · 2^n, max)`.
+    #[must_use]
+    pub fn nth(&self, n: u32) -> Duration {
+        // As many doublings make the longest duration out of the shortest.
+        (0..n.min(96)).fold(self.initial, |delay, _| delay.saturating_mul(2)).min(self.max)
+    }
+
     /// Adds up to a tenth to `delay`, at random.
     #[must_use]
     pub fn with_jitter(delay: Duration) -> Duration {
         // std's hasher has a random seed, which saves a dependency.
-        let share = RandomState::new().hash_one(0) % 1000;
-        delay.saturating_add(delay / 10_000 * share as u32)
+        delay.saturating_add(part_of(delay, 10, RandomState::new().hash_one(0)))
     }
+}
+
+/// From nothing up to that share of `delay`, by a random number.
+pub(super) fn part_of(delay: Duration, percent: u32, random: u64) -> Duration {
+    let per_mille = (random % 1001) as u32;
+    delay / 100_000 * (percent.min(100) * per_mille)
 }
 
 #[cfg(test)]
@@ -91,6 +103,19 @@ mod tests {
             let delay = Backoff::with_jitter(second);
             assert!(delay >= second && delay <= second + second / 10, "{delay:?}");
         }
+    }
+
+    #[test]
+    fn the_nth_delay_is_found_without_those_before() {
+        for initial in [Duration::ZERO, Duration::from_nanos(1), Duration::from_millis(7), Duration::MAX] {
+            let backoff = Backoff { initial, max: Duration::MAX };
+            let mut delay = None;
+            for n in 0..200 {
+                delay = Some(backoff.after(delay));
+                assert_eq!(Some(backoff.nth(n)), delay, "{initial:?}, {n}");
+            }
+        }
+        assert_eq!(Backoff::default().nth(9), Duration::from_secs(5));
     }
 
     #[test]

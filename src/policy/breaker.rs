@@ -1,0 +1,248 @@
+//! Whether a server is asked at all.
+
+use std::time::{Duration, Instant};
+
+use super::outcome::Outcome;
+use super::setters;
+use super::window::{Counts, Window};
+
+/// When a [`Breaker`] opens and closes.
+///
+/// | setting | default | reason |
+/// |---|---|---|
+/// | `failures` | 5 in a row | a server that is down is known after five requests |
+/// | `error_percent`, `window`, `min_samples` | 50 % of at least 20 within 10 s | one that fails now and then is known, too |
+/// | `open_for` | 60 s | a restart takes about as long |
+/// | `probes` | 3 | one success may be luck |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BreakerPolicy {
+    /// It opens after this many failures in a row.
+    pub failures: u32,
+    /// It opens when this share of the requests within the window has failed. Above 100, it never does.
+    pub error_percent: u32,
+    /// The time over which that share is counted.
+    pub window: Duration,
+    /// The fewest requests of which a share is taken.
+    pub min_samples: u32,
+    /// How long it stays open.
+    pub open_for: Duration,
+    /// How many requests have to succeed until it closes. No more are sent before.
+    pub probes: u32,
+}
+
+/// Stops requests to a server that fails, and tries it with a few before it lets all through again. One for each server
+/// and region.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Instant;
+///
+/// use millpond::policy::{Breaker, BreakerPolicy, Outcome};
+///
+/// let (mut breaker, now) = (Breaker::new(BreakerPolicy::default()), Instant::now());
+/// for _ in 0..5 {
+///     let (permit, _) = breaker.ask(now);
+///     breaker.record(now, permit.unwrap(), Outcome::Timeout);
+/// }
+/// assert!(breaker.ask(now).0.is_err());
+/// ```
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    policy: BreakerPolicy,
+    phase: Phase,
+    /// The number of changes: a permit of an earlier one says nothing about the present.
+    generation: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Closed { in_a_row: u32, window: Window },
+    Open { since: Instant },
+    HalfOpen { since: Instant, sent: u32, succeeded: u32 },
+}
+
+/// The state of a [`Breaker`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BreakerState {
+    /// All requests are sent.
+    Closed,
+    /// None is.
+    Open,
+    /// A few are, to see whether the server has recovered.
+    HalfOpen,
+}
+
+/// A request may be sent. Give it back with the outcome by [`Breaker::record`], in any case: a probe whose permit is lost
+/// keeps its place for [`open_for`](BreakerPolicy::open_for).
+#[derive(Debug)]
+#[must_use = "the breaker waits for the outcome"]
+pub struct Permit {
+    generation: u64,
+}
+
+/// The breaker is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Refused {
+    /// The time after which it makes sense to ask again.
+    pub retry_in: Duration,
+}
+
+/// A change of a [`Breaker`]'s state, for logs and counters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BreakerChange {
+    /// The state before.
+    pub from: BreakerState,
+    /// The state from now on.
+    pub to: BreakerState,
+    /// Why.
+    pub reason: BreakerReason,
+}
+
+/// Why a [`Breaker`] changed its state.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum BreakerReason {
+    /// As many requests failed in a row.
+    FailuresInARow,
+    /// As large a share of them failed.
+    ErrorRate,
+    /// It was open for as long.
+    WaitOver,
+    /// All probes succeeded.
+    ProbesSucceeded,
+    /// A probe failed.
+    ProbeFailed,
+}
+
+impl Default for BreakerPolicy {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            error_percent: 50,
+            window: Duration::from_secs(10),
+            min_samples: 20,
+            open_for: Duration::from_secs(60),
+            probes: 3,
+        }
+    }
+}
+
+impl BreakerPolicy {
+    setters! {
+        failures: u32,
+        error_percent: u32,
+        window: Duration,
+        min_samples: u32,
+        open_for: Duration,
+        probes: u32,
+    }
+
+    fn closed(&self) -> Phase {
+        Phase::Closed { in_a_row: 0, window: Window::new(self.window) }
+    }
+}
+
+impl Breaker {
+    /// A closed one.
+    #[must_use]
+    pub fn new(policy: BreakerPolicy) -> Self {
+        Self { phase: policy.closed(), policy, generation: 0 }
+    }
+
+    /// The state that the last call left.
+    #[must_use]
+    pub fn state(&self) -> BreakerState {
+        match self.phase {
+            Phase::Closed { .. } => BreakerState::Closed,
+            Phase::Open { .. } => BreakerState::Open,
+            Phase::HalfOpen { .. } => BreakerState::HalfOpen,
+        }
+    }
+
+    /// Asks whether a request may be sent. An open breaker whose time is over becomes half-open.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] while it is open, and while as many probes as allowed are on their way.
+    pub fn ask(&mut self, now: Instant) -> (Result<Permit, Refused>, Option<BreakerChange>) {
+        let change = match self.phase {
+            Phase::Open { since } if now.saturating_duration_since(since) >= self.policy.open_for => {
+                let half_open = Phase::HalfOpen { since: now, sent: 0, succeeded: 0 };
+                Some(self.change(half_open, BreakerReason::WaitOver))
+            }
+            _ => None,
+        };
+        let open_for = self.policy.open_for;
+        let wait = match &mut self.phase {
+            Phase::Closed { .. } => None,
+            Phase::Open { since } => Some(open_for.saturating_sub(now.saturating_duration_since(*since))),
+            Phase::HalfOpen { since, sent, .. } => {
+                let waited = now.saturating_duration_since(*since);
+                if waited >= open_for {
+                    // The probes got lost.
+                    (*since, *sent) = (now, 0);
+                }
+                if *sent < self.policy.probes.max(1) {
+                    *sent += 1;
+                    None
+                } else {
+                    Some(open_for.saturating_sub(waited))
+                }
+            }
+        };
+        let permit = Permit { generation: self.generation };
+        (wait.map_or(Ok(permit), |retry_in| Err(Refused { retry_in })), change)
+    }
+
+    /// Takes the outcome of a request. One that was sent before the last change does not count.
+    pub fn record(&mut self, now: Instant, permit: Permit, outcome: Outcome) -> Option<BreakerChange> {
+        if permit.generation != self.generation {
+            return None;
+        }
+        let policy = self.policy;
+        let (next, reason) = match (&mut self.phase, outcome) {
+            (Phase::HalfOpen { sent, .. }, Outcome::Cancelled) => {
+                *sent = sent.saturating_sub(1);
+                return None;
+            }
+            (Phase::HalfOpen { succeeded, .. }, Outcome::Success) => {
+                *succeeded += 1;
+                if *succeeded < policy.probes {
+                    return None;
+                }
+                (policy.closed(), BreakerReason::ProbesSucceeded)
+            }
+            (Phase::HalfOpen { .. }, _) => (Phase::Open { since: now }, BreakerReason::ProbeFailed),
+            (Phase::Closed { in_a_row, window }, outcome) if outcome != Outcome::Cancelled => {
+                let failed = outcome.is_failure();
+                window.add(now, Counts { all: 1, marked: u64::from(failed) });
+                *in_a_row = if failed { in_a_row.saturating_add(1) } else { 0 };
+                let Counts { all, marked } = window.sum(now);
+                let is_high =
+                    marked.saturating_mul(100) >= all.saturating_mul(u64::from(policy.error_percent));
+                let reason = match () {
+                    () if !failed => return None,
+                    () if *in_a_row >= policy.failures => BreakerReason::FailuresInARow,
+                    () if all >= u64::from(policy.min_samples) && is_high => BreakerReason::ErrorRate,
+                    () => return None,
+                };
+                (Phase::Open { since: now }, reason)
+            }
+            _ => return None,
+        };
+        Some(self.change(next, reason))
+    }
+
+    fn change(&mut self, next: Phase, reason: BreakerReason) -> BreakerChange {
+        let from = self.state();
+        self.phase = next;
+        self.generation += 1;
+        BreakerChange { from, to: self.state(), reason }
+    }
+}
+
+#[cfg(test)]
+mod tests;

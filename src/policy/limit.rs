@@ -1,0 +1,192 @@
+//! How many requests a server takes at once.
+
+use std::time::{Duration, Instant};
+
+use super::outcome::Outcome;
+use super::setters;
+
+/// How much of the way to a new limit is gone per window.
+const STEP: f64 = 0.2;
+/// After this many windows the latency without load is measured anew, for two windows at a tenth of the limit: the server
+/// may have become slower for good, and an average would take its queue for that.
+const RELEARN: u32 = 300;
+const RELEARN_OVER: u32 = RELEARN + 2;
+/// What latencies that rise, and failures, leave of the limit at the least and at the most.
+const SHRINK: (f64, f64) = (0.5, 0.9);
+
+/// How an [`AdaptiveLimit`] follows the latency.
+///
+/// | setting | default | reason |
+/// |---|---|---|
+/// | `initial`, `min`, `max` | 20, 4, 1000 | |
+/// | `tolerance_percent` | 150 | half again as long as without load is still no queue |
+/// | `window`, `min_samples` | 100 ms, 10 | one slow request is no overload |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LimitPolicy {
+    /// The limit at first.
+    pub initial: u32,
+    /// The smallest limit.
+    pub min: u32,
+    /// The largest limit.
+    pub max: u32,
+    /// Above this share of the latency without load, the limit falls.
+    pub tolerance_percent: u32,
+    /// The shortest time between two changes.
+    pub window: Duration,
+    /// The fewest requests between two changes.
+    pub min_samples: u32,
+}
+
+/// A limit of requests at once that follows the latency: requests beyond what a server works on at once only queue there.
+///
+/// It compares the mean latency with that without load and shrinks by their ratio, their gradient, as Netflix's
+/// [concurrency-limits](https://github.com/Netflix/concurrency-limits) does. An additive increase with a multiplicative
+/// decrease would need a latency in milliseconds, one for each server, and after a load step one round trip for each
+/// request more.
+///
+/// Every 300 windows it falls to a tenth for two, to see what the latency without load is now.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use millpond::policy::{AdaptiveLimit, LimitPolicy, Outcome};
+///
+/// let (mut limit, begin) = (AdaptiveLimit::new(LimitPolicy::default()), Instant::now());
+/// for ms in 0..500 {
+///     // All that is allowed is in flight, and the latency stays as it is: there is room for more.
+///     limit.record(begin + Duration::from_millis(ms), Duration::from_millis(5), limit.limit(), Outcome::Success);
+/// }
+/// assert!(limit.limit() > 20);
+/// ```
+#[derive(Clone, Debug)]
+pub struct AdaptiveLimit {
+    policy: LimitPolicy,
+    limit: f64,
+    /// The latency without load, in seconds.
+    base: Option<f64>,
+    /// Windows since it was measured anew.
+    age: u32,
+    /// The limit before that.
+    saved: f64,
+    window: LatencyWindow,
+}
+
+#[derive(Clone, Debug, Default)]
+struct LatencyWindow {
+    began: Option<Instant>,
+    /// Seconds.
+    sum: f64,
+    samples: u32,
+    failures: u32,
+    most_in_flight: u32,
+}
+
+impl Default for LimitPolicy {
+    fn default() -> Self {
+        Self {
+            initial: 20,
+            min: 4,
+            max: 1000,
+            tolerance_percent: 150,
+            window: Duration::from_millis(100),
+            min_samples: 10,
+        }
+    }
+}
+
+impl LimitPolicy {
+    setters! {
+        initial: u32,
+        min: u32,
+        max: u32,
+        tolerance_percent: u32,
+        window: Duration,
+        min_samples: u32,
+    }
+
+    fn clamp(&self, limit: f64) -> f64 {
+        let min = self.min.max(1);
+        limit.clamp(f64::from(min), f64::from(self.max.max(min)))
+    }
+}
+
+impl AdaptiveLimit {
+    /// With the initial limit.
+    #[must_use]
+    pub fn new(policy: LimitPolicy) -> Self {
+        let limit = policy.clamp(f64::from(policy.initial));
+        Self { policy, limit, base: None, age: 0, saved: limit, window: LatencyWindow::default() }
+    }
+
+    /// The most requests at once.
+    #[must_use]
+    pub fn limit(&self) -> u32 {
+        self.limit as u32
+    }
+
+    /// Takes the outcome of a request that took `latency`, and how many were in flight, itself among them. Returns the limit if
+    /// it has changed.
+    pub fn record(
+        &mut self,
+        now: Instant,
+        latency: Duration,
+        in_flight: u32,
+        outcome: Outcome,
+    ) -> Option<u32> {
+        let window = &mut self.window;
+        let began = *window.began.get_or_insert(now);
+        window.most_in_flight = window.most_in_flight.max(in_flight);
+        match outcome {
+            Outcome::Cancelled => return None,
+            // How fast it fails says nothing.
+            Outcome::Failure => window.failures += 1,
+            Outcome::Success | Outcome::Timeout => {
+                window.sum += latency.as_secs_f64();
+                window.samples += 1;
+            }
+        }
+        let is_full = window.samples.saturating_add(window.failures) >= self.policy.min_samples.max(1);
+        if !is_full || now.saturating_duration_since(began) < self.policy.window {
+            return None;
+        }
+        let window = std::mem::take(window);
+        let before = self.limit();
+        let wanted = self.wanted(&window);
+        self.age += 1;
+        match self.age {
+            RELEARN => {
+                (self.base, self.saved) = (None, self.limit);
+                self.limit = self.policy.clamp(self.limit / 10.0);
+            }
+            RELEARN_OVER => (self.limit, self.age) = (self.saved, 0),
+            // Who does not use a limit learns nothing about a higher one.
+            age if age < RELEARN && (wanted < self.limit || window.most_in_flight >= before / 2) => {
+                self.limit = self.policy.clamp(self.limit + (wanted - self.limit) * STEP);
+            }
+            _ => {}
+        }
+        (self.limit() != before).then(|| self.limit())
+    }
+
+    fn wanted(&mut self, window: &LatencyWindow) -> f64 {
+        let mut rest: f64 = 1.0;
+        if window.samples > 0 {
+            let mean = window.sum / f64::from(window.samples);
+            let base = self.base.map_or(mean, |base| base.min(mean));
+            self.base = Some(base);
+            let tolerated = base * f64::from(self.policy.tolerance_percent.max(100)) / 100.0;
+            rest = (tolerated / mean.max(1e-9)).clamp(SHRINK.0, 1.0);
+        }
+        if window.failures > window.samples / 10 {
+            return self.limit * rest.min(SHRINK.1);
+        }
+        // A few more than fit, so that a higher limit is found.
+        self.limit * rest + self.limit.sqrt()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! A server that works on so many requests at once, and lets the others queue.
+
+use proptest::prelude::*;
+
+use super::*;
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// What a server does with as many requests as the limit allows, for some seconds: it works on `capacity` of them at once,
+/// for 10 ms each.
+fn settle(limit: &mut AdaptiveLimit, begin: Instant, seconds: u32, capacity: u32) -> Instant {
+    let mut now = begin;
+    while now < begin + seconds * 1000 * MILLISECOND {
+        let load = f64::from(limit.limit()) / f64::from(capacity);
+        let latency = (10 * MILLISECOND).mul_f64(load.max(1.0));
+        now += latency / limit.limit();
+        limit.record(now, latency, limit.limit(), Outcome::Success);
+    }
+    now
+}
+
+#[test]
+fn it_finds_what_the_server_works_on_at_once() {
+    let mut limit = AdaptiveLimit::new(LimitPolicy::default());
+    let now = settle(&mut limit, Instant::now(), 30, 100);
+    assert!((100..=230).contains(&limit.limit()), "{}", limit.limit());
+    let now = settle(&mut limit, now, 30, 10);
+    assert!((10..=40).contains(&limit.limit()), "{}", limit.limit());
+    settle(&mut limit, now, 30, 100);
+    assert!((100..=230).contains(&limit.limit()), "{}", limit.limit());
+}
+
+/// Records as many equal samples as a window needs, and returns what the last says.
+fn window(limit: &mut AdaptiveLimit, now: &mut Instant, latency: Duration, in_flight: u32) -> Option<u32> {
+    let changed = (0..10).map(|_| {
+        *now += 12 * MILLISECOND;
+        limit.record(*now, latency, in_flight, Outcome::Success)
+    });
+    changed.last().flatten()
+}
+
+#[test]
+fn a_limit_that_is_not_used_does_not_grow() {
+    let (mut limit, mut now) = (AdaptiveLimit::new(LimitPolicy::default()), Instant::now());
+    for _ in 0..20 {
+        assert_eq!(window(&mut limit, &mut now, MILLISECOND, 9), None);
+    }
+    for _ in 0..2 {
+        window(&mut limit, &mut now, MILLISECOND, 10);
+    }
+    assert_eq!(limit.limit(), 21);
+}
+
+#[test]
+fn half_again_as_long_is_tolerated() {
+    let (mut limit, mut now) = (AdaptiveLimit::new(LimitPolicy::default().initial(400)), Instant::now());
+    window(&mut limit, &mut now, 100 * MILLISECOND, 400);
+    assert_eq!(limit.limit(), 404);
+    window(&mut limit, &mut now, 150 * MILLISECOND, 400);
+    assert_eq!(limit.limit(), 408);
+    window(&mut limit, &mut now, 300 * MILLISECOND, 400);
+    assert_eq!(limit.limit(), 371, "half of it and the square root, a fifth of the way");
+}
+
+#[test]
+fn failures_shrink_it_whatever_the_latency() {
+    let mut limit = AdaptiveLimit::new(LimitPolicy::default().initial(100));
+    let mut now = Instant::now();
+    for _ in 0..11 {
+        limit.record(now, MILLISECOND, 100, Outcome::Failure);
+        now += 10 * MILLISECOND;
+    }
+    assert_eq!(limit.limit(), 98);
+}
+
+#[test]
+fn one_failure_in_a_hundred_does_not() {
+    let mut limit = AdaptiveLimit::new(LimitPolicy::default().initial(100).min_samples(100));
+    let mut now = Instant::now();
+    for number in 0..100 {
+        let outcome = if number == 50 { Outcome::Failure } else { Outcome::Success };
+        limit.record(now, MILLISECOND, 100, outcome);
+        now += 2 * MILLISECOND;
+    }
+    assert_eq!(limit.limit(), 102);
+}
+
+#[test]
+fn timeouts_count_with_the_time_they_took() {
+    let (mut limit, mut now) = (AdaptiveLimit::new(LimitPolicy::default().initial(100)), Instant::now());
+    window(&mut limit, &mut now, MILLISECOND, 100);
+    for _ in 0..10 {
+        now += 12 * MILLISECOND;
+        limit.record(now, 1000 * MILLISECOND, 100, Outcome::Timeout);
+    }
+    assert!(limit.limit() < 100, "{}", limit.limit());
+}
+
+#[test]
+fn a_server_that_has_become_slower_for_good_is_accepted() {
+    let (mut limit, mut now) = (AdaptiveLimit::new(LimitPolicy::default()), Instant::now());
+    window(&mut limit, &mut now, 10 * MILLISECOND, 20);
+    for _ in 0..50 {
+        window(&mut limit, &mut now, 40 * MILLISECOND, 4);
+    }
+    assert!(limit.limit() <= 8, "{}", limit.limit());
+    for _ in 0..1000 {
+        let in_flight = limit.limit();
+        window(&mut limit, &mut now, 40 * MILLISECOND, in_flight);
+    }
+    assert!(limit.limit() > 20, "{}", limit.limit());
+}
+
+#[test]
+fn what_was_cancelled_says_nothing() {
+    let (mut limit, now) = (AdaptiveLimit::new(LimitPolicy::default()), Instant::now());
+    for number in 0..100 {
+        let latency = if number == 0 { MILLISECOND } else { 9 * MILLISECOND };
+        assert_eq!(limit.record(now + number * 50 * MILLISECOND, latency, 20, Outcome::Cancelled), None);
+    }
+}
+
+proptest! {
+    #[test]
+    fn it_stays_within_its_bounds(
+        events in prop::collection::vec((0_u64..100, 0_u64..10_000, 0_u32..2000, 0_u8..4), 1..300),
+        min in 0_u32..50, max in 0_u32..100,
+    ) {
+        let mut limit = AdaptiveLimit::new(LimitPolicy::default().min(min).max(max).min_samples(0));
+        let mut now = Instant::now();
+        for (gap, micros, in_flight, outcome) in events {
+            now += Duration::from_millis(gap);
+            let outcome =
+                [Outcome::Success, Outcome::Failure, Outcome::Timeout, Outcome::Cancelled][usize::from(outcome)];
+            let before = limit.limit();
+            let changed = limit.record(now, Duration::from_micros(micros), in_flight, outcome);
+            prop_assert_eq!(changed, (limit.limit() != before).then_some(limit.limit()));
+            prop_assert!(limit.limit() >= min.max(1) && limit.limit() <= max.max(min).max(1));
+        }
+    }
+}

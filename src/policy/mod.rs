@@ -1,0 +1,55 @@
+//! Policies: how large a pool is, which region serves, whether a request is sent, sent again, or refused.
+//!
+//! ```text
+//!  now, what was observed ─▶ policy ─▶ what to do          the caller has the timers, tasks, sockets and random numbers
+//! ```
+//!
+//! Each policy is a struct of settings and a small state. Its methods take the time and what was observed, and return a
+//! decision. They read no clock, do no I/O and start no task, so a test plays an hour in a millisecond:
+//! `tests/policies.rs` compares them with simpler rules, and `benches/results/policies.md` has the figures and charts.
+//!
+//! | file | decides |
+//! |---|---|
+//! | `size` | how many connections a pool may have: [`AdaptiveSize`] |
+//! | `breaker` | whether a server is asked at all: [`Breaker`] |
+//! | `retry` | whether and when a request is sent again: [`RetryPolicy`], [`RetryBudget`] |
+//! | `retry_header` | what a `Retry-After` header asks for: [`retry_after`] |
+//! | `backoff` | the delays between attempts: [`Backoff`] |
+//! | `regions` | which of several regions serves: [`Regions`] |
+//! | `limit` | how many requests a server takes at once: [`AdaptiveLimit`] |
+//! | `queue` | who is refused when a queue is full: [`QueuePolicy`] |
+//! | `deadline` | how much time is left: [`Deadline`] |
+//! | `outcome`, `window` | how a request ended, and counts of the last seconds |
+//! | `settings` | the setters of configuration structs |
+//!
+//! A random number is an argument, too. Any source of evenly distributed `u64` will do.
+//!
+//! Absent on purpose: rates per second, for which there is [governor](https://docs.rs/governor), and which methods are
+//! idempotent, which [`http`](https://docs.rs/http) knows.
+
+mod backoff;
+mod breaker;
+mod deadline;
+mod limit;
+mod outcome;
+mod queue;
+mod regions;
+mod retry;
+mod retry_header;
+mod settings;
+mod size;
+mod window;
+
+pub use self::backoff::Backoff;
+pub use self::breaker::{
+    Breaker, BreakerChange, BreakerPolicy, BreakerReason, BreakerState, Permit, Refused,
+};
+pub use self::deadline::Deadline;
+pub use self::limit::{AdaptiveLimit, LimitPolicy};
+pub use self::outcome::Outcome;
+pub use self::queue::{Arrival, QueuePolicy, Shed};
+pub use self::regions::{Ejection, Pick, PickReason, RegionPolicy, Regions};
+pub use self::retry::{BudgetPolicy, Failed, GiveUp, RetryBudget, RetryDecision, RetryPolicy};
+pub use self::retry_header::{MAX_RETRY_AFTER, retry_after};
+pub(crate) use self::settings::setters;
+pub use self::size::{AdaptiveSize, SizeDecision, SizeObservation, SizePolicy};

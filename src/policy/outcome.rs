@@ -1,0 +1,28 @@
+//! How a request ended, as far as policies care.
+
+/// How a request, or a connect, ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// The server did what it was asked.
+    Success,
+    /// It refused, failed, or was not reached.
+    Failure,
+    /// It did not answer in time. It counts as a failure.
+    Timeout,
+    /// Nobody waited for the end, so it says nothing about the server.
+    Cancelled,
+}
+
+impl Outcome {
+    /// Whether it counts against the server.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// assert!(millpond::policy::Outcome::Timeout.is_failure());
+    /// ```
+    #[must_use]
+    pub fn is_failure(self) -> bool {
+        matches!(self, Self::Failure | Self::Timeout)
+    }
+}

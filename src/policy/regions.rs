@@ -1,0 +1,337 @@
+//! Which of several regions serves.
+
+use std::time::{Duration, Instant};
+
+use super::outcome::Outcome;
+use super::setters;
+
+/// How much one request weighs at most, however rare they are.
+const MAX_WEIGHT: f64 = 0.3;
+
+/// How a region is chosen.
+///
+/// A region's score is its mean latency plus its share of errors times `error_penalty`: without that, the region that
+/// fails fast would win.
+///
+/// | setting | default | reason |
+/// |---|---|---|
+/// | `error_penalty` | 1 s | one error in 100 weighs as much as 10 ms |
+/// | `memory` | 5 s | a region that has become slow is left within seconds, and one slow request is no reason |
+/// | `hysteresis_percent` | 20 | two regions of the same speed do not take turns |
+/// | `min_samples` | 3 | one sample is luck |
+/// | `probe_interval` | 2 s | what other regions are like is known by one request in a while |
+/// | `eject_after` | 5 failures in a row | as the [breaker](super::BreakerPolicy) |
+/// | `eject_for`, `max_eject_for` | 30 s, twice as long each time, up to 300 s | |
+/// | `return_over` | 20 s | its caches and connections are cold |
+/// | `sticky` | no | |
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegionPolicy {
+    /// What an error counts, as if it were latency.
+    pub error_penalty: Duration,
+    /// The time over which latencies and errors are averaged.
+    pub memory: Duration,
+    /// How much better than the present one another region has to be.
+    pub hysteresis_percent: u32,
+    /// The fewest requests after which a region is known.
+    pub min_samples: u32,
+    /// How often a region that does not serve is tried by one request.
+    pub probe_interval: Duration,
+    /// After this many failures in a row, a region is ejected.
+    pub eject_after: u32,
+    /// How long it is ejected the first time.
+    pub eject_for: Duration,
+    /// How long it is ejected at most.
+    pub max_eject_for: Duration,
+    /// The time over which a region that was ejected gets its share of requests back, once it is the best again.
+    pub return_over: Duration,
+    /// Whether the present region stays until it is ejected, however fast others are.
+    pub sticky: bool,
+}
+
+/// Several regions that serve the same, in the order in which they are preferred as long as nothing is known of them.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use millpond::policy::{Outcome, RegionPolicy, Regions};
+///
+/// let (mut regions, now) = (Regions::new(RegionPolicy::default(), 2), Instant::now());
+/// for _ in 0..5 {
+///     regions.record(now, 0, Duration::from_millis(2), Outcome::Failure);
+/// }
+/// assert_eq!(regions.pick(now, None, 0).region, 1);
+/// ```
+#[derive(Clone, Debug)]
+pub struct Regions {
+    policy: RegionPolicy,
+    regions: Vec<Region>,
+    current: usize,
+}
+
+/// Where to send a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pick {
+    /// The index of the region.
+    pub region: usize,
+    /// Why.
+    pub reason: PickReason,
+}
+
+/// Why a request goes to a region.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PickReason {
+    /// It is the best.
+    Best,
+    /// The best one has just come back, and does not get all requests yet.
+    Returning,
+    /// To see what it is like.
+    Probe,
+    /// The caller asked for it.
+    Sticky,
+    /// All are ejected, and this one for the shortest time.
+    LastResort,
+}
+
+/// A region was ejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ejection {
+    /// The index of the region.
+    pub region: usize,
+    /// For how long.
+    pub duration: Duration,
+}
+
+/// What is known of a region.
+#[derive(Clone, Debug, Default)]
+struct Region {
+    /// Seconds.
+    latency: f64,
+    /// From 0 to 1.
+    errors: f64,
+    samples: u32,
+    sampled: Option<Instant>,
+    /// When it was last tried while another one served.
+    probed: Option<Instant>,
+    failures_in_a_row: u32,
+    /// How often it was ejected since it last served well.
+    ejections: u32,
+    ejected_until: Option<Instant>,
+    /// When it began to get its share of requests back.
+    returning: Option<Instant>,
+}
+
+impl Default for RegionPolicy {
+    fn default() -> Self {
+        Self {
+            error_penalty: Duration::from_secs(1),
+            memory: Duration::from_secs(5),
+            hysteresis_percent: 20,
+            min_samples: 3,
+            probe_interval: Duration::from_secs(2),
+            eject_after: 5,
+            eject_for: Duration::from_secs(30),
+            max_eject_for: Duration::from_secs(300),
+            return_over: Duration::from_secs(20),
+            sticky: false,
+        }
+    }
+}
+
+impl RegionPolicy {
+    setters! {
+        error_penalty: Duration,
+        memory: Duration,
+        hysteresis_percent: u32,
+        min_samples: u32,
+        probe_interval: Duration,
+        eject_after: u32,
+        eject_for: Duration,
+        max_eject_for: Duration,
+        return_over: Duration,
+        sticky: bool,
+    }
+}
+
+impl Regions {
+    /// That many regions, at least one. The first serves until more is known.
+    #[must_use]
+    pub fn new(policy: RegionPolicy, count: usize) -> Self {
+        Self { policy, regions: vec![Region::default(); count.max(1)], current: 0 }
+    }
+
+    /// The region that serves.
+    #[must_use]
+    pub fn current(&self) -> usize {
+        self.current
+    }
+
+    /// What is compared: the mean latency and the penalty for errors. `None` as long as there are too few samples.
+    #[must_use]
+    pub fn score(&self, region: usize) -> Option<Duration> {
+        let score = self.regions.get(region)?.score(&self.policy)?;
+        Duration::try_from_secs_f64(score).ok()
+    }
+
+    /// Whether a region is ejected.
+    #[must_use]
+    pub fn is_ejected(&self, region: usize, now: Instant) -> bool {
+        self.regions.get(region).is_some_and(|region| region.is_ejected(now))
+    }
+
+    /// Where to send a request. A client that should stay where it was names that region, and is sent there unless it is
+    /// ejected.
+    pub fn pick(&mut self, now: Instant, stay: Option<usize>, random: u64) -> Pick {
+        self.regions.iter_mut().for_each(|region| region.end_ejection(now, &self.policy));
+        if let Some(region) = stay.filter(|&stay| stay < self.regions.len() && !self.is_ejected(stay, now)) {
+            return Pick { region, reason: PickReason::Sticky };
+        }
+        let Some(best) = self.best(now) else { return self.last_resort() };
+        if best != self.current {
+            self.current = best;
+            if let Some(region) = self.regions.get_mut(best).filter(|region| region.ejections > 0) {
+                region.returning = Some(now);
+            }
+        }
+        if let Some(region) = self.due_for_probe(now) {
+            return Pick { region, reason: PickReason::Probe };
+        }
+        let share = self.regions.get_mut(best).map_or(1.0, |region| region.share(now, &self.policy));
+        // A tenth at least, or it would never get better than unknown.
+        if ((random % 1000) as f64) < share.max(0.1) * 1000.0 {
+            return Pick { region: best, reason: PickReason::Best };
+        }
+        let region = self.best_but(Some(best), now).unwrap_or(best);
+        Pick { region, reason: PickReason::Returning }
+    }
+
+    /// Takes the outcome of a request: the time of the connect, if there was one, and until the first byte of the response, or
+    /// until it failed. While all regions are ejected, a success ends the ejection of its region.
+    pub fn record(
+        &mut self,
+        now: Instant,
+        region: usize,
+        latency: Duration,
+        outcome: Outcome,
+    ) -> Option<Ejection> {
+        let policy = self.policy;
+        let index = region;
+        let all_are_ejected = self.regions.iter().all(|region| region.is_ejected(now));
+        let region = self.regions.get_mut(index)?;
+        if outcome == Outcome::Success && all_are_ejected {
+            region.ejected_until = Some(now);
+            region.end_ejection(now, &policy);
+        }
+        // What was sent before the ejection is no news.
+        if outcome == Outcome::Cancelled || region.is_ejected(now) {
+            return None;
+        }
+        region.sample(now, latency, outcome, &policy);
+        if region.failures_in_a_row < policy.eject_after.max(1) {
+            return None;
+        }
+        let times = 1_u32.checked_shl(region.ejections).unwrap_or(u32::MAX);
+        let duration = policy.eject_for.saturating_mul(times).min(policy.max_eject_for);
+        let ejections = region.ejections.saturating_add(1);
+        // It is known anew afterwards.
+        *region = Region { ejections, ejected_until: now.checked_add(duration), ..Region::default() };
+        Some(Ejection { region: index, duration })
+    }
+
+    /// The present region, unless another one is better by the hysteresis. `None` if all are ejected.
+    fn best(&self, now: Instant) -> Option<usize> {
+        let best = self.best_but(None, now)?;
+        let current = self.regions.get(self.current).filter(|region| !region.is_ejected(now));
+        let Some(current) = current else { return Some(best) };
+        if self.policy.sticky {
+            return Some(self.current);
+        }
+        let hysteresis = 1.0 - f64::from(self.policy.hysteresis_percent.min(100)) / 100.0;
+        let scores = (self.regions.get(best)?.score(&self.policy), current.score(&self.policy));
+        let is_better = matches!(scores, (Some(best), Some(current)) if best < current * hysteresis);
+        Some(if is_better { best } else { self.current })
+    }
+
+    /// The region with the lowest score, then of those that are not known the first.
+    fn best_but(&self, except: Option<usize>, now: Instant) -> Option<usize> {
+        let score = |region: &Region| region.score(&self.policy).unwrap_or(f64::INFINITY);
+        let regions = self.regions.iter().enumerate();
+        let usable = regions.filter(|&(index, region)| Some(index) != except && !region.is_ejected(now));
+        usable.min_by(|(_, a), (_, b)| score(a).total_cmp(&score(b))).map(|(index, _)| index)
+    }
+
+    fn last_resort(&self) -> Pick {
+        let regions = self.regions.iter().enumerate();
+        let first = regions.min_by_key(|(_, region)| region.ejected_until);
+        Pick { region: first.map_or(0, |(index, _)| index), reason: PickReason::LastResort }
+    }
+
+    /// A region that does not serve, and was not tried for as long.
+    fn due_for_probe(&mut self, now: Instant) -> Option<usize> {
+        let (current, interval) = (self.current, self.policy.probe_interval);
+        let mut regions = self.regions.iter_mut().enumerate();
+        let (index, region) = regions.find(|(index, region)| {
+            let is_due = region.probed.is_none_or(|at| now.saturating_duration_since(at) >= interval);
+            *index != current && is_due && !region.is_ejected(now)
+        })?;
+        region.probed = Some(now);
+        Some(index)
+    }
+}
+
+impl Region {
+    fn is_ejected(&self, now: Instant) -> bool {
+        self.ejected_until.is_some_and(|until| now < until)
+    }
+
+    /// One that comes back is on trial: the first failure ejects it again.
+    fn end_ejection(&mut self, now: Instant, policy: &RegionPolicy) {
+        if self.ejected_until.is_some_and(|until| now >= until) {
+            self.ejected_until = None;
+            self.failures_in_a_row = policy.eject_after.saturating_sub(1);
+        }
+    }
+
+    fn sample(&mut self, now: Instant, latency: Duration, outcome: Outcome, policy: &RegionPolicy) {
+        let latency = latency.as_secs_f64();
+        let failed = outcome.is_failure();
+        self.failures_in_a_row = if failed { self.failures_in_a_row.saturating_add(1) } else { 0 };
+        let gap = self.sampled.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)).as_secs_f64();
+        self.sampled = Some(now);
+        // The plain mean of the first samples; then each weighs what it has lasted.
+        let of_time = (gap / (gap + policy.memory.as_secs_f64())).min(MAX_WEIGHT);
+        let weight = if self.samples < policy.min_samples.max(3) {
+            1.0 / (f64::from(self.samples) + 1.0)
+        } else {
+            of_time
+        };
+        self.samples = self.samples.saturating_add(1);
+        self.errors += (f64::from(u8::from(failed)) - self.errors) * weight;
+        // How fast it fails says nothing; that it takes longer than usual does.
+        if !failed || latency > self.latency {
+            self.latency += (latency - self.latency) * weight;
+        }
+    }
+
+    fn score(&self, policy: &RegionPolicy) -> Option<f64> {
+        let score = self.latency + self.errors * policy.error_penalty.as_secs_f64();
+        (self.samples >= policy.min_samples).then_some(score)
+    }
+
+    /// The share of requests that it gets when it is the best.
+    fn share(&mut self, now: Instant, policy: &RegionPolicy) -> f64 {
+        let Some(since) = self.returning else { return 1.0 };
+        let share =
+            now.saturating_duration_since(since).as_secs_f64() / policy.return_over.as_secs_f64().max(1e-9);
+        if share >= 1.0 {
+            (self.returning, self.ejections) = (None, 0);
+        }
+        share
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! Whether and when a request is sent again.
+
+use std::time::{Duration, Instant};
+
+use super::backoff::{Backoff, part_of};
+use super::deadline::Deadline;
+use super::setters;
+use super::window::{Counts, Window};
+
+/// When a request that failed is sent again.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::{Duration, Instant};
+///
+/// use millpond::policy::{BudgetPolicy, Failed, RetryBudget, RetryDecision, RetryPolicy};
+///
+/// let mut budget = RetryBudget::new(BudgetPolicy::default());
+/// let failed = Failed::default().replayable(true).retry_after(Some(Duration::from_secs(7)));
+/// let decision = RetryPolicy::default().decide(&mut budget, Instant::now(), &failed, 0);
+/// assert_eq!(decision, RetryDecision::After(Duration::from_secs(7)));
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryPolicy {
+    /// The most attempts, with the first one: 3 by default.
+    pub attempts: u32,
+    /// The delays: 50 ms, 100 ms and so on up to 2 s by default.
+    pub backoff: Backoff,
+    /// How much of a delay is left out at most, at random: 50 % by default, so that those who failed together do not come
+    /// back together.
+    pub jitter_percent: u32,
+}
+
+/// How many retries there may be beside the requests: retries repair what a few failures broke, and multiply the load when
+/// all fail.
+///
+/// tower's budget has the same rule, but reads the clock itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BudgetPolicy {
+    /// Retries per 100 requests: 20 by default.
+    pub percent: u32,
+    /// Retries per second beside those, for a client with few requests: 1 by default.
+    pub min_per_second: u32,
+    /// The time over which both are counted: 10 s by default.
+    pub window: Duration,
+}
+
+/// Requests and retries of the last seconds. One for all requests to a server.
+#[derive(Clone, Debug)]
+pub struct RetryBudget {
+    policy: BudgetPolicy,
+    /// Requests, and beside them retries as the marked ones.
+    window: Window,
+}
+
+/// A request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Failed {
+    /// How many attempts there were: 1 by default.
+    pub attempts: u32,
+    /// Whether it may be sent again: it is idempotent or was not processed, and its body is still there. By default it may
+    /// not.
+    pub replayable: bool,
+    /// How long the server asks to wait; see [`retry_after`](super::retry_after()).
+    pub retry_after: Option<Duration>,
+    /// When the request has to be done: by default never.
+    pub deadline: Deadline,
+}
+
+/// What to do with a request that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryDecision {
+    /// Send it again after this time.
+    After(Duration),
+    /// Do not.
+    GiveUp(GiveUp),
+}
+
+/// Why a request is not sent again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum GiveUp {
+    /// Sending it twice may do harm.
+    NotReplayable,
+    /// There were as many attempts.
+    Attempts,
+    /// The deadline comes first.
+    Deadline,
+    /// There are too many retries.
+    Budget,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        let backoff = Backoff::default().initial(Duration::from_millis(50)).max(Duration::from_secs(2));
+        Self { attempts: 3, backoff, jitter_percent: 50 }
+    }
+}
+
+impl RetryPolicy {
+    setters! {
+        attempts: u32,
+        backoff: Backoff,
+        jitter_percent: u32,
+    }
+
+    /// For clients that stay: `min(5 s · 2^n, 600 s)`, without an end.
+    #[must_use]
+    pub fn persistent() -> Self {
+        let backoff = Backoff::default().initial(Duration::from_secs(5)).max(Duration::from_secs(600));
+        Self { attempts: u32::MAX, backoff, ..Self::default() }
+    }
+
+    /// What to do with a request that failed. What the server asks for wins over the backoff, and up to a tenth is added to
+    /// it. A retry is taken from the budget.
+    pub fn decide(
+        &self,
+        budget: &mut RetryBudget,
+        now: Instant,
+        failed: &Failed,
+        random: u64,
+    ) -> RetryDecision {
+        let delay = match failed.retry_after {
+            Some(asked) => asked.saturating_add(part_of(asked, 10, random)),
+            None => {
+                let delay = self.backoff.nth(failed.attempts.saturating_sub(1));
+                delay.saturating_sub(part_of(delay, self.jitter_percent, random))
+            }
+        };
+        RetryDecision::GiveUp(match () {
+            () if !failed.replayable => GiveUp::NotReplayable,
+            () if failed.attempts >= self.attempts => GiveUp::Attempts,
+            () if !failed.deadline.allows(now, delay) => GiveUp::Deadline,
+            () if !budget.withdraw(now) => GiveUp::Budget,
+            () => return RetryDecision::After(delay),
+        })
+    }
+}
+
+impl Default for BudgetPolicy {
+    fn default() -> Self {
+        Self { percent: 20, min_per_second: 1, window: Duration::from_secs(10) }
+    }
+}
+
+impl BudgetPolicy {
+    setters! {
+        percent: u32,
+        min_per_second: u32,
+        window: Duration,
+    }
+}
+
+impl RetryBudget {
+    /// One that has seen nothing.
+    #[must_use]
+    pub fn new(policy: BudgetPolicy) -> Self {
+        Self { policy, window: Window::new(policy.window) }
+    }
+
+    /// Counts a request. A retry is none.
+    pub fn on_request(&mut self, now: Instant) {
+        self.window.add(now, Counts { all: 1, marked: 0 });
+    }
+
+    /// Takes a retry, if one is left.
+    #[must_use]
+    pub fn withdraw(&mut self, now: Instant) -> bool {
+        let Counts { all: requests, marked: retries } = self.window.sum(now);
+        let BudgetPolicy { percent, min_per_second, window } = self.policy;
+        let least = u64::from(min_per_second).saturating_mul(window.as_secs());
+        let is_left = retries < (requests.saturating_mul(u64::from(percent)) / 100).saturating_add(least);
+        self.window.add(now, Counts { all: 0, marked: u64::from(is_left) });
+        is_left
+    }
+}
+
+impl Default for Failed {
+    fn default() -> Self {
+        Self { attempts: 1, replayable: false, retry_after: None, deadline: Deadline::NEVER }
+    }
+}
+
+impl Failed {
+    setters! {
+        attempts: u32,
+        replayable: bool,
+        retry_after: Option<Duration>,
+        deadline: Deadline,
+    }
+}
+
+#[cfg(test)]
+mod tests;
