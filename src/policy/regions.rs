@@ -18,7 +18,7 @@ const MAX_WEIGHT: f64 = 0.3;
 /// | `error_penalty` | 1 s | one error in 100 weighs as much as 10 ms |
 /// | `memory` | 5 s | a region that has become slow is left within seconds, and one slow request is no reason |
 /// | `hysteresis_percent` | 20 | two regions of the same speed do not take turns |
-/// | `min_samples` | 3 | one sample is luck |
+/// | `min_samples` | 5 | a few samples are luck |
 /// | `probe_interval` | 2 s | what other regions are like is known by one request in a while |
 /// | `eject_after` | 5 failures in a row | as the [breaker](super::BreakerPolicy) |
 /// | `eject_for`, `max_eject_for` | 30 s, twice as long each time, up to 300 s | |
@@ -130,7 +130,7 @@ impl Default for RegionPolicy {
             error_penalty: Duration::from_secs(1),
             memory: Duration::from_secs(5),
             hysteresis_percent: 20,
-            min_samples: 3,
+            min_samples: 5,
             probe_interval: Duration::from_secs(2),
             eject_after: 5,
             eject_for: Duration::from_secs(30),
@@ -303,7 +303,7 @@ impl Region {
         self.sampled = Some(now);
         // The plain mean of the first samples; then each weighs what it has lasted.
         let of_time = (gap / (gap + policy.memory.as_secs_f64())).min(MAX_WEIGHT);
-        let weight = if self.samples < policy.min_samples.max(3) {
+        let weight = if self.samples < policy.min_samples.max(1) {
             1.0 / (f64::from(self.samples) + 1.0)
         } else {
             of_time

@@ -55,13 +55,15 @@ fn the_first_serves_until_more_is_known_and_the_others_are_probed() {
 fn another_one_serves_when_it_is_better_by_a_fifth() {
     let (mut regions, mut now) = (regions(2), Instant::now());
     samples(&mut regions, &mut now, 0, 100, 100, Success);
-    samples(&mut regions, &mut now, 1, 3, 81, Success);
+    samples(&mut regions, &mut now, 1, 5, 81, Success);
     assert_eq!(settled(&mut regions, now).region, 0);
     let mut regions = self::regions(2);
     samples(&mut regions, &mut now, 0, 100, 100, Success);
-    samples(&mut regions, &mut now, 1, 3, 79, Success);
+    samples(&mut regions, &mut now, 1, 5, 79, Success);
     assert_eq!(settled(&mut regions, now).region, 1);
     assert_eq!(regions.current(), 1);
+    let all = (0..1000).map(|random| regions.pick(now, None, random));
+    assert_eq!(all.filter(|pick| pick.region == 1).count(), 1000, "and gets all at once");
     assert!(regions.score(1).unwrap() < 80 * MILLISECOND);
 }
 
@@ -69,13 +71,13 @@ fn another_one_serves_when_it_is_better_by_a_fifth() {
 fn fewer_samples_than_needed_decide_nothing() {
     let (mut regions, mut now) = (regions(2), Instant::now());
     samples(&mut regions, &mut now, 0, 100, 100, Success);
-    samples(&mut regions, &mut now, 1, 2, 10, Success);
+    samples(&mut regions, &mut now, 1, 4, 10, Success);
     assert_eq!(settled(&mut regions, now).region, 0);
 }
 
 #[test]
 fn the_first_samples_are_averaged_plainly_and_later_ones_by_time() {
-    let policy = RegionPolicy::default().memory(SECOND);
+    let policy = RegionPolicy::default().memory(SECOND).min_samples(3);
     let (mut regions, mut now) = (Regions::new(policy, 1), Instant::now());
     for latency in [10, 20, 60] {
         samples(&mut regions, &mut now, 0, 1, latency, Success);
@@ -89,16 +91,18 @@ fn the_first_samples_are_averaged_plainly_and_later_ones_by_time() {
 
 #[test]
 fn errors_count_as_if_they_took_a_second() {
-    let (mut regions, mut now) = (regions(1), Instant::now());
-    samples(&mut regions, &mut now, 0, 2, 40, Success);
+    let policy = RegionPolicy::default().min_samples(3);
+    let (mut regions, mut now) = (Regions::new(policy, 1), Instant::now());
+    samples(&mut regions, &mut now, 0, 1, 40, Success);
     samples(&mut regions, &mut now, 0, 1, 1, Failure);
+    samples(&mut regions, &mut now, 0, 1, 40, Success);
     let score = regions.score(0).unwrap().as_secs_f64();
     assert!((score - (0.04 + 1.0 / 3.0)).abs() < 1e-6, "{score}");
 }
 
 #[test]
 fn a_timeout_makes_the_latency_longer() {
-    let policy = RegionPolicy::default().error_penalty(Duration::ZERO);
+    let policy = RegionPolicy::default().error_penalty(Duration::ZERO).min_samples(3);
     let (mut regions, mut now) = (Regions::new(policy, 1), Instant::now());
     samples(&mut regions, &mut now, 0, 2, 40, Success);
     samples(&mut regions, &mut now, 0, 1, 100, Timeout);
@@ -147,13 +151,16 @@ fn one_that_comes_back_gets_its_requests_slowly() {
     let (mut regions, now) = ejected();
     let mut now = now + 30 * SECOND;
     regions.pick(now, None, 0);
-    samples(&mut regions, &mut now, 0, 3, 10, Success);
+    samples(&mut regions, &mut now, 0, 5, 10, Success);
     let share = |regions: &mut Regions, now| {
         let picks = (0..1000).map(|random| regions.pick(now, None, random));
         let picks: Vec<_> = picks.filter(|pick| pick.reason != Probe).collect();
         assert!(picks.iter().all(|pick| pick.reason == if pick.region == 0 { Best } else { Returning }));
         picks.iter().filter(|pick| pick.region == 0).count() as f64 / picks.len() as f64
     };
+    regions.pick(now, None, 0);
+    assert_eq!(regions.pick(now, None, 99).reason, Best);
+    assert_eq!(regions.pick(now, None, 100).reason, Returning);
     for (seconds, expected) in [(0, 0.1), (1, 0.1), (5, 0.25), (10, 0.5), (19, 0.95), (20, 1.0), (21, 1.0)] {
         let share = share(&mut regions, now + seconds * SECOND);
         assert!((share - expected).abs() < 0.01, "{share} after {seconds} s");
