@@ -418,3 +418,9 @@ async fn a_server_cannot_ask_for_more_than_ten_minutes() {
     let answer = "HTTP/1.1 503 x\r\nretry-after: 18446744073709551615\r\ncontent-length: 0\r\n\r\n";
     assert_eq!(refused_with(answer).await.retry_after(), Some(Duration::from_secs(600)));
 }
+
+#[tokio::test]
+async fn a_server_may_name_a_date() {
+    let answer = "HTTP/1.1 503 x\r\nretry-after: Sun, 06 Nov 1994 08:49:37 GMT\r\ncontent-length: 0\r\n\r\n";
+    assert_eq!(refused_with(answer).await.retry_after(), Some(Duration::ZERO));
+}

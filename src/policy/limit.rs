@@ -163,7 +163,7 @@ impl AdaptiveLimit {
             }
             RELEARN_OVER => (self.limit, self.age) = (self.saved, 0),
             // Who does not use a limit learns nothing about a higher one.
-            age if age < RELEARN && (wanted < self.limit || window.most_in_flight >= before / 2) => {
+            ..RELEARN if wanted < self.limit || window.most_in_flight >= before / 2 => {
                 self.limit = self.policy.clamp(self.limit + (wanted - self.limit) * STEP);
             }
             _ => {}

@@ -57,6 +57,19 @@ fn half_of_twenty_opens_it() {
 }
 
 #[test]
+fn a_success_never_opens_it() {
+    let now = Instant::now();
+    let mut breaker = Breaker::new(BreakerPolicy::default());
+    for outcome in [Failure, Failure, Success].repeat(6) {
+        assert_eq!(send(&mut breaker, now, outcome), None);
+    }
+    for _ in 0..5 {
+        assert_eq!(send(&mut breaker, now, Success), None, "12 of 19 to 23 failed");
+    }
+    assert!(send(&mut breaker, now, Failure).is_some());
+}
+
+#[test]
 fn less_than_half_does_not_nor_what_is_forgotten() {
     let now = Instant::now();
     let mut breaker = Breaker::new(BreakerPolicy::default());

@@ -74,18 +74,6 @@ fn failures_shrink_it_whatever_the_latency() {
 }
 
 #[test]
-fn one_failure_in_a_hundred_does_not() {
-    let mut limit = AdaptiveLimit::new(LimitPolicy::default().initial(100).min_samples(100));
-    let mut now = Instant::now();
-    for number in 0..100 {
-        let outcome = if number == 50 { Outcome::Failure } else { Outcome::Success };
-        limit.record(now, MILLISECOND, 100, outcome);
-        now += 2 * MILLISECOND;
-    }
-    assert_eq!(limit.limit(), 102);
-}
-
-#[test]
 fn timeouts_count_with_the_time_they_took() {
     let (mut limit, mut now) = (AdaptiveLimit::new(LimitPolicy::default().initial(100)), Instant::now());
     window(&mut limit, &mut now, MILLISECOND, 100);
@@ -109,6 +97,59 @@ fn a_server_that_has_become_slower_for_good_is_accepted() {
         window(&mut limit, &mut now, 40 * MILLISECOND, in_flight);
     }
     assert!(limit.limit() > 20, "{}", limit.limit());
+}
+
+#[test]
+fn after_300_windows_a_tenth_shows_what_the_latency_without_load_is() {
+    let (mut limit, mut now) = (AdaptiveLimit::new(LimitPolicy::default().initial(100)), Instant::now());
+    let mut next = |latency: u32, limit: &mut AdaptiveLimit| {
+        let in_flight = limit.limit();
+        window(limit, &mut now, latency * MILLISECOND, in_flight)
+    };
+    // As slow as it is tolerated, it stays where it is: what it grows by is what the latency takes.
+    next(10, &mut limit);
+    for _ in 0..298 {
+        next(17, &mut limit);
+    }
+    let before = limit.limit();
+    assert_eq!(next(17, &mut limit), Some(before / 10));
+    assert_eq!(next(40, &mut limit), None, "its second window");
+    assert_eq!(next(20, &mut limit), Some(before));
+    next(29, &mut limit);
+    assert!(limit.limit() > before, "half again as long as 20 ms is tolerated now");
+    for _ in 0..298 {
+        next(29, &mut limit);
+    }
+    let before = limit.limit();
+    assert_eq!(next(29, &mut limit), Some(before / 10), "and again");
+}
+
+#[test]
+fn a_change_takes_both_a_window_and_its_requests() {
+    let now = Instant::now();
+    let change = |requests: u32, over: Duration| {
+        let mut limit = AdaptiveLimit::new(LimitPolicy::default().initial(400));
+        let record =
+            |number| limit.record(now + over * number / (requests - 1), MILLISECOND, 400, Outcome::Success);
+        (0..requests).filter_map(record).count()
+    };
+    assert_eq!(change(100, 99 * MILLISECOND), 0);
+    assert_eq!(change(9, 900 * MILLISECOND), 0);
+    assert_eq!(change(10, 100 * MILLISECOND), 1);
+}
+
+#[test]
+fn more_than_one_failure_per_ten_answers_shrinks_it() {
+    for (failures, expected) in [(10, 102), (11, 98), (60, 98)] {
+        let mut limit = AdaptiveLimit::new(LimitPolicy::default().initial(100).min_samples(100 + failures));
+        let mut now = Instant::now();
+        for number in 0..100 + failures {
+            let outcome = if number < failures { Outcome::Failure } else { Outcome::Success };
+            limit.record(now, MILLISECOND, 100, outcome);
+            now += 2 * MILLISECOND;
+        }
+        assert_eq!(limit.limit(), expected, "{failures}");
+    }
 }
 
 #[test]
