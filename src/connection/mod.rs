@@ -24,7 +24,8 @@
 //!   was idle for longer than [`bypass_window`](Builder::bypass_window) is tested. An expired one is never handed out. A
 //!   manager whose `has_broken` always says no, such as that of bb8-redis, needs
 //!   [`test_on_check_out(true)`](Builder::test_on_check_out).
-//! * **Changes at run time.** [`Pool::resize`], [`Pool::retain`], [`Pool::close`], which waits for the last connection.
+//! * **Changes at run time.** [`Pool::resize`], or [`adaptive_size`](Builder::adaptive_size) by the load, [`Pool::retain`],
+//!   [`Pool::close`], which waits for the last connection.
 //! * **Leaks.** [`Pool::holders`] is the leak report: who has checked out a connection, for how long, and for what, if it
 //!   has a [label](PooledConnection::set_label).
 //! * **Memory.** An empty pool takes 2 KiB with its task, and each connection 130 bytes beside what it holds itself

@@ -86,6 +86,10 @@ impl Statistics {
         self.get_direct + self.get_waited + self.get_timed_out + self.get_refused + self.get_cancelled
     }
 
+    pub(super) fn failed_connects(&self) -> u64 {
+        self.connect_errors + self.connect_timeouts + self.connect_panics
+    }
+
     /// The share of gets whose connection had been used before, from 0 to 1.
     #[must_use]
     pub fn reuse_rate(&self) -> f64 {
@@ -127,7 +131,7 @@ impl fmt::Display for Statistics {
             self.get_timed_out,
             self.reuse_rate() * 100.0,
             self.connections_created,
-            self.connect_errors + self.connect_timeouts + self.connect_panics,
+            self.failed_connects(),
             self.connections_closed_invalid,
         )
     }

@@ -11,6 +11,7 @@ use tracing::warn;
 
 use super::Pool;
 use super::shared::Shared;
+use crate::policy::SizePolicy;
 
 const MAX_SIZE: u32 = 100;
 const MIN_IDLE: u32 = 10;
@@ -38,6 +39,7 @@ pub(super) const BYPASS_WINDOW: Duration = Duration::from_millis(500);
 /// | [`bypass_window`](Self::bypass_window) | 500 ms | no round trip before each use of a busy connection |
 /// | [`reaper_rate`](Self::reaper_rate) | 10 s | an expired connection is never handed out, so this only bounds how long it takes memory, and how long idle connections are missing after a restart of the server |
 /// | [`queue_strategy`](Self::queue_strategy) | `Lifo` | few connections carry the load, and the others can age and close |
+/// | [`adaptive_size`](Self::adaptive_size) | no | the size stays as it is set |
 /// | [`barging`](Self::barging) | no | first come, first served bounds the longest waits |
 #[must_use]
 pub struct Builder<M: ManageConnection> {
@@ -76,6 +78,8 @@ pub struct Config {
     pub max_connecting: usize,
     /// The most gets that wait.
     pub max_waiting: Option<usize>,
+    /// How the size follows the load.
+    pub adaptive_size: Option<SizePolicy>,
     /// Whether a get may take a connection while others wait.
     pub barging: bool,
 }
@@ -95,6 +99,7 @@ impl<M: ManageConnection> Default for Builder<M> {
             queue_strategy: QueueStrategy::Lifo,
             max_connecting: MAX_CONNECTING,
             max_waiting: None,
+            adaptive_size: None,
             barging: false,
         };
         Self { config, error_sink: None, customizer: None, min_idle_is_set: false, manager: PhantomData }
@@ -241,6 +246,14 @@ impl<M: ManageConnection> Builder<M> {
     /// The most gets that wait for a connection in use. Those for which one is opened do not count. Further ones fail with [`RunError::PoolFull`](super::super::RunError::PoolFull).
     pub fn max_waiting(mut self, max_waiting: impl Into<Option<usize>>) -> Self {
         self.config.max_waiting = max_waiting.into();
+        self
+    }
+
+    /// Lets the size follow the load: [`max_size`](Self::max_size) is the size at first. The pool grows while gets wait and
+    /// connecting succeeds, and shrinks when few connections are in use. It keeps to the bounds of the policy, also after a
+    /// [`Pool::resize`]; one that is paused by size 0 stays so. Each change is logged.
+    pub fn adaptive_size(mut self, policy: impl Into<Option<SizePolicy>>) -> Self {
+        self.config.adaptive_size = policy.into();
         self
     }
 

@@ -1,6 +1,6 @@
 //! The runtime that a pool's tasks run on, and the one task that looks after the pool.
 
-use std::future::Future;
+use std::future::{Future, pending};
 use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -8,10 +8,12 @@ use std::time::Duration;
 use bb8::ManageConnection;
 use tokio::runtime::{Handle, Id, RuntimeFlavor};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval_at};
 use tokio_util::sync::CancellationToken;
 
+use super::adaptive::Adaptive;
 use super::shared::Shared;
+use crate::policy::SizePolicy;
 use crate::sync::{Arc, Mutex, Weak};
 
 /// The runtime on which the pool was first used, until it is shut down; then the next one on which it is used. Connections
@@ -75,7 +77,9 @@ impl<M: ManageConnection> Shared<M> {
         home.number += 1;
         let tenant = Tenant { shared: Arc::downgrade(self), number: home.number };
         drop(home);
-        let mut task = handle.spawn(look_after(tenant, self.config.reaper_rate, self.closing.clone()));
+        let closing = self.closing.clone();
+        let mut task =
+            handle.spawn(look_after(tenant, self.config.reaper_rate, self.config.adaptive_size, closing));
         (!is_refused(&mut task)).then_some(handle)
     }
 
@@ -114,17 +118,42 @@ impl<M: ManageConnection> Drop for Tenant<M> {
     }
 }
 
-async fn look_after<M: ManageConnection>(tenant: Tenant<M>, rate: Duration, closing: CancellationToken) {
+async fn look_after<M: ManageConnection>(
+    tenant: Tenant<M>,
+    rate: Duration,
+    adaptive: Option<SizePolicy>,
+    closing: CancellationToken,
+) {
+    let mut ticks = interval(rate);
+    let mut adaptive = adaptive
+        .zip(tenant.shared.upgrade())
+        .map(|(policy, shared)| Box::new(Adaptive::new(policy, shared.state().statistics)));
+    loop {
+        let due = async {
+            match &mut adaptive {
+                Some(adaptive) => adaptive.due().await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            _ = ticks.tick() => {
+                let Some(shared) = tenant.shared.upgrade() else { return };
+                shared.maintain();
+            }
+            adaptive = due => {
+                let Some(shared) = tenant.shared.upgrade() else { return };
+                adaptive.apply(&shared);
+            }
+            () = closing.cancelled() => return,
+        }
+    }
+}
+
+/// The first tick comes after a whole `rate`.
+pub(super) fn interval(rate: Duration) -> Interval {
     // 0 would be no interval, and what is longer than the clock's range would panic.
     let rate = rate.clamp(Duration::from_millis(1), LONGEST_RATE);
     let mut ticks = interval_at(Instant::now() + rate, rate);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            _ = ticks.tick() => {}
-            () = closing.cancelled() => return,
-        }
-        let Some(shared) = tenant.shared.upgrade() else { return };
-        shared.maintain();
-    }
+    ticks
 }

@@ -7,9 +7,11 @@
 //! | `shared` | checkout and return, and how connections end |
 //! | `get` | a get that tests a connection or waits for one |
 //! | `connect` | opening a connection: timeout, retries, panics |
+//! | `adaptive` | a size that follows the load |
 //! | `alarm` | the timeouts of gets that wait: one timer per runtime |
 //! | `home` | the runtime of the pool's tasks, and the task that looks after the pool |
 
+mod adaptive;
 mod alarm;
 mod builder;
 mod connect;
@@ -128,9 +130,7 @@ impl<M: ManageConnection> Pool<M> {
     /// Changes the most connections. A larger pool opens connections for those that wait; a smaller one closes idle
     /// connections at once, and those in use when they return. With 0 the pool pauses: gets wait until it is larger again.
     pub fn resize(&self, max_size: u32) {
-        self.shared.core.resize(max_size as usize);
-        self.shared.close_all_surplus();
-        self.shared.drive();
+        self.shared.resize(max_size);
     }
 
     /// Closes the idle connections for which `keep` is false.

@@ -264,6 +264,12 @@ impl<M: ManageConnection> Shared<M> {
         self.emptied.notify_waiters();
     }
 
+    pub(super) fn resize(self: &Arc<Self>, max_size: u32) {
+        self.core.resize(max_size as usize);
+        self.close_all_surplus();
+        self.drive();
+    }
+
     pub(super) fn detach(self: &Arc<Self>, held: Held<Conn<M::Connection>>) -> M::Connection {
         let (vacant, conn) = held.empty();
         self.counters.on_detached();
