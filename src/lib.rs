@@ -19,6 +19,7 @@
 //! ```text
 //!  relay       bytes between any two streams        (feature `relay`)
 //!  bus         publish and subscribe                (feature `bus`)
+//!  resilience  policies in front of servers         (feature `resilience`)
 //!  connection  pools of upstream connections        (feature `connection`)
 //!              HTTP/1.1 and HTTP/2 connections      (feature `https`)
 //!              WebSocket, in pools or kept up       (feature `websocket`)
@@ -57,7 +58,7 @@ compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where
 
 #[cfg(all(feature = "net", not(unix)))]
 compile_error!(
-    "millpond's features `net`, `dns`, `tls`, `bus`, `relay`, `connection`, `https`, `websocket`, `proxy` and `cli` need Unix sockets, which this target lacks"
+    "millpond's features `net`, `dns`, `tls`, `bus`, `relay`, `connection`, `https`, `resilience`, `websocket`, `proxy` and `cli` need Unix sockets, which this target lacks"
 );
 
 #[cfg(feature = "bus")]
@@ -78,6 +79,8 @@ pub mod policy;
 mod pool;
 #[cfg(feature = "relay")]
 pub mod relay;
+#[cfg(feature = "resilience")]
+pub mod resilience;
 #[cfg(feature = "schema")]
 pub mod schema;
 

@@ -22,6 +22,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("bus", &["size", "pool", "frame", "net"]),
     ("relay", &["size", "pool", "net"]),
     ("connection", &["size", "pool", "frame", "policy", "net"]),
+    ("resilience", &["policy", "connection"]),
     ("bin", &[]),
 ];
 

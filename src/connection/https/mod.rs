@@ -88,6 +88,8 @@ pub use self::http2::{
 };
 pub use self::manager::HttpsConnectionManager;
 pub use self::request_body::RequestBody;
+#[cfg(feature = "resilience")]
+pub(crate) use self::request_body::copy;
 pub use self::request_errors::RequestErrors;
 pub use self::response_body::ResponseBody;
 pub use self::upstream_body::{UpstreamBody, UpstreamResponse};

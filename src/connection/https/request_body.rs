@@ -13,7 +13,7 @@ use http_body_util::BodyExt;
 use http_body_util::combinators::UnsyncBoxBody;
 
 /// The request once more, if its body does not stream.
-pub(super) fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+pub(crate) fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
     let mut copy = Request::new(request.body().try_clone()?);
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());

@@ -1,0 +1,91 @@
+//! How a request ended, seen from a layer.
+
+use http::{Response, StatusCode};
+
+use super::{BoxError, Refusal};
+use crate::connection::https::HttpsError;
+use crate::policy::Outcome;
+
+/// Says how a request ended. A closure does, too.
+pub trait Classify<T> {
+    /// How it ended.
+    fn classify(&self, result: &Result<T, BoxError>) -> Outcome;
+}
+
+/// By the status of the response. A status above 499 is a failure, but for 501 and 505, which say something about the
+/// request. So is each error but a [`Refusal`] of another layer, which says nothing about the server.
+///
+/// 429 is no failure: the server is well, and says that this client is not to ask as often.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ByStatus;
+
+impl<B> Classify<Response<B>> for ByStatus {
+    fn classify(&self, result: &Result<Response<B>, BoxError>) -> Outcome {
+        let error = match result {
+            Ok(response) => {
+                let status = response.status();
+                let is_about_the_request =
+                    [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED].contains(&status);
+                let is_failure = status.is_server_error() && !is_about_the_request;
+                return if is_failure { Outcome::Failure } else { Outcome::Success };
+            }
+            Err(error) => error,
+        };
+        match Refusal::of(&**error) {
+            Some(Refusal::DeadlineOver) => return Outcome::Timeout,
+            Some(_) => return Outcome::Cancelled,
+            None => {}
+        }
+        match error.downcast_ref::<HttpsError>() {
+            Some(error) if error.is_timeout() => Outcome::Timeout,
+            _ => Outcome::Failure,
+        }
+    }
+}
+
+impl<F, T> Classify<T> for F
+where
+    F: Fn(&Result<T, BoxError>) -> Outcome,
+{
+    fn classify(&self, result: &Result<T, BoxError>) -> Outcome {
+        self(result)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of_status(status: u16) -> Outcome {
+        ByStatus.classify(&Ok(Response::builder().status(status).body(()).unwrap()))
+    }
+
+    fn of_error(error: impl Into<BoxError>) -> Outcome {
+        ByStatus.classify(&Err::<Response<()>, _>(error.into()))
+    }
+
+    #[test]
+    fn a_failing_server_has_failed() {
+        assert_eq!([500, 502, 503, 504].map(of_status), [Outcome::Failure; 4]);
+    }
+
+    #[test]
+    fn what_the_request_has_caused_is_no_failure() {
+        assert_eq!([200, 304, 404, 429, 501, 505].map(of_status), [Outcome::Success; 6]);
+    }
+
+    #[test]
+    fn an_error_is_a_failure() {
+        assert_eq!(of_error("broken"), Outcome::Failure);
+    }
+
+    #[test]
+    fn a_deadline_is_a_timeout() {
+        assert_eq!(of_error(Refusal::DeadlineOver), Outcome::Timeout);
+    }
+
+    #[test]
+    fn what_another_layer_refused_says_nothing() {
+        assert_eq!(of_error(Refusal::QueueFull), Outcome::Cancelled);
+    }
+}

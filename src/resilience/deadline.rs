@@ -1,0 +1,99 @@
+//! As long as a request may take.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue, Request};
+use tokio::time::timeout_at;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{BoxError, BoxFuture, Refusal, now};
+use crate::policy::Deadline;
+
+const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
+
+/// A deadline for each request, which the layers and services after it know.
+///
+/// It is the earliest of three: the layer's own time from now on, the [`Deadline`] in the extensions of the request, and
+/// gRPC's header `grpc-timeout`. It is put back into the extensions, where [`Retries`](super::Retries) looks for it; and into
+/// the header if it was there, so that the server knows it, too.
+///
+/// It ends the wait for the head of the response, not for its body.
+#[derive(Clone, Copy, Debug)]
+pub struct DeadlineLayer {
+    time: Duration,
+}
+
+/// The service of a [`DeadlineLayer`].
+#[derive(Clone, Copy, Debug)]
+pub struct DeadlineService<S> {
+    inner: S,
+    time: Duration,
+}
+
+impl DeadlineLayer {
+    /// At most this time for each request.
+    #[must_use]
+    pub fn new(time: Duration) -> Self {
+        Self { time }
+    }
+}
+
+impl<S> Layer<S> for DeadlineLayer {
+    type Service = DeadlineService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        DeadlineService { inner, time: self.time }
+    }
+}
+
+impl<S, B> Service<Request<B>> for DeadlineService<S>
+where
+    S: Service<Request<B>>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<S::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let now = now();
+        let deadline = deadline_of(&mut request, now, self.time);
+        if deadline.is_over(now) {
+            return Box::pin(async { Err(Refusal::DeadlineOver.into()) });
+        }
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            match deadline.instant() {
+                None => answer.await.map_err(Into::into),
+                Some(at) => match timeout_at(at.into(), answer).await {
+                    Ok(result) => result.map_err(Into::into),
+                    Err(_) => Err(Refusal::DeadlineOver.into()),
+                },
+            }
+        })
+    }
+}
+
+/// Finds the deadline, and notes it in the request.
+fn deadline_of<B>(request: &mut Request<B>, now: std::time::Instant, time: Duration) -> Deadline {
+    let mut deadline = request.extensions().get::<Deadline>().copied().unwrap_or_default().at_most(now, time);
+    let header = request.headers().get(GRPC_TIMEOUT).and_then(|value| value.to_str().ok());
+    if let Some(asked) = header.and_then(|value| Deadline::from_grpc_timeout(now, value)) {
+        if let Some(remaining) = asked.remaining(now) {
+            deadline = deadline.at_most(now, remaining);
+        }
+        let value = deadline.to_grpc_timeout(now).and_then(|value| HeaderValue::try_from(value).ok());
+        if let Some(value) = value {
+            request.headers_mut().insert(GRPC_TIMEOUT, value);
+        }
+    }
+    request.extensions_mut().insert(deadline);
+    deadline
+}

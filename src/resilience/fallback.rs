@@ -1,0 +1,114 @@
+//! Another answer where there is none.
+
+use std::fmt;
+use std::task::{Context, Poll};
+
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{BoxError, BoxFuture};
+use crate::sync::Arc;
+
+/// Degradation: an answer in the place of one that failed, such as a stale one, or a fixed one.
+///
+/// `note` takes from each request what `answer` needs, such as its path. `answer` sees how each request ended, so it may
+/// also keep good answers for later. If it returns `None`, the result stays as it is.
+///
+/// # Examples
+///
+/// ```
+/// use http::{Request, Response};
+/// use millpond::connection::https::RequestBody;
+/// use millpond::resilience::FallbackLayer;
+///
+/// let note = |request: &Request<RequestBody>| request.uri().path() == "/news";
+/// FallbackLayer::new(note, |is_news: &bool, result| {
+///     let has_failed = result.as_ref().map_or(true, |response: &Response<String>| response.status().is_server_error());
+///     (has_failed && *is_news).then(|| Response::new("No news today.".to_owned()))
+/// });
+/// ```
+pub struct FallbackLayer<N, A> {
+    note: N,
+    answer: Arc<A>,
+}
+
+/// The service of a [`FallbackLayer`].
+pub struct FallbackService<S, N, A> {
+    inner: S,
+    note: N,
+    answer: Arc<A>,
+}
+
+impl<N, A> FallbackLayer<N, A> {
+    /// With these two closures.
+    #[must_use]
+    pub fn new<R, T, K>(note: N, answer: A) -> Self
+    where
+        N: Fn(&R) -> K,
+        A: Fn(&K, &Result<T, BoxError>) -> Option<T>,
+    {
+        Self { note, answer: Arc::new(answer) }
+    }
+}
+
+impl<N: Clone, A> Clone for FallbackLayer<N, A> {
+    fn clone(&self) -> Self {
+        Self { note: self.note.clone(), answer: Arc::clone(&self.answer) }
+    }
+}
+
+impl<S: Clone, N: Clone, A> Clone for FallbackService<S, N, A> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), note: self.note.clone(), answer: Arc::clone(&self.answer) }
+    }
+}
+
+impl<N, A> fmt::Debug for FallbackLayer<N, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FallbackLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S: fmt::Debug, N, A> fmt::Debug for FallbackService<S, N, A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("FallbackService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, N: Clone, A> Layer<S> for FallbackLayer<N, A> {
+    type Service = FallbackService<S, N, A>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        FallbackService { inner, note: self.note.clone(), answer: Arc::clone(&self.answer) }
+    }
+}
+
+impl<S, R, N, A, K> Service<R> for FallbackService<S, N, A>
+where
+    S: Service<R>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+    N: Fn(&R) -> K,
+    K: Send + Sync + 'static,
+    A: Fn(&K, &Result<S::Response, BoxError>) -> Option<S::Response> + Send + Sync + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<S::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        let (note, answer) = ((self.note)(&request), Arc::clone(&self.answer));
+        let response = self.inner.call(request);
+        Box::pin(async move {
+            let result = response.await.map_err(Into::into);
+            match answer(&note, &result) {
+                Some(other) => Ok(other),
+                None => result,
+            }
+        })
+    }
+}

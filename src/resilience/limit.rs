@@ -1,0 +1,212 @@
+//! As many requests at once as a server serves well.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::task::{Context, Poll};
+use std::time::Instant;
+
+use tokio::sync::oneshot;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{BoxError, BoxFuture, ByStatus, Classify, Refusal, now};
+use crate::policy::{AdaptiveLimit, Arrival, LimitPolicy, Outcome, QueuePolicy};
+use crate::sync::{Arc, Mutex};
+
+/// An [`AdaptiveLimit`] and a queue in front of a service. One per server.
+///
+/// It is ready as soon as the inner service is, as a queue that sheds must see who comes. A request waits in its future.
+///
+/// # Cancel safety
+///
+/// A request that is dropped leaves the queue, or frees its place, at once.
+#[derive(Clone)]
+pub struct LimitLayer<C = ByStatus> {
+    shared: Arc<Shared>,
+    classify: C,
+}
+
+/// The service of a [`LimitLayer`].
+#[derive(Clone)]
+pub struct LimitService<S, C = ByStatus> {
+    inner: S,
+    layer: LimitLayer<C>,
+}
+
+/// How many requests there are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LimitState {
+    /// The most that may be in flight now.
+    pub limit: u32,
+    /// Those that are.
+    pub in_flight: u32,
+    /// Those that wait.
+    pub waiting: usize,
+}
+
+struct Shared {
+    queue: QueuePolicy,
+    state: Mutex<State>,
+}
+
+struct State {
+    limit: AdaptiveLimit,
+    in_flight: u32,
+    /// Each is sent its place. One that is dropped is shed.
+    waiting: VecDeque<oneshot::Sender<Place>>,
+}
+
+/// One of the requests in flight.
+struct Place {
+    shared: Option<Arc<Shared>>,
+    since: Instant,
+}
+
+impl LimitLayer {
+    /// With the initial limit, and judging by the status of responses.
+    #[must_use]
+    pub fn new(limit: LimitPolicy, queue: QueuePolicy) -> Self {
+        let state = State { limit: AdaptiveLimit::new(limit), in_flight: 0, waiting: VecDeque::new() };
+        Self { shared: Arc::new(Shared { queue, state: Mutex::new(state) }), classify: ByStatus }
+    }
+}
+
+impl<C> LimitLayer<C> {
+    /// The same limit, which judges in another way.
+    #[must_use]
+    pub fn classify<D>(self, classify: D) -> LimitLayer<D> {
+        LimitLayer { shared: self.shared, classify }
+    }
+
+    /// How many requests there are now.
+    #[must_use]
+    pub fn state(&self) -> LimitState {
+        let state = self.shared.state.lock();
+        let waiting = state.waiting.iter().filter(|waiter| !waiter.is_closed()).count();
+        LimitState { limit: state.limit.limit(), in_flight: state.in_flight, waiting }
+    }
+}
+
+impl<C> fmt::Debug for LimitLayer<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LimitLayer").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+impl<S: fmt::Debug, C> fmt::Debug for LimitService<S, C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LimitService").field("inner", &self.inner).field("layer", &self.layer).finish()
+    }
+}
+
+impl<S, C: Clone> Layer<S> for LimitLayer<C> {
+    type Service = LimitService<S, C>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        LimitService { inner, layer: self.clone() }
+    }
+}
+
+impl<S, C, R> Service<R> for LimitService<S, C>
+where
+    S: Service<R> + Clone + Send + 'static,
+    S::Error: Into<BoxError>,
+    S::Future: Send,
+    R: Send + 'static,
+    C: Classify<S::Response> + Clone + Send + Sync + 'static,
+    S::Response: Send,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<S::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        // The one that is ready is called, and its clone stays.
+        let clone = self.inner.clone();
+        let mut inner = std::mem::replace(&mut self.inner, clone);
+        let LimitLayer { shared, classify } = self.layer.clone();
+        let place = shared.arrive();
+        Box::pin(async move {
+            let place = match place? {
+                Ok(place) => place,
+                Err(waiting) => waiting.await.map_err(|_| Refusal::Shed)?.begin(),
+            };
+            let result = inner.call(request).await.map_err(Into::into);
+            place.end(classify.classify(&result));
+            result
+        })
+    }
+}
+
+impl Shared {
+    /// A place, or the promise of one.
+    fn arrive(self: &Arc<Self>) -> Result<Result<Place, oneshot::Receiver<Place>>, Refusal> {
+        let mut state = self.state.lock();
+        if state.in_flight < state.limit.limit() {
+            state.in_flight += 1;
+            return Ok(Ok(self.place()));
+        }
+        state.waiting.retain(|waiter| !waiter.is_closed());
+        let shed = match self.queue.on_arrival(state.waiting.len()) {
+            Arrival::Joins => None,
+            Arrival::ReplacesOldest => state.waiting.pop_front(),
+            Arrival::IsRefused => return Err(Refusal::QueueFull),
+        };
+        let (sender, receiver) = oneshot::channel();
+        state.waiting.push_back(sender);
+        drop(state);
+        drop(shed); // wakes it
+        Ok(Err(receiver))
+    }
+
+    fn place(self: &Arc<Self>) -> Place {
+        Place { shared: Some(Arc::clone(self)), since: now() }
+    }
+
+    fn leave(self: &Arc<Self>, since: Instant, outcome: Outcome) {
+        let mut state = self.state.lock();
+        let (now, in_flight) = (now(), state.in_flight);
+        state.limit.record(now, now.saturating_duration_since(since), in_flight, outcome);
+        state.in_flight -= 1;
+        let mut served = Vec::new();
+        while state.in_flight < state.limit.limit() {
+            let Some(waiter) = state.waiting.pop_front() else { break };
+            if !waiter.is_closed() {
+                state.in_flight += 1;
+                served.push(waiter);
+            }
+        }
+        drop(state);
+        // Where one has left in the meantime, its place is dropped, and goes on to the next.
+        served.into_iter().for_each(|waiter| drop(waiter.send(self.place())));
+    }
+}
+
+impl Place {
+    /// The time in the queue is not the server's.
+    fn begin(mut self) -> Self {
+        self.since = now();
+        self
+    }
+
+    fn end(mut self, outcome: Outcome) {
+        self.leave(outcome);
+    }
+
+    fn leave(&mut self, outcome: Outcome) {
+        if let Some(shared) = self.shared.take() {
+            shared.leave(self.since, outcome);
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave(Outcome::Cancelled);
+    }
+}

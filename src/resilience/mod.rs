@@ -1,0 +1,69 @@
+//! The [policies](crate::policy) as tower layers: what a client puts in front of its servers.
+//!
+//! ```text
+//!  request ─▶ Deadline ─▶ Fallback ─▶ Retry ─▶ RateLimit ─▶ Breaker ─▶ Limit ─▶ Upstreams, or any other service
+//!             as long      another     while    so many      not while   as many
+//!             as it may    answer      it       per second   it fails    as it
+//!             take                     helps                             serves well
+//! ```
+//!
+//! Each layer is of use alone, in any order. This one has its reasons: each attempt of a retry is counted by the limits and by
+//! the breaker; the breaker stands before the limit, so that nobody queues for a server that is down; a deadline ends all of it.
+//!
+//! A layer refuses by a [`Refusal`], in the boxed error of tower: [`Refusal::of`] finds it there. A refused request was not
+//! sent. No layer starts a task. All clones of a service share one state, so make one layer per server.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use std::time::Duration;
+//!
+//! use http::Request;
+//! use millpond::connection::https::{RequestBody, Upstreams, UpstreamsConfig};
+//! use millpond::policy::{BreakerPolicy, BudgetPolicy, LimitPolicy, QueuePolicy, RetryPolicy};
+//! use millpond::resilience::{BreakerLayer, DeadlineLayer, LimitLayer, Retries};
+//! use tower::retry::RetryLayer;
+//! use tower::{ServiceBuilder, ServiceExt};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! let mut client = ServiceBuilder::new()
+//!     .layer(DeadlineLayer::new(Duration::from_secs(5)))
+//!     .layer(RetryLayer::new(Retries::new(RetryPolicy::default(), BudgetPolicy::default())))
+//!     .layer(BreakerLayer::new("mill", BreakerPolicy::default()))
+//!     .layer(LimitLayer::new(LimitPolicy::default(), QueuePolicy::default()))
+//!     .service(Upstreams::new(UpstreamsConfig::default())?);
+//! let request = Request::get("https://mill.example/").body(RequestBody::empty())?;
+//! let response = client.ready().await?.call(request).await?;
+//! # Ok(()) }
+//! # use tower::Service;
+//! ```
+
+mod breaker;
+mod classify;
+mod deadline;
+mod fallback;
+mod limit;
+mod rate;
+mod refusal;
+mod retry;
+
+use std::error::Error;
+use std::pin::Pin;
+
+pub use self::breaker::{BreakerLayer, BreakerService};
+pub use self::classify::{ByStatus, Classify};
+pub use self::deadline::{DeadlineLayer, DeadlineService};
+pub use self::fallback::{FallbackLayer, FallbackService};
+pub use self::limit::{LimitLayer, LimitService, LimitState};
+pub use self::rate::{RateLimitLayer, RateLimitService};
+pub use self::refusal::Refusal;
+pub use self::retry::Retries;
+pub use governor::Quota;
+
+type BoxError = Box<dyn Error + Send + Sync>;
+type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+fn now() -> std::time::Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,134 @@
+//! So many requests in a time.
+
+use std::fmt;
+use std::hash::Hash;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use governor::clock::{Clock, DefaultClock};
+use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
+use tower_layer::Layer;
+use tower_service::Service;
+
+use super::{BoxError, BoxFuture, Refusal};
+use crate::sync::Arc;
+
+/// Above this many keys, those that have used nothing of late are forgotten.
+const MANY_KEYS: usize = 10_000;
+
+/// A limit of requests per second, minute or hour in front of a service, in total, or for each peer, connection or tenant.
+///
+/// A request above it is refused with the time after which it is allowed. It does not wait: a queue of requests that come too
+/// fast grows without an end. The count is [governor](https://docs.rs/governor)'s.
+///
+/// # Examples
+///
+/// ```
+/// use std::num::NonZeroU32;
+///
+/// use http::Request;
+/// use millpond::resilience::{Quota, RateLimitLayer};
+///
+/// let quota = Quota::per_second(NonZeroU32::new(100).unwrap()).allow_burst(NonZeroU32::new(20).unwrap());
+/// let per_tenant = RateLimitLayer::per_key(quota, |request: &Request<()>| request.headers().get("tenant").cloned());
+/// ```
+///
+/// # Memory
+///
+/// A key takes about 100 bytes. Above 10 000 keys, those whose burst is whole again are forgotten.
+pub struct RateLimitLayer<R> {
+    check: Arc<Check<R>>,
+}
+
+/// The service of a [`RateLimitLayer`].
+pub struct RateLimitService<S, R> {
+    inner: S,
+    layer: RateLimitLayer<R>,
+}
+
+type Check<R> = dyn Fn(&R) -> Result<(), Duration> + Send + Sync;
+
+impl<R: 'static> RateLimitLayer<R> {
+    /// For all requests together.
+    #[must_use]
+    pub fn new(quota: Quota) -> Self {
+        let limiter: DefaultDirectRateLimiter = RateLimiter::direct(quota);
+        let clock = DefaultClock::default();
+        let check = move |_: &R| limiter.check().map_err(|until| until.wait_time_from(clock.now()));
+        Self { check: Arc::new(check) }
+    }
+
+    /// For the requests of each key by itself, such as the address of the peer.
+    #[must_use]
+    pub fn per_key<K, F>(quota: Quota, key: F) -> Self
+    where
+        K: Hash + Eq + Clone + Send + Sync + 'static,
+        F: Fn(&R) -> K + Send + Sync + 'static,
+    {
+        let limiter: DefaultKeyedRateLimiter<K> = RateLimiter::keyed(quota);
+        let clock = DefaultClock::default();
+        let check = move |request: &R| {
+            let checked = limiter.check_key(&key(request));
+            if limiter.len() > MANY_KEYS {
+                limiter.retain_recent();
+            }
+            checked.map_err(|until| until.wait_time_from(clock.now()))
+        };
+        Self { check: Arc::new(check) }
+    }
+}
+
+impl<R> Clone for RateLimitLayer<R> {
+    fn clone(&self) -> Self {
+        Self { check: Arc::clone(&self.check) }
+    }
+}
+
+impl<S: Clone, R> Clone for RateLimitService<S, R> {
+    fn clone(&self) -> Self {
+        Self { inner: self.inner.clone(), layer: self.layer.clone() }
+    }
+}
+
+impl<R> fmt::Debug for RateLimitLayer<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitLayer").finish_non_exhaustive()
+    }
+}
+
+impl<S: fmt::Debug, R> fmt::Debug for RateLimitService<S, R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RateLimitService").field("inner", &self.inner).finish_non_exhaustive()
+    }
+}
+
+impl<S, R> Layer<S> for RateLimitLayer<R> {
+    type Service = RateLimitService<S, R>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RateLimitService { inner, layer: self.clone() }
+    }
+}
+
+impl<S, R> Service<R> for RateLimitService<S, R>
+where
+    S: Service<R>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = S::Response;
+    type Error = BoxError;
+    type Future = BoxFuture<S::Response>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(cx).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: R) -> Self::Future {
+        if let Err(retry_in) = (self.layer.check)(&request) {
+            return Box::pin(async move { Err(Refusal::RateLimited { retry_in }.into()) });
+        }
+        let answer = self.inner.call(request);
+        Box::pin(async move { answer.await.map_err(Into::into) })
+    }
+}

@@ -1,0 +1,108 @@
+//! Requests that failed are sent again, within a budget.
+
+use std::fmt;
+use std::hash::{BuildHasher, RandomState};
+use std::pin::Pin;
+use std::time::SystemTime;
+
+use http::header::RETRY_AFTER;
+use http::{Request, Response, StatusCode};
+use tokio::time::{Sleep, sleep};
+use tower::retry::Policy;
+
+use super::{BoxError, Refusal, now};
+use crate::connection::https::{HttpsError, RequestBody, copy};
+use crate::policy::{BudgetPolicy, Deadline, Failed, RetryBudget, RetryDecision, RetryPolicy, retry_after};
+use crate::sync::{Arc, Mutex};
+
+/// A [`RetryPolicy`] and its [`RetryBudget`] for tower's
+/// [`RetryLayer`](https://docs.rs/tower/latest/tower/retry/struct.RetryLayer.html). One per server.
+///
+/// A request is sent again after an error, and after 429, 502, 503 and 504. If the response says by `Retry-After` how long
+/// to wait, it waits for so long. Two kinds of requests qualify: those whose method is idempotent, and those that were
+/// certainly not processed. One whose body streams is never sent again, and neither is one that the deadline in its
+/// extensions leaves no time for (see [`DeadlineLayer`](super::DeadlineLayer)).
+///
+/// A response is ready to be sent again before its body was read. So a body that breaks off is the caller's.
+#[derive(Clone)]
+pub struct Retries {
+    policy: RetryPolicy,
+    budget: Arc<Mutex<RetryBudget>>,
+    /// Of this request.
+    attempts: u32,
+}
+
+impl Retries {
+    /// With a budget that has seen nothing.
+    #[must_use]
+    pub fn new(policy: RetryPolicy, budget: BudgetPolicy) -> Self {
+        Self { policy, budget: Arc::new(Mutex::new(RetryBudget::new(budget))), attempts: 0 }
+    }
+}
+
+impl fmt::Debug for Retries {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Retries").field("policy", &self.policy).finish_non_exhaustive()
+    }
+}
+
+impl<B> Policy<Request<RequestBody>, Response<B>, BoxError> for Retries {
+    type Future = Pin<Box<Sleep>>;
+
+    fn retry(
+        &mut self,
+        request: &mut Request<RequestBody>,
+        result: &mut Result<Response<B>, BoxError>,
+    ) -> Option<Self::Future> {
+        self.attempts += 1;
+        let failed = self.failed(request, result)?;
+        let random = RandomState::new().hash_one(self.attempts);
+        match self.policy.decide(&mut self.budget.lock(), now(), &failed, random) {
+            RetryDecision::After(delay) => Some(Box::pin(sleep(delay))),
+            RetryDecision::GiveUp(why) => {
+                tracing::debug!(attempts = self.attempts, ?why, uri = %request.uri(), "no further attempt");
+                None
+            }
+        }
+    }
+
+    fn clone_request(&mut self, request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
+        if self.attempts == 0 {
+            self.budget.lock().on_request(now());
+        }
+        copy(request)
+    }
+}
+
+impl Retries {
+    fn failed<B>(
+        &self,
+        request: &Request<RequestBody>,
+        result: &Result<Response<B>, BoxError>,
+    ) -> Option<Failed> {
+        let mut failed = Failed::default().attempts(self.attempts);
+        failed.deadline = request.extensions().get::<Deadline>().copied().unwrap_or_default();
+        failed.replayable = request.method().is_idempotent();
+        match result {
+            Ok(response) => {
+                let is_failure = [
+                    StatusCode::TOO_MANY_REQUESTS,
+                    StatusCode::BAD_GATEWAY,
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    StatusCode::GATEWAY_TIMEOUT,
+                ]
+                .contains(&response.status());
+                let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+                failed.retry_after = asked.and_then(|value| retry_after(value, SystemTime::now()));
+                is_failure.then_some(failed)
+            }
+            Err(error) => {
+                let refusal = Refusal::of(&**error);
+                failed.replayable |= refusal.is_some_and(|refusal| refusal.is_unprocessed())
+                    || error.downcast_ref::<HttpsError>().is_some_and(HttpsError::is_unprocessed);
+                failed.retry_after = refusal.and_then(|refusal| refusal.retry_in());
+                Some(failed)
+            }
+        }
+    }
+}

@@ -1,0 +1,364 @@
+//! Policies as tower layers, in front of a real server.
+
+mod upstream;
+
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use millpond::connection::https::{HttpVersion, HttpsConfig, RequestBody, Upstreams, UpstreamsConfig};
+use millpond::policy::{
+    BreakerPolicy, BreakerState, BudgetPolicy, Deadline, LimitPolicy, QueuePolicy, RetryPolicy, Shed,
+};
+use millpond::resilience::{
+    BreakerLayer, DeadlineLayer, FallbackLayer, LimitLayer, Quota, RateLimitLayer, Refusal, Retries,
+};
+use tokio::task::JoinSet;
+use tokio::time::{sleep, timeout};
+use tower::retry::RetryLayer;
+use tower::{Layer, Service, ServiceExt};
+use upstream::{Node, PATIENCE};
+
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Counts requests by path, and answers `/count/PATH` with the number.
+const HANDLER: &str = "
+    const at = request.url;
+    globalThis.counts ??= {};
+    globalThis.open ??= [];
+    if (at.startsWith('/count')) return response.end(String(counts[at.slice(6)] ?? 0));
+    if (at === '/free') { open.splice(0).forEach(other => other.end()); return response.end(); }
+    const count = counts[at] = (counts[at] ?? 0) + 1;
+    if (at === '/held') return open.push(response);
+    if (at === '/broken') { response.writeHead(500); return response.end(); }
+    if (at === '/third' && count < 3) { response.writeHead(503); return response.end(); }
+    if (at === '/later' && count < 2) { response.writeHead(429, {'retry-after': '1'}); return response.end(); }
+    if (at === '/grpc') return response.end(request.headers['grpc-timeout'] ?? 'none');
+    response.end('grist');";
+
+struct Mill {
+    node: Node,
+    upstreams: Upstreams,
+}
+
+impl Mill {
+    fn start() -> Self {
+        let node = Node::http2(HANDLER);
+        let config = UpstreamsConfig::default().https(HttpsConfig::default().version(HttpVersion::Http2));
+        Self { node, upstreams: Upstreams::new(config).unwrap() }
+    }
+
+    fn request(&self, method: Method, path: &str) -> Request<RequestBody> {
+        let uri = format!("http://127.0.0.1:{}{path}", self.node.port);
+        Request::builder().method(method).uri(uri).body(RequestBody::empty()).unwrap()
+    }
+
+    fn get(&self, path: &str) -> Request<RequestBody> {
+        self.request(Method::GET, path)
+    }
+
+    async fn ask(&self, path: &str) -> String {
+        let mut upstreams = self.upstreams.clone();
+        let response = upstreams.ready().await.unwrap().call(self.get(path)).await.unwrap();
+        text(response).await
+    }
+
+    /// Waits until the server has seen so many requests for the path.
+    async fn has_seen(&self, path: &str, count: usize) {
+        let seen = async {
+            while self.ask(&format!("/count{path}")).await != count.to_string() {
+                sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, seen).await.expect("it has not seen as many");
+    }
+}
+
+async fn text<B>(response: Response<B>) -> String
+where
+    B: http_body::Body,
+    B::Error: std::fmt::Debug,
+{
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    String::from_utf8(body.to_vec()).unwrap()
+}
+
+async fn call<S, R, T>(service: &S, request: R) -> Result<T, BoxError>
+where
+    S: Service<R, Response = T, Error = BoxError> + Clone,
+{
+    timeout(PATIENCE, service.clone().oneshot(request)).await.expect("no end")
+}
+
+fn refusal<T>(result: Result<T, BoxError>) -> Option<Refusal> {
+    Refusal::of(&*result.err()?)
+}
+
+fn at_once(attempts: u32) -> RetryPolicy {
+    let backoff = RetryPolicy::default().backoff.initial(Duration::from_millis(1));
+    RetryPolicy::default().attempts(attempts).backoff(backoff)
+}
+
+fn hourly(count: u32) -> Quota {
+    Quota::per_hour(NonZeroU32::new(count).unwrap())
+}
+
+/// A limit that does not move.
+fn two() -> LimitPolicy {
+    LimitPolicy::default().initial(2).min(2).max(2)
+}
+
+async fn breaker_that_opened(mill: &Mill, policy: BreakerPolicy) -> BreakerLayer {
+    let layer = BreakerLayer::new("mill", policy);
+    let service = layer.layer(mill.upstreams.clone());
+    for _ in 0..5 {
+        assert_eq!(call(&service, mill.get("/broken")).await.unwrap().status(), 500);
+    }
+    layer
+}
+
+#[tokio::test]
+async fn an_open_breaker_sends_nothing() {
+    let mill = Mill::start();
+    let layer = breaker_that_opened(&mill, BreakerPolicy::default()).await;
+    assert_eq!(layer.state(), BreakerState::Open);
+    let refused = refusal(call(&layer.layer(mill.upstreams.clone()), mill.get("/")).await);
+    assert!(matches!(refused, Some(Refusal::BreakerOpen { .. })), "{refused:?}");
+    assert_eq!(mill.ask("/count/").await, "0");
+}
+
+#[tokio::test]
+async fn a_breaker_closes_after_as_many_probes() {
+    let mill = Mill::start();
+    let layer = breaker_that_opened(&mill, BreakerPolicy::default().open_for(Duration::ZERO)).await;
+    let service = layer.layer(mill.upstreams.clone());
+    for _ in 0..2 {
+        call(&service, mill.get("/")).await.unwrap();
+    }
+    assert_eq!(layer.state(), BreakerState::HalfOpen);
+    call(&service, mill.get("/")).await.unwrap();
+    assert_eq!(layer.state(), BreakerState::Closed);
+}
+
+#[tokio::test]
+async fn probes_that_are_cancelled_give_their_places_back() {
+    let mill = Mill::start();
+    let layer = breaker_that_opened(&mill, BreakerPolicy::default().open_for(Duration::from_millis(1))).await;
+    sleep(Duration::from_millis(2)).await;
+    let service = layer.layer(mill.upstreams.clone());
+    for _ in 0..10 {
+        drop(service.clone().call(mill.get("/held")));
+    }
+    for _ in 0..3 {
+        call(&service, mill.get("/")).await.unwrap();
+    }
+    assert_eq!(layer.state(), BreakerState::Closed);
+}
+
+#[tokio::test]
+async fn no_more_requests_than_the_limit_reach_the_server_at_once() {
+    let mill = Mill::start();
+    let layer = LimitLayer::new(two(), QueuePolicy::default());
+    let service = layer.layer(mill.upstreams.clone());
+    let mut requests = JoinSet::new();
+    for _ in 0..5 {
+        requests.spawn(service.clone().oneshot(mill.get("/held")));
+    }
+    mill.has_seen("/held", 2).await;
+    let state = layer.state();
+    assert_eq!((state.in_flight, state.waiting), (2, 3));
+    for seen in [4, 5] {
+        mill.ask("/free").await;
+        mill.has_seen("/held", seen).await;
+    }
+    mill.ask("/free").await;
+    while let Some(answered) = requests.join_next().await {
+        assert_eq!(answered.unwrap().unwrap().status(), 200);
+    }
+    assert_eq!(layer.state().in_flight, 0);
+}
+
+#[tokio::test]
+async fn a_full_queue_refuses_the_newest() {
+    let mill = Mill::start();
+    let service = LimitLayer::new(two(), QueuePolicy::default().max_waiting(1)).layer(mill.upstreams.clone());
+    let mut requests = JoinSet::new();
+    for _ in 0..2 {
+        requests.spawn(service.clone().oneshot(mill.get("/held")));
+    }
+    mill.has_seen("/held", 2).await;
+    let waits = service.clone().call(mill.get("/"));
+    assert_eq!(refusal(call(&service, mill.get("/")).await), Some(Refusal::QueueFull));
+    mill.ask("/free").await;
+    assert_eq!(timeout(PATIENCE, waits).await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_full_queue_sheds_the_oldest() {
+    let mill = Mill::start();
+    let queue = QueuePolicy::default().max_waiting(1).shed(Shed::Oldest);
+    let service = LimitLayer::new(two(), queue).layer(mill.upstreams.clone());
+    let mut requests = JoinSet::new();
+    for _ in 0..2 {
+        requests.spawn(service.clone().oneshot(mill.get("/held")));
+    }
+    mill.has_seen("/held", 2).await;
+    let oldest = service.clone().call(mill.get("/"));
+    let newest = service.clone().call(mill.get("/"));
+    assert_eq!(refusal(timeout(PATIENCE, oldest).await.unwrap()), Some(Refusal::Shed));
+    mill.ask("/free").await;
+    assert_eq!(timeout(PATIENCE, newest).await.unwrap().unwrap().status(), 200);
+}
+
+#[tokio::test]
+async fn a_request_that_is_cancelled_leaves_its_place_to_the_next() {
+    let mill = Mill::start();
+    let layer = LimitLayer::new(two(), QueuePolicy::default());
+    let service = layer.layer(mill.upstreams.clone());
+    let held = [service.clone().call(mill.get("/held")), service.clone().call(mill.get("/held"))];
+    let [gone, next] = [service.clone().call(mill.get("/")), service.clone().call(mill.get("/"))];
+    assert_eq!(layer.state().waiting, 2);
+    drop(gone);
+    assert_eq!(layer.state().waiting, 1);
+    drop(held);
+    assert_eq!(timeout(PATIENCE, next).await.unwrap().unwrap().status(), 200);
+    assert_eq!(layer.state().in_flight, 0);
+}
+
+#[tokio::test]
+async fn a_request_is_sent_again_until_it_succeeds() {
+    let mill = Mill::start();
+    let service = RetryLayer::new(Retries::new(at_once(3), BudgetPolicy::default()))
+        .layer(BreakerLayer::new("mill", BreakerPolicy::default()).layer(mill.upstreams.clone()));
+    let response = call(&service, mill.get("/third")).await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(mill.ask("/count/third").await, "3");
+}
+
+#[tokio::test]
+async fn a_request_that_may_have_done_something_is_not_sent_again() {
+    let mill = Mill::start();
+    let service = RetryLayer::new(Retries::new(at_once(3), BudgetPolicy::default()))
+        .layer(BreakerLayer::new("mill", BreakerPolicy::default()).layer(mill.upstreams.clone()));
+    let response = call(&service, mill.request(Method::POST, "/third")).await.unwrap();
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(mill.ask("/count/third").await, "1");
+}
+
+#[tokio::test]
+async fn a_server_that_asks_for_a_pause_gets_it() {
+    let mill = Mill::start();
+    let service = RetryLayer::new(Retries::new(at_once(3), BudgetPolicy::default()))
+        .layer(BreakerLayer::new("mill", BreakerPolicy::default()).layer(mill.upstreams.clone()));
+    let begun = std::time::Instant::now();
+    assert_eq!(call(&service, mill.get("/later")).await.unwrap().status(), 200);
+    assert!(begun.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn retries_end_with_their_budget() {
+    let mill = Mill::start();
+    let budget = BudgetPolicy::default().min_per_second(0).percent(20);
+    let service = RetryLayer::new(Retries::new(at_once(3), budget)).layer(
+        BreakerLayer::new("mill", BreakerPolicy::default().failures(1000).error_percent(101))
+            .layer(mill.upstreams.clone()),
+    );
+    for _ in 0..20 {
+        call(&service, mill.request(Method::GET, "/down")).await.unwrap();
+    }
+    // 20 requests allow 4 retries.
+    for _ in 0..10 {
+        call(&service, mill.get("/third")).await.unwrap();
+    }
+    assert_eq!(mill.ask("/count/third").await, "12");
+}
+
+#[tokio::test]
+async fn a_retry_that_would_come_too_late_is_not_made() {
+    let mill = Mill::start();
+    let service = DeadlineLayer::new(Duration::from_millis(900)).layer(
+        RetryLayer::new(Retries::new(at_once(3), BudgetPolicy::default()))
+            .layer(BreakerLayer::new("mill", BreakerPolicy::default()).layer(mill.upstreams.clone())),
+    );
+    assert_eq!(call(&service, mill.get("/later")).await.unwrap().status(), 429);
+}
+
+#[tokio::test]
+async fn a_request_ends_at_its_deadline() {
+    let mill = Mill::start();
+    let service = DeadlineLayer::new(Duration::from_millis(50)).layer(mill.upstreams.clone());
+    assert_eq!(refusal(call(&service, mill.get("/held")).await), Some(Refusal::DeadlineOver));
+}
+
+#[tokio::test]
+async fn a_request_whose_deadline_has_passed_is_not_sent() {
+    let mill = Mill::start();
+    let service = DeadlineLayer::new(PATIENCE).layer(mill.upstreams.clone());
+    let mut request = mill.get("/");
+    request.extensions_mut().insert(Deadline::at(std::time::Instant::now()));
+    assert_eq!(refusal(call(&service, request).await), Some(Refusal::DeadlineOver));
+    assert_eq!(mill.ask("/count/").await, "0");
+}
+
+#[tokio::test]
+async fn the_server_learns_the_shorter_timeout_of_grpc() {
+    let mill = Mill::start();
+    let service = DeadlineLayer::new(Duration::from_secs(10)).layer(mill.upstreams.clone());
+    let mut request = mill.get("/grpc");
+    request.headers_mut().insert("grpc-timeout", "1H".parse().unwrap());
+    assert_eq!(text(call(&service, request).await.unwrap()).await, "10000m");
+}
+
+#[tokio::test]
+async fn no_timeout_is_made_up_for_grpc() {
+    let mill = Mill::start();
+    let service = DeadlineLayer::new(PATIENCE).layer(mill.upstreams.clone());
+    assert_eq!(text(call(&service, mill.get("/grpc")).await.unwrap()).await, "none");
+}
+
+#[tokio::test]
+async fn requests_above_the_rate_are_refused() {
+    let mill = Mill::start();
+    let service = RateLimitLayer::new(hourly(2)).layer(mill.upstreams.clone());
+    for _ in 0..2 {
+        call(&service, mill.get("/")).await.unwrap();
+    }
+    let refused = refusal(call(&service, mill.get("/")).await).unwrap();
+    let Refusal::RateLimited { retry_in } = refused else { panic!("{refused:?}") };
+    assert!(retry_in > PATIENCE && retry_in <= Duration::from_secs(1800), "{retry_in:?}");
+}
+
+#[tokio::test]
+async fn each_key_has_its_own_rate() {
+    let mill = Mill::start();
+    let path = |request: &Request<RequestBody>| request.uri().path().to_owned();
+    let service = RateLimitLayer::per_key(hourly(1), path).layer(mill.upstreams.clone());
+    call(&service, mill.get("/a")).await.unwrap();
+    call(&service, mill.get("/b")).await.unwrap();
+    let refused = refusal(call(&service, mill.get("/a")).await);
+    assert!(matches!(refused, Some(Refusal::RateLimited { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_stale_answer_takes_the_place_of_a_failure() {
+    let mill = Mill::start();
+    let stale = Arc::new(Mutex::new(None));
+    let plain = mill.upstreams.clone().map_response(|response: Response<_>| response.status());
+    let keep = Arc::clone(&stale);
+    let service = FallbackLayer::new(
+        |_: &Request<RequestBody>| (),
+        move |(), result: &Result<StatusCode, BoxError>| match result {
+            Ok(status) if status.is_success() => {
+                *keep.lock().unwrap() = Some(*status);
+                None
+            }
+            _ => *keep.lock().unwrap(),
+        },
+    )
+    .layer(plain);
+    assert_eq!(call(&service, mill.get("/broken")).await.unwrap(), 500);
+    assert_eq!(call(&service, mill.get("/")).await.unwrap(), 200);
+    assert_eq!(call(&service, mill.get("/broken")).await.unwrap(), 200);
+}
