@@ -10,10 +10,12 @@ use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use millpond::connection::https::{HttpVersion, HttpsConfig, RequestBody, Upstreams, UpstreamsConfig};
 use millpond::policy::{
-    BreakerPolicy, BreakerState, BudgetPolicy, Deadline, LimitPolicy, QueuePolicy, RetryPolicy, Shed,
+    BreakerPolicy, BreakerState, BudgetPolicy, Deadline, LimitPolicy, Outcome, QueuePolicy, RegionPolicy,
+    RetryPolicy, Shed,
 };
 use millpond::resilience::{
-    BreakerLayer, DeadlineLayer, FallbackLayer, LimitLayer, Quota, RateLimitLayer, Refusal, Retries,
+    BreakerLayer, DeadlineLayer, FallbackLayer, LimitLayer, Quota, RateLimitLayer, Refusal, RegionService,
+    Retries,
 };
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
@@ -33,6 +35,7 @@ const HANDLER: &str = "
     const count = counts[at] = (counts[at] ?? 0) + 1;
     if (at === '/held') return open.push(response);
     if (at === '/broken') { response.writeHead(500); return response.end(); }
+    if (at === '/full') { response.writeHead(503); return response.end(); }
     if (at === '/third' && count < 3) { response.writeHead(503); return response.end(); }
     if (at === '/later' && count < 2) { response.writeHead(429, {'retry-after': '1'}); return response.end(); }
     if (at === '/grpc') return response.end(request.headers['grpc-timeout'] ?? 'none');
@@ -198,32 +201,36 @@ async fn a_full_queue_refuses_the_newest() {
 #[tokio::test]
 async fn a_full_queue_sheds_the_oldest() {
     let mill = Mill::start();
-    let queue = QueuePolicy::default().max_waiting(1).shed(Shed::Oldest);
+    let queue = QueuePolicy::default().max_waiting(2).shed(Shed::Oldest);
     let service = LimitLayer::new(two(), queue).layer(mill.upstreams.clone());
     let mut requests = JoinSet::new();
     for _ in 0..2 {
         requests.spawn(service.clone().oneshot(mill.get("/held")));
     }
     mill.has_seen("/held", 2).await;
-    let oldest = service.clone().call(mill.get("/"));
-    let newest = service.clone().call(mill.get("/"));
+    let [oldest, others @ ..] = [(); 3].map(|()| service.clone().call(mill.get("/")));
     assert_eq!(refusal(timeout(PATIENCE, oldest).await.unwrap()), Some(Refusal::Shed));
     mill.ask("/free").await;
-    assert_eq!(timeout(PATIENCE, newest).await.unwrap().unwrap().status(), 200);
+    for other in others {
+        assert_eq!(timeout(PATIENCE, other).await.unwrap().unwrap().status(), 200);
+    }
 }
 
 #[tokio::test]
 async fn a_request_that_is_cancelled_leaves_its_place_to_the_next() {
     let mill = Mill::start();
-    let layer = LimitLayer::new(two(), QueuePolicy::default());
+    let layer = LimitLayer::new(two(), QueuePolicy::default().max_waiting(2));
     let service = layer.layer(mill.upstreams.clone());
     let held = [service.clone().call(mill.get("/held")), service.clone().call(mill.get("/held"))];
     let [gone, next] = [service.clone().call(mill.get("/")), service.clone().call(mill.get("/"))];
     assert_eq!(layer.state().waiting, 2);
     drop(gone);
     assert_eq!(layer.state().waiting, 1);
+    let last = service.clone().call(mill.get("/"));
     drop(held);
-    assert_eq!(timeout(PATIENCE, next).await.unwrap().unwrap().status(), 200);
+    for waiting in [next, last] {
+        assert_eq!(timeout(PATIENCE, waiting).await.unwrap().unwrap().status(), 200);
+    }
     assert_eq!(layer.state().in_flight, 0);
 }
 
@@ -266,13 +273,13 @@ async fn retries_end_with_their_budget() {
             .layer(mill.upstreams.clone()),
     );
     for _ in 0..20 {
-        call(&service, mill.request(Method::GET, "/down")).await.unwrap();
+        call(&service, mill.get("/")).await.unwrap();
     }
-    // 20 requests allow 4 retries.
     for _ in 0..10 {
-        call(&service, mill.get("/third")).await.unwrap();
+        call(&service, mill.get("/full")).await.unwrap();
     }
-    assert_eq!(mill.ask("/count/third").await, "12");
+    // 30 requests allow 6 retries.
+    assert_eq!(mill.ask("/count/full").await, "16");
 }
 
 #[tokio::test]
@@ -294,12 +301,11 @@ async fn a_request_ends_at_its_deadline() {
 
 #[tokio::test]
 async fn a_request_whose_deadline_has_passed_is_not_sent() {
-    let mill = Mill::start();
-    let service = DeadlineLayer::new(PATIENCE).layer(mill.upstreams.clone());
-    let mut request = mill.get("/");
+    let inner = tower::service_fn(|_: Request<()>| async { panic!("it was sent") as Result<(), BoxError> });
+    let mut request = Request::new(());
     request.extensions_mut().insert(Deadline::at(std::time::Instant::now()));
-    assert_eq!(refusal(call(&service, request).await), Some(Refusal::DeadlineOver));
-    assert_eq!(mill.ask("/count/").await, "0");
+    let refused = refusal(call(&DeadlineLayer::new(PATIENCE).layer(inner), request).await);
+    assert_eq!(refused, Some(Refusal::DeadlineOver));
 }
 
 #[tokio::test]
@@ -361,4 +367,49 @@ async fn a_stale_answer_takes_the_place_of_a_failure() {
     assert_eq!(call(&service, mill.get("/broken")).await.unwrap(), 500);
     assert_eq!(call(&service, mill.get("/")).await.unwrap(), 200);
     assert_eq!(call(&service, mill.get("/broken")).await.unwrap(), 200);
+}
+
+/// A region whose server is told the path by its own service, as all ask for `/`.
+fn region(
+    mill: &Mill,
+    path: &'static str,
+) -> impl Service<(), Response = StatusCode, Error = BoxError, Future: Send> + Clone + Send + 'static {
+    let upstreams = mill.upstreams.clone();
+    let uri = mill.get(path).uri().clone();
+    let request = move |()| Request::get(uri.clone()).body(RequestBody::empty()).unwrap();
+    let status = |response: Response<_>| response.status();
+    upstreams.map_request(request).map_response(status).map_err(BoxError::from)
+}
+
+fn judge(result: &Result<StatusCode, BoxError>) -> Outcome {
+    if result.as_ref().is_ok_and(StatusCode::is_success) { Outcome::Success } else { Outcome::Failure }
+}
+
+#[tokio::test]
+async fn a_region_that_fails_fast_is_left() {
+    let mill = Mill::start();
+    let policy = RegionPolicy::default().probe_interval(Duration::from_secs(3600));
+    let regions =
+        [("north", region(&mill, "/broken").boxed_clone()), ("south", region(&mill, "/").boxed_clone())];
+    let service = RegionService::new(policy, regions).classify(judge);
+    for _ in 0..20 {
+        call(&service, ()).await.unwrap();
+    }
+    let state = service.state();
+    assert!(state[0].is_ejected, "{state:?}");
+    assert!(state[1].is_current, "{state:?}");
+    assert_eq!(mill.ask("/count/broken").await, "5");
+    assert_eq!(mill.ask("/count/").await, "15");
+}
+
+#[tokio::test]
+async fn without_any_region_left_one_serves_as_a_last_resort() {
+    let mill = Mill::start();
+    let regions = [("north", region(&mill, "/broken").boxed_clone())];
+    let service = RegionService::new(RegionPolicy::default(), regions).classify(judge);
+    for _ in 0..10 {
+        call(&service, ()).await.unwrap();
+    }
+    assert_eq!(mill.ask("/count/broken").await, "10");
+    assert!(service.state()[0].is_ejected);
 }

@@ -10,6 +10,8 @@
 //! Each layer is of use alone, in any order. This one has its reasons: each attempt of a retry is counted by the limits and by
 //! the breaker; the breaker stands before the limit, so that nobody queues for a server that is down; a deadline ends all of it.
 //!
+//! [`RegionService`] stands in the place of `Upstreams` where several regions serve the same.
+//!
 //! A layer refuses by a [`Refusal`], in the boxed error of tower: [`Refusal::of`] finds it there. A refused request was not
 //! sent. No layer starts a task. All clones of a service share one state, so make one layer per server.
 //!
@@ -46,6 +48,7 @@ mod fallback;
 mod limit;
 mod rate;
 mod refusal;
+mod regions;
 mod retry;
 
 use std::error::Error;
@@ -58,6 +61,7 @@ pub use self::fallback::{FallbackLayer, FallbackService};
 pub use self::limit::{LimitLayer, LimitService, LimitState};
 pub use self::rate::{RateLimitLayer, RateLimitService};
 pub use self::refusal::Refusal;
+pub use self::regions::{RegionService, RegionState};
 pub use self::retry::Retries;
 pub use governor::Quota;
 
