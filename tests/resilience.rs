@@ -2,13 +2,17 @@
 
 mod upstream;
 
+use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use millpond::connection::https::{HttpVersion, HttpsConfig, RequestBody, Upstreams, UpstreamsConfig};
+use millpond::connection::https::{
+    HttpVersion, HttpsConfig, RequestBody, UpstreamBody, Upstreams, UpstreamsConfig,
+};
+use millpond::net::Endpoint;
 use millpond::policy::{
     BreakerPolicy, BreakerState, BudgetPolicy, Deadline, LimitPolicy, Outcome, QueuePolicy, RegionPolicy,
     RetryPolicy, Shed,
@@ -17,11 +21,13 @@ use millpond::resilience::{
     BreakerLayer, DeadlineLayer, FallbackLayer, LimitLayer, Quota, RateLimitLayer, Refusal, RegionService,
     Retries,
 };
+use tokio::io::copy_bidirectional;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 use tokio::time::{sleep, timeout};
 use tower::retry::RetryLayer;
 use tower::{Layer, Service, ServiceExt};
-use upstream::{Node, PATIENCE};
+use upstream::{Nginx, Node, PATIENCE};
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -412,4 +418,102 @@ async fn without_any_region_left_one_serves_as_a_last_resort() {
     }
     assert_eq!(mill.ask("/count/broken").await, "10");
     assert!(service.state()[0].is_ejected);
+}
+
+/// A forwarder to a server. It can be shut, as if the server were gone, and opened again.
+struct Gate {
+    address: SocketAddr,
+    to: SocketAddr,
+    tasks: JoinSet<()>,
+}
+
+impl Gate {
+    async fn open(to: SocketAddr) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut gate = Self { address: listener.local_addr().unwrap(), to, tasks: JoinSet::new() };
+        gate.serve(listener);
+        gate
+    }
+
+    async fn open_again(&mut self) {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.address).unwrap();
+        self.serve(socket.listen(1024).unwrap());
+    }
+
+    fn serve(&mut self, listener: TcpListener) {
+        let to = self.to;
+        self.tasks.spawn(async move {
+            let mut streams = JoinSet::new();
+            loop {
+                let (mut client, _) = listener.accept().await.unwrap();
+                streams.spawn(async move {
+                    let mut server = TcpStream::connect(to).await.unwrap();
+                    let _ = copy_bidirectional(&mut client, &mut server).await;
+                });
+            }
+        });
+    }
+
+    async fn shut(&mut self) {
+        self.tasks.shutdown().await;
+    }
+}
+
+/// Sends so many requests, 20 at a time. Returns how many failed.
+async fn requests<S>(service: &S, count: usize) -> usize
+where
+    S: Service<Request<RequestBody>, Response = Response<UpstreamBody>, Error = BoxError, Future: Send>
+        + Clone
+        + Send
+        + 'static,
+{
+    let mut clients = JoinSet::new();
+    for _ in 0..20 {
+        let service = service.clone();
+        clients.spawn(async move {
+            let mut failures = 0;
+            for _ in 0..count / 20 {
+                let request = Request::get("http://mill.test/").body(RequestBody::empty()).unwrap();
+                let answer = timeout(PATIENCE, service.clone().oneshot(request)).await.expect("no end");
+                failures += usize::from(!answer.is_ok_and(|response| response.status().is_success()));
+            }
+            failures
+        });
+    }
+    clients.join_all().await.into_iter().sum()
+}
+
+#[tokio::test]
+async fn a_region_that_goes_costs_next_to_no_request_and_comes_back() {
+    let servers = [(); 3].map(|()| Nginx::start());
+    let mut gates = Vec::new();
+    for server in &servers {
+        gates.push(Gate::open(server.http1().strip_prefix("http://").unwrap().parse().unwrap()).await);
+    }
+    let regions = gates.iter().zip(["north", "east", "south"]).map(|(gate, name)| {
+        let https = HttpsConfig::default().endpoint(Some(Endpoint::from(gate.address)));
+        (name, Upstreams::new(UpstreamsConfig::default().https(https)).unwrap())
+    });
+    let (eject_for, probe_interval) = (Duration::from_millis(200), Duration::from_millis(50));
+    let policy = RegionPolicy::default().eject_for(eject_for).probe_interval(probe_interval);
+    let regions = RegionService::new(policy, regions);
+    let service =
+        RetryLayer::new(Retries::new(RetryPolicy::default(), BudgetPolicy::default())).layer(regions.clone());
+
+    assert_eq!(requests(&service, 1_000).await, 0, "at first");
+    let serving = regions.state().iter().position(|region| region.is_current).unwrap();
+    gates[serving].shut().await;
+    let lost = requests(&service, 5_000).await;
+    assert!(lost < 50, "{lost} of 5000 requests were lost");
+    assert!(!regions.state()[serving].is_current, "{:?}", regions.state());
+
+    gates[serving].open_again().await;
+    let returns = async {
+        while regions.state()[serving].score.is_none() {
+            assert_eq!(requests(&service, 20).await, 0, "after the recovery");
+        }
+    };
+    timeout(PATIENCE, returns).await.expect("the region did not come back");
 }
