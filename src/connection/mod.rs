@@ -28,7 +28,7 @@
 //!   [`Pool::close`], which waits for the last connection.
 //! * **Leaks.** [`Pool::holders`] is the leak report: who has checked out a connection, for how long, and for what, if it
 //!   has a [label](PooledConnection::set_label).
-//! * **Memory.** An empty pool takes 2 KiB with its task, and each connection 130 bytes beside what it holds itself
+//! * **Memory.** An empty pool takes 3 KiB with its task, and each connection 130 bytes beside what it holds itself
 //!   (`tests/connection_memory.rs`, with 10 000 connections open at once).
 //!
 //! # Examples
