@@ -17,6 +17,8 @@
 //! it.
 //!
 //! ```text
+//!  observe     Prometheus, OpenMetrics and JSON     (feature `observe`)
+//!   │
 //!  relay       bytes between any two streams        (feature `relay`)
 //!  bus         publish and subscribe                (feature `bus`)
 //!  resilience  policies in front of servers         (feature `resilience`)
@@ -35,11 +37,13 @@
 //!  pool    classes, caches, handles, stats: the types at the root of this crate
 //!   │ ──── size    class arithmetic
 //!   │
+//!  metric  what a metric is: each layer with stats has a table of its own
+//!   │
 //!  sync    the only module that names atomics and locks
 //! ```
 //!
-//! Each layer reports by plain snapshots, its stats. A metric exporter reads them: it would be a layer above all of these,
-//! which none of them imports. There is none yet.
+//! Each layer reports by plain snapshots, its stats, and has a table that says which metrics they are. Exporters read those
+//! in the layer above all others, which none of them imports.
 #![cfg_attr(not(feature = "std"), no_std)]
 #![cfg_attr(docsrs, feature(doc_cfg))]
 #![deny(unsafe_code)]
@@ -71,8 +75,11 @@ pub mod connection;
 #[cfg_attr(feature = "https", doc = include_str!("connection/https/reverse_proxy.md"))]
 pub mod cookbook {}
 pub mod frame;
+pub mod metric;
 #[cfg(feature = "net")]
 pub mod net;
+#[cfg(feature = "observe")]
+pub mod observe;
 #[cfg(feature = "policy")]
 pub mod policy;
 #[cfg_attr(not(feature = "std"), expect(dead_code, reason = "parts that only thread caches and clocks use"))]

@@ -25,6 +25,7 @@ fn the_default_features_bring_five_crates() {
     let expected = set(&["millpond", "bytes", "crossbeam-queue", "crossbeam-utils", "memchr", "triomphe"]);
     assert_eq!(crates(&[]), expected);
     assert_eq!(crates(&["--no-default-features"]), expected);
+    assert_eq!(crates(&["--features", "observe"]), expected);
 }
 
 #[test]

@@ -14,15 +14,17 @@ use proc_macro2::{Delimiter, TokenStream, TokenTree};
 const LAYERS: &[(&str, &[&str])] = &[
     ("sync", &[]),
     ("size", &[]),
-    ("pool", &["size"]),
+    ("metric", &[]),
+    ("pool", &["size", "metric"]),
     ("frame", &["size", "pool"]),
     ("schema", &["size", "pool", "frame"]),
     ("policy", &[]),
     ("net", &["size", "pool", "frame", "policy"]),
-    ("bus", &["size", "pool", "frame", "net"]),
-    ("relay", &["size", "pool", "net"]),
-    ("connection", &["size", "pool", "frame", "policy", "net"]),
+    ("bus", &["size", "metric", "pool", "frame", "net"]),
+    ("relay", &["size", "metric", "pool", "net"]),
+    ("connection", &["size", "metric", "pool", "frame", "policy", "net"]),
     ("resilience", &["policy", "connection"]),
+    ("observe", &["metric", "pool", "net", "bus", "relay", "connection"]),
     ("bin", &[]),
 ];
 
@@ -404,18 +406,18 @@ fn house_with(path: &str, text: &str) -> Tree {
 
 /// File | text, `⏎` ends a line | what is said of it.
 const WRONG: &str = r#"
-src/pool/x.rs  | use crate::frame::Decoder;                 |1: crate::frame::Decoder goes against the order; pool may import sync, size
-src/pool/x.rs  | ⏎ use crate::{size, relay::{Relay}};       |2: crate::relay::Relay goes against the order; pool may import sync, size
-src/pool/x.rs  | use super::super::frame::tlv as t;         |1: crate::frame::tlv goes against the order; pool may import sync, size
-src/pool/x.rs  | fn f() { crate::frame::f(); }              |1: crate::frame::f goes against the order; pool may import sync, size
-src/pool/x.rs  | fn f() { vec![crate::frame::F] }           |1: crate::frame::F goes against the order; pool may import sync, size
-src/pool/x.rs  | mod m { use super::super::super::frame; }  |1: crate::frame goes against the order; pool may import sync, size
-src/pool/x.rs  | macro_rules! m { () => { $crate::frame }}  |1: crate::frame goes against the order; pool may import sync, size
-src/pool/x.rs  | impl X<<crate::frame::F as Y>::Z> for W {} |1: crate::frame::F goes against the order; pool may import sync, size
-src/pool/x.rs  | use crate::bus::Name;                      |1: crate::bus::Name goes against the order; pool may import sync, size
+src/pool/x.rs  | use crate::frame::Decoder;                 |1: crate::frame::Decoder goes against the order; pool may import sync, size, metric
+src/pool/x.rs  | ⏎ use crate::{size, relay::{Relay}};       |2: crate::relay::Relay goes against the order; pool may import sync, size, metric
+src/pool/x.rs  | use super::super::frame::tlv as t;         |1: crate::frame::tlv goes against the order; pool may import sync, size, metric
+src/pool/x.rs  | fn f() { crate::frame::f(); }              |1: crate::frame::f goes against the order; pool may import sync, size, metric
+src/pool/x.rs  | fn f() { vec![crate::frame::F] }           |1: crate::frame::F goes against the order; pool may import sync, size, metric
+src/pool/x.rs  | mod m { use super::super::super::frame; }  |1: crate::frame goes against the order; pool may import sync, size, metric
+src/pool/x.rs  | macro_rules! m { () => { $crate::frame }}  |1: crate::frame goes against the order; pool may import sync, size, metric
+src/pool/x.rs  | impl X<<crate::frame::F as Y>::Z> for W {} |1: crate::frame::F goes against the order; pool may import sync, size, metric
+src/pool/x.rs  | use crate::bus::Name;                      |1: crate::bus::Name goes against the order; pool may import sync, size, metric
 src/size/x.rs  | use crate::pool;                           |1: crate::pool goes against the order; size may import sync
 src/sync/x.rs  | use crate::size::Size;                     |1: crate::size::Size goes against the order; sync may import sync
-src/relay/x.rs | use crate::frame::F;                       |1: crate::frame::F goes against the order; relay may import sync, size, pool, net
+src/relay/x.rs | use crate::frame::F;                       |1: crate::frame::F goes against the order; relay may import sync, size, metric, pool, net
 src/pool/x.rs  | use super::super::*;                       |1: crate::* goes through the crate's root; name the layer
 src/pool/x.rs  | use crate::BufferPool;                     |1: crate::BufferPool goes through the crate's root; name the layer
 src/frame/x.rs | use crate::pool::slot::Slot;               |1: crate::pool::slot::Slot reaches past the door, src/pool/mod.rs

@@ -22,6 +22,7 @@
 //! | `config` | limits, and the reason for each default |
 //! | `error` | errors of connections, publishers and subscribers |
 //! | `stats` | counters of a hub |
+//! | `metrics` | the table of its metrics |
 //!
 //! # Under memory pressure
 //!
@@ -59,6 +60,7 @@ mod config;
 mod connection;
 mod error;
 mod hub;
+mod metrics;
 mod peer;
 mod pressure;
 mod publisher;

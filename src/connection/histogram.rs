@@ -13,6 +13,7 @@ const BUCKETS: usize = 32;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Histogram {
     buckets: [u64; BUCKETS],
+    sum: Duration,
 }
 
 impl Histogram {
@@ -20,6 +21,12 @@ impl Histogram {
     #[must_use]
     pub fn count(&self) -> u64 {
         self.buckets.iter().sum()
+    }
+
+    /// The sum of all durations, each rounded down to a microsecond.
+    #[must_use]
+    pub fn sum(&self) -> Duration {
+        self.sum
     }
 
     /// A duration that the share `quantile` of all did not exceed, at most twice too long, or 1 µs. `None` without any.
@@ -46,6 +53,7 @@ impl Add for Histogram {
 
     fn add(mut self, other: Self) -> Self {
         self.buckets.iter_mut().zip(other.buckets).for_each(|(count, more)| *count += more);
+        self.sum = self.sum.saturating_add(other.sum);
         self
     }
 }
@@ -53,11 +61,12 @@ impl Add for Histogram {
 /// A histogram that many threads count in.
 pub(super) struct Recorder {
     buckets: [AtomicUsize; BUCKETS],
+    micros: AtomicUsize,
 }
 
 impl Default for Recorder {
     fn default() -> Self {
-        Self { buckets: array::from_fn(|_| AtomicUsize::new(0)) }
+        Self { buckets: array::from_fn(|_| AtomicUsize::new(0)), micros: AtomicUsize::new(0) }
     }
 }
 
@@ -69,14 +78,17 @@ impl Recorder {
             // Ordering: Relaxed, a count.
             bucket.fetch_add(1, Ordering::Relaxed);
         }
+        // Ordering: Relaxed, a sum.
+        self.micros.fetch_add(usize::try_from(micros).unwrap_or(usize::MAX), Ordering::Relaxed);
     }
 
     pub(super) fn snapshot(&self) -> Histogram {
-        // Ordering: Relaxed, a count.
+        // Ordering: Relaxed, counts and a sum.
         Histogram {
             buckets: array::from_fn(|at| {
                 self.buckets.get(at).map_or(0, |count| count.load(Ordering::Relaxed) as u64)
             }),
+            sum: Duration::from_micros(self.micros.load(Ordering::Relaxed) as u64),
         }
     }
 }

@@ -87,6 +87,8 @@ mod error;
 mod histogram;
 #[cfg(feature = "https")]
 pub mod https;
+#[cfg(feature = "connection")]
+mod metrics;
 #[cfg(any(millpond_loom, millpond_shuttle, millpond_tsan))]
 #[doc(hidden)]
 pub mod model;

@@ -86,6 +86,7 @@
 //! | `config` | timeouts and limits | add a setting |
 //! | `error` | why a connection failed, and on which side | add a cause |
 //! | `stats` | counters of connections and bytes | add a counter |
+//! | `metrics` | the table of their metrics | add its row |
 //!
 //! Outside this module: `net/serve.rs` accepts the connections, so an allow-list of clients by CIDR belongs there.
 //! `bin/millpond/cli.rs` declares the options of `millpond proxy`, and `bin/millpond/proxy.rs` applies them.
@@ -94,6 +95,7 @@
 
 mod config;
 mod error;
+mod metrics;
 mod pair;
 mod pump;
 mod serve;

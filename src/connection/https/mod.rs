@@ -48,6 +48,7 @@
 // | `connection` | one connection, and what is known of it |
 // | `connects` | the outcomes of the connects to a server |
 // | `request_errors` | requests that failed, by kind |
+// | `metrics` | the table of their metrics |
 // | `exchange` | one request and its response over HTTP/1.1 |
 // | `multiplexed` | HTTP/2 connections: requests on streams, and no state of the protocol at rest |
 // | `http2` | `Http2Pool`: many requests on few HTTP/2 connections |
@@ -66,6 +67,7 @@ mod exchange;
 mod http1;
 mod http2;
 mod manager;
+mod metrics;
 mod multiplexed;
 mod origin;
 mod request_body;

@@ -51,7 +51,7 @@ impl RequestErrors {
         self.by_name().iter().map(|(_, count)| count).sum()
     }
 
-    fn by_name(&self) -> [(&'static str, u64); KINDS] {
+    pub(super) fn by_name(&self) -> [(&'static str, u64); KINDS] {
         [
             ("closed", self.closed),
             ("incomplete", self.incomplete),

@@ -22,6 +22,7 @@ use super::request_errors::RequestErrors;
 use super::server::Server;
 use super::upstream_body::UpstreamResponse;
 use crate::connection::{Builder, Pool, State};
+use crate::metric::Source;
 use crate::net::setters;
 use crate::sync::{Arc, Mutex};
 
@@ -355,6 +356,15 @@ impl Service<Request<RequestBody>> for Upstreams {
     fn call(&mut self, request: Request<RequestBody>) -> Self::Future {
         let this = self.clone();
         Box::pin(async move { this.send(request).await })
+    }
+}
+
+impl Source for Upstreams {
+    type Snapshot = Vec<UpstreamServer>;
+
+    fn watch(&self) -> impl Fn() -> Option<Vec<UpstreamServer>> + Send + Sync + 'static {
+        let inner = Arc::downgrade(&self.0);
+        move || Some(Self(inner.upgrade()?).servers())
     }
 }
 

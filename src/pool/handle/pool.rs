@@ -5,6 +5,7 @@ use core::fmt;
 use super::buffer::PooledBuffer;
 use super::bytes::PooledBytes;
 use super::error::AcquireError;
+use crate::metric::Source;
 use crate::pool::config::BufferPoolConfig;
 use crate::pool::hooks::HolderReport;
 use crate::pool::shared::{Core, WAITING};
@@ -276,6 +277,16 @@ impl fmt::Debug for BufferPool {
             .field("classes", &self.core.sizes.all())
             .field("memory_limit", &limit)
             .finish_non_exhaustive()
+    }
+}
+
+impl Source for BufferPool {
+    type Snapshot = BufferPoolStats;
+
+    fn watch(&self) -> impl Fn() -> Option<BufferPoolStats> + Send + Sync + 'static {
+        // A closed core holds no buffer.
+        let core = Arc::clone(&self.core);
+        move || (!core.is_closed()).then(|| core.stats())
     }
 }
 

@@ -1,9 +1,7 @@
-//! Counters of each thread, the snapshot that users read, and the classes that it suggests.
-//!
-//! A metric exporter would read these snapshots, and those of `net`, `bus` and `relay`, in a layer above all of them:
-//! see `lib.rs`.
+//! Counters of each thread, the snapshot that users read, its metrics, and the classes that it suggests.
 
 mod counters;
+mod metrics;
 mod snapshot;
 mod suggest;
 

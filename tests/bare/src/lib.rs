@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use bytes::Bytes;
+use millpond::metric::{Metrics, Value};
 use millpond::{AcquireError, BufferPool, BufferPoolConfig, BufferPoolStats, PooledBytes};
 
 /// Two tables hold a packet's payload, a third changes its own copy.
@@ -26,4 +27,15 @@ pub fn run(packets: &[&[u8]]) -> Result<BufferPoolStats, AcquireError> {
     pool.decay();
     pool.trim();
     Ok(pool.stats())
+}
+
+/// What the pool has done, by the names of its metrics.
+pub fn acquires(pool: &BufferPool) -> u64 {
+    let mut acquires = 0;
+    pool.stats().each(&mut |metric, _, value| {
+        if let ("millpond_buffer_pool_acquires_total", Value::Integer(count)) = (metric.name, value) {
+            acquires += count;
+        }
+    });
+    acquires
 }

@@ -10,3 +10,10 @@ fn a_bare_program_relays_packets_through_the_embedded_pool() {
     assert_eq!((stats.live_bytes, stats.overruns, stats.cache_hits), (0, 0, 0), "{stats}");
     assert!(bare::run(&[&[0; 1025]]).is_err());
 }
+
+#[test]
+fn a_bare_program_reads_the_metrics_of_its_pool() {
+    let pool = millpond::BufferPool::new(millpond::BufferPoolConfig::embedded());
+    bare::relay(&pool, &[7; 19]).unwrap();
+    assert_eq!(bare::acquires(&pool), pool.stats().acquires);
+}

@@ -24,6 +24,7 @@ use super::shared::{Lease, Refusal, Shared};
 use super::state::Http2State;
 use super::urgency::Urgency;
 use crate::connection::statistics::Ended;
+use crate::metric::Source;
 use crate::sync::Arc;
 
 /// A pool of HTTP/2 connections to one server, each of which carries many requests at once.
@@ -200,6 +201,15 @@ impl Http2Pool {
     /// Cancelled, the pool is closed, and goes on to end.
     pub async fn close(&self) {
         self.0.close().await;
+    }
+}
+
+impl Source for Http2Pool {
+    type Snapshot = Http2State;
+
+    fn watch(&self) -> impl Fn() -> Option<Http2State> + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.0);
+        move || Some(shared.upgrade()?.state())
     }
 }
 

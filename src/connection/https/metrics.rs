@@ -1,0 +1,111 @@
+//! The metrics of pools of HTTP connections.
+
+use super::connects::ConnectStats;
+use super::http2::Http2State;
+use super::request_errors::RequestErrors;
+use super::upstreams::UpstreamServer;
+use crate::metric::{Label, Metrics, Visit, each_labelled, metrics};
+
+metrics! {
+    "millpond_http2_pool": Http2State as state {
+        Gauge "connections" [state]
+            "HTTP/2 connections: at rest, in use, or closed after their last stream."
+            {
+                ["at_rest"] = state.count(|one| one.is_at_rest),
+                ["in_use"] = state.count(|one| !one.is_at_rest && !one.is_draining),
+                ["draining"] = state.count(|one| !one.is_at_rest && one.is_draining),
+            }
+        Gauge "connecting" []
+            "Connects that are under way: one at most."
+            { [] = u64::from(state.is_connecting) }
+        Gauge "streams" []
+            "Streams that are open."
+            { [] = state.streams }
+        Gauge "waiting" []
+            "Requests that wait for a stream."
+            { [] = state.waiting }
+        Counter "replays_total" []
+            "Requests that were sent again, because the server had not processed them."
+            { [] = state.http2.replays }
+        Counter "unread_responses_total" [action]
+            "Responses that nobody read, and what was done to them."
+            {
+                ["reset"] = state.http2.stalled_resets,
+                ["spilled"] = state.http2.spills,
+            }
+    } then &state.statistics, &state.errors
+}
+
+impl Http2State {
+    fn count(&self, is: impl Fn(&super::Http2ConnectionState) -> bool) -> usize {
+        self.connections.iter().filter(|one| is(one)).count()
+    }
+}
+
+metrics! {
+    "millpond_http": RequestErrors as errors {
+        Counter "request_errors_total" [kind]
+            "Requests that failed on a connection, and bodies of responses that did."
+            for one in errors.by_name() => { [one.0] = one.1 }
+    }
+}
+
+metrics! {
+    "millpond_http": ConnectStats as stats {
+        Counter "connects_total" [outcome]
+            "Connects to a server: those that were made, and those that failed, by phase."
+            {
+                ["connected"] = stats.connected,
+                ["lookup_error"] = stats.lookup_errors,
+                ["connect_error"] = stats.connect_errors,
+                ["tls_error"] = stats.tls_errors,
+                ["http_error"] = stats.http_errors,
+            }
+        Counter "tls_handshakes_total" [kind]
+            "TLS handshakes that began a session, and those that resumed one."
+            {
+                ["full"] = stats.full_handshakes,
+                ["resumed"] = stats.resumed_handshakes,
+            }
+    }
+}
+
+/// The two pools with the label `protocol`, and all with `server`.
+impl Metrics for UpstreamServer {
+    fn each(&self, visit: &mut Visit<'_>) {
+        let uri = self.uri.to_string();
+        each_labelled(Label::new("server", uri.trim_end_matches('/')), &Pools(self), visit);
+    }
+}
+
+struct Pools<'a>(&'a UpstreamServer);
+
+impl Metrics for Pools<'_> {
+    fn each(&self, visit: &mut Visit<'_>) {
+        let server = self.0;
+        if let Some(http1) = &server.http1 {
+            each_labelled(Label::new("protocol", "http1"), http1, visit);
+        }
+        if let Some(http2) = &server.http2 {
+            each_labelled(Label::new("protocol", "http2"), &WithoutErrors(http2), visit);
+        }
+        server.connects.each(visit);
+        server.errors.each(visit);
+    }
+}
+
+/// A server has the errors of both pools together.
+struct WithoutErrors<'a>(&'a Http2State);
+
+impl Metrics for WithoutErrors<'_> {
+    fn each(&self, visit: &mut Visit<'_>) {
+        self.0.each(&mut |metric, labels, value| {
+            if !RequestErrors::METRICS.contains(metric) {
+                visit(metric, labels, value);
+            }
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,81 @@
+//! Snapshots in which each number is another one.
+
+use super::*;
+use crate::connection::Statistics;
+use crate::connection::https::Http2Statistics;
+use crate::metric::integers;
+
+fn errors(first: u64) -> RequestErrors {
+    RequestErrors {
+        closed: first,
+        incomplete: first + 1,
+        go_away: first + 2,
+        reset: first + 3,
+        ping_timeout: first + 4,
+        reader_stalled: first + 5,
+        invalid_response: first + 6,
+        invalid_request: first + 7,
+        tls: first + 8,
+        io: first + 9,
+        other: first + 10,
+    }
+}
+
+fn http2() -> Http2State {
+    Http2State {
+        connections: Vec::new(),
+        streams: 101,
+        waiting: 102,
+        is_connecting: true,
+        pings: true,
+        statistics: Statistics::default(),
+        http2: Http2Statistics { replays: 103, stalled_resets: 104, spills: 105 },
+        errors: errors(106),
+    }
+}
+
+fn server() -> UpstreamServer {
+    let connects = ConnectStats {
+        protocol: None,
+        connected: 201,
+        full_handshakes: 202,
+        resumed_handshakes: 203,
+        lookup_errors: 204,
+        connect_errors: 205,
+        tls_errors: 206,
+        http_errors: 207,
+    };
+    let uri = "https://mill.example:8443/".parse().unwrap();
+    UpstreamServer { uri, http1: None, http2: Some(http2()), connects, errors: errors(301) }
+}
+
+/// Without the small numbers of empty statistics.
+fn large(metrics: &dyn Metrics) -> Vec<u64> {
+    integers(metrics, "").into_iter().filter(|&number| number > 100).collect()
+}
+
+#[test]
+fn every_counter_is_shown() {
+    assert_eq!(large(&http2()), Vec::from_iter(101..=116));
+}
+
+#[test]
+fn a_server_shows_the_errors_of_both_pools_once() {
+    assert_eq!(large(&server()), Vec::from_iter((101..=105).chain(201..=207).chain(301..=311)));
+}
+
+#[test]
+fn all_samples_of_a_server_name_it() {
+    server().each(&mut |metric, labels, _| {
+        let expected = Label::new("server", "https://mill.example:8443");
+        assert_eq!(labels.first(), Some(&expected), "{}", metric.name);
+    });
+}
+
+#[test]
+fn only_pools_have_a_protocol() {
+    server().each(&mut |metric, labels, _| {
+        let has_protocol = labels.contains(&Label::new("protocol", "http2"));
+        assert_eq!(has_protocol, metric.name.contains("_pool_"), "{}", metric.name);
+    });
+}

@@ -1,0 +1,173 @@
+//! The metrics of a pool of connections.
+
+use bb8::ManageConnection;
+
+use super::histogram::Histogram;
+use super::pool::Pool;
+use super::statistics::{State, Statistics};
+use crate::metric::{Bucket, Source, Value, metrics};
+use crate::sync::Arc;
+
+metrics! {
+    "millpond_connection_pool": State as state {
+        Gauge "connections" [state]
+            "Connections that are open."
+            {
+                ["idle"] = state.idle_connections,
+                ["in_use"] = state.in_use(),
+            }
+        Gauge "connecting" []
+            "Connects that are under way, or wait for another attempt."
+            { [] = state.connecting }
+        Gauge "waiting" []
+            "Gets that wait for a connection."
+            { [] = state.waiting }
+        Gauge "max_connections" []
+            "The most connections."
+            { [] = state.max_size }
+    } then &state.statistics
+}
+
+metrics! {
+    "millpond_connection_pool": Statistics as statistics {
+        Counter "started_gets_total" []
+            "Gets that began, counted before they wait."
+            { [] = statistics.get_started }
+        Counter "gets_total" [outcome]
+            "Gets that ended: with a connection at once or after a wait, at the timeout, refused, or cancelled."
+            {
+                ["direct"] = statistics.get_direct,
+                ["waited"] = statistics.get_waited,
+                ["timed_out"] = statistics.get_timed_out,
+                ["refused"] = statistics.get_refused,
+                ["cancelled"] = statistics.get_cancelled,
+            }
+        Counter "new_gets_total" []
+            "Gets whose connection had never been used."
+            { [] = statistics.get_new }
+        Histogram "wait_seconds" []
+            "How long the gets waited that had to wait."
+            { [] = Buckets::of(&statistics.wait_times).value() }
+        Counter "created_connections_total" []
+            "Connections that were opened by the pool or added to it."
+            { [] = statistics.connections_created }
+        Histogram "connect_seconds" []
+            "How long successful connects took."
+            { [] = Buckets::of(&statistics.connect_times).value() }
+        Counter "connect_errors_total" [reason]
+            "Connects that failed: by the manager's error, at the timeout, or because the manager panicked."
+            {
+                ["error"] = statistics.connect_errors,
+                ["timeout"] = statistics.connect_timeouts,
+                ["panic"] = statistics.connect_panics,
+            }
+        Counter "closed_connections_total" [reason]
+            "Connections that the pool closed."
+            {
+                ["broken"] = statistics.connections_closed_broken,
+                ["invalid"] = statistics.connections_closed_invalid,
+                ["max_lifetime"] = statistics.connections_closed_max_lifetime,
+                ["idle_timeout"] = statistics.connections_closed_idle_timeout,
+                ["surplus"] = statistics.connections_closed_surplus,
+            }
+        Counter "detached_connections_total" []
+            "Connections that were taken out of the pool."
+            { [] = statistics.connections_detached }
+    }
+}
+
+impl<M: ManageConnection> Source for Pool<M> {
+    type Snapshot = State;
+
+    fn watch(&self) -> impl Fn() -> Option<State> + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move || Some(Self { shared: shared.upgrade()? }.state())
+    }
+}
+
+/// The buckets whose bounds are powers of four, from 16 µs to 67 s, and that of infinity.
+struct Buckets {
+    cumulative: [Bucket; BOUNDS + 1],
+    sum: f64,
+}
+
+const BOUNDS: usize = 12;
+
+impl Buckets {
+    fn of(histogram: &Histogram) -> Self {
+        let mut cumulative = [Bucket::default(); BOUNDS + 1];
+        let mut count = 0;
+        let mut places = cumulative.iter_mut();
+        for (at, (bound, more)) in histogram.buckets().enumerate() {
+            count += more;
+            let is_shown = at >= 4 && at % 2 == 0 && at < 4 + 2 * BOUNDS;
+            if is_shown && let Some(place) = places.next() {
+                *place = Bucket { le: bound.as_secs_f64(), count };
+            }
+        }
+        places.for_each(|last| *last = Bucket { le: f64::INFINITY, count });
+        Self { cumulative, sum: histogram.sum().as_secs_f64() }
+    }
+
+    fn value(&self) -> Value<'_> {
+        Value::Histogram { buckets: &self.cumulative, sum: self.sum }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::histogram::Recorder;
+    use super::*;
+    use crate::metric::integers;
+
+    #[test]
+    fn every_counter_is_shown() {
+        let statistics = Statistics {
+            get_started: 101,
+            get_direct: 102,
+            get_waited: 103,
+            get_timed_out: 104,
+            get_refused: 105,
+            get_cancelled: 106,
+            get_new: 107,
+            get_wait_time: Duration::ZERO, // the sum of the next
+            wait_times: Histogram::default(),
+            connections_created: 108,
+            connect_times: Histogram::default(),
+            connect_errors: 109,
+            connect_timeouts: 110,
+            connect_panics: 111,
+            connections_closed_broken: 112,
+            connections_closed_invalid: 113,
+            connections_closed_max_lifetime: 114,
+            connections_closed_idle_timeout: 115,
+            connections_closed_surplus: 116,
+            connections_detached: 117,
+        };
+        let state = State {
+            connections: 18 + 19,
+            idle_connections: 18,
+            connecting: 20,
+            waiting: 21,
+            max_size: 22,
+            statistics,
+        };
+        assert_eq!(integers(&state, ""), Vec::from_iter((18..=22).chain(101..=117)));
+    }
+
+    #[test]
+    fn durations_are_in_the_buckets_of_their_bounds() {
+        let recorder = Recorder::default();
+        for micros in [1, 15, 60, 1_000_000, 3_600_000_000] {
+            recorder.record(Duration::from_micros(micros));
+        }
+        let buckets = Buckets::of(&recorder.snapshot());
+        let up_to = |le: f64| buckets.cumulative.iter().find(|bucket| bucket.le == le).unwrap().count;
+        assert_eq!([0.000_016, 0.000_064, 0.262_144, 1.048_576].map(up_to), [2, 3, 3, 4]);
+        assert_eq!(up_to(67.108_864), 4);
+        assert_eq!(up_to(f64::INFINITY), 5);
+        assert_eq!(buckets.sum, 3_601.000_076);
+    }
+}

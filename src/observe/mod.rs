@@ -1,0 +1,67 @@
+//! What all pools, relays and hubs of a program report, as text for Prometheus, OpenMetrics or JSON.
+//!
+//! ```text
+//!  BufferPool, Relay, Hub, Pool, Upstreams ── add ─▶ Registry ── Format::encode ─▶ text
+//!                    ▲                                  │
+//!                    └──── a snapshot at each scrape ───┘
+//! ```
+//!
+//! Nothing is counted here, and nothing runs between two scrapes. A [`Registry`] knows a pool as long as the program has
+//! it: a dropped one is absent from the next scrape. Each sample has the label `name`, the name that the program gave.
+//!
+//! The page [`all_metrics`] lists the metrics of this crate. Those of your own, by [`Metrics`](crate::metric::Metrics), may
+//! stand beside them.
+//!
+//! # Examples
+//!
+//! ```
+//! use millpond::observe::{Format, Registry};
+//! use millpond::{BufferPool, BufferPoolConfig};
+//!
+//! let pool = BufferPool::new(BufferPoolConfig::proxy());
+//! let registry = Registry::new();
+//! registry.add("clients", &pool);
+//!
+//! let buffer = pool.acquire(8192);
+//! let text = Format::Prometheus.encode(&registry);
+//! assert!(text.contains(r#"millpond_buffer_pool_buffers{name="clients",class="8192",state="lent"} 1"#));
+//!
+//! drop((buffer, pool));
+//! assert_eq!(Format::Prometheus.encode(&registry), "");
+//! ```
+//!
+//! Absent on purpose: a server that pushes, and metrics of the process, which the collector's host knows better.
+
+mod format;
+mod registry;
+
+pub use self::format::Format;
+pub use self::registry::Registry;
+
+#[doc = include_str!("all_metrics.md")]
+pub mod all_metrics {}
+
+use crate::metric::Metric;
+
+/// All metrics of this crate, as far as its features are on, in the order of the layers.
+pub fn tables() -> impl Iterator<Item = &'static Metric> {
+    TABLES.iter().copied().flatten()
+}
+
+const TABLES: &[&[Metric]] = &[
+    crate::pool::BufferPoolStats::METRICS,
+    #[cfg(feature = "relay")]
+    crate::relay::RelayStats::METRICS,
+    #[cfg(feature = "bus")]
+    crate::bus::TransportStats::METRICS,
+    #[cfg(feature = "connection")]
+    crate::connection::State::METRICS,
+    #[cfg(feature = "connection")]
+    crate::connection::Statistics::METRICS,
+    #[cfg(feature = "https")]
+    crate::connection::https::Http2State::METRICS,
+    #[cfg(feature = "https")]
+    crate::connection::https::ConnectStats::METRICS,
+    #[cfg(feature = "https")]
+    crate::connection::https::RequestErrors::METRICS,
+];

@@ -1,0 +1,224 @@
+//! What a registry says of real pools at work, as read by `promtool` and by the strict OpenMetrics parser of Python's
+//! `prometheus_client`. `tests/install` installs both.
+
+mod upstream;
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::BodyExt;
+use millpond::bus::TcpTransport;
+use millpond::connection::Pool;
+use millpond::connection::https::{
+    Http2Pool, Http2PoolConfig, HttpVersion, HttpsConfig, HttpsConnectionManager, RequestBody, Upstreams,
+    UpstreamsConfig,
+};
+use millpond::metric::{Label, Metrics, Value, Visit, each_labelled};
+use millpond::net::Peekable;
+use millpond::observe::{Format, Registry, tables};
+use millpond::relay::{Relay, RelayConfig};
+use millpond::{BufferPool, BufferPoolConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+use upstream::Nginx;
+
+/// One of each thing that can be observed, each of which has done something.
+struct Mill {
+    buffers: BufferPool,
+    relay: Relay,
+    hub: TcpTransport,
+    pool: Pool<HttpsConnectionManager>,
+    http2: Http2Pool,
+    upstreams: Upstreams,
+    nginx: Nginx,
+}
+
+const RELAYED: u64 = 7;
+
+impl Mill {
+    async fn start() -> Self {
+        let nginx = Nginx::start();
+        let buffers = BufferPool::new(BufferPoolConfig::proxy());
+        let relay = Relay::new(buffers.clone(), RelayConfig::default());
+        let (mut client, here) = duplex(64);
+        let (there, mut server) = duplex(64);
+        let relaying = relay.clone();
+        let relayed =
+            tokio::spawn(async move { relaying.relay(Peekable::new(here), Peekable::new(there)).await });
+        client.write_all(&[0; RELAYED as usize]).await.unwrap();
+        client.shutdown().await.unwrap();
+        server.read_to_end(&mut Vec::new()).await.unwrap();
+        drop((client, server));
+        relayed.await.unwrap().unwrap();
+
+        let manager = HttpsConnectionManager::with_config(&nginx.http1(), HttpsConfig::default()).unwrap();
+        let pool = Pool::builder().max_size(3).min_idle(None).build(manager).await.unwrap();
+        drop(pool.get().await.unwrap());
+
+        let https = nginx.trusting(&["h2", "http/1.1"]).version(HttpVersion::Negotiated);
+        let upstreams = Upstreams::new(UpstreamsConfig::default().https(https)).unwrap();
+        for server in [nginx.https(), nginx.http1()] {
+            let request = Request::get(format!("{server}/large")).body(RequestBody::empty()).unwrap();
+            upstreams.send(request).await.unwrap().into_body().collect().await.unwrap();
+        }
+        let http2 = Http2Pool::new(&nginx.http2(), Http2PoolConfig::default()).unwrap();
+        let request = Request::get("/large").body(RequestBody::empty()).unwrap();
+        http2.send(request).await.unwrap().into_body().collect().await.unwrap();
+
+        let hub = TcpTransport::bind("127.0.0.1:0").await.unwrap();
+        Self { buffers, relay, hub, pool, http2, upstreams, nginx }
+    }
+
+    fn registry(&self) -> Registry {
+        let registry = Registry::new();
+        registry.add("a", &self.buffers);
+        registry.add("a \"quoted\\ \n name", &self.buffers);
+        registry.add("a", &self.relay);
+        registry.add("a", self.hub.hub());
+        registry.add("a", &self.pool);
+        registry.add("b", &self.http2);
+        registry.add("c", &self.upstreams);
+        registry
+    }
+}
+
+/// The sum of the samples of this name.
+fn total(metrics: &dyn Metrics, name: &str) -> u64 {
+    let mut total = 0;
+    metrics.each(&mut |metric, _, value| match value {
+        Value::Integer(number) if metric.name == name => total += number,
+        Value::Histogram { buckets, .. } if metric.name == name => total += buckets.last().unwrap().count,
+        _ => {}
+    });
+    total
+}
+
+/// The output of a program that must succeed with this input.
+fn output(command: &mut Command, input: &str) -> String {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|error| panic!("{command:?}: {error}; tests/install installs it"));
+    let mut stdin = child.stdin.take().unwrap();
+    stdin.write_all(input.as_bytes()).unwrap();
+    drop(stdin);
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
+fn python(script: &str) -> Command {
+    let mut command = Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/target/python/bin/python"));
+    command.args(["-c", script]);
+    command
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn promtool_finds_no_fault_in_any_metric() {
+    let mill = Mill::start().await;
+    let text = Format::Prometheus.encode(&mill.registry());
+    for metric in tables() {
+        assert!(text.contains(&format!("# TYPE {} ", metric.name)), "{} is not reported", metric.name);
+    }
+    assert_eq!(output(Command::new("promtool").args(["check", "metrics"]), &text), "");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_strict_parser_reads_all_samples_of_open_metrics() {
+    let mill = Mill::start().await;
+    let registry = mill.registry();
+    let text = Format::OpenMetrics.encode(&registry);
+    let mut samples = 0;
+    registry.each(&mut |_, _, value| {
+        samples += if let Value::Histogram { buckets, .. } = value { buckets.len() + 2 } else { 1 };
+    });
+    let read = output(
+        &mut python(
+            "import sys\n\
+             from prometheus_client.openmetrics.parser import text_string_to_metric_families\n\
+             print(sum(len(family.samples) for family in text_string_to_metric_families(sys.stdin.read())))",
+        ),
+        &text,
+    );
+    assert_eq!(read.trim().parse::<usize>().unwrap(), samples);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_values_are_those_of_the_snapshots() {
+    let mill = Mill::start().await;
+    let registry = Registry::new();
+    registry.add("relay", &mill.relay);
+    registry.add("pool", &mill.pool);
+    registry.add("http2", &mill.http2);
+    assert_eq!(total(&registry, "millpond_relay_written_bytes_total"), RELAYED);
+    // One by the pool, one by the other pool.
+    assert_eq!(total(&registry, "millpond_connection_pool_created_connections_total"), 2);
+    assert_eq!(total(&registry, "millpond_connection_pool_connect_seconds"), 2);
+    assert_eq!(total(&registry, "millpond_http2_pool_connections"), 1);
+    let max = total(&registry, "millpond_connection_pool_max_connections");
+    assert_eq!(max, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_server_of_upstreams_is_a_label() {
+    let mill = Mill::start().await;
+    let registry = Registry::new();
+    registry.add("up", &mill.upstreams);
+    let text = Format::Prometheus.encode(&registry);
+    for server in [mill.nginx.https(), mill.nginx.http1()] {
+        let line = format!(
+            "millpond_http_connects_total{{name=\"up\",server=\"{server}\",outcome=\"connected\"}} 1\n"
+        );
+        assert!(text.contains(&line), "{line}{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_dropped_disappears() {
+    let Mill { buffers, relay, hub, pool, http2, upstreams, nginx: _nginx } = Mill::start().await;
+    let registry = Registry::new();
+    registry.add("buffers", &buffers);
+    registry.add("relay", &relay);
+    registry.add("hub", hub.hub());
+    registry.add("pool", &pool);
+    registry.add("http2", &http2);
+    registry.add("upstreams", &upstreams);
+    let left = || {
+        let _ = Format::Prometheus.encode(&registry);
+        format!("{registry:?}")
+    };
+    assert_eq!(left(), r#"["buffers", "relay", "hub", "pool", "http2", "upstreams"]"#);
+
+    http2.close().await;
+    pool.close().await;
+    upstreams.close().await;
+    hub.shutdown().await;
+    drop((relay, buffers, http2, pool, upstreams));
+    // A task may hold the last reference for a moment.
+    let gone = async {
+        while left() != "[]" {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(10), gone).await.is_ok(), "{} stay", left());
+}
+
+/// Labels of its own stand beside that of the registry.
+#[test]
+fn own_metrics_may_have_labels() {
+    struct Labelled(BufferPool);
+    impl Metrics for Labelled {
+        fn each(&self, visit: &mut Visit<'_>) {
+            each_labelled(Label::new("side", "left"), &self.0.stats(), visit);
+        }
+    }
+    let registry = Registry::new();
+    let pool = BufferPool::new(BufferPoolConfig::proxy());
+    registry.add_by("own", move || Some(Labelled(pool.clone())));
+    let text = Format::Prometheus.encode(&registry);
+    assert!(text.contains("millpond_buffer_pool_waits_total{name=\"own\",side=\"left\"} 0\n"), "{text}");
+}
