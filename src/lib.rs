@@ -3,6 +3,7 @@
 // instead. Files without a page are named in the section to which the link leads.
 #![cfg_attr(feature = "net", doc = "[cookbook text]: crate::cookbook")]
 #![cfg_attr(feature = "connection", doc = "[migration text]: crate::connection::migration")]
+#![cfg_attr(feature = "observe", doc = "[metrics text]: crate::observe::all_metrics")]
 #![cfg_attr(feature = "relay", doc = "[relay example]: crate::relay")]
 #![cfg_attr(feature = "schema", doc = "[guide text]: crate::schema::guide")]
 #![doc = "[loom models]: https://docs.rs/loom"]
@@ -18,6 +19,7 @@
 //!
 //! ```text
 //!  observe     Prometheus, OpenMetrics and JSON     (feature `observe`)
+//!              the admin endpoint                   (feature `admin`)
 //!   │
 //!  relay       bytes between any two streams        (feature `relay`)
 //!  bus         publish and subscribe                (feature `bus`)
@@ -62,7 +64,7 @@ compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where
 
 #[cfg(all(feature = "net", not(unix)))]
 compile_error!(
-    "millpond's features `net`, `dns`, `tls`, `bus`, `relay`, `connection`, `https`, `resilience`, `websocket`, `proxy` and `cli` need Unix sockets, which this target lacks"
+    "millpond's features `net`, `dns`, `tls`, `bus`, `relay`, `connection`, `https`, `resilience`, `websocket`, `admin`, `proxy` and `cli` need Unix sockets, which this target lacks"
 );
 
 #[cfg(feature = "bus")]

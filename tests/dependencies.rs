@@ -36,6 +36,7 @@ fn tls_brings_one_cryptography() {
         assert!(!tls.contains(other), "{other}");
     }
     assert!(!crates(&["--features", "proxy"]).contains("rustls"), "the proxy alone has no TLS");
+    assert!(!crates(&["--features", "proxy"]).contains("h2"), "the admin endpoint speaks HTTP/1.1");
 }
 
 #[test]

@@ -83,5 +83,11 @@ pub use self::stream::Stream;
 pub use self::tlv::{read_frame_pooled, read_frame_pooled_with, write_frame};
 pub use self::write_queue::{PushError, WriteQueue};
 pub use crate::policy::Backoff;
-#[cfg(any(feature = "bus", feature = "https", feature = "relay", feature = "websocket"))]
+#[cfg(any(
+    feature = "admin",
+    feature = "bus",
+    feature = "https",
+    feature = "relay",
+    feature = "websocket"
+))]
 pub(crate) use crate::policy::setters;

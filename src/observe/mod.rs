@@ -6,6 +6,8 @@
 //!                    └──── a snapshot at each scrape ───┘
 //! ```
 //!
+//! With the feature `admin`, `admin` serves these texts over HTTP, with health and readiness.
+//!
 //! Nothing is counted here, and nothing runs between two scrapes. A [`Registry`] knows a pool as long as the program has
 //! it: a dropped one is absent from the next scrape. Each sample has the label `name`, the name that the program gave.
 //!
@@ -32,6 +34,8 @@
 //!
 //! Absent on purpose: a server that pushes, and metrics of the process, which the collector's host knows better.
 
+#[cfg(feature = "admin")]
+pub mod admin;
 mod format;
 mod registry;
 

@@ -17,6 +17,8 @@ pub(crate) struct Proxy {
     pub(crate) child: Child,
     /// The endpoint that it reports to listen on.
     pub(crate) endpoint: String,
+    /// What it says next, if it has an admin endpoint.
+    pub(crate) admin: String,
     stderr: Option<JoinHandle<String>>,
 }
 
@@ -51,9 +53,13 @@ impl Proxy {
         command.env_remove("RUST_LOG");
         let mut child = prepare(&mut command).spawn().unwrap();
         let stderr = child.stderr.take().map(|stderr| thread::spawn(|| read_all(stderr)));
-        let mut proxy = Self { endpoint: String::new(), stderr, child };
+        let mut proxy = Self { endpoint: String::new(), admin: String::new(), stderr, child };
         let mut line = String::new();
-        BufReader::new(proxy.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+        let mut stdout = BufReader::new(proxy.child.stdout.take().unwrap());
+        stdout.read_line(&mut line).unwrap();
+        if more.contains(&"--admin") {
+            stdout.read_line(&mut proxy.admin).unwrap();
+        }
         let endpoint =
             line.strip_prefix("listening on ").unwrap_or_else(|| panic!("the proxy said {line:?}"));
         proxy.endpoint = endpoint.trim_end().to_owned();
@@ -102,7 +108,7 @@ impl Drop for Proxy {
         let _ = self.child.wait();
         // Shown if the test fails.
         if let Some(Ok(said)) = self.stderr.take().map(JoinHandle::join) {
-            println!("the proxy said: {said}");
+            println!("the proxy said: {}{said}", self.admin);
         }
     }
 }

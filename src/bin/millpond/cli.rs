@@ -9,6 +9,7 @@ use clap::error::ErrorKind;
 use clap::{Args, Parser, Subcommand};
 use millpond::net::{Endpoint, Listener};
 
+use crate::admin::AdminArgs;
 #[cfg(feature = "cli")]
 use crate::codegen::CodegenArgs;
 #[cfg(feature = "cli")]
@@ -47,6 +48,8 @@ Examples:
       More memory, so that slow readers cost less CPU time, and connections that may be idle for an hour.
   millpond proxy --listen tcp://0.0.0.0:80 --to tcp://10.0.0.7:80 --log-format json --access-log /var/log/millpond.json
       Logs for programs: failed connections on stderr, all connections in the file.
+  millpond proxy --listen tcp://0.0.0.0:80 --to tcp://10.0.0.7:80 --admin 127.0.0.1:9900
+      With `curl http://127.0.0.1:9900/metrics`: all numbers, for Prometheus. Also /stats (JSON), /healthz and /readyz.
 
 Memory: an idle connection takes about 2 KiB. Buffers are allocated when bytes arrive, and unused ones return to the \
 system within about 10 seconds.
@@ -55,6 +58,10 @@ Log: each connection that fails is a line on stderr, with the client, the bytes 
 it, and the reason. At most 10 such lines are logged per second; the rest are counted. --access-log has all connections. A \
 log that is full or not read loses lines and never stops the proxy. RUST_LOG sets what is logged: RUST_LOG=warn leaves \
 the statistics out, RUST_LOG=millpond=debug adds connections that end well.
+
+Admin endpoint: /healthz answers 200 as long as the process runs. /readyz answers 503 while it drains, and if the \
+upstream cannot be reached: it connects for each request, and closes at once. All answers are listed in the docs of \
+millpond::observe.
 
 Signals: SIGINT, SIGTERM and SIGHUP stop it: it serves the clients in the accept queue, stops listening, and waits for \
 the open connections. A second SIGINT or SIGTERM aborts them at once; SIGHUP never does, and is ignored under nohup.
@@ -122,6 +129,9 @@ pub(crate) struct ProxyArgs {
     /// the end only
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) stats_every: Duration,
+
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
 
     #[command(flatten)]
     pub(crate) log: LogArgs,

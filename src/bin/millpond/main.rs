@@ -5,6 +5,7 @@
     reason = "they panic if nobody can read: see terminal.rs"
 )]
 
+mod admin;
 mod chain;
 mod cli;
 #[cfg(feature = "cli")]
@@ -43,7 +44,7 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }),
         Command::Proxy(args) => {
-            match proxy::raise_descriptor_limit(args.log.has_file()).and_then(|()| Log::start(&args.log)) {
+            match proxy::raise_descriptor_limit(&args).and_then(|()| Log::start(&args.log)) {
                 Ok(log) => log.conclude(proxy::run(args)),
                 Err(error) => {
                     note(format!("millpond: {}", error.text));

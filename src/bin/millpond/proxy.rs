@@ -5,6 +5,8 @@ use std::fs;
 use std::future::poll_fn;
 use std::io;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use millpond::net::Listener;
@@ -17,6 +19,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Duration, sleep, timeout};
 use tracing::{info, warn};
 
+use crate::admin;
 use crate::cli::ProxyArgs;
 use crate::log::StartError;
 use crate::memory::return_free_pages;
@@ -62,6 +65,7 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<ExitCode, Box<dyn Er
         .connect_timeout(args.connect_timeout)
         .drain_timeout(args.drain_timeout);
     let relay = Relay::new(pool, config);
+    let draining = Arc::new(AtomicBool::new(false));
     // Before the line that says "listening": after it a signal must drain.
     let mut signals = StopSignals::new()?;
     let mut listener = tokio::select! {
@@ -73,8 +77,10 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<ExitCode, Box<dyn Er
         }
     };
     listener.set_backlog(args.backlog)?;
-    warn_of_few_descriptors(args.max_connections);
-    announce(format!("listening on {}", listener.local_endpoint()));
+    let admin = admin::start(&args.admin, &relay, &args.to, &draining).await?;
+    warn_of_few_descriptors(&args);
+    let admin = admin.map(|at| format!("\nadmin endpoint on {at}")).unwrap_or_default();
+    announce(format!("listening on {}{admin}", listener.local_endpoint()));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let serve = relay.serve(listener, args.to, async {
@@ -90,6 +96,7 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<ExitCode, Box<dyn Er
                 open = relay.stats().active,
                 "draining for up to {:?}; a second signal aborts at once", args.drain_timeout
             );
+            draining.store(true, Ordering::Relaxed);
             let _ = stop.send(());
             // Service managers may send SIGHUP together with SIGTERM.
             let mut left = 1 + u32::from(is_hangup);
@@ -153,8 +160,8 @@ fn ignores_hangup() -> bool {
 
 /// Raises the soft limit of descriptors to the hard one. The usual limit of 1024 exists for programs that use `select`, and
 /// this one does not. Fails if that does not suffice for one connection.
-pub(crate) fn raise_descriptor_limit(has_access_log: bool) -> Result<(), StartError> {
-    let least = LEAST_DESCRIPTORS + u64::from(has_access_log);
+pub(crate) fn raise_descriptor_limit(args: &ProxyArgs) -> Result<(), StartError> {
+    let least = LEAST_DESCRIPTORS + u64::from(args.log.has_file()) + u64::from(args.admin.is_on());
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
     // If this fails the limit stays as it is, and clients wait when it is reached.
     let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
@@ -167,9 +174,10 @@ pub(crate) fn raise_descriptor_limit(has_access_log: bool) -> Result<(), StartEr
     }
 }
 
-fn warn_of_few_descriptors(max_connections: usize) {
+fn warn_of_few_descriptors(args: &ProxyArgs) {
+    let max_connections = args.max_connections;
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    let fit = limit.saturating_sub(OWN_DESCRIPTORS) / DESCRIPTORS_PER_CONNECTION;
+    let fit = limit.saturating_sub(OWN_DESCRIPTORS + args.admin.descriptors()) / DESCRIPTORS_PER_CONNECTION;
     let wanted = max_connections as u64;
     // A percent less is not worth a line.
     if fit < wanted - wanted / 100 {

@@ -1,0 +1,79 @@
+//! The admin endpoint of the proxy: what it shows, and when the proxy is ready.
+
+use std::future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use clap::Args;
+use millpond::net::{Endpoint, Listener, Stream};
+use millpond::observe::Registry;
+use millpond::observe::admin::{Admin, AdminConfig};
+use millpond::relay::Relay;
+
+use crate::values::address;
+
+/// How long the upstream may take to be reached by a check: less than the check may take.
+const REACH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The `name` of all samples.
+const NAME: &str = "proxy";
+
+#[derive(Args, Debug)]
+pub(crate) struct AdminArgs {
+    /// Where to serve metrics, health and readiness over HTTP: HOST:PORT, tcp://HOST:PORT or unix:///PATH. There is no
+    /// password, so the host must be 127.0.0.1, [::1] or localhost. Off by default
+    #[arg(long, value_name = "ENDPOINT", value_parser = address)]
+    admin: Option<Endpoint>,
+
+    /// Lets --admin have any address: whoever can connect to it sees all numbers
+    #[arg(long, requires = "admin")]
+    admin_public: bool,
+}
+
+impl AdminArgs {
+    pub(crate) fn is_on(&self) -> bool {
+        self.admin.is_some()
+    }
+
+    /// The most descriptors that it takes: its listener, its connections, and for each a check of the upstream.
+    pub(crate) fn descriptors(&self) -> u64 {
+        if self.is_on() { 1 + 2 * AdminConfig::default().max_connections as u64 } else { 0 }
+    }
+}
+
+/// Serves in a task until the process ends. Returns where, unless it is off.
+pub(crate) async fn start(
+    args: &AdminArgs,
+    relay: &Relay,
+    upstream: &Endpoint,
+    draining: &Arc<AtomicBool>,
+) -> Result<Option<Endpoint>, String> {
+    let Some(endpoint) = &args.admin else { return Ok(None) };
+    let listener = Listener::bind(endpoint).await.map_err(|error| format!("--admin: {error}"))?;
+    let at = listener.local_endpoint().clone();
+    let registry = Registry::new();
+    registry.add(NAME, relay);
+    registry.add(NAME, relay.pool());
+    let (upstream, draining) = (upstream.clone(), Arc::clone(draining));
+    let ready = move || {
+        let upstream = upstream.clone();
+        let is_draining = draining.load(Ordering::Relaxed);
+        async move {
+            if is_draining {
+                return Err("the proxy drains".to_owned());
+            }
+            let connected = Stream::connect(upstream, REACH_TIMEOUT).await;
+            connected.map(drop).map_err(|error| format!("the upstream cannot be reached: {error}"))
+        }
+    };
+    let config = AdminConfig::default().allow_public(args.admin_public);
+    let serve = Admin::new(registry, config).ready(ready).serve(listener, future::pending());
+    tokio::spawn(serve.map_err(|_| {
+        format!(
+            "--admin {at} can be reached by others, and has no password: use 127.0.0.1, [::1] or unix:///PATH, or add \
+             --admin-public"
+        )
+    })?);
+    Ok(Some(at))
+}
