@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("relay", &["size", "metric", "pool", "net"]),
     ("connection", &["size", "metric", "pool", "frame", "policy", "net"]),
     ("resilience", &["policy", "connection"]),
-    ("observe", &["metric", "pool", "net", "bus", "relay", "connection"]),
+    ("observe", &["metric", "pool", "frame", "net", "bus", "relay", "connection"]),
     ("bin", &[]),
 ];
 

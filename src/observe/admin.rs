@@ -5,6 +5,8 @@
 //! | `/metrics` | all samples of the registry, as Prometheus' text or OpenMetrics, whichever the client prefers |
 //! | `/stats` | the same as JSON |
 //! | `/healthz` | `ok`, as long as the program answers at all |
+//! | `/` | a page that draws the last five minutes, for browsers |
+//! | `/events` | what that page reads: the same as `/stats` once a second, as server-sent events |
 //! | `/readyz` | `ready`, or status 503 and why not, as the [check](Admin::ready) says |
 //!
 //! It has no password and no TLS, so by default it serves on loopback addresses and Unix sockets only. Whoever can connect sees
@@ -40,6 +42,7 @@
 //! ```
 
 mod config;
+mod events;
 mod respond;
 
 use std::error;
@@ -50,6 +53,7 @@ use std::pin::{Pin, pin};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -64,6 +68,8 @@ pub struct Admin {
     registry: Registry,
     config: AdminConfig,
     ready: Box<ReadyCheck>,
+    /// Places for those who look at the page. The others are left for collectors and probes.
+    viewers: Arc<Semaphore>,
 }
 
 type ReadyCheck = dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync;
@@ -72,7 +78,8 @@ impl Admin {
     /// An endpoint that shows this registry, and is always ready.
     #[must_use]
     pub fn new(registry: Registry, config: AdminConfig) -> Self {
-        Self { registry, config, ready: Box::new(|| Box::pin(async { Ok(()) })) }
+        let viewers = Arc::new(Semaphore::new(config.max_connections / 2));
+        Self { registry, config, ready: Box::new(|| Box::pin(async { Ok(()) })), viewers }
     }
 
     /// Sets what `/readyz` asks: whether the program should get new work, or else why not. It has
@@ -163,7 +170,7 @@ fn is_public(endpoint: &Endpoint) -> bool {
 
 impl fmt::Debug for Admin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { registry, config, ready: _ } = self;
+        let Self { registry, config, .. } = self;
         f.debug_struct("Admin").field("registry", registry).field("config", config).finish_non_exhaustive()
     }
 }

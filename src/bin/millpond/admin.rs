@@ -21,7 +21,7 @@ const NAME: &str = "proxy";
 
 #[derive(Args, Debug)]
 pub(crate) struct AdminArgs {
-    /// Where to serve metrics, health and readiness over HTTP: HOST:PORT, tcp://HOST:PORT or unix:///PATH. There is no
+    /// Where to serve metrics, a live page, health and readiness over HTTP: HOST:PORT, tcp://HOST:PORT or unix:///PATH. There is no
     /// password, so the host must be 127.0.0.1, [::1] or localhost. Off by default
     #[arg(long, value_name = "ENDPOINT", value_parser = address)]
     admin: Option<Endpoint>,

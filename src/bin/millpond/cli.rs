@@ -49,7 +49,8 @@ Examples:
   millpond proxy --listen tcp://0.0.0.0:80 --to tcp://10.0.0.7:80 --log-format json --access-log /var/log/millpond.json
       Logs for programs: failed connections on stderr, all connections in the file.
   millpond proxy --listen tcp://0.0.0.0:80 --to tcp://10.0.0.7:80 --admin 127.0.0.1:9900
-      With `curl http://127.0.0.1:9900/metrics`: all numbers, for Prometheus. Also /stats (JSON), /healthz and /readyz.
+      With `curl http://127.0.0.1:9900/metrics`: all numbers, for Prometheus. Also /stats (JSON), /healthz and /readyz,
+      and http://127.0.0.1:9900/ for a browser: live charts.
 
 Memory: an idle connection takes about 2 KiB. Buffers are allocated when bytes arrive, and unused ones return to the \
 system within about 10 seconds.

@@ -4,34 +4,51 @@ use std::convert::Infallible;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, X_CONTENT_TYPE_OPTIONS,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    X_CONTENT_TYPE_OPTIONS,
 };
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
 use super::Admin;
+use super::events::Events;
 use crate::observe::format::Format;
+use crate::sync::Arc;
 
 /// The most bytes of a request's head, and hyper's least.
 pub(super) const MAX_HEAD: usize = 8192;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const EVENTS: &str = "text/event-stream";
+
+const PAGE: &str = include_str!("../page.html");
+
+/// The page runs its own script and style, known by their hashes, and asks nobody but this endpoint. `tests/admin_page.rs`
+/// says what they are after a change.
+const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
+    script-src 'sha256-uQpBRWbbXEqJ+umhyvryg9giXDMH2kTPLhQgsW/EF0M='; style-src 'sha256-t6KqsXk87uv1eqzaazuDRWOO9R/5OU0EOZDhUBpGg48='; \
+    base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+type Answer = Response<Either<Full<Bytes>, Events>>;
 
 impl Admin {
-    pub(super) async fn respond(
-        &self,
-        request: Request<Incoming>,
-    ) -> Result<Response<Full<Bytes>>, Infallible> {
+    pub(super) async fn respond(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
         let path = request.uri().path();
-        let is_known = ["/metrics", "/stats", "/healthz", "/readyz"].contains(&path);
+        let is_known = ["/", "/events", "/metrics", "/stats", "/healthz", "/readyz"].contains(&path);
         if is_known && ![Method::GET, Method::HEAD].contains(request.method()) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
             return Ok(response);
         }
         Ok(match path {
+            "/" => {
+                let mut page = response(StatusCode::OK, "text/html; charset=utf-8", PAGE);
+                page.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
+                page
+            }
+            "/events" => self.events(),
             "/metrics" => self.samples(Format::accepted(&accept(&request))),
             "/stats" => self.samples(Format::Json),
             "/healthz" => text(StatusCode::OK, "ok\n"),
@@ -40,11 +57,23 @@ impl Admin {
                 Ok(Err(reason)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
                 Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "not ready: the check takes too long\n"),
             },
-            _ => text(StatusCode::NOT_FOUND, "there are /metrics, /stats, /healthz and /readyz\n"),
+            _ => {
+                text(StatusCode::NOT_FOUND, "there are /, /events, /metrics, /stats, /healthz and /readyz\n")
+            }
         })
     }
 
-    fn samples(&self, format: Format) -> Response<Full<Bytes>> {
+    fn events(&self) -> Answer {
+        match Arc::clone(&self.viewers).try_acquire_owned() {
+            Ok(place) => {
+                let events = Events::new(self.registry.clone(), self.config.connection_timeout, place);
+                with_headers(StatusCode::OK, EVENTS, Either::Right(events))
+            }
+            Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "too many look at the page\n"),
+        }
+    }
+
+    fn samples(&self, format: Format) -> Answer {
         response(StatusCode::OK, format.content_type(), format.encode(&self.registry))
     }
 }
@@ -55,12 +84,16 @@ fn accept(request: &Request<Incoming>) -> String {
     values.collect::<Vec<_>>().join(",")
 }
 
-fn text(status: StatusCode, text: impl Into<Bytes>) -> Response<Full<Bytes>> {
+fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     response(status, TEXT, text)
 }
 
-fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Full<Bytes>> {
-    let mut response = Response::new(Full::new(body.into()));
+fn response(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    with_headers(status, content_type, Either::Left(Full::new(body.into())))
+}
+
+fn with_headers(status: StatusCode, content_type: &'static str, body: Either<Full<Bytes>, Events>) -> Answer {
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     let headers: [(HeaderName, &'static str); 3] =
         [(CONTENT_TYPE, content_type), (CACHE_CONTROL, "no-store"), (X_CONTENT_TYPE_OPTIONS, "nosniff")];
