@@ -29,6 +29,7 @@ mod numbered;
 #[path = "../upstream/mod.rs"]
 mod upstream;
 
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -80,7 +81,27 @@ struct Run {
     failures: AtomicU64,
 }
 
+/// Of what is logged, prints what h2 says about frames that it does not understand: its errors do not tell.
+struct FramesThatAreWrong;
+
+impl Write for FramesThatAreWrong {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if line.windows(PROTOCOL_ERROR.len()).any(|part| part == PROTOCOL_ERROR) {
+            io::stderr().write_all(line)?;
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+const PROTOCOL_ERROR: &[u8] = b"connection error PROTOCOL_ERROR";
+
 fn main() {
+    let log = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::DEBUG);
+    log.with_writer(|| FramesThatAreWrong).init();
     let seconds = std::env::var("MILLPOND_SOAK_SECONDS").map_or(10, |seconds| seconds.parse().unwrap());
     let [nets, clients, others] = [(); 3].map(|()| runtime());
     let network = nets.block_on(Network::start());
