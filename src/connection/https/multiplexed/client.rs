@@ -51,7 +51,7 @@ struct State {
     /// Whether the server has not answered a ping.
     is_silent: bool,
     checks: Checks,
-    /// Whether a stream has failed with the connection. It may hear of that before the driver does.
+    /// Whether a request has failed with the connection. It may hear of that before the driver does.
     has_failed: bool,
     /// The error with which the connection has ended, if there was one.
     retired: Option<HttpsError>,
@@ -156,12 +156,14 @@ impl Client {
             return Err((closed(), Some(request)));
         };
         if let Err(error) = poll_fn(|cx| sender.poll_ready(cx)).await {
-            return Err((closed().because(error), Some(request)));
+            return Err((self.link().failed(error), Some(request)));
         }
         // h2 keeps what it refuses, and the body, which may stream, must not be left without its head.
         let copy = request.clone();
         match sender.send_request(request, ends) {
             Ok((response, send)) => Ok(Stream { response, send, busy }),
+            // The connection has failed since.
+            Err(error) if error.is_io() || error.is_go_away() => Err((self.link().failed(error), Some(copy))),
             Err(error) => Err((HttpsError::of_h2(error), Some(copy))),
         }
     }
@@ -333,7 +335,14 @@ impl Link {
     /// What the error of a stream means before there is a response.
     fn explain_of(&self, stream: u32, error: h2::Error) -> HttpsError {
         let is_unsent = error.is_io() && !self.tap.lock().has_sent(stream);
-        if is_unsent { closed().because(error) } else { self.explain(error) }
+        if is_unsent { self.failed(error) } else { self.explain(error) }
+    }
+
+    /// The connection has failed before the request was sent.
+    fn failed(&self, error: h2::Error) -> HttpsError {
+        // Or it would be sent here again, until the driver has heard of it.
+        self.state.lock().has_failed = true;
+        closed().because(error)
     }
 
     /// Into another phase, but never out of the last one.

@@ -4,8 +4,10 @@
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Sleep, sleep};
 
 use super::super::wire::Wire;
 use super::frames::{Event, Scan, Settings, response};
@@ -16,6 +18,9 @@ use crate::sync::{Arc, Mutex};
 /// Both windows of a connection at its beginning, and the preface of a client.
 pub(super) const WINDOW: u32 = 65_535;
 const PREFACE: usize = 24;
+
+/// How long what the server sent before its end may take to be read after a write has failed. The kernel has it by then.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// A reference to the wire for h2. The driver has another one.
 pub(super) struct Tap(pub(super) Arc<Mutex<Tapped>>);
@@ -40,6 +45,15 @@ pub(super) struct Tapped {
     offset: Offset,
     inward: Inward,
     replay: Option<Replay>,
+    /// Nothing can be written any more. h2 does not hear of it at once: it would read no more, and a GOAWAY may be there that
+    /// says which requests were not processed.
+    cut: Option<Cut>,
+}
+
+struct Cut {
+    error: io::Error,
+    /// When h2 hears of it, unless it reads the end before.
+    end: Pin<Box<Sleep>>,
 }
 
 /// A beginning that is played to h2, and not sent: it was once.
@@ -64,6 +78,7 @@ impl Tapped {
             offset: Offset::default(),
             inward: Inward::default(),
             replay: None,
+            cut: None,
         }
     }
 
@@ -194,23 +209,38 @@ impl Tapped {
         }
         let before = buffer.filled().len();
         let Self { wire, inward, .. } = self;
-        ready!(inward.poll_read(buffer, |buffer| Pin::new(&mut *wire).poll_read(cx, buffer)))?;
+        let read = inward.poll_read(buffer, |buffer| Pin::new(&mut *wire).poll_read(cx, buffer));
+        if read.is_pending()
+            && let Some(cut) = &mut self.cut
+        {
+            ready!(cut.end.as_mut().poll(cx));
+            return Poll::Ready(Err(cut.error.kind().into()));
+        }
+        ready!(read)?;
         self.on_read(buffer.filled().get(before..).unwrap_or_default());
         Poll::Ready(Ok(()))
     }
 
     fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
-        if self.replay.is_some() {
-            return Poll::Ready(Ok(slices.iter().map(|slice| slice.len()).sum()));
+        let all = slices.iter().map(|slice| slice.len()).sum();
+        if self.replay.is_some() || self.cut.is_some() {
+            return Poll::Ready(Ok(all));
         }
         self.is_flushed = false;
         let wire = Pin::new(&mut self.wire);
-        let mut left = if self.offset == Offset::default() {
-            ready!(wire.poll_write_vectored(cx, slices))?
+        let written = if self.offset == Offset::default() {
+            ready!(wire.poll_write_vectored(cx, slices))
         } else {
             let outward = Outward::new(self.offset, &self.written, slices);
             let (slices, count) = outward.slices(slices);
-            ready!(wire.poll_write_vectored(cx, slices.get(..count).unwrap_or_default()))?
+            ready!(wire.poll_write_vectored(cx, slices.get(..count).unwrap_or_default()))
+        };
+        let mut left = match written {
+            Ok(count) => count,
+            Err(error) => {
+                self.cut(error, cx);
+                return Poll::Ready(Ok(all));
+            }
         };
         let count = left;
         for slice in slices {
@@ -222,12 +252,20 @@ impl Tapped {
     }
 
     fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if self.replay.is_some() {
+        if self.replay.is_some() || self.cut.is_some() {
             return Poll::Ready(Ok(()));
         }
-        ready!(Pin::new(&mut self.wire).poll_flush(cx))?;
-        self.is_flushed = true;
+        match ready!(Pin::new(&mut self.wire).poll_flush(cx)) {
+            Ok(()) => self.is_flushed = true,
+            Err(error) => self.cut(error, cx),
+        }
         Poll::Ready(Ok(()))
+    }
+
+    fn cut(&mut self, error: io::Error, cx: &mut Context<'_>) {
+        self.cut = Some(Cut { error, end: Box::pin(sleep(LAST_WORDS)) });
+        // h2 reads before it writes, and is to read again.
+        cx.waker().wake_by_ref();
     }
 }
 

@@ -4,10 +4,12 @@ use std::time::Duration;
 
 use futures_util::future::poll_immediate;
 use h2::{Reason, server};
+use http::Request;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 
 use super::super::super::config::HealthCheck;
+use super::super::super::request_body::RequestBody;
 use super::super::super::wire::Transport;
 use super::*;
 use crate::net::Dial;
@@ -100,4 +102,45 @@ async fn a_check_that_ends_with_the_connection_speaks_of_no_request() {
     tokio::spawn(driver.run());
     let error = check.await.unwrap_err();
     assert!(!format!("{error:?}").contains("request"), "{error:?}");
+}
+
+/// Sends GOAWAY, and closes the connection.
+async fn end(mut server: Server) {
+    server.abrupt_shutdown(Reason::NO_ERROR);
+    while poll_immediate(server.accept()).await.flatten().is_some() {}
+}
+
+#[tokio::test]
+async fn a_connection_that_fails_a_request_before_its_driver_knows_takes_no_other() {
+    let (client, mut driver, server) = begun().await;
+    let Live { mut connection, .. } = *driver.live.take().unwrap();
+    end(server).await;
+    timeout(PATIENCE, poll_fn(|cx| Pin::new(&mut connection).poll(cx))).await.unwrap().unwrap();
+    assert!(client.is_open());
+    let (error, request) = client.open(Request::new(()), true).await.err().unwrap();
+    assert_eq!(error.kind(), &HttpsErrorKind::Closed);
+    assert!(request.is_some());
+    assert!(!client.is_open());
+}
+
+#[tokio::test]
+async fn goaway_is_read_after_a_write_has_failed() {
+    let (client, mut driver, server) = begun().await;
+    // Nothing is left to read, and the runtime does not see what comes until something waits.
+    let connection = &mut driver.live.as_mut().unwrap().connection;
+    assert!(poll_immediate(poll_fn(|cx| Pin::new(&mut *connection).poll(cx))).await.is_none());
+    end(server).await;
+    let request = || Request::post("http://mill.example/").body(RequestBody::from("grain")).unwrap();
+    let mut first = pin!(client.send(request()));
+    let mut second = pin!(client.send(request()));
+    // The server's kernel answers the first write by a reset, and the second one fails.
+    assert!(poll_immediate(&mut first).await.is_none());
+    let has_ended = poll_fn(|cx| Poll::Ready(driver.observe(cx).is_closed)).await;
+    assert!(!has_ended, "the end was read before the second write");
+    assert!(poll_immediate(&mut second).await.is_none());
+    tokio::spawn(driver.run());
+    for sent in [first.await, second.await] {
+        let (error, _) = sent.err().unwrap();
+        assert_eq!(error.kind(), &HttpsErrorKind::GoAway(0), "{error:?}");
+    }
 }
