@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Request;
 use http_body_util::{BodyExt, StreamBody};
-use millpond::connection::https::{Http2PoolConfig, HttpsErrorKind, RequestBody, Urgency};
+use millpond::connection::https::{Http2PoolConfig, HttpsConfig, HttpsErrorKind, RequestBody, Urgency};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -457,4 +457,33 @@ async fn a_connection_counts_the_requests_that_failed_on_it() {
         assert_eq!(pool.state().connections[0].errors, errors, "{path}");
     }
     assert_eq!(pool.state().connections[0].requests, 4);
+}
+
+#[tokio::test]
+async fn a_connection_takes_no_more_requests_than_it_may() {
+    const REQUESTS: usize = 20;
+    const MAX_REQUESTS: u64 = 5;
+    let mut node = Node::start();
+    let https = HttpsConfig::default().max_requests(Some(MAX_REQUESTS));
+    let pool = node.pool(Http2PoolConfig::default().https(https));
+    let bodies = join_all((0..REQUESTS).map(|_| fetch(&pool, "/"))).await;
+    assert!(bodies.into_iter().all(|body| body.is_ok_and(|body| body == b"grist")));
+    // The last one, too, ends with its last stream.
+    node.says_times("closed", REQUESTS / MAX_REQUESTS as usize).await;
+    eventually(&pool, |state| state.connections.is_empty()).await;
+    assert_eq!(pool.state().statistics.connections_created, REQUESTS as u64 / MAX_REQUESTS);
+}
+
+#[tokio::test]
+async fn a_response_outlives_the_last_request_of_its_connection() {
+    let mut node = Node::start();
+    let https = HttpsConfig::default().max_requests(Some(2));
+    let pool = node.pool(Http2PoolConfig::default().https(https));
+    let half = pool.send(get("/half")).await.unwrap();
+    for _ in 0..2 {
+        assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+    }
+    assert!(pool.state().connections[0].is_draining);
+    node.free();
+    assert_eq!(read(half).await.unwrap(), b"gristmill");
 }

@@ -37,7 +37,8 @@ pub struct HttpsConfig {
     pub dial: Dial,
     /// The time that the TLS handshake may take, and again the start of HTTP/2.
     pub handshake_timeout: Duration,
-    /// Requests after which a connection is closed.
+    /// Requests after which a connection is closed. Where requests share it, it takes no more after them, and ends with those
+    /// under way.
     pub max_requests: Option<u64>,
     /// How a pool finds out whether an idle connection is alive: before a request, if it was idle for longer than the
     /// pool's `bypass_window`.

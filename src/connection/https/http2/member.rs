@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::super::connection::{ConnectionInfo, Facts, Protocol};
 use super::super::multiplexed::{Client, Link};
+use super::config::Http2PoolConfig;
 use super::reader::Reader;
 use super::state::Http2ConnectionState;
 use crate::connection::clock::now;
@@ -22,6 +23,7 @@ pub(super) struct Member {
     pub(super) allowed: usize,
     pub(super) facts: Facts,
     limit: usize,
+    max_requests: u64,
     /// A permit for each. So there is no counter beside them that could differ.
     streams: HashMap<u64, Weak<Reader>>,
     created: u64,
@@ -35,7 +37,7 @@ impl Member {
     pub(super) fn new(
         generation: u64,
         client: Client,
-        limit: usize,
+        config: &Http2PoolConfig,
         allowed: usize,
         lifetime: u64,
         facts: Facts,
@@ -47,7 +49,8 @@ impl Member {
             client: Some(client),
             allowed,
             facts,
-            limit,
+            limit: config.max_streams,
+            max_requests: config.https.max_requests.unwrap_or(u64::MAX),
             streams: HashMap::new(),
             created,
             expires: created.saturating_add(lifetime),
@@ -66,9 +69,12 @@ impl Member {
 
     /// Whether it takes another request.
     pub(super) fn is_free(&self) -> bool {
-        self.open() < self.limit()
-            && !self.facts.is_outdated()
-            && self.client.as_ref().is_some_and(Client::is_open)
+        self.open() < self.limit() && !self.is_done() && self.client.as_ref().is_some_and(Client::is_open)
+    }
+
+    /// Whether it has had all the requests that it may have, or its TLS settings are others since a reload.
+    pub(super) fn is_done(&self) -> bool {
+        self.requests >= self.max_requests || self.facts.is_outdated()
     }
 
     /// What a request that is sent now goes over.

@@ -152,7 +152,7 @@ impl Shared {
         let mut outside = Outside::default();
         let mut state = self.state.lock();
         let result = change(&mut state, &mut outside);
-        state.retire_outdated(&mut outside);
+        state.retire_done(&mut outside);
         outside.connects = state.wants_connect(&self.config);
         state.is_connecting |= outside.connects;
         drop(state);
@@ -220,8 +220,7 @@ impl Shared {
             state.retry_at = 0;
             let lifetime = millis(self.config.max_lifetime);
             let jitter = state.random() % (lifetime / 10).max(1);
-            let limit = self.config.max_streams;
-            let mut member = Member::new(generation, client, limit, allowed, lifetime - jitter, facts);
+            let mut member = Member::new(generation, client, &self.config, allowed, lifetime - jitter, facts);
             if state.is_closed {
                 outside.end(member.client.take(), Closed::Surplus);
             }
@@ -417,11 +416,9 @@ impl State {
         self.members.iter().filter(|member| member.client.is_some()).count()
     }
 
-    /// Lets connections end whose TLS settings are others since a reload.
-    fn retire_outdated(&mut self, outside: &mut Outside) {
-        for member in
-            self.members.iter_mut().filter(|member| member.client.is_some() && member.facts.is_outdated())
-        {
+    /// Lets connections end that take no more requests.
+    fn retire_done(&mut self, outside: &mut Outside) {
+        for member in self.members.iter_mut().filter(|member| member.client.is_some() && member.is_done()) {
             outside.end(member.client.take(), Closed::Surplus);
         }
     }
