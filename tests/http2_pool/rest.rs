@@ -3,6 +3,7 @@
 use http::Request;
 use http_body_util::BodyExt;
 use millpond::connection::https::{Http2Pool, Http2PoolConfig, Http2Windows, HttpsConfig, RequestBody};
+use tokio::time::timeout;
 
 use crate::server::{Node, eventually, fetch, get, read};
 use crate::upstream::{LARGE, Nghttpd, Nginx, PATIENCE};
@@ -225,7 +226,7 @@ async fn a_smaller_table_for_headers_is_heard_of_at_rest() {
     node.free();
     eventually(&pool, |state| state.connections[0].max_streams == 9).await;
     rest(&pool).await;
-    tokio::time::timeout(PATIENCE, fetch(&pool, "/")).await.expect("no answer").unwrap();
+    timeout(PATIENCE, fetch(&pool, "/")).await.expect("no answer").unwrap();
     assert_eq!(pool.state().statistics.connections_created, 1);
 }
 
@@ -307,7 +308,7 @@ async fn goaway_after_a_rest_refuses_the_streams_after_it_and_no_others() {
     let node = Node::with("{}", own);
     let pool = at_rest(&node).await;
     let both = futures_util::future::join(fetch(&pool, "/own"), fetch(&pool, "/own"));
-    let (first, second) = tokio::time::timeout(PATIENCE, both).await.unwrap();
+    let (first, second) = timeout(PATIENCE, both).await.unwrap();
     let mut bodies = [first.unwrap(), second.unwrap()];
     bodies.sort();
     assert_eq!(bodies, [b"barley".as_slice(), b"grist".as_slice()]);
@@ -348,6 +349,34 @@ async fn a_connection_whose_server_has_a_table_for_headers_does_not_rest() {
         tokio::time::sleep(std::time::Duration::from_millis(300)).await;
         assert!(!pool.state().connections[0].is_at_rest);
     }
+}
+
+#[tokio::test]
+async fn a_connection_whose_server_has_changed_the_size_of_its_table_understands_requests() {
+    let own = "const sizes = [100, 4096];
+        server.on('session', session => {
+            const next = () => {
+                session.settings({ headerTableSize: sizes.shift() }, () => console.log('set'));
+                held.push(next);
+            };
+            held.push(next);
+        });";
+    let mut node = Node::with("{}", own);
+    let pool = at_rest(&node).await;
+    node.free();
+    node.says("set").await;
+    assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
+    rest(&pool).await;
+    node.free();
+    node.says("set").await;
+    tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+    for _ in 0..3 {
+        // With the name of the server it does not fit into the smaller table.
+        let request = Request::get("/").header("miller", "g".repeat(50)).body(RequestBody::empty()).unwrap();
+        let answer = timeout(PATIENCE, async { read(pool.send(request).await?).await }).await;
+        assert_eq!(answer.expect("no answer").unwrap(), b"grist");
+    }
+    assert_eq!(pool.state().statistics.connections_created, 1);
 }
 
 /// Sends to the client, at `free`, what a server may have sent for stream 1 before it heard that this was reset: twice 16 KiB

@@ -39,7 +39,8 @@ const PRIORITY_SIZE: usize = 5;
 const SETTING: usize = 6;
 /// Settings that are played after the first request: the size of the table for compressed headers, whose change the next
 /// request announces to the server, and the streams that are allowed.
-const LATE: [u16; 2] = [1, 3];
+const LATE: [u16; 2] = [HEADER_TABLE_SIZE, 3];
+const HEADER_TABLE_SIZE: u16 = 1;
 
 /// What each frame begins with.
 pub(super) struct Head {
@@ -222,6 +223,8 @@ pub(super) struct Settings {
     has_come: bool,
     /// By their numbers, from 1 on.
     values: [Option<u32>; 8],
+    /// Whether the size of the table for compressed headers was changed.
+    has_resized: bool,
 }
 
 impl Settings {
@@ -235,8 +238,14 @@ impl Settings {
 
     pub(super) fn set(&mut self, id: u16, value: u32) {
         if let Some(at) = usize::from(id).checked_sub(1).and_then(|at| self.values.get_mut(at)) {
+            self.has_resized |= id == HEADER_TABLE_SIZE && at.is_some_and(|before| before != value);
             *at = Some(value);
         }
+    }
+
+    /// Whether the server may expect to be told of a size that another h2 would not know of: only the last one is kept.
+    pub(super) fn has_resized(&self) -> bool {
+        self.has_resized
     }
 
     /// Whether the server takes requests for other protocols (RFC 8441).

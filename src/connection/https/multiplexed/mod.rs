@@ -33,8 +33,10 @@
 //!   as much again on, so an idle connection with a window in between first gets a larger one. Where the server may send
 //!   less, h2 is not dropped, which only happens with a [window](super::Http2Windows) of the connection below 128 KiB.
 //! * Header compression: the server's table is empty, because we announce a size of 0. So the headers of responses are not
-//!   compressed by their predecessors. A connection whose server has a table nevertheless does not rest. Our own table begins anew, which the server need not know: the newest entries have the
-//!   lowest indices, and the oldest ones are the first to go.
+//!   compressed by their predecessors. A connection whose server has a table nevertheless does not rest. Our own table begins
+//!   anew, which the server need not know: the newest entries have the lowest indices, and the oldest ones are the first to
+//!   go. The server must know its size, though, where that is not the default: the new h2 announces the one that the server
+//!   set. A server that has set several may wait for the announcement of an earlier one, so its connection does not rest.
 //! * Streams: none is open. Each h2 counts from 1 on, and the numbers are changed on the way. Its stream 1 is over before it
 //!   begins, and stands for all earlier ones: frames for them that come late are answered as h2 answers those of closed ones.
 //! * Bytes: the ledger knows where frames end, and nothing is half read or half written.

@@ -87,7 +87,7 @@ impl Tapped {
     pub(super) fn is_at_rest(&self) -> bool {
         let is_between = self.read.is_between_blocks() && self.written.is_between_blocks();
         let is_settled = self.settings.has_come() && self.unacknowledged == 0 && self.inward.is_empty();
-        let is_settled = is_settled && !self.table.has_entries();
+        let is_settled = is_settled && !self.table.has_entries() && !self.settings.has_resized();
         let is_open = self.can_be_told() && self.deficit() <= self.settings.stream_window();
         is_between && self.is_flushed && is_settled && is_open
     }
