@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use futures_util::future::{join_all, poll_immediate};
 use http::Request;
-use millpond::connection::https::{HealthCheck, Http2Pool, Http2PoolConfig, HttpsConfig, RequestBody};
+use millpond::connection::https::{HealthCheck, Http2Pool, Http2PoolConfig, HttpsConfig, Ping, RequestBody};
 use nix::sys::signal::Signal;
 use tokio::sync::watch::Sender;
 use tokio::time::timeout;
@@ -160,5 +160,23 @@ async fn an_answer_that_was_there_in_time_counts_after_a_pause_of_the_program() 
     }
     std::thread::sleep(SOON + SOON / 2);
     assert_eq!(request.await.unwrap(), b"grist");
+    assert_eq!(pool.state().statistics.connections_created, 1);
+}
+
+#[tokio::test]
+async fn an_answer_to_a_keep_alive_ping_counts_after_a_pause_of_the_program() {
+    let node = Node::start();
+    let ping = Ping::default().interval(SOON / 10).timeout(SOON);
+    let pool = node.pool(Http2PoolConfig::default().https(HttpsConfig::default().ping(Some(ping))));
+    fetch(&pool, "/").await.unwrap();
+    eventually(&pool, |state| state.connections[0].is_at_rest).await;
+    let sent = || pool.state().connections[0].bytes_sent;
+    let before = sent();
+    while sent() == before {
+        tokio::task::yield_now().await;
+    }
+    std::thread::sleep(SOON + SOON / 2);
+    eventually(&pool, |state| state.connections.first().is_none_or(|connection| connection.is_at_rest)).await;
+    assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
     assert_eq!(pool.state().statistics.connections_created, 1);
 }

@@ -37,6 +37,8 @@ struct Sent {
     received: u64,
     /// Whether a health check waits for the answer.
     is_check: bool,
+    /// Whether its end was seen.
+    is_late: bool,
 }
 
 pub(super) enum Found {
@@ -150,7 +152,7 @@ impl Pings {
             && let Some(channel) = &mut self.channel
             && channel.send_ping(h2::Ping::opaque()).is_ok()
         {
-            self.sent = Some(Sent { at: now, received: self.received, is_check: false });
+            self.sent = Some(Sent { at: now, received: self.received, is_check: false, is_late: false });
             self.last_sent = Some(now);
             // There is no answer yet. It may be read before the next poll, and must wake this task.
             let _ = channel.poll_pong(cx);
@@ -163,12 +165,11 @@ impl Pings {
         while !is_silent && timer.as_mut().poll(cx).is_ready() {
             let mut due = self.due(&ping);
             if due <= now {
-                if self.sent.is_some() {
-                    is_silent = true;
-                } else if is_busy || ping.while_idle {
-                    self.send(cx, now);
-                } else {
-                    self.heard = now;
+                match &mut self.sent {
+                    // The answer may be there, and unread, because this task did not run for that long.
+                    Some(sent) => is_silent = mem::replace(&mut sent.is_late, true),
+                    None if is_busy || ping.while_idle => self.send(cx, now),
+                    None => self.heard = now,
                 }
                 due = self.due(&ping);
             }
