@@ -5,7 +5,10 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use http::Request;
 use http_body_util::{BodyExt, StreamBody};
-use millpond::connection::https::{Http2PoolConfig, HttpsConfig, HttpsErrorKind, RequestBody, Urgency};
+use millpond::connection::https::{
+    Http2Pool, Http2PoolConfig, Http2Windows, HttpsConfig, HttpsConnectionManager, HttpsErrorKind,
+    RequestBody, Upstreams, UpstreamsConfig, Urgency,
+};
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
@@ -167,8 +170,7 @@ impl Gate {
 async fn a_cancelled_request_does_not_abort_the_connect_that_another_waits_for() {
     let node = Node::start();
     let mut gate = Gate::start(node.port).await;
-    let pool =
-        millpond::connection::https::Http2Pool::new(&format!("http://127.0.0.1:{}", gate.port), config());
+    let pool = Http2Pool::new(&format!("http://127.0.0.1:{}", gate.port), config());
     let pool = pool.unwrap();
     let first = tokio::spawn({
         let pool = pool.clone();
@@ -486,4 +488,34 @@ async fn a_response_outlives_the_last_request_of_its_connection() {
     assert!(pool.state().connections[0].is_draining);
     node.free();
     assert_eq!(read(half).await.unwrap(), b"gristmill");
+}
+
+#[test]
+fn settings_out_of_their_ranges_are_refused() {
+    const WINDOW: u32 = 65_536;
+    const LARGEST: u32 = u32::MAX >> 1;
+    let windows =
+        |stream, connection| HttpsConfig::default().windows(Http2Windows::Fixed { stream, connection });
+    for (https, expected) in [
+        (windows(1, 1), None),
+        (windows(LARGEST, LARGEST), None),
+        (windows(0, WINDOW), Some("windows")),
+        (windows(WINDOW, 0), Some("windows")),
+        (windows(LARGEST + 1, WINDOW), Some("windows")),
+        (windows(WINDOW, LARGEST + 1), Some("windows")),
+        (HttpsConfig::default().max_requests(Some(0)), Some("max_requests")),
+    ] {
+        let error = HttpsConnectionManager::with_config("http://mill.example", https.clone()).err();
+        assert_eq!(error.map(|error| error.kind().clone()), expected.map(HttpsErrorKind::OutOfRange));
+        let error = Upstreams::new(UpstreamsConfig::default().https(https)).err();
+        assert_eq!(error.map(|error| error.kind().clone()), expected.map(HttpsErrorKind::OutOfRange));
+    }
+    for (config, expected) in
+        [(config().max_connections(0), "max_connections"), (config().max_streams(0), "max_streams")]
+    {
+        let error = Http2Pool::new("http://mill.example", config.clone()).unwrap_err();
+        assert_eq!(error.kind(), &HttpsErrorKind::OutOfRange(expected));
+        let error = Upstreams::new(UpstreamsConfig::default().http2(config)).unwrap_err();
+        assert_eq!(error.kind(), &HttpsErrorKind::OutOfRange(expected));
+    }
 }

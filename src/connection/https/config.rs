@@ -2,9 +2,12 @@
 
 use std::time::Duration;
 
+use super::error::{HttpsError, HttpsErrorKind};
 use crate::net::tls::TlsConnector;
 use crate::net::{Dial, Endpoint, setters};
 
+/// RFC 9113, section 6.9.1.
+const MAX_WINDOW: u32 = u32::MAX >> 1;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 
 /// The settings of an [`HttpsConnectionManager`](super::HttpsConnectionManager).
@@ -38,7 +41,7 @@ pub struct HttpsConfig {
     /// The time that the TLS handshake may take, and again the start of HTTP/2.
     pub handshake_timeout: Duration,
     /// Requests after which a connection is closed. Where requests share it, it takes no more after them, and ends with those
-    /// under way.
+    /// under way. At least 1.
     pub max_requests: Option<u64>,
     /// How a pool finds out whether an idle connection is alive: before a request, if it was idle for longer than the
     /// pool's `bypass_window`.
@@ -100,9 +103,9 @@ pub enum HealthCheck {
 pub enum Http2Windows {
     /// As many as this.
     Fixed {
-        /// Per stream, at most 2³¹ - 1.
+        /// Per stream, from 1 to 2³¹ - 1.
         stream: u32,
-        /// Per connection, at most 2³¹ - 1. Two streams that nobody reads use up the default; [`Http2Pool`](super::Http2Pool)
+        /// Per connection, from 1 to 2³¹ - 1. Two streams that nobody reads use up the default; [`Http2Pool`](super::Http2Pool)
         /// then makes it larger. With less than 131 070, a connection at rest may keep its buffers.
         connection: u32,
     },
@@ -156,10 +159,26 @@ impl HttpsConfig {
         max_header_bytes: u32,
     }
 
+    /// Whether the settings are within their ranges.
+    pub(super) fn check(&self) -> Result<(), HttpsError> {
+        let is_window = |window| (1..=MAX_WINDOW).contains(&window);
+        match self.windows {
+            Http2Windows::Fixed { stream, connection } if !is_window(stream) || !is_window(connection) => {
+                Err(out_of_range("windows"))
+            }
+            _ if self.max_requests == Some(0) => Err(out_of_range("max_requests")),
+            _ => Ok(()),
+        }
+    }
+
     /// Whether HTTP/2 connections that requests share are pinged.
     pub(super) fn may_ping(&self) -> bool {
         self.ping.is_some() || self.health_check != HealthCheck::Known
     }
+}
+
+pub(super) fn out_of_range(setting: &'static str) -> HttpsError {
+    HttpsError::new(HttpsErrorKind::OutOfRange(setting))
 }
 
 impl Default for Http2Windows {

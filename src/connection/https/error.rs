@@ -68,6 +68,8 @@ pub enum HttpsErrorKind {
     InvalidUri,
     /// The TLS settings are wrong.
     TlsConfig,
+    /// The setting of this name is out of its range.
+    OutOfRange(&'static str),
     /// [`StalledReader::Spill`](super::StalledReader::Spill) has a pool of buffers without a memory limit.
     UnlimitedSpill,
     /// The lookup or the connect failed. The source is a [`net::Error`]. Its own source, an [`io::Error`], tells whether the
@@ -256,6 +258,7 @@ impl HttpsError {
             || match self.0.kind {
                 HttpsErrorKind::InvalidUri
                 | HttpsErrorKind::TlsConfig
+                | HttpsErrorKind::OutOfRange(_)
                 | HttpsErrorKind::UnlimitedSpill
                 | HttpsErrorKind::ConnectPanicked
                 | HttpsErrorKind::Closed
@@ -350,6 +353,12 @@ impl fmt::Display for HttpsError {
                 )
             }
             HttpsErrorKind::TlsConfig => f.write_str("the TLS settings are wrong"),
+            HttpsErrorKind::OutOfRange(setting) => {
+                write!(
+                    f,
+                    "{setting} is out of its range; the documentation of this setting says what it may be"
+                )
+            }
             HttpsErrorKind::UnlimitedSpill => {
                 f.write_str("responses would be spilled without a limit; give their buffers a memory_limit")
             }
@@ -532,7 +541,8 @@ mod tests {
 
     #[test]
     fn an_error_of_the_settings_has_processed_nothing() {
-        for kind in [HttpsErrorKind::TlsConfig, HttpsErrorKind::UnlimitedSpill] {
+        let out_of_range = HttpsErrorKind::OutOfRange("windows");
+        for kind in [HttpsErrorKind::TlsConfig, out_of_range, HttpsErrorKind::UnlimitedSpill] {
             assert!(error(kind.clone()).is_unprocessed(), "{kind:?}");
         }
     }

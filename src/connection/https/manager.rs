@@ -65,8 +65,9 @@ impl HttpsConnectionManager {
     ///
     /// # Errors
     ///
-    /// As [`new`](Self::new).
+    /// As [`new`](Self::new), or [`HttpsErrorKind::OutOfRange`].
     pub fn with_config(server: &str, config: HttpsConfig) -> Result<Self, HttpsError> {
+        config.check()?;
         let invalid = |_| HttpsError::new(HttpsErrorKind::InvalidUri).named(&server);
         let origin = Origin::new(&server.parse::<Uri>().map_err(invalid)?)?;
         let tls = if origin.is_secure() {

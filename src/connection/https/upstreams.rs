@@ -187,8 +187,9 @@ impl Upstreams {
     ///
     /// # Errors
     ///
-    /// [`HttpsErrorKind::TlsConfig`], or [`HttpsErrorKind::UnlimitedSpill`].
+    /// [`HttpsErrorKind::TlsConfig`], [`HttpsErrorKind::OutOfRange`], or [`HttpsErrorKind::UnlimitedSpill`].
     pub fn new(mut config: UpstreamsConfig) -> Result<Self, HttpsError> {
+        config.https.check()?;
         config.http2.check()?;
         config.https.tls = Some(connector(&config.https)?);
         Ok(Self(Arc::new(Inner { config, servers: Mutex::default() })))

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::super::config::{HealthCheck, HttpsConfig};
+use super::super::config::{HealthCheck, HttpsConfig, out_of_range};
 use super::super::error::{HttpsError, HttpsErrorKind};
 use crate::connection::clock::millis;
 use crate::net::{Backoff, setters};
@@ -31,9 +31,9 @@ pub struct Http2PoolConfig {
     /// How to connect, and what each connection is like. The version is always HTTP/2.
     pub https: HttpsConfig,
     /// The most connections that take requests. One that the server has announced to close (GOAWAY) does not count while
-    /// it ends.
+    /// it ends. At least 1.
     pub max_connections: usize,
-    /// The most streams per connection. The server may allow fewer.
+    /// The most streams per connection, at least 1. The server may allow fewer.
     pub max_streams: usize,
     /// The share of the streams of all connections from which on another connection is made.
     pub grow_at_percent: u32,
@@ -139,9 +139,12 @@ impl Http2PoolConfig {
         max_unread: u32,
     }
 
-    /// A pool without a memory limit never says that it has no buffer left.
+    /// Whether a pool can work with these settings.
     pub(in super::super) fn check(&self) -> Result<(), HttpsError> {
         match &self.stalled_reader {
+            _ if self.max_connections == 0 => Err(out_of_range("max_connections")),
+            _ if self.max_streams == 0 => Err(out_of_range("max_streams")),
+            // Buffers without a memory limit never run out.
             StalledReader::Spill { buffers, .. } if !buffers.is_limited() => {
                 Err(HttpsError::new(HttpsErrorKind::UnlimitedSpill))
             }

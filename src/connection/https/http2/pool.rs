@@ -75,8 +75,8 @@ impl Http2Pool {
     ///
     /// # Errors
     ///
-    /// [`HttpsErrorKind::InvalidUri`], [`HttpsErrorKind::TlsConfig`] if the system's roots cannot be read, or
-    /// [`HttpsErrorKind::UnlimitedSpill`].
+    /// [`HttpsErrorKind::InvalidUri`], [`HttpsErrorKind::TlsConfig`] if the system's roots cannot be read,
+    /// [`HttpsErrorKind::OutOfRange`], or [`HttpsErrorKind::UnlimitedSpill`].
     pub fn new(server: &str, config: Http2PoolConfig) -> Result<Self, HttpsError> {
         config.check()?;
         let https = config.https.clone().version(HttpVersion::Http2);
