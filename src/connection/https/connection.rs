@@ -13,6 +13,7 @@ use http::{Request, Response};
 use super::config::HttpsConfig;
 use super::error::{HttpsError, HttpsErrorKind};
 use super::exchange::Exchange;
+use super::head;
 use super::multiplexed::Client;
 use super::origin::Origin;
 use super::request_body::RequestBody;
@@ -143,7 +144,23 @@ impl HttpsConnection {
     ///
     /// Over HTTP/1.1 the body of the request is sent while this waits, and while the response's body is read.
     ///
+    /// # The length of the body
+    ///
+    /// `Content-Length` and `Transfer-Encoding` may be left out. A server believes what they say, and would look for the next
+    /// request in the wrong place if they were wrong. So nothing is sent, over either version, if
+    ///
+    /// * there are several `Content-Length`s, or one that is not a number or not the length of the body. Without a body, only 0
+    ///   is right, for `GET` and `HEAD`, too;
+    /// * `Transfer-Encoding` is anything but `chunked`, or there is a `Content-Length` besides.
+    ///
+    /// The length of a body that streams may be unknown before. Such a body fails ([`HttpsErrorKind::InvalidRequest`]) if it
+    /// turns out to be shorter than its `Content-Length`, or a piece of it exceeds that; what comes after the end is not asked
+    /// for. Over HTTP/1.1 the connection is closed if the body fails. There, with neither header, a body of unknown length is
+    /// chunked, and not sent with `GET` and `HEAD`.
+    ///
     /// # Errors
+    ///
+    /// [`HttpsErrorKind::InvalidHead`] if the request contradicts the above.
     ///
     /// What failed, and whether the server can have processed the request: [`HttpsError::is_unprocessed`]. If nothing was
     /// sent, the request is in the error: [`HttpsError::take_request`].
@@ -179,6 +196,9 @@ impl HttpsConnection {
         G: DerefMut<Target = Self> + Unpin,
     {
         let this = &mut *connection;
+        if let Err(error) = head::check(&mut request) {
+            return Err(this.failed(error.with_request(request)));
+        }
         this.requests += 1;
         this.last_used = Instant::now();
         this.origin.address(&mut request, this.protocol);
@@ -229,11 +249,11 @@ impl HttpsConnection {
 
     /// Counts the error, and says in it where it happened. Unless it is one of a single stream, no other request follows.
     pub(super) fn failed(&mut self, error: HttpsError) -> HttpsError {
-        use HttpsErrorKind::{Incomplete, InvalidRequest, Reset};
+        use HttpsErrorKind::{Incomplete, InvalidHead, InvalidRequest, Reset};
         self.errors += 1;
         self.failures.count(error.kind());
         // Who waits for a response may hear of the end of an HTTP/2 connection before its driver does.
-        if !matches!(error.kind(), Reset(_) | Incomplete | InvalidRequest) {
+        if !matches!(error.kind(), Reset(_) | Incomplete | InvalidRequest | InvalidHead) {
             self.state = State::Gone;
         }
         error.named(&self.origin).at(self.facts.remote_address)

@@ -98,8 +98,10 @@ pub enum HttpsErrorKind {
     PingTimeout,
     /// What the server sent is not HTTP, or exceeds a limit.
     InvalidResponse,
-    /// The request is not valid, or its body failed.
+    /// The request is not valid, or its body failed, such as one that is not as long as its `Content-Length`.
     InvalidRequest,
+    /// The head of the request contradicts its body. Nothing was sent: [`HttpsConnection::send`](super::HttpsConnection::send).
+    InvalidHead,
     /// The answer to a health check.
     Unhealthy(StatusCode),
     /// No answer to a health check came in time.
@@ -262,6 +264,7 @@ impl HttpsError {
                 | HttpsErrorKind::UnlimitedSpill
                 | HttpsErrorKind::ConnectPanicked
                 | HttpsErrorKind::Closed
+                | HttpsErrorKind::InvalidHead
                 | HttpsErrorKind::GoAway(_)
                 | HttpsErrorKind::PoolFull
                 | HttpsErrorKind::PoolTimeout { .. }
@@ -423,6 +426,7 @@ impl fmt::Display for HttpsError {
             HttpsErrorKind::InvalidRequest => {
                 write!(f, "the request to {server} is not valid, or its body failed")
             }
+            HttpsErrorKind::InvalidHead => write!(f, "the head of the request to {server} is not valid"),
             HttpsErrorKind::Unhealthy(status) => {
                 write!(f, "{server}{at} answered a health check with {status} (choose a path that it serves)")
             }
@@ -501,6 +505,7 @@ mod tests {
             (Kind::PingTimeout, true, false),
             (Kind::InvalidResponse, false, false),
             (Kind::InvalidRequest, false, false),
+            (Kind::InvalidHead, false, true),
             (Kind::Unhealthy(StatusCode::BAD_GATEWAY), false, false),
             (Kind::HealthTimeout { after: LIMIT }, true, false),
             (Kind::ReaderStalled { after: LIMIT }, false, false),

@@ -45,6 +45,7 @@
 // | `manager` | connections are made, checked and given up: what a pool calls |
 // | `config` | the settings, and why each default is what it is |
 // | `origin` | scheme, host and port; requests in the form that the protocol wants |
+// | `head` | requests whose head contradicts their body are not sent |
 // | `connection` | one connection, and what is known of it |
 // | `connects` | the outcomes of the connects to a server |
 // | `request_errors` | requests that failed, by kind |
@@ -64,6 +65,7 @@ mod connection;
 mod connects;
 mod error;
 mod exchange;
+mod head;
 mod http1;
 mod http2;
 mod manager;

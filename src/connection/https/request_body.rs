@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::Request;
@@ -45,7 +45,13 @@ enum Kind {
     #[default]
     Empty,
     Bytes(Bytes),
-    Stream(UnsyncBoxBody<Bytes, BoxError>),
+    Stream(Stream),
+}
+
+struct Stream {
+    body: UnsyncBoxBody<Bytes, BoxError>,
+    /// What is left of the length that was announced, if one was.
+    rest: Option<u64>,
 }
 
 impl RequestBody {
@@ -64,7 +70,14 @@ impl RequestBody {
         if body.is_end_stream() {
             return Self::empty();
         }
-        Self(Kind::Stream(body.map_err(Into::into).boxed_unsync()))
+        Self(Kind::Stream(Stream { body: body.map_err(Into::into).boxed_unsync(), rest: None }))
+    }
+
+    /// Lets it fail if it is not that long.
+    pub(super) fn declare(&mut self, len: u64) {
+        if let Kind::Stream(stream) = &mut self.0 {
+            stream.rest = Some(len);
+        }
     }
 
     /// The same body once more, if it does not stream.
@@ -102,6 +115,28 @@ impl From<Vec<u8>> for RequestBody {
     }
 }
 
+impl Stream {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)?);
+        let Some(rest) = &mut self.rest else { return Poll::Ready(frame.map(Ok)) };
+        let wrong = match frame.as_ref().map(Frame::data_ref) {
+            Some(Some(data)) => match rest.checked_sub(data.len() as u64) {
+                Some(left) => {
+                    *rest = left;
+                    None
+                }
+                None => Some("the body is longer than its Content-Length"),
+            },
+            // The end, or trailers.
+            _ => (*rest > 0).then_some("the body is shorter than its Content-Length"),
+        };
+        Poll::Ready(match wrong {
+            Some(wrong) => Some(Err(wrong.into())),
+            None => frame.map(Ok),
+        })
+    }
+}
+
 impl Body for RequestBody {
     type Data = Bytes;
     type Error = BoxError;
@@ -117,7 +152,7 @@ impl Body for RequestBody {
                 self.0 = Kind::Empty;
                 Poll::Ready(Some(Ok(frame)))
             }
-            Kind::Stream(body) => Pin::new(body).poll_frame(cx),
+            Kind::Stream(stream) => stream.poll_frame(cx),
         }
     }
 
@@ -125,7 +160,8 @@ impl Body for RequestBody {
         match &self.0 {
             Kind::Empty => true,
             Kind::Bytes(_) => false,
-            Kind::Stream(body) => body.is_end_stream(),
+            // One that is too short must be polled once more, to fail.
+            Kind::Stream(Stream { body, rest }) => rest.unwrap_or(0) == 0 && body.is_end_stream(),
         }
     }
 
@@ -133,7 +169,7 @@ impl Body for RequestBody {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Stream(body) => body.size_hint(),
+            Kind::Stream(stream) => stream.body.size_hint(),
         }
     }
 }

@@ -79,6 +79,7 @@ impl Server {
         let copy = if may_replay { copy(&request) } else { None };
         let mut error = match exchange(connection, request).await {
             Ok(response) => return Ok(response),
+            Err(error) if *error.kind() == HttpsErrorKind::InvalidHead => return Err(error),
             Err(error) => error,
         };
         let unsent = if may_replay { error.take_request() } else { None };

@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::super::config::HttpVersion;
 use super::super::connection::{ConnectionInfo, Protocol};
 use super::super::error::{HttpsError, HttpsErrorKind};
+use super::super::head;
 use super::super::http1::Http1;
 use super::super::manager::HttpsConnectionManager;
 use super::super::request_body::{RequestBody, copy};
@@ -97,8 +98,10 @@ impl Http2Pool {
     /// Sends a request on the less loaded of two connections picked at random, and waits for the head of the response. If no
     /// stream is free, it waits for one, by its [`Urgency`].
     ///
-    /// A path is enough for the URI of the request. A request that the server has certainly not processed (it refused the
-    /// stream, or announced with GOAWAY that it will not) is sent again, if its body does not stream.
+    /// A path is enough for the URI of the request. Its headers must not contradict the
+    /// [length of its body](super::super::HttpsConnection::send#the-length-of-the-body). A request that the
+    /// server has certainly not processed (it refused the stream, or announced with GOAWAY that it will not) is sent again, if
+    /// its body does not stream.
     ///
     /// The stream is free when the ends of both bodies have come: of the request, and of the response. If the server takes
     /// nothing of the first for 10 s after the end of the second, the stream is reset.
@@ -113,6 +116,9 @@ impl Http2Pool {
     /// Cancelled, it resets the stream, or leaves the queue. A connect goes on.
     pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Http2Body>, HttpsError> {
         let pool = &self.0;
+        if let Err(error) = head::check(&mut request) {
+            return Err(error.named(pool.manager.origin()).with_request(request));
+        }
         let urgency = Urgency::of(&request);
         pool.manager.origin().address(&mut request, Protocol::Http2);
         let mut replays = 0;
