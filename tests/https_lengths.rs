@@ -3,6 +3,7 @@
 mod upstream;
 
 use std::io;
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -193,6 +194,21 @@ async fn a_proxy_before_nginx_keeps_requests_apart() {
         response.into_body().collect().await.unwrap();
         let error = upstreams.send(request(Some("22"))).await.unwrap_err();
         assert_eq!(error.kind(), &HttpsErrorKind::InvalidHead);
+    }
+    assert_eq!(nginx.accepts(), 1);
+}
+
+#[tokio::test]
+async fn connect_is_not_sent_over_http1() {
+    let nginx = Nginx::start();
+    let upstreams = upstreams(HttpsConfig::default());
+    let connect = || Request::connect(nginx.http1()).body(RequestBody::empty()).unwrap();
+    for _ in 0..2 {
+        let mut error =
+            timeout(Duration::from_secs(20), upstreams.send(connect())).await.unwrap().unwrap_err();
+        assert_eq!(error.kind(), &HttpsErrorKind::InvalidHead, "{error:?}");
+        assert!(error.is_unprocessed());
+        assert!(error.take_request().is_some());
     }
     assert_eq!(nginx.accepts(), 1);
 }

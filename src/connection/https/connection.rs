@@ -158,6 +158,10 @@ impl HttpsConnection {
     /// for. Over HTTP/1.1 the connection is closed if the body fails. There, with neither header, a body of unknown length is
     /// chunked, and not sent with `GET` and `HEAD`.
     ///
+    /// # `CONNECT`
+    ///
+    /// It is for HTTP/2 only, and not sent over HTTP/1.1, where it would make a tunnel of the whole connection.
+    ///
     /// # Errors
     ///
     /// [`HttpsErrorKind::InvalidHead`] if the request contradicts the above.
@@ -196,7 +200,7 @@ impl HttpsConnection {
         G: DerefMut<Target = Self> + Unpin,
     {
         let this = &mut *connection;
-        if let Err(error) = head::check(&mut request) {
+        if let Err(error) = head::check(&mut request, this.protocol) {
             return Err(this.failed(error.with_request(request)));
         }
         this.requests += 1;

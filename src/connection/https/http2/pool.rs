@@ -116,7 +116,7 @@ impl Http2Pool {
     /// Cancelled, it resets the stream, or leaves the queue. A connect goes on.
     pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Http2Body>, HttpsError> {
         let pool = &self.0;
-        if let Err(error) = head::check(&mut request) {
+        if let Err(error) = head::check(&mut request, Protocol::Http2) {
             return Err(error.named(pool.manager.origin()).with_request(request));
         }
         let urgency = Urgency::of(&request);
