@@ -10,10 +10,12 @@ use millpond::connection::websocket::{
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Raw;
+use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::frame::Frame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
+use tokio_tungstenite::{WebSocketStream, accept_hdr_async};
 use websocket_servers::{Here, soon};
 
 const SHORT: Duration = Duration::from_millis(100);
@@ -75,6 +77,20 @@ async fn a_wrong_answer_to_the_key_is_a_bad_handshake() {
     let answer =
         "HTTP/1.1 101 x\r\nupgrade: websocket\r\nconnection: upgrade\r\nsec-websocket-accept: x\r\n\r\n";
     assert_eq!(refused_with(answer).await.kind(), WebSocketErrorKind::BadHandshake);
+}
+
+#[tokio::test]
+async fn an_extension_that_was_not_offered_is_a_bad_handshake() {
+    let server = Here::new().await;
+    let config = server.config();
+    let choose = |_: &Request, mut response: Response| {
+        let extension = HeaderValue::from_static("permessage-deflate");
+        response.headers_mut().insert("sec-websocket-extensions", extension);
+        Ok(response)
+    };
+    let there = async { accept_hdr_async(server.accept_tcp().await, choose).await };
+    let (connection, _there) = tokio::join!(soon(WebSocketConnection::open(&config)), there);
+    assert_eq!(connection.unwrap_err().kind(), WebSocketErrorKind::BadHandshake);
 }
 
 #[tokio::test]

@@ -314,6 +314,25 @@ impl WebSocketConfig {
         Ok(request)
     }
 
+    /// The subprotocol that the server chose: one of those that were offered, if any were. Extensions never are.
+    pub(super) fn chosen(&self, answer: &HeaderMap) -> Result<Option<Box<str>>, WebSocketError> {
+        let bad =
+            |why: &str| Err(WebSocketError::new(WebSocketErrorKind::BadHandshake, &self.server).because(why));
+        if answer.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
+            return bad("it wants an extension that was not offered");
+        }
+        let offered = self.headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
+        let offered = offered.filter_map(|list| list.to_str().ok());
+        let mut offered = offered.flat_map(|list| list.split(',').map(str::trim)).peekable();
+        let chosen = answer.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|chosen| chosen.to_str().ok());
+        match chosen {
+            None if offered.peek().is_none() => Ok(None),
+            None => bad("it chose none of the subprotocols"),
+            Some(chosen) if offered.any(|name| name == chosen) => Ok(Some(chosen.into())),
+            Some(_) => bad("it chose a subprotocol that was not offered"),
+        }
+    }
+
     /// For a stream that is `buffered` already, or not.
     pub(super) fn codec(&self, buffered: bool) -> Codec {
         let buffer = self.buffer_size.max(512);
@@ -385,6 +404,23 @@ mod tests {
     fn subprotocols_are_offered_in_their_order() {
         let config = config().subprotocols(["wheat", "rye"]).unwrap();
         assert_eq!(values(&config, "sec-websocket-protocol"), ["wheat, rye"]);
+    }
+
+    fn choice(offered: &[&str], answer: &str) -> Option<Option<Box<str>>> {
+        let mut headers = HeaderMap::new();
+        if !answer.is_empty() {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, answer.parse().unwrap());
+        }
+        config().subprotocols(offered).unwrap().chosen(&headers).ok()
+    }
+
+    #[test]
+    fn the_server_chooses_one_of_the_subprotocols_that_were_offered() {
+        assert_eq!(choice(&["a", "b"], "b"), Some(Some("b".into())));
+        assert_eq!(choice(&[], ""), Some(None));
+        assert_eq!(choice(&["a", "b"], "c"), None);
+        assert_eq!(choice(&["a", "b"], ""), None);
+        assert_eq!(choice(&[], "a"), None);
     }
 
     #[test]

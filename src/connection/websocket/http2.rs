@@ -1,11 +1,11 @@
 //! The handshake over HTTP/2: an extended CONNECT (RFC 8441).
 
 use h2::ext::Protocol;
-use http::header::{self, HeaderMap};
+use http::header;
 use http::{Method, Request, Uri, Version};
 
 use super::config::WebSocketConfig;
-use super::error::{WebSocketError, WebSocketErrorKind};
+use super::error::WebSocketError;
 use super::http2_stream::Http2Stream;
 use crate::connection::https::Http2Pool;
 
@@ -26,9 +26,7 @@ pub(super) async fn open(
     if !head.status.is_success() {
         return Err(WebSocketError::refused(head.status, &head.headers, server));
     }
-    let chosen = chosen(&config.headers, &head.headers);
-    let chosen =
-        chosen.map_err(|why| WebSocketError::new(WebSocketErrorKind::BadHandshake, server).because(why))?;
+    let chosen = config.chosen(&head.headers)?;
     Ok(Some((stream, chosen)))
 }
 
@@ -52,44 +50,9 @@ fn request(config: &WebSocketConfig) -> Result<Request<()>, WebSocketError> {
     Ok(request)
 }
 
-/// The subprotocol that the server chose: one of those that were offered, if any were.
-fn chosen(asked: &HeaderMap, answer: &HeaderMap) -> Result<Option<Box<str>>, &'static str> {
-    if answer.contains_key(header::SEC_WEBSOCKET_EXTENSIONS) {
-        return Err("it wants an extension that was not offered");
-    }
-    let offered = asked.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|list| list.to_str().ok());
-    let mut offered = offered.flat_map(|list| list.split(',').map(str::trim)).peekable();
-    let chosen = answer.get(header::SEC_WEBSOCKET_PROTOCOL).and_then(|chosen| chosen.to_str().ok());
-    match chosen {
-        None if offered.peek().is_none() => Ok(None),
-        None => Err("it chose none of the subprotocols"),
-        Some(chosen) if offered.any(|name| name == chosen) => Ok(Some(chosen.into())),
-        Some(_) => Err("it chose a subprotocol that was not offered"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn choice(offered: &[&str], answer: &str) -> Result<Option<Box<str>>, &'static str> {
-        let config = WebSocketConfig::new("wss://mill.example").unwrap();
-        let config = if offered.is_empty() { config } else { config.subprotocols(offered).unwrap() };
-        let mut headers = HeaderMap::new();
-        if !answer.is_empty() {
-            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, answer.parse().unwrap());
-        }
-        chosen(&config.headers, &headers)
-    }
-
-    #[test]
-    fn the_server_chooses_one_of_the_subprotocols_that_were_offered() {
-        assert_eq!(choice(&["a", "b"], "b"), Ok(Some("b".into())));
-        assert_eq!(choice(&[], ""), Ok(None));
-        assert!(choice(&["a", "b"], "c").is_err());
-        assert!(choice(&["a", "b"], "").is_err());
-        assert!(choice(&[], "a").is_err());
-    }
 
     #[test]
     fn a_request_has_the_form_of_an_extended_connect() {

@@ -73,8 +73,7 @@ impl Wire {
         let (stream, response) = upgraded.map_err(|error| WebSocketError::of_handshake(error, server))?;
         let mut wire = stream.into_inner();
         wire.handshake = None;
-        let chosen = response.headers().get("sec-websocket-protocol");
-        let chosen = chosen.and_then(|value| value.to_str().ok()).map(Into::into);
+        let chosen = config.chosen(response.headers())?;
         Ok((wire, chosen))
     }
 
