@@ -117,7 +117,8 @@ impl<M: ManageConnection> Builder<M> {
         self.config.max_waiting.unwrap_or(usize::MAX)
     }
 
-    /// The most connections, idle and in use together. More than 65 536 count as 65 536.
+    /// The most connections, idle and in use together. More than 65 536 count as 65 536, and on 32-bit targets
+    /// more than 32 768 as 32 768.
     ///
     /// # Panics
     ///
