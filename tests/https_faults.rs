@@ -446,9 +446,8 @@ async fn a_body_that_is_cut_short_is_an_error() {
     }
 }
 
-/// The error of the response's body, from a server without TLS that sends this response and closes the connection, and what
-/// the manager has counted.
-async fn body_error(response: &'static [u8]) -> (HttpsError, String) {
+/// A server without TLS that sends this response to its first request and closes the connection.
+async fn sends(response: Vec<u8>) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let server = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
@@ -458,9 +457,15 @@ async fn body_error(response: &'static [u8]) -> (HttpsError, String) {
         while !request.ends_with(b"\r\n\r\n") {
             client.read_buf(&mut request).await.unwrap();
         }
-        client.write_all(response).await.unwrap();
+        // The client may have refused it already.
+        let _ = client.write_all(&response).await;
     });
-    let manager = manager(&server, HttpsConfig::default());
+    server
+}
+
+/// The error of the response's body, and what the manager has counted.
+async fn body_error(response: &'static [u8]) -> (HttpsError, String) {
+    let manager = manager(&sends(response.to_vec()).await, HttpsConfig::default());
     let mut connection = manager.connect().await.unwrap();
     let error = fetch(&mut connection, "/").await.unwrap_err();
     (error, manager.request_errors().to_string())
@@ -487,6 +492,17 @@ async fn a_body_that_ends_before_its_last_chunk_is_incomplete() {
         body_error(b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\ngrist\r\n").await;
     assert_eq!(error.kind(), &HttpsErrorKind::Incomplete, "{}", said(&error));
     assert_eq!(counted, "total=1 incomplete=1");
+}
+
+#[tokio::test]
+async fn a_chunk_without_a_size_is_an_invalid_response() {
+    for chunks in ["grist\r\n", "-5\r\ngrist\r\n", "fffffffffffffffff\r\n", "5\r\ngrist!\r\n"] {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let server = sends([head, chunks].concat().into_bytes()).await;
+        let mut connection = manager(&server, HttpsConfig::default()).connect().await.unwrap();
+        let error = fetch(&mut connection, "/").await.unwrap_err();
+        assert_eq!(error.kind(), &HttpsErrorKind::InvalidResponse, "{chunks:?} {}", said(&error));
+    }
 }
 
 #[tokio::test]

@@ -324,6 +324,8 @@ impl HttpsErrorKind {
             match error.kind() {
                 // So hyper reports a body that is shorter than its length, or lacks its last chunk.
                 io::ErrorKind::UnexpectedEof => Self::Incomplete,
+                // And so chunks that are none; those of TLS were found above.
+                io::ErrorKind::InvalidData | io::ErrorKind::InvalidInput => Self::InvalidResponse,
                 kind => Self::Io(kind),
             }
         } else {
