@@ -505,6 +505,45 @@ async fn a_chunk_without_a_size_is_an_invalid_response() {
     }
 }
 
+/// Whether a response over HTTP/1.1 is accepted whose head has this many bytes and header lines.
+async fn is_accepted(bytes: usize, lines: usize, config: HttpsConfig) -> bool {
+    const HEAD: &str = "HTTP/1.1 204 No Content\r\n";
+    const LINE: &str = "grist: ";
+    let mut head = HEAD.to_owned();
+    for line in 1..=lines {
+        let filled = if line < lines { 1 } else { bytes - head.len() - LINE.len() - "\r\n\r\n".len() };
+        head += &format!("{LINE}{}\r\n", "g".repeat(filled));
+    }
+    head += "\r\n";
+    assert_eq!(head.len(), bytes);
+    let server = sends(head.into_bytes()).await;
+    let mut connection = manager(&server, config).connect().await.unwrap();
+    match fetch(&mut connection, "/").await {
+        Ok(_) => true,
+        Err(error) => {
+            assert_eq!(error.kind(), &HttpsErrorKind::InvalidResponse, "{}", said(&error));
+            false
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_head_over_http1_has_16_kib_at_most_or_what_is_set() {
+    const MOST: usize = 16 * 1024;
+    for (set, limit) in [(64 * 1024, MOST), (1_000, 1_000)] {
+        let config = || HttpsConfig::default().max_header_bytes(set);
+        assert!(is_accepted(limit, 1, config()).await, "{set}");
+        assert!(!is_accepted(limit + 1, 1, config()).await, "{set}");
+    }
+}
+
+#[tokio::test]
+async fn a_head_over_http1_has_100_lines_at_most() {
+    const LINES: usize = 100;
+    assert!(is_accepted(16_000, LINES, HttpsConfig::default()).await);
+    assert!(!is_accepted(16_000, LINES + 1, HttpsConfig::default()).await);
+}
+
 #[tokio::test]
 async fn a_head_that_is_too_long_is_refused() {
     let node = Node::https("response.setHeader('grist', 'g'.repeat(10000)); response.end();");

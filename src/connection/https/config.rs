@@ -24,7 +24,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(9);
 /// | [`health_timeout`](field@Self::health_timeout) | 1 s | less than a pool gives a test, so that the pool's error sink gets this error |
 /// | [`windows`](field@Self::windows) | 65 536 per stream, 131 072 per connection | bounds what a stalled reader holds |
 /// | [`ping`](field@Self::ping) | off | some servers close connections that ping often |
-/// | [`max_header_bytes`](field@Self::max_header_bytes) | 64 KiB | the h2 crate would accept 16 MiB |
+/// | [`max_header_bytes`](field@Self::max_header_bytes) | 64 KiB, of which HTTP/1.1 uses 16 | the h2 crate would accept 16 MiB |
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct HttpsConfig {
@@ -53,7 +53,9 @@ pub struct HttpsConfig {
     pub windows: Http2Windows,
     /// HTTP/2: whether a silent server is pinged.
     pub ping: Option<Ping>,
-    /// The size of a response's header list that is still accepted.
+    /// The size of a response's header list that is still accepted. Over HTTP/1.1 it is the size of the whole head, of which no
+    /// more than 16 KiB and 100 header lines are accepted in any case. What exceeds a limit is
+    /// [`InvalidResponse`](super::HttpsErrorKind::InvalidResponse).
     pub max_header_bytes: u32,
 }
 

@@ -17,6 +17,7 @@ use super::wire::Wire;
 /// What is read at once, and held by a body that nobody reads: one record of TLS. hyper's own size grows from 8 to 400 KiB,
 /// for each response anew, and glibc gives such buffers back to the system each time. On a body of 64 KiB, a request took
 /// 26 µs of CPU with it, 16 µs with 16 KiB, 15 µs with 64 KiB, and 14 µs where hyper's state is never taken apart.
+/// hyper takes no longer head than this.
 const READ_BUFFER: usize = 16 * 1024;
 
 /// An HTTP/1.1 connection that is in use. Who waits for something polls it; nobody else does.
