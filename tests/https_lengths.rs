@@ -59,6 +59,9 @@ fn exact() -> RequestBody {
     RequestBody::stream(Full::new(Bytes::from_static(GRIST.as_bytes())))
 }
 
+type Headers = &'static [(HeaderName, &'static str)];
+type Body = fn() -> RequestBody;
+
 struct Client<'a> {
     upstreams: &'a Upstreams,
     url: String,
@@ -96,7 +99,7 @@ async fn a_head_that_contradicts_its_body_is_not_sent() {
     for (alpn, upstreams) in &clients {
         let client = Client { upstreams, url: format!("{}/mill", node.url()) };
         assert!(client.is_in_step().await);
-        let cases: [(Method, &[(HeaderName, &str)], fn() -> RequestBody); 15] = [
+        let cases: [(Method, Headers, Body); 15] = [
             (Method::GET, &[(CONTENT_LENGTH, "22")], RequestBody::empty),
             (Method::HEAD, &[(CONTENT_LENGTH, "22")], RequestBody::empty),
             (Method::DELETE, &[(CONTENT_LENGTH, "5")], RequestBody::empty),
@@ -131,7 +134,7 @@ async fn a_head_that_fits_its_body_is_sent() {
     let (node, clients) = both();
     for (alpn, upstreams) in &clients {
         let client = Client { upstreams, url: format!("{}/mill", node.url()) };
-        let cases: [(Method, &[(HeaderName, &str)], fn() -> RequestBody, &str); 11] = [
+        let cases: [(Method, Headers, Body, &str); 11] = [
             (Method::GET, &[(CONTENT_LENGTH, "0")], RequestBody::empty, "GET /mill 0"),
             (Method::HEAD, &[(CONTENT_LENGTH, "0")], RequestBody::empty, ""),
             (Method::POST, &[(CONTENT_LENGTH, "0")], RequestBody::empty, "POST /mill 0"),

@@ -98,10 +98,9 @@ impl Http2Pool {
     /// Sends a request on the less loaded of two connections picked at random, and waits for the head of the response. If no
     /// stream is free, it waits for one, by its [`Urgency`].
     ///
-    /// A path is enough for the URI of the request. Its headers must not contradict the
-    /// [length of its body](super::super::HttpsConnection::send#the-length-of-the-body). A request that the
-    /// server has certainly not processed (it refused the stream, or announced with GOAWAY that it will not) is sent again, if
-    /// its body does not stream.
+    /// A path is enough for the URI of the request. Its headers must not contradict the length of its body: see
+    /// [`HttpsConnection::send`](super::super::HttpsConnection::send). A request that the server has certainly not processed (it
+    /// refused the stream, or announced with GOAWAY that it will not) is sent again, if its body does not stream.
     ///
     /// The stream is free when the ends of both bodies have come: of the request, and of the response. If the server takes
     /// nothing of the first for 10 s after the end of the second, the stream is reset.
