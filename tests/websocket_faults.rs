@@ -80,6 +80,7 @@ async fn a_wrong_answer_to_the_key_is_a_bad_handshake() {
 }
 
 #[tokio::test]
+#[expect(clippy::result_large_err, reason = "the type of the callback is tungstenite's")]
 async fn an_extension_that_was_not_offered_is_a_bad_handshake() {
     let server = Here::new().await;
     let config = server.config();
