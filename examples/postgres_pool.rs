@@ -22,7 +22,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("{}", row.get::<_, i32>(0));
     drop(session); // the next get has it again
 
-    println!("{}", pool.state());
+    println!("{}", pool.state()); // three connections: two stayed idle beside the one in use
     pool.close().await;
     Ok(())
 }

@@ -129,7 +129,8 @@ impl<M: ManageConnection> Builder<M> {
         self
     }
 
-    /// The idle connections that the pool keeps ready, within `max_size`. When one is taken or closed, another is opened.
+    /// The idle connections that the pool keeps ready, within `max_size`. When one is taken or closed, another is opened: with
+    /// 2, there are three after the first get.
     pub fn min_idle(mut self, min_idle: impl Into<Option<u32>>) -> Self {
         self.config.min_idle = min_idle.into();
         self.min_idle_is_set = true;
@@ -141,8 +142,9 @@ impl<M: ManageConnection> Builder<M> {
     /// [`bypass_window`](Self::bypass_window).
     ///
     /// A manager whose [`has_broken`](ManageConnection::has_broken) always says no, such as that of bb8-redis, needs `true`:
-    /// otherwise a connection that was used within the `bypass_window` is handed out even if it is dead. It costs one round
-    /// trip to the server per checkout.
+    /// otherwise a connection that was used within the `bypass_window` is handed out even if it is dead. A use that fails counts
+    /// as a use, so under steady load a dead connection stays until its [`max_lifetime`](Self::max_lifetime). The test costs one
+    /// round trip to the server per checkout.
     pub fn test_on_check_out(mut self, test_on_check_out: bool) -> Self {
         self.config.test_on_check_out = test_on_check_out;
         self.config.bypass_window = Duration::ZERO;
