@@ -111,13 +111,13 @@ async fn a_server_that_does_not_answer_the_upgrade_is_given_up() {
 async fn a_url_that_is_none_is_refused() {
     for url in ["http://a", "ws:///path", "a", "", "wss://"] {
         let error = WebSocketConfig::new(url).unwrap_err();
-        assert_eq!(error.kind(), WebSocketErrorKind::InvalidRequest, "{url}");
+        assert_eq!(error.kind(), WebSocketErrorKind::InvalidUri, "{url}");
     }
 }
 
 #[tokio::test]
 async fn nothing_secret_of_the_url_is_in_messages() {
-    let config = WebSocketConfig::new("ws://user:word@127.0.0.1:1/path?token=7").unwrap();
+    let config = WebSocketConfig::new("ws://127.0.0.1:1/path?token=7").unwrap();
     let error = soon(WebSocketConnection::open(&config)).await.unwrap_err();
     assert_eq!(error.to_string(), "no connection to ws://127.0.0.1:1");
 }
@@ -420,12 +420,10 @@ async fn outgoing_frames_need_no_limit() {
 fn a_port_that_is_none_is_not_the_default_port() {
     for port in ["65536", "99999", "+80"] {
         let error = WebSocketConfig::new(&format!("ws://user:word@127.0.0.1:{port}/path")).unwrap_err();
-        assert_eq!(error.kind(), WebSocketErrorKind::InvalidRequest, "{port}");
+        assert_eq!(error.kind(), WebSocketErrorKind::InvalidUri, "{port}");
         assert!(!error.to_string().contains("word"), "{error}");
     }
-    for url in
-        ["ws://127.0.0.1:65535", "ws://127.0.0.1:", "ws://[::1]", "ws://[::1]:80", "ws://user:word@name"]
-    {
+    for url in ["ws://127.0.0.1:65535", "ws://127.0.0.1:", "ws://[::1]", "ws://[::1]:80"] {
         WebSocketConfig::new(url).unwrap();
     }
 }

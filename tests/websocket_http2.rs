@@ -228,6 +228,16 @@ async fn a_pool_of_another_server_is_refused() {
 }
 
 #[tokio::test]
+async fn a_pool_of_another_server_is_named_in_one_short_line() {
+    let pool = Http2Pool::new("https://localhost", Http2PoolConfig::default()).unwrap();
+    let config = WebSocketConfig::new("ws://127.0.0.1:1").unwrap().http2(Some(pool));
+    let said = format!("{:?}", WebSocketConnection::open(&config).await.unwrap_err());
+    let start =
+        "the settings for ws://127.0.0.1:1 are not valid: the pool of http2 is for https://localhost; ";
+    assert!(said.starts_with(start) && said.len() < 200, "{said}");
+}
+
+#[tokio::test]
 async fn a_pool_with_another_identity_is_refused() {
     let pool = Http2Pool::new("https://localhost", Http2PoolConfig::default()).unwrap();
     let config = WebSocketConfig::new("wss://localhost/").unwrap().http2(Some(pool));

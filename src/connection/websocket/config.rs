@@ -136,15 +136,14 @@ pub struct WebSocketConfig {
 }
 
 impl WebSocketConfig {
-    /// The defaults, for this URL. A user and a password in it are not sent: add the [header](Self::header) that the server
-    /// wants.
+    /// The defaults, for this URL. A URL with a user is refused: add the [header](Self::header) that the server wants.
     ///
     /// # Errors
     ///
-    /// [`InvalidRequest`](WebSocketErrorKind::InvalidRequest) if it is not a URL of `ws` or `wss` with a host, or its port is
-    /// above 65535.
+    /// [`InvalidUri`](WebSocketErrorKind::InvalidUri) if it is not a URL of `ws` or `wss` with a host, has a user, or its port
+    /// is above 65535.
     pub fn new(url: &str) -> Result<Self, WebSocketError> {
-        let invalid = || WebSocketError::new(WebSocketErrorKind::InvalidRequest, &Arc::from(shown(url)));
+        let invalid = || WebSocketError::new(WebSocketErrorKind::InvalidUri, &Arc::from(shown(url)));
         let uri: Uri = url.parse().map_err(|error: http::uri::InvalidUri| invalid().because(error))?;
         let (Some("ws" | "wss"), Some(host)) = (uri.scheme_str(), uri.host().filter(|host| !host.is_empty()))
         else {
@@ -160,8 +159,13 @@ impl WebSocketConfig {
             Some(port) => format!("{scheme}://{host}:{port}"),
             None => format!("{scheme}://{host}"),
         };
+        let server = Arc::from(server);
+        if authority.contains('@') {
+            let error = WebSocketError::new(WebSocketErrorKind::InvalidUri, &server);
+            return Err(error.because("it has a user; send it in a header, such as Authorization"));
+        }
         Ok(Self {
-            server: server.into(),
+            server,
             uri,
             headers: HeaderMap::new(),
             endpoint: None,
@@ -211,7 +215,7 @@ impl WebSocketConfig {
     /// [`InvalidRequest`](WebSocketErrorKind::InvalidRequest) if it is not a header.
     pub fn header(mut self, name: &str, value: &str) -> Result<Self, WebSocketError> {
         let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) else {
-            return Err(self.invalid().because(format!("{name} or its value is not valid in a header")));
+            return Err(self.invalid().because(format!("the header {name:?} or its value cannot be sent")));
         };
         self.headers.append(name, value);
         Ok(self)
@@ -274,14 +278,15 @@ impl WebSocketConfig {
     pub(super) fn completed(mut self) -> Result<Self, WebSocketError> {
         if let Some(pool) = &self.http2 {
             if !pool.serves(self.is_tls(), self.host(), self.port()) {
-                return Err(self.invalid().because(format!("{pool:?} is for another server")));
+                let why = format!("the pool of http2 is for {}; give each server its own", pool.server());
+                return Err(self.invalid().because(why));
             }
             let (endpoint, tls) = pool.way();
             let is_other_endpoint = self.endpoint.is_some() && self.endpoint != endpoint;
             let is_other_tls = self.is_tls()
                 && self.tls.as_ref().is_some_and(|own| tls.as_ref().is_none_or(|tls| !tls.is_same(own)));
             if is_other_endpoint || is_other_tls {
-                let why = format!("{pool:?} has another endpoint or TLS connector; set it in the pool only");
+                let why = "the pool of http2 has another endpoint or TLS connector; set it in the pool only";
                 return Err(self.invalid().because(why));
             }
             self.endpoint = self.endpoint.take().or(endpoint);
@@ -429,6 +434,23 @@ mod tests {
             let error = config().header(name, value).unwrap_err();
             assert_eq!(error.kind(), WebSocketErrorKind::InvalidRequest, "{name}: {value}");
         }
+    }
+
+    #[test]
+    fn a_header_that_is_none_is_not_blamed_on_the_url() {
+        let error = config().header("bad name", "x").unwrap_err();
+        assert_eq!(
+            format!("{error:?}"),
+            "the settings for ws://mill.example are not valid: the header \"bad name\" or its value cannot be sent"
+        );
+    }
+
+    #[test]
+    fn a_user_in_the_url_is_refused() {
+        let error = WebSocketConfig::new("ws://miller:secret@mill.example/").unwrap_err();
+        assert_eq!(error.kind(), WebSocketErrorKind::InvalidUri);
+        let said = format!("{error:?}");
+        assert!(said.contains("has a user") && !said.contains("secret"), "{said}");
     }
 
     #[test]

@@ -32,7 +32,9 @@ pub struct WebSocketError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WebSocketErrorKind {
-    /// The URL is not `ws://host[:port]/…` or `wss://…`, or a header is not valid.
+    /// The URL is not `ws://host[:port]/…` or `wss://…`, or has a user.
+    InvalidUri,
+    /// A header is not valid, or the [`http2`](field@super::WebSocketConfig::http2) pool is not for this server, endpoint and TLS.
     InvalidRequest,
     /// No connection to the server. The source is a [`net::Error`], or over HTTP/2 an [`HttpsError`].
     Connect,
@@ -235,9 +237,13 @@ impl fmt::Display for WebSocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let server = &self.server;
         match self.kind {
-            Kind::InvalidRequest => {
-                write!(f, "{server} is not the URL of a WebSocket (write ws://HOST:PORT/PATH or wss://…)")
+            Kind::InvalidUri => {
+                write!(
+                    f,
+                    "{server} is not the URL of a WebSocket (write ws://HOST:PORT/PATH or wss://…, without a user)"
+                )
             }
+            Kind::InvalidRequest => write!(f, "the settings for {server} are not valid"),
             Kind::Connect => write!(f, "no connection to {server}"),
             Kind::Tls => write!(f, "no TLS connection to {server}"),
             Kind::ConnectTimeout { after } => {
@@ -366,6 +372,7 @@ mod tests {
     #[test]
     fn a_message_is_one_line_that_names_the_server() {
         for kind in [
+            Kind::InvalidUri,
             Kind::InvalidRequest,
             Kind::Connect,
             Kind::Tls,

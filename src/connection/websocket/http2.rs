@@ -58,7 +58,7 @@ mod tests {
     fn a_request_has_the_form_of_an_extended_connect() {
         for (url, host, expected) in [
             ("wss://mill.example", None, "https://mill.example/"),
-            ("wss://miller:secret@mill.example:8443/a?b=c", None, "https://mill.example:8443/a?b=c"),
+            ("wss://mill.example:8443/a?b=c", None, "https://mill.example:8443/a?b=c"),
             ("ws://[::1]:80/a", None, "http://[::1]:80/a"),
             ("wss://mill.example/a", Some("other.example"), "https://other.example/a"),
         ] {

@@ -104,6 +104,11 @@ impl Http2Pool {
         origin.is_secure() == is_secure && origin.host().eq_ignore_ascii_case(host) && origin.port() == port
     }
 
+    /// Its server, as messages name it.
+    pub(in crate::connection) fn server(&self) -> impl std::fmt::Display {
+        self.shared().manager.origin()
+    }
+
     /// How its connections are made, if not in the default way.
     pub(in crate::connection) fn way(&self) -> (Option<Endpoint>, Option<TlsConnector>) {
         let manager = &self.shared().manager;
