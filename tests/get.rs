@@ -314,6 +314,25 @@ fn a_wrong_port_does_not_repeat_the_user() {
 }
 
 #[test]
+fn a_file_of_roots_without_one_is_wrong_usage() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let file = folder.path().join(name);
+        fs::write(&file, text).unwrap();
+        file
+    };
+    let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+    let files =
+        [folder.path().join("missing"), folder.path().to_owned(), file("key.pem", &key), file("empty", "")];
+    for ca in files {
+        let ca = ca.to_str().unwrap();
+        let (code, _, stderr) = get(&["https://127.0.0.1:1", "--ca", ca]);
+        assert_eq!(code, 2, "{stderr}");
+        assert!(stderr.contains("--ca") && stderr.contains(ca), "{stderr}");
+    }
+}
+
+#[test]
 fn wrong_usage_is_refused() {
     for wrong in [
         &["ftp://mill.example"][..],

@@ -20,7 +20,7 @@ use millpond::connection::https::{
     RequestBody, UpstreamServer, Upstreams, UpstreamsConfig,
 };
 use millpond::net::Dial;
-use millpond::net::tls::{TlsConfig, TlsErrorKind};
+use millpond::net::tls::{TlsConfig, TlsConfigError, TlsConnector, TlsErrorKind};
 use tokio::signal::ctrl_c;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -137,26 +137,37 @@ fn header(text: &str) -> Result<(HeaderName, HeaderValue), String> {
 }
 
 pub(crate) fn run(args: &GetArgs) -> Result<ExitCode, Box<dyn Error>> {
-    if let Some(file) = &args.ca
-        && let Err(error) = std::fs::metadata(file)
-    {
-        note(format!("millpond: cannot read --ca {}: {error}", file.display()));
-        return Ok(ExitCode::from(2));
-    }
+    let tls = match tls(args) {
+        Err(error) if error.path().is_some() => {
+            note(format!("millpond: --ca: {}", Chain(&error)));
+            return Ok(ExitCode::from(2));
+        }
+        tls => tls?,
+    };
     // Here, because clap repeats what it refuses, and the password with it.
     if args.urls.iter().any(|uri| uri.authority().is_some_and(|authority| authority.as_str().contains('@'))) {
         note("millpond: a URL has a user; leave it out, and use --header 'authorization: ...'".to_owned());
         return Ok(ExitCode::from(2));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let outcome = runtime.block_on(get(args));
+    let outcome = runtime.block_on(get(args, tls));
     // A lookup of a name cannot be cancelled, and must not delay the exit.
     runtime.shutdown_background();
     outcome
 }
 
-async fn get(args: &GetArgs) -> Result<ExitCode, Box<dyn Error>> {
-    let upstreams = upstreams(args)?;
+/// For all servers, which share its sessions, too. `None` if nobody needs it.
+fn tls(args: &GetArgs) -> Result<Option<TlsConnector>, TlsConfigError> {
+    let tls = match &args.ca {
+        Some(file) => TlsConfig::new().add_root_file(file),
+        None if args.urls.iter().any(|uri| uri.scheme_str() == Some("https")) => TlsConfig::new(),
+        None => return Ok(None),
+    };
+    tls.build().map(Some)
+}
+
+async fn get(args: &GetArgs, tls: Option<TlsConnector>) -> Result<ExitCode, Box<dyn Error>> {
+    let upstreams = upstreams(args, tls)?;
     let code = match args.repeat {
         None => u8::from(each(&upstreams, args).await?),
         Some(repeat) => {
@@ -199,22 +210,14 @@ async fn each(upstreams: &Upstreams, args: &GetArgs) -> Result<bool, Box<dyn Err
     Ok(has_failed)
 }
 
-fn upstreams(args: &GetArgs) -> Result<Upstreams, Box<dyn Error>> {
+fn upstreams(args: &GetArgs, tls: Option<TlsConnector>) -> Result<Upstreams, Box<dyn Error>> {
     let version = match (args.http1, args.http2) {
         (true, _) => HttpVersion::Http1,
         (_, true) => HttpVersion::Http2,
         _ => HttpVersion::Negotiated,
     };
     let https = HttpsConfig::default().version(version).dial(Dial::default().timeout(args.timeout));
-    let mut https = https.handshake_timeout(args.timeout);
-    if args.urls.iter().any(|uri| uri.scheme_str() == Some("https")) {
-        let mut tls = TlsConfig::new();
-        if let Some(file) = &args.ca {
-            tls = tls.add_root_file(file);
-        }
-        // All servers share it, and its sessions.
-        https = https.tls(Some(tls.build()?));
-    }
+    let https = https.handshake_timeout(args.timeout).tls(tls);
     let most = u32::try_from(args.concurrency)?;
     // Connecting has failed by then, and says why.
     let wait = args.timeout + Duration::from_secs(1);
