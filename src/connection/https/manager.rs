@@ -113,7 +113,7 @@ impl HttpsConnectionManager {
             let begun = begun.flatten().map_err(|error| error.in_phase(ConnectPhase::Http));
             let begun = begun.map_err(|error| error.at(facts.remote_address));
             let (client, driver, _) = begun.inspect_err(|error| self.on_failed(error))?;
-            tokio::spawn(driver.run());
+            tokio::spawn(driver.run(Arc::clone(&self.origin)));
             State::Http2(client)
         } else {
             State::Http1(wire)

@@ -195,7 +195,7 @@ impl Future for Driving {
         if let Some(ended) = observed.retired
             && let Some(pool) = self.pool.upgrade()
         {
-            let error = ended.err();
+            let error = ended.err().map(|error| error.named(pool.manager.origin()));
             if let Some(error) = &error {
                 tracing::debug!(error = error as &dyn std::error::Error, "an HTTP/2 connection ends");
             }

@@ -1,5 +1,6 @@
 //! Reads and writes a connection. It is polled by one task, which lives as long as the connection.
 
+use std::fmt::Display;
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
@@ -138,12 +139,13 @@ fn builder(stream: u32, connection: u32, max_header_bytes: u32) -> Builder {
 }
 
 impl Driver {
-    /// Drives the connection to its end.
-    pub(in super::super) async fn run(mut self) {
+    /// Drives the connection to its end. What it logs names the server.
+    pub(in super::super) async fn run(mut self, server: impl Display) {
         poll_fn(|cx| {
             let observed = self.observe(cx);
             if let Some(Err(error)) = observed.retired {
                 // Requests under way have failed with it, too.
+                let error = error.named(&server);
                 tracing::debug!(error = &error as &dyn std::error::Error, "an HTTP/2 connection ends");
             }
             if observed.is_closed { Poll::Ready(()) } else { Poll::Pending }

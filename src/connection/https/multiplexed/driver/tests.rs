@@ -52,7 +52,7 @@ async fn checked(client: &Client) -> Result<(), HttpsError> {
 async fn a_check_takes_a_connection_from_its_rest() {
     let (client, driver, server) = begun().await;
     tokio::spawn(serve(server));
-    tokio::spawn(driver.run());
+    tokio::spawn(driver.run("mill"));
     for _ in 0..3 {
         let rest = async {
             while !client.link().is_at_rest() {
@@ -88,7 +88,7 @@ async fn a_check_that_goaway_ends_names_its_code() {
     assert!(poll_immediate(&mut check).await.is_none());
     server.abrupt_shutdown(Reason::ENHANCE_YOUR_CALM);
     tokio::spawn(serve(server));
-    tokio::spawn(driver.run());
+    tokio::spawn(driver.run("mill"));
     let error = check.await.unwrap_err();
     assert_eq!(error.kind(), &HttpsErrorKind::GoAway(Reason::ENHANCE_YOUR_CALM.into()), "{error:?}");
 }
@@ -99,7 +99,7 @@ async fn a_check_that_ends_with_the_connection_speaks_of_no_request() {
     let mut check = pin!(checked(&client));
     assert!(poll_immediate(&mut check).await.is_none());
     drop(server);
-    tokio::spawn(driver.run());
+    tokio::spawn(driver.run("mill"));
     let error = check.await.unwrap_err();
     assert!(!format!("{error:?}").contains("request"), "{error:?}");
 }
@@ -138,7 +138,7 @@ async fn goaway_is_read_after_a_write_has_failed() {
     let has_ended = poll_fn(|cx| Poll::Ready(driver.observe(cx).is_closed)).await;
     assert!(!has_ended, "the end was read before the second write");
     assert!(poll_immediate(&mut second).await.is_none());
-    tokio::spawn(driver.run());
+    tokio::spawn(driver.run("mill"));
     for sent in [first.await, second.await] {
         let (error, _) = sent.err().unwrap();
         assert_eq!(error.kind(), &HttpsErrorKind::GoAway(0), "{error:?}");
