@@ -473,3 +473,16 @@ async fn nghttpd_answers_a_thousand_requests() {
     let state = pool.state();
     assert_eq!((state.streams, state.waiting), (0, 0));
 }
+
+#[tokio::test]
+async fn a_request_that_waits_for_a_connect_says_so_at_its_end() {
+    const LIMIT: Duration = Duration::from_millis(200);
+    // It accepts no connection, and the kernel does.
+    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", server.local_addr().unwrap());
+    let pool = Http2Pool::new(&url, config().wait_timeout(LIMIT)).unwrap();
+    let error = pool.send(get("/")).await.unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::PoolTimeout { after: LIMIT });
+    let said = format!("{error:?}");
+    assert!(said.contains("within 200ms: a connect began ") && !said.contains("raise"), "{said}");
+}

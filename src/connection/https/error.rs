@@ -449,10 +449,13 @@ impl fmt::Display for HttpsError {
                     "as many requests to {server} wait as are allowed (try later, or raise max_waiting)"
                 )
             }
+            HttpsErrorKind::PoolTimeout { after } if self.0.source.is_some() => {
+                write!(f, "no connection to {server} within {after:?}")
+            }
             HttpsErrorKind::PoolTimeout { after } => {
                 write!(
                     f,
-                    "no connection to {server} was free within {after:?} (try later, or raise max_size or max_connections)"
+                    "no connection to {server} was free within {after:?} (try later, or raise max_connections; over HTTP/1.1, max_size)"
                 )
             }
             HttpsErrorKind::PoolClosed => write!(f, "the pool of connections to {server} is closed"),

@@ -174,7 +174,12 @@ impl Http2Pool {
             Ok(Err(Refusal::Full)) => HttpsErrorKind::PoolFull,
             Err(_) => HttpsErrorKind::PoolTimeout { after },
         };
-        Err(HttpsError::new(kind).named(pool.manager.origin()))
+        let error = HttpsError::new(kind).named(pool.manager.origin());
+        // The connect fails later than the request that it is for, if that has first waited for an answer to a ping.
+        match pool.connecting_for().filter(|_| error.is_timeout()) {
+            Some(since) => Err(error.because(format!("a connect began {since:.1?} ago and has not ended"))),
+            None => Err(error),
+        }
     }
 
     #[cfg(feature = "websocket")]

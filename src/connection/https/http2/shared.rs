@@ -9,6 +9,7 @@ use std::task::Waker;
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::super::connection::{ConnectionInfo, Facts};
@@ -72,6 +73,8 @@ struct State {
     members: Vec<Member>,
     queue: Queue<Grant>,
     is_connecting: bool,
+    /// When the last connect began.
+    connect_began: Option<Instant>,
     is_watched: bool,
     is_closed: bool,
     /// Whether connections ping, if they are meant to. Not after a server has complained.
@@ -119,6 +122,7 @@ impl Shared {
             members: Vec::new(),
             queue: Queue::new(),
             is_connecting: false,
+            connect_began: None,
             is_watched: false,
             is_closed: false,
             pings: true,
@@ -154,7 +158,9 @@ impl Shared {
         let result = change(&mut state, &mut outside);
         state.retire_done(&mut outside);
         outside.connects = state.wants_connect(&self.config);
-        state.is_connecting |= outside.connects;
+        if outside.connects {
+            (state.is_connecting, state.connect_began) = (true, Some(Instant::now()));
+        }
         drop(state);
         let Outside { wakers, unused, clients, grant, member, connects } = outside;
         clients.iter().for_each(|(_, why)| self.counters.on_closed(*why));
@@ -296,6 +302,7 @@ impl Shared {
             let complains = kind == Some(&HttpsErrorKind::GoAway(calm));
             if complains && self.config.https.may_ping() && mem::take(&mut state.pings) {
                 tracing::warn!(
+                    server = %self.manager.origin(),
                     "a server complained of too much, so its HTTP/2 connections are not pinged any more"
                 );
             }
@@ -373,6 +380,13 @@ impl Shared {
             http2: state.statistics,
             errors: self.failures.snapshot(),
         }
+    }
+
+    /// How long a connect has been under way, where there is no other connection.
+    pub(super) fn connecting_for(&self) -> Option<Duration> {
+        let state = self.state.lock();
+        let began = state.connect_began.filter(|_| state.is_connecting && state.live() == 0)?;
+        Some(began.elapsed())
     }
 
     pub(super) fn is_unused(&self) -> bool {
