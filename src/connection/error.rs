@@ -128,7 +128,7 @@ impl<E> RunError<E> {
         match self {
             Self::User(error) => write_user(error, f),
             Self::TimedOut => f.write_str(
-                "no connection became free in time; raise max_size or connection_timeout, or look at Pool::holders",
+                "no connection became free within connection_timeout; raise it or max_size, or look at Pool::holders",
             ),
             Self::ConnectFailing(failing) => {
                 let Failure { is_of_test, text, .. } = &failing.last;

@@ -90,6 +90,16 @@ impl Statistics {
         self.connect_errors + self.connect_timeouts + self.connect_panics
     }
 
+    /// Connections that were closed, for whatever reason.
+    #[must_use]
+    pub fn connections_closed(&self) -> u64 {
+        self.connections_closed_broken
+            + self.connections_closed_invalid
+            + self.connections_closed_max_lifetime
+            + self.connections_closed_idle_timeout
+            + self.connections_closed_surplus
+    }
+
     /// The share of gets whose connection had been used before, from 0 to 1.
     #[must_use]
     pub fn reuse_rate(&self) -> f64 {
@@ -125,13 +135,14 @@ impl fmt::Display for Statistics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "gets={} waited={} timed_out={} reuse={:.1}% created={} connect_errors={} closed_invalid={}",
+            "gets={} waited={} timed_out={} reuse={:.1}% created={} connect_errors={} closed={} closed_invalid={}",
             self.get_started,
             self.get_waited,
             self.get_timed_out,
             self.reuse_rate() * 100.0,
             self.connections_created,
             self.failed_connects(),
+            self.connections_closed(),
             self.connections_closed_invalid,
         )
     }
@@ -307,4 +318,21 @@ fn add(count: &AtomicUsize, more: usize) {
 fn get(count: &AtomicUsize) -> u64 {
     // Ordering: Relaxed, a count.
     count.load(Ordering::Relaxed) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_shows_all_closes_and_those_that_a_test_caused() {
+        let counters = Counters::default();
+        for reason in
+            [Closed::Broken, Closed::Invalid, Closed::MaxLifetime, Closed::IdleTimeout, Closed::Surplus]
+        {
+            counters.on_closed(reason);
+        }
+        let said = counters.snapshot(0, 0).to_string();
+        assert!(said.ends_with(" closed=5 closed_invalid=1"), "{said}");
+    }
 }

@@ -43,15 +43,16 @@ pub struct HttpsConfig {
     /// Requests after which a connection is closed. Where requests share it, it takes no more after them, and ends with those
     /// under way. At least 1.
     pub max_requests: Option<u64>,
-    /// How a pool finds out whether an idle connection is alive: before a request, if it was idle for longer than the
-    /// pool's `bypass_window`.
+    /// What is asked before a request, if the connection was idle for longer than the pool's `bypass_window`. It says whether
+    /// the connection can take this request.
     pub health_check: HealthCheck,
     /// The time that a health check may take. A [`Pool`](crate::connection::Pool) gives it 2 s at most, and no more than half
     /// of its [`connection_timeout`](crate::connection::Builder::connection_timeout).
     pub health_timeout: Duration,
     /// HTTP/2: how many bytes a server may send before they are read.
     pub windows: Http2Windows,
-    /// HTTP/2: whether a silent server is pinged.
+    /// HTTP/2: whether the connection itself pings a silent server at intervals, also while requests run. It is independent of
+    /// [`health_check`](field@Self::health_check).
     pub ping: Option<Ping>,
     /// The size of a response's header list that is still accepted. Over HTTP/1.1 it is the size of the whole head, of which no
     /// more than 16 KiB and 100 header lines are accepted in any case. What exceeds a limit is
@@ -72,7 +73,8 @@ pub enum HttpVersion {
     Http2,
 }
 
-/// How a pool finds out whether an idle connection is alive (`is_valid`).
+/// What a pool asks the server before a request, if the connection was idle (`is_valid`). A [`Ping`] is sent at intervals
+/// instead, by the connection itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum HealthCheck {
@@ -116,7 +118,7 @@ pub enum Http2Windows {
     Adaptive,
 }
 
-/// HTTP/2: whether and when a silent server is pinged.
+/// HTTP/2: when a connection pings a silent server by itself. A [`HealthCheck`] asks before a request instead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Ping {

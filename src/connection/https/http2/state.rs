@@ -57,7 +57,7 @@ pub struct Http2ConnectionState {
     pub timings: ConnectTimings,
     /// The time since it was made.
     pub age: Duration,
-    /// The time since a request last began, or both its bodies had ended. Before the first one, the age.
+    /// The time since a request last began or ended: a request ends when both bodies have. Before the first one, the age.
     pub since_last_use: Duration,
     /// Requests so far.
     pub requests: u64,
