@@ -1,14 +1,17 @@
 //! What servers do to connections and streams, and what becomes of the requests.
 
 use std::convert::Infallible;
+use std::error::Error;
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::Stream;
 use futures_util::future::join_all;
 use http::{Method, Request};
 use http_body_util::{BodyExt, Full, StreamBody};
+use hyper::body::Frame;
 use millpond::connection::https::{
     ConnectPhase, Http2Pool, Http2PoolConfig, HttpsConfig, HttpsErrorKind, Ping, RequestBody,
 };
@@ -478,11 +481,34 @@ async fn nghttpd_answers_a_thousand_requests() {
 async fn a_request_that_waits_for_a_connect_says_so_at_its_end() {
     const LIMIT: Duration = Duration::from_millis(200);
     // It accepts no connection, and the kernel does.
-    let server = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let server = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}", server.local_addr().unwrap());
     let pool = Http2Pool::new(&url, config().wait_timeout(LIMIT)).unwrap();
     let error = pool.send(get("/")).await.unwrap_err();
     assert_eq!(error.kind(), &HttpsErrorKind::PoolTimeout { after: LIMIT });
     let said = format!("{error:?}");
     assert!(said.contains("within 200ms: a connect began ") && !said.contains("raise"), "{said}");
+}
+
+#[tokio::test]
+async fn the_own_error_of_a_request_body_is_the_source() {
+    let node = Node::start();
+    let pool = node.pool(config());
+    for pause in [Duration::ZERO, Duration::from_millis(50)] {
+        let frames = failing(pause);
+        let body = RequestBody::stream(StreamBody::new(frames));
+        let error = pool.send(Request::post("/hold").body(body).unwrap()).await.unwrap_err();
+        assert_eq!(error.kind(), &HttpsErrorKind::InvalidRequest, "{error:?}");
+        assert_eq!(error.source().unwrap().to_string(), "the mill stands still", "{pause:?}");
+    }
+}
+
+/// A body that fails after this time, at once if it is zero.
+fn failing(pause: Duration) -> impl Stream<Item = std::io::Result<Frame<bytes::Bytes>>> + Send {
+    futures_util::stream::once(async move {
+        if !pause.is_zero() {
+            sleep(pause).await;
+        }
+        Err(std::io::Error::other("the mill stands still"))
+    })
 }

@@ -175,7 +175,7 @@ impl Client {
     ) -> Result<Response<Received>, Unsent<Request<B>>>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: std::fmt::Display,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let (parts, body) = request.into_parts();
         let mut head = Request::from_parts(parts, ());
@@ -194,7 +194,15 @@ impl Client {
                 let rest = if is_head { None } else { content_length(&head.headers) };
                 Ok(Response::from_parts(head, Received::new(stream, rest, upload, busy)))
             }
-            Err(error) => Err((self.link().explain_of(stream, error), None)),
+            Err(error) => {
+                let is_reset_here = error.is_reset() && !error.is_remote() && !error.is_library();
+                let error = self.link().explain_of(stream, error);
+                let failure = match upload.filter(|_| is_reset_here) {
+                    Some(upload) => upload.failure().await,
+                    None => None,
+                };
+                Err((if let Some(failure) = failure { error.because(failure) } else { error }, None))
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The body of a request over HTTP/2, sent as far as the server lets it.
 
-use std::fmt::Display;
+use std::error::Error;
 use std::future::poll_fn;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -19,9 +19,14 @@ use super::client::Busy;
 /// want the rest. Nobody else can: the sender of the request has its answer.
 const UNWANTED: Duration = Duration::from_secs(10);
 
+type BoxError = Box<dyn Error + Send + Sync>;
+
 /// A task that sends a body. Dropped, it ends, and resets the stream if nobody else has it.
 pub(super) struct Upload {
-    task: Option<JoinHandle<()>>,
+    /// Returns the body's own error.
+    task: Option<JoinHandle<Option<BoxError>>>,
+    /// Of a body that has failed before there was a task.
+    failure: Option<BoxError>,
     /// Cancelled when the response has ended.
     answered: CancellationToken,
 }
@@ -31,14 +36,24 @@ impl Upload {
     pub(super) async fn begin<B>(stream: SendStream<Bytes>, body: B, busy: Busy) -> Option<Self>
     where
         B: Body<Data = Bytes> + Send + Unpin + 'static,
-        B::Error: Display,
+        B::Error: Into<BoxError>,
     {
-        let mut sending = Sending { stream, body, data: Bytes::new(), _busy: busy };
-        if poll_fn(|cx| Poll::Ready(sending.poll(cx).is_ready())).await {
-            return None;
-        }
+        let mut sending = Sending { stream, body, data: Bytes::new(), failure: None, _busy: busy };
         let answered = CancellationToken::new();
-        Some(Self { task: Some(tokio::spawn(sending.run(answered.clone()))), answered })
+        if poll_fn(|cx| Poll::Ready(sending.poll(cx).is_ready())).await {
+            let failure = sending.failure?;
+            return Some(Self { task: None, failure: Some(failure), answered });
+        }
+        let task = tokio::spawn(sending.run(answered.clone()));
+        Some(Self { task: Some(task), failure: None, answered })
+    }
+
+    /// Why the body failed, once its stream was reset for that: then the task ends.
+    pub(super) async fn failure(mut self) -> Option<BoxError> {
+        match self.task.take() {
+            Some(task) => task.await.ok().flatten(),
+            None => self.failure.take(),
+        }
     }
 
     /// Lets it come to its end.
@@ -61,15 +76,16 @@ struct Sending<B> {
     body: B,
     /// What is taken from the body and not sent.
     data: Bytes,
+    failure: Option<BoxError>,
     _busy: Busy,
 }
 
 impl<B> Sending<B>
 where
     B: Body<Data = Bytes> + Unpin,
-    B::Error: Display,
+    B::Error: Into<BoxError>,
 {
-    async fn run(mut self, answered: CancellationToken) {
+    async fn run(mut self, answered: CancellationToken) -> Option<BoxError> {
         let unwanted = async || {
             answered.cancelled().await;
             sleep(UNWANTED).await;
@@ -87,6 +103,7 @@ where
                 }
             }
         }
+        self.failure
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -114,6 +131,7 @@ where
                 Poll::Ready(self.stream.send_trailers(trailers).map(|()| true))
             }
             Some(Err(error)) => {
+                let error = self.failure.insert(error.into());
                 tracing::debug!(%error, "the body of a request failed");
                 self.stream.send_reset(Reason::INTERNAL_ERROR);
                 Poll::Ready(Ok(true))
