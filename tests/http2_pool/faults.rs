@@ -13,7 +13,8 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use millpond::connection::https::{
-    ConnectPhase, Http2Pool, Http2PoolConfig, HttpsConfig, HttpsErrorKind, Ping, RequestBody,
+    ConnectPhase, Http2Pool, Http2PoolConfig, HttpsConfig, HttpsErrorKind, Ping, RequestBody, Upstreams,
+    UpstreamsConfig,
 };
 use millpond::net::{Backoff, Dial, Resolve, Resolving};
 use nix::sys::signal::Signal;
@@ -488,6 +489,17 @@ async fn a_request_that_waits_for_a_connect_says_so_at_its_end() {
     assert_eq!(error.kind(), &HttpsErrorKind::PoolTimeout { after: LIMIT });
     let said = format!("{error:?}");
     assert!(said.contains("within 200ms: a connect began ") && !said.contains("raise"), "{said}");
+}
+
+#[tokio::test]
+async fn a_server_that_speaks_http2_only_is_told_apart_over_http1() {
+    let node = Node::start();
+    let upstreams = Upstreams::new(UpstreamsConfig::default()).unwrap();
+    let request = Request::post(node.url()).body(RequestBody::from("grain")).unwrap();
+    let error = upstreams.send(request).await.unwrap_err();
+    assert_eq!(error.kind(), &HttpsErrorKind::WrongVersion, "{error:?}");
+    assert!(error.is_unprocessed());
+    assert!(format!("{error:?}").contains("HttpVersion::Http2"), "{error:?}");
 }
 
 #[tokio::test]

@@ -249,6 +249,7 @@ impl fmt::Display for Failure {
                     HttpsErrorKind::Tls(TlsErrorKind::NoCommonProtocol) => {
                         f.write_str("; without --http1 and --http2, the server chooses")
                     }
+                    HttpsErrorKind::WrongVersion => f.write_str("; --http1 and --http2 choose one"),
                     HttpsErrorKind::Tls(TlsErrorKind::NotTls) => {
                         f.write_str("; write http:// if it speaks no TLS")
                     }

@@ -217,7 +217,11 @@ impl HttpsConnection {
                 .await;
                 Ok(response)
             }
-            Err(error) => Err(this.failed(error)),
+            Err(error) => {
+                let met_http2 =
+                    this.protocol == Protocol::Http1 && this.facts.traffic.began_with_frame.get() > 0;
+                Err(this.failed(if met_http2 { error.met_http2() } else { error }))
+            }
         }
     }
 

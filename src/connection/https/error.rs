@@ -211,6 +211,13 @@ impl HttpsError {
         self
     }
 
+    /// The error of an HTTP/1.1 request to a server that speaks HTTP/2 only.
+    pub(super) fn met_http2(mut self) -> Self {
+        self.0.kind = HttpsErrorKind::WrongVersion;
+        self.in_phase(ConnectPhase::Http)
+            .because("it begins as HTTP/2 does (set HttpVersion::Http2: without TLS, nothing is negotiated)")
+    }
+
     pub(super) fn in_phase(mut self, phase: ConnectPhase) -> Self {
         self.0.phase = Some(phase);
         self

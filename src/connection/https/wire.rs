@@ -34,6 +34,8 @@ pub(super) struct Traffic {
     pub(super) sent: Count,
     /// When some were last received, by the clock of pools.
     pub(super) heard: Count,
+    /// Whether the server began with a frame of HTTP/2, as 0 or 1.
+    pub(super) began_with_frame: Count,
     /// Streams of a pool that have failed.
     pub(super) errors: Count,
 }
@@ -65,6 +67,11 @@ impl Wire {
     }
 }
 
+/// Whether a server of HTTP/2 begins so (RFC 9113, section 3.4): SETTINGS, on stream 0 and of less than 64 KiB.
+fn is_settings(first: &[u8]) -> bool {
+    matches!(first, [0, _, _, 4, 0, 0, 0, 0, 0, ..])
+}
+
 impl AsyncRead for Wire {
     fn poll_read(
         mut self: Pin<&mut Self>,
@@ -78,7 +85,10 @@ impl AsyncRead for Wire {
         };
         let more = buffer.filled().len() - before;
         if more > 0 {
-            let Traffic { received, heard, .. } = &*self.traffic;
+            let Traffic { received, heard, began_with_frame, .. } = &*self.traffic;
+            if received.get() == 0 && is_settings(buffer.filled().get(before..).unwrap_or_default()) {
+                began_with_frame.set(1);
+            }
             received.set(received.get() + more as u64);
             heard.set(now());
         }
