@@ -167,6 +167,43 @@ async fn probes_that_are_cancelled_give_their_places_back() {
 }
 
 #[tokio::test]
+async fn a_server_that_never_answers_opens_the_breaker_within_a_deadline() {
+    let mill = Mill::start();
+    mill.ask("/").await;
+    let layer = BreakerLayer::new("mill", BreakerPolicy::default());
+    let service = DeadlineLayer::new(Duration::from_millis(20)).layer(layer.layer(mill.upstreams.clone()));
+    for _ in 0..5 {
+        assert_eq!(refusal(call(&service, mill.get("/held")).await), Some(Refusal::DeadlineOver));
+    }
+    assert_eq!(layer.state(), BreakerState::Open);
+}
+
+#[tokio::test]
+async fn mistakes_of_a_client_open_no_breaker_and_are_not_repeated() {
+    let mill = Mill::start();
+    let layer = BreakerLayer::new("mill", BreakerPolicy::default());
+    let retries = Retries::new(RetryPolicy::persistent(), BudgetPolicy::default());
+    let service = RetryLayer::new(retries).layer(layer.layer(mill.upstreams.clone()));
+    for _ in 0..10 {
+        let mut request = mill.get("/");
+        request.headers_mut().insert("content-length", "5".parse().unwrap());
+        call(&service, request).await.unwrap_err();
+    }
+    assert_eq!(layer.state(), BreakerState::Closed);
+    assert_eq!(mill.ask("/count/").await, "0");
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_tried_again() {
+    let mill = Mill::start();
+    let layer = breaker_that_opened(&mill, BreakerPolicy::default()).await;
+    let service = RetryLayer::new(Retries::new(RetryPolicy::persistent(), BudgetPolicy::default()))
+        .layer(layer.layer(mill.upstreams.clone()));
+    let refused = refusal(call(&service, mill.get("/")).await);
+    assert!(matches!(refused, Some(Refusal::BreakerOpen { .. })), "{refused:?}");
+}
+
+#[tokio::test]
 async fn no_more_requests_than_the_limit_reach_the_server_at_once() {
     let mill = Mill::start();
     let layer = LimitLayer::new(two(), QueuePolicy::default());
@@ -406,6 +443,20 @@ async fn a_region_that_fails_fast_is_left() {
     assert!(state[1].is_current, "{state:?}");
     assert_eq!(mill.ask("/count/broken").await, "5");
     assert_eq!(mill.ask("/count/").await, "15");
+}
+
+#[tokio::test]
+async fn a_region_that_never_answers_is_left_within_a_deadline() {
+    let mill = Mill::start();
+    mill.ask("/").await;
+    let regions = [("north", region(&mill, "/held").boxed_clone())];
+    let regions = RegionService::new(RegionPolicy::default(), regions).classify(judge);
+    let service =
+        DeadlineLayer::new(Duration::from_millis(20)).layer(regions.clone().map_request(|_: Request<()>| ()));
+    for _ in 0..5 {
+        assert_eq!(refusal(call(&service, Request::new(())).await), Some(Refusal::DeadlineOver));
+    }
+    assert!(regions.state()[0].is_ejected);
 }
 
 #[tokio::test]

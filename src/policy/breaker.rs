@@ -6,6 +6,9 @@ use super::outcome::Outcome;
 use super::setters;
 use super::window::{Counts, Window};
 
+/// How long a probe takes, for those that wait for its end.
+const PROBE: Duration = Duration::from_secs(1);
+
 /// When a [`Breaker`] opens and closes.
 ///
 /// | setting | default | reason |
@@ -189,7 +192,8 @@ impl Breaker {
                     *sent += 1;
                     None
                 } else {
-                    Some(open_for.saturating_sub(waited))
+                    // The probes may end at any time.
+                    Some(open_for.saturating_sub(waited).min(PROBE))
                 }
             }
         };

@@ -55,14 +55,20 @@ impl Deadline {
         Some(Self::after(now, time))
     }
 
-    /// The value of gRPC's header `grpc-timeout`, rounded down to milliseconds, or beyond a day to seconds. `None` without a
+    /// The value of gRPC's header `grpc-timeout`, rounded down to milliseconds, below one to microseconds, or beyond a day to seconds. `None` without a
     /// deadline.
     #[must_use]
     pub fn to_grpc_timeout(self, now: Instant) -> Option<String> {
         const MOST: u128 = 99_999_999; // eight digits
         let remaining = self.remaining(now)?;
         let millis = remaining.as_millis();
-        Some(if millis <= MOST { format!("{millis}m") } else { format!("{}S", (millis / 1000).min(MOST)) })
+        Some(if millis == 0 {
+            format!("{}u", remaining.as_micros())
+        } else if millis <= MOST {
+            format!("{millis}m")
+        } else {
+            format!("{}S", (millis / 1000).min(MOST))
+        })
     }
 
     /// The point in time, if there is one.
@@ -165,6 +171,7 @@ mod tests {
         assert_eq!(text(Duration::from_millis(99_999_999)).as_deref(), Some("99999999m"));
         assert_eq!(text(Duration::from_millis(100_000_000)).as_deref(), Some("100000S"));
         assert_eq!(text(SECOND * 1_000_000_000).as_deref(), Some("99999999S"));
+        assert_eq!(text(Duration::from_micros(999)).as_deref(), Some("999u"));
         assert_eq!(Deadline::NEVER.to_grpc_timeout(now), None);
     }
 

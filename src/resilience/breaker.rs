@@ -6,6 +6,7 @@ use std::task::{Context, Poll};
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::deadline::outcome_of_drop;
 use super::{BoxError, BoxFuture, ByStatus, Classify, Refusal, now};
 use crate::policy::{Breaker, BreakerChange, BreakerPolicy, BreakerState, Outcome, Permit};
 use crate::sync::{Arc, Mutex};
@@ -16,7 +17,8 @@ use crate::sync::{Arc, Mutex};
 ///
 /// # Cancel safety
 ///
-/// A request that is dropped before its end counts neither as a success nor as a failure.
+/// A request that is dropped before its end counts neither as a success nor as a failure, unless a
+/// [`DeadlineLayer`](super::DeadlineLayer) drops it.
 #[derive(Clone)]
 pub struct BreakerLayer<C = ByStatus> {
     shared: Arc<Shared>,
@@ -51,7 +53,7 @@ impl<C> BreakerLayer<C> {
         BreakerLayer { shared: self.shared, classify }
     }
 
-    /// The state now.
+    /// The state that the last request has left: an open breaker becomes half-open with the next one.
     #[must_use]
     pub fn state(&self) -> BreakerState {
         self.shared.breaker.lock().state()
@@ -137,7 +139,7 @@ impl Asked {
 
 impl Drop for Asked {
     fn drop(&mut self) {
-        self.record(Outcome::Cancelled);
+        self.record(outcome_of_drop());
     }
 }
 

@@ -3,7 +3,7 @@
 use http::{Response, StatusCode};
 
 use super::{BoxError, Refusal};
-use crate::connection::https::HttpsError;
+use crate::connection::https::{HttpsError, HttpsErrorKind};
 use crate::policy::Outcome;
 
 /// Says how a request ended. A closure does, too.
@@ -13,7 +13,8 @@ pub trait Classify<T> {
 }
 
 /// By the status of the response. A status above 499 is a failure, but for 501 and 505, which say something about the
-/// request. So is each error but a [`Refusal`] of another layer, which says nothing about the server.
+/// request. So is each error but two kinds, which say nothing about the server: a [`Refusal`] of another layer, and a mistake of
+/// the client, such as a URL that is none or an upload that breaks off.
 ///
 /// 429 is no failure: the server is well, and says that this client is not to ask as often.
 #[derive(Clone, Copy, Debug, Default)]
@@ -37,10 +38,28 @@ impl<B> Classify<Response<B>> for ByStatus {
             None => {}
         }
         match error.downcast_ref::<HttpsError>() {
+            Some(error) if is_of_the_client(error) || *error.kind() == HttpsErrorKind::PoolFull => {
+                Outcome::Cancelled
+            }
             Some(error) if error.is_timeout() => Outcome::Timeout,
             _ => Outcome::Failure,
         }
     }
+}
+
+/// Whether the error is the client's own, so that it says nothing about the server, and would come again.
+pub(super) fn is_of_the_client(error: &HttpsError) -> bool {
+    matches!(
+        error.kind(),
+        HttpsErrorKind::InvalidUri
+            | HttpsErrorKind::InvalidHead
+            | HttpsErrorKind::InvalidRequest
+            | HttpsErrorKind::OutOfRange(_)
+            | HttpsErrorKind::PoolClosed
+            | HttpsErrorKind::TlsConfig
+            | HttpsErrorKind::TooManyServers
+            | HttpsErrorKind::UnlimitedSpill
+    )
 }
 
 impl<F, T> Classify<T> for F

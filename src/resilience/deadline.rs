@@ -1,5 +1,6 @@
 //! As long as a request may take.
 
+use std::cell::Cell;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -9,7 +10,8 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use super::{BoxError, BoxFuture, Refusal, now};
-use crate::policy::Deadline;
+use crate::policy::{Deadline, Outcome};
+use crate::sync::thread_local;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -19,7 +21,8 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// gRPC's header `grpc-timeout`. It is put back into the extensions, where [`Retries`](super::Retries) looks for it; and into
 /// the header if it was there, so that the server knows it, too.
 ///
-/// It ends the wait for the head of the response, not for its body.
+/// It ends the wait for the head of the response, not for its body. Layers within it take the end for a time-out of the server,
+/// wherever they stand.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadlineLayer {
     time: Duration,
@@ -72,13 +75,41 @@ where
         Box::pin(async move {
             match deadline.instant() {
                 None => answer.await.map_err(Into::into),
-                Some(at) => match timeout_at(at.into(), answer).await {
-                    Ok(result) => result.map_err(Into::into),
-                    Err(_) => Err(Refusal::DeadlineOver.into()),
-                },
+                Some(at) => {
+                    let mut answer = Box::pin(answer);
+                    match timeout_at(at.into(), &mut answer).await {
+                        Ok(result) => result.map_err(Into::into),
+                        Err(_) => {
+                            expire(answer);
+                            Err(Refusal::DeadlineOver.into())
+                        }
+                    }
+                }
             }
         })
     }
+}
+
+thread_local! {
+    static EXPIRES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drops what is over, and lets the layers within know why.
+fn expire<T>(answer: T) {
+    struct Until;
+    impl Drop for Until {
+        fn drop(&mut self) {
+            EXPIRES.set(false);
+        }
+    }
+    EXPIRES.set(true);
+    let _until = Until;
+    drop(answer);
+}
+
+/// How a request ended that is being dropped: its deadline has come, or nobody waits for it any more.
+pub(super) fn outcome_of_drop() -> Outcome {
+    if EXPIRES.get() { Outcome::Timeout } else { Outcome::Cancelled }
 }
 
 /// Finds the deadline, and notes it in the request.

@@ -9,13 +9,15 @@ use tokio::sync::oneshot;
 use tower_layer::Layer;
 use tower_service::Service;
 
+use super::deadline::outcome_of_drop;
 use super::{BoxError, BoxFuture, ByStatus, Classify, Refusal, now};
 use crate::policy::{AdaptiveLimit, Arrival, LimitPolicy, Outcome, QueuePolicy};
 use crate::sync::{Arc, Mutex};
 
 /// An [`AdaptiveLimit`] and a queue in front of a service. One per server.
 ///
-/// It is ready as soon as the inner service is, as a queue that sheds must see who comes. A request waits in its future.
+/// It is ready as soon as the inner service is, as a queue that sheds must see who comes. A request waits in its future, and
+/// is in flight until the head of its response has come: bodies do not count.
 ///
 /// # Cancel safety
 ///
@@ -207,6 +209,6 @@ impl Place {
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.leave(Outcome::Cancelled);
+        self.leave(outcome_of_drop());
     }
 }

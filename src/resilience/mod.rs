@@ -13,7 +13,7 @@
 //! [`RegionService`] stands in the place of `Upstreams` where several regions serve the same.
 //!
 //! A layer refuses by a [`Refusal`], in the boxed error of tower: [`Refusal::of`] finds it there. A refused request was not
-//! sent. No layer starts a task. All clones of a service share one state, so make one layer per server.
+//! sent, unless its deadline has come. No layer starts a task. All clones of a service share one state, so make one layer per server.
 //!
 //! # Examples
 //!

@@ -12,9 +12,12 @@ use tower_service::Service;
 
 use super::{BoxError, BoxFuture, Refusal};
 use crate::sync::Arc;
+use crate::sync::statistic::{AtomicUsize, Ordering};
 
-/// Above this many keys, those that have used nothing of late are forgotten.
+/// From this many keys on, and then from twice as many as were left, those that have used nothing of late are forgotten.
 const MANY_KEYS: usize = 10_000;
+/// To count the keys takes all of their locks, so it is done once in so many requests.
+const LOOK: usize = 1024;
 
 /// A limit of requests per second, minute or hour in front of a service, in total, or for each peer, connection or tenant.
 ///
@@ -35,7 +38,8 @@ const MANY_KEYS: usize = 10_000;
 ///
 /// # Memory
 ///
-/// A key takes about 100 bytes. Above 10 000 keys, those whose burst is whole again are forgotten.
+/// A key takes about 100 bytes. From 10 000 keys on, those whose burst is whole again are forgotten now and then. Nothing bounds
+/// the others: with a quota per hour, all keys of the last hour are kept.
 pub struct RateLimitLayer<R> {
     check: Arc<Check<R>>,
 }
@@ -67,10 +71,15 @@ impl<R: 'static> RateLimitLayer<R> {
     {
         let limiter: DefaultKeyedRateLimiter<K> = RateLimiter::keyed(quota);
         let clock = DefaultClock::default();
+        let (requests, many) = (AtomicUsize::new(1), AtomicUsize::new(MANY_KEYS));
         let check = move |request: &R| {
             let checked = limiter.check_key(&key(request));
-            if limiter.len() > MANY_KEYS {
+            // Ordering: Relaxed, both are hints.
+            if requests.fetch_add(1, Ordering::Relaxed).is_multiple_of(LOOK)
+                && limiter.len() >= many.load(Ordering::Relaxed)
+            {
                 limiter.retain_recent();
+                many.store(MANY_KEYS.max(2 * limiter.len()), Ordering::Relaxed);
             }
             checked.map_err(|until| until.wait_time_from(clock.now()))
         };

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use tower_service::Service;
 
+use super::deadline::outcome_of_drop;
 use super::{BoxError, BoxFuture, ByStatus, Classify, now};
 use crate::policy::{Outcome, Pick, RegionPolicy, Regions};
 use crate::sync::{Arc, Mutex};
@@ -21,7 +22,8 @@ use crate::sync::{Arc, Mutex};
 ///
 /// # Cancel safety
 ///
-/// A request that is dropped before its end says nothing about its region.
+/// A request that is dropped before its end says nothing about its region, unless a
+/// [`DeadlineLayer`](super::DeadlineLayer) drops it.
 ///
 /// # Examples
 ///
@@ -132,15 +134,32 @@ where
         let since = now();
         let Pick { region, .. } = shared.regions.lock().pick(since, None, RandomState::new().hash_one(0));
         let service = self.services.get(region).cloned();
+        let sent = Sent { shared, region, since, outcome: None };
         Box::pin(async move {
+            let mut sent = sent;
             let Some(mut service) = service else { return Err("there is no such region".into()) };
             let result = match poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into) {
                 Ok(()) => service.call(request).await.map_err(Into::into),
                 Err(error) => Err(error),
             };
-            shared.record(region, since, classify.classify(&result));
+            sent.outcome = Some(classify.classify(&result));
             result
         })
+    }
+}
+
+/// A request on its way to a region.
+struct Sent {
+    shared: Arc<Shared>,
+    region: usize,
+    since: Instant,
+    outcome: Option<Outcome>,
+}
+
+impl Drop for Sent {
+    fn drop(&mut self) {
+        let outcome = self.outcome.unwrap_or_else(outcome_of_drop);
+        self.shared.record(self.region, self.since, outcome);
     }
 }
 

@@ -10,6 +10,7 @@ use http::{Request, Response, StatusCode};
 use tokio::time::{Sleep, sleep};
 use tower::retry::Policy;
 
+use super::classify::is_of_the_client;
 use super::{BoxError, Refusal, now};
 use crate::connection::https::{HttpsError, RequestBody, copy};
 use crate::policy::{BudgetPolicy, Deadline, Failed, RetryBudget, RetryDecision, RetryPolicy, retry_after};
@@ -23,7 +24,8 @@ use crate::sync::{Arc, Mutex};
 /// certainly not processed. One whose body streams is never sent again, and neither is one that the deadline in its
 /// extensions leaves no time for (see [`DeadlineLayer`](super::DeadlineLayer)).
 ///
-/// A response is ready to be sent again before its body was read. So a body that breaks off is the caller's.
+/// A [`Refusal`] of another layer is not tried again, and neither is a mistake of the client: both would come again. A
+/// response counts as soon as its head is there, so a body that breaks off later is not asked for again.
 #[derive(Clone)]
 pub struct Retries {
     policy: RetryPolicy,
@@ -97,10 +99,15 @@ impl Retries {
                 is_failure.then_some(failed)
             }
             Err(error) => {
-                let refusal = Refusal::of(&**error);
-                failed.replayable |= refusal.is_some_and(|refusal| refusal.is_unprocessed())
-                    || error.downcast_ref::<HttpsError>().is_some_and(HttpsError::is_unprocessed);
-                failed.retry_after = refusal.and_then(|refusal| refusal.retry_in());
+                if Refusal::of(&**error).is_some_and(|refusal| refusal.is_unprocessed()) {
+                    return None;
+                }
+                if let Some(error) = error.downcast_ref::<HttpsError>() {
+                    if is_of_the_client(error) {
+                        return None;
+                    }
+                    failed.replayable |= error.is_unprocessed();
+                }
                 Some(failed)
             }
         }

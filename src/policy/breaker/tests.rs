@@ -93,7 +93,7 @@ fn after_a_minute_three_probes_close_it() {
     assert_eq!((change.from, change.to), (BreakerState::Open, BreakerState::HalfOpen));
     assert_eq!(change.reason, BreakerReason::WaitOver);
     let probes = [first, breaker.ask(now).0, breaker.ask(now).0].map(Result::unwrap);
-    assert_eq!(breaker.ask(now + SECOND).0.unwrap_err().retry_in, MINUTE - SECOND);
+    assert_eq!(breaker.ask(now + SECOND).0.unwrap_err().retry_in, SECOND);
     let changes = probes.map(|probe| breaker.record(now, probe, Success));
     assert_eq!(changes[..2], [None, None]);
     let change = changes[2].unwrap();
