@@ -388,10 +388,7 @@ impl fmt::Display for HttpsError {
                 write!(f, "{server}{at}: no {what} within {after:?}; check that this port speaks {protocol}")
             }
             HttpsErrorKind::WrongVersion => {
-                write!(
-                    f,
-                    "{server}{at} does not speak the wanted version of HTTP (choose another, or let it be negotiated)"
-                )
+                write!(f, "{server}{at} does not speak the wanted version of HTTP")
             }
             HttpsErrorKind::ConnectPanicked => {
                 write!(f, "a connect to {server} panicked (the panic's own message says where)")

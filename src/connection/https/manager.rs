@@ -185,7 +185,9 @@ impl HttpsConnectionManager {
         let is_http2 = stream.alpn() == Some(b"h2");
         let is_wanted = if is_http2 { wanted != HttpVersion::Http1 } else { wanted != HttpVersion::Http2 };
         if !is_wanted {
-            return Err(HttpsError::new(HttpsErrorKind::WrongVersion).in_phase(ConnectPhase::Http));
+            return Err(HttpsError::new(HttpsErrorKind::WrongVersion)
+                .in_phase(ConnectPhase::Http)
+                .because("choose another HttpVersion, or let it be negotiated"));
         }
         let (identity, tls, is_resumed) =
             (Some(stream.identity()), Some(stream.handshake_time()), stream.is_resumed());
