@@ -25,7 +25,8 @@ pub struct Http2State {
     pub pings: bool,
     /// What has happened since the pool was made. A get is what a request does for its stream. A connection is closed, for
     /// one of these reasons, when it takes no more requests: broken, because the server has announced its end, or closed it;
-    /// invalid, because it did not answer a health check; surplus also after a reload of the TLS settings.
+    /// invalid, because it did not answer a health check; surplus also after its last request
+    /// ([`max_requests`](field@super::super::HttpsConfig::max_requests)), and after a reload of the TLS settings.
     pub statistics: Statistics,
     /// And what only happens over HTTP/2.
     pub http2: Http2Statistics,
