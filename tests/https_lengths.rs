@@ -124,8 +124,9 @@ async fn a_head_that_contradicts_its_body_is_not_sent() {
             assert!(error.take_request().is_some());
             assert!(client.is_in_step().await, "{alpn} {method} {headers:?}");
         }
-        let connects = upstreams.servers()[0].connects;
-        assert_eq!(connects.connected, 1, "{alpn}");
+        let server = &upstreams.servers()[0];
+        assert_eq!(server.connects.connected, 1, "{alpn}");
+        assert_eq!(server.errors.invalid_request, 15, "{alpn}");
     }
 }
 

@@ -116,6 +116,7 @@ impl Http2Pool {
     pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Http2Body>, HttpsError> {
         let pool = &self.0;
         if let Err(error) = head::check(&mut request, Protocol::Http2) {
+            pool.failures.count(error.kind());
             return Err(error.named(pool.manager.origin()).with_request(request));
         }
         let urgency = Urgency::of(&request);

@@ -37,7 +37,7 @@ pub(super) struct Shared {
     /// Takes the connections on which the server chooses HTTP/1.1. Without it, they are errors.
     pub(super) http1: Option<Arc<Http1>>,
     pub(super) counters: Counters,
-    failures: Failures,
+    pub(super) failures: Failures,
     #[cfg(feature = "websocket")]
     pub(super) not_offered: NotOffered,
     state: Mutex<State>,
