@@ -3,13 +3,15 @@
 mod upstream;
 
 use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use http::{HeaderName, Method, Request, StatusCode};
-use http_body::Frame;
+use http_body::{Body, Frame, SizeHint};
 use http_body_util::{BodyExt, Full, StreamBody};
 use millpond::connection::Pool;
 use millpond::connection::https::{
@@ -60,7 +62,7 @@ fn exact() -> RequestBody {
 }
 
 type Headers = &'static [(HeaderName, &'static str)];
-type Body = fn() -> RequestBody;
+type MakeBody = fn() -> RequestBody;
 
 struct Client<'a> {
     upstreams: &'a Upstreams,
@@ -99,7 +101,7 @@ async fn a_head_that_contradicts_its_body_is_not_sent() {
     for (alpn, upstreams) in &clients {
         let client = Client { upstreams, url: format!("{}/mill", node.url()) };
         assert!(client.is_in_step().await);
-        let cases: [(Method, Headers, Body); 15] = [
+        let cases: [(Method, Headers, MakeBody); 15] = [
             (Method::GET, &[(CONTENT_LENGTH, "22")], RequestBody::empty),
             (Method::HEAD, &[(CONTENT_LENGTH, "22")], RequestBody::empty),
             (Method::DELETE, &[(CONTENT_LENGTH, "5")], RequestBody::empty),
@@ -135,7 +137,7 @@ async fn a_head_that_fits_its_body_is_sent() {
     let (node, clients) = both();
     for (alpn, upstreams) in &clients {
         let client = Client { upstreams, url: format!("{}/mill", node.url()) };
-        let cases: [(Method, Headers, Body, &str); 11] = [
+        let cases: [(Method, Headers, MakeBody, &str); 11] = [
             (Method::GET, &[(CONTENT_LENGTH, "0")], RequestBody::empty, "GET /mill 0"),
             (Method::HEAD, &[(CONTENT_LENGTH, "0")], RequestBody::empty, ""),
             (Method::POST, &[(CONTENT_LENGTH, "0")], RequestBody::empty, "POST /mill 0"),
@@ -173,12 +175,49 @@ async fn a_stream_that_is_not_as_long_as_announced_fails() {
 #[tokio::test]
 async fn what_a_stream_has_beyond_its_length_is_never_the_next_request() {
     let (node, clients) = both();
-    let client = Client { upstreams: &clients[0].1, url: format!("{}/mill", node.url()) };
-    // The pieces up to the length are all that is asked for.
-    let body = pieces(&[GRIST, "GET /smuggled HTTP/1.1\r\nhost: mill.example\r\n\r\n"]);
-    let answer = client.send(Method::POST, &[(CONTENT_LENGTH, "5")], body).await;
-    assert_eq!(answer.unwrap(), "POST /mill 5");
-    assert!(client.is_in_step().await);
+    for (alpn, upstreams) in &clients {
+        let client = Client { upstreams, url: format!("{}/mill", node.url()) };
+        let body = pieces(&[GRIST, "GET /smuggled HTTP/1.1\r\nhost: mill.example\r\n\r\n"]);
+        let answer = client.send(Method::POST, &[(CONTENT_LENGTH, "5")], body).await;
+        assert_eq!(answer.unwrap(), "POST /mill 5", "{alpn}");
+        assert!(client.is_in_step().await, "{alpn}");
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_is_not_as_long_as_it_says_itself_fails() {
+    let (node, clients) = both();
+    for (alpn, upstreams) in &clients {
+        let client = Client { upstreams, url: format!("{}/mill", node.url()) };
+        for len in [4, 22] {
+            let body = RequestBody::stream(Saying { len, grist: Some(Bytes::from_static(GRIST.as_bytes())) });
+            let error = client.send(Method::POST, &[], body).await.expect_err(&format!("{alpn} {len}"));
+            assert_eq!(error.kind(), &HttpsErrorKind::InvalidRequest, "{alpn} {len} {error:?}");
+            assert!(client.is_in_step().await, "{alpn} {len}");
+        }
+    }
+}
+
+/// A body that says that it is this long.
+struct Saying {
+    len: u64,
+    grist: Option<Bytes>,
+}
+
+impl Body for Saying {
+    type Data = Bytes;
+    type Error = io::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, io::Error>>> {
+        Poll::Ready(self.grist.take().map(|grist| Ok(Frame::data(grist))))
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.len)
+    }
 }
 
 #[tokio::test]

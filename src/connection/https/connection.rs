@@ -154,9 +154,9 @@ impl HttpsConnection {
     /// * `Transfer-Encoding` is anything but `chunked`, or there is a `Content-Length` besides.
     ///
     /// The length of a body that streams may be unknown before. Such a body fails ([`HttpsErrorKind::InvalidRequest`]) if it
-    /// turns out to be shorter than its `Content-Length`, or a piece of it exceeds that; what comes after the end is not asked
-    /// for. Over HTTP/1.1 the connection is closed if the body fails. There, with neither header, a body of unknown length is
-    /// chunked, and not sent with `GET` and `HEAD`.
+    /// turns out to be shorter than its `Content-Length`, or else its exact size hint, or a piece of it exceeds that. Pieces after
+    /// the end are not sent. Over HTTP/1.1 the connection is closed if the body fails. There, with neither header, a body of
+    /// unknown length is chunked, and not sent with `GET` and `HEAD`.
     ///
     /// # `CONNECT`
     ///

@@ -14,8 +14,10 @@ pub(super) fn check(request: &mut Request<RequestBody>, protocol: Protocol) -> R
     if protocol == Protocol::Http1 && request.method() == Method::CONNECT {
         return Err(refused("CONNECT is for HTTP/2 only"));
     }
-    let Some(declared) = declared(request.headers()).map_err(refused)? else { return Ok(()) };
     let hint = request.body().size_hint();
+    // If the head has no length, it gets the body's own.
+    let declared = declared(request.headers()).map_err(refused)?.or(hint.exact());
+    let Some(declared) = declared else { return Ok(()) };
     if declared < hint.lower() || hint.upper().is_some_and(|upper| declared > upper) {
         return Err(refused("its Content-Length is not the length of its body"));
     }

@@ -120,15 +120,17 @@ impl Stream {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx)?);
         let Some(rest) = &mut self.rest else { return Poll::Ready(frame.map(Ok)) };
         let wrong = match frame.as_ref().map(Frame::data_ref) {
+            // What comes after the end is not sent.
+            Some(Some(data)) if *rest == 0 && !data.is_empty() => return Poll::Ready(None),
             Some(Some(data)) => match rest.checked_sub(data.len() as u64) {
                 Some(left) => {
                     *rest = left;
                     None
                 }
-                None => Some("the body is longer than its Content-Length"),
+                None => Some("the body is longer than its announced length"),
             },
             // The end, or trailers.
-            _ => (*rest > 0).then_some("the body is shorter than its Content-Length"),
+            _ => (*rest > 0).then_some("the body is shorter than its announced length"),
         };
         Poll::Ready(match wrong {
             Some(wrong) => Some(Err(wrong.into())),
