@@ -388,6 +388,16 @@ async fn a_server_that_refuses_pings_is_not_pinged_again() {
 }
 
 #[tokio::test]
+async fn pings_come_at_the_interval_however_long_an_answer_may_take() {
+    let own = "server.on('session', session => session.on('ping', () => console.log('ping')));";
+    let mut node = Node::with("{}", own);
+    let ping = Ping::default().interval(Duration::from_millis(20)).timeout(2 * PATIENCE);
+    let pool = node.pool(config().https(HttpsConfig::default().ping(Some(ping))));
+    fetch(&pool, "/").await.unwrap();
+    node.says_times("ping", 3).await;
+}
+
+#[tokio::test]
 async fn a_pool_works_after_the_runtime_of_its_connection_has_shut_down() {
     let node = Node::start();
     let pool = node.pool(config());

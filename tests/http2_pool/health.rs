@@ -6,8 +6,10 @@ use futures_util::future::{join_all, poll_immediate};
 use http::Request;
 use millpond::connection::https::{HealthCheck, Http2Pool, Http2PoolConfig, HttpsConfig, Ping, RequestBody};
 use nix::sys::signal::Signal;
-use tokio::sync::watch::Sender;
-use tokio::time::timeout;
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch::{Receiver, Sender, channel};
+use tokio::time::{sleep, timeout};
 
 use crate::server::{Node, eventually, fetch, get, read};
 use crate::upstream::{PATIENCE, relay};
@@ -179,4 +181,51 @@ async fn an_answer_to_a_keep_alive_ping_counts_after_a_pause_of_the_program() {
     eventually(&pool, |state| state.connections.first().is_none_or(|connection| connection.is_at_rest)).await;
     assert_eq!(fetch(&pool, "/").await.unwrap(), b"grist");
     assert_eq!(pool.state().statistics.connections_created, 1);
+}
+
+/// A relay that passes on to the server only while this holds. Returns its address.
+async fn slow_uplink(port: u16, mut is_open: Receiver<bool>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut from_client, mut to_client) = listener.accept().await.unwrap().0.into_split();
+        let (mut from_server, mut to_server) =
+            TcpStream::connect(("127.0.0.1", port)).await.unwrap().into_split();
+        tokio::spawn(async move { copy(&mut from_server, &mut to_client).await });
+        let mut bytes = [0; 4096];
+        loop {
+            let count = from_client.read(&mut bytes).await.unwrap();
+            is_open.wait_for(|is_open| *is_open).await.unwrap();
+            if count == 0 || to_server.write_all(&bytes[..count]).await.is_err() {
+                return;
+            }
+        }
+    });
+    address
+}
+
+#[tokio::test]
+async fn a_server_that_sends_while_a_ping_is_on_its_way_is_there() {
+    let own = "handle = stream => {
+        stream.respond();
+        const writes = setInterval(() => stream.write('grist'), 50);
+        stream.on('close', () => clearInterval(writes));
+    };";
+    let ping = Ping::default().interval(SOON / 10).timeout(SOON);
+    let keep_alive = Http2PoolConfig::default().https(HttpsConfig::default().ping(Some(ping)));
+    for config in [config(SOON), keep_alive] {
+        let node = Node::with("{}", own);
+        let (open, is_open) = channel(true);
+        let pool = Http2Pool::new(&slow_uplink(node.port, is_open).await, config).unwrap();
+        let _grist = pool.send(get("/own")).await.unwrap();
+        open.send(false).unwrap();
+        let fetched = tokio::spawn({
+            let pool = pool.clone();
+            async move { fetch(&pool, "/").await }
+        });
+        sleep(2 * SOON).await;
+        open.send(true).unwrap();
+        assert_eq!(fetched.await.unwrap().unwrap(), b"grist");
+        assert_eq!(pool.state().statistics.connections_created, 1);
+    }
 }

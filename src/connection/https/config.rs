@@ -46,7 +46,8 @@ pub struct HttpsConfig {
     /// What is asked before a request, if the connection was idle for longer than the pool's `bypass_window`. It says whether
     /// the connection can take this request.
     pub health_check: HealthCheck,
-    /// The time that a health check may take. A [`Pool`](crate::connection::Pool) gives it 2 s at most, and no more than half
+    /// The time that a health check may take; where requests share a connection, it begins anew with whatever the server sends.
+    /// A [`Pool`](crate::connection::Pool) gives it 2 s at most, and no more than half
     /// of its [`connection_timeout`](crate::connection::Builder::connection_timeout).
     pub health_timeout: Duration,
     /// HTTP/2: how many bytes a server may send before they are read.
@@ -124,7 +125,7 @@ pub enum Http2Windows {
 pub struct Ping {
     /// Silence before a ping.
     pub interval: Duration,
-    /// The time that the answer may take before the connection is closed.
+    /// How long the server may be silent after a ping before the connection is closed. Whatever it sends counts.
     pub timeout: Duration,
     /// Whether a connection without a request is pinged, too.
     pub while_idle: bool,

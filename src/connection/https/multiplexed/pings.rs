@@ -19,7 +19,7 @@ const PACE: Duration = Duration::from_millis(100);
 
 pub(super) struct Pings {
     keep_alive: Option<(Ping, Pin<Box<Sleep>>)>,
-    /// How long a health check may take, the end of that, and whether it was seen.
+    /// How long the server may be silent before it answers a health check, the end of that, and whether it was seen.
     health_timeout: Duration,
     late: Option<(Pin<Box<Sleep>>, bool)>,
     /// The adaptive window.
@@ -99,6 +99,9 @@ impl Pings {
         let has_heard = received != self.received;
         if has_heard {
             (self.received, self.heard) = (received, now);
+            // The ping may be behind much else that is sent. Who sends anything is there.
+            self.late = None;
+            self.sent.iter_mut().for_each(|sent| sent.is_late = false);
         }
         let found = self.poll_pong(cx, now, link);
         // An answer to an earlier ping may be older than the question.
@@ -137,6 +140,9 @@ impl Pings {
         }
         tracing::trace!(bytes, time = ?now.duration_since(sent.at), "a ping was answered");
         self.sent = None;
+        if let Some((ping, timer)) = &mut self.keep_alive {
+            timer.as_mut().reset((self.heard + ping.interval).into());
+        }
         match &mut self.window {
             // As much as two thirds of the window in one round trip: it may be what holds the server up.
             Some(window) if bytes.saturating_mul(3) >= u64::from(*window) * 2 => {
@@ -198,6 +204,6 @@ impl Pings {
 
     /// When the server has been silent for too long.
     fn due(&self, ping: &Ping) -> Instant {
-        self.sent.as_ref().map_or(self.heard + ping.interval, |sent| sent.at + ping.timeout)
+        self.sent.as_ref().map_or(self.heard + ping.interval, |sent| sent.at.max(self.heard) + ping.timeout)
     }
 }
