@@ -229,3 +229,25 @@ async fn a_server_that_sends_while_a_ping_is_on_its_way_is_there() {
         assert_eq!(pool.state().statistics.connections_created, 1);
     }
 }
+
+#[tokio::test]
+async fn requests_of_a_dead_connection_keep_their_turn() {
+    const STREAMS: usize = 4;
+    let mut node = Node::start();
+    let (address, cut) = relay(([127, 0, 0, 1], node.port).into()).await;
+    let config = config(SOON).max_connections(1).max_streams(STREAMS).max_waiting(1);
+    let pool = Http2Pool::new(&format!("http://{address}"), config).unwrap();
+    fetch(&pool, "/").await.unwrap();
+    node.says("end /").await;
+    cut.send(()).unwrap();
+    let paths = (0..STREAMS).map(|at| format!("/{at}")).chain(["/late".to_owned()]);
+    let fetched = join_all(paths.map(|path| {
+        let pool = pool.clone();
+        async move { fetch(&pool, &path).await }
+    }));
+    for answer in fetched.await {
+        assert_eq!(answer.unwrap(), b"grist");
+    }
+    let others = node.says_times("begin /late", 1).await;
+    assert_eq!(others.iter().filter(|line| line.starts_with("begin")).count(), STREAMS, "{others:?}");
+}

@@ -152,7 +152,8 @@ impl Http2Pool {
         let pool = &self.0;
         let after = pool.config.wait_timeout;
         pool.counters.on_slow_get();
-        let mut waiter = Waiter { pool, place: None, waits_since: None, ended: Ended::Cancelled };
+        let mut waiter =
+            Waiter { pool, place: None, waits_since: None, had_stream: false, ended: Ended::Cancelled };
         let grant = timeout(after, waiter.lease(urgency)).await;
         waiter.ended = match grant {
             Ok(Ok(_)) => Ended::Served,
@@ -262,6 +263,8 @@ struct Waiter<'a> {
     pool: &'a Arc<Shared>,
     place: Option<Place>,
     waits_since: Option<Instant>,
+    /// Of a connection that did not answer.
+    had_stream: bool,
     ended: Ended,
 }
 
@@ -273,6 +276,7 @@ impl Waiter<'_> {
             if !lease.is_doubtful || lease.client.check().await.is_ok() {
                 return Ok(lease);
             }
+            self.had_stream = true;
         }
     }
 
@@ -286,7 +290,7 @@ impl Waiter<'_> {
                 }
                 None => Poll::Pending,
             },
-            None => match self.pool.lease_or_join(urgency, waker) {
+            None => match self.pool.lease_or_join(urgency, waker, self.had_stream) {
                 Ok(grant) => Poll::Ready(grant),
                 Err(place) => {
                     self.place = Some(place);

@@ -41,8 +41,8 @@ impl<G> Queue<G> {
         self.classes.get_mut(usize::from(urgency.get()))
     }
 
-    /// Joins the queue. There is a class for each urgency.
-    pub(super) fn join(&mut self, urgency: Urgency, waker: Waker) -> Option<Place> {
+    /// Joins the queue at the end of its urgency, or with `is_first` at its beginning. There is a class for each urgency.
+    pub(super) fn join(&mut self, urgency: Urgency, waker: Waker, is_first: bool) -> Option<Place> {
         if self.len() == 0 {
             // A new beginning, for all alike.
             self.position = 0;
@@ -54,7 +54,7 @@ impl<G> Queue<G> {
             // What it did not use while nobody waited is gone.
             class.position = class.position.max(position);
         }
-        Some(Place { urgency, ticket: class.waiters.join(waker, false, None) })
+        Some(Place { urgency, ticket: class.waiters.join(waker, is_first, None) })
     }
 
     /// Gives the grant to the waiter whose turn it is, and returns the waker to call, or the grant if nobody waits.
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     fn join(queue: &mut Queue<u32>, urgency: u8) -> Place {
-        queue.join(Urgency::new(urgency), Waker::noop().clone()).unwrap()
+        queue.join(Urgency::new(urgency), Waker::noop().clone(), false).unwrap()
     }
 
     fn is_served(queue: &mut Queue<u32>, place: &Place) -> bool {

@@ -172,8 +172,14 @@ impl Shared {
         result
     }
 
-    /// A stream now, or a place in the queue.
-    pub(super) fn lease_or_join(self: &Arc<Self>, urgency: Urgency, waker: Waker) -> Result<Grant, Place> {
+    /// A stream now, or a place in the queue. Who had a stream already, of a connection that is dead, comes first, also if the
+    /// queue is full.
+    pub(super) fn lease_or_join(
+        self: &Arc<Self>,
+        urgency: Urgency,
+        waker: Waker,
+        had_stream: bool,
+    ) -> Result<Grant, Place> {
         self.with(|state, _| {
             if state.is_closed {
                 return Ok(Err(Refusal::Closed));
@@ -183,10 +189,10 @@ impl Shared {
             {
                 return Ok(Ok(lease));
             }
-            if state.queue.len() >= self.max_waiting() {
+            if !had_stream && state.queue.len() >= self.max_waiting() {
                 return Ok(Err(Refusal::Full));
             }
-            state.queue.join(urgency, waker).map_or(Ok(Err(Refusal::Full)), Err)
+            state.queue.join(urgency, waker, had_stream).map_or(Ok(Err(Refusal::Full)), Err)
         })
     }
 
