@@ -13,8 +13,8 @@ use http::{Method, Request};
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::Frame;
 use millpond::connection::https::{
-    ConnectPhase, Http2Pool, Http2PoolConfig, HttpsConfig, HttpsErrorKind, Ping, RequestBody, Upstreams,
-    UpstreamsConfig,
+    ConnectPhase, Http2Pool, Http2PoolConfig, Http2Windows, HttpsConfig, HttpsErrorKind, Ping, RequestBody,
+    Upstreams, UpstreamsConfig,
 };
 use millpond::net::{Backoff, Dial, Resolve, Resolving};
 use nix::sys::signal::Signal;
@@ -395,6 +395,50 @@ async fn pings_come_at_the_interval_however_long_an_answer_may_take() {
     let pool = node.pool(config().https(HttpsConfig::default().ping(Some(ping))));
     fetch(&pool, "/").await.unwrap();
     node.says_times("ping", 3).await;
+}
+
+#[tokio::test]
+async fn adaptive_windows_do_not_ping_a_server_that_refuses_pings() {
+    let own = "handle = stream => { stream.respond(); stream.end(large); };
+        server.on('session', session => session.on('ping', () => {
+            console.log('ping'); session.goaway(c.NGHTTP2_ENHANCE_YOUR_CALM);
+        }));";
+    let mut node = Node::with("{}", own);
+    let pool = node.pool(config().https(HttpsConfig::default().windows(Http2Windows::Adaptive)));
+    assert!(pool.state().pings);
+    // It may fail, by the GOAWAY.
+    let _ = fetch(&pool, "/large").await;
+    node.says("ping").await;
+    eventually(&pool, |state| !state.pings).await;
+    fetch(&pool, "/own").await.unwrap();
+    let said = node.says_times("end /own", 1).await;
+    assert!(!said.contains(&"ping".to_owned()), "{said:?}");
+}
+
+#[tokio::test]
+async fn other_connections_do_not_ping_a_server_that_refuses_pings() {
+    const INTERVAL: Duration = Duration::from_millis(200);
+    let own = "let first;
+        server.on('session', session => {
+            first ??= session;
+            session.on('ping', () => {
+                console.log('ping ' + session.number);
+                if (session.number === 2 && !first.closed) first.goaway(c.NGHTTP2_ENHANCE_YOUR_CALM);
+            });
+        });";
+    let mut node = Node::with("{}", own);
+    let ping = Ping::default().interval(INTERVAL);
+    let pool = node.pool(config().max_streams(1).https(HttpsConfig::default().ping(Some(ping))));
+    for _ in 0..2 {
+        let pool = pool.clone();
+        tokio::spawn(async move { fetch(&pool, "/hold").await });
+    }
+    node.says("ping 2").await;
+    eventually(&pool, |state| !state.pings).await;
+    sleep(5 * INTERVAL).await;
+    // One may have been on its way.
+    let said = node.said();
+    assert!(said.iter().filter(|line| *line == "ping 2").count() <= 1, "{said:?}");
 }
 
 #[tokio::test]

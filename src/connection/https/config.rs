@@ -115,7 +115,7 @@ pub enum Http2Windows {
         connection: u32,
     },
     /// As many as the product of bandwidth and delay needs, up to 16 MiB. It is measured by at most 10 pings per second while
-    /// data arrives.
+    /// data arrives. In an [`Http2Pool`](super::Http2Pool) they stay as they are after the server has complained of that.
     Adaptive,
 }
 
@@ -178,7 +178,9 @@ impl HttpsConfig {
 
     /// Whether HTTP/2 connections that requests share are pinged.
     pub(super) fn may_ping(&self) -> bool {
-        self.ping.is_some() || self.health_check != HealthCheck::Known
+        self.ping.is_some()
+            || self.health_check != HealthCheck::Known
+            || self.windows == Http2Windows::Adaptive
     }
 }
 

@@ -93,12 +93,12 @@ struct Connecting(Option<Arc<Shared>>);
 impl Connecting {
     async fn run(mut self) {
         let Some(pool) = &self.0 else { return };
-        let (generation, pings) = pool.next_generation();
+        let generation = pool.next_generation();
         let started = Instant::now();
         let made = tokio::select! {
             // Nobody waits for it any more, and closing the pool must not wait for it either.
             () = pool.closing.cancelled() => return,
-            made = caught(make(pool, pings)) => made,
+            made = caught(make(pool)) => made,
         };
         let Some(pool) = self.0.take() else { return };
         match made {
@@ -135,7 +135,7 @@ impl Drop for Connecting {
     }
 }
 
-async fn make(pool: &Shared, pings: bool) -> Result<(Client, Driver, usize, Facts), HttpsError> {
+async fn make(pool: &Shared) -> Result<(Client, Driver, usize, Facts), HttpsError> {
     let manager = &pool.manager;
     let named = |error: HttpsError| error.named(manager.origin());
     let dialed = manager.dial().await.map_err(named)?;
@@ -146,11 +146,8 @@ async fn make(pool: &Shared, pings: bool) -> Result<(Client, Driver, usize, Fact
         return Err(named(HttpsError::new(HttpsErrorKind::WrongVersion).in_phase(ConnectPhase::Http)));
     }
     let Dialed { wire, facts, .. } = dialed;
-    let mut config = manager.config().clone();
-    if !pings {
-        config.ping = None;
-    }
-    let begun = manager.in_time(ConnectPhase::Http, multiplexed::begin(wire, &config)).await.flatten();
+    let begun =
+        manager.in_time(ConnectPhase::Http, multiplexed::begin(wire, manager.config())).await.flatten();
     let at = |error: HttpsError| named(error.in_phase(ConnectPhase::Http).at(facts.remote_address));
     let begun = begun.map_err(at).inspect_err(|error| manager.on_failed(error));
     let (client, driver, allowed) = begun?;

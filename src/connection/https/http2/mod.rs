@@ -40,8 +40,8 @@
 //!   next request. The driver sends the ping and knows its deadline, so cancelled requests neither repeat nor prolong it.
 //!   Without an answer, the connection takes no more requests; streams that are open may yet come to their end.
 //! * **Pings** are off by default, too ([`HttpsConfig::ping`](field@super::HttpsConfig::ping)): servers such as gRPC's end
-//!   connections that ping often. If a server does so with `ENHANCE_YOUR_CALM`, its connections are not pinged any more,
-//!   neither for health checks.
+//!   connections that ping often. If a server does so with `ENHANCE_YOUR_CALM`, none of its connections is pinged any more,
+//!   neither for health checks nor for adaptive windows.
 //! * **Readers.** A response whose reader stays away for 20 ms holds a part of the connection's window, and two would hold all
 //!   of it by default. So the window is made larger by as much, and smaller again when they read: the others do not notice.
 //!   What bounds the memory is [`max_unread`](field@Http2PoolConfig::max_unread), and how long it is held the deadline: see

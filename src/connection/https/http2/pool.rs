@@ -39,7 +39,7 @@ use crate::sync::Arc;
 /// * A response that is not read does not hold up the others, but uses memory; after a limit it is reset or spilled: see
 ///   [`StalledReader`](super::StalledReader). The future of a request must be polled or dropped.
 /// * Pings are off by default ([`HttpsConfig::ping`](field@super::super::HttpsConfig::ping)), since some servers end connections
-///   that ping. If one does so (`ENHANCE_YOUR_CALM`), its later connections are not pinged.
+///   that ping. If one does so (`ENHANCE_YOUR_CALM`), none of its connections is pinged any more.
 /// * A half-open connection, whose server has gone without a word, is found before a request if a
 ///   [`HealthCheck`](super::super::HealthCheck) is set: after a silence the connection is pinged first.
 ///

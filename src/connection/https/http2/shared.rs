@@ -236,6 +236,9 @@ impl Shared {
             if state.is_closed {
                 outside.end(member.client.take(), Closed::Surplus);
             }
+            if !state.pings {
+                member.link.stop_pings();
+            }
             state.members.push(member);
             state.serve(self, outside);
             if !mem::replace(&mut state.is_watched, true) {
@@ -245,11 +248,11 @@ impl Shared {
         self.changed.notify_waiters();
     }
 
-    /// A number for a connection that will be made, and whether it may ping.
-    pub(super) fn next_generation(&self) -> (u64, bool) {
+    /// A number for a connection that will be made.
+    pub(super) fn next_generation(&self) -> u64 {
         let mut state = self.state.lock();
         state.next_generation += 1;
-        (state.next_generation, state.pings)
+        state.next_generation
     }
 
     /// A connect has failed.
@@ -307,6 +310,7 @@ impl Shared {
             let calm = u32::from(h2::Reason::ENHANCE_YOUR_CALM);
             let complains = kind == Some(&HttpsErrorKind::GoAway(calm));
             if complains && self.config.https.may_ping() && mem::take(&mut state.pings) {
+                state.members.iter().for_each(|member| member.link.stop_pings());
                 tracing::warn!(
                     server = %self.manager.origin(),
                     "a server complained of too much, so its HTTP/2 connections are not pinged any more"

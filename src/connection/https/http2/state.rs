@@ -20,8 +20,8 @@ pub struct Http2State {
     pub waiting: usize,
     /// Whether a connect is under way. There is at most one.
     pub is_connecting: bool,
-    /// Whether connections are pinged, to keep them alive or as a health check. Not where both are off, nor after a server
-    /// has complained.
+    /// Whether connections are pinged: to keep them alive, as a health check, or for adaptive windows. Not where these are off,
+    /// nor after a server has complained.
     pub pings: bool,
     /// What has happened since the pool was made. A get is what a request does for its stream. A connection is closed, for
     /// one of these reasons, when it takes no more requests: broken, because the server has announced its end, or closed it;

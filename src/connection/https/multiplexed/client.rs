@@ -50,6 +50,8 @@ struct State {
     held: u32,
     /// Whether the server has not answered a ping.
     is_silent: bool,
+    /// Whether the server has complained of pings.
+    stops_pings: bool,
     checks: Checks,
     /// Whether a request has failed with the connection. It may hear of that before the driver does.
     has_failed: bool,
@@ -231,6 +233,7 @@ impl Link {
             is_wanted: false,
             held: 0,
             is_silent: false,
+            stops_pings: false,
             checks: Checks::default(),
             has_failed: false,
             retired: None,
@@ -323,6 +326,15 @@ impl Link {
     /// No request begins any more.
     pub(super) fn close(&self) {
         self.enter(Phase::Closed);
+    }
+
+    /// The driver sends no more pings by itself.
+    pub(in super::super) fn stop_pings(&self) {
+        self.state.lock().stops_pings = true;
+    }
+
+    pub(super) fn stops_pings(&self) -> bool {
+        self.state.lock().stops_pings
     }
 
     /// The server does not answer a ping, and so the connection ends.

@@ -94,6 +94,9 @@ impl Pings {
 
     /// `received` are the bytes so far.
     pub(super) fn poll(&mut self, cx: &mut Context<'_>, received: u64, link: &Link) -> Found {
+        if link.stops_pings() {
+            (self.keep_alive, self.window) = (None, None);
+        }
         let is_busy = link.is_busy();
         let now = Instant::now();
         let has_heard = received != self.received;
