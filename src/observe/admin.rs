@@ -86,7 +86,7 @@ impl Admin {
     /// [2 s](field@AdminConfig::ready_timeout).
     ///
     /// It should refuse while the program drains, and if its upstream cannot be reached. It is called for each request, so
-    /// what it costs is up to whoever asks.
+    /// what it costs is up to the clients that ask.
     ///
     /// # Cancel safety
     ///

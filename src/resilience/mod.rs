@@ -2,9 +2,9 @@
 //!
 //! ```text
 //!  request ─▶ Deadline ─▶ Fallback ─▶ Retry ─▶ RateLimit ─▶ Breaker ─▶ Limit ─▶ Upstreams, or any other service
-//!             as long      another     while    so many      not while   as many
-//!             as it may    answer      it       per second   it fails    as it
-//!             take                     helps                             serves well
+//!             ends what    another     while    refuses      none       as many
+//!             takes too    answer      it       what comes   while it   as it
+//!             long                     helps    too fast     fails      serves well
 //! ```
 //!
 //! Each layer is of use alone, in any order. This one has its reasons: each attempt of a retry is counted by the limits and by

@@ -1,4 +1,4 @@
-//! So many requests in a time.
+//! A limit of requests per second, minute or hour.
 
 use std::fmt;
 use std::hash::Hash;
@@ -16,7 +16,7 @@ use crate::sync::statistic::{AtomicUsize, Ordering};
 
 /// From this many keys on, and then from twice as many as were left, those that have used nothing of late are forgotten.
 const MANY_KEYS: usize = 10_000;
-/// To count the keys takes all of their locks, so it is done once in so many requests.
+/// To count the keys takes all of their locks, so it is done once per 1024 requests.
 const LOOK: usize = 1024;
 
 /// A limit of requests per second, minute or hour in front of a service, in total, or for each peer, connection or tenant.

@@ -26,7 +26,7 @@ pub(crate) struct AdminArgs {
     #[arg(long, value_name = "ENDPOINT", value_parser = address)]
     admin: Option<Endpoint>,
 
-    /// Lets --admin have any address: whoever can connect to it sees all numbers
+    /// Lets --admin have any address: anybody who can connect to it sees all numbers
     #[arg(long, requires = "admin")]
     admin_public: bool,
 }

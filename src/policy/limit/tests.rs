@@ -1,4 +1,4 @@
-//! A server that works on so many requests at once, and lets the others queue.
+//! A server that works on a few requests at once, and lets the others queue.
 
 use proptest::prelude::*;
 
