@@ -32,7 +32,7 @@
 //! | | allocated | of which | resident | after 1 MiB each |
 //! |---|---|---|---|---|
 //! | HTTP/1.1 | 7 KiB | rustls 6 to 7 | 9 KiB | 13 KiB |
-//! | HTTP/2 | 8 KiB | rustls 7 | 29 KiB | 28 KiB |
+//! | HTTP/2 | 8 KiB | rustls 7 | 29 KiB | 27 to 33 KiB |
 //!
 //! While a body over TLS waits to be read, a connection of HTTP/1.1 holds about 64 KiB more, one of HTTP/2 what the
 //! [windows](Http2Windows) let the server send.
