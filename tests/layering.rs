@@ -18,13 +18,13 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("pool", &["size", "metric"]),
     ("frame", &["size", "pool"]),
     ("schema", &["size", "pool", "frame"]),
-    ("policy", &[]),
+    ("policy", &["metric"]),
     ("net", &["size", "pool", "frame", "policy"]),
     ("bus", &["size", "metric", "pool", "frame", "net"]),
     ("relay", &["size", "metric", "pool", "net"]),
     ("connection", &["size", "metric", "pool", "frame", "policy", "net"]),
     ("resilience", &["policy", "connection"]),
-    ("observe", &["metric", "pool", "frame", "net", "bus", "relay", "connection"]),
+    ("observe", &["metric", "pool", "frame", "policy", "net", "bus", "relay", "connection"]),
     ("bin", &[]),
 ];
 

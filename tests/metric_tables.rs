@@ -12,6 +12,9 @@ use millpond::observe::tables;
 /// Where the metrics come from, and how their names begin.
 const PARTS: &[(&str, &str)] = &[
     ("A [`BufferPool`](crate::BufferPool)", "millpond_buffer_pool_"),
+    ("A [`Breaker`](crate::policy::Breaker)", "millpond_breaker_"),
+    ("Each of several [`Regions`](crate::policy::Regions)", "millpond_region_"),
+    ("A [`RetryBudget`](crate::policy::RetryBudget)", "millpond_retries_"),
     ("A [`Relay`](crate::relay::Relay)", "millpond_relay_"),
     ("A [`Hub`](crate::bus::Hub)", "millpond_bus_"),
     (

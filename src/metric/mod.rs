@@ -143,6 +143,13 @@ impl<T: Metrics> Metrics for Vec<T> {
     }
 }
 
+/// Nothing shows nothing.
+impl<T: Metrics> Metrics for Option<T> {
+    fn each(&self, visit: &mut Visit<'_>) {
+        self.iter().for_each(|one| one.each(visit));
+    }
+}
+
 /// Something of which snapshots can be taken for as long as it is used.
 pub trait Source {
     /// What it reports.

@@ -54,6 +54,12 @@ pub fn tables() -> impl Iterator<Item = &'static Metric> {
 
 const TABLES: &[&[Metric]] = &[
     crate::pool::BufferPoolStats::METRICS,
+    #[cfg(feature = "policy")]
+    crate::policy::BreakerStats::METRICS,
+    #[cfg(feature = "policy")]
+    crate::policy::RegionState::METRICS,
+    #[cfg(feature = "policy")]
+    crate::policy::RetryStats::METRICS,
     #[cfg(feature = "relay")]
     crate::relay::RelayStats::METRICS,
     #[cfg(feature = "bus")]

@@ -57,6 +57,7 @@ pub struct Breaker {
     phase: Phase,
     /// The number of changes: a permit of an earlier one says nothing about the present.
     generation: u64,
+    stats: BreakerStats,
 }
 
 #[derive(Clone, Debug)]
@@ -67,9 +68,10 @@ enum Phase {
 }
 
 /// The state of a [`Breaker`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BreakerState {
     /// All requests are sent.
+    #[default]
     Closed,
     /// None is.
     Open,
@@ -102,6 +104,26 @@ pub struct BreakerChange {
     pub to: BreakerState,
     /// Why.
     pub reason: BreakerReason,
+}
+
+/// What a [`Breaker`] has done: its changes by their [`BreakerReason`], and what it refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct BreakerStats {
+    /// The present state.
+    pub state: BreakerState,
+    /// How often it opened after failures in a row.
+    pub opened_by_failures: u64,
+    /// How often it opened because of the share of failures.
+    pub opened_by_error_rate: u64,
+    /// How often it opened again because a probe failed.
+    pub opened_by_probe: u64,
+    /// How often it became half-open.
+    pub half_opened: u64,
+    /// How often it closed, because all probes succeeded.
+    pub closed: u64,
+    /// Requests that it refused.
+    pub refused: u64,
 }
 
 /// Why a [`Breaker`] changed its state.
@@ -152,7 +174,7 @@ impl Breaker {
     /// A closed one.
     #[must_use]
     pub fn new(policy: BreakerPolicy) -> Self {
-        Self { phase: policy.closed(), policy, generation: 0 }
+        Self { phase: policy.closed(), policy, generation: 0, stats: BreakerStats::default() }
     }
 
     /// The state that the last call left.
@@ -163,6 +185,12 @@ impl Breaker {
             Phase::Open { .. } => BreakerState::Open,
             Phase::HalfOpen { .. } => BreakerState::HalfOpen,
         }
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> BreakerStats {
+        BreakerStats { state: self.state(), ..self.stats }
     }
 
     /// Asks whether a request may be sent. An open breaker whose time is over becomes half-open.
@@ -197,6 +225,7 @@ impl Breaker {
                 }
             }
         };
+        self.stats.refused += u64::from(wait.is_some());
         let permit = Permit { generation: self.generation };
         (wait.map_or(Ok(permit), |retry_in| Err(Refused { retry_in })), change)
     }
@@ -244,6 +273,13 @@ impl Breaker {
         let from = self.state();
         self.phase = next;
         self.generation += 1;
+        *match reason {
+            BreakerReason::FailuresInARow => &mut self.stats.opened_by_failures,
+            BreakerReason::ErrorRate => &mut self.stats.opened_by_error_rate,
+            BreakerReason::ProbeFailed => &mut self.stats.opened_by_probe,
+            BreakerReason::WaitOver => &mut self.stats.half_opened,
+            BreakerReason::ProbesSucceeded => &mut self.stats.closed,
+        } += 1;
         BreakerChange { from, to: self.state(), reason }
     }
 }

@@ -21,6 +21,7 @@
 //! | `deadline` | how much time is left: [`Deadline`] |
 //! | `outcome`, `window` | how a request ended, and counts of the last seconds |
 //! | `settings` | the setters of configuration structs |
+//! | `metrics` | what their stats are called for exporters |
 //!
 //! A random number is an argument, too. Any source of evenly distributed `u64` will do.
 //!
@@ -31,6 +32,7 @@ mod backoff;
 mod breaker;
 mod deadline;
 mod limit;
+mod metrics;
 mod outcome;
 mod queue;
 mod regions;
@@ -42,14 +44,14 @@ mod window;
 
 pub use self::backoff::Backoff;
 pub use self::breaker::{
-    Breaker, BreakerChange, BreakerPolicy, BreakerReason, BreakerState, Permit, Refused,
+    Breaker, BreakerChange, BreakerPolicy, BreakerReason, BreakerState, BreakerStats, Permit, Refused,
 };
 pub use self::deadline::Deadline;
 pub use self::limit::{AdaptiveLimit, LimitPolicy};
 pub use self::outcome::Outcome;
 pub use self::queue::{Arrival, QueuePolicy, Shed};
-pub use self::regions::{Ejection, Pick, PickReason, RegionPolicy, Regions};
-pub use self::retry::{BudgetPolicy, Failed, GiveUp, RetryBudget, RetryDecision, RetryPolicy};
+pub use self::regions::{Ejection, Pick, PickReason, RegionPolicy, RegionState, Regions};
+pub use self::retry::{BudgetPolicy, Failed, GiveUp, RetryBudget, RetryDecision, RetryPolicy, RetryStats};
 pub use self::retry_header::{MAX_RETRY_AFTER, retry_after};
 pub(crate) use self::settings::setters;
 pub use self::size::{AdaptiveSize, SizeDecision, SizeObservation, SizePolicy};

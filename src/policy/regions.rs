@@ -105,6 +105,32 @@ pub struct Ejection {
     pub duration: Duration,
 }
 
+/// A region, for people and exporters: what is known of it, and how many requests it got.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RegionState {
+    /// Its name.
+    pub name: String,
+    /// Whether it serves.
+    pub is_current: bool,
+    /// Whether it gets no requests for now.
+    pub is_ejected: bool,
+    /// Its mean latency and the penalty for its errors, if enough is known.
+    pub score: Option<Duration>,
+    /// Requests that it got as the best one.
+    pub best: u64,
+    /// Requests that it got while another one was coming back.
+    pub returning: u64,
+    /// Requests that it got to see what it is like.
+    pub probes: u64,
+    /// Requests that it got because the caller asked for it.
+    pub sticky: u64,
+    /// Requests that it got because all regions were ejected.
+    pub last_resort: u64,
+    /// How often it was ejected.
+    pub ejections: u64,
+}
+
 /// What is known of a region.
 #[derive(Clone, Debug, Default)]
 struct Region {
@@ -122,6 +148,8 @@ struct Region {
     ejected_until: Option<Instant>,
     /// When it began to get its share of requests back.
     returning: Option<Instant>,
+    /// Of these, only the counts are kept up.
+    seen: RegionState,
 }
 
 impl Default for RegionPolicy {
@@ -182,9 +210,41 @@ impl Regions {
         self.regions.get(region).is_some_and(|region| region.is_ejected(now))
     }
 
+    /// All regions, under these names.
+    #[must_use]
+    pub fn state<N: Into<String>>(
+        &self,
+        now: Instant,
+        names: impl IntoIterator<Item = N>,
+    ) -> Vec<RegionState> {
+        let named = self.regions.iter().zip(names).enumerate();
+        let states = named.map(|(index, (region, name))| RegionState {
+            name: name.into(),
+            is_current: index == self.current,
+            is_ejected: region.is_ejected(now),
+            score: self.score(index),
+            ..region.seen.clone()
+        });
+        states.collect()
+    }
+
     /// Where to send a request. A client that should stay where it was names that region, and is sent there unless it is
     /// ejected.
     pub fn pick(&mut self, now: Instant, stay: Option<usize>, random: u64) -> Pick {
+        let pick = self.choose(now, stay, random);
+        if let Some(Region { seen, .. }) = self.regions.get_mut(pick.region) {
+            *match pick.reason {
+                PickReason::Best => &mut seen.best,
+                PickReason::Returning => &mut seen.returning,
+                PickReason::Probe => &mut seen.probes,
+                PickReason::Sticky => &mut seen.sticky,
+                PickReason::LastResort => &mut seen.last_resort,
+            } += 1;
+        }
+        pick
+    }
+
+    fn choose(&mut self, now: Instant, stay: Option<usize>, random: u64) -> Pick {
         self.regions.iter_mut().for_each(|region| region.end_ejection(now, &self.policy));
         if let Some(region) = stay.filter(|&stay| stay < self.regions.len() && !self.is_ejected(stay, now)) {
             return Pick { region, reason: PickReason::Sticky };
@@ -236,8 +296,10 @@ impl Regions {
         let times = 1_u32.checked_shl(region.ejections).unwrap_or(u32::MAX);
         let duration = policy.eject_for.saturating_mul(times).min(policy.max_eject_for);
         let ejections = region.ejections.saturating_add(1);
+        region.seen.ejections += 1;
+        let seen = std::mem::take(&mut region.seen);
         // It is known anew afterwards.
-        *region = Region { ejections, ejected_until: now.checked_add(duration), ..Region::default() };
+        *region = Region { ejections, ejected_until: now.checked_add(duration), seen, ..Region::default() };
         Some(Ejection { region: index, duration })
     }
 

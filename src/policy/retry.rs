@@ -54,6 +54,23 @@ pub struct RetryBudget {
     policy: BudgetPolicy,
     /// Requests, and beside them retries as the marked ones.
     window: Window,
+    stats: RetryStats,
+}
+
+/// What was done with requests that failed: how many were sent again, and how many were not, by the reason.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RetryStats {
+    /// They were sent again.
+    pub sent: u64,
+    /// Sending them twice may do harm.
+    pub not_replayable: u64,
+    /// There were as many attempts.
+    pub attempts: u64,
+    /// The deadline came first.
+    pub deadline: u64,
+    /// There were too many retries.
+    pub budget: u64,
 }
 
 /// A request that failed.
@@ -131,13 +148,15 @@ impl RetryPolicy {
                 delay.saturating_sub(part_of(delay, self.jitter_percent, random))
             }
         };
-        RetryDecision::GiveUp(match () {
-            () if !failed.replayable => GiveUp::NotReplayable,
-            () if failed.attempts >= self.attempts => GiveUp::Attempts,
-            () if !failed.deadline.allows(now, delay) => GiveUp::Deadline,
-            () if !budget.withdraw(now) => GiveUp::Budget,
-            () => return RetryDecision::After(delay),
-        })
+        let decision = match () {
+            () if !failed.replayable => RetryDecision::GiveUp(GiveUp::NotReplayable),
+            () if failed.attempts >= self.attempts => RetryDecision::GiveUp(GiveUp::Attempts),
+            () if !failed.deadline.allows(now, delay) => RetryDecision::GiveUp(GiveUp::Deadline),
+            () if !budget.withdraw(now) => RetryDecision::GiveUp(GiveUp::Budget),
+            () => RetryDecision::After(delay),
+        };
+        budget.count(decision);
+        decision
     }
 }
 
@@ -159,7 +178,23 @@ impl RetryBudget {
     /// One that has seen nothing.
     #[must_use]
     pub fn new(policy: BudgetPolicy) -> Self {
-        Self { policy, window: Window::new(policy.window) }
+        Self { policy, window: Window::new(policy.window), stats: RetryStats::default() }
+    }
+
+    /// What [`RetryPolicy::decide`] has decided with it so far.
+    #[must_use]
+    pub fn stats(&self) -> RetryStats {
+        self.stats
+    }
+
+    fn count(&mut self, decision: RetryDecision) {
+        *match decision {
+            RetryDecision::After(_) => &mut self.stats.sent,
+            RetryDecision::GiveUp(GiveUp::NotReplayable) => &mut self.stats.not_replayable,
+            RetryDecision::GiveUp(GiveUp::Attempts) => &mut self.stats.attempts,
+            RetryDecision::GiveUp(GiveUp::Deadline) => &mut self.stats.deadline,
+            RetryDecision::GiveUp(GiveUp::Budget) => &mut self.stats.budget,
+        } += 1;
     }
 
     /// Counts a request. A retry is none.

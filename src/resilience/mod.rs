@@ -61,7 +61,7 @@ pub use self::fallback::{FallbackLayer, FallbackService};
 pub use self::limit::{LimitLayer, LimitService, LimitState};
 pub use self::rate::{RateLimitLayer, RateLimitService};
 pub use self::refusal::Refusal;
-pub use self::regions::{RegionService, RegionState};
+pub use self::regions::RegionService;
 pub use self::retry::Retries;
 pub use governor::Quota;
 

@@ -4,13 +4,13 @@ use std::fmt;
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tower_service::Service;
 
 use super::deadline::outcome_of_drop;
 use super::{BoxError, BoxFuture, ByStatus, Classify, now};
-use crate::policy::{Outcome, Pick, RegionPolicy, Regions};
+use crate::policy::{Outcome, Pick, RegionPolicy, RegionState, Regions};
 use crate::sync::{Arc, Mutex};
 
 /// One service for several regions: each request goes to the one that serves best, as [`Regions`] decides.
@@ -50,20 +50,6 @@ pub struct RegionService<S, C = ByStatus> {
     classify: C,
 }
 
-/// A region, as [`RegionService::state`] sees it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct RegionState {
-    /// Its name.
-    pub name: String,
-    /// Whether it serves.
-    pub is_current: bool,
-    /// Whether it gets no requests for now.
-    pub is_ejected: bool,
-    /// Its mean latency and the penalty for its errors, if enough is known.
-    pub score: Option<Duration>,
-}
-
 struct Shared {
     names: Vec<String>,
     regions: Mutex<Regions>,
@@ -95,14 +81,7 @@ impl<S, C> RegionService<S, C> {
     /// What is known of the regions.
     #[must_use]
     pub fn state(&self) -> Vec<RegionState> {
-        let (regions, now) = (self.shared.regions.lock(), now());
-        let states = self.shared.names.iter().enumerate().map(|(index, name)| RegionState {
-            name: name.clone(),
-            is_current: regions.current() == index,
-            is_ejected: regions.is_ejected(index, now),
-            score: regions.score(index),
-        });
-        states.collect()
+        self.shared.regions.lock().state(now(), &self.shared.names)
     }
 }
 

@@ -243,3 +243,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn changes_are_counted_by_their_reason() {
+    let now = Instant::now();
+    let mut breaker = open(now);
+    send(&mut breaker, now + MINUTE, Failure);
+    for _ in 0..3 {
+        send(&mut breaker, now + 2 * MINUTE, Success);
+    }
+    let stats = breaker.stats();
+    assert_eq!((stats.state, stats.opened_by_error_rate), (BreakerState::Closed, 0));
+    let counts = [stats.opened_by_failures, stats.opened_by_probe, stats.half_opened, stats.closed];
+    assert_eq!(counts, [1, 1, 2, 1]);
+}
+
+#[test]
+fn what_is_refused_is_counted() {
+    let now = Instant::now();
+    let mut breaker = open(now);
+    assert_eq!(breaker.stats().refused, 0);
+    assert!(breaker.ask(now).0.is_err());
+    assert_eq!(breaker.stats().refused, 1);
+}

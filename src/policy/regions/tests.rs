@@ -236,3 +236,23 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn requests_are_counted_by_why_and_outlive_an_ejection() {
+    let (mut regions, now) = (regions(2), Instant::now());
+    for _ in 0..3 {
+        let _ = regions.pick(now, None, 0);
+    }
+    let _ = regions.pick(now, Some(0), 0);
+    for region in [0, 1] {
+        for _ in 0..5 {
+            regions.record(now, region, MILLISECOND, Failure);
+        }
+    }
+    let _ = regions.pick(now, None, 0);
+    let state = regions.state(now, ["north", "south"]);
+    let north = &state[0];
+    assert_eq!((north.name.as_str(), north.is_current, north.is_ejected), ("north", true, true));
+    assert_eq!([north.best, north.sticky, north.last_resort, north.ejections], [2, 1, 1, 1]);
+    assert_eq!([state[1].probes, state[1].returning, state[1].ejections], [1, 0, 1]);
+}

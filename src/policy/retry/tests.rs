@@ -129,3 +129,14 @@ proptest! {
         prop_assert!(delay >= whole.mul_f64(1.0 - f64::from(jitter.min(100)) / 100.0));
     }
 }
+
+#[test]
+fn decisions_are_counted_by_the_reason() {
+    let (mut budget, now) = (RetryBudget::new(BudgetPolicy::default().window(SECOND)), Instant::now());
+    let late = replayable().deadline(Deadline::at(now));
+    for failed in [replayable(), replayable(), Failed::default(), replayable().attempts(3), late] {
+        let _ = RetryPolicy::default().decide(&mut budget, now, &failed, 0);
+    }
+    let expected = RetryStats { sent: 1, not_replayable: 1, attempts: 1, deadline: 1, budget: 1 };
+    assert_eq!(budget.stats(), expected);
+}
