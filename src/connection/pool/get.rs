@@ -8,8 +8,9 @@ use std::time::Duration;
 use bb8::ManageConnection;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 
+use super::failures::text_of;
 use super::guard::PooledConnection;
-use super::shared::{Shared, text_of};
+use super::shared::Shared;
 use crate::connection::clock::now;
 use crate::connection::core::{Joined, Joins, Polled, Refusal, Ticket};
 use crate::connection::error::{ConnectFailing, Failure, RunError};

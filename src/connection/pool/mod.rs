@@ -7,6 +7,7 @@
 //! | `shared` | checkout and return, and how connections end |
 //! | `get` | a get that tests a connection or waits for one |
 //! | `connect` | opening a connection: timeout, retries, panics |
+//! | `failures` | what is known of failed connects and tests |
 //! | `adaptive` | a size that follows the load |
 //! | `alarm` | the timeouts of gets that wait: one timer per runtime |
 //! | `home` | the runtime of the pool's tasks, and the task that looks after the pool |
@@ -15,6 +16,7 @@ mod adaptive;
 mod alarm;
 mod builder;
 mod connect;
+mod failures;
 mod get;
 mod guard;
 mod home;
