@@ -39,12 +39,9 @@ fn stats_and_holders_are_json_and_holders_are_events() {
     let held = held.into_shared().slice(..1);
 
     let json = serde_json::to_value(pool.stats()).unwrap();
-    assert_eq!((&json["acquires"], &json["in_use"]), (&1.into(), &1.into()), "{json}");
-    assert_eq!(
-        (&json["classes"][3]["size"], &json["classes"][3]["in_use"]),
-        (&1024.into(), &1.into()),
-        "{json}"
-    );
+    let lent = serde_json::json!({ "labels": { "class": "1024", "state": "lent" }, "value": 1 });
+    let buffers = json["millpond_buffer_pool_buffers"].as_array().unwrap();
+    assert!(buffers.contains(&lent), "{json}");
 
     let json = serde_json::to_value(pool.holders()).unwrap();
     let holder = &json["holders"][0];

@@ -87,7 +87,6 @@ impl Counters {
 
 /// A snapshot of the counters of a hub's connections, since the hub was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct TransportStats {
     /// Connections made, by either side.

@@ -6,7 +6,8 @@
 //!
 //! Each layer has a table beside its stats, in a file `metrics.rs`. It names the metrics after Prometheus' conventions:
 //! base units (`_seconds`, `_bytes`), `_total` for counters, and labels whose values are few. Nothing here counts: the
-//! numbers are those of the snapshots.
+//! numbers are those of the snapshots. [`Samples`] shows any snapshot by these names, as lines or through serde. The lines of
+//! text that the snapshots themselves display are for logs: a choice of the same numbers, in words.
 //!
 //! # Examples
 //!
@@ -44,13 +45,15 @@
 //! }
 //! ```
 //!
-//! Absent on purpose: counters, allocation, I/O, and formats of text (`observe`).
+//! Absent on purpose: counters, allocation, I/O, and formats for other programs (`observe`).
 
+mod samples;
 mod table;
 #[cfg(test)]
 mod tests;
 mod value;
 
+pub use self::samples::Samples;
 pub(crate) use self::table::{metrics, show};
 #[cfg(test)]
 pub(crate) use self::tests::integers;

@@ -2,7 +2,7 @@
 
 use super::{Label, LabelValue, Metric, Value, Visit};
 
-/// Implements `Metrics` for a snapshot by a table, and keeps the metrics as its constant `METRICS`.
+/// Implements `Metrics` for a snapshot by a table, and `Serialize` by these metrics, which are its constant `METRICS`.
 ///
 /// ```text
 /// metrics! {
@@ -44,6 +44,14 @@ macro_rules! metrics {
                     })+
                 })*
                 $($($crate::metric::Metrics::each($part, visit);)+)?
+            }
+        }
+
+        /// By the names of its metrics; see [`Samples`](crate::metric::Samples).
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $snapshot {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serde::Serialize::serialize(&$crate::metric::Samples(self), serializer)
             }
         }
     };

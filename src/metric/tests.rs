@@ -49,6 +49,33 @@ fn there_are_eight_labels_at_most() {
     assert_eq!(labelled(9), labelled(7));
 }
 
+static WAIT: Metric = Metric::new(Kind::Histogram, "mill_wait_seconds", "Waits.", &[]);
+
+struct Mill;
+
+impl Metrics for Mill {
+    fn each(&self, visit: &mut Visit<'_>) {
+        visit(&STONES, &[Label::new("a", "a \"b\""), Label::new("b", 7_usize)], Value::Integer(3));
+        visit(&STONES, &[], Value::Float(0.25));
+        let buckets = [(1.0, 2), (f64::INFINITY, 5)].map(|(le, count)| Bucket { le, count });
+        visit(&WAIT, &[], Value::Histogram { buckets: &buckets, sum: 12.5 });
+    }
+}
+
+#[test]
+fn samples_are_shown_on_lines_with_their_values_below_each_other() {
+    let expected = r#"
+mill_stones{a="a \"b\"",b="7"}  3
+mill_stones                     0.25
+mill_wait_seconds               5 in all 12.5"#;
+    assert_eq!(alloc::format!("\n{}", Samples(&Mill)), expected);
+}
+
+#[test]
+fn nothing_is_shown_as_nothing() {
+    assert_eq!(Samples(&Vec::<Mill>::new()).to_string(), "");
+}
+
 #[test]
 fn the_unit_is_the_end_of_a_name() {
     for (kind, name, family, unit) in [

@@ -22,6 +22,7 @@ pub enum Value<'a> {
 
 /// A bucket of a histogram.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 pub struct Bucket {
     /// Its upper bound.
     pub le: f64,

@@ -79,7 +79,6 @@ impl Counters {
 ///
 /// Connections passed to [`Relay::relay`](super::Relay::relay) add to the bytes only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct RelayStats {
     /// Connections accepted.

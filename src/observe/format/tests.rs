@@ -74,6 +74,37 @@ fn json() {
     assert_eq!(read, expected);
 }
 
+/// `/stats` and serde are one format. A number without a fraction may be an integer in one of them.
+#[cfg(feature = "serde")]
+#[test]
+fn json_is_what_serde_makes_of_the_samples() {
+    use serde_json::Value as Json;
+
+    fn as_floats(json: Json) -> Json {
+        match json {
+            Json::Number(number) => number.as_f64().unwrap().into(),
+            Json::Array(list) => list.into_iter().map(as_floats).collect(),
+            Json::Object(map) => map.into_iter().map(|(key, value)| (key, as_floats(value))).collect(),
+            other => other,
+        }
+    }
+
+    struct Printable;
+    impl Metrics for Printable {
+        fn each(&self, visit: &mut Visit<'_>) {
+            Mills.each(&mut |metric, labels, value| {
+                let is_printable = |label: &Label<'_>| !label.value.to_string().contains(char::is_control);
+                if labels.iter().all(is_printable) {
+                    visit(metric, labels, value);
+                }
+            });
+        }
+    }
+    let read: Json = serde_json::from_str(&Format::Json.encode(&Printable)).unwrap();
+    let serialized = serde_json::to_value(crate::metric::Samples(&Printable)).unwrap();
+    assert_eq!(as_floats(serialized), as_floats(read));
+}
+
 #[test]
 fn nothing_is_valid_in_each_format() {
     let nothing: Vec<Mills> = Vec::new();

@@ -9,9 +9,9 @@ use core::time::Duration;
 /// Exact if the work of the pool's threads happens before the call. While they run, a value may lag by their current
 /// operations. Counts are buffers since the pool was created; sizes are bytes. A count has the same name here as in
 /// [`ClassStats`], and is the sum over the classes and the heap. `{}` displays one line for a log, `{:#}` adds one line
-/// per class.
+/// per class. [`Samples`](crate::metric::Samples) has all under the names of the metrics, and so does serde, except for
+/// `requested`.
 #[derive(Clone, Debug, Default, PartialEq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct BufferPoolStats {
     /// Buffers handed out, from any source.
@@ -75,7 +75,6 @@ pub struct RequestedSize {
 
 /// One size class in a [`BufferPoolStats`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
 pub struct ClassStats {
     /// Bytes of a buffer.
