@@ -19,6 +19,7 @@
 //!
 //! ```text
 //!  observe     Prometheus, OpenMetrics and JSON     (feature `observe`)
+//!              exporters of the crate `metrics`     (feature `metrics`)
 //!              the admin endpoint                   (feature `admin`)
 //!   │
 //!  relay       bytes between any two streams        (feature `relay`)

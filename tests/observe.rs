@@ -1,23 +1,26 @@
 //! What a registry says of real pools at work, as read by `promtool` and by the strict OpenMetrics parser of Python's
-//! `prometheus_client`. `tests/install` installs both.
+//! `prometheus_client`, and by an exporter of the crate `metrics`. `tests/install` installs the first two.
 
 mod upstream;
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http::Request;
 use http_body_util::BodyExt;
+use metrics::with_local_recorder;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusRecorder};
 use millpond::bus::TcpTransport;
 use millpond::connection::Pool;
 use millpond::connection::https::{
     Http2Pool, Http2PoolConfig, HttpVersion, HttpsConfig, HttpsConnectionManager, RequestBody, Upstreams,
     UpstreamsConfig,
 };
-use millpond::metric::{Label, Metrics, Value, Visit, each_labelled};
+use millpond::metric::{Bucket, Kind, Label, Metric, Metrics, Value, Visit, each_labelled};
 use millpond::net::Peekable;
-use millpond::observe::{Format, Registry, tables};
+use millpond::observe::{Format, Publisher, Registry, tables};
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -221,4 +224,112 @@ fn own_metrics_may_have_labels() {
     registry.add_by("own", move || Some(Labelled(pool.clone())));
     let text = Format::Prometheus.encode(&registry);
     assert!(text.contains("millpond_buffer_pool_waits_total{name=\"own\",side=\"left\"} 0\n"), "{text}");
+}
+
+/// An exporter whose histograms have the bounds of ours.
+fn exporter(metrics: &dyn Metrics) -> PrometheusRecorder {
+    let mut bounds = Vec::new();
+    metrics.each(&mut |_, _, value| {
+        if let Value::Histogram { buckets, .. } = value {
+            bounds = buckets.iter().map(|bucket| bucket.le).filter(|le| le.is_finite()).collect();
+        }
+    });
+    PrometheusBuilder::new().set_buckets(&bounds).unwrap().build_recorder()
+}
+
+/// The value of each sample of a page. The exporter writes 1, and not 1.0.
+fn samples(page: &str) -> BTreeMap<String, f64> {
+    let lines = page.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let sample = |line: &str| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        (name.replace(".0\"}", "\"}"), value.parse().unwrap())
+    };
+    lines.map(sample).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exporter_of_the_facade_shows_the_same_values() {
+    let mill = Mill::start().await;
+    let registry = mill.registry();
+    let recorder = exporter(&registry);
+    let mut publisher = Publisher::new(registry.clone());
+    let start = Instant::now();
+    // The pools come to rest.
+    let ours = loop {
+        let before = Format::Prometheus.encode(&registry);
+        with_local_recorder(&recorder, || publisher.publish());
+        if before == Format::Prometheus.encode(&registry) {
+            break before;
+        }
+        assert!(start.elapsed() < Duration::from_secs(60), "{before}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    };
+    let theirs = recorder.handle().render();
+    assert_eq!(output(Command::new("promtool").args(["check", "metrics"]), &theirs), "");
+
+    // The facade has no counter of fractions.
+    let ours = samples(&ours.replace("buffer_pool_wait_seconds_total", "buffer_pool_wait_seconds"));
+    let theirs = samples(&theirs);
+    assert_eq!(Vec::from_iter(theirs.keys()), Vec::from_iter(ours.keys()));
+    for (name, ours) in ours {
+        let theirs = theirs[&name];
+        assert!((theirs - ours).abs() <= 1e-9 * ours.abs(), "{name}: {theirs}, not {ours}");
+    }
+}
+
+/// A number in each kind of metric.
+struct Stone(u64);
+
+impl Metrics for Stone {
+    fn each(&self, visit: &mut Visit<'_>) {
+        static TURNS: Metric = Metric::new(Kind::Counter, "stone_turns_total", "Turns.", &[]);
+        static SPEED: Metric = Metric::new(Kind::Gauge, "stone_speed", "Its speed.", &[]);
+        static TURN: Metric = Metric::new(Kind::Histogram, "stone_turn_seconds", "Times of turns.", &[]);
+        visit(&TURNS, &[], Value::Integer(self.0));
+        visit(&SPEED, &[], Value::Integer(self.0));
+        // Nothing else has its name and labels.
+        visit(&SPEED, &[], Value::Integer(99));
+        let buckets = [(1.0, self.0), (f64::INFINITY, 2 * self.0)].map(|(le, count)| Bucket { le, count });
+        visit(&TURN, &[], Value::Histogram { buckets: &buckets, sum: 7.5 * self.0 as f64 });
+    }
+}
+
+/// What the exporter shows after each of these, each a snapshot of a new publisher's source, or none.
+fn published(snapshots: &[Option<u64>]) -> BTreeMap<String, f64> {
+    let recorder = exporter(&Stone(0));
+    let registry = Registry::new();
+    let mut publisher = Publisher::new(registry.clone());
+    for &snapshot in snapshots {
+        registry.add_by("a", move || snapshot.map(Stone));
+        with_local_recorder(&recorder, || publisher.publish());
+    }
+    samples(&recorder.handle().render())
+}
+
+#[test]
+fn what_has_grown_is_added_to_what_was_published() {
+    let samples = published(&[Some(3), Some(3), Some(10)]);
+    assert_eq!(samples["stone_turns_total{name=\"a\"}"], 10.0);
+    assert_eq!(samples["stone_speed{name=\"a\"}"], 10.0);
+    assert_eq!(samples["stone_turn_seconds_bucket{name=\"a\",le=\"1\"}"], 10.0);
+    assert_eq!(samples["stone_turn_seconds_count{name=\"a\"}"], 20.0);
+    assert_eq!(samples["stone_turn_seconds_sum{name=\"a\"}"], 75.0);
+}
+
+#[test]
+fn counts_that_fall_begin_anew() {
+    let samples = published(&[Some(10), Some(4)]);
+    assert_eq!(samples["stone_turns_total{name=\"a\"}"], 14.0);
+    assert_eq!(samples["stone_turn_seconds_count{name=\"a\"}"], 28.0);
+    assert_eq!(samples["stone_turn_seconds_sum{name=\"a\"}"], 105.0);
+}
+
+#[test]
+fn gauges_of_what_is_gone_are_zero() {
+    let gone = published(&[Some(10), None]);
+    assert_eq!(gone["stone_speed{name=\"a\"}"], 0.0);
+    assert_eq!(gone["stone_turns_total{name=\"a\"}"], 10.0);
+    let again = published(&[Some(10), None, Some(12)]);
+    assert_eq!(again["stone_speed{name=\"a\"}"], 12.0);
+    assert_eq!(again["stone_turns_total{name=\"a\"}"], 22.0);
 }

@@ -1,4 +1,5 @@
-//! What a scrape takes with 10 000 connections and a hundred pools: text, time, allocations; and the admin endpoint at rest.
+//! What a scrape takes with 10 000 connections and a hundred pools: text, time, allocations; and the admin endpoint at rest,
+//! while requests are relayed.
 //!
 //! `cargo test --release --all-features --test scrape_cost` shows the time. Without the test harness, whose own thread
 //! allocates at any time.
@@ -8,11 +9,13 @@ use std::future::pending;
 use std::io;
 use std::time::{Duration, Instant};
 
+use metrics::with_local_recorder;
+use metrics_exporter_prometheus::PrometheusBuilder;
 use millpond::connection::{ManageConnection, Pool};
 use millpond::metric::{Metrics, Value};
 use millpond::net::{Listener, Stream};
 use millpond::observe::admin::{Admin, AdminConfig};
-use millpond::observe::{Format, Registry};
+use millpond::observe::{Format, Publisher, Registry};
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
 use stats_alloc::{INSTRUMENTED_SYSTEM, StatsAlloc};
@@ -71,7 +74,9 @@ async fn main() {
     registry.add("relay", &relay);
     buffers.iter().enumerate().for_each(|(at, pool)| registry.add(format!("buffers {at}"), pool));
     a_scrape_is_small_and_fast(&registry);
+    publishing_allocates_for_the_snapshots_only(&registry);
     the_endpoint_at_rest_is_small(registry).await;
+    relayed_requests_allocate_nothing(&relay).await;
 }
 
 fn a_scrape_is_small_and_fast(registry: &Registry) {
@@ -101,6 +106,21 @@ fn a_scrape_is_small_and_fast(registry: &Registry) {
     }
 }
 
+fn publishing_allocates_for_the_snapshots_only(registry: &Registry) {
+    let recorder = PrometheusBuilder::new().build_recorder();
+    let mut publisher = Publisher::new(registry.clone());
+    let mut publish = || with_local_recorder(&recorder, || publisher.publish());
+    publish();
+    let before = allocations();
+    registry.each(&mut |_, _, _| {});
+    let for_snapshots = allocations() - before;
+    let (before, start) = (allocations(), Instant::now());
+    publish();
+    let (time, allocated) = (start.elapsed(), allocations() - before);
+    println!("published in {time:?}; {allocated} allocations");
+    assert_eq!(allocated, for_snapshots);
+}
+
 async fn the_endpoint_at_rest_is_small(registry: Registry) {
     let listener = Listener::bind("127.0.0.1:0").await.unwrap();
     let endpoint = listener.local_endpoint().clone();
@@ -124,4 +144,28 @@ async fn the_endpoint_at_rest_is_small(registry: Registry) {
     println!("admin endpoint: {at_rest} B at rest, {per_connection} B per idle connection, with its client");
     assert!(at_rest < AT_REST, "{at_rest}");
     assert!(per_connection < PER_CONNECTION, "{per_connection}");
+}
+
+/// The endpoint is still there.
+async fn relayed_requests_allocate_nothing(relay: &Relay) {
+    let upstream = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let mut client =
+        Stream::connect(listener.local_endpoint().clone(), Duration::from_secs(10)).await.unwrap();
+    let (relay, to) = (relay.clone(), upstream.local_addr().unwrap());
+    let relaying = tokio::spawn(async move { relay.serve(listener, to, pending()).await });
+    let (mut server, _) = upstream.accept().await.unwrap();
+    let mut allocated = 0;
+    for round in 0..200 {
+        let before = allocations();
+        let mut bytes = [7; 64];
+        client.write_all(&bytes).await.unwrap();
+        server.read_exact(&mut bytes).await.unwrap();
+        server.write_all(&bytes).await.unwrap();
+        client.read_exact(&mut bytes).await.unwrap();
+        // The first ones fill the caches.
+        allocated += if round < 100 { 0 } else { allocations() - before };
+    }
+    assert_eq!(allocated, 0);
+    relaying.abort();
 }

@@ -6,7 +6,8 @@
 //!                    └──── a snapshot at each scrape ───┘
 //! ```
 //!
-//! With the feature `admin`, `admin` serves these texts over HTTP, with health and readiness.
+//! With the feature `admin`, `admin` serves these texts over HTTP, with health and readiness. With the feature `metrics`,
+//! `Publisher` gives the same to any exporter of the crate `metrics`.
 //!
 //! Nothing is counted here, and nothing runs between two scrapes. A [`Registry`] knows a pool as long as the program has
 //! it: a dropped one is absent from the next scrape. Each sample has the label `name`, the name that the program gave.
@@ -32,14 +33,19 @@
 //! assert_eq!(Format::Prometheus.encode(&registry), "");
 //! ```
 //!
-//! Absent on purpose: a server that pushes, and metrics of the process, which the collector's host knows better.
+//! Absent on purpose: a server that pushes, and metrics of the process, which the collector's host knows better;
+//! exemplars, because what a pool measures belongs to no trace that it knows: `tracing` has spans, and no trace ids.
 
 #[cfg(feature = "admin")]
 pub mod admin;
 mod format;
+#[cfg(feature = "metrics")]
+mod publisher;
 mod registry;
 
 pub use self::format::Format;
+#[cfg(feature = "metrics")]
+pub use self::publisher::Publisher;
 pub use self::registry::Registry;
 
 #[doc = include_str!("all_metrics.md")]
