@@ -1,14 +1,13 @@
 //! Sends nothing to a server that fails.
 
 use std::fmt;
-use std::task::{Context, Poll};
 
-use tower_layer::Layer;
 use tower_service::Service;
 
 use super::deadline::outcome_of_drop;
+use super::layered::{Handle, refused};
 use super::{BoxError, BoxFuture, ByStatus, Classify, Refusal, now};
-use crate::policy::{Breaker, BreakerChange, BreakerPolicy, BreakerState, Outcome, Permit};
+use crate::policy::{Breaker, BreakerChange, BreakerPolicy, BreakerState, Outcome, Permit, Refused};
 use crate::sync::{Arc, Mutex};
 
 /// A [`Breaker`] in front of a service. One per server.
@@ -23,13 +22,6 @@ use crate::sync::{Arc, Mutex};
 pub struct BreakerLayer<C = ByStatus> {
     shared: Arc<Shared>,
     classify: C,
-}
-
-/// The service of a [`BreakerLayer`].
-#[derive(Clone)]
-pub struct BreakerService<S, C = ByStatus> {
-    inner: S,
-    layer: BreakerLayer<C>,
 }
 
 struct Shared {
@@ -69,47 +61,25 @@ impl<C> fmt::Debug for BreakerLayer<C> {
     }
 }
 
-impl<S: fmt::Debug, C> fmt::Debug for BreakerService<S, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("BreakerService").field("inner", &self.inner).field("layer", &self.layer).finish()
-    }
-}
-
-impl<S, C: Clone> Layer<S> for BreakerLayer<C> {
-    type Service = BreakerService<S, C>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        BreakerService { inner, layer: self.clone() }
-    }
-}
-
-impl<S, C, R> Service<R> for BreakerService<S, C>
+impl<S, C, R> Handle<S, R> for BreakerLayer<C>
 where
     S: Service<R>,
+    S::Response: Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
     C: Classify<S::Response> + Clone + Send + 'static,
 {
     type Response = S::Response;
-    type Error = BoxError;
-    type Future = BoxFuture<S::Response>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: R) -> Self::Future {
-        let BreakerLayer { shared, classify } = self.layer.clone();
+    fn handle(&self, inner: &mut S, request: R) -> BoxFuture<S::Response> {
+        let Self { shared, classify } = self.clone();
         let (permit, change) = shared.breaker.lock().ask(now());
         shared.log(change);
         let permit = match permit {
             Ok(permit) => Asked { shared, permit: Some(permit) },
-            Err(refused) => {
-                let refusal = Refusal::BreakerOpen { retry_in: refused.retry_in };
-                return Box::pin(async move { Err(refusal.into()) });
-            }
+            Err(Refused { retry_in }) => return refused(Refusal::BreakerOpen { retry_in }),
         };
-        let answer = self.inner.call(request);
+        let answer = inner.call(request);
         Box::pin(async move {
             let result = answer.await.map_err(Into::into);
             permit.end(classify.classify(&result));

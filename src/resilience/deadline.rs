@@ -1,14 +1,13 @@
 //! As long as a request may take.
 
 use std::cell::Cell;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Request};
 use tokio::time::timeout_at;
-use tower_layer::Layer;
 use tower_service::Service;
 
+use super::layered::{Handle, refused};
 use super::{BoxError, BoxFuture, Refusal, now};
 use crate::policy::{Deadline, Outcome};
 use crate::sync::thread_local;
@@ -28,13 +27,6 @@ pub struct DeadlineLayer {
     time: Duration,
 }
 
-/// The service of a [`DeadlineLayer`].
-#[derive(Clone, Copy, Debug)]
-pub struct DeadlineService<S> {
-    inner: S,
-    time: Duration,
-}
-
 impl DeadlineLayer {
     /// At most this time for each request.
     #[must_use]
@@ -43,47 +35,30 @@ impl DeadlineLayer {
     }
 }
 
-impl<S> Layer<S> for DeadlineLayer {
-    type Service = DeadlineService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        DeadlineService { inner, time: self.time }
-    }
-}
-
-impl<S, B> Service<Request<B>> for DeadlineService<S>
+impl<S, B> Handle<S, Request<B>> for DeadlineLayer
 where
     S: Service<Request<B>>,
+    S::Response: Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
-    type Error = BoxError;
-    type Future = BoxFuture<S::Response>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+    fn handle(&self, inner: &mut S, mut request: Request<B>) -> BoxFuture<S::Response> {
         let now = now();
         let deadline = deadline_of(&mut request, now, self.time);
         if deadline.is_over(now) {
-            return Box::pin(async { Err(Refusal::DeadlineOver.into()) });
+            return refused(Refusal::DeadlineOver);
         }
-        let answer = self.inner.call(request);
+        let answer = inner.call(request);
         Box::pin(async move {
-            match deadline.instant() {
-                None => answer.await.map_err(Into::into),
-                Some(at) => {
-                    let mut answer = Box::pin(answer);
-                    match timeout_at(at.into(), &mut answer).await {
-                        Ok(result) => result.map_err(Into::into),
-                        Err(_) => {
-                            expire(answer);
-                            Err(Refusal::DeadlineOver.into())
-                        }
-                    }
+            let Some(at) = deadline.instant() else { return answer.await.map_err(Into::into) };
+            let mut answer = Box::pin(answer);
+            match timeout_at(at.into(), &mut answer).await {
+                Ok(result) => result.map_err(Into::into),
+                Err(_) => {
+                    expire(answer);
+                    Err(Refusal::DeadlineOver.into())
                 }
             }
         })

@@ -1,11 +1,10 @@
 //! Another answer where there is none.
 
 use std::fmt;
-use std::task::{Context, Poll};
 
-use tower_layer::Layer;
 use tower_service::Service;
 
+use super::layered::Handle;
 use super::{BoxError, BoxFuture};
 use crate::sync::Arc;
 
@@ -32,13 +31,6 @@ pub struct FallbackLayer<N, A> {
     answer: Arc<A>,
 }
 
-/// The service of a [`FallbackLayer`].
-pub struct FallbackService<S, N, A> {
-    inner: S,
-    note: N,
-    answer: Arc<A>,
-}
-
 impl<N, A> FallbackLayer<N, A> {
     /// With these two closures.
     #[must_use]
@@ -57,35 +49,16 @@ impl<N: Clone, A> Clone for FallbackLayer<N, A> {
     }
 }
 
-impl<S: Clone, N: Clone, A> Clone for FallbackService<S, N, A> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), note: self.note.clone(), answer: Arc::clone(&self.answer) }
-    }
-}
-
 impl<N, A> fmt::Debug for FallbackLayer<N, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("FallbackLayer").finish_non_exhaustive()
     }
 }
 
-impl<S: fmt::Debug, N, A> fmt::Debug for FallbackService<S, N, A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FallbackService").field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
-
-impl<S, N: Clone, A> Layer<S> for FallbackLayer<N, A> {
-    type Service = FallbackService<S, N, A>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        FallbackService { inner, note: self.note.clone(), answer: Arc::clone(&self.answer) }
-    }
-}
-
-impl<S, R, N, A, K> Service<R> for FallbackService<S, N, A>
+impl<S, R, N, A, K> Handle<S, R> for FallbackLayer<N, A>
 where
     S: Service<R>,
+    S::Response: Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
     N: Fn(&R) -> K,
@@ -93,16 +66,10 @@ where
     A: Fn(&K, &Result<S::Response, BoxError>) -> Option<S::Response> + Send + Sync + 'static,
 {
     type Response = S::Response;
-    type Error = BoxError;
-    type Future = BoxFuture<S::Response>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: R) -> Self::Future {
+    fn handle(&self, inner: &mut S, request: R) -> BoxFuture<S::Response> {
         let (note, answer) = ((self.note)(&request), Arc::clone(&self.answer));
-        let response = self.inner.call(request);
+        let response = inner.call(request);
         Box::pin(async move {
             let result = response.await.map_err(Into::into);
             match answer(&note, &result) {

@@ -2,14 +2,13 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tokio::sync::oneshot;
-use tower_layer::Layer;
 use tower_service::Service;
 
 use super::deadline::outcome_of_drop;
+use super::layered::Handle;
 use super::{BoxError, BoxFuture, ByStatus, Classify, Refusal, now};
 use crate::policy::{AdaptiveLimit, Arrival, LimitPolicy, Outcome, QueuePolicy};
 use crate::sync::{Arc, Mutex};
@@ -26,13 +25,6 @@ use crate::sync::{Arc, Mutex};
 pub struct LimitLayer<C = ByStatus> {
     shared: Arc<Shared>,
     classify: C,
-}
-
-/// The service of a [`LimitLayer`].
-#[derive(Clone)]
-pub struct LimitService<S, C = ByStatus> {
-    inner: S,
-    layer: LimitLayer<C>,
 }
 
 /// How many requests there are.
@@ -96,42 +88,22 @@ impl<C> fmt::Debug for LimitLayer<C> {
     }
 }
 
-impl<S: fmt::Debug, C> fmt::Debug for LimitService<S, C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LimitService").field("inner", &self.inner).field("layer", &self.layer).finish()
-    }
-}
-
-impl<S, C: Clone> Layer<S> for LimitLayer<C> {
-    type Service = LimitService<S, C>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        LimitService { inner, layer: self.clone() }
-    }
-}
-
-impl<S, C, R> Service<R> for LimitService<S, C>
+impl<S, C, R> Handle<S, R> for LimitLayer<C>
 where
     S: Service<R> + Clone + Send + 'static,
+    S::Response: Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send,
     R: Send + 'static,
     C: Classify<S::Response> + Clone + Send + Sync + 'static,
-    S::Response: Send,
 {
     type Response = S::Response;
-    type Error = BoxError;
-    type Future = BoxFuture<S::Response>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: R) -> Self::Future {
+    fn handle(&self, inner: &mut S, request: R) -> BoxFuture<S::Response> {
         // The one that is ready is called, and its clone stays.
-        let clone = self.inner.clone();
-        let mut inner = std::mem::replace(&mut self.inner, clone);
-        let LimitLayer { shared, classify } = self.layer.clone();
+        let clone = inner.clone();
+        let mut inner = std::mem::replace(inner, clone);
+        let Self { shared, classify } = self.clone();
         let place = shared.arrive();
         Box::pin(async move {
             let place = match place? {

@@ -45,6 +45,7 @@ mod breaker;
 mod classify;
 mod deadline;
 mod fallback;
+mod layered;
 mod limit;
 mod rate;
 mod refusal;
@@ -54,16 +55,26 @@ mod retry;
 use std::error::Error;
 use std::pin::Pin;
 
-pub use self::breaker::{BreakerLayer, BreakerService};
+pub use self::breaker::BreakerLayer;
 pub use self::classify::{ByStatus, Classify};
-pub use self::deadline::{DeadlineLayer, DeadlineService};
-pub use self::fallback::{FallbackLayer, FallbackService};
-pub use self::limit::{LimitLayer, LimitService, LimitState};
-pub use self::rate::{RateLimitLayer, RateLimitService};
+pub use self::deadline::DeadlineLayer;
+pub use self::fallback::FallbackLayer;
+pub use self::layered::Layered;
+use self::layered::layers;
+pub use self::limit::{LimitLayer, LimitState};
+pub use self::rate::RateLimitLayer;
 pub use self::refusal::Refusal;
 pub use self::regions::RegionService;
 pub use self::retry::Retries;
 pub use governor::Quota;
+
+layers! {
+    BreakerLayer<C>,
+    DeadlineLayer,
+    FallbackLayer<N, A>,
+    LimitLayer<C>,
+    RateLimitLayer<R>,
+}
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;

@@ -2,14 +2,13 @@
 
 use std::fmt;
 use std::hash::Hash;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use governor::clock::{Clock, DefaultClock};
 use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLimiter};
-use tower_layer::Layer;
 use tower_service::Service;
 
+use super::layered::{Handle, refused};
 use super::{BoxError, BoxFuture, Refusal};
 use crate::sync::Arc;
 use crate::sync::statistic::{AtomicUsize, Ordering};
@@ -42,12 +41,6 @@ const LOOK: usize = 1024;
 /// the others: with a quota per hour, all keys of the last hour are kept.
 pub struct RateLimitLayer<R> {
     check: Arc<Check<R>>,
-}
-
-/// The service of a [`RateLimitLayer`].
-pub struct RateLimitService<S, R> {
-    inner: S,
-    layer: RateLimitLayer<R>,
 }
 
 type Check<R> = dyn Fn(&R) -> Result<(), Duration> + Send + Sync;
@@ -93,51 +86,26 @@ impl<R> Clone for RateLimitLayer<R> {
     }
 }
 
-impl<S: Clone, R> Clone for RateLimitService<S, R> {
-    fn clone(&self) -> Self {
-        Self { inner: self.inner.clone(), layer: self.layer.clone() }
-    }
-}
-
 impl<R> fmt::Debug for RateLimitLayer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RateLimitLayer").finish_non_exhaustive()
     }
 }
 
-impl<S: fmt::Debug, R> fmt::Debug for RateLimitService<S, R> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimitService").field("inner", &self.inner).finish_non_exhaustive()
-    }
-}
-
-impl<S, R> Layer<S> for RateLimitLayer<R> {
-    type Service = RateLimitService<S, R>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RateLimitService { inner, layer: self.clone() }
-    }
-}
-
-impl<S, R> Service<R> for RateLimitService<S, R>
+impl<S, R> Handle<S, R> for RateLimitLayer<R>
 where
     S: Service<R>,
+    S::Response: Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
 {
     type Response = S::Response;
-    type Error = BoxError;
-    type Future = BoxFuture<S::Response>;
 
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
-        self.inner.poll_ready(cx).map_err(Into::into)
-    }
-
-    fn call(&mut self, request: R) -> Self::Future {
-        if let Err(retry_in) = (self.layer.check)(&request) {
-            return Box::pin(async move { Err(Refusal::RateLimited { retry_in }.into()) });
+    fn handle(&self, inner: &mut S, request: R) -> BoxFuture<S::Response> {
+        if let Err(retry_in) = (self.check)(&request) {
+            return refused(Refusal::RateLimited { retry_in });
         }
-        let answer = self.inner.call(request);
+        let answer = inner.call(request);
         Box::pin(async move { answer.await.map_err(Into::into) })
     }
 }
