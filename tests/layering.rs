@@ -23,7 +23,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("bus", &["size", "metric", "pool", "frame", "net"]),
     ("relay", &["size", "metric", "pool", "net"]),
     ("connection", &["size", "metric", "pool", "frame", "policy", "net"]),
-    ("resilience", &["policy", "connection"]),
+    ("resilience", &["metric", "policy", "connection"]),
     ("observe", &["metric", "pool", "frame", "policy", "net", "bus", "relay", "connection"]),
     ("bin", &[]),
 ];

@@ -12,7 +12,10 @@ use millpond::observe::tables;
 /// Where the metrics come from, and how their names begin.
 const PARTS: &[(&str, &str)] = &[
     ("A [`BufferPool`](crate::BufferPool)", "millpond_buffer_pool_"),
-    ("A [`Breaker`](crate::policy::Breaker)", "millpond_breaker_"),
+    (
+        "A [`Breaker`](crate::policy::Breaker), and that of each server of [`Upstreams`](crate::connection::https::Upstreams)",
+        "millpond_breaker_",
+    ),
     ("Each of several [`Regions`](crate::policy::Regions)", "millpond_region_"),
     ("A [`RetryBudget`](crate::policy::RetryBudget)", "millpond_retries_"),
     ("A [`Relay`](crate::relay::Relay)", "millpond_relay_"),
@@ -23,6 +26,7 @@ const PARTS: &[(&str, &str)] = &[
         "millpond_connection_pool_",
     ),
     ("An [`Http2Pool`](crate::connection::https::Http2Pool), also of a server", "millpond_http2_pool_"),
+    ("[`Upstreams`](crate::connection::https::Upstreams), all servers together", "millpond_upstreams_"),
     ("A server of [`Upstreams`](crate::connection::https::Upstreams)", "millpond_http_"),
 ];
 

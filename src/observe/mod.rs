@@ -75,6 +75,8 @@ const TABLES: &[&[Metric]] = &[
     #[cfg(feature = "connection")]
     crate::connection::Statistics::METRICS,
     #[cfg(feature = "https")]
+    crate::connection::https::UpstreamsState::METRICS,
+    #[cfg(feature = "https")]
     crate::connection::https::Http2State::METRICS,
     #[cfg(feature = "https")]
     crate::connection::https::ConnectStats::METRICS,

@@ -1,9 +1,9 @@
 //! How a request ended, seen from a layer.
 
-use http::{Response, StatusCode};
+use http::Response;
 
 use super::{BoxError, Refusal};
-use crate::connection::https::{HttpsError, HttpsErrorKind};
+use crate::connection::https::{HttpsError, outcome_of_status};
 use crate::policy::Outcome;
 
 /// Says how a request ended. A closure does, too.
@@ -23,13 +23,7 @@ pub struct ByStatus;
 impl<B> Classify<Response<B>> for ByStatus {
     fn classify(&self, result: &Result<Response<B>, BoxError>) -> Outcome {
         let error = match result {
-            Ok(response) => {
-                let status = response.status();
-                let is_about_the_request =
-                    [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED].contains(&status);
-                let is_failure = status.is_server_error() && !is_about_the_request;
-                return if is_failure { Outcome::Failure } else { Outcome::Success };
-            }
+            Ok(response) => return outcome_of_status(response.status()),
             Err(error) => error,
         };
         match Refusal::of(&**error) {
@@ -37,29 +31,8 @@ impl<B> Classify<Response<B>> for ByStatus {
             Some(_) => return Outcome::Cancelled,
             None => {}
         }
-        match error.downcast_ref::<HttpsError>() {
-            Some(error) if is_of_the_client(error) || *error.kind() == HttpsErrorKind::PoolFull => {
-                Outcome::Cancelled
-            }
-            Some(error) if error.is_timeout() => Outcome::Timeout,
-            _ => Outcome::Failure,
-        }
+        error.downcast_ref::<HttpsError>().map_or(Outcome::Failure, HttpsError::outcome)
     }
-}
-
-/// Whether the error is the client's own, so that it says nothing about the server, and would come again.
-pub(super) fn is_of_the_client(error: &HttpsError) -> bool {
-    matches!(
-        error.kind(),
-        HttpsErrorKind::InvalidUri
-            | HttpsErrorKind::InvalidHead
-            | HttpsErrorKind::InvalidRequest
-            | HttpsErrorKind::OutOfRange(_)
-            | HttpsErrorKind::PoolClosed
-            | HttpsErrorKind::TlsConfig
-            | HttpsErrorKind::TooManyServers
-            | HttpsErrorKind::UnlimitedSpill
-    )
 }
 
 impl<F, T> Classify<T> for F

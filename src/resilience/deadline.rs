@@ -1,6 +1,5 @@
 //! As long as a request may take.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Request};
@@ -9,8 +8,8 @@ use tower_service::Service;
 
 use super::layered::{Handle, refused};
 use super::{BoxError, BoxFuture, Refusal, now};
-use crate::policy::{Deadline, Outcome};
-use crate::sync::thread_local;
+use crate::connection::https::expire;
+use crate::policy::Deadline;
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -63,28 +62,6 @@ where
             }
         })
     }
-}
-
-thread_local! {
-    static EXPIRES: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Drops what is over, and lets the layers within know why.
-fn expire<T>(answer: T) {
-    struct Until;
-    impl Drop for Until {
-        fn drop(&mut self) {
-            EXPIRES.set(false);
-        }
-    }
-    EXPIRES.set(true);
-    let _until = Until;
-    drop(answer);
-}
-
-/// How a request ended that is being dropped: its deadline has come, or nobody waits for it any more.
-pub(super) fn outcome_of_drop() -> Outcome {
-    if EXPIRES.get() { Outcome::Timeout } else { Outcome::Cancelled }
 }
 
 /// Finds the deadline, and notes it in the request.

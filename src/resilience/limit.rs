@@ -7,9 +7,9 @@ use std::time::Instant;
 use tokio::sync::oneshot;
 use tower_service::Service;
 
-use super::deadline::outcome_of_drop;
 use super::layered::Handle;
 use super::{BoxError, BoxFuture, ByStatus, Classify, Refusal, now};
+use crate::connection::https::outcome_of_drop;
 use crate::policy::{AdaptiveLimit, Arrival, LimitPolicy, Outcome, QueuePolicy};
 use crate::sync::{Arc, Mutex};
 

@@ -68,6 +68,8 @@ pub use self::regions::RegionService;
 pub use self::retry::Retries;
 pub use governor::Quota;
 
+use crate::sync::Arc;
+
 layers! {
     BreakerLayer<C>,
     DeadlineLayer,
@@ -78,6 +80,15 @@ layers! {
 
 type BoxError = Box<dyn Error + Send + Sync>;
 type BoxFuture<T> = Pin<Box<dyn Future<Output = Result<T, BoxError>> + Send>>;
+
+/// What [`Source::watch`](crate::metric::Source::watch) returns for a layer: snapshots as long as it is used.
+fn watch<T: Send + Sync + 'static, N>(
+    shared: &Arc<T>,
+    snapshot: impl Fn(&T) -> N + Send + Sync + 'static,
+) -> impl Fn() -> Option<N> + Send + Sync + 'static {
+    let shared = Arc::downgrade(shared);
+    move || Some(snapshot(&*shared.upgrade()?))
+}
 
 fn now() -> std::time::Instant {
     tokio::time::Instant::now().into_std()

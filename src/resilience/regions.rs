@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use tower_service::Service;
 
-use super::deadline::outcome_of_drop;
 use super::{BoxError, BoxFuture, ByStatus, Classify, now};
+use crate::connection::https::outcome_of_drop;
 use crate::policy::{Outcome, Pick, RegionPolicy, RegionState, Regions};
 use crate::sync::{Arc, Mutex};
 

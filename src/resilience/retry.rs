@@ -10,7 +10,6 @@ use http::{Request, Response, StatusCode};
 use tokio::time::{Sleep, sleep};
 use tower::retry::Policy;
 
-use super::classify::is_of_the_client;
 use super::{BoxError, Refusal, now};
 use crate::connection::https::{HttpsError, RequestBody, copy};
 use crate::policy::{BudgetPolicy, Deadline, Failed, RetryBudget, RetryDecision, RetryPolicy, retry_after};
@@ -103,7 +102,7 @@ impl Retries {
                     return None;
                 }
                 if let Some(error) = error.downcast_ref::<HttpsError>() {
-                    if is_of_the_client(error) {
+                    if error.is_of_the_client() {
                         return None;
                     }
                     failed.replayable |= error.is_unprocessed();

@@ -9,6 +9,7 @@ use tokio::time::timeout;
 
 use super::config::{HealthCheck, HttpVersion, HttpsConfig};
 use super::connection::{ConnectTimings, Facts, HttpsConnection, Made, Protocol, State};
+use super::connection_limit::{ConnectionLimit, ConnectionPermit};
 use super::connects::{ConnectStats, Connects};
 use super::error::{ConnectPhase, HttpsError, HttpsErrorKind};
 use super::multiplexed;
@@ -45,6 +46,7 @@ pub struct HttpsConnectionManager {
     tls: Option<TlsConnector>,
     connects: Arc<Connects>,
     failures: Arc<Failures>,
+    limit: Option<Arc<ConnectionLimit>>,
 }
 
 impl HttpsConnectionManager {
@@ -76,7 +78,12 @@ impl HttpsConnectionManager {
             None
         };
         let (connects, failures) = Default::default();
-        Ok(Self { origin: Arc::new(origin), config: Arc::new(config), tls, connects, failures })
+        Ok(Self { origin: Arc::new(origin), config: Arc::new(config), tls, connects, failures, limit: None })
+    }
+
+    /// The same manager, whose connections have a limit with those of others.
+    pub(super) fn limited(self, limit: Arc<ConnectionLimit>) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 
     /// The outcomes of the connects of this manager and of its clones. Clone the manager before a pool takes it.
@@ -134,7 +141,12 @@ impl HttpsConnectionManager {
 
     /// Connects, and begins TLS.
     pub(super) async fn dial(&self) -> Result<Dialed, HttpsError> {
-        let dialed = self.dial_uncounted().await;
+        let permit = match &self.limit {
+            // As long as that of HTTP/2 that is closed for it may take to say goodbye.
+            Some(limit) => Some(limit.acquire(self.config.handshake_timeout).await?),
+            None => None,
+        };
+        let dialed = self.dial_uncounted(permit).await;
         match &dialed {
             Ok(dialed) => self.connects.on_connected(dialed.facts.info(dialed.protocol(), 0)),
             Err(error) => self.connects.on_failed(error),
@@ -142,7 +154,7 @@ impl HttpsConnectionManager {
         dialed
     }
 
-    async fn dial_uncounted(&self) -> Result<Dialed, HttpsError> {
+    async fn dial_uncounted(&self, permit: Option<ConnectionPermit>) -> Result<Dialed, HttpsError> {
         let endpoint = self.config.endpoint.clone().unwrap_or_else(|| self.origin.endpoint());
         let dialed = self.config.dial.connect(endpoint).await.map_err(HttpsError::of_net)?;
         let net::Dialed { stream, lookup, connect, .. } = dialed;
@@ -151,7 +163,7 @@ impl HttpsConnectionManager {
         let Secured { transport, is_http2, identity, tls, is_resumed } = secured;
         let traffic = Arc::new(Traffic::default());
         Ok(Dialed {
-            wire: Wire::new(transport, Arc::clone(&traffic)),
+            wire: Wire::new(transport, Arc::clone(&traffic), permit),
             is_http2,
             facts: Facts {
                 remote_address,

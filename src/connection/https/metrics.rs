@@ -3,7 +3,7 @@
 use super::connects::ConnectStats;
 use super::http2::Http2State;
 use super::request_errors::RequestErrors;
-use super::upstreams::UpstreamServer;
+use super::upstreams::{UpstreamServer, UpstreamsState};
 use crate::metric::{Label, Metrics, Visit, each_labelled, metrics};
 
 metrics! {
@@ -70,6 +70,23 @@ metrics! {
     }
 }
 
+metrics! {
+    "millpond_upstreams": UpstreamsState as state {
+        Gauge "connections" []
+            "Connections to all servers that are open or being made."
+            { [] = state.connections.connections }
+        Gauge "max_connections" []
+            "The most of them, absent without a limit."
+            for max in state.connections.max.as_slice() => { [] = *max }
+        Counter "evicted_connections_total" []
+            "Idle connections that were closed to make room for one to another server."
+            { [] = state.connections.evicted }
+        Counter "refused_connects_total" []
+            "Connects that were refused because no connection was idle."
+            { [] = state.connections.refused }
+    } then &state.servers
+}
+
 /// The two pools with the label `protocol`, and all with `server`.
 impl Metrics for UpstreamServer {
     fn each(&self, visit: &mut Visit<'_>) {
@@ -91,6 +108,7 @@ impl Metrics for Pools<'_> {
         }
         server.connects.each(visit);
         server.errors.each(visit);
+        server.breaker.each(visit);
     }
 }
 

@@ -44,6 +44,10 @@
 // |---|---|
 // | `manager` | connections are made, checked and given up: what a pool calls |
 // | `config` | the settings, and why each default is what it is |
+// | `connection_limit` | the most connections to all servers together |
+// | `breaker` | a breaker that all requests to a server share |
+// | `outcome` | how a request ended, as far as policies care |
+// | `server_key` | what tells servers apart |
 // | `origin` | scheme, host and port; requests in the form that the protocol wants |
 // | `head` | requests whose head contradicts their body are not sent |
 // | `connection` | one connection, and what is known of it |
@@ -60,8 +64,10 @@
 // | `upstream_body` | the body of its response, over either version |
 // | `error` | what failed, in which phase, at which address, and whether a request may be sent again |
 
+mod breaker;
 mod config;
 mod connection;
+mod connection_limit;
 mod connects;
 mod error;
 mod exchange;
@@ -72,16 +78,21 @@ mod manager;
 mod metrics;
 mod multiplexed;
 mod origin;
+mod outcome;
 mod request_body;
 mod request_errors;
 mod response_body;
 mod server;
+mod server_key;
 mod upstream_body;
 mod upstreams;
 mod wire;
 
+#[cfg(feature = "resilience")]
+pub(crate) use self::breaker::SharedBreaker;
 pub use self::config::{HealthCheck, Http2Windows, HttpVersion, HttpsConfig, Ping};
 pub use self::connection::{ConnectTimings, ConnectionInfo, HttpsConnection, Protocol};
+pub use self::connection_limit::ConnectionLimitState;
 pub use self::connects::ConnectStats;
 pub use self::error::{ConnectPhase, HttpsError, HttpsErrorKind};
 #[cfg(feature = "websocket")]
@@ -91,10 +102,14 @@ pub use self::http2::{
     Urgency,
 };
 pub use self::manager::HttpsConnectionManager;
+#[cfg(feature = "resilience")]
+pub(crate) use self::outcome::{expire, outcome_of_drop, outcome_of_status};
 pub use self::request_body::RequestBody;
 #[cfg(feature = "resilience")]
 pub(crate) use self::request_body::copy;
 pub use self::request_errors::RequestErrors;
 pub use self::response_body::ResponseBody;
+#[cfg(feature = "resilience")]
+pub(crate) use self::server_key::ServerKey;
 pub use self::upstream_body::{UpstreamBody, UpstreamResponse};
-pub use self::upstreams::{UpstreamServer, Upstreams, UpstreamsConfig};
+pub use self::upstreams::{UpstreamServer, Upstreams, UpstreamsConfig, UpstreamsState};

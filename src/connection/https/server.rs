@@ -5,6 +5,7 @@ use std::time::Instant;
 use http::{Method, Request};
 use tokio::time::timeout;
 
+use super::breaker::SharedBreaker;
 use super::config::HttpVersion;
 use super::connection::HttpsConnection;
 use super::connects::ConnectStats;
@@ -12,10 +13,12 @@ use super::error::{HttpsError, HttpsErrorKind};
 use super::http1::{Http1, Http1Settings, HttpsPool};
 use super::http2::{Http2Pool, Http2PoolConfig, Http2State};
 use super::manager::HttpsConnectionManager;
+use super::outcome::outcome_of_status;
 use super::request_body::{RequestBody, copy};
 use super::request_errors::RequestErrors;
 use super::upstream_body::{UpstreamBody, UpstreamResponse};
 use crate::connection::{PooledConnection, State};
+use crate::policy::{BreakerStats, Refused};
 use crate::sync::Arc;
 
 /// The pools of a server. Which of them serves a request is what its last connection speaks. Until there is one, it is the
@@ -26,6 +29,7 @@ pub(super) struct Server {
     http1: Arc<Http1>,
     /// `None` if its connections speak HTTP/1.1 in any case.
     http2: Option<Http2Pool>,
+    breaker: Option<Arc<SharedBreaker>>,
 }
 
 impl Server {
@@ -33,6 +37,7 @@ impl Server {
         manager: HttpsConnectionManager,
         http1: Http1Settings,
         http2: &Http2PoolConfig,
+        breaker: Option<Arc<SharedBreaker>>,
     ) -> Self {
         let http1 = Arc::new(Http1::new(manager.clone(), http1));
         let http2 = manager.may_speak_http2().then(|| {
@@ -40,10 +45,31 @@ impl Server {
             let is_negotiated = manager.config().version == HttpVersion::Negotiated;
             Http2Pool::negotiating(manager.clone(), config, is_negotiated.then(|| Arc::clone(&http1)))
         });
-        Self { manager, http1, http2 }
+        Self { manager, http1, http2, breaker }
     }
 
     pub(super) async fn send(
+        &self,
+        request: Request<RequestBody>,
+        replay: bool,
+    ) -> Result<UpstreamResponse, HttpsError> {
+        let Some(breaker) = &self.breaker else { return self.send_anyway(request, replay).await };
+        let asked = match breaker.ask() {
+            Ok(asked) => asked,
+            Err(Refused { retry_in }) => {
+                let error = HttpsError::new(HttpsErrorKind::BreakerOpen { retry_in });
+                return Err(error.named(self.manager.origin()).with_request(request));
+            }
+        };
+        let sent = self.send_anyway(request, replay).await;
+        asked.end(match &sent {
+            Ok(response) => outcome_of_status(response.status()),
+            Err(error) => error.outcome(),
+        });
+        sent
+    }
+
+    async fn send_anyway(
         &self,
         mut request: Request<RequestBody>,
         replay: bool,
@@ -138,6 +164,22 @@ impl Server {
     pub(super) fn is_idle(&self) -> bool {
         self.http1.pool_if_made().is_none_or(HttpsPool::is_unused)
             && self.http2.as_ref().is_none_or(Http2Pool::is_unused)
+    }
+
+    /// Whether a connection is idle that nobody wants to keep.
+    pub(super) fn has_spare(&self) -> bool {
+        self.http1.pool_if_made().is_some_and(HttpsPool::has_spare)
+            || self.http2.as_ref().is_some_and(Http2Pool::has_spare)
+    }
+
+    /// Closes one of them. Tells whether there was one.
+    pub(super) fn close_spare(&self) -> bool {
+        self.http1.pool_if_made().is_some_and(HttpsPool::close_spare)
+            || self.http2.as_ref().is_some_and(Http2Pool::close_spare)
+    }
+
+    pub(super) fn breaker(&self) -> Option<BreakerStats> {
+        Some(self.breaker.as_ref()?.stats())
     }
 
     pub(super) fn connects(&self) -> ConnectStats {

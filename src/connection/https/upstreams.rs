@@ -7,23 +7,25 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use http::uri::{Authority, Scheme};
 use http::{Request, Uri};
 use tower_service::Service;
 
-use super::config::HttpsConfig;
+use super::breaker::SharedBreaker;
+use super::config::{HttpsConfig, out_of_range};
+use super::connection_limit::{ConnectionLimit, ConnectionLimitState};
 use super::connects::ConnectStats;
 use super::error::{HttpsError, HttpsErrorKind};
 use super::http2::{Http2PoolConfig, Http2State};
 use super::manager::{HttpsConnectionManager, connector};
-use super::origin::{is_host_and_port, without_user};
 use super::request_body::RequestBody;
 use super::request_errors::RequestErrors;
 use super::server::Server;
+use super::server_key::ServerKey;
 use super::upstream_body::UpstreamResponse;
 use crate::connection::{Builder, Pool, State};
 use crate::metric::Source;
 use crate::net::setters;
+use crate::policy::{BreakerPolicy, BreakerStats};
 use crate::sync::{Arc, Mutex};
 
 /// Pools for many servers: made when a server is first asked for. Clones share the pools.
@@ -81,13 +83,24 @@ pub struct Upstreams(Arc<Inner>);
 
 struct Inner {
     config: UpstreamsConfig,
-    servers: Mutex<Servers>,
+    limit: Arc<ConnectionLimit>,
+    servers: Arc<Mutex<Servers>>,
 }
 
 #[derive(Default)]
 struct Servers {
-    by_key: HashMap<Key, Entry>,
+    by_key: HashMap<ServerKey, Entry>,
     is_closed: bool,
+}
+
+/// What [`Upstreams`] have.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct UpstreamsState {
+    /// The servers that have pools.
+    pub servers: Vec<UpstreamServer>,
+    /// The connections of all servers together, also of servers that are forgotten.
+    pub connections: ConnectionLimitState,
 }
 
 /// A server that has pools.
@@ -104,14 +117,8 @@ pub struct UpstreamServer {
     pub connects: ConnectStats,
     /// Requests that failed, and bodies of responses that did, in both pools.
     pub errors: RequestErrors,
-}
-
-/// What tells servers apart. The settings are the same for all of them, and their TLS settings may change: each connection
-/// knows by itself whether it was made with those of now.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    scheme: Scheme,
-    authority: Authority,
+    /// Its breaker, if the settings have one.
+    pub breaker: Option<BreakerStats>,
 }
 
 struct Entry {
@@ -126,6 +133,8 @@ struct Entry {
 /// | [`https`](field@Self::https) | [`HttpsConfig`]'s | |
 /// | [`http1`](field@Self::http1) | [`Builder`]'s, no idle connection ahead of need, and no second try of a connect | many servers are asked once, and a client wants to know at once that one refuses |
 /// | [`http2`](field@Self::http2) | [`Http2PoolConfig`]'s | |
+/// | [`breaker`](field@Self::breaker) | none | a proxy passes on what its servers answer |
+/// | [`max_connections`](field@Self::max_connections) | no limit | each pool has its own |
 /// | [`max_servers`](field@Self::max_servers) | 1024 | bounds what a client can make a proxy connect to |
 /// | [`idle_timeout`](field@Self::idle_timeout) | 300 s | as long as a connection lives |
 /// | [`replay`](field@Self::replay) | on | a server may close an idle connection just as it is taken |
@@ -138,6 +147,19 @@ pub struct UpstreamsConfig {
     pub http1: Arc<dyn Fn() -> Builder<HttpsConnectionManager> + Send + Sync>,
     /// The settings of a server's pool for HTTP/2. Its [`https`](field@Http2PoolConfig::https) is not used.
     pub http2: Http2PoolConfig,
+    /// When requests to a server are kept back, because it fails. Each server has a breaker of its own, for both versions of
+    /// HTTP, as long as it has pools.
+    ///
+    /// A request ends for it at the head of the response, or by its error: see [`HttpsError::outcome`]. A status above 499
+    /// is a failure, but for 501 and 505. While the breaker is open, requests fail with [`HttpsErrorKind::BreakerOpen`]. Each
+    /// change is logged with the server, an opening one as a warning.
+    pub breaker: Option<BreakerPolicy>,
+    /// The most connections to all servers together, those that are being made among them. At least 1.
+    ///
+    /// Beyond it, a connection that is idle is closed for a new one, of the server that was used least recently. What
+    /// [`min_idle`](Builder::min_idle) wants stays. Without an idle one, a request that needs a connection does not wait: it fails
+    /// with [`HttpsErrorKind::TooManyConnections`], except where it can share one over HTTP/2.
+    pub max_connections: Option<usize>,
     /// The most servers.
     pub max_servers: usize,
     /// The time after which a server that nobody asks is forgotten, when there is another new one.
@@ -155,6 +177,8 @@ impl Default for UpstreamsConfig {
             https: HttpsConfig::default(),
             http1: Arc::new(|| Pool::builder().min_idle(None).retry_connection(false)),
             http2: Http2PoolConfig::default(),
+            breaker: None,
+            max_connections: None,
             max_servers: 1024,
             idle_timeout: Duration::from_secs(300),
             replay: true,
@@ -170,6 +194,20 @@ impl UpstreamsConfig {
         http1: impl Fn() -> Builder<HttpsConnectionManager> + Send + Sync + 'static,
     ) -> Self {
         self.http1 = Arc::new(http1);
+        self
+    }
+
+    /// Sets [`breaker`](field@Self::breaker).
+    #[must_use]
+    pub fn breaker(mut self, breaker: impl Into<Option<BreakerPolicy>>) -> Self {
+        self.breaker = breaker.into();
+        self
+    }
+
+    /// Sets [`max_connections`](field@Self::max_connections).
+    #[must_use]
+    pub fn max_connections(mut self, max_connections: impl Into<Option<usize>>) -> Self {
+        self.max_connections = max_connections.into();
         self
     }
 
@@ -191,8 +229,15 @@ impl Upstreams {
     pub fn new(mut config: UpstreamsConfig) -> Result<Self, HttpsError> {
         config.https.check()?;
         config.http2.check()?;
+        if config.max_connections == Some(0) {
+            return Err(out_of_range("max_connections"));
+        }
         config.https.tls = Some(connector(&config.https)?);
-        Ok(Self(Arc::new(Inner { config, servers: Mutex::default() })))
+        let servers = Arc::<Mutex<Servers>>::default();
+        let all = Arc::downgrade(&servers);
+        let make_room = move || all.upgrade().is_some_and(|servers| close_idle(&servers));
+        let limit = Arc::new(ConnectionLimit::new(config.max_connections, make_room));
+        Ok(Self(Arc::new(Inner { config, limit, servers })))
     }
 
     /// Sends a request to the server that its URI names, and waits for the head of the response.
@@ -240,33 +285,34 @@ impl Upstreams {
     #[must_use]
     pub fn servers(&self) -> Vec<UpstreamServer> {
         let servers = self.0.servers.lock();
-        let uri = |key: &Key| {
-            Uri::builder()
-                .scheme(key.scheme.clone())
-                .authority(key.authority.clone())
-                .path_and_query("/")
-                .build()
-        };
-        let server = |(key, entry): (&Key, &Entry)| {
+        let server = |(key, entry): (&ServerKey, &Entry)| {
             let server = &entry.server;
             let (http1, http2, connects) = (server.http1(), server.http2(), server.connects());
-            let errors = server.errors(http2.as_ref());
-            Some(UpstreamServer { uri: uri(key).ok()?, http1, http2, connects, errors })
+            let (errors, breaker) = (server.errors(http2.as_ref()), server.breaker());
+            Some(UpstreamServer { uri: key.uri()?, http1, http2, connects, errors, breaker })
         };
         servers.by_key.iter().filter_map(server).collect()
     }
 
+    /// What there is at the moment: the [servers](Self::servers), and all their connections together.
+    #[must_use]
+    pub fn state(&self) -> UpstreamsState {
+        UpstreamsState { servers: self.servers(), connections: self.0.limit.state() }
+    }
+
     /// The server that the URI names.
     fn server(&self, uri: &Uri) -> Result<Arc<Server>, HttpsError> {
-        let key = Key::of(uri)?;
-        let Inner { config, servers } = &*self.0;
+        let key = ServerKey::of(uri)?;
+        let Inner { config, limit, servers } = &*self.0;
         let now = Instant::now();
         if let Some(server) = servers.lock().find(&key, now)? {
             return Ok(server);
         }
         // Before another one makes room for it: it may be refused.
         let manager = HttpsConnectionManager::with_config(&key.to_string(), config.https.clone())?;
-        let server = Arc::new(Server::new(manager, Arc::clone(&config.http1), &config.http2));
+        let manager = manager.limited(Arc::clone(limit));
+        let breaker = config.breaker.map(|policy| SharedBreaker::new(&key.to_string(), policy));
+        let server = Arc::new(Server::new(manager, Arc::clone(&config.http1), &config.http2, breaker));
         // Dropped after the lock, however this ends: their connections are closed without it.
         let mut forgotten = Vec::new();
         let mut locked = servers.lock();
@@ -293,7 +339,7 @@ impl Upstreams {
 
 impl Servers {
     /// The server, if it has pools. It is used now.
-    fn find(&mut self, key: &Key, now: Instant) -> Result<Option<Arc<Server>>, HttpsError> {
+    fn find(&mut self, key: &ServerKey, now: Instant) -> Result<Option<Arc<Server>>, HttpsError> {
         if self.is_closed {
             return Err(HttpsError::new(HttpsErrorKind::PoolClosed).named(key));
         }
@@ -305,26 +351,15 @@ impl Servers {
     }
 }
 
-impl Key {
-    fn of(uri: &Uri) -> Result<Self, HttpsError> {
-        let authority = uri.authority().filter(|authority| is_host_and_port(authority));
-        let (Some(scheme), Some(authority)) = (uri.scheme(), authority) else {
-            return Err(HttpsError::new(HttpsErrorKind::InvalidUri).named(&without_user(uri)));
-        };
-        let default_port = if *scheme == Scheme::HTTPS { 443 } else { 80 };
-        // One text for each server: `h:08443` and `h:8443` are the same.
-        let text = match authority.port_u16() {
-            Some(port) if port != default_port => format!("{}:{port}", authority.host()),
-            _ => authority.host().to_owned(),
-        };
-        let authority = text.parse().unwrap_or_else(|_| authority.clone());
-        Ok(Self { scheme: scheme.clone(), authority })
-    }
-}
-
-impl fmt::Display for Key {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme, self.authority)
+impl Servers {
+    /// The server that was used least recently of those with an idle connection that nobody wants to keep.
+    fn with_spare(&self) -> Option<Arc<Server>> {
+        let oldest = self.by_key.values().fold(None, |oldest: Option<&Entry>, entry| {
+            // Only one that would be older is asked, which takes its locks.
+            let is_older = oldest.is_none_or(|oldest| entry.last_used < oldest.last_used);
+            if is_older && entry.server.has_spare() { Some(entry) } else { oldest }
+        });
+        oldest.map(|entry| Arc::clone(&entry.server))
     }
 }
 
@@ -336,12 +371,25 @@ impl Entry {
 }
 
 /// Takes out the idle servers that have not been used since then.
-fn forget(servers: &mut HashMap<Key, Entry>, since: Option<Instant>) -> Vec<Entry> {
+fn forget(servers: &mut HashMap<ServerKey, Entry>, since: Option<Instant>) -> Vec<Entry> {
     let Some(since) = since else { return Vec::new() };
     servers
         .extract_if(|_, entry| entry.last_used <= since && entry.is_idle())
         .map(|(_, entry)| entry)
         .collect()
+}
+
+/// Closes an idle connection of the server that was used least recently. Tells whether there was one.
+fn close_idle(servers: &Mutex<Servers>) -> bool {
+    loop {
+        let oldest = servers.lock().with_spare();
+        // Closed without the lock. Somebody may have taken it in the meantime.
+        match oldest {
+            None => return false,
+            Some(server) if server.close_spare() => return true,
+            Some(_) => {}
+        }
+    }
 }
 
 impl Service<Request<RequestBody>> for Upstreams {
@@ -361,41 +409,16 @@ impl Service<Request<RequestBody>> for Upstreams {
 }
 
 impl Source for Upstreams {
-    type Snapshot = Vec<UpstreamServer>;
+    type Snapshot = UpstreamsState;
 
-    fn watch(&self) -> impl Fn() -> Option<Vec<UpstreamServer>> + Send + Sync + 'static {
+    fn watch(&self) -> impl Fn() -> Option<UpstreamsState> + Send + Sync + 'static {
         let inner = Arc::downgrade(&self.0);
-        move || Some(Self(inner.upgrade()?).servers())
+        move || Some(Self(inner.upgrade()?).state())
     }
 }
 
 impl fmt::Debug for Upstreams {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Upstreams").field("servers", &self.servers()).finish_non_exhaustive()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn scheme_host_and_port_tell_servers_apart() {
-        let is_same = |one: &str, other: &str| {
-            let [one, other] = [one, other].map(|uri| Key::of(&uri.parse().unwrap()).unwrap());
-            one == other
-        };
-        for (other, expected) in [
-            ("https://mill.example/grist?a=b", true),
-            ("https://MILL.example", true),
-            ("https://mill.example:443", true),
-            ("https://mill.example:00443", true),
-            ("https://mill.example:", true),
-            ("https://mill.example:8443", false),
-            ("http://mill.example:443", false),
-            ("https://pond.example", false),
-        ] {
-            assert_eq!(is_same("https://mill.example", other), expected, "{other}");
-        }
     }
 }

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::task::unconstrained;
 
+use super::connection_limit::ConnectionPermit;
 use crate::connection::clock::now;
 use crate::net::Stream;
 use crate::net::tls::TlsStream;
@@ -17,6 +18,8 @@ use crate::sync::{Arc, Count};
 pub(super) struct Wire {
     transport: Transport,
     traffic: Arc<Traffic>,
+    /// Given back after the connection is closed.
+    _permit: Option<ConnectionPermit>,
 }
 
 /// The kinds of transport.
@@ -41,8 +44,8 @@ pub(super) struct Traffic {
 }
 
 impl Wire {
-    pub(super) fn new(transport: Transport, traffic: Arc<Traffic>) -> Self {
-        Self { transport, traffic }
+    pub(super) fn new(transport: Transport, traffic: Arc<Traffic>, permit: Option<ConnectionPermit>) -> Self {
+        Self { transport, traffic, _permit: permit }
     }
 
     /// The bytes so far, in both directions.

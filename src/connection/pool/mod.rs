@@ -179,6 +179,22 @@ impl<M: ManageConnection> Pool<M> {
         counts.open == counts.idle && counts.waiting == 0
     }
 
+    /// Whether a connection is idle beyond the minimum.
+    #[cfg(feature = "https")]
+    pub(super) fn has_spare(&self) -> bool {
+        self.shared.core.counts().idle > self.shared.config.min_idle.unwrap_or(0) as usize
+    }
+
+    /// Closes one of them. Tells whether there was one.
+    #[cfg(feature = "https")]
+    pub(super) fn close_spare(&self) -> bool {
+        let mut has_closed = false;
+        if self.has_spare() {
+            self.retain(|_| std::mem::replace(&mut has_closed, true));
+        }
+        has_closed
+    }
+
     /// The settings that the pool was built with.
     #[must_use]
     pub fn config(&self) -> Config {

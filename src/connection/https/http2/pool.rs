@@ -198,6 +198,16 @@ impl Http2Pool {
         self.0.is_unused()
     }
 
+    /// Whether a connection has no stream.
+    pub(in super::super) fn has_spare(&self) -> bool {
+        self.0.has_spare()
+    }
+
+    /// Lets one of them end. Tells whether there was one.
+    pub(in super::super) fn close_spare(&self) -> bool {
+        self.0.close_spare()
+    }
+
     /// What the pool has at the moment.
     #[must_use]
     pub fn state(&self) -> Http2State {

@@ -404,6 +404,19 @@ impl Shared {
         state.open() == 0 && state.queue.len() == 0
     }
 
+    pub(super) fn has_spare(&self) -> bool {
+        self.state.lock().spare().is_some()
+    }
+
+    pub(super) fn close_spare(self: &Arc<Self>) -> bool {
+        self.with(|state, outside| {
+            let client = state.spare().and_then(|member| member.client.take());
+            let was_there = client.is_some();
+            outside.end(client, Closed::Surplus);
+            was_there
+        })
+    }
+
     /// Lets nothing begin any more, and waits until all has ended.
     pub(super) async fn close(self: &Arc<Self>) {
         self.with(|state, outside| {
@@ -438,6 +451,11 @@ impl State {
     /// Connections that take requests.
     fn live(&self) -> usize {
         self.members.iter().filter(|member| member.client.is_some()).count()
+    }
+
+    /// A connection that takes requests and has none. While somebody waits, there is none.
+    fn spare(&mut self) -> Option<&mut Member> {
+        self.members.iter_mut().find(|member| member.client.is_some() && member.open() == 0)
     }
 
     /// Lets connections end that take no more requests.

@@ -2,8 +2,9 @@
 
 use super::*;
 use crate::connection::Statistics;
-use crate::connection::https::Http2Statistics;
+use crate::connection::https::{ConnectionLimitState, Http2Statistics};
 use crate::metric::integers;
+use crate::policy::BreakerStats;
 
 fn errors(first: u64) -> RequestErrors {
     RequestErrors {
@@ -46,7 +47,8 @@ fn server() -> UpstreamServer {
         http_errors: 207,
     };
     let uri = "https://mill.example:8443/".parse().unwrap();
-    UpstreamServer { uri, http1: None, http2: Some(http2()), connects, errors: errors(301) }
+    let breaker = Some(BreakerStats { refused: 401, ..BreakerStats::default() });
+    UpstreamServer { uri, http1: None, http2: Some(http2()), connects, errors: errors(301), breaker }
 }
 
 /// Without the small numbers of empty statistics.
@@ -61,7 +63,15 @@ fn every_counter_is_shown() {
 
 #[test]
 fn a_server_shows_the_errors_of_both_pools_once() {
-    assert_eq!(large(&server()), Vec::from_iter((101..=105).chain(201..=207).chain(301..=311)));
+    assert_eq!(large(&server()), Vec::from_iter((101..=105).chain(201..=207).chain(301..=311).chain([401])));
+}
+
+#[test]
+fn the_connections_of_all_servers_are_shown_beside_them() {
+    let connections = ConnectionLimitState { connections: 501, max: Some(502), evicted: 503, refused: 504 };
+    let state = UpstreamsState { servers: vec![server()], connections };
+    let expected = large(&server()).into_iter().chain(501..=504);
+    assert_eq!(large(&state), Vec::from_iter(expected));
 }
 
 #[test]

@@ -26,7 +26,7 @@ async fn begun() -> (Client, Driver, Server) {
     let config = HttpsConfig::default().health_check(HealthCheck::Ping).health_timeout(10 * PATIENCE);
     let client = async {
         let dialed = Dial::default().connect(address).await.unwrap();
-        begin(Wire::new(Transport::Plain(dialed.stream), Arc::default()), &config).await.unwrap()
+        begin(Wire::new(Transport::Plain(dialed.stream), Arc::default(), None), &config).await.unwrap()
     };
     let server = async {
         let (stream, _) = listener.accept().await.unwrap();

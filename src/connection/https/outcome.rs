@@ -1,0 +1,79 @@
+//! How a request ended, as far as policies care: by its error, by the status of its response, or because it was dropped.
+
+use std::cell::Cell;
+
+use http::StatusCode;
+
+use super::error::{HttpsError, HttpsErrorKind};
+use crate::policy::Outcome;
+use crate::sync::thread_local;
+
+impl HttpsError {
+    /// How the request ended, for a [policy](crate::policy).
+    ///
+    /// It is a failure of the server, except where it says nothing about the server: a mistake of the client, such as a URL that
+    /// is none or an upload that breaks off, and a refusal by a limit or a breaker of this side.
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
+        match self.kind() {
+            _ if self.is_of_the_client() || self.is_refusal() => Outcome::Cancelled,
+            _ if self.is_timeout() => Outcome::Timeout,
+            _ => Outcome::Failure,
+        }
+    }
+
+    /// Whether it is the client's own, so that it would come again.
+    pub(crate) fn is_of_the_client(&self) -> bool {
+        matches!(
+            self.kind(),
+            HttpsErrorKind::InvalidUri
+                | HttpsErrorKind::InvalidHead
+                | HttpsErrorKind::InvalidRequest
+                | HttpsErrorKind::OutOfRange(_)
+                | HttpsErrorKind::PoolClosed
+                | HttpsErrorKind::TlsConfig
+                | HttpsErrorKind::TooManyServers
+                | HttpsErrorKind::UnlimitedSpill
+        )
+    }
+
+    /// Whether a limit or a breaker of this side has kept the request back.
+    fn is_refusal(&self) -> bool {
+        matches!(
+            self.kind(),
+            HttpsErrorKind::PoolFull
+                | HttpsErrorKind::TooManyConnections
+                | HttpsErrorKind::BreakerOpen { .. }
+        )
+    }
+}
+
+/// A status above 499 is a failure, but for 501 and 505, which say something about the request.
+pub(crate) fn outcome_of_status(status: StatusCode) -> Outcome {
+    let is_about_the_request =
+        [StatusCode::NOT_IMPLEMENTED, StatusCode::HTTP_VERSION_NOT_SUPPORTED].contains(&status);
+    if status.is_server_error() && !is_about_the_request { Outcome::Failure } else { Outcome::Success }
+}
+
+thread_local! {
+    static EXPIRES: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Drops a request whose deadline has come, and lets those within know why.
+#[cfg_attr(not(feature = "resilience"), expect(dead_code, reason = "only layers have deadlines"))]
+pub(crate) fn expire<T>(request: T) {
+    struct Until;
+    impl Drop for Until {
+        fn drop(&mut self) {
+            EXPIRES.set(false);
+        }
+    }
+    EXPIRES.set(true);
+    let _until = Until;
+    drop(request);
+}
+
+/// How a request ended that is being dropped: its deadline has come, or nobody waits for it any more.
+pub(crate) fn outcome_of_drop() -> Outcome {
+    if EXPIRES.get() { Outcome::Timeout } else { Outcome::Cancelled }
+}
