@@ -10,6 +10,8 @@
 //!
 //! Instructions are not time: a locked one counts as any other, and so does one that waits for memory.
 
+#[path = "../callgrind/mod.rs"]
+mod callgrind;
 mod contestants;
 #[path = "../results/mod.rs"]
 mod results;
@@ -24,10 +26,11 @@ use std::hint::black_box;
 use std::io;
 use std::num::NonZeroU32;
 use std::pin::{Pin, pin};
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 use std::task::{Context, Poll, Waker};
 
 use bytes::{Bytes, BytesMut};
+use callgrind::{callgrind, missing};
 use contestants::{KIB, acquire as by, heap, pool, route};
 use futures_util::StreamExt;
 use millpond::frame::{Assembler, Message, ReadMode, Tlv, tlv};
@@ -189,15 +192,8 @@ fn an_operation(name: &str) -> Result<f64, String> {
 /// Instructions of a whole process that does the operation this many times.
 fn collected(name: &str, times: u64) -> Result<u64, String> {
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    let output = Command::new("valgrind")
-        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
-        .arg(program)
-        .args(["--run", name, &times.to_string()])
-        .output()
-        .map_err(|error| format!("valgrind does not start ({error}): apt-get install valgrind"))?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    let count = text.lines().find_map(|line| line.split_once("Collected : ")?.1.trim().parse().ok());
-    count.filter(|_| output.status.success()).ok_or_else(|| text.into_owned())
+    let output = callgrind(&program).args(["--run", name, &times.to_string()]).output();
+    callgrind::collected(&output.map_err(|error| missing(&error))?)
 }
 
 fn operation(name: &'static str, op: impl Fn() + 'static) -> Operation {
