@@ -24,6 +24,11 @@ pub enum RunError<E> {
     ConnectFailing(ConnectFailing<E>),
     /// As many wait as [`max_waiting`](super::Builder::max_waiting) allows.
     PoolFull,
+    /// The [breaker](super::Builder::breaker) is open, and no connection is.
+    BreakerOpen {
+        /// The time after which connects begin again.
+        retry_in: Duration,
+    },
     /// The pool was closed.
     Closed,
 }
@@ -111,6 +116,7 @@ impl<E: PartialEq> PartialEq for RunError<E> {
         match (self, other) {
             (Self::User(error), Self::User(other)) => error == other,
             (Self::PoolFull, Self::PoolFull) | (Self::Closed, Self::Closed) => true,
+            (Self::BreakerOpen { retry_in }, Self::BreakerOpen { retry_in: other }) => retry_in == other,
             _ => self.is_timeout() && other.is_timeout(),
         }
     }
@@ -136,6 +142,9 @@ impl<E> RunError<E> {
                 write!(f, "no connection after {:.1?}: {what}: {text}", failing.after)
             }
             Self::PoolFull => f.write_str("too many callers wait already; raise max_waiting or max_size"),
+            Self::BreakerOpen { retry_in } => {
+                write!(f, "no connection is open, and none is opened for another {retry_in:.1?}: connects fail")
+            }
             Self::Closed => f.write_str("the pool is closed"),
         }
     }
@@ -183,6 +192,7 @@ mod tests {
             RunError::<io::Error>::TimedOut,
             RunError::ConnectFailing(failing),
             RunError::PoolFull,
+            RunError::BreakerOpen { retry_in: Duration::from_secs(1) },
             RunError::Closed,
         ] {
             assert_eq!(format!("{error:?}"), error.to_string());

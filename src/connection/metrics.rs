@@ -6,6 +6,7 @@ use super::histogram::Histogram;
 use super::pool::Pool;
 use super::statistics::{State, Statistics};
 use crate::metric::{Bucket, Source, Value, metrics};
+use crate::policy::BreakerState;
 use crate::sync::Arc;
 
 metrics! {
@@ -25,6 +26,22 @@ metrics! {
         Gauge "max_connections" []
             "The most connections."
             { [] = state.max_size }
+        Gauge "breaker_state" [state]
+            "The state of the breaker, if there is one: 1 for the present one, 0 for the others."
+            for breaker in state.breaker.as_slice() => {
+                ["closed"] = u64::from(breaker.state == BreakerState::Closed),
+                ["half_open"] = u64::from(breaker.state == BreakerState::HalfOpen),
+                ["open"] = u64::from(breaker.state == BreakerState::Open),
+            }
+        Counter "breaker_changes_total" [to, reason]
+            "Changes of the breaker's state, by the new one and by why."
+            for breaker in state.breaker.as_slice() => {
+                ["open", "failures_in_a_row"] = breaker.opened_by_failures,
+                ["open", "error_rate"] = breaker.opened_by_error_rate,
+                ["open", "probe_failed"] = breaker.opened_by_probe,
+                ["half_open", "wait_over"] = breaker.half_opened,
+                ["closed", "probes_succeeded"] = breaker.closed,
+            }
     } then &state.statistics
 }
 
@@ -34,12 +51,13 @@ metrics! {
             "Gets that began, counted before they wait."
             { [] = statistics.get_started }
         Counter "gets_total" [outcome]
-            "Gets that ended: with a connection at once or after a wait, at the timeout, refused, or cancelled."
+            "Gets that ended: with a connection at once or after a wait, at the timeout, refused, refused because the breaker was open, or cancelled."
             {
                 ["direct"] = statistics.get_direct,
                 ["waited"] = statistics.get_waited,
                 ["timed_out"] = statistics.get_timed_out,
                 ["refused"] = statistics.get_refused,
+                ["breaker_open"] = statistics.get_breaker_open,
                 ["cancelled"] = statistics.get_cancelled,
             }
         Counter "new_gets_total" []
@@ -121,6 +139,7 @@ mod tests {
     use super::super::histogram::Recorder;
     use super::*;
     use crate::metric::integers;
+    use crate::policy::BreakerStats;
 
     #[test]
     fn every_counter_is_shown() {
@@ -130,6 +149,7 @@ mod tests {
             get_waited: 103,
             get_timed_out: 104,
             get_refused: 105,
+            get_breaker_open: 118,
             get_cancelled: 106,
             get_new: 107,
             get_wait_time: Duration::ZERO, // the sum of the next
@@ -152,9 +172,24 @@ mod tests {
             connecting: 20,
             waiting: 21,
             max_size: 22,
+            breaker: Some(breaker()),
             statistics,
         };
-        assert_eq!(integers(&state, ""), Vec::from_iter((18..=22).chain(101..=117)));
+        // Of the states of the breaker, one is 1.
+        let expected = [0, 0, 1].into_iter().chain(18..=22).chain(101..=123);
+        assert_eq!(integers(&state, ""), Vec::from_iter(expected));
+    }
+
+    /// One that has refused a connect, which is not shown: what matters are the gets.
+    fn breaker() -> BreakerStats {
+        let mut breaker = BreakerStats::default();
+        breaker.opened_by_failures = 119;
+        breaker.opened_by_error_rate = 120;
+        breaker.opened_by_probe = 121;
+        breaker.half_opened = 122;
+        breaker.closed = 123;
+        breaker.refused = 124;
+        breaker
     }
 
     #[test]

@@ -19,7 +19,8 @@
 //!   [`barging`](Builder::barging), a get may take an idle one while others wait. The queue may be bounded:
 //!   [`max_waiting`](Builder::max_waiting).
 //! * **Connects** have a limit and a timeout. A cancelled get aborts none. After three failures in a row, only one is tried
-//!   at a time. The error is in the timeout's message, counted, and logged when it changes.
+//!   at a time. The error is in the timeout's message, counted, and logged when it changes. With a
+//!   [`breaker`](Builder::breaker), gets fail at once while a server is down.
 //! * **Dead connections.** [`has_broken`](ManageConnection::has_broken) is called at checkout and return. A connection that
 //!   was idle for longer than [`bypass_window`](Builder::bypass_window) is tested. An expired one is never handed out. A
 //!   manager whose `has_broken` always says no, such as that of bb8-redis, needs

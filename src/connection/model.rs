@@ -63,8 +63,8 @@ impl<T> Core<T> {
     pub fn new(limits: Limits) -> Self {
         let Limits { max, min_idle, barging } = limits;
         let order = core::Order::Lowest;
-        let limits =
-            core::Limits { max, min_idle, max_connecting: max, max_waiting: usize::MAX, barging, order };
+        let (max_connecting, max_waiting, down_after) = (max, usize::MAX, 3);
+        let limits = core::Limits { max, min_idle, max_connecting, max_waiting, down_after, barging, order };
         let core = Self(core::Core::new(limits));
         // The checkers do not see that std's lock orders what a slot is made of, so for them the first ones are made
         // before threads are.

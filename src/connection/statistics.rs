@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::histogram::{Histogram, Recorder};
+use crate::policy::BreakerStats;
 use crate::sync::statistic::{AtomicUsize, Ordering};
 
 /// The state of a pool.
@@ -23,6 +24,9 @@ pub struct State {
     pub waiting: u32,
     /// The most connections.
     pub max_size: u32,
+    /// The [breaker](super::Builder::breaker), if there is one. What it refused are connects; for gets, see
+    /// [`get_breaker_open`](Statistics::get_breaker_open).
+    pub breaker: Option<BreakerStats>,
     /// What has happened since the pool was built.
     pub statistics: Statistics,
 }
@@ -41,6 +45,8 @@ pub struct Statistics {
     pub get_timed_out: u64,
     /// Gets that were refused, because too many waited, the pool was closed, or the connect failed and is not tried again.
     pub get_refused: u64,
+    /// Gets that were refused, because the breaker was open, and so was no connection.
+    pub get_breaker_open: u64,
     /// Gets that were cancelled while they waited or tested a connection.
     pub get_cancelled: u64,
     /// Gets whose connection had never been used.
@@ -83,7 +89,12 @@ impl Statistics {
     /// Gets that have ended.
     #[must_use]
     pub fn completed_gets(&self) -> u64 {
-        self.get_direct + self.get_waited + self.get_timed_out + self.get_refused + self.get_cancelled
+        self.get_direct
+            + self.get_waited
+            + self.get_timed_out
+            + self.get_refused
+            + self.get_breaker_open
+            + self.get_cancelled
     }
 
     pub(super) fn failed_connects(&self) -> u64 {
@@ -127,7 +138,8 @@ impl fmt::Display for State {
             self.waiting,
             self.max_size,
             self.statistics,
-        )
+        )?;
+        self.breaker.map_or(Ok(()), |breaker| write!(f, " breaker={:?}", breaker.state))
     }
 }
 
@@ -185,6 +197,7 @@ pub(super) struct Counters {
     slow_direct: AtomicUsize,
     timed_out: AtomicUsize,
     refused: AtomicUsize,
+    breaker_open: AtomicUsize,
     cancelled: AtomicUsize,
     new: AtomicUsize,
     /// Of gets that were served. The sum of their times is beside the slots.
@@ -207,6 +220,7 @@ pub(super) enum Ended {
     Served,
     TimedOut,
     Refused,
+    BreakerOpen,
     Cancelled,
 }
 
@@ -237,6 +251,7 @@ impl Counters {
             Ended::Served => return,
             Ended::TimedOut => &self.timed_out,
             Ended::Refused => &self.refused,
+            Ended::BreakerOpen => &self.breaker_open,
             Ended::Cancelled => &self.cancelled,
         };
         add(count, 1);
@@ -288,6 +303,7 @@ impl Counters {
             get_waited: wait_times.count(),
             get_timed_out: get(&self.timed_out),
             get_refused: get(&self.refused),
+            get_breaker_open: get(&self.breaker_open),
             get_cancelled: get(&self.cancelled),
             get_new: get(&self.new),
             get_wait_time: Duration::from_micros(waited + get(&self.vain_wait_micros)),

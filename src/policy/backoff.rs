@@ -45,6 +45,12 @@ impl Backoff {
         max: Duration,
     }
 
+    /// For clients that stay: 5 s, 10 s and so on up to 600 s.
+    #[must_use]
+    pub fn persistent() -> Self {
+        Self { initial: Duration::from_secs(5), max: Duration::from_secs(600) }
+    }
+
     /// The delay that follows `previous`, without jitter; after `None`, the delay before the first try.
     #[must_use]
     pub fn after(&self, previous: Option<Duration>) -> Duration {

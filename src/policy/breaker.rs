@@ -193,6 +193,14 @@ impl Breaker {
         BreakerStats { state: self.state(), ..self.stats }
     }
 
+    /// For how long it sends none at all. `None`: it is not open, or it is time to [`ask`](Self::ask).
+    #[must_use]
+    pub fn is_open_for(&self, now: Instant) -> Option<Duration> {
+        let Phase::Open { since } = self.phase else { return None };
+        let left = self.policy.open_for.saturating_sub(now.saturating_duration_since(since));
+        (left > Duration::ZERO).then_some(left)
+    }
+
     /// Asks whether a request may be sent. An open breaker whose time is over becomes half-open.
     ///
     /// # Errors

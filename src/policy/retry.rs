@@ -128,8 +128,7 @@ impl RetryPolicy {
     /// For clients that stay: `min(5 s · 2^n, 600 s)`, without an end.
     #[must_use]
     pub fn persistent() -> Self {
-        let backoff = Backoff::default().initial(Duration::from_secs(5)).max(Duration::from_secs(600));
-        Self { attempts: u32::MAX, backoff, ..Self::default() }
+        Self { attempts: u32::MAX, backoff: Backoff::persistent(), ..Self::default() }
     }
 
     /// What to do with a request that failed. What the server asks for wins over the backoff, and up to a tenth is added to

@@ -34,6 +34,8 @@ pub(crate) struct Limits {
     pub(crate) max_connecting: usize,
     /// The most waiters.
     pub(crate) max_waiting: usize,
+    /// After this many failed connects in a row, only one is tried at a time.
+    pub(crate) down_after: usize,
     /// Whether a get may take an item while others wait.
     pub(crate) barging: bool,
     pub(crate) order: Order,
@@ -115,6 +117,7 @@ pub(crate) struct Core<T> {
     min_idle: usize,
     max_connecting: usize,
     max_waiting: usize,
+    down_after: usize,
     barging: bool,
     state: Mutex<State<T>>,
 }
@@ -160,6 +163,7 @@ impl<T> Core<T> {
             min_idle: limits.min_idle,
             max_connecting: limits.max_connecting.max(1),
             max_waiting: limits.max_waiting,
+            down_after: limits.down_after,
             barging: limits.barging,
             state: Mutex::new(State {
                 waiters: Waiters::new(),

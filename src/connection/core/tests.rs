@@ -10,8 +10,15 @@ use super::*;
 
 mod random;
 
-const LIMITS: Limits =
-    Limits { max: 3, min_idle: 0, max_connecting: 8, max_waiting: 100, barging: false, order: Order::Lowest };
+const LIMITS: Limits = Limits {
+    max: 3,
+    min_idle: 0,
+    max_connecting: 8,
+    max_waiting: 100,
+    down_after: 3,
+    barging: false,
+    order: Order::Lowest,
+};
 
 const NEW: Joins = Joins::New { deadline: None };
 

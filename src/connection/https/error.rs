@@ -126,7 +126,8 @@ pub enum HttpsErrorKind {
     PoolClosed,
     /// As many connections as [`max_connections`](field@super::UpstreamsConfig::max_connections) are open, and none is idle.
     TooManyConnections,
-    /// The server has failed, so its [breaker](field@super::UpstreamsConfig::breaker) is open.
+    /// The server has failed, so its breaker is open: that of [its requests](field@super::UpstreamsConfig::breaker), or that of
+    /// [the pool's connects](crate::connection::Builder::breaker).
     BreakerOpen {
         /// The time after which it makes sense to ask again.
         retry_in: Duration,
@@ -180,6 +181,7 @@ impl HttpsError {
             RunError::User(error) => return error,
             RunError::TimedOut => return Self::new(HttpsErrorKind::PoolTimeout { after }),
             RunError::PoolFull => return Self::new(HttpsErrorKind::PoolFull),
+            RunError::BreakerOpen { retry_in } => return Self::new(HttpsErrorKind::BreakerOpen { retry_in }),
             RunError::Closed => return Self::new(HttpsErrorKind::PoolClosed),
             RunError::ConnectFailing(failing) => failing,
         };

@@ -7,7 +7,7 @@ use tracing::info;
 use super::home::interval;
 use super::shared::Shared;
 use crate::connection::statistics::{State, Statistics};
-use crate::policy::{AdaptiveSize, SizeDecision, SizeObservation, SizePolicy};
+use crate::policy::{AdaptiveSize, BreakerState, SizeDecision, SizeObservation, SizePolicy};
 use crate::sync::Arc;
 
 /// The size of a pool over time. It lives in the task that looks after the pool.
@@ -62,6 +62,7 @@ fn observe(state: &State, before: &Statistics) -> SizeObservation {
         .size(state.max_size)
         .in_use(state.in_use())
         .connecting(state.connecting)
+        .is_broken(state.breaker.is_some_and(|breaker| breaker.state != BreakerState::Closed))
         .connected(after.connections_created.saturating_sub(before.connections_created))
         .connect_failures(after.failed_connects().saturating_sub(before.failed_connects()))
         .mean_wait(waited / u32::try_from(gets).unwrap_or(u32::MAX).max(1))

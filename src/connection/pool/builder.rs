@@ -11,7 +11,7 @@ use tracing::warn;
 
 use super::Pool;
 use super::shared::Shared;
-use crate::policy::SizePolicy;
+use crate::policy::{Backoff, BreakerPolicy, SizePolicy};
 
 const MAX_SIZE: u32 = 100;
 const MIN_IDLE: u32 = 10;
@@ -35,6 +35,8 @@ pub(super) const BYPASS_WINDOW: Duration = Duration::from_millis(500);
 /// | [`idle_timeout`](Self::idle_timeout) | 90 s | less than firewalls and load balancers wait before they forget a connection |
 /// | [`connection_timeout`](Self::connection_timeout) | 10 s | a lost SYN packet is sent again after 1, 3 and 7 s |
 /// | [`max_connecting`](Self::max_connecting) | 16 | a restarted server is not overrun |
+/// | [`backoff`](Self::backoff) | 100 ms, 200 ms and so on up to 5 s, or half of `connection_timeout` if that is less | a server that restarts is found within a get's time |
+/// | [`breaker`](Self::breaker) | no | gets wait for a server that is down; it is tried once per delay |
 /// | [`max_waiting`](Self::max_waiting) | no limit | each waiter is a task; limit those in your server |
 /// | [`bypass_window`](Self::bypass_window) | 500 ms | no round trip before each use of a busy connection |
 /// | [`reaper_rate`](Self::reaper_rate) | 10 s | an expired connection is never handed out, so this only bounds how long it takes memory, and how long idle connections are missing after a restart of the server |
@@ -70,6 +72,10 @@ pub struct Config {
     pub connection_timeout: Duration,
     /// Whether a connect that failed is tried again.
     pub retry_connection: bool,
+    /// The delays between connects that fail.
+    pub backoff: Option<Backoff>,
+    /// When no connect begins.
+    pub breaker: Option<BreakerPolicy>,
     /// How often idle connections are looked at.
     pub reaper_rate: Duration,
     /// Which idle connection is taken first.
@@ -95,6 +101,8 @@ impl<M: ManageConnection> Default for Builder<M> {
             idle_timeout: Some(IDLE_TIMEOUT),
             connection_timeout: CONNECTION_TIMEOUT,
             retry_connection: true,
+            backoff: None,
+            breaker: None,
             reaper_rate: REAPER_RATE,
             queue_strategy: QueueStrategy::Lifo,
             max_connecting: MAX_CONNECTING,
@@ -195,15 +203,64 @@ impl<M: ManageConnection> Builder<M> {
         self
     }
 
-    /// Whether a connect that failed is tried again while somebody needs the connection: after 100 ms, 200 ms and so on up
-    /// to 5 s or half of the [`connection_timeout`](Self::connection_timeout). After three failures in a row the server counts
-    /// as down: only one connect is tried at a time until one succeeds, so that a server that starts is not overrun.
+    /// Whether a connect that failed is tried again while somebody needs the connection, after the delays of
+    /// [`backoff`](Self::backoff). After three failures in a row the server counts as down: only one connect is tried at a
+    /// time until one succeeds, so that a server that starts is not overrun. A [`breaker`](Self::breaker) takes the place of
+    /// this rule.
     ///
     /// Without retries, a get fails as soon as the connect does that was begun for it, also while other connections are in
     /// use. A get for which none was begun waits: the maximum was reached, or a connect for an older get was under way.
     /// [`build`](Self::build) fails at the first error, so that a program whose server is down ends at once.
     pub fn retry_connection(mut self, retry: bool) -> Self {
         self.config.retry_connection = retry;
+        self
+    }
+
+    /// The delays between connects that fail, each longer by up to a tenth at random. By default they are those of
+    /// [`Backoff`], but at most half of the [`connection_timeout`](Self::connection_timeout). They begin anew when another
+    /// connect is begun.
+    pub fn backoff(mut self, backoff: impl Into<Option<Backoff>>) -> Self {
+        self.config.backoff = backoff.into();
+        self
+    }
+
+    /// A [`Breaker`](crate::policy::Breaker) for connects: those that fail or time out open it, and while it is open none is
+    /// begun. Then it is half-open, and lets a few through as probes.
+    ///
+    /// While it is open, gets take idle connections, and wait for those in use. If none is open, they fail at once with
+    /// [`RunError::BreakerOpen`](super::super::RunError::BreakerOpen), also those that wait already. [`build`](Self::build)
+    /// fails when it opens.
+    ///
+    /// Without a breaker, a server that is down is tried by one connect at a time, at least every few seconds, and gets wait
+    /// for it: see [`retry_connection`](Self::retry_connection). That finds a server that is back sooner. A breaker fails
+    /// early instead, for callers that have another answer, and spares the server; it replaces that rule.
+    ///
+    /// Failed tests of connections do not count: after a restart of the server all old connections fail theirs. A server
+    /// that accepts connections and does not serve them is seen if the manager's `connect`, or the
+    /// [`connection_customizer`](Self::connection_customizer), asks it something.
+    ///
+    /// [`State::breaker`](super::super::State::breaker) has its state. Each change is logged, an opening one as a warning.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use millpond::connection::{ManageConnection, Pool, RunError};
+    /// use millpond::policy::BreakerPolicy;
+    ///
+    /// async fn ask<M: ManageConnection>(manager: M) -> Result<(), RunError<M::Error>> {
+    ///     let policy = BreakerPolicy::default().open_for(Duration::from_secs(5));
+    ///     let pool = Pool::builder().breaker(policy).build_unchecked(manager);
+    ///     match pool.get().await {
+    ///         Err(RunError::BreakerOpen { retry_in }) => println!("try again in {retry_in:?}"),
+    ///         connection => drop(connection?),
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn breaker(mut self, policy: impl Into<Option<BreakerPolicy>>) -> Self {
+        self.config.breaker = policy.into();
         self
     }
 
@@ -268,7 +325,7 @@ impl<M: ManageConnection> Builder<M> {
     }
 
     /// Builds the pool, and waits until it has [`min_idle`](Self::min_idle) connections. A connect that fails is tried again
-    /// until the [`connection_timeout`](Self::connection_timeout). To fail at once, set
+    /// until the [`connection_timeout`](Self::connection_timeout), or until the [`breaker`](Self::breaker) opens. To fail at once, set
     /// [`retry_connection(false)`](Self::retry_connection).
     ///
     /// If no connect fails with an error, but they do not end, or panic, for a whole
@@ -277,7 +334,7 @@ impl<M: ManageConnection> Builder<M> {
     ///
     /// # Errors
     ///
-    /// The last error of the manager, if the connections are not there after the `connection_timeout`; without
+    /// The last error of the manager, if the connections are not there by then; without
     /// [`retry_connection`](Self::retry_connection), the first.
     ///
     /// # Panics
@@ -294,7 +351,9 @@ impl<M: ManageConnection> Builder<M> {
             loop {
                 let mut progress = pin!(shared.progress.notified());
                 progress.as_mut().enable();
-                if shared.has_min_idle() || (!retries && shared.has_start_error()) {
+                if shared.has_min_idle()
+                    || (shared.has_start_error() && (!retries || shared.holds_connects()))
+                {
                     break;
                 }
                 progress.await;

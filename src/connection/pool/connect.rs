@@ -11,13 +11,13 @@ use tokio::time::{Instant, sleep, timeout};
 use super::shared::{Customizer, Shared};
 use crate::connection::core::Attempt;
 use crate::connection::statistics::ConnectFailure;
-use crate::net::Backoff;
+use crate::policy::{self, Backoff, Outcome};
 use crate::sync::{Arc, Weak, contain};
 
 impl<M: ManageConnection> Shared<M> {
     /// Opens a connection, and tries again while it fails and somebody needs it.
     pub(super) fn connect(self: &Arc<Self>, attempt: Attempt) -> impl Future<Output = ()> + Send + use<M> {
-        let permit = Permit { shared: Arc::downgrade(self), attempt: Some(attempt) };
+        let permit = Permit { shared: Arc::downgrade(self), attempt: Some(attempt), asked: None };
         let (manager, customizer) = (Arc::clone(&self.manager), self.customizer.clone());
         let closing = self.closing.clone();
         let limit = self.config.connection_timeout;
@@ -27,6 +27,14 @@ impl<M: ManageConnection> Shared<M> {
                 () = permit.use_up(&manager, customizer.as_deref(), limit) => {}
             }
         }
+    }
+
+    /// The delays between connects that fail.
+    pub(super) fn backoff(&self) -> Backoff {
+        let backoff = Backoff::default();
+        // So that a get sees more than one attempt.
+        let max = backoff.max.min(self.config.connection_timeout / 2);
+        self.config.backoff.unwrap_or(backoff.max(max))
     }
 
     /// A new connection, outside of the pool.
@@ -39,18 +47,26 @@ impl<M: ManageConnection> Shared<M> {
 struct Permit<M: ManageConnection> {
     shared: Weak<Shared<M>>,
     attempt: Option<Attempt>,
+    /// The breaker's permission, while the connect is under way.
+    asked: Option<policy::Permit>,
 }
 
 impl<M: ManageConnection> Permit<M> {
     async fn use_up(mut self, manager: &M, customizer: Option<&Customizer<M>>, limit: Duration) {
-        let backoff = Backoff::default();
-        let backoff = backoff.max(backoff.max.min(limit / 2));
         let mut delay = None;
-        loop {
+        while self.may_begin() {
             let started = Instant::now();
             let outcome = caught(timeout(limit, connect(manager, customizer))).await;
             // The pool may be gone: then the connection is, too.
             let Some(shared) = self.shared.upgrade() else { return };
+            shared.on_connect_ended(
+                self.asked.take(),
+                match &outcome {
+                    Some(Ok(Ok(_))) => Outcome::Success,
+                    Some(Err(_)) => Outcome::Timeout,
+                    Some(Ok(Err(_))) | None => Outcome::Failure,
+                },
+            );
             match outcome {
                 Some(Ok(Ok(connection))) => {
                     let Some(attempt) = self.attempt.take() else { return };
@@ -82,23 +98,37 @@ impl<M: ManageConnection> Permit<M> {
                 shared.emptied.notify_waiters();
                 return;
             }
+            if shared.holds_connects() {
+                break;
+            }
+            let pause = shared.backoff().after(delay);
             drop(shared);
-            delay = Some(backoff.after(delay));
-            sleep(Backoff::with_jitter(delay.unwrap_or_default())).await;
+            delay = Some(pause);
+            sleep(Backoff::with_jitter(pause)).await;
             let Some(shared) = self.shared.upgrade() else { return };
             if !shared.core.is_connect_wanted() {
-                drop(self);
-                // One that began to wait in the meantime was refused an attempt.
-                shared.drive();
-                return;
+                break;
             }
         }
+        let Some(shared) = self.shared.upgrade() else { return };
+        drop(self);
+        // One that began to wait in the meantime was refused an attempt.
+        shared.drive();
+    }
+
+    fn may_begin(&mut self) -> bool {
+        let Some(shared) = self.shared.upgrade() else { return false };
+        let Some(breaker) = &shared.breaker else { return true };
+        self.asked = breaker.ask();
+        self.asked.is_some()
     }
 }
 
 impl<M: ManageConnection> Drop for Permit<M> {
     fn drop(&mut self) {
-        let (Some(shared), Some(attempt)) = (self.shared.upgrade(), self.attempt.take()) else { return };
+        let Some(shared) = self.shared.upgrade() else { return };
+        shared.on_connect_ended(self.asked.take(), Outcome::Cancelled);
+        let Some(attempt) = self.attempt.take() else { return };
         shared.core.abandon(attempt);
         shared.core.wake_waiters();
         shared.emptied.notify_waiters();

@@ -28,6 +28,8 @@ const UNFINISHED: &str = "the connect attempt has not finished";
 /// Why a get that waited has no connection.
 enum Unserved {
     Refused(Refusal),
+    /// For this time.
+    BreakerOpen(Duration),
     Overdue,
 }
 
@@ -77,6 +79,7 @@ impl<M: ManageConnection> Shared<M> {
         match &found {
             Ok(guard) => record.serve(guard),
             Err(Unserved::Refused(_)) => record.ended = Ended::Refused,
+            Err(Unserved::BreakerOpen(_)) => record.ended = Ended::BreakerOpen,
             Err(Unserved::Overdue) => record.ended = Ended::TimedOut,
         }
         found.map_err(|unserved| {
@@ -84,6 +87,7 @@ impl<M: ManageConnection> Shared<M> {
                 Unserved::Refused(Refusal::QueueFull) => return RunError::PoolFull,
                 Unserved::Refused(Refusal::Closed) => return RunError::Closed,
                 Unserved::Refused(Refusal::Failed) => self.last_failure(),
+                Unserved::BreakerOpen(retry_in) => return RunError::BreakerOpen { retry_in },
                 Unserved::Overdue => self
                     .failure_since(started)
                     .or_else(|| self.core.waits_for_first().then(|| Failure::without_error(UNFINISHED)))
@@ -177,7 +181,7 @@ impl<M: ManageConnection> Shared<M> {
             };
             if was_new {
                 // As after a failed connect: the server accepts connections and does not serve them.
-                let pause = Backoff::default().after(delay);
+                let pause = self.backoff().after(delay);
                 delay = Some(pause);
                 sleep(Backoff::with_jitter(pause)).await;
             }
@@ -311,6 +315,9 @@ impl<'a, M: ManageConnection> Waiter<'a, M> {
 
     /// Sees to what it waits for: a connect, if one is wanted for it, and its deadline.
     fn wait<T>(&mut self, is_new: bool, wants_connect: bool) -> Poll<Result<T, Unserved>> {
+        if let Some(retry_in) = self.shared.refuses_waiters_for() {
+            return Poll::Ready(Err(Unserved::BreakerOpen(retry_in)));
+        }
         // It was woken, perhaps because a runtime has ended: that of the pool, or of the alarm. While its own is being shut
         // down, each attempt to start a task there would wake it again.
         if !is_new && !self.shared.settle() {

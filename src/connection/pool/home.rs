@@ -34,6 +34,9 @@ const LONGEST_RATE: Duration = Duration::from_secs(10 * 365 * 24 * 3_600);
 impl<M: ManageConnection> Shared<M> {
     /// Opens the connections that are wanted now.
     pub(super) fn drive(self: &Arc<Self>) {
+        if self.holds_connects() {
+            return; // it drives again when the time is over
+        }
         while let Some(attempt) = self.core.connect_permit() {
             let connect = self.connect(attempt);
             // Without a runtime, the next waiter that is polled on one drives again.
@@ -59,7 +62,7 @@ impl<M: ManageConnection> Shared<M> {
 
     /// Where to connect. A runtime of one thread runs only while somebody blocks on it, so another one that is running now is
     /// better.
-    fn home_for_connects(self: &Arc<Self>) -> Option<Handle> {
+    pub(super) fn home_for_connects(self: &Arc<Self>) -> Option<Handle> {
         let home = self.home()?;
         if home.runtime_flavor() == RuntimeFlavor::CurrentThread {
             return Handle::try_current().ok().or(Some(home));

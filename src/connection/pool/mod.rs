@@ -7,6 +7,7 @@
 //! | `shared` | checkout and return, and how connections end |
 //! | `get` | a get that tests a connection or waits for one |
 //! | `connect` | opening a connection: timeout, retries, panics |
+//! | `breaker` | which connects begin, and which gets are refused meanwhile |
 //! | `failures` | what is known of failed connects and tests |
 //! | `adaptive` | a size that follows the load |
 //! | `alarm` | the timeouts of gets that wait: one timer per runtime |
@@ -14,6 +15,7 @@
 
 mod adaptive;
 mod alarm;
+mod breaker;
 mod builder;
 mod connect;
 mod failures;
@@ -65,7 +67,8 @@ impl<M: ManageConnection> Pool<M> {
     /// # Errors
     ///
     /// [`RunError::TimedOut`] or [`RunError::ConnectFailing`] after the
-    /// [`connection_timeout`](Builder::connection_timeout); [`RunError::PoolFull`] and [`RunError::Closed`] at once.
+    /// [`connection_timeout`](Builder::connection_timeout); [`RunError::PoolFull`], [`RunError::BreakerOpen`] and
+    /// [`RunError::Closed`] at once.
     ///
     /// # Cancel safety
     ///

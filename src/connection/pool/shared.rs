@@ -10,6 +10,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::alarm::Alarms;
+use super::breaker::ConnectBreaker;
 use super::builder::{BYPASS_WINDOW, Config};
 use super::failures::Failures;
 use super::guard::PooledConnection;
@@ -37,6 +38,9 @@ impl<C> Conn<C> {
     }
 }
 
+/// After so many failed connects in a row the server counts as down. Where one in twenty fails, that is one time in 8000.
+const MANY_FAILURES: usize = 3;
+
 pub(super) type Customizer<M> =
     dyn CustomizeConnection<<M as ManageConnection>::Connection, <M as ManageConnection>::Error>;
 
@@ -47,6 +51,7 @@ pub(crate) struct Shared<M: ManageConnection> {
     pub(super) customizer: Option<Arc<Customizer<M>>>,
     pub(super) config: Config,
     pub(super) counters: Counters,
+    pub(super) breaker: Option<Box<ConnectBreaker>>,
     pub(super) home: Home,
     pub(super) alarms: Alarms,
     /// Cancelled when the pool is closed, or its last handle is dropped.
@@ -84,6 +89,8 @@ impl<M: ManageConnection> Shared<M> {
             min_idle: config.min_idle.unwrap_or(0) as usize,
             max_connecting: config.max_connecting,
             max_waiting: config.max_waiting.unwrap_or(usize::MAX),
+            // A breaker is another rule for the same.
+            down_after: if config.breaker.is_some() { usize::MAX } else { MANY_FAILURES },
             barging: config.barging,
             order: match config.queue_strategy {
                 QueueStrategy::Lifo => Order::Lowest,
@@ -100,6 +107,7 @@ impl<M: ManageConnection> Shared<M> {
             core,
             manager: Arc::new(manager),
             customizer: customizer.map(Arc::from),
+            breaker: config.breaker.map(|policy| Box::new(ConnectBreaker::new(policy))),
             config,
             counters: Counters::default(),
             home: Home::default(),
@@ -222,6 +230,7 @@ impl<M: ManageConnection> Shared<M> {
         contain(|| drop(conn));
         self.core.release(vacant);
         self.emptied.notify_waiters();
+        self.refuse_waiters();
         self.drive();
     }
 
@@ -253,6 +262,7 @@ impl<M: ManageConnection> Shared<M> {
         self.counters.on_detached();
         self.core.release(vacant);
         self.emptied.notify_waiters();
+        self.refuse_waiters();
         self.drive();
         conn.connection
     }
@@ -324,6 +334,7 @@ impl<M: ManageConnection> Shared<M> {
             connecting: counts.connecting as u32,
             waiting: counts.waiting as u32,
             max_size: counts.max as u32,
+            breaker: self.breaker.as_ref().map(|breaker| breaker.stats()),
             statistics,
         }
     }

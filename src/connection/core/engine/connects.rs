@@ -4,9 +4,6 @@ use super::super::slots::Cut;
 use super::super::waiters::Ticket;
 use super::{Attempt, Core, State, Wakers, wake};
 
-/// After so many failures in a row the server counts as down. Where one connect in twenty fails, that is one time in 8000.
-const MANY_FAILURES: usize = 3;
-
 impl<T> Core<T> {
     /// The permission for one more connect, if one is wanted now. It ends with `connected`, `failed` or `abandon`.
     pub(crate) fn connect_permit(&self) -> Option<Attempt> {
@@ -55,11 +52,11 @@ impl<T> Core<T> {
     }
 
     /// The connect failed. With `retry`, the attempt keeps its slot while something waits for it, and is tried again: each
-    /// one, or after [`MANY_FAILURES`] in a row only one. Without it, the waiter that it was begun for is dismissed.
+    /// one, or after `down_after` in a row only one. Without it, the waiter that it was begun for is dismissed.
     pub(crate) fn failed(&self, attempt: Attempt, retry: bool) -> Option<Attempt> {
         let mut state = self.state.lock();
         state.failures = state.failures.saturating_add(1);
-        if state.failures >= MANY_FAILURES {
+        if state.failures >= self.down_after {
             state.wave = 1;
             state.is_down |= retry;
         }

@@ -71,6 +71,7 @@ fn limits() -> impl Strategy<Value = Limits> {
             min_idle,
             max_connecting,
             max_waiting,
+            down_after: 3,
             barging,
             order,
         },
