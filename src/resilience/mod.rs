@@ -64,7 +64,7 @@ use self::layered::layers;
 pub use self::limit::{LimitLayer, LimitState};
 pub use self::rate::RateLimitLayer;
 pub use self::refusal::Refusal;
-pub use self::regions::RegionService;
+pub use self::regions::{Anywhere, RegionService, Stay};
 pub use self::retry::Retries;
 pub use governor::Quota;
 

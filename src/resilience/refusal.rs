@@ -4,6 +4,8 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
+use crate::connection::https::{HttpsError, HttpsErrorKind};
+
 /// Why a layer did not send a request, or no longer waits for its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -22,12 +24,15 @@ pub enum Refusal {
         /// The time after which the next one is allowed.
         retry_in: Duration,
     },
+    /// The bodies of other requests hold too many bytes.
+    TooManyBytes,
     /// Its deadline has come. It may have been sent.
     DeadlineOver,
 }
 
 impl Refusal {
-    /// The refusal in an error of a service, or in one of its sources.
+    /// The refusal in an error of a service, or in one of its sources. An open breaker of
+    /// [`Upstreams`](crate::connection::https::Upstreams) is one, too.
     ///
     /// # Examples
     ///
@@ -44,6 +49,10 @@ impl Refusal {
             if let Some(refusal) = error.downcast_ref() {
                 return Some(*refusal);
             }
+            if let Some(HttpsErrorKind::BreakerOpen { retry_in }) = error.downcast_ref().map(HttpsError::kind)
+            {
+                return Some(Self::BreakerOpen { retry_in: *retry_in });
+            }
             next = error.source();
         }
         None
@@ -54,7 +63,7 @@ impl Refusal {
     pub fn retry_in(&self) -> Option<Duration> {
         match self {
             Self::BreakerOpen { retry_in } | Self::RateLimited { retry_in } => Some(*retry_in),
-            Self::QueueFull | Self::Shed | Self::DeadlineOver => None,
+            Self::QueueFull | Self::Shed | Self::TooManyBytes | Self::DeadlineOver => None,
         }
     }
 
@@ -80,6 +89,9 @@ impl fmt::Display for Refusal {
             Self::RateLimited { retry_in } => {
                 write!(f, "there were too many requests (the next one is allowed in {retry_in:.1?})")
             }
+            Self::TooManyBytes => f.write_str(
+                "the bodies of other requests hold too many bytes (try later, or raise the limit)",
+            ),
             Self::DeadlineOver => f.write_str("there was no response before the deadline"),
         }
     }

@@ -3,20 +3,25 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
+use std::mem;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 use tower_service::Service;
 
-use super::{BoxError, BoxFuture, ByStatus, Classify, now};
+use super::{BoxError, BoxFuture, ByStatus, Classify, Refusal, now, watch};
 use crate::connection::https::outcome_of_drop;
-use crate::policy::{Outcome, Pick, RegionPolicy, RegionState, Regions};
+use crate::metric::Source;
+use crate::policy::{Ejection, Outcome, Pick, RegionPolicy, RegionState, Regions};
 use crate::sync::{Arc, Mutex};
 
 /// One service for several regions: each request goes to the one that serves best, as [`Regions`] decides.
 ///
 /// A request that fails is not sent to another region here: a retry outside of this service is, once the region was
-/// ejected. The latency is the time until the head of the response, connects included. Each ejection is logged as a warning.
+/// ejected. The latency is the time until the head of the response, connects included. A region whose
+/// [breaker](super::BreakerLayer) is open is ejected at once.
+///
+/// Each ejection is logged as a warning with its reason; the end of one, and that another region serves, for information.
 ///
 /// It is always ready, as it is not yet known which region will serve. A request waits for its region in its future.
 ///
@@ -43,16 +48,71 @@ use crate::sync::{Arc, Mutex};
 /// assert_eq!(service.state().len(), 2);
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+///
+/// A client that should stay in its region: each region sets a cookie with its name, and [`stay`](Self::stay) reads it.
+///
+/// ```
+/// use http::{HeaderValue, Request, Response};
+/// use millpond::connection::https::{RequestBody, UpstreamBody, Upstreams, UpstreamsConfig};
+/// use millpond::policy::RegionPolicy;
+/// use millpond::resilience::RegionService;
+/// use tower::ServiceExt;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let upstreams = Upstreams::new(UpstreamsConfig::default())?;
+/// let regions = ["north", "south"].map(|name| {
+///     let named = move |mut response: Response<UpstreamBody>| {
+///         response.headers_mut().insert("set-cookie", HeaderValue::try_from(format!("region={name}")).unwrap());
+///         response
+///     };
+///     (name, upstreams.clone().map_response(named)) // with the pools of the region
+/// });
+/// let service = RegionService::new(RegionPolicy::default(), regions)
+///     .stay(|request: &Request<RequestBody>| request.headers().get("cookie")?.to_str().ok()?.strip_prefix("region="));
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
-pub struct RegionService<S, C = ByStatus> {
+pub struct RegionService<S, C = ByStatus, K = Anywhere> {
     services: Vec<S>,
     shared: Arc<Shared>,
     classify: C,
+    stay: K,
 }
+
+/// Says in which region a request should be served. A closure does, too.
+pub trait Stay<R> {
+    /// The name of the region. `None`, or a name that is none: in the best.
+    fn region<'a>(&self, request: &'a R) -> Option<&'a str>;
+}
+
+/// Each request goes to the best region.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Anywhere;
 
 struct Shared {
     names: Vec<String>,
-    regions: Mutex<Regions>,
+    state: Mutex<State>,
+}
+
+struct State {
+    regions: Regions,
+    /// Those that were ejected when a request was last sent.
+    ejected: Vec<bool>,
+}
+
+impl<R> Stay<R> for Anywhere {
+    fn region<'a>(&self, _: &'a R) -> Option<&'a str> {
+        None
+    }
+}
+
+impl<F, R> Stay<R> for F
+where
+    F: for<'a> Fn(&'a R) -> Option<&'a str>,
+{
+    fn region<'a>(&self, request: &'a R) -> Option<&'a str> {
+        self(request)
+    }
 }
 
 impl<S> RegionService<S> {
@@ -66,32 +126,53 @@ impl<S> RegionService<S> {
         let (names, services): (Vec<_>, Vec<_>) =
             regions.into_iter().map(|(name, service)| (name.into(), service)).unzip();
         assert!(!services.is_empty(), "a service needs at least one region");
-        let regions = Mutex::new(Regions::new(policy, services.len()));
-        Self { services, shared: Arc::new(Shared { names, regions }), classify: ByStatus }
+        let regions = Regions::new(policy, services.len());
+        let state = Mutex::new(State { regions, ejected: vec![false; services.len()] });
+        Self { services, shared: Arc::new(Shared { names, state }), classify: ByStatus, stay: Anywhere }
     }
 }
 
-impl<S, C> RegionService<S, C> {
+impl<S, C, K> RegionService<S, C, K> {
     /// The same regions, judged in another way.
     #[must_use]
-    pub fn classify<D>(self, classify: D) -> RegionService<S, D> {
-        RegionService { services: self.services, shared: self.shared, classify }
+    pub fn classify<D>(self, classify: D) -> RegionService<S, D, K> {
+        let Self { services, shared, stay, .. } = self;
+        RegionService { services, shared, classify, stay }
+    }
+
+    /// The same regions, of which a request may name the one to be served in: by a cookie, for example. It is served there
+    /// unless that is ejected.
+    #[must_use]
+    pub fn stay<R, F>(self, region: F) -> RegionService<S, C, F>
+    where
+        F: for<'a> Fn(&'a R) -> Option<&'a str>,
+    {
+        let Self { services, shared, classify, .. } = self;
+        RegionService { services, shared, classify, stay: region }
     }
 
     /// What is known of the regions.
     #[must_use]
     pub fn state(&self) -> Vec<RegionState> {
-        self.shared.regions.lock().state(now(), &self.shared.names)
+        self.shared.state()
     }
 }
 
-impl<S, C> fmt::Debug for RegionService<S, C> {
+impl<S, C, K> Source for RegionService<S, C, K> {
+    type Snapshot = Vec<RegionState>;
+
+    fn watch(&self) -> impl Fn() -> Option<Vec<RegionState>> + Send + Sync + 'static {
+        watch(&self.shared, Shared::state)
+    }
+}
+
+impl<S, C, K> fmt::Debug for RegionService<S, C, K> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RegionService").field("regions", &self.state()).finish_non_exhaustive()
     }
 }
 
-impl<S, C, R> Service<R> for RegionService<S, C>
+impl<S, C, K, R> Service<R> for RegionService<S, C, K>
 where
     S: Service<R> + Clone + Send + 'static,
     S::Error: Into<BoxError>,
@@ -99,6 +180,7 @@ where
     S::Response: Send,
     R: Send + 'static,
     C: Classify<S::Response> + Clone + Send + Sync + 'static,
+    K: Stay<R>,
 {
     type Response = S::Response;
     type Error = BoxError;
@@ -111,9 +193,9 @@ where
     fn call(&mut self, request: R) -> Self::Future {
         let (shared, classify) = (Arc::clone(&self.shared), self.classify.clone());
         let since = now();
-        let Pick { region, .. } = shared.regions.lock().pick(since, None, RandomState::new().hash_one(0));
+        let region = shared.pick(since, self.stay.region(&request));
         let service = self.services.get(region).cloned();
-        let sent = Sent { shared, region, since, outcome: None };
+        let sent = Sent { shared, region, since, ended: None };
         Box::pin(async move {
             let mut sent = sent;
             let Some(mut service) = service else { return Err("there is no such region".into()) };
@@ -121,7 +203,11 @@ where
                 Ok(()) => service.call(request).await.map_err(Into::into),
                 Err(error) => Err(error),
             };
-            sent.outcome = Some(classify.classify(&result));
+            let refusal = result.as_ref().err().and_then(|error| Refusal::of(&**error));
+            sent.ended = Some(match refusal {
+                Some(Refusal::BreakerOpen { .. }) => Ended::BreakerOpen,
+                _ => Ended::With(classify.classify(&result)),
+            });
             result
         })
     }
@@ -132,23 +218,73 @@ struct Sent {
     shared: Arc<Shared>,
     region: usize,
     since: Instant,
-    outcome: Option<Outcome>,
+    ended: Option<Ended>,
+}
+
+enum Ended {
+    With(Outcome),
+    /// No request was sent, and none will be for a while.
+    BreakerOpen,
 }
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        let outcome = self.outcome.unwrap_or_else(outcome_of_drop);
-        self.shared.record(self.region, self.since, outcome);
+        let ended = self.ended.take().unwrap_or_else(|| Ended::With(outcome_of_drop()));
+        self.shared.record(self.region, self.since, ended);
     }
 }
 
 impl Shared {
-    fn record(&self, region: usize, since: Instant, outcome: Outcome) {
+    fn state(&self) -> Vec<RegionState> {
+        self.state.lock().regions.state(now(), &self.names)
+    }
+
+    /// The region for a request, which may name one.
+    fn pick(&self, now: Instant, stay: Option<&str>) -> usize {
+        let stay = stay.and_then(|stay| self.names.iter().position(|name| name == stay));
+        let mut state = self.state.lock();
+        let State { regions, ejected } = &mut *state;
+        let before = regions.current();
+        let Pick { region, .. } = regions.pick(now, stay, RandomState::new().hash_one(0));
+        let after = regions.current();
+        let mut returned = Vec::new();
+        for (index, was_ejected) in ejected.iter_mut().enumerate() {
+            let is_ejected = regions.is_ejected(index, now);
+            if mem::replace(was_ejected, is_ejected) && !is_ejected {
+                returned.push(index);
+            }
+        }
+        drop(state);
+        for region in returned.into_iter().filter_map(|index| self.names.get(index)) {
+            tracing::info!(region, "the region is no longer ejected, and is tried again");
+        }
+        if let (true, Some(from), Some(to)) = (before != after, self.names.get(before), self.names.get(after))
+        {
+            tracing::info!(from, to, "another region serves");
+        }
+        region
+    }
+
+    fn record(&self, region: usize, since: Instant, ended: Ended) {
         let now = now();
         let latency = now.saturating_duration_since(since);
-        let ejection = self.regions.lock().record(now, region, latency, outcome);
-        if let (Some(ejection), Some(name)) = (ejection, self.names.get(region)) {
-            tracing::warn!(region = name, duration = ?ejection.duration, "the region fails, and gets no requests");
+        let mut state = self.state.lock();
+        let (ejection, reason) = match ended {
+            Ended::BreakerOpen => (state.regions.eject(now, region), "its breaker is open"),
+            Ended::With(outcome) => {
+                let reason = match outcome {
+                    Outcome::Timeout => "failures in a row, the last one a time-out",
+                    _ => "failures in a row",
+                };
+                (state.regions.record(now, region, latency, outcome), reason)
+            }
+        };
+        if let Some(was_ejected) = state.ejected.get_mut(region) {
+            *was_ejected |= ejection.is_some();
+        }
+        drop(state);
+        if let (Some(Ejection { duration, .. }), Some(name)) = (ejection, self.names.get(region)) {
+            tracing::warn!(region = name, ?duration, reason, "the region is ejected, and gets no requests");
         }
     }
 }

@@ -238,6 +238,16 @@ proptest! {
 }
 
 #[test]
+fn a_region_is_ejected_as_the_caller_says() {
+    let (mut regions, now) = (regions(2), Instant::now());
+    let ejection = regions.eject(now, 0).unwrap();
+    assert_eq!(ejection, Ejection { region: 0, duration: RegionPolicy::default().eject_for });
+    assert!(regions.is_ejected(0, now));
+    assert_eq!(regions.eject(now, 0), None);
+    assert_eq!(regions.eject(now, 2), None);
+}
+
+#[test]
 fn requests_are_counted_by_why_and_outlive_an_ejection() {
     let (mut regions, now) = (regions(2), Instant::now());
     for _ in 0..3 {
