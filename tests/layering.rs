@@ -24,7 +24,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("relay", &["size", "metric", "pool", "net"]),
     ("connection", &["size", "metric", "pool", "frame", "policy", "net"]),
     ("resilience", &["metric", "policy", "connection"]),
-    ("observe", &["metric", "pool", "frame", "policy", "net", "bus", "relay", "connection"]),
+    ("observe", &["metric", "pool", "frame", "policy", "net", "bus", "relay", "connection", "resilience"]),
     ("bin", &[]),
 ];
 

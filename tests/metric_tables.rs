@@ -28,6 +28,11 @@ const PARTS: &[(&str, &str)] = &[
     ("An [`Http2Pool`](crate::connection::https::Http2Pool), also of a server", "millpond_http2_pool_"),
     ("[`Upstreams`](crate::connection::https::Upstreams), all servers together", "millpond_upstreams_"),
     ("A server of [`Upstreams`](crate::connection::https::Upstreams)", "millpond_http_"),
+    ("A [`LimitLayer`](crate::resilience::LimitLayer)", "millpond_concurrency_limit_"),
+    ("A [`RateLimitLayer`](crate::resilience::RateLimitLayer)", "millpond_rate_limit_"),
+    ("A [`ByteLimitLayer`](crate::resilience::ByteLimitLayer)", "millpond_byte_limit_"),
+    ("A [`DeadlineLayer`](crate::resilience::DeadlineLayer)", "millpond_deadline_"),
+    ("A [`FallbackLayer`](crate::resilience::FallbackLayer)", "millpond_fallback_"),
 ];
 
 #[test]

@@ -9,7 +9,7 @@
 //! With the feature `admin`, `admin` serves these texts over HTTP, with health and readiness. With the feature `metrics`,
 //! `Publisher` gives the same to any exporter of the crate `metrics`.
 //!
-//! Nothing is counted here, and nothing runs between two scrapes. A [`Registry`] knows a pool as long as the program has
+//! Layers of `resilience` are added in the same way. Nothing is counted here, and nothing runs between two scrapes. A [`Registry`] knows a pool as long as the program has
 //! it: a dropped one is absent from the next scrape. Each sample has the label `name`, the name that the program gave.
 //!
 //! The page [`all_metrics`] lists the metrics of this crate. Those of your own, by [`Metrics`](crate::metric::Metrics), may
@@ -82,4 +82,14 @@ const TABLES: &[&[Metric]] = &[
     crate::connection::https::ConnectStats::METRICS,
     #[cfg(feature = "https")]
     crate::connection::https::RequestErrors::METRICS,
+    #[cfg(feature = "resilience")]
+    crate::resilience::LimitState::METRICS,
+    #[cfg(feature = "resilience")]
+    crate::resilience::RateLimitStats::METRICS,
+    #[cfg(feature = "resilience")]
+    crate::resilience::ByteLimitState::METRICS,
+    #[cfg(feature = "resilience")]
+    crate::resilience::DeadlineStats::METRICS,
+    #[cfg(feature = "resilience")]
+    crate::resilience::FallbackStats::METRICS,
 ];

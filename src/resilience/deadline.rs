@@ -7,9 +7,12 @@ use tokio::time::timeout_at;
 use tower_service::Service;
 
 use super::layered::{Handle, refused};
-use super::{BoxError, BoxFuture, Refusal, now};
+use super::{BoxError, BoxFuture, Refusal, now, watch};
 use crate::connection::https::expire;
+use crate::metric::Source;
 use crate::policy::Deadline;
+use crate::sync::Arc;
+use crate::sync::statistic::{AtomicUsize, Ordering};
 
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 
@@ -21,16 +24,51 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 ///
 /// It ends the wait for the head of the response, not for its body. Layers within it take the end for a time-out of the server,
 /// wherever they stand.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct DeadlineLayer {
     time: Duration,
+    expired: Arc<AtomicUsize>,
+}
+
+/// What a [`DeadlineLayer`] has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadlineStats {
+    /// Requests whose deadline came before their response, also those that came too late to be sent.
+    pub expired: u64,
 }
 
 impl DeadlineLayer {
     /// At most this time for each request.
     #[must_use]
     pub fn new(time: Duration) -> Self {
-        Self { time }
+        Self { time, expired: Arc::default() }
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> DeadlineStats {
+        stats(&self.expired)
+    }
+}
+
+fn stats(expired: &AtomicUsize) -> DeadlineStats {
+    // Ordering: Relaxed, a count.
+    DeadlineStats { expired: expired.load(Ordering::Relaxed) as u64 }
+}
+
+/// The error of a request whose deadline has come.
+fn count(expired: &AtomicUsize) -> Refusal {
+    // Ordering: Relaxed, a count.
+    expired.fetch_add(1, Ordering::Relaxed);
+    Refusal::DeadlineOver
+}
+
+impl Source for DeadlineLayer {
+    type Snapshot = DeadlineStats;
+
+    fn watch(&self) -> impl Fn() -> Option<DeadlineStats> + Send + Sync + 'static {
+        watch(&self.expired, stats)
     }
 }
 
@@ -47,9 +85,9 @@ where
         let now = now();
         let deadline = deadline_of(&mut request, now, self.time);
         if deadline.is_over(now) {
-            return refused(Refusal::DeadlineOver);
+            return refused(count(&self.expired));
         }
-        let answer = inner.call(request);
+        let (answer, expired) = (inner.call(request), Arc::clone(&self.expired));
         Box::pin(async move {
             let Some(at) = deadline.instant() else { return answer.await.map_err(Into::into) };
             let mut answer = Box::pin(answer);
@@ -57,7 +95,7 @@ where
                 Ok(result) => result.map_err(Into::into),
                 Err(_) => {
                     expire(answer);
-                    Err(Refusal::DeadlineOver.into())
+                    Err(count(&expired).into())
                 }
             }
         })

@@ -5,8 +5,10 @@ use std::fmt;
 use tower_service::Service;
 
 use super::layered::Handle;
-use super::{BoxError, BoxFuture};
+use super::{BoxError, BoxFuture, watch};
+use crate::metric::Source;
 use crate::sync::Arc;
+use crate::sync::statistic::{AtomicUsize, Ordering};
 
 /// Degradation: an answer in the place of one that failed, such as a stale one, or a fixed one.
 ///
@@ -29,6 +31,15 @@ use crate::sync::Arc;
 pub struct FallbackLayer<N, A> {
     note: N,
     answer: Arc<A>,
+    answers: Arc<AtomicUsize>,
+}
+
+/// What a [`FallbackLayer`] has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FallbackStats {
+    /// Answers that took the place of others.
+    pub answers: u64,
 }
 
 impl<N, A> FallbackLayer<N, A> {
@@ -39,19 +50,38 @@ impl<N, A> FallbackLayer<N, A> {
         N: Fn(&R) -> K,
         A: Fn(&K, &Result<T, BoxError>) -> Option<T>,
     {
-        Self { note, answer: Arc::new(answer) }
+        Self { note, answer: Arc::new(answer), answers: Arc::default() }
+    }
+
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> FallbackStats {
+        stats(&self.answers)
+    }
+}
+
+fn stats(answers: &AtomicUsize) -> FallbackStats {
+    // Ordering: Relaxed, a count.
+    FallbackStats { answers: answers.load(Ordering::Relaxed) as u64 }
+}
+
+impl<N, A> Source for FallbackLayer<N, A> {
+    type Snapshot = FallbackStats;
+
+    fn watch(&self) -> impl Fn() -> Option<FallbackStats> + Send + Sync + 'static {
+        watch(&self.answers, stats)
     }
 }
 
 impl<N: Clone, A> Clone for FallbackLayer<N, A> {
     fn clone(&self) -> Self {
-        Self { note: self.note.clone(), answer: Arc::clone(&self.answer) }
+        Self { note: self.note.clone(), answer: Arc::clone(&self.answer), answers: Arc::clone(&self.answers) }
     }
 }
 
 impl<N, A> fmt::Debug for FallbackLayer<N, A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("FallbackLayer").finish_non_exhaustive()
+        f.debug_struct("FallbackLayer").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 
@@ -69,11 +99,16 @@ where
 
     fn handle(&self, inner: &mut S, request: R) -> BoxFuture<S::Response> {
         let (note, answer) = ((self.note)(&request), Arc::clone(&self.answer));
+        let answers = Arc::clone(&self.answers);
         let response = inner.call(request);
         Box::pin(async move {
             let result = response.await.map_err(Into::into);
             match answer(&note, &result) {
-                Some(other) => Ok(other),
+                Some(other) => {
+                    // Ordering: Relaxed, a count.
+                    answers.fetch_add(1, Ordering::Relaxed);
+                    Ok(other)
+                }
                 None => result,
             }
         })

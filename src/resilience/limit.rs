@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use tower_service::Service;
 
 use super::layered::Handle;
-use super::{BoxError, BoxFuture, ByStatus, Classify, Refusal, now};
+use super::{BoxError, BoxFuture, ByStatus, Classify, Refusal, now, watch};
 use crate::connection::https::outcome_of_drop;
+use crate::metric::Source;
 use crate::policy::{AdaptiveLimit, Arrival, LimitPolicy, Outcome, QueuePolicy};
 use crate::sync::{Arc, Mutex};
 
@@ -27,8 +28,8 @@ pub struct LimitLayer<C = ByStatus> {
     classify: C,
 }
 
-/// How many requests there are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many requests there are, and how many were refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LimitState {
     /// The most that may be in flight now.
@@ -37,6 +38,10 @@ pub struct LimitState {
     pub in_flight: u32,
     /// Those that wait.
     pub waiting: usize,
+    /// Those that were refused, because the queue was full when they came.
+    pub queue_full: u64,
+    /// Those that were refused, because they had waited for longest when another one came.
+    pub shed: u64,
 }
 
 struct Shared {
@@ -49,6 +54,8 @@ struct State {
     in_flight: u32,
     /// Each is sent its place. One that is dropped is shed.
     waiting: VecDeque<oneshot::Sender<Place>>,
+    queue_full: u64,
+    shed: u64,
 }
 
 /// One of the requests in flight.
@@ -61,7 +68,8 @@ impl LimitLayer {
     /// With the initial limit, and judging by the status of responses.
     #[must_use]
     pub fn new(limit: LimitPolicy, queue: QueuePolicy) -> Self {
-        let state = State { limit: AdaptiveLimit::new(limit), in_flight: 0, waiting: VecDeque::new() };
+        let limit = AdaptiveLimit::new(limit);
+        let state = State { limit, in_flight: 0, waiting: VecDeque::new(), queue_full: 0, shed: 0 };
         Self { shared: Arc::new(Shared { queue, state: Mutex::new(state) }), classify: ByStatus }
     }
 }
@@ -76,15 +84,21 @@ impl<C> LimitLayer<C> {
     /// How many requests there are now.
     #[must_use]
     pub fn state(&self) -> LimitState {
-        let state = self.shared.state.lock();
-        let waiting = state.waiting.iter().filter(|waiter| !waiter.is_closed()).count();
-        LimitState { limit: state.limit.limit(), in_flight: state.in_flight, waiting }
+        self.shared.state()
     }
 }
 
 impl<C> fmt::Debug for LimitLayer<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LimitLayer").field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
+impl<C> Source for LimitLayer<C> {
+    type Snapshot = LimitState;
+
+    fn watch(&self) -> impl Fn() -> Option<LimitState> + Send + Sync + 'static {
+        watch(&self.shared, Shared::state)
     }
 }
 
@@ -118,6 +132,13 @@ where
 }
 
 impl Shared {
+    fn state(&self) -> LimitState {
+        let state = self.state.lock();
+        let waiting = state.waiting.iter().filter(|waiter| !waiter.is_closed()).count();
+        let State { ref limit, in_flight, queue_full, shed, .. } = *state;
+        LimitState { limit: limit.limit(), in_flight, waiting, queue_full, shed }
+    }
+
     /// A place, or the promise of one.
     fn arrive(self: &Arc<Self>) -> Result<Result<Place, oneshot::Receiver<Place>>, Refusal> {
         let mut state = self.state.lock();
@@ -128,8 +149,14 @@ impl Shared {
         state.waiting.retain(|waiter| !waiter.is_closed());
         let shed = match self.queue.on_arrival(state.waiting.len()) {
             Arrival::Joins => None,
-            Arrival::ReplacesOldest => state.waiting.pop_front(),
-            Arrival::IsRefused => return Err(Refusal::QueueFull),
+            Arrival::ReplacesOldest => {
+                state.shed += 1;
+                state.waiting.pop_front()
+            }
+            Arrival::IsRefused => {
+                state.queue_full += 1;
+                return Err(Refusal::QueueFull);
+            }
         };
         let (sender, receiver) = oneshot::channel();
         state.waiting.push_back(sender);

@@ -10,10 +10,18 @@
 //! Each layer is of use alone, in any order. This one has its reasons: each attempt of a retry is counted by the limits and by
 //! the breaker; the breaker stands before the limit, so that nobody queues for a server that is down; a deadline ends all of it.
 //!
-//! [`RegionService`] stands in the place of `Upstreams` where several regions serve the same.
+//! [`RegionService`] stands in the place of `Upstreams` where several regions serve the same. A [`ByteLimitLayer`] before all
+//! others refuses requests while bodies hold too much memory.
 //!
 //! A layer refuses by a [`Refusal`], in the boxed error of tower: [`Refusal::of`] finds it there. A refused request was not
-//! sent, unless its deadline has come. No layer starts a task. All clones of a service share one state, so make one layer per server.
+//! sent, unless its deadline has come. No layer starts a task.
+//!
+//! All clones of a service share one state, so make one layer per server, or let a [`PerServerLayer`] make them. `Upstreams` have
+//! limits of their own: [`breaker`](field@crate::connection::https::UpstreamsConfig::breaker), one per server, and
+//! [`max_connections`](field@crate::connection::https::UpstreamsConfig::max_connections) to all servers together.
+//!
+//! Each layer counts what it does, and is a [`Source`](crate::metric::Source) of metrics, so that a registry of `observe` shows it:
+//! `registry.add("api", &layer)`. A snapshot takes the layer's lock, where it has one.
 //!
 //! # Examples
 //!
@@ -41,12 +49,25 @@
 //! # use tower::Service;
 //! ```
 
+// | file | idea |
+// |---|---|
+// | `layered` | a service with a layer in front of it: what all layers have in common |
+// | `classify` | how a request ended |
+// | `refusal` | why a request was not sent |
+// | `deadline`, `fallback`, `retry`, `rate`, `breaker`, `limit`, `bytes` | a layer each |
+// | `per_server` | a layer of its own for each server |
+// | `regions` | one service for several regions |
+// | `metrics` | the tables of their metrics |
+
 mod breaker;
+mod bytes;
 mod classify;
 mod deadline;
 mod fallback;
 mod layered;
 mod limit;
+mod metrics;
+mod per_server;
 mod rate;
 mod refusal;
 mod regions;
@@ -56,13 +77,15 @@ use std::error::Error;
 use std::pin::Pin;
 
 pub use self::breaker::BreakerLayer;
+pub use self::bytes::{ByteLimitLayer, ByteLimitState, CountedBody};
 pub use self::classify::{ByStatus, Classify};
-pub use self::deadline::DeadlineLayer;
-pub use self::fallback::FallbackLayer;
+pub use self::deadline::{DeadlineLayer, DeadlineStats};
+pub use self::fallback::{FallbackLayer, FallbackStats};
 pub use self::layered::Layered;
 use self::layered::layers;
 pub use self::limit::{LimitLayer, LimitState};
-pub use self::rate::RateLimitLayer;
+pub use self::per_server::{PerServer, PerServerLayer};
+pub use self::rate::{RateLimitLayer, RateLimitStats};
 pub use self::refusal::Refusal;
 pub use self::regions::{Anywhere, RegionService, Stay};
 pub use self::retry::Retries;
@@ -72,9 +95,11 @@ use crate::sync::Arc;
 
 layers! {
     BreakerLayer<C>,
+    ByteLimitLayer,
     DeadlineLayer,
     FallbackLayer<N, A>,
     LimitLayer<C>,
+    PerServerLayer<L>,
     RateLimitLayer<R>,
 }
 

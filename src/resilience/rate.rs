@@ -9,7 +9,8 @@ use governor::{DefaultDirectRateLimiter, DefaultKeyedRateLimiter, Quota, RateLim
 use tower_service::Service;
 
 use super::layered::{Handle, refused};
-use super::{BoxError, BoxFuture, Refusal};
+use super::{BoxError, BoxFuture, Refusal, watch};
+use crate::metric::Source;
 use crate::sync::Arc;
 use crate::sync::statistic::{AtomicUsize, Ordering};
 
@@ -40,7 +41,23 @@ const LOOK: usize = 1024;
 /// A key takes about 100 bytes. From 10 000 keys on, those whose burst is whole again are forgotten now and then. Nothing bounds
 /// the others: with a quota per hour, all keys of the last hour are kept.
 pub struct RateLimitLayer<R> {
-    check: Arc<Check<R>>,
+    shared: Arc<Shared<R>>,
+}
+
+/// What a [`RateLimitLayer`] has done.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RateLimitStats {
+    /// Requests that it has let through.
+    pub allowed: u64,
+    /// Requests that it refused.
+    pub refused: u64,
+}
+
+struct Shared<R> {
+    check: Box<Check<R>>,
+    allowed: AtomicUsize,
+    refused: AtomicUsize,
 }
 
 type Check<R> = dyn Fn(&R) -> Result<(), Duration> + Send + Sync;
@@ -52,7 +69,7 @@ impl<R: 'static> RateLimitLayer<R> {
         let limiter: DefaultDirectRateLimiter = RateLimiter::direct(quota);
         let clock = DefaultClock::default();
         let check = move |_: &R| limiter.check().map_err(|until| until.wait_time_from(clock.now()));
-        Self { check: Arc::new(check) }
+        Self::with(check)
     }
 
     /// For the requests of each key by itself, such as the address of the peer.
@@ -76,19 +93,56 @@ impl<R: 'static> RateLimitLayer<R> {
             }
             checked.map_err(|until| until.wait_time_from(clock.now()))
         };
-        Self { check: Arc::new(check) }
+        Self::with(check)
+    }
+
+    fn with(check: impl Fn(&R) -> Result<(), Duration> + Send + Sync + 'static) -> Self {
+        let (allowed, refused) = Default::default();
+        Self { shared: Arc::new(Shared { check: Box::new(check), allowed, refused }) }
+    }
+}
+
+impl<R> RateLimitLayer<R> {
+    /// What it has done so far.
+    #[must_use]
+    pub fn stats(&self) -> RateLimitStats {
+        self.shared.stats()
+    }
+}
+
+impl<R> Shared<R> {
+    fn check(&self, request: &R) -> Result<(), Duration> {
+        let checked = (self.check)(request);
+        let count = if checked.is_ok() { &self.allowed } else { &self.refused };
+        // Ordering: Relaxed, a count.
+        count.fetch_add(1, Ordering::Relaxed);
+        checked
+    }
+
+    fn stats(&self) -> RateLimitStats {
+        // Ordering: Relaxed, counts.
+        let get = |count: &AtomicUsize| count.load(Ordering::Relaxed) as u64;
+        RateLimitStats { allowed: get(&self.allowed), refused: get(&self.refused) }
+    }
+}
+
+impl<R: 'static> Source for RateLimitLayer<R> {
+    type Snapshot = RateLimitStats;
+
+    fn watch(&self) -> impl Fn() -> Option<RateLimitStats> + Send + Sync + 'static {
+        watch(&self.shared, Shared::stats)
     }
 }
 
 impl<R> Clone for RateLimitLayer<R> {
     fn clone(&self) -> Self {
-        Self { check: Arc::clone(&self.check) }
+        Self { shared: Arc::clone(&self.shared) }
     }
 }
 
 impl<R> fmt::Debug for RateLimitLayer<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RateLimitLayer").finish_non_exhaustive()
+        f.debug_struct("RateLimitLayer").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 
@@ -102,7 +156,7 @@ where
     type Response = S::Response;
 
     fn handle(&self, inner: &mut S, request: R) -> BoxFuture<S::Response> {
-        if let Err(retry_in) = (self.check)(&request) {
+        if let Err(retry_in) = self.shared.check(&request) {
             return refused(Refusal::RateLimited { retry_in });
         }
         let answer = inner.call(request);

@@ -10,9 +10,12 @@ use http::{Request, Response, StatusCode};
 use tokio::time::{Sleep, sleep};
 use tower::retry::Policy;
 
-use super::{BoxError, Refusal, now};
+use super::{BoxError, Refusal, now, watch};
 use crate::connection::https::{HttpsError, RequestBody, copy};
-use crate::policy::{BudgetPolicy, Deadline, Failed, RetryBudget, RetryDecision, RetryPolicy, retry_after};
+use crate::metric::Source;
+use crate::policy::{
+    BudgetPolicy, Deadline, Failed, RetryBudget, RetryDecision, RetryPolicy, RetryStats, retry_after,
+};
 use crate::sync::{Arc, Mutex};
 
 /// A [`RetryPolicy`] and its [`RetryBudget`] for tower's
@@ -39,11 +42,28 @@ impl Retries {
     pub fn new(policy: RetryPolicy, budget: BudgetPolicy) -> Self {
         Self { policy, budget: Arc::new(Mutex::new(RetryBudget::new(budget))), attempts: 0 }
     }
+
+    /// What was done with requests that failed and might be sent again.
+    #[must_use]
+    pub fn stats(&self) -> RetryStats {
+        self.budget.lock().stats()
+    }
 }
 
 impl fmt::Debug for Retries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Retries").field("policy", &self.policy).finish_non_exhaustive()
+        f.debug_struct("Retries")
+            .field("policy", &self.policy)
+            .field("stats", &self.stats())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Source for Retries {
+    type Snapshot = RetryStats;
+
+    fn watch(&self) -> impl Fn() -> Option<RetryStats> + Send + Sync + 'static {
+        watch(&self.budget, |budget| budget.lock().stats())
     }
 }
 

@@ -37,12 +37,15 @@ impl HttpsError {
         )
     }
 
-    /// Whether a limit or a breaker of this side has kept the request back.
-    fn is_refusal(&self) -> bool {
+    /// Whether a limit or a breaker of this side has kept the request back: the server does not know of it. A proxy answers with
+    /// 503 then, and not with 502.
+    #[must_use]
+    pub fn is_refusal(&self) -> bool {
         matches!(
             self.kind(),
             HttpsErrorKind::PoolFull
                 | HttpsErrorKind::TooManyConnections
+                | HttpsErrorKind::TooManyServers
                 | HttpsErrorKind::BreakerOpen { .. }
         )
     }
@@ -76,4 +79,46 @@ pub(crate) fn expire<T>(request: T) {
 /// How a request ended that is being dropped: its deadline has come, or nobody waits for it any more.
 pub(crate) fn outcome_of_drop() -> Outcome {
     if EXPIRES.get() { Outcome::Timeout } else { Outcome::Cancelled }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    const LIMIT: Duration = Duration::from_secs(3);
+
+    #[test]
+    fn an_error_of_the_server_is_a_failure() {
+        for kind in [HttpsErrorKind::Closed, HttpsErrorKind::Incomplete, HttpsErrorKind::Reset(2)] {
+            assert_eq!(HttpsError::new(kind.clone()).outcome(), Outcome::Failure, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_did_not_come_is_a_timeout() {
+        for kind in [HttpsErrorKind::PingTimeout, HttpsErrorKind::HandshakeTimeout { after: LIMIT }] {
+            assert_eq!(HttpsError::new(kind.clone()).outcome(), Outcome::Timeout, "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_refusal_of_this_side_says_nothing_about_the_server() {
+        for kind in [
+            HttpsErrorKind::PoolFull,
+            HttpsErrorKind::TooManyConnections,
+            HttpsErrorKind::TooManyServers,
+            HttpsErrorKind::BreakerOpen { retry_in: LIMIT },
+        ] {
+            let error = HttpsError::new(kind.clone());
+            assert_eq!((error.is_refusal(), error.outcome()), (true, Outcome::Cancelled), "{kind:?}");
+        }
+    }
+
+    #[test]
+    fn a_mistake_of_the_client_is_no_refusal() {
+        let error = HttpsError::new(HttpsErrorKind::InvalidHead);
+        assert_eq!((error.is_refusal(), error.outcome()), (false, Outcome::Cancelled));
+    }
 }

@@ -80,6 +80,19 @@ impl RequestBody {
         }
     }
 
+    /// The same body, whose data is what `map` makes of it.
+    #[cfg(feature = "resilience")]
+    pub(crate) fn map_data(self, mut map: impl FnMut(Bytes) -> Bytes + Send + 'static) -> Self {
+        match self.0 {
+            Kind::Empty => Self::empty(),
+            Kind::Bytes(bytes) => map(bytes).into(),
+            Kind::Stream(Stream { body, rest }) => {
+                let body = body.map_frame(move |frame| frame.map_data(&mut map)).boxed_unsync();
+                Self(Kind::Stream(Stream { body, rest }))
+            }
+        }
+    }
+
     /// The same body once more, if it does not stream.
     #[must_use]
     pub fn try_clone(&self) -> Option<Self> {

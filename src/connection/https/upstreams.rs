@@ -42,6 +42,10 @@ use crate::sync::{Arc, Mutex};
 /// the first connection, they wait in the longer of the two pools' queues. That of HTTP/1.1 is unlimited by default
 /// ([`Builder::max_waiting`]). Without TLS it is HTTP/1.1.
 ///
+/// A server that fails can be given a rest by a [breaker](field@UpstreamsConfig::breaker), and the connections to all servers
+/// together a [maximum](field@UpstreamsConfig::max_connections). Limits of requests, rates and retries per server are layers of
+/// `resilience`: `PerServerLayer`.
+///
 /// All servers have the same TLS settings. After a [reload](crate::net::tls::TlsConnector::reload) that found changes,
 /// connections from before take no more requests, and end with those under way.
 ///
