@@ -128,13 +128,59 @@ async fn a_connection_counts_until_it_is_closed() {
         assert_eq!(upstreams.state().connections.connections, 1, "{version:?}");
         drop(response);
         timeout(PATIENCE, closed).await.unwrap();
-        let given_back = async {
-            while upstreams.state().connections.connections > 0 {
-                sleep(Duration::from_millis(5)).await;
+        until_given_back(&upstreams).await;
+    }
+}
+
+/// Some of which nobody waits for to the end.
+async fn requests(upstreams: Upstreams, urls: [String; 3], seed: usize) {
+    for turn in 0..30 {
+        let fetched = fetch(&upstreams, &urls[(seed + turn) % 3]);
+        let patience = if turn % 4 == 0 { Duration::from_micros(500) } else { PATIENCE };
+        match timeout(patience, fetched).await {
+            Ok(Ok(status)) => assert_eq!(status, StatusCode::OK),
+            Ok(Err(error)) => assert_eq!(error.kind(), &HttpsErrorKind::TooManyConnections),
+            Err(_) => {}
+        }
+        let state = upstreams.state().connections;
+        assert!(state.connections <= 2, "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn requests_to_many_servers_that_come_and_go_leave_no_connection_behind() {
+    let servers = [(); 3].map(|()| Nginx::start());
+    for version in [HttpVersion::Http1, HttpVersion::Http2] {
+        let url = if version == HttpVersion::Http1 { Nginx::http1 } else { Nginx::http2 };
+        let urls = servers.each_ref().map(|server| format!("{}/large", url(server)));
+        let upstreams = at_most(2, version);
+        let mut clients = JoinSet::new();
+        for seed in 0..20 {
+            clients.spawn(requests(upstreams.clone(), urls.clone(), seed));
+        }
+        clients.join_all().await;
+        let all_serve = async {
+            for url in &urls {
+                // A connect that nobody waits for goes on, and is not idle before its end.
+                while let Err(error) = fetch(&upstreams, url).await {
+                    assert_eq!(error.kind(), &HttpsErrorKind::TooManyConnections);
+                    sleep(Duration::from_millis(5)).await;
+                }
             }
         };
-        timeout(PATIENCE, given_back).await.expect("it still counts");
+        timeout(PATIENCE, all_serve).await.expect("a server is always refused");
+        timeout(PATIENCE, upstreams.close()).await.unwrap();
+        until_given_back(&upstreams).await;
     }
+}
+
+async fn until_given_back(upstreams: &Upstreams) {
+    let given_back = async {
+        while upstreams.state().connections.connections > 0 {
+            sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, given_back).await.expect("they still count");
 }
 
 #[test]

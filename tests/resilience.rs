@@ -229,7 +229,8 @@ async fn no_more_requests_than_the_limit_reach_the_server_at_once() {
 #[tokio::test]
 async fn a_full_queue_refuses_the_newest() {
     let mill = Mill::start();
-    let service = LimitLayer::new(two(), QueuePolicy::default().max_waiting(1)).layer(mill.upstreams.clone());
+    let layer = LimitLayer::new(two(), QueuePolicy::default().max_waiting(1));
+    let service = layer.layer(mill.upstreams.clone());
     let mut requests = JoinSet::new();
     for _ in 0..2 {
         requests.spawn(service.clone().oneshot(mill.get("/held")));
@@ -237,6 +238,7 @@ async fn a_full_queue_refuses_the_newest() {
     mill.has_seen("/held", 2).await;
     let waits = service.clone().call(mill.get("/"));
     assert_eq!(refusal(call(&service, mill.get("/")).await), Some(Refusal::QueueFull));
+    assert_eq!(layer.state().queue_full, 1);
     mill.ask("/free").await;
     assert_eq!(timeout(PATIENCE, waits).await.unwrap().unwrap().status(), 200);
 }
@@ -245,7 +247,8 @@ async fn a_full_queue_refuses_the_newest() {
 async fn a_full_queue_sheds_the_oldest() {
     let mill = Mill::start();
     let queue = QueuePolicy::default().max_waiting(2).shed(Shed::Oldest);
-    let service = LimitLayer::new(two(), queue).layer(mill.upstreams.clone());
+    let layer = LimitLayer::new(two(), queue);
+    let service = layer.layer(mill.upstreams.clone());
     let mut requests = JoinSet::new();
     for _ in 0..2 {
         requests.spawn(service.clone().oneshot(mill.get("/held")));
@@ -253,6 +256,7 @@ async fn a_full_queue_sheds_the_oldest() {
     mill.has_seen("/held", 2).await;
     let [oldest, others @ ..] = [(); 3].map(|()| service.clone().call(mill.get("/")));
     assert_eq!(refusal(timeout(PATIENCE, oldest).await.unwrap()), Some(Refusal::Shed));
+    assert_eq!(layer.state().shed, 1);
     mill.ask("/free").await;
     for other in others {
         assert_eq!(timeout(PATIENCE, other).await.unwrap().unwrap().status(), 200);
@@ -347,8 +351,10 @@ async fn a_request_whose_deadline_has_passed_is_not_sent() {
     let inner = tower::service_fn(|_: Request<()>| async { panic!("it was sent") as Result<(), BoxError> });
     let mut request = Request::new(());
     request.extensions_mut().insert(Deadline::at(std::time::Instant::now()));
-    let refused = refusal(call(&DeadlineLayer::new(PATIENCE).layer(inner), request).await);
+    let layer = DeadlineLayer::new(PATIENCE);
+    let refused = refusal(call(&layer.layer(inner), request).await);
     assert_eq!(refused, Some(Refusal::DeadlineOver));
+    assert_eq!(layer.stats().expired, 1);
 }
 
 #[tokio::test]
