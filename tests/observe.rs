@@ -21,6 +21,7 @@ use millpond::connection::https::{
 use millpond::metric::{Bucket, Kind, Label, Metric, Metrics, Value, Visit, each_labelled};
 use millpond::net::Peekable;
 use millpond::observe::{Format, Publisher, Registry, tables};
+use millpond::policy::{BreakerPolicy, BudgetPolicy, Outcome, RegionPolicy, Regions, RetryBudget};
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -34,6 +35,7 @@ struct Mill {
     pool: Pool<HttpsConnectionManager>,
     http2: Http2Pool,
     upstreams: Upstreams,
+    regions: Regions,
     nginx: Nginx,
 }
 
@@ -60,7 +62,10 @@ impl Mill {
         drop(pool.get().await.unwrap());
 
         let https = nginx.trusting(&["h2", "http/1.1"]).version(HttpVersion::Negotiated);
-        let upstreams = Upstreams::new(UpstreamsConfig::default().https(https)).unwrap();
+        let upstreams = Upstreams::new(
+            UpstreamsConfig::default().https(https).breaker(BreakerPolicy::default()).max_connections(10),
+        )
+        .unwrap();
         for server in [nginx.https(), nginx.http1()] {
             let request = Request::get(format!("{server}/large")).body(RequestBody::empty()).unwrap();
             upstreams.send(request).await.unwrap().into_body().collect().await.unwrap();
@@ -69,8 +74,13 @@ impl Mill {
         let request = Request::get("/large").body(RequestBody::empty()).unwrap();
         http2.send(request).await.unwrap().into_body().collect().await.unwrap();
 
+        let mut regions = Regions::new(RegionPolicy::default(), 2);
+        for _ in 0..RegionPolicy::default().min_samples {
+            regions.record(Instant::now(), 0, Duration::from_millis(20), Outcome::Success);
+        }
+
         let hub = TcpTransport::bind("127.0.0.1:0").await.unwrap();
-        Self { buffers, relay, hub, pool, http2, upstreams, nginx }
+        Self { buffers, relay, hub, pool, http2, upstreams, regions, nginx }
     }
 
     fn registry(&self) -> Registry {
@@ -82,6 +92,10 @@ impl Mill {
         registry.add("a", &self.pool);
         registry.add("b", &self.http2);
         registry.add("c", &self.upstreams);
+        let regions = self.regions.clone();
+        registry.add_by("d", move || Some(regions.state(Instant::now(), ["east", "west"])));
+        let retries = RetryBudget::new(BudgetPolicy::default());
+        registry.add_by("d", move || Some(retries.stats()));
         registry
     }
 }
@@ -182,7 +196,7 @@ async fn each_server_of_upstreams_is_a_label() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_dropped_disappears() {
-    let Mill { buffers, relay, hub, pool, http2, upstreams, nginx: _nginx } = Mill::start().await;
+    let Mill { buffers, relay, hub, pool, http2, upstreams, regions: _, nginx: _nginx } = Mill::start().await;
     let registry = Registry::new();
     registry.add("buffers", &buffers);
     registry.add("relay", &relay);
