@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use millpond::connection::https::{
@@ -249,7 +249,7 @@ fn samples(registry: &Registry) -> Vec<String> {
 async fn every_layer_reports_to_a_registry() {
     let node = Node::http2(HANDLER);
     let registry = Registry::new();
-    let breaker = BreakerLayer::new("mill", BreakerPolicy::default().failures(2));
+    let breaker = BreakerLayer::new("mill", BreakerPolicy::default().failures(3));
     let limit = LimitLayer::new(LimitPolicy::default(), QueuePolicy::default());
     let rate = RateLimitLayer::new(hourly(7));
     let deadline = DeadlineLayer::new(Duration::from_millis(50));
@@ -271,8 +271,10 @@ async fn every_layer_reports_to_a_registry() {
     let inner = RetryLayer::new(retries).layer(breaker.layer(limit.layer(bytes.layer(regions))));
     let service = fallback
         .layer(deadline.layer(rate.layer(inner)).map_response(|_: Response<_>| Response::new(String::new())));
-    for path in ["/", "/fixed", "/held", "/broken", "/broken", "/", "/", "/"] {
-        let _ = call(&service, get(&url(&node, path))).await;
+    for path in ["/", "/fixed", "/held", "/full", "/broken", "/", "/", "/"] {
+        let mut request = get(&url(&node, path));
+        *request.method_mut() = if path == "/full" { Method::POST } else { Method::GET };
+        let _ = call(&service, request).await;
     }
     let samples = samples(&registry);
     for expected in [
@@ -283,8 +285,8 @@ async fn every_layer_reports_to_a_registry() {
         r#"millpond_byte_limit_bytes{name="api",state="limit"} 100"#,
         r#"millpond_deadline_expired_total{name="api"} 1"#,
         r#"millpond_fallback_answers_total{name="api"} 1"#,
-        r#"millpond_retries_total{name="api",outcome="sent"} 0"#,
-        r#"millpond_region_requests_total{name="api",region="north",reason="best"} 4"#,
+        r#"millpond_retries_total{name="api",outcome="not_replayable"} 1"#,
+        r#"millpond_region_requests_total{name="api",region="north",reason="best"} 5"#,
     ] {
         assert!(samples.iter().any(|sample| sample == expected), "{expected}: {samples:#?}");
     }

@@ -160,9 +160,10 @@ pub struct UpstreamsConfig {
     pub breaker: Option<BreakerPolicy>,
     /// The most connections to all servers together, those that are being made among them. At least 1.
     ///
-    /// Beyond it, a connection that is idle is closed for a new one, of the server that was used least recently. What
-    /// [`min_idle`](Builder::min_idle) wants stays. Without an idle one, a request that needs a connection does not wait: it fails
-    /// with [`HttpsErrorKind::TooManyConnections`], except where it can share one over HTTP/2.
+    /// Beyond it, an idle connection of the server that was used least recently is closed to make room for a new one. Those that
+    /// [`min_idle`](Builder::min_idle) wants stay open. While none is idle, a request that needs a connection does not wait for
+    /// another server's: it fails with [`HttpsErrorKind::TooManyConnections`]. Over HTTP/2 it waits if it can share one that is
+    /// there, and over HTTP/1.1 with [`retry_connection`](Builder::retry_connection).
     pub max_connections: Option<usize>,
     /// The most servers.
     pub max_servers: usize,
