@@ -164,6 +164,9 @@ pub struct UpstreamsConfig {
     /// [`min_idle`](Builder::min_idle) wants stay open. While none is idle, a request that needs a connection does not wait for
     /// another server's: it fails with [`HttpsErrorKind::TooManyConnections`]. Over HTTP/2 it waits if it can share one that is
     /// there, and over HTTP/1.1 with [`retry_connection`](Builder::retry_connection).
+    ///
+    /// The [breaker of a pool](Builder::breaker) takes such a refusal for a failed connect, [that of a server](field@Self::breaker)
+    /// does not.
     pub max_connections: Option<usize>,
     /// The most servers.
     pub max_servers: usize,
