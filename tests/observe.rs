@@ -5,6 +5,7 @@ mod upstream;
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::num::NonZeroU32;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,8 +22,11 @@ use millpond::connection::https::{
 use millpond::metric::{Bucket, Kind, Label, Metric, Metrics, Value, Visit, each_labelled};
 use millpond::net::Peekable;
 use millpond::observe::{Format, Publisher, Registry, tables};
-use millpond::policy::{BreakerPolicy, BudgetPolicy, Outcome, RegionPolicy, Regions, RetryBudget};
+use millpond::policy::{
+    BreakerPolicy, BudgetPolicy, LimitPolicy, Outcome, QueuePolicy, RegionPolicy, Regions, RetryBudget,
+};
 use millpond::relay::{Relay, RelayConfig};
+use millpond::resilience::{ByteLimitLayer, DeadlineLayer, FallbackLayer, LimitLayer, Quota, RateLimitLayer};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
 use upstream::Nginx;
@@ -58,7 +62,8 @@ impl Mill {
         relayed.await.unwrap().unwrap();
 
         let manager = HttpsConnectionManager::with_config(&nginx.http1(), HttpsConfig::default()).unwrap();
-        let pool = Pool::builder().max_size(3).min_idle(None).build(manager).await.unwrap();
+        let pool = Pool::builder().max_size(3).min_idle(None).breaker(BreakerPolicy::default());
+        let pool = pool.build(manager).await.unwrap();
         drop(pool.get().await.unwrap());
 
         let https = nginx.trusting(&["h2", "http/1.1"]).version(HttpVersion::Negotiated);
@@ -96,6 +101,17 @@ impl Mill {
         registry.add_by("d", move || Some(regions.state(Instant::now(), ["east", "west"])));
         let retries = RetryBudget::new(BudgetPolicy::default());
         registry.add_by("d", move || Some(retries.stats()));
+        // Layers are forgotten when they are dropped.
+        let limit = LimitLayer::new(LimitPolicy::default(), QueuePolicy::default()).state();
+        registry.add_by("e", move || Some(limit));
+        let rate = RateLimitLayer::<()>::new(Quota::per_second(NonZeroU32::MIN)).stats();
+        registry.add_by("e", move || Some(rate));
+        let bytes = ByteLimitLayer::new(1).state();
+        registry.add_by("e", move || Some(bytes));
+        let deadline = DeadlineLayer::new(Duration::from_secs(1)).stats();
+        registry.add_by("e", move || Some(deadline));
+        let fallback = FallbackLayer::new(|(): &()| (), |(), _: &Result<(), _>| None).stats();
+        registry.add_by("e", move || Some(fallback));
         registry
     }
 }
