@@ -293,17 +293,17 @@ impl Regions {
         if region.failures_in_a_row < policy.eject_after.max(1) {
             return None;
         }
-        self.eject(now, index)
+        self.eject(now, index, Duration::ZERO)
     }
 
-    /// Ejects a region of which the caller knows that it will not serve, such as one whose breaker is open. `None` if it is
-    /// ejected already.
-    pub fn eject(&mut self, now: Instant, region: usize) -> Option<Ejection> {
+    /// Ejects a region of which the caller knows that it will not serve for that long at least, such as one whose breaker is open.
+    /// `None` if it is ejected already.
+    pub fn eject(&mut self, now: Instant, region: usize, at_least: Duration) -> Option<Ejection> {
         let policy = self.policy;
         let index = region;
         let region = self.regions.get_mut(index).filter(|region| !region.is_ejected(now))?;
         let times = 1_u32.checked_shl(region.ejections).unwrap_or(u32::MAX);
-        let duration = policy.eject_for.saturating_mul(times).min(policy.max_eject_for);
+        let duration = policy.eject_for.saturating_mul(times).min(policy.max_eject_for).max(at_least);
         let ejections = region.ejections.saturating_add(1);
         region.seen.ejections += 1;
         let seen = std::mem::take(&mut region.seen);

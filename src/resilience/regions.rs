@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::mem;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tower_service::Service;
 
@@ -19,7 +19,7 @@ use crate::sync::{Arc, Mutex};
 ///
 /// A request that fails is not sent to another region here: a retry outside of this service is, once the region was
 /// ejected. The latency is the time until the head of the response, connects included. A region whose
-/// [breaker](super::BreakerLayer) is open is ejected at once.
+/// [breaker](super::BreakerLayer) is open is ejected at once, and for as long at least.
 ///
 /// Each ejection is logged as a warning with its reason; the end of one, and that another region serves, for information.
 ///
@@ -205,7 +205,7 @@ where
             };
             let refusal = result.as_ref().err().and_then(|error| Refusal::of(&**error));
             sent.ended = Some(match refusal {
-                Some(Refusal::BreakerOpen { .. }) => Ended::BreakerOpen,
+                Some(Refusal::BreakerOpen { retry_in }) => Ended::BreakerOpen { retry_in },
                 _ => Ended::With(classify.classify(&result)),
             });
             result
@@ -224,7 +224,9 @@ struct Sent {
 enum Ended {
     With(Outcome),
     /// No request was sent, and none will be for a while.
-    BreakerOpen,
+    BreakerOpen {
+        retry_in: Duration,
+    },
 }
 
 impl Drop for Sent {
@@ -270,7 +272,9 @@ impl Shared {
         let latency = now.saturating_duration_since(since);
         let mut state = self.state.lock();
         let (ejection, reason) = match ended {
-            Ended::BreakerOpen => (state.regions.eject(now, region), "its breaker is open"),
+            Ended::BreakerOpen { retry_in } => {
+                (state.regions.eject(now, region, retry_in), "its breaker is open")
+            }
             Ended::With(outcome) => {
                 let reason = match outcome {
                     Outcome::Timeout => "failures in a row, the last one a time-out",

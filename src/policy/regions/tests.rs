@@ -240,11 +240,13 @@ proptest! {
 #[test]
 fn a_region_is_ejected_as_the_caller_says() {
     let (mut regions, now) = (regions(2), Instant::now());
-    let ejection = regions.eject(now, 0).unwrap();
+    let ejection = regions.eject(now, 0, Duration::ZERO).unwrap();
     assert_eq!(ejection, Ejection { region: 0, duration: RegionPolicy::default().eject_for });
     assert!(regions.is_ejected(0, now));
-    assert_eq!(regions.eject(now, 0), None);
-    assert_eq!(regions.eject(now, 2), None);
+    assert_eq!(regions.eject(now, 0, Duration::ZERO), None);
+    assert_eq!(regions.eject(now, 2, Duration::ZERO), None);
+    let long = Duration::from_secs(1000);
+    assert_eq!(regions.eject(now, 1, long), Some(Ejection { region: 1, duration: long }));
 }
 
 #[test]
