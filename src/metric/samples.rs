@@ -51,11 +51,7 @@ impl fmt::Display for Samples<'_> {
 
 impl fmt::Debug for Samples<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut map = f.debug_map();
-        self.0.each(&mut |metric, labels, value| {
-            map.entry(&format_args!("{}", named(metric, labels)), &value);
-        });
-        map.finish()
+        fmt::Display::fmt(self, f)
     }
 }
 
