@@ -266,3 +266,23 @@ fn what_is_refused_is_counted() {
     assert!(breaker.ask(now).0.is_err());
     assert_eq!(breaker.stats().refused, 1);
 }
+
+#[test]
+fn stats_have_the_present_state() {
+    let now = Instant::now();
+    let mut breaker = open(now);
+    assert_eq!(breaker.stats().state, BreakerState::Open);
+    let _probe = breaker.ask(now + MINUTE);
+    assert_eq!(breaker.stats().state, BreakerState::HalfOpen);
+}
+
+#[test]
+fn it_is_open_for_the_rest_of_its_time() {
+    let now = Instant::now();
+    let closed = Breaker::new(BreakerPolicy::default());
+    assert_eq!(closed.is_open_for(now), None);
+    let breaker = open(now);
+    assert_eq!(breaker.is_open_for(now), Some(MINUTE));
+    assert_eq!(breaker.is_open_for(now + MINUTE - SECOND), Some(SECOND));
+    assert_eq!(breaker.is_open_for(now + MINUTE), None);
+}

@@ -268,3 +268,16 @@ fn requests_are_counted_by_why_and_outlive_an_ejection() {
     assert_eq!([north.best, north.sticky, north.last_resort, north.ejections], [2, 1, 1, 1]);
     assert_eq!([state[1].probes, state[1].returning, state[1].ejections], [1, 0, 1]);
 }
+
+#[test]
+fn the_state_has_the_score_once_it_is_known() {
+    let now = Instant::now();
+    let mut regions = Regions::new(RegionPolicy::default(), 2);
+    for _ in 0..RegionPolicy::default().min_samples {
+        regions.record(now, 0, MILLISECOND, Success);
+    }
+    let [known, unknown] = [0, 1].map(|region| regions.state(now, ["north", "south"])[region].score);
+    assert!(known.is_some());
+    assert_eq!(known, regions.score(0));
+    assert_eq!(unknown, None);
+}
