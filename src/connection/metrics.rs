@@ -5,7 +5,7 @@ use bb8::ManageConnection;
 use super::histogram::Histogram;
 use super::pool::Pool;
 use super::statistics::{State, Statistics};
-use crate::metric::{Bucket, Source, Value, metrics};
+use crate::metric::{Bucket, Report, Row, Source, Value, VisitRow, metrics};
 use crate::policy::BreakerState;
 use crate::sync::Arc;
 
@@ -100,6 +100,25 @@ impl<M: ManageConnection> Source for Pool<M> {
     fn watch(&self) -> impl Fn() -> Option<State> + Send + Sync + 'static {
         let shared = Arc::downgrade(&self.shared);
         move || Some(Self { shared: shared.upgrade()? }.state())
+    }
+
+    fn reports(&self) -> impl Fn(Report, &mut VisitRow<'_>) -> bool + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move |report, visit| {
+            if let (Report::Holders, Some(shared)) = (report, shared.upgrade()) {
+                for holder in shared.holders() {
+                    visit(Row::new(
+                        &[("caller", holder.caller), ("label", &holder.label.unwrap_or_default())],
+                        &[
+                            ("samples", 1.0),
+                            ("sampled_one_in", 1.0),
+                            ("longest_seconds", holder.age.as_secs_f64()),
+                        ],
+                    ));
+                }
+            }
+            true
+        }
     }
 }
 

@@ -45,14 +45,18 @@
 //! }
 //! ```
 //!
+//! What has no bounded set of labels is no metric: a [`Report`] has rows for it.
+//!
 //! Absent on purpose: counters, allocation, I/O, and formats for other programs (`observe`).
 
+mod report;
 mod samples;
 mod table;
 #[cfg(test)]
 mod tests;
 mod value;
 
+pub use self::report::{Report, Row, VisitRow};
 pub use self::samples::Samples;
 pub(crate) use self::table::{metrics, show};
 #[cfg(test)]
@@ -161,6 +165,13 @@ pub trait Source {
     /// A function that takes a snapshot, and returns `None` once the last handle has been dropped. It keeps no pool open and
     /// no connection alive.
     fn watch(&self) -> impl Fn() -> Option<Self::Snapshot> + Send + Sync + 'static;
+
+    /// A function that shows the rows of a report. It keeps nothing open or alive either.
+    ///
+    /// It returns false if this source could make this report and is configured not to. The default has no rows.
+    fn reports(&self) -> impl Fn(Report, &mut VisitRow<'_>) -> bool + Send + Sync + 'static {
+        |_, _| true
+    }
 }
 
 /// Shows the samples of `metrics` with one label more, the first.

@@ -76,7 +76,7 @@ pub use self::hang_up::HangUp;
 pub use self::keepalive::Keepalive;
 pub use self::listener::Listener;
 #[cfg(feature = "relay")]
-pub(crate) use self::peer::Peer;
+pub use self::peer::Peer;
 pub use self::resolve::{Resolve, Resolving};
 pub use self::serve::DrainReport;
 pub use self::stream::Stream;

@@ -1,4 +1,4 @@
-//! Who is at the other end of an accepted connection, for logs.
+//! Who is at the other end of an accepted connection, for logs and reports.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -8,11 +8,14 @@ use tokio::net::UnixStream;
 /// The other end of an accepted connection: `127.0.0.1:40000`, or `unix pid 4711`.
 ///
 /// It is known from the accept. A peer that has reset its connection since then has no address that the system tells.
-#[derive(Debug)]
-pub(crate) enum Peer {
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Peer {
+    /// Its address.
     Tcp(SocketAddr),
     /// A client of a socket file rarely has an address. The process that connected says more.
     Unix {
+        /// Its id, if the system tells.
         pid: Option<i32>,
     },
 }

@@ -6,7 +6,9 @@
 //! | `/stats` | the same as JSON |
 //! | `/healthz` | `ok`, as long as the program answers at all |
 //! | `/` | a page that draws the last five minutes, for browsers |
-//! | `/events` | what that page reads: the same as `/stats` once a second, as server-sent events |
+//! | `/events` | what that page reads: `/stats`, `/connections` and `/holders` once a second, as server-sent events |
+//! | `/connections` | the open connections that hold most, or lead by another [number](crate::metric::Report::numbers): `?by=idle_seconds&top=100` |
+//! | `/holders` | the leak report in the same way |
 //! | `/readyz` | `ready`, or status 503 and why not, as the [check](Admin::ready) says |
 //!
 //! It has no password and no TLS, so by default it serves on loopback addresses and Unix sockets only. Whoever can connect sees
@@ -44,6 +46,7 @@
 mod config;
 mod events;
 mod respond;
+mod rows;
 
 use std::error;
 use std::fmt;

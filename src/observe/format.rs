@@ -186,9 +186,9 @@ impl fmt::Display for Number {
 }
 
 /// A text with escapes for backslashes, ends of lines, and quotes where they need one.
-struct Escaped<'a> {
-    text: &'a dyn fmt::Display,
-    quotes: bool,
+pub(super) struct Escaped<'a> {
+    pub(super) text: &'a dyn fmt::Display,
+    pub(super) quotes: bool,
 }
 
 impl fmt::Display for Escaped<'_> {

@@ -3,7 +3,7 @@
 use std::any::TypeId;
 use std::fmt;
 
-use crate::metric::{Label, Metrics, Source, Visit, each_labelled};
+use crate::metric::{Label, Metrics, Report, Row, Source, Visit, VisitRow, each_labelled};
 use crate::sync::{Arc, Mutex};
 
 /// Pools, relays and hubs, of which snapshots are taken at each scrape. Clones share them.
@@ -17,10 +17,14 @@ struct Entry {
     /// Of one name there is one pool of each type.
     snapshot: TypeId,
     show: Box<Show>,
+    reports: Box<Reports>,
 }
 
 /// Shows a snapshot under a name. False if there is none any more.
 type Show = dyn Fn(&str, &mut Visit<'_>) -> bool + Send + Sync;
+
+/// What [`Source::reports`] returns.
+type Reports = dyn Fn(Report, &mut VisitRow<'_>) -> bool + Send + Sync;
 
 impl Registry {
     /// No pool yet.
@@ -31,9 +35,9 @@ impl Registry {
 
     /// Adds a pool, a relay or a hub. One of the same type that has this name already is replaced.
     ///
-    /// The name becomes the label `name` of its samples.
+    /// The name becomes the label `name` of its samples, and of the rows of its reports.
     pub fn add<S: Source>(&self, name: impl Into<String>, source: &S) {
-        self.add_by(name, source.watch());
+        self.add_entry(name.into(), source.watch(), source.reports());
     }
 
     /// Adds what takes a snapshot, such as one of [`Metrics`] of your own. After it has returned `None`, it is forgotten.
@@ -44,15 +48,54 @@ impl Registry {
         name: impl Into<String>,
         snapshot: impl Fn() -> Option<M> + Send + Sync + 'static,
     ) {
+        self.add_entry(name.into(), snapshot, |_, _| true);
+    }
+
+    fn add_entry<M: Metrics + 'static>(
+        &self,
+        name: String,
+        snapshot: impl Fn() -> Option<M> + Send + Sync + 'static,
+        reports: impl Fn(Report, &mut VisitRow<'_>) -> bool + Send + Sync + 'static,
+    ) {
         let show = move |name: &str, visit: &mut Visit<'_>| {
             let Some(metrics) = snapshot() else { return false };
             each_labelled(Label::new("name", name), &metrics, visit);
             true
         };
-        let entry = Entry { name: name.into(), snapshot: TypeId::of::<M>(), show: Box::new(show) };
+        let (show, reports) = (Box::new(show), Box::new(reports));
+        let entry = Entry { name, snapshot: TypeId::of::<M>(), show, reports };
         let mut entries = self.0.lock();
         entries.retain(|other| (&other.name, other.snapshot) != (&entry.name, entry.snapshot));
         entries.push(Arc::new(entry));
+    }
+
+    /// Makes a report: calls `visit` with the name of each source, and each of its rows. Returns the names of the sources that
+    /// could make it and are configured not to, such as pools that do not
+    /// [sample](crate::BufferPoolConfigBuilder::sample_one_in).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::metric::Report;
+    /// use millpond::observe::Registry;
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let config = BufferPoolConfig::proxy().to_builder().sample_one_in(std::num::NonZeroU32::MIN);
+    /// let pool = BufferPool::new(config.build()?);
+    /// let registry = Registry::new();
+    /// registry.add("clients", &pool);
+    ///
+    /// let buffer = pool.acquire(8192);
+    /// let mut pinned = 0.0;
+    /// registry.report(Report::Holders, &mut |_name, row| pinned += row.number("storage_bytes"));
+    /// assert_eq!(pinned, 8192.0);
+    /// # drop(buffer);
+    /// # Ok::<(), millpond::ConfigError>(())
+    /// ```
+    pub fn report(&self, report: Report, visit: &mut dyn FnMut(&str, Row<'_>)) -> Vec<String> {
+        let mut off = self.0.lock().clone();
+        off.retain(|entry| !(entry.reports)(report, &mut |row| visit(&entry.name, row)));
+        off.iter().map(|entry| entry.name.clone()).collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! The metrics of a relay.
 
 use super::{Relay, RelayStats};
-use crate::metric::{Source, metrics};
+use crate::metric::{Report, Source, VisitRow, metrics};
 use crate::sync::Arc;
 
 metrics! {
@@ -37,6 +37,16 @@ impl Source for Relay {
     fn watch(&self) -> impl Fn() -> Option<RelayStats> + Send + Sync + 'static {
         let shared = Arc::downgrade(&self.shared);
         move || Some(shared.upgrade()?.counters.snapshot())
+    }
+
+    fn reports(&self) -> impl Fn(Report, &mut VisitRow<'_>) -> bool + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.shared);
+        move |report, visit| {
+            if let (Report::Connections, Some(shared)) = (report, shared.upgrade()) {
+                shared.open.snapshots().for_each(|connection| connection.show(visit));
+            }
+            true
+        }
     }
 }
 

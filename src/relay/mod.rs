@@ -85,6 +85,7 @@
 //! | `serve` | connects each accepted client to the upstream, counts and logs the outcome | change what happens before or after a connection |
 //! | `config` | timeouts and limits | add a setting |
 //! | `error` | why a connection failed, and on which side | add a cause |
+//! | `connections` | the list of open connections, and what each holds and moves | report more of them |
 //! | `stats` | counters of connections and bytes | add a counter |
 //! | `metrics` | the table of their metrics | add its row |
 //!
@@ -94,6 +95,7 @@
 //! Absent on purpose: inspection of the bytes, retries, load balancing.
 
 mod config;
+mod connections;
 mod error;
 mod metrics;
 mod pair;
@@ -105,10 +107,12 @@ use crate::net::AsyncStream;
 use crate::pool::BufferPool;
 use crate::sync::Arc;
 
+use self::connections::{Activity, Open};
 use self::pair::Pair;
 use self::stats::Counters;
 
 pub use self::config::RelayConfig;
+pub use self::connections::RelayConnection;
 pub use self::error::{RelayError, RelayErrorKind, Side};
 pub use self::stats::RelayStats;
 
@@ -142,6 +146,7 @@ struct Shared {
     config: RelayConfig,
     pool: BufferPool,
     counters: Counters,
+    open: Open,
 }
 
 /// Bytes relayed in each direction of one connection.
@@ -162,7 +167,9 @@ impl Relay {
     /// other pool works too, and may waste memory.
     #[must_use]
     pub fn new(pool: BufferPool, config: RelayConfig) -> Self {
-        Self { shared: Arc::new(Shared { config, pool, counters: Counters::default() }) }
+        Self {
+            shared: Arc::new(Shared { config, pool, counters: Counters::default(), open: Open::default() }),
+        }
     }
 
     /// The pool that this relay acquires buffers from.
@@ -177,6 +184,29 @@ impl Relay {
     #[must_use]
     pub fn stats(&self) -> RelayStats {
         self.shared.counters.snapshot()
+    }
+
+    /// The open connections of [`serve`](Self::serve), in no order: who holds memory, who moves bytes, and who does not.
+    ///
+    /// It takes a lock for about 20 ns per connection, and connections begin and end after that. It costs nothing until it is
+    /// called, but 112 bytes per connection.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::relay::{Relay, RelayConfig};
+    /// use millpond::{BufferPool, BufferPoolConfig};
+    ///
+    /// let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), RelayConfig::default());
+    /// let mut connections = relay.connections();
+    /// connections.sort_by_key(|connection| std::cmp::Reverse(connection.held_bytes));
+    /// for greedy in connections.iter().take(10) {
+    ///     println!("{} from {} holds {} bytes", greedy.id, greedy.client, greedy.held_bytes);
+    /// }
+    /// ```
+    #[must_use]
+    pub fn connections(&self) -> Vec<RelayConnection> {
+        self.shared.open.snapshots().collect()
     }
 
     /// Relays one connection until both directions have ended.
@@ -218,6 +248,6 @@ impl Relay {
         client: impl AsyncStream,
         upstream: impl AsyncStream,
     ) -> Result<Transferred, RelayError> {
-        Pair::new(client, upstream, &self.shared).run().await
+        Pair::new(client, upstream, &self.shared, &Activity::new()).run().await
     }
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::connections::Activity;
 use super::error::{Cause, RelayError, Side};
 use super::pump::{Pump, PumpError};
 use super::{Shared, Transferred};
@@ -24,6 +25,7 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// One connection. It ends when both directions have ended, or at the first error that affects both.
 pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
     shared: &'a Shared,
+    activity: &'a Activity,
     client: C,
     upstream: U,
     up: Pump<'a>,
@@ -42,17 +44,21 @@ pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
 }
 
 impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
-    pub(super) fn new(client: C, upstream: U, shared: &'a Shared) -> Self {
-        let pump = |flow| Pump::new(&shared.pool, flow);
-        let (up, down) = (pump(&shared.counters.to_upstream), pump(&shared.counters.to_client));
+    pub(super) fn new(client: C, upstream: U, shared: &'a Shared, activity: &'a Activity) -> Self {
+        let (up, down) = (&activity.to_upstream, &activity.to_client);
+        let up = Pump::new(&shared.pool, &shared.counters.to_upstream, up);
+        let down = Pump::new(&shared.pool, &shared.counters.to_client, down);
+        let last_byte = Instant::now();
+        activity.note_move(last_byte);
         Self {
             shared,
+            activity,
             client,
             upstream,
             up,
             down,
             unwritable: None,
-            last_byte: Instant::now(),
+            last_byte,
             watch: None,
             watched: Side::Client,
             client_closed: false,
@@ -71,12 +77,8 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
             ended => ended,
         })
         .await
-        .map(|()| self.transferred())
-        .map_err(|cause| RelayError::new(cause, self.transferred()))
-    }
-
-    pub(super) fn transferred(&self) -> Transferred {
-        Transferred { to_upstream: self.up.written, to_client: self.down.written }
+        .map(|()| self.activity.transferred())
+        .map_err(|cause| RelayError::new(cause, self.activity.transferred()))
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
@@ -87,6 +89,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         let mut down = self.conclude(down, Side::Upstream)?;
         if moved {
             self.last_byte = Instant::now();
+            self.activity.note_move(self.last_byte);
         }
         if self.watch.is_some() {
             self.poll_watch(cx, &mut up, &mut down)?;

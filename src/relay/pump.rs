@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker, ready};
 use bytes::Buf;
 use tokio::io::{AsyncRead, ReadBuf};
 
+use super::connections::Direction;
 use super::stats::Flow;
 use crate::net::AsyncStream;
 use crate::pool::{Acquire, BufferPool, PooledBuffer};
@@ -22,6 +23,8 @@ const PATIENCE: u8 = 8;
 pub(super) struct Pump<'a> {
     pool: &'a BufferPool,
     flow: &'a Flow,
+    /// The same of this connection alone.
+    direction: &'a Direction,
     state: State,
     read_size: ReadSize,
     /// Not 0 if the destination has just blocked: then a piece is read only as far as the destination takes it.
@@ -30,8 +33,6 @@ pub(super) struct Pump<'a> {
     unflushed: bool,
     /// Whether the source is known to be reset, so that an end of stream read from it is not a clean one.
     source_broken: bool,
-    /// Bytes.
-    pub(super) written: u64,
 }
 
 enum State {
@@ -56,16 +57,16 @@ pub(super) enum PumpError {
 }
 
 impl<'a> Pump<'a> {
-    pub(super) fn new(pool: &'a BufferPool, flow: &'a Flow) -> Self {
+    pub(super) fn new(pool: &'a BufferPool, flow: &'a Flow, direction: &'a Direction) -> Self {
         Self {
             pool,
             flow,
+            direction,
             state: State::Idle,
             read_size: ReadSize::at_most(pool.largest_class()),
             slow: 0,
             unflushed: false,
             source_broken: false,
-            written: 0,
         }
     }
 
@@ -77,9 +78,10 @@ impl<'a> Pump<'a> {
         to: &mut impl AsyncStream,
         moved: &mut bool,
     ) -> Poll<Result<(), PumpError>> {
-        let before = self.written;
+        let before = self.direction.written.get();
         let outcome = self.poll_states(cx, from, to);
-        *moved |= self.written != before;
+        *moved |= self.direction.written.get() != before;
+        self.note_held();
         outcome
     }
 
@@ -166,6 +168,12 @@ impl<'a> Pump<'a> {
     pub(super) fn stop(&mut self) {
         self.state = State::Ended;
         self.unflushed = false;
+        self.note_held();
+    }
+
+    fn note_held(&self) {
+        let State::Writing(buffer, _) = &self.state else { return self.direction.note_held(0) };
+        self.direction.note_held(buffer.capacity());
     }
 
     /// From now on an end of stream from the source counts as a reset: a write has consumed the socket's error.
@@ -229,7 +237,7 @@ impl<'a> Pump<'a> {
         from: &mut impl AsyncStream,
         to: &mut impl AsyncStream,
     ) -> Result<bool, PumpError> {
-        let before = self.written;
+        let before = self.direction.written.get();
         match &mut self.state {
             State::Writing(buffer, offset) => {
                 // An error is seen by the next write, too.
@@ -249,12 +257,12 @@ impl<'a> Pump<'a> {
             }
             _ => {}
         }
-        Ok(self.written != before)
+        Ok(self.direction.written.get() != before)
     }
 
     fn note_written(&mut self, count: usize) {
         self.unflushed = true;
-        self.written += count as u64;
+        self.direction.note_written(count);
         self.flow.add(count);
     }
 

@@ -4,14 +4,14 @@ use std::error::Error;
 use std::fmt;
 use std::os::fd::OwnedFd;
 
-use tokio::time::Instant;
 use tracing::{debug, warn};
 
+use super::connections::Connection;
 use super::error::{Cause, RelayError, RelayErrorKind, Side};
 use super::pair::Pair;
 use super::{Relay, Transferred};
 use crate::net::{AsyncStream, DrainReport, Endpoint, Listener, Peer, Stream};
-use crate::sync::Arc;
+use crate::sync::{Arc, Shared};
 
 /// The target of the event that each connection ends with.
 const TARGET: &str = "millpond::relay::connection";
@@ -41,12 +41,9 @@ impl Relay {
         let upstream = Arc::new(upstream.into());
         let config = &self.shared.config;
         let connection = |client: Stream, peer: Peer, reserved: OwnedFd| {
+            let id = self.shared.counters.accepted();
             let mut accepted = Accepted {
-                id: self.shared.counters.accepted(),
-                client: peer,
-                upstream: Arc::clone(&upstream),
-                start: Instant::now(),
-                bytes: Transferred::default(),
+                connection: self.shared.open.add(id, peer, Arc::clone(&upstream)),
                 relay: self.clone(),
                 has_ended: false,
             };
@@ -62,21 +59,17 @@ impl Relay {
 
 /// A connection from its accept to its end. Dropped before that, it counts and logs that it was aborted.
 struct Accepted {
-    id: u64,
-    client: Peer,
-    upstream: Arc<Endpoint>,
-    start: Instant,
-    bytes: Transferred,
+    connection: Shared<Connection>,
     relay: Relay,
     has_ended: bool,
 }
 
 impl Accepted {
-    async fn connect_and_relay(&mut self, mut client: Stream, reserved: OwnedFd) -> Result<(), RelayError> {
+    async fn connect_and_relay(&self, mut client: Stream, reserved: OwnedFd) -> Result<(), RelayError> {
         let shared = &self.relay.shared;
         let connected = tokio::select! {
             biased;
-            connected = Stream::connect_with(&self.upstream, shared.config.connect_timeout, reserved) => {
+            connected = Stream::connect_with(&self.connection.upstream, shared.config.connect_timeout, reserved) => {
                 connected.map_err(Cause::Connect)
             }
             left = client.hung_up() => match left {
@@ -94,21 +87,23 @@ impl Accepted {
             // It fails only for a connection that is reset already.
             let _ = stream.set_keepalive(keepalive);
         }
-        let pair = Pair::new(client, upstream, shared);
-        Counted { pair, bytes: &mut self.bytes }.pair.run().await.map(drop)
+        Pair::new(client, upstream, shared, &self.connection.activity).run().await.map(drop)
     }
 
     /// Counts and logs how it ended, by an error or by a close of both directions.
     fn ended(&mut self, error: Option<&RelayError>) {
         self.has_ended = true;
+        self.relay.shared.open.remove(&self.connection);
+        let Connection { id, client, upstream, activity, .. } = &*self.connection;
+        let bytes = activity.transferred();
         match error {
             None => debug!(
                 target: TARGET,
-                id = self.id,
-                client = %self.client,
-                upstream = %self.upstream,
-                bytes_to_upstream = self.bytes.to_upstream,
-                bytes_to_client = self.bytes.to_client,
+                id,
+                client = %client,
+                upstream = %upstream,
+                bytes_to_upstream = bytes.to_upstream,
+                bytes_to_client = bytes.to_client,
                 duration_ms = self.milliseconds(),
                 "connection closed"
             ),
@@ -129,13 +124,15 @@ impl Accepted {
 
     /// Logs a connection that failed or was aborted. `ended_by` is the side that ended it, or `None` for the relay itself.
     fn log_failure(&self, ended_by: Option<Side>, cause: &str, error: &dyn fmt::Display, message: &str) {
+        let Connection { id, client, upstream, activity, .. } = &*self.connection;
+        let bytes = activity.transferred();
         warn!(
             target: TARGET,
-            id = self.id,
-            client = %self.client,
-            upstream = %self.upstream,
-            bytes_to_upstream = self.bytes.to_upstream,
-            bytes_to_client = self.bytes.to_client,
+            id,
+            client = %client,
+            upstream = %upstream,
+            bytes_to_upstream = bytes.to_upstream,
+            bytes_to_client = bytes.to_client,
             duration_ms = self.milliseconds(),
             ended_by = %ended_by.map_or("relay", Side::name),
             cause = %cause,
@@ -146,29 +143,18 @@ impl Accepted {
 
     /// To the microsecond.
     fn milliseconds(&self) -> f64 {
-        self.start.elapsed().as_micros() as f64 / 1000.0
+        self.connection.activity.age().as_micros() as f64 / 1000.0
     }
 }
 
 impl Drop for Accepted {
     fn drop(&mut self) {
         if !self.has_ended {
+            self.relay.shared.open.remove(&self.connection);
             // Before the count, as above.
             self.log_failure(None, "aborted", &"aborted by the shutdown", "connection aborted");
             self.relay.shared.counters.aborted();
         }
-    }
-}
-
-/// Keeps the bytes that a pair relayed, however it ends.
-struct Counted<'a, C: AsyncStream, U: AsyncStream> {
-    pair: Pair<'a, C, U>,
-    bytes: &'a mut Transferred,
-}
-
-impl<C: AsyncStream, U: AsyncStream> Drop for Counted<'_, C, U> {
-    fn drop(&mut self) {
-        *self.bytes = self.pair.transferred();
     }
 }
 

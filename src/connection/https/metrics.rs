@@ -1,10 +1,12 @@
 //! The metrics of pools of HTTP connections.
 
+use std::fmt;
+
 use super::connects::ConnectStats;
-use super::http2::Http2State;
+use super::http2::{Http2ConnectionState, Http2State};
 use super::request_errors::RequestErrors;
 use super::upstreams::{UpstreamServer, UpstreamsState};
-use crate::metric::{Label, Metrics, Visit, each_labelled, metrics};
+use crate::metric::{Label, Metrics, Row, Visit, VisitRow, each_labelled, metrics};
 
 metrics! {
     "millpond_http2_pool": Http2State as state {
@@ -37,8 +39,29 @@ metrics! {
 }
 
 impl Http2State {
-    fn count(&self, is: impl Fn(&super::Http2ConnectionState) -> bool) -> usize {
+    fn count(&self, is: impl Fn(&Http2ConnectionState) -> bool) -> usize {
         self.connections.iter().filter(|one| is(one)).count()
+    }
+
+    /// Its connections, for [`Report::Connections`](crate::metric::Report::Connections).
+    pub(super) fn show(&self, upstream: &dyn fmt::Display, visit: &mut VisitRow<'_>) {
+        self.connections.iter().for_each(|connection| connection.show(upstream, visit));
+    }
+}
+
+impl Http2ConnectionState {
+    fn show(&self, upstream: &dyn fmt::Display, visit: &mut VisitRow<'_>) {
+        let address = self.remote_address.map(|address| address.to_string()).unwrap_or_default();
+        visit(Row::new(
+            &[("id", &self.id), ("upstream", upstream), ("address", &address)],
+            &[
+                ("traffic_bytes", self.bytes_sent.saturating_add(self.bytes_received) as f64),
+                ("to_upstream_bytes", self.bytes_sent as f64),
+                ("to_client_bytes", self.bytes_received as f64),
+                ("age_seconds", self.age.as_secs_f64()),
+                ("idle_seconds", self.since_last_use.as_secs_f64()),
+            ],
+        ));
     }
 }
 

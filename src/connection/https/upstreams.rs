@@ -23,7 +23,7 @@ use super::server::Server;
 use super::server_key::ServerKey;
 use super::upstream_body::UpstreamResponse;
 use crate::connection::{Builder, Pool, State};
-use crate::metric::Source;
+use crate::metric::{Report, Source, VisitRow};
 use crate::net::setters;
 use crate::policy::{BreakerPolicy, BreakerStats};
 use crate::sync::{Arc, Mutex};
@@ -422,6 +422,18 @@ impl Source for Upstreams {
     fn watch(&self) -> impl Fn() -> Option<UpstreamsState> + Send + Sync + 'static {
         let inner = Arc::downgrade(&self.0);
         move || Some(Self(inner.upgrade()?).state())
+    }
+
+    fn reports(&self) -> impl Fn(Report, &mut VisitRow<'_>) -> bool + Send + Sync + 'static {
+        let inner = Arc::downgrade(&self.0);
+        move |report, visit| {
+            if let (Report::Connections, Some(inner)) = (report, inner.upgrade()) {
+                for server in Self(inner).servers() {
+                    server.http2.iter().for_each(|http2| http2.show(&server.uri, visit));
+                }
+            }
+            true
+        }
     }
 }
 

@@ -339,7 +339,7 @@ impl<M: ManageConnection> Shared<M> {
         }
     }
 
-    pub(super) fn holders(&self) -> Vec<Holder> {
+    pub(in crate::connection) fn holders(&self) -> Vec<Holder> {
         let now = now();
         let checkouts = self.core.checkouts().into_iter();
         let mut holders: Vec<_> = checkouts

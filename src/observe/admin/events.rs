@@ -1,4 +1,4 @@
-//! The stream of the live page: all samples once a second, as server-sent events, while somebody looks.
+//! The stream of the live page: all samples and the reports once a second, as server-sent events, while somebody looks.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,8 +10,10 @@ use http_body::{Body, Frame};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Interval, interval};
 
+use super::rows::Question;
 use crate::frame::sse::Event;
 use crate::frame::{Encoder, Sse};
+use crate::metric::Report;
 use crate::observe::format::Format;
 use crate::observe::registry::Registry;
 
@@ -20,6 +22,7 @@ const EVERY: Duration = Duration::from_secs(1);
 /// The body of `/events`. It ends by itself, and browsers connect again.
 pub(super) struct Events {
     registry: Registry,
+    questions: [Question; 2],
     ticks: Interval,
     end: Instant,
     /// One of those who may look at once.
@@ -27,8 +30,15 @@ pub(super) struct Events {
 }
 
 impl Events {
-    pub(super) fn new(registry: Registry, lifetime: Duration, place: OwnedSemaphorePermit) -> Self {
-        Self { registry, ticks: interval(EVERY), end: Instant::now() + lifetime, _place: place }
+    /// `connections` is the report of those.
+    pub(super) fn new(
+        registry: Registry,
+        connections: Question,
+        lifetime: Duration,
+        place: OwnedSemaphorePermit,
+    ) -> Self {
+        let questions = [connections, Question::new(Report::Holders)];
+        Self { registry, questions, ticks: interval(EVERY), end: Instant::now() + lifetime, _place: place }
     }
 }
 
@@ -45,9 +55,14 @@ impl Body for Events {
             return Poll::Ready(None);
         }
         let stats = Format::Json.encode(&self.registry);
-        let mut event = Vec::with_capacity(stats.len() + 1024);
+        let mut events = Vec::with_capacity(stats.len() + 8192);
         // A vector has room for all.
-        let _ = Sse::default().encode(Event::new(stats.as_bytes()).with_retry(EVERY), &mut event);
-        Poll::Ready(Some(Ok(Frame::data(event.into()))))
+        for question in self.questions {
+            let rows = question.answer(&self.registry);
+            let event = Event::new(rows.as_bytes()).with_type(question.report.name().as_bytes());
+            let _ = Sse::default().encode(event, &mut events);
+        }
+        let _ = Sse::default().encode(Event::new(stats.as_bytes()).with_retry(EVERY), &mut events);
+        Poll::Ready(Some(Ok(Frame::data(events.into()))))
     }
 }

@@ -14,6 +14,8 @@ use tokio::time::timeout;
 
 use super::Admin;
 use super::events::Events;
+use super::rows::Question;
+use crate::metric::Report;
 use crate::observe::format::Format;
 use crate::sync::Arc;
 
@@ -21,6 +23,7 @@ use crate::sync::Arc;
 pub(super) const MAX_HEAD: usize = 8192;
 
 const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
 const EVENTS: &str = "text/event-stream";
 
 const PAGE: &str = include_str!("../page.html");
@@ -31,12 +34,15 @@ const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:
     script-src 'sha256-uQpBRWbbXEqJ+umhyvryg9giXDMH2kTPLhQgsW/EF0M='; style-src 'sha256-t6KqsXk87uv1eqzaazuDRWOO9R/5OU0EOZDhUBpGg48='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+const PATHS: [&str; 8] =
+    ["/", "/connections", "/events", "/healthz", "/holders", "/metrics", "/readyz", "/stats"];
+
 type Answer = Response<Either<Full<Bytes>, Events>>;
 
 impl Admin {
     pub(super) async fn respond(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
         let path = request.uri().path();
-        let is_known = ["/", "/events", "/metrics", "/stats", "/healthz", "/readyz"].contains(&path);
+        let is_known = PATHS.contains(&path);
         if is_known && ![Method::GET, Method::HEAD].contains(request.method()) {
             let mut response = text(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD\n");
             response.headers_mut().insert(ALLOW, HeaderValue::from_static("GET, HEAD"));
@@ -48,7 +54,9 @@ impl Admin {
                 page.headers_mut().insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(PAGE_POLICY));
                 page
             }
-            "/events" => self.events(),
+            "/events" => self.events(&request),
+            "/connections" => self.rows(Report::Connections, &request),
+            "/holders" => self.rows(Report::Holders, &request),
             "/metrics" => self.samples(Format::accepted(&accept(&request))),
             "/stats" => self.samples(Format::Json),
             "/healthz" => text(StatusCode::OK, "ok\n"),
@@ -57,19 +65,29 @@ impl Admin {
                 Ok(Err(reason)) => text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n")),
                 Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "not ready: the check takes too long\n"),
             },
-            _ => {
-                text(StatusCode::NOT_FOUND, "there are /, /events, /metrics, /stats, /healthz and /readyz\n")
-            }
+            _ => text(StatusCode::NOT_FOUND, format!("there are {}\n", PATHS.join(", "))),
         })
     }
 
-    fn events(&self) -> Answer {
+    fn events(&self, request: &Request<Incoming>) -> Answer {
+        let connections = match Question::new(Report::Connections).read(request.uri().query()) {
+            Ok(question) => question,
+            Err(reason) => return text(StatusCode::BAD_REQUEST, reason),
+        };
         match Arc::clone(&self.viewers).try_acquire_owned() {
             Ok(place) => {
-                let events = Events::new(self.registry.clone(), self.config.connection_timeout, place);
+                let events =
+                    Events::new(self.registry.clone(), connections, self.config.connection_timeout, place);
                 with_headers(StatusCode::OK, EVENTS, Either::Right(events))
             }
             Err(_) => text(StatusCode::SERVICE_UNAVAILABLE, "too many look at the page\n"),
+        }
+    }
+
+    fn rows(&self, report: Report, request: &Request<Incoming>) -> Answer {
+        match Question::new(report).read(request.uri().query()) {
+            Ok(question) => response(StatusCode::OK, JSON, question.answer(&self.registry)),
+            Err(reason) => text(StatusCode::BAD_REQUEST, reason),
         }
     }
 

@@ -5,7 +5,7 @@ use core::fmt;
 use super::buffer::PooledBuffer;
 use super::bytes::PooledBytes;
 use super::error::AcquireError;
-use crate::metric::Source;
+use crate::metric::{Report, Source, VisitRow};
 use crate::pool::config::BufferPoolConfig;
 use crate::pool::hooks::HolderReport;
 use crate::pool::shared::{Core, WAITING};
@@ -173,8 +173,7 @@ impl BufferPool {
     /// ```
     #[must_use]
     pub fn holders(&self) -> Option<HolderReport> {
-        let detector = self.core.hooks.as_ref()?.detector.as_ref()?;
-        Some(detector.report(|class| self.core.class_size(class)))
+        self.core.holders()
     }
 
     /// Whether the buffer's storage belongs to one of this pool's classes, not to another pool or the heap.
@@ -287,6 +286,15 @@ impl Source for BufferPool {
         // A closed core holds no buffer.
         let core = Arc::clone(&self.core);
         move || (!core.is_closed()).then(|| core.stats())
+    }
+
+    fn reports(&self) -> impl Fn(Report, &mut VisitRow<'_>) -> bool + Send + Sync + 'static {
+        let core = Arc::clone(&self.core);
+        move |report, visit| {
+            let is_mine = report == Report::Holders && !core.is_closed();
+            let holders = is_mine.then(|| core.holders());
+            holders.is_none_or(|holders| holders.map(|holders| holders.show(visit)).is_some())
+        }
     }
 }
 

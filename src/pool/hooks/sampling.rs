@@ -10,6 +10,7 @@ use core::time::Duration;
 
 use super::random;
 use super::request::Request;
+use crate::metric::{Row, VisitRow};
 use crate::sync::statistic::{AtomicU32, Ordering};
 use crate::sync::{Mutex, Stopwatch};
 
@@ -179,6 +180,23 @@ pub struct Holder {
     pub pinned_bytes: u64,
     /// How long the oldest buffer has been held.
     pub longest: Duration,
+}
+
+impl HolderReport {
+    pub(in crate::pool) fn show(&self, visit: &mut VisitRow<'_>) {
+        for holder in &self.holders {
+            visit(Row::new(
+                &[("caller", holder.caller), ("label", &holder.label.unwrap_or_default())],
+                &[
+                    ("storage_bytes", holder.storage_bytes as f64),
+                    ("pinned_bytes", holder.pinned_bytes as f64),
+                    ("samples", holder.samples as f64),
+                    ("sampled_one_in", self.every.into()),
+                    ("longest_seconds", holder.longest.as_secs_f64()),
+                ],
+            ));
+        }
+    }
 }
 
 /// As `file:line:column`.

@@ -14,7 +14,7 @@ use super::waiters::Waiters;
 use crate::pool::config::{BufferPoolConfig, OnDecay};
 #[cfg(feature = "std")]
 use crate::pool::hooks::Countdown;
-use crate::pool::hooks::{Hooks, Request, Switches};
+use crate::pool::hooks::{HolderReport, Hooks, Request, Switches};
 use crate::pool::stats::Counters;
 use crate::size::SizeClasses;
 use crate::sync::atomic::{AtomicUsize, Ordering, fence};
@@ -100,6 +100,12 @@ impl Core {
     #[inline]
     pub(in crate::pool) fn class(&self, index: usize) -> Option<&Class> {
         self.classes.get(index)
+    }
+
+    /// The leak report, if it is on.
+    pub(in crate::pool) fn holders(&self) -> Option<HolderReport> {
+        let detector = self.hooks.as_ref()?.detector.as_ref()?;
+        Some(detector.report(|class| self.class_size(class)))
     }
 
     /// Bytes of a buffer of the class; 0 for the heap.

@@ -25,7 +25,7 @@ use super::shared::{Lease, Refusal, Shared};
 use super::state::Http2State;
 use super::urgency::Urgency;
 use crate::connection::statistics::Ended;
-use crate::metric::Source;
+use crate::metric::{Report, Source, VisitRow};
 use crate::sync::Arc;
 
 /// A pool of HTTP/2 connections to one server, each of which carries many requests at once.
@@ -232,6 +232,16 @@ impl Source for Http2Pool {
     fn watch(&self) -> impl Fn() -> Option<Http2State> + Send + Sync + 'static {
         let shared = Arc::downgrade(&self.0);
         move || Some(shared.upgrade()?.state())
+    }
+
+    fn reports(&self) -> impl Fn(Report, &mut VisitRow<'_>) -> bool + Send + Sync + 'static {
+        let shared = Arc::downgrade(&self.0);
+        move |report, visit| {
+            if let (Report::Connections, Some(shared)) = (report, shared.upgrade()) {
+                shared.state().show(&shared.manager.origin(), visit);
+            }
+            true
+        }
     }
 }
 

@@ -1,0 +1,183 @@
+//! The open connections of a relay, and what each does now.
+
+use std::fmt;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::Transferred;
+use crate::metric::Row;
+use crate::net::{Endpoint, Peer};
+use crate::sync::statistic::{AtomicUsize, Ordering};
+use crate::sync::{Arc, Count, Mutex, Shared};
+
+/// An open connection of [`Relay::serve`](super::Relay::serve) at one moment.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RelayConnection {
+    /// Its number, from 1, as in the [events](super#events).
+    pub id: u64,
+    /// Who connected.
+    pub client: Peer,
+    /// Where it leads.
+    pub upstream: Arc<Endpoint>,
+    /// The time since it was accepted.
+    pub age: Duration,
+    /// The time since a byte was last written in either direction. Before the first one, the time since the upstream was
+    /// reached.
+    pub idle: Duration,
+    /// Bytes written so far.
+    pub transferred: Transferred,
+    /// Bytes of buffers that it holds now, as their storage.
+    pub held_bytes: usize,
+}
+
+/// What only the task of a connection writes, by plain stores, and anybody reads. The numbers may be from slightly different
+/// moments.
+#[derive(Debug)]
+pub(super) struct Activity {
+    start: Instant,
+    /// Milliseconds from `start` until the last byte.
+    moved: Count,
+    pub(super) to_upstream: Direction,
+    pub(super) to_client: Direction,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Direction {
+    /// Bytes.
+    pub(super) written: Count,
+    held: AtomicUsize,
+}
+
+impl Activity {
+    pub(super) fn new() -> Self {
+        let (to_upstream, to_client) = (Direction::default(), Direction::default());
+        Self { start: Instant::now(), moved: Count::default(), to_upstream, to_client }
+    }
+
+    pub(super) fn note_move(&self, now: Instant) {
+        self.moved.set(now.saturating_duration_since(self.start).as_millis() as u64);
+    }
+
+    pub(super) fn age(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    pub(super) fn transferred(&self) -> Transferred {
+        Transferred { to_upstream: self.to_upstream.written.get(), to_client: self.to_client.written.get() }
+    }
+}
+
+impl Direction {
+    pub(super) fn note_written(&self, bytes: usize) {
+        self.written.set(self.written.get().wrapping_add(bytes as u64));
+    }
+
+    /// Ordering: Relaxed, here and below. A number for reports; it guards no memory.
+    pub(super) fn note_held(&self, bytes: usize) {
+        self.held.store(bytes, Ordering::Relaxed);
+    }
+
+    fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+}
+
+/// From its accept to its end.
+#[derive(Debug)]
+pub(super) struct Connection {
+    pub(super) id: u64,
+    pub(super) client: Peer,
+    pub(super) upstream: Arc<Endpoint>,
+    pub(super) activity: Activity,
+    /// Its index in the list of all, written under the lock of that.
+    place: Count,
+}
+
+impl Connection {
+    fn snapshot(&self) -> RelayConnection {
+        let age = self.activity.age();
+        RelayConnection {
+            id: self.id,
+            client: self.client,
+            upstream: Arc::clone(&self.upstream),
+            age,
+            idle: age.saturating_sub(Duration::from_millis(self.activity.moved.get())),
+            transferred: self.activity.transferred(),
+            held_bytes: self.activity.to_upstream.held() + self.activity.to_client.held(),
+        }
+    }
+}
+
+impl RelayConnection {
+    pub(super) fn show(&self, visit: &mut dyn FnMut(Row<'_>)) {
+        let Transferred { to_upstream, to_client } = self.transferred;
+        visit(Row::new(
+            &[("id", &self.id), ("client", &self.client), ("upstream", &*self.upstream)],
+            &[
+                ("held_bytes", self.held_bytes as f64),
+                ("traffic_bytes", to_upstream.saturating_add(to_client) as f64),
+                ("to_upstream_bytes", to_upstream as f64),
+                ("to_client_bytes", to_client as f64),
+                ("age_seconds", self.age.as_secs_f64()),
+                ("idle_seconds", self.idle.as_secs_f64()),
+            ],
+        ));
+    }
+}
+
+/// All that are open.
+#[derive(Default)]
+pub(super) struct Open(Mutex<Vec<Shared<Connection>>>);
+
+/// A list that is this many times longer than what it holds is shortened.
+const SPARSE: usize = 4;
+
+impl Open {
+    pub(super) fn add(&self, id: u64, client: Peer, upstream: Arc<Endpoint>) -> Shared<Connection> {
+        let connection = Shared::new(Connection {
+            id,
+            client,
+            upstream,
+            activity: Activity::new(),
+            place: Count::default(),
+        });
+        let mut open = self.0.lock();
+        connection.place.set(open.len() as u64);
+        open.push(Shared::clone(&connection));
+        connection
+    }
+
+    /// Removes it, once.
+    pub(super) fn remove(&self, connection: &Connection) {
+        let mut open = self.0.lock();
+        let place = connection.place.get() as usize;
+        if open.get(place).is_none_or(|other| other.id != connection.id) {
+            return;
+        }
+        let removed = open.swap_remove(place);
+        if let Some(moved) = open.get(place) {
+            moved.place.set(place as u64);
+        }
+        if open.len() < open.capacity() / SPARSE {
+            let twice = open.len() * 2;
+            open.shrink_to(twice);
+        }
+        drop(open);
+        drop(removed);
+    }
+
+    /// In no order.
+    pub(super) fn snapshots(&self) -> impl Iterator<Item = RelayConnection> + use<> {
+        // They are looked at without the lock, for which accepts wait.
+        let open = self.0.lock().clone();
+        open.into_iter().map(|connection| connection.snapshot())
+    }
+}
+
+impl fmt::Debug for Open {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Open").finish_non_exhaustive()
+    }
+}
