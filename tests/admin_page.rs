@@ -1,24 +1,27 @@
 //! The live page in headless Chromium, over its debugging protocol: what it shows is what `/stats` says, in each width and
-//! colour scheme, without an error and without a request to anybody else. `tests/install` installs Chromium.
+//! colour scheme, without an error and without a request to anybody else. `tests/install` installs Chromium, and axe-core,
+//! which finds what keeps people from using a page.
 //!
-//! `MILLPOND_SCREENSHOTS=folder cargo test --all-features --test admin_page` keeps pictures.
+//! `MILLPOND_SCREENSHOTS=folder cargo test --all-features --test admin_page` keeps pictures, of a minute under load.
 
 use std::future::pending;
 use std::io::Write;
+use std::num::NonZeroU32;
 use std::process::{Command as Program, Stdio};
 use std::time::Duration;
 use std::{env, fs};
 
 use futures_util::{SinkExt, StreamExt};
-use millpond::net::{Listener, Peekable};
+use millpond::metric::{Kind, Label, Metric, Metrics, Value as Number, Visit};
+use millpond::net::Listener;
 use millpond::observe::Registry;
 use millpond::observe::admin::{Admin, AdminConfig};
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig, PooledBuffer};
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, duplex};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
@@ -27,9 +30,12 @@ use tokio_tungstenite::tungstenite::Message;
 const PATIENCE: Duration = Duration::from_secs(30);
 const PAGE: &str = include_str!("../src/observe/page.html");
 
-/// A relay at work, a pool whose buffers stay lent, and where the page is.
+/// A relay at work, a pool whose buffers stay lent, servers, and where the page is.
 struct Mill {
     url: String,
+    relay: Relay,
+    /// The one whose client does not read.
+    stalled: String,
     _lender: BufferPool,
     _lent: Vec<PooledBuffer>,
 }
@@ -39,37 +45,116 @@ const SMALL_LENT: usize = 3;
 /// More than the relay takes.
 const LARGE: usize = 65_536;
 const LARGE_LENT: usize = 50;
+/// Of the relay, with the one that stalls.
+const CONNECTIONS: usize = 6;
 
 impl Mill {
     async fn start(config: AdminConfig) -> Self {
+        Self::start_with(config, &Registry::new()).await
+    }
+
+    async fn start_with(config: AdminConfig, registry: &Registry) -> Self {
         let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), RelayConfig::default());
-        let lender = BufferPool::new(BufferPoolConfig::proxy());
-        let registry = Registry::new();
+        let sampled = BufferPoolConfig::proxy().to_builder().sample_one_in(NonZeroU32::MIN).build().unwrap();
+        let lender = BufferPool::new(sampled);
         registry.add("proxy", &relay);
         registry.add("proxy", relay.pool());
         registry.add("lender", &lender);
         let sizes = [SMALL; SMALL_LENT].into_iter().chain([LARGE; LARGE_LENT]);
         let lent = sizes.map(|size| lender.acquire(size)).collect();
-        keep_relaying(relay);
+        let stalled = keep_relaying(&relay).await;
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let url = listener.local_endpoint().to_string().replace("tcp", "http");
-        tokio::spawn(Admin::new(registry, config).serve(listener, pending()).unwrap());
-        Self { url, _lender: lender, _lent: lent }
+        tokio::spawn(Admin::new(registry.clone(), config).serve(listener, pending()).unwrap());
+        Self { url, relay, stalled, _lender: lender, _lent: lent }
     }
 }
 
-/// Bytes to the upstream, a KiB at a time.
-fn keep_relaying(relay: Relay) {
-    let (mut client, here) = duplex(1024);
-    let (there, mut server) = duplex(1024);
-    tokio::spawn(async move { relay.relay(Peekable::new(here), Peekable::new(there)).await });
+/// Bytes to an upstream that answers, a KiB at a time, and a client that does not read what it gets. Returns the address of that.
+async fn keep_relaying(relay: &Relay) -> String {
+    let upstream = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_endpoint().to_string().replace("tcp://", "");
+    let to = upstream.local_addr().unwrap().to_string();
+    let serving = relay.clone();
+    tokio::spawn(async move { serving.serve(listener, &*to, pending()).await });
+    for at in 1..CONNECTIONS {
+        let mut client = TcpStream::connect(&address).await.unwrap();
+        let (mut server, _) = upstream.accept().await.unwrap();
+        let pause = Duration::from_millis(5 * at as u64);
+        tokio::spawn(async move {
+            loop {
+                client.write_all(&[7; 1024]).await.unwrap();
+                client.read_exact(&mut [0; 512]).await.unwrap();
+                sleep(pause).await;
+            }
+        });
+        tokio::spawn(async move {
+            loop {
+                server.read_exact(&mut [0; 1024]).await.unwrap();
+                server.write_all(&[7; 512]).await.unwrap();
+            }
+        });
+    }
+    // The last, so that it leads by what it holds only.
+    let stalled = TcpStream::connect(&address).await.unwrap();
+    let stalled_address = stalled.local_addr().unwrap().to_string();
+    let (mut flood, _) = upstream.accept().await.unwrap();
     tokio::spawn(async move {
-        loop {
-            client.write_all(&[7; 1024]).await.unwrap();
-            server.read_exact(&mut [0; 1024]).await.unwrap();
-            sleep(Duration::from_millis(10)).await;
-        }
+        let _stalled = stalled;
+        flood.write_all(&vec![0; 64 << 20]).await
     });
+    while !relay.connections().iter().any(|connection| connection.held_bytes > 0) {
+        sleep(Duration::from_millis(1)).await;
+    }
+    stalled_address
+}
+
+/// What a program with servers, breakers and regions shows.
+struct Servers;
+
+macro_rules! gauge {
+    ($name:ident, $text:literal) => {
+        static $name: Metric = Metric::new(Kind::Gauge, $text, "A test.", &[]);
+    };
+}
+gauge!(POOL, "millpond_connection_pool_connections");
+gauge!(WAITING, "millpond_connection_pool_waiting");
+gauge!(ERRORS, "millpond_http_request_errors_total");
+gauge!(BREAKER, "millpond_breaker_state");
+gauge!(REGION, "millpond_region_state");
+gauge!(SCORE, "millpond_region_score_seconds");
+
+impl Metrics for Servers {
+    fn each(&self, visit: &mut Visit<'_>) {
+        let mut show = |metric, labels: &[(&'static str, &str)], value| {
+            let labels: Vec<_> = labels.iter().map(|(name, value)| Label::new(name, *value)).collect();
+            visit(metric, &labels, Number::Float(value));
+        };
+        for (server, state) in [("https://well.example", "closed"), ("https://ill.example:8443", "open")] {
+            let server = ("server", server);
+            show(&POOL, &[server, ("state", "idle")], 4.0);
+            show(&POOL, &[server, ("state", "in_use")], 3.0);
+            show(&WAITING, &[server], 2.0);
+            show(&ERRORS, &[server, ("kind", "reset")], 7.0);
+            show(&ERRORS, &[server, ("kind", "response_timeout")], 1200.0);
+            for one in ["closed", "half_open", "open"] {
+                show(&BREAKER, &[server, ("state", one)], f64::from(u8::from(one == state)));
+            }
+        }
+        for (region, state) in [("near", "serving"), ("far", "standby"), ("lost", "ejected")] {
+            for one in ["serving", "standby", "ejected"] {
+                show(&REGION, &[("region", region), ("state", one)], f64::from(u8::from(one == state)));
+            }
+            show(&SCORE, &[("region", region)], 0.0123);
+        }
+    }
+}
+
+async fn with_servers() -> Mill {
+    let registry = Registry::new();
+    registry.add_by("upstreams", || Some(Servers));
+    Mill::start_with(AdminConfig::default(), &registry).await
 }
 
 /// A tab of a browser.
@@ -148,8 +233,8 @@ impl Tab {
     }
 
     async fn evaluate(&mut self, script: &str) -> Value {
-        let result =
-            self.ask("Runtime.evaluate", json!({ "expression": script, "returnByValue": true })).await;
+        let script_of = json!({ "expression": script, "returnByValue": true, "awaitPromise": true });
+        let result = self.ask("Runtime.evaluate", script_of).await;
         assert!(result["exceptionDetails"].is_null(), "{script}: {result}");
         result["result"]["value"].clone()
     }
@@ -209,11 +294,124 @@ async fn the_page_shows_what_the_stats_say() {
     let sample = "stats.millpond_buffer_pool_buffers.find(({ labels }) => labels.name === 'lender' \
                   && labels.state === 'lent' && labels.class === '8192').value";
     assert_eq!(tab.evaluate(sample).await, json!(SMALL_LENT));
-    let row = "[...document.querySelectorAll('#classes tr')].find(row => row.textContent.startsWith('lender, 8192'))";
+    let row = row("classes", "lender, 8192");
     assert_eq!(tab.evaluate(&format!("{row}.children[1].textContent")).await, json!(SMALL_LENT.to_string()));
     let shown = tab.evaluate(LENT).await.as_f64().unwrap();
     let lent = (SMALL_LENT * SMALL + LARGE_LENT * LARGE) as f64;
     assert!((lent..lent * 1.1).contains(&shown), "{shown}, not {lent}");
+}
+
+/// The first row of a table that begins so.
+fn row(table: &str, start: &str) -> String {
+    format!(
+        "[...document.querySelectorAll('#{table} tr')].find(row => row.textContent.startsWith('{start}'))"
+    )
+}
+
+/// The texts of its cells.
+fn cells(row: &str) -> String {
+    format!(
+        "[...({row} ?? {{ children: [] }}).children].filter(cell => !cell.hidden).map(cell => cell.textContent)"
+    )
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_greediest_connections_are_those_of_the_relay() {
+    let mill = Mill::start(AdminConfig::default()).await;
+    let mut tab = Tab::open(&mill.url).await;
+    let rows = "document.querySelectorAll('#connections tr').length";
+    assert_eq!(tab.evaluate(rows).await, json!(CONNECTIONS));
+    let first = cells("document.querySelector('#connections tr')");
+    assert_eq!(tab.evaluate(&format!("{first}[0]")).await, json!(mill.stalled));
+    let shown =
+        tab.evaluate("[...document.querySelectorAll('#connections th')].map(cell => cell.textContent)").await;
+    let mut shown: Vec<_> =
+        shown.as_array().unwrap().iter().map(|one| one.as_str().unwrap().to_owned()).collect();
+    let mut open: Vec<_> = mill.relay.connections().iter().map(|one| one.client.to_string()).collect();
+    shown.sort();
+    open.sort();
+    assert_eq!(shown, open);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_ordered_as_somebody_chooses() {
+    let mill = Mill::start(AdminConfig::default()).await;
+    let mut tab = Tab::open(&mill.url).await;
+    let ids =
+        "[...document.querySelectorAll('#connections tr')].map(row => row.lastChild.textContent).join()";
+    assert!(tab.evaluate(ids).await.as_str().unwrap().starts_with("6,"));
+    tab.evaluate("by.value = 'age_seconds'; by.dispatchEvent(new Event('change'))").await;
+    tab.until(&format!("{ids} === '1,2,3,4,5,6'")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_leak_report_names_code_and_the_pools_without_one() {
+    let mill = Mill::start(AdminConfig::default()).await;
+    let mut tab = Tab::open(&mill.url).await;
+    let cells = tab.evaluate(&cells(&row("holders", "tests/admin_page.rs:"))).await;
+    assert_eq!(cells[2], json!((SMALL_LENT + LARGE_LENT).to_string()));
+    assert_eq!(cells[3], json!("3.30 MB"));
+    let note = tab.evaluate("document.getElementById('holders-note').textContent").await;
+    assert!(note.as_str().unwrap().starts_with("Off for proxy: sample_one_in"), "{note}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn upstreams_have_their_connections_errors_and_breakers() {
+    let mill = with_servers().await;
+    let mut tab = Tab::open(&mill.url).await;
+    let ill = row("upstreams", "https://ill.example:8443");
+    let expected = [
+        "https://ill.example:8443 (upstreams)",
+        "open",
+        "3",
+        "4",
+        "0",
+        "2",
+        "7 reset, 1.20 k response timeout",
+    ];
+    assert_eq!(tab.evaluate(&cells(&ill)).await, json!(expected));
+    assert_eq!(tab.evaluate(&format!("{ill}.children[1].className")).await, json!("text bad"));
+    let well = row("upstreams", "https://well.example");
+    assert_eq!(tab.evaluate(&format!("{well}.children[1].className")).await, json!("text"));
+    assert_eq!(
+        tab.evaluate(&cells(&row("regions", "lost"))).await,
+        json!(["lost (upstreams)", "ejected", "12.3 ms", "0"])
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_breakers_and_regions_there_is_no_place_for_them() {
+    let mill = Mill::start(AdminConfig::default()).await;
+    let mut tab = Tab::open(&mill.url).await;
+    let open = CONNECTIONS.to_string();
+    let expected = ["proxy", &open, "0", "0", "0", "0"];
+    assert_eq!(tab.evaluate(&cells(&row("upstreams", "proxy"))).await, json!(expected));
+    assert_eq!(
+        tab.evaluate("document.getElementById('regions-section').checkVisibility()").await,
+        json!(false)
+    );
+}
+
+const WIDTHS_AND_SCHEMES: [(u32, &str); 4] = [(360, "light"), (360, "dark"), (1280, "light"), (1280, "dark")];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn axe_finds_no_violation() {
+    let axe = concat!(env!("CARGO_MANIFEST_DIR"), "/target/node_modules/axe-core/axe.min.js");
+    let axe = fs::read_to_string(axe).expect("tests/install installs axe-core");
+    let mill = with_servers().await;
+    let mut tab = Tab::open(&mill.url).await;
+    tab.until("document.querySelector('polyline').points.length > 2").await;
+    tab.evaluate(&format!("{axe}; true")).await;
+    for (width, scheme) in WIDTHS_AND_SCHEMES {
+        tab.look(width, scheme).await;
+        // What it cannot decide by itself counts, too, but for the contrast of texts that scroll out of their region.
+        let script = "axe.run({ resultTypes: ['violations', 'incomplete'] }).then(({ violations, incomplete, passes }) => [passes.length, \
+            ...violations, ...incomplete.filter(({ id }) => id !== 'color-contrast')].map(one => one.id ? `${one.id}: ${one.help}: \
+            ${one.nodes.map(node => node.html).join(' ')}` : one))";
+        let found = tab.evaluate(script).await;
+        assert!(found[0].as_u64().unwrap() > 20, "{found}");
+        assert_eq!(found.as_array().unwrap().len(), 1, "{width} {scheme}: {found:#}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,11 +432,14 @@ async fn the_charts_move_until_somebody_pauses_them() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_page_fits_each_width_and_scheme_and_complains_of_nothing() {
-    let mill = Mill::start(AdminConfig::default()).await;
+    let mill = with_servers().await;
     let mut tab = Tab::open(&mill.url).await;
     tab.until("document.querySelector('polyline').points.length > 3").await;
+    if env::var_os("MILLPOND_SCREENSHOTS").is_some() {
+        sleep(Duration::from_secs(60)).await;
+    }
     let mut grounds = Vec::new();
-    for (width, scheme) in [(360, "light"), (360, "dark"), (1280, "light"), (1280, "dark")] {
+    for (width, scheme) in WIDTHS_AND_SCHEMES {
         tab.look(width, scheme).await;
         let overflow =
             tab.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth").await;
@@ -271,14 +472,18 @@ async fn all_of_the_page_has_a_name_and_can_be_reached_by_keyboard() {
         assert!(named(role).iter().all(|name| !name.is_empty()), "{role}: {:?}", named(role));
     }
     let mut reached = Vec::new();
-    for _ in 0..4 {
+    for _ in 0..10 {
         for kind in ["keyDown", "keyUp"] {
             let tab_key = json!({ "type": kind, "key": "Tab", "code": "Tab", "windowsVirtualKeyCode": 9 });
             tab.ask("Input.dispatchKeyEvent", tab_key).await;
         }
-        reached.push(tab.evaluate("document.activeElement.tagName").await);
+        let name = "(document.activeElement.getAttribute('aria-labelledby') ?? document.activeElement.id) \
+                    || document.activeElement.textContent";
+        reached.push(tab.evaluate(name).await);
     }
-    assert_eq!(reached, ["BUTTON", "DIV", "A", "A"]);
+    let tables = ["upstreams-title", "by", "connections-title", "holders-title", "classes-title"];
+    let links = ["/metrics", "/stats", "/connections", "/holders"];
+    assert_eq!(reached, [&["pause"], &tables[..], &links].concat());
 }
 
 #[tokio::test]

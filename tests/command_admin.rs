@@ -180,3 +180,31 @@ fn wrong_usage_is_said() {
         assert_eq!(code, 2);
     }
 }
+
+/// The leak report of a proxy whose client has not read all yet.
+fn holders(more: &[&str]) -> String {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = proxy_to(&upstream, more);
+    let (_client, mut server) = connected(&proxy, &upstream);
+    let flood = thread::spawn(move || drop(server.write_all(&vec![0; 64 << 20])));
+    let url = format!("http://{}", admin(&proxy));
+    let deadline = Instant::now() + PATIENCE;
+    while curl(&[], &format!("{url}/connections")).0.contains("\"held_bytes\":0,") {
+        assert!(Instant::now() < deadline, "the connection holds nothing");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let report = curl(&[], &format!("{url}/holders")).0;
+    drop(proxy);
+    flood.join().unwrap();
+    report
+}
+
+#[test]
+fn buffers_are_sampled_unless_that_is_off() {
+    assert!(holders(&[]).contains("\"off\":[],"), "{}", holders(&[]));
+    let every = holders(&["--sample-one-in", "1"]);
+    assert!(every.contains("\"caller\":\"src/relay/pump.rs:"), "{every}");
+    assert!(every.contains("\"sampled_one_in\":1,"), "{every}");
+    let off = holders(&["--sample-one-in", "0"]);
+    assert!(off.contains("\"off\":[\"proxy\"],\"rows\":[]"), "{off}");
+}

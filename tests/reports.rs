@@ -340,3 +340,29 @@ async fn a_source_that_is_gone_has_no_rows() {
     drop(pool);
     assert!(registry.report(Report::Holders, &mut |_, _| {}).is_empty());
 }
+
+#[tokio::test]
+async fn the_stream_makes_reports_only_while_somebody_reads_it() {
+    const LONGER_THAN_A_TICK: Duration = Duration::from_millis(1500);
+    let (address, asked) = crowd().await;
+    let mut viewer = Stream::connect(&*address, PATIENCE).await.unwrap();
+    viewer.write_all(b"GET /events?by=age_seconds&top=2 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut text = String::new();
+    while text.matches("event: connections").count() < 2 {
+        let mut bytes = [0; 4096];
+        let count = timeout(PATIENCE, viewer.read(&mut bytes)).await.unwrap().unwrap();
+        text.push_str(std::str::from_utf8(&bytes[..count]).unwrap());
+    }
+    assert!(text.contains("data: {\"name\":\"crowd\",\"id\":\"1\","), "{text}");
+    assert!(!text.contains("\"id\":\"2\""), "{text}");
+    drop(viewer);
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let before = asked.load(Ordering::Relaxed);
+        sleep(LONGER_THAN_A_TICK).await;
+        if asked.load(Ordering::Relaxed) == before {
+            break;
+        }
+        assert!(Instant::now() < deadline, "reports are made for nobody");
+    }
+}

@@ -204,6 +204,10 @@ struct Escaping<'a, 'f> {
 
 impl Write for Escaping<'_, '_> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
+        let is_plain = |byte: u8| matches!(byte, b' '..=b'~') && ![b'"', b'\\'].contains(&byte);
+        if text.bytes().all(is_plain) {
+            return self.to.write_str(text);
+        }
         text.chars().try_for_each(|character| match character {
             '\n' => self.to.write_str("\\n"),
             '\\' => self.to.write_str("\\\\"),

@@ -1,6 +1,7 @@
 //! The admin endpoint of the proxy: what it shows, and when the proxy is ready.
 
 use std::future;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -19,6 +20,9 @@ const REACH_TIMEOUT: Duration = Duration::from_secs(1);
 /// The `name` of all samples.
 const NAME: &str = "proxy";
 
+/// Rare enough to cost nothing that can be measured, and often enough to catch a leak of some thousand buffers.
+const SAMPLE_ONE_IN: u32 = 1024;
+
 #[derive(Args, Debug)]
 pub(crate) struct AdminArgs {
     /// Where to serve metrics, a live page, health and readiness over HTTP: HOST:PORT, tcp://HOST:PORT or unix:///PATH. There is no
@@ -29,11 +33,21 @@ pub(crate) struct AdminArgs {
     /// Lets --admin have any address: anybody who can connect to it sees all numbers
     #[arg(long, requires = "admin")]
     admin_public: bool,
+
+    /// Samples one in N acquires of a buffer for the leak report of --admin: which code holds buffers, and for how long. 0
+    /// turns it off
+    #[arg(long, value_name = "N", default_value_t = SAMPLE_ONE_IN, requires = "admin", allow_negative_numbers = true)]
+    sample_one_in: u32,
 }
 
 impl AdminArgs {
     pub(crate) fn is_on(&self) -> bool {
         self.admin.is_some()
+    }
+
+    /// How often an acquire is sampled, if it is.
+    pub(crate) fn sample_one_in(&self) -> Option<NonZeroU32> {
+        NonZeroU32::new(self.sample_one_in).filter(|_| self.is_on())
     }
 
     /// The most descriptors that it takes: its listener, its connections, and for each a check of the upstream.

@@ -43,8 +43,11 @@ const OWN_DESCRIPTORS: u64 = 16;
 
 /// Serves until a signal stops it.
 pub(crate) fn run(args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
-    let pool = BufferPoolConfig::proxy()
-        .to_builder()
+    let mut pool = BufferPoolConfig::proxy().to_builder();
+    if let Some(one_in) = args.admin.sample_one_in() {
+        pool = pool.sample_one_in(one_in);
+    }
+    let pool = pool
         .memory_limit(usize::try_from(args.memory_limit.as_u64()).unwrap_or(usize::MAX))
         // The hook runs in the task of `spawn_decay`, so on a worker thread, which must not block.
         .on_decay(|_| drop(spawn_blocking(return_free_pages)))

@@ -51,50 +51,65 @@ impl Question {
             let numbers = self.report.numbers();
             let mut key = [row.number(self.by), 0.0, 0.0];
             key.iter_mut().skip(1).zip(numbers).for_each(|(place, number)| *place = row.number(number));
-            leaders.offer(key, || object(name, row));
+            leaders.offer(key, name, row);
         });
-        let mut text = format!("{{\"total\":{total},\"by\":\"{}\",\"off\":[", self.by);
+        let off: Vec<_> =
+            off.iter().map(|name| format!("\"{}\"", Escaped { text: name, quotes: true })).collect();
+        let mut text =
+            format!("{{\"total\":{total},\"by\":\"{}\",\"off\":[{}],\"rows\":[", self.by, off.join(","));
         let mut separator = "";
-        for name in off {
-            // A write to a string does not fail.
-            let _ = write!(text, "{separator}\"{}\"", Escaped { text: &name, quotes: true });
+        for Kept { labels, numbers, .. } in leaders.end() {
+            let _ = write!(text, "{separator}\n{{{labels}");
+            for (number, value) in numbers {
+                // JSON has no infinity.
+                let value = if value.is_finite() { value } else { 0.0 };
+                let _ = write!(text, ",\"{number}\":{value}");
+            }
+            text.push('}');
             separator = ",";
         }
-        text + "],\"rows\":[" + &leaders.end().join(",") + "]}\n"
+        text + "]}\n"
     }
 }
 
-/// The first rows by their keys. A row that cannot be among them is not formatted.
+/// The first rows by their keys. Of a row that cannot be among them, nothing is kept.
 struct Leaders {
     top: usize,
     /// Up to twice as many.
-    rows: Vec<(Key, String)>,
+    rows: Vec<Kept>,
     /// That of the last row to lead, once there are enough.
     least: Option<Key>,
+}
+
+struct Kept {
+    key: Key,
+    /// Its labels, with the name of the source, as members of a JSON object.
+    labels: String,
+    numbers: Vec<(&'static str, f64)>,
 }
 
 type Key = [f64; 3];
 
 impl Leaders {
-    fn offer(&mut self, key: Key, format: impl FnOnce() -> String) {
+    fn offer(&mut self, key: Key, name: &str, row: Row<'_>) {
         if self.least.is_some_and(|least| descending(&key, &least).is_ge()) {
             return;
         }
-        self.rows.push((key, format()));
+        self.rows.push(Kept { key, labels: labels(name, row), numbers: row.numbers.to_vec() });
         if self.rows.len() >= 2 * self.top {
             self.sort();
-            self.least = self.rows.last().map(|(key, _)| *key);
+            self.least = self.rows.last().map(|last| last.key);
         }
     }
 
     fn sort(&mut self) {
-        self.rows.sort_by(|(one, _), (other, _)| descending(one, other));
+        self.rows.sort_by(|one, other| descending(&one.key, &other.key));
         self.rows.truncate(self.top);
     }
 
-    fn end(mut self) -> Vec<String> {
+    fn end(mut self) -> Vec<Kept> {
         self.sort();
-        self.rows.into_iter().map(|(_, row)| row).collect()
+        self.rows
     }
 }
 
@@ -102,15 +117,12 @@ fn descending(one: &Key, other: &Key) -> Ordering {
     other.partial_cmp(one).unwrap_or(Ordering::Equal)
 }
 
-fn object(name: &str, row: Row<'_>) -> String {
-    let mut text = format!("\n{{\"name\":\"{}\"", Escaped { text: &name, quotes: true });
+fn labels(name: &str, row: Row<'_>) -> String {
+    let mut text = String::with_capacity(128);
+    // A write to a string does not fail.
+    let _ = write!(text, "\"name\":\"{}\"", Escaped { text: &name, quotes: true });
     for (label, value) in row.labels {
         let _ = write!(text, ",\"{label}\":\"{}\"", Escaped { text: value, quotes: true });
     }
-    for (number, value) in row.numbers {
-        // JSON has no infinity.
-        let value = if value.is_finite() { *value } else { 0.0 };
-        let _ = write!(text, ",\"{number}\":{value}");
-    }
-    text + "}"
+    text
 }
