@@ -16,6 +16,8 @@ use crate::codegen::CodegenArgs;
 use crate::get::{EXAMPLES as GET_EXAMPLES, GetArgs};
 use crate::log::LogArgs;
 use crate::terminal::{note, note_by, written};
+#[cfg(feature = "cli")]
+use crate::top::{EXAMPLES as TOP_EXAMPLES, TopArgs};
 use crate::values::{backlog, memory_limit, positive, positive_seconds, seconds, upstream};
 
 /// A proxy that holds no buffer for an idle connection
@@ -24,13 +26,13 @@ use crate::values::{backlog, memory_limit, positive, positive_seconds, seconds, 
 #[cfg_attr(
     feature = "cli",
     command(
-        about = "A proxy that holds no buffer for an idle connection, code for message contracts, and requests to try an upstream"
+        about = "A proxy that holds no buffer for an idle connection, a live view of it, code for message contracts, and requests to try an upstream"
     )
 )]
 #[cfg_attr(
     not(feature = "cli"),
     command(
-        after_help = "This build has no `codegen` and no `get`: install with `--features cli` for them."
+        after_help = "This build has no `codegen`, `get` and `top`: install with `--features cli` for them."
     )
 )]
 pub(crate) struct Cli {
@@ -50,7 +52,7 @@ Examples:
       Logs for programs: failed connections on stderr, all connections in the file.
   millpond proxy --listen tcp://0.0.0.0:80 --to tcp://10.0.0.7:80 --admin 127.0.0.1:9900
       With `curl http://127.0.0.1:9900/metrics`: all numbers, for Prometheus. Also /stats (JSON), /healthz and /readyz,
-      and http://127.0.0.1:9900/ for a browser: live charts.
+      and http://127.0.0.1:9900/ for a browser: live charts. `millpond top 127.0.0.1:9900` shows the same in a terminal.
 
 Memory: an idle connection takes about 2 KiB. Buffers are allocated when bytes arrive, and unused ones return to the \
 system within about 10 seconds.
@@ -82,6 +84,10 @@ pub(crate) enum Command {
     #[cfg(feature = "cli")]
     #[command(after_help = GET_EXAMPLES)]
     Get(GetArgs),
+    /// Shows what a running proxy does, live: rates, memory, upstreams, and who holds memory
+    #[cfg(feature = "cli")]
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
 }
 
 #[derive(Args, Debug)]

@@ -1,4 +1,4 @@
-//! The `millpond` command: the proxy, code generated from contract files, and requests to try an upstream.
+//! The `millpond` command: the proxy, what it does live, code generated from contract files, and requests to try an upstream.
 #![deny(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -17,6 +17,8 @@ mod memory;
 mod proxy;
 mod statistics;
 mod terminal;
+#[cfg(feature = "cli")]
+mod top;
 mod values;
 
 use std::process::ExitCode;
@@ -40,6 +42,11 @@ fn main() -> ExitCode {
         }),
         #[cfg(feature = "cli")]
         Command::Get(args) => get::run(&args).unwrap_or_else(|error| {
+            note(format!("millpond: {}", Chain(&*error)));
+            ExitCode::FAILURE
+        }),
+        #[cfg(feature = "cli")]
+        Command::Top(args) => top::run(&args).unwrap_or_else(|error| {
             note(format!("millpond: {}", Chain(&*error)));
             ExitCode::FAILURE
         }),

@@ -1,0 +1,79 @@
+//! Asks an admin endpoint.
+
+use std::error::Error;
+use std::time::{Duration, Instant};
+
+use http::header::HOST;
+use http::{Request, StatusCode};
+use http_body_util::{BodyExt, Empty, Limited};
+use hyper::body::Bytes;
+use hyper::client::conn::http1::{SendRequest, handshake};
+use hyper_util::rt::TokioIo;
+use millpond::net::{Endpoint, Stream};
+use serde_json::Value;
+use tokio::time::timeout;
+
+use super::Sort;
+use super::look::Look;
+use crate::chain::Chain;
+
+/// For each step: to connect, and for each answer.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// More than a scrape of 100 000 samples takes.
+const MAX_ANSWER: usize = 64 << 20;
+
+#[derive(Clone)]
+pub(super) struct Client {
+    endpoint: Endpoint,
+}
+
+type Requests = SendRequest<Empty<Bytes>>;
+
+impl Client {
+    pub(super) fn new(endpoint: Endpoint) -> Self {
+        Self { endpoint }
+    }
+
+    /// All that is shown, over a connection of its own: one that is kept would take a place from others.
+    pub(super) async fn look(&self, sort: Sort, top: u32) -> Result<Look, String> {
+        let connected = Stream::connect(self.endpoint.clone(), TIMEOUT).await;
+        let stream =
+            connected.map_err(|error| format!("{}; `millpond proxy --admin` serves one", Chain(&error)))?;
+        let failed = |error: &dyn Error| self.stranger(&Chain(error).to_string());
+        let (mut requests, connection) =
+            handshake(TokioIo::new(stream)).await.map_err(|error| failed(&error))?;
+        // It ends with `requests`.
+        tokio::spawn(connection);
+        let stats = self.ask(&mut requests, "/stats").await?;
+        let at = Instant::now();
+        let connections = format!("/connections?by={}&top={top}", sort.by());
+        let connections = self.ask(&mut requests, &connections).await?;
+        let holders = self.ask(&mut requests, &format!("/holders?top={top}")).await?;
+        Ok(Look::new(at, &stats, &connections, &holders))
+    }
+
+    async fn ask(&self, requests: &mut Requests, path: &str) -> Result<Value, String> {
+        let asked = timeout(TIMEOUT, async {
+            requests.ready().await?;
+            let mut request = Request::new(Empty::new());
+            *request.uri_mut() = path.parse()?;
+            request.headers_mut().insert(HOST, "localhost".parse()?);
+            let response = requests.send_request(request).await?;
+            let status = response.status();
+            let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await?.to_bytes();
+            Ok::<_, Box<dyn Error + Send + Sync>>((status, body))
+        });
+        match asked.await {
+            Ok(Ok((StatusCode::OK, body))) => serde_json::from_slice(&body)
+                .map_err(|error| self.stranger(&format!("{path} is no JSON: {error}"))),
+            Ok(Ok((status, _))) => Err(self.stranger(&format!("{path} has the status {status}"))),
+            Ok(Err(error)) => Err(self.stranger(&format!("{path}: {}", Chain(&*error)))),
+            Err(_) => Err(self.stranger(&format!("{path} is not answered within {TIMEOUT:?}"))),
+        }
+    }
+
+    fn stranger(&self, why: &str) -> String {
+        format!("{} does not answer as an admin endpoint of millpond: {why}", self.endpoint)
+    }
+}
