@@ -360,15 +360,8 @@ async fn upstreams_have_their_connections_errors_and_breakers() {
     let mill = with_servers().await;
     let mut tab = Tab::open(&mill.url).await;
     let ill = row("upstreams", "https://ill.example:8443");
-    let expected = [
-        "https://ill.example:8443 (upstreams)",
-        "open",
-        "3",
-        "4",
-        "0",
-        "2",
-        "7 reset, 1.20 k response timeout",
-    ];
+    let expected =
+        ["https://ill.example:8443", "open", "3", "4", "0", "2", "7 reset, 1.20 k response timeout"];
     assert_eq!(tab.evaluate(&cells(&ill)).await, json!(expected));
     assert_eq!(tab.evaluate(&format!("{ill}.children[1].className")).await, json!("text bad"));
     let well = row("upstreams", "https://well.example");

@@ -120,12 +120,9 @@ fn label(labels: &Value, name: &str) -> String {
     labels[name].as_str().unwrap_or_default().replace(char::is_control, " ")
 }
 
-/// A server or a region with the name of its source, or that name alone.
-fn key(labels: &Value, name: &str) -> String {
-    match (label(labels, name), label(labels, "name")) {
-        (own, source) if own.is_empty() => source,
-        (own, source) => format!("{own} ({source})"),
-    }
+/// With the name of its source: two may have regions of the same name.
+fn region(labels: &Value) -> String {
+    format!("{} ({})", label(labels, "region"), label(labels, "name"))
 }
 
 #[derive(Default)]
@@ -142,7 +139,9 @@ fn upstreams(samples: &Samples<'_>) -> Table {
     let mut found = BTreeMap::<String, Upstream>::new();
     let mut each = |name: &str, count: &dyn Fn(&mut Upstream, &Value, f64)| {
         for (labels, value) in samples.each(name) {
-            count(found.entry(key(labels, "server")).or_default(), labels, value);
+            let server = label(labels, "server");
+            let key = if server.is_empty() { label(labels, "name") } else { server };
+            count(found.entry(key).or_default(), labels, value);
         }
     };
     for pool in ["millpond_connection_pool", "millpond_http2_pool"] {
@@ -169,11 +168,13 @@ fn upstreams(samples: &Samples<'_>) -> Table {
             }
         });
     }
-    each("millpond_breaker_state", &|of, labels, value| {
-        if value > 0.0 {
-            of.breaker = label(labels, "state").replace('_', "-");
-        }
-    });
+    for name in ["millpond_breaker_state", "millpond_connection_pool_breaker_state"] {
+        each(name, &|of, labels, value| {
+            if value > 0.0 && (of.breaker.is_empty() || label(labels, "state") != "closed") {
+                of.breaker = label(labels, "state").replace('_', "-");
+            }
+        });
+    }
     let rows = found.into_iter().map(|(key, of)| {
         let errors = of.errors.iter().map(|(kind, count)| format!("{} {kind}", short(*count)));
         let errors = errors.collect::<Vec<_>>().join(", ");
@@ -187,10 +188,10 @@ fn upstreams(samples: &Samples<'_>) -> Table {
 fn regions(samples: &Samples<'_>) -> Table {
     let mut found = BTreeMap::<String, (String, f64)>::new();
     for (labels, _) in samples.each("millpond_region_state").filter(|(_, value)| *value > 0.0) {
-        found.entry(key(labels, "region")).or_default().0 = label(labels, "state");
+        found.entry(region(labels)).or_default().0 = label(labels, "state");
     }
     for (labels, value) in samples.each("millpond_region_score_seconds") {
-        found.entry(key(labels, "region")).or_default().1 = value;
+        found.entry(region(labels)).or_default().1 = value;
     }
     let rows = found.into_iter().map(|(key, (state, score))| vec![key, state, time(score)]);
     Table { title: "Regions", columns: REGIONS, rows: rows.collect(), note: String::new() }
@@ -333,11 +334,11 @@ mod tests {
             "millpond_http_connects_total":
                 [sample(reason("outcome", "tls_error"), 5), sample(reason("outcome", "connected"), 9)],
             "millpond_http_request_errors_total": [sample(reason("kind", "reset"), 1200)],
-            "millpond_breaker_state": [sample(of("closed"), 0), sample(of("half_open"), 1)],
+            "millpond_breaker_state": [sample(json!({ "name": "breakers", "server": "https://a.example", "state": "half_open" }), 1)],
+            "millpond_connection_pool_breaker_state": [sample(of("closed"), 1), sample(of("open"), 0)],
         });
         let rows = look(stats, json!({}), json!({})).upstreams.rows;
-        let expected =
-            ["https://a.example (pools)", "half-open", "3", "5", "0", "2", "1.20 k reset, 5 tls error"];
+        let expected = ["https://a.example", "half-open", "3", "5", "0", "2", "1.20 k reset, 5 tls error"];
         assert_eq!(rows, [expected]);
     }
 
