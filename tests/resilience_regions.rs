@@ -4,14 +4,15 @@ mod upstream;
 
 use std::time::Duration;
 
-use http::Request;
+use http::{Method, Request};
 use http_body_util::BodyExt;
 use millpond::connection::https::{HttpVersion, HttpsConfig, RequestBody, Upstreams, UpstreamsConfig};
 use millpond::net::Endpoint;
-use millpond::policy::{BreakerPolicy, RegionPolicy};
-use millpond::resilience::{Refusal, RegionService, Stay};
+use millpond::policy::{BreakerPolicy, BudgetPolicy, RegionPolicy, RetryPolicy};
+use millpond::resilience::{Refusal, RegionService, Retries, Stay};
 use tokio::time::{sleep, timeout};
-use tower::ServiceExt;
+use tower::retry::RetryLayer;
+use tower::{Layer, ServiceExt};
 use upstream::{Node, PATIENCE};
 
 /// Tells its name, or fails for `/broken/NAME`.
@@ -99,10 +100,39 @@ async fn a_region_whose_breaker_is_open_is_left_at_once() {
         ask(&stays, "/broken/north", "north").await.unwrap();
     }
     let error = ask(&stays, "/", "north").await.unwrap_err();
-    assert!(matches!(Refusal::of(&*error), Some(Refusal::BreakerOpen { .. })), "{error:?}");
+    assert_eq!(Refusal::of(&*error), Some(Refusal::RegionEjected));
     // For longer than the policy says by itself.
     sleep(Duration::from_millis(5)).await;
     let state = service.state();
     assert!(state[0].is_ejected, "{state:?}");
     assert_eq!(ask(&stays, "/", "north").await.unwrap(), "south");
+}
+
+#[tokio::test]
+async fn a_retry_goes_to_another_region_when_the_breaker_of_one_is_open() {
+    let nodes = [node("north"), node("south")];
+    let breaker = BreakerPolicy::default().failures(2);
+    let regions =
+        [("north", region(&nodes[0], breaker.into())), ("south", region(&nodes[1], breaker.into()))];
+    let service = RegionService::new(policy(), regions).stay(named);
+    for _ in 0..2 {
+        ask(&service, "/broken/north", "north").await.unwrap();
+    }
+    let retries = Retries::new(RetryPolicy::default(), BudgetPolicy::default());
+    let mut request = request("/", "north");
+    // It is certain that it was not sent.
+    *request.method_mut() = Method::POST;
+    let answer = RetryLayer::new(retries).layer(service).oneshot(request);
+    let answer = timeout(PATIENCE, answer).await.expect("no end").unwrap();
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "south");
+}
+
+#[tokio::test]
+async fn the_last_region_says_that_its_breaker_is_open() {
+    let north = node("north");
+    let breaker = BreakerPolicy::default().failures(1);
+    let service = RegionService::new(policy(), [("north", region(&north, breaker.into()))]);
+    ask(&service, "/broken/north", "").await.unwrap();
+    let error = ask(&service, "/", "").await.unwrap_err();
+    assert!(matches!(Refusal::of(&*error), Some(Refusal::BreakerOpen { .. })), "{error:?}");
 }

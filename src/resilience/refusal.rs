@@ -26,6 +26,8 @@ pub enum Refusal {
     },
     /// The bodies of other requests hold too many bytes.
     TooManyBytes,
+    /// The breaker of its region is open, so that the region was ejected just now. Another one serves the next attempt.
+    RegionEjected,
     /// Its deadline has come. It may have been sent.
     DeadlineOver,
 }
@@ -63,6 +65,7 @@ impl Refusal {
     pub fn retry_in(&self) -> Option<Duration> {
         match self {
             Self::BreakerOpen { retry_in } | Self::RateLimited { retry_in } => Some(*retry_in),
+            Self::RegionEjected => Some(Duration::ZERO),
             Self::QueueFull | Self::Shed | Self::TooManyBytes | Self::DeadlineOver => None,
         }
     }
@@ -92,6 +95,7 @@ impl fmt::Display for Refusal {
             Self::TooManyBytes => f.write_str(
                 "the bodies of other requests hold too many bytes (try later, or raise the limit)",
             ),
+            Self::RegionEjected => f.write_str("the region fails, and another one serves (ask again)"),
             Self::DeadlineOver => f.write_str("there was no response before the deadline"),
         }
     }

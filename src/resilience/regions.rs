@@ -19,7 +19,8 @@ use crate::sync::{Arc, Mutex};
 ///
 /// A request that fails is not sent to another region here: a retry outside of this service is, once the region was
 /// ejected. The latency is the time until the head of the response, connects included. A region whose
-/// [breaker](super::BreakerLayer) is open is ejected at once, and for as long at least.
+/// [breaker](super::BreakerLayer) is open is ejected at once, and for as long at least. The request fails with
+/// [`Refusal::RegionEjected`] if another region is left, and [`Retries`](super::Retries) send it there.
 ///
 /// Each ejection is logged as a warning with its reason; the end of one, and that another region serves, for information.
 ///
@@ -204,11 +205,14 @@ where
                 Err(error) => Err(error),
             };
             let refusal = result.as_ref().err().and_then(|error| Refusal::of(&**error));
-            sent.ended = Some(match refusal {
-                Some(Refusal::BreakerOpen { retry_in }) => Ended::BreakerOpen { retry_in },
-                _ => Ended::With(classify.classify(&result)),
-            });
-            result
+            let Some(Refusal::BreakerOpen { retry_in }) = refusal else {
+                sent.ended = Some(Ended::With(classify.classify(&result)));
+                return result;
+            };
+            let shared = Arc::clone(&sent.shared);
+            sent.ended = Some(Ended::BreakerOpen { retry_in });
+            drop(sent);
+            if shared.is_any_left() { Err(Refusal::RegionEjected.into()) } else { result }
         })
     }
 }
@@ -239,6 +243,12 @@ impl Drop for Sent {
 impl Shared {
     fn state(&self) -> Vec<RegionState> {
         self.state.lock().regions.state(now(), &self.names)
+    }
+
+    /// Whether a region is not ejected.
+    fn is_any_left(&self) -> bool {
+        let (state, now) = (self.state.lock(), now());
+        (0..self.names.len()).any(|region| !state.regions.is_ejected(region, now))
     }
 
     /// The region for a request, which may name one.

@@ -26,8 +26,10 @@ use crate::sync::{Arc, Mutex};
 /// certainly not processed. One whose body streams is never sent again, and neither is one that the deadline in its
 /// extensions leaves no time for (see [`DeadlineLayer`](super::DeadlineLayer)).
 ///
-/// A [`Refusal`] of another layer is not tried again, and neither is a mistake of the client: both would come again. A
-/// response counts as soon as its head is there, so a body that breaks off later is not asked for again.
+/// A [`Refusal`] of another layer is not tried again, and neither is a mistake of the client: both would come again. Only
+/// [`Refusal::RegionEjected`] is, as another region serves.
+///
+/// A response counts as soon as its head is there, so a body that breaks off later is not asked for again.
 #[derive(Clone)]
 pub struct Retries {
     policy: RetryPolicy,
@@ -118,8 +120,10 @@ impl Retries {
                 is_failure.then_some(failed)
             }
             Err(error) => {
-                if Refusal::of(&**error).is_some_and(|refusal| refusal.is_unprocessed()) {
-                    return None;
+                match Refusal::of(&**error) {
+                    Some(Refusal::RegionEjected) => failed.replayable = true,
+                    Some(refusal) if refusal.is_unprocessed() => return None,
+                    _ => {}
                 }
                 if let Some(error) = error.downcast_ref::<HttpsError>() {
                     if error.is_of_the_client() {
