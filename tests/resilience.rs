@@ -544,6 +544,15 @@ where
 
 #[tokio::test]
 async fn a_region_that_goes_costs_next_to_no_request_and_comes_back() {
+    outage(None).await;
+}
+
+#[tokio::test]
+async fn a_region_that_goes_and_has_a_breaker_costs_no_more_and_comes_back() {
+    outage(Some(BreakerPolicy::default().open_for(Duration::from_millis(200)))).await;
+}
+
+async fn outage(breaker: Option<BreakerPolicy>) {
     let servers = [(); 3].map(|()| Nginx::start());
     let mut gates = Vec::new();
     for server in &servers {
@@ -551,7 +560,7 @@ async fn a_region_that_goes_costs_next_to_no_request_and_comes_back() {
     }
     let regions = gates.iter().zip(["north", "east", "south"]).map(|(gate, name)| {
         let https = HttpsConfig::default().endpoint(Some(Endpoint::from(gate.address)));
-        (name, Upstreams::new(UpstreamsConfig::default().https(https)).unwrap())
+        (name, Upstreams::new(UpstreamsConfig::default().https(https).breaker(breaker)).unwrap())
     });
     let (eject_for, probe_interval) = (Duration::from_millis(200), Duration::from_millis(50));
     let policy = RegionPolicy::default().eject_for(eject_for).probe_interval(probe_interval);
