@@ -16,7 +16,10 @@ const PARTS: &[(&str, &str)] = &[
         "A [`Breaker`](crate::policy::Breaker), and that of each server of [`Upstreams`](crate::connection::https::Upstreams)",
         "millpond_breaker_",
     ),
-    ("Each of several [`Regions`](crate::policy::Regions)", "millpond_region_"),
+    (
+        "Each of several [`Regions`](crate::policy::Regions), as those of a [`RegionPool`](crate::connection::RegionPool)",
+        "millpond_region_",
+    ),
     ("A [`RetryBudget`](crate::policy::RetryBudget)", "millpond_retries_"),
     ("A [`Relay`](crate::relay::Relay)", "millpond_relay_"),
     ("A [`Hub`](crate::bus::Hub)", "millpond_bus_"),
@@ -48,7 +51,7 @@ fn page() -> String {
     let mut page = String::from(
         "All metrics, one table per source. Each sample has the label `name`, too. Those of a server of `Upstreams` have \
          `server`, its scheme, host and port, and those of its pools `protocol`: `http1` or `http2`. A server takes up to \
-         16 KB of a scrape, and `max_servers` bounds their number.\n\n\
+         16 KB of a scrape, and `max_servers` bounds their number. Those of the pools of a `RegionPool` have `region`.\n\n\
          A histogram has buckets at the powers of four from 16 µs to 67 s. In OpenMetrics, a counter's name is without \
          `_total` in the lines of its type, unit and help.\n",
     );

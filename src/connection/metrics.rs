@@ -3,9 +3,11 @@
 use bb8::ManageConnection;
 
 use super::histogram::Histogram;
-use super::pool::Pool;
-use super::statistics::{State, Statistics};
-use crate::metric::{Bucket, Report, Row, Source, Value, VisitRow, metrics};
+use super::pool::{Pool, RegionPool, RegionPoolState};
+use super::statistics::{Holder, State, Statistics};
+use crate::metric::{
+    Bucket, Label, Metrics, Report, Row, Source, Value, Visit, VisitRow, each_labelled, metrics,
+};
 use crate::policy::BreakerState;
 use crate::sync::Arc;
 
@@ -106,19 +108,55 @@ impl<M: ManageConnection> Source for Pool<M> {
         let shared = Arc::downgrade(&self.shared);
         move |report, visit| {
             if let (Report::Holders, Some(shared)) = (report, shared.upgrade()) {
-                for holder in shared.holders() {
-                    visit(Row::new(
-                        &[("caller", holder.caller), ("label", &holder.label.unwrap_or_default())],
-                        &[
-                            ("samples", 1.0),
-                            ("sampled_one_in", 1.0),
-                            ("longest_seconds", holder.age.as_secs_f64()),
-                        ],
-                    ));
-                }
+                show_holders(shared.holders(), visit);
             }
             true
         }
+    }
+}
+
+/// The samples of its pools have the label `region`, too.
+impl Metrics for RegionPoolState {
+    fn each(&self, visit: &mut Visit<'_>) {
+        self.regions.each(visit);
+        for (region, pool) in self.regions.iter().zip(&self.pools) {
+            each_labelled(Label::new("region", region.name.as_str()), pool, visit);
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for RegionPoolState {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        crate::metric::Samples(self).serialize(serializer)
+    }
+}
+
+impl<M: ManageConnection> Source for RegionPool<M> {
+    type Snapshot = RegionPoolState;
+
+    fn watch(&self) -> impl Fn() -> Option<RegionPoolState> + Send + Sync + 'static {
+        let upgrade = self.downgrade();
+        move || Some(upgrade()?.state())
+    }
+
+    fn reports(&self) -> impl Fn(Report, &mut VisitRow<'_>) -> bool + Send + Sync + 'static {
+        let upgrade = self.downgrade();
+        move |report, visit| {
+            if let (Report::Holders, Some(pool)) = (report, upgrade()) {
+                pool.pools().iter().for_each(|pool| show_holders(pool.holders(), visit));
+            }
+            true
+        }
+    }
+}
+
+fn show_holders(holders: Vec<Holder>, visit: &mut VisitRow<'_>) {
+    for holder in holders {
+        visit(Row::new(
+            &[("caller", holder.caller), ("label", &holder.label.unwrap_or_default())],
+            &[("samples", 1.0), ("sampled_one_in", 1.0), ("longest_seconds", holder.age.as_secs_f64())],
+        ));
     }
 }
 

@@ -27,6 +27,7 @@
 //!   [`test_on_check_out(true)`](Builder::test_on_check_out).
 //! * **Changes at run time.** [`Pool::resize`], or [`adaptive_size`](Builder::adaptive_size) by the load, [`Pool::retain`],
 //!   [`Pool::close`], which waits for the last connection.
+//! * **Regions.** [`Builder::build_regions`] makes a pool for each of several regions that serve the same: a [`RegionPool`].
 //! * **Leaks.** [`Pool::holders`] is the leak report: who has checked out a connection, for how long, and for what, if it
 //!   has a [label](PooledConnection::set_label).
 //! * **Memory.** An empty pool takes 3 KiB with its task, and each connection 130 bytes beside what it holds itself
@@ -73,7 +74,8 @@
 //! # }
 //! ```
 //!
-//! Absent on purpose: what a connection speaks (its manager's; `https` has one for HTTP), and several servers in one pool.
+//! Absent on purpose: what a connection speaks (its manager's; `https` has one for HTTP), and several servers in one
+//! [`Pool`].
 
 #[cfg(feature = "connection")]
 mod clock;
@@ -111,6 +113,8 @@ pub use self::error::{ConnectFailing, RunError};
 #[cfg(feature = "connection")]
 pub use self::histogram::Histogram;
 #[cfg(feature = "connection")]
-pub use self::pool::{Builder, Config, Pool, PooledConnection};
+pub use self::pool::{
+    Builder, Config, Pool, PooledConnection, RegionConnection, RegionPool, RegionPoolState,
+};
 #[cfg(feature = "connection")]
 pub use self::statistics::{Holder, State, Statistics};

@@ -48,6 +48,7 @@ metrics! {
                 [region.name.as_str(), "returning"] = region.returning,
                 [region.name.as_str(), "probe"] = region.probes,
                 [region.name.as_str(), "sticky"] = region.sticky,
+                [region.name.as_str(), "fallback"] = region.fallback,
                 [region.name.as_str(), "last_resort"] = region.last_resort,
             }
         Counter "ejections_total" [region]
@@ -100,10 +101,11 @@ mod tests {
             returning: 102,
             probes: 103,
             sticky: 104,
-            last_resort: 105,
-            ejections: 106,
+            fallback: 105,
+            last_resort: 106,
+            ejections: 107,
         };
-        assert_eq!(integers(&region, ""), [0, 0, 1, 101, 102, 103, 104, 105, 106]);
+        assert_eq!(integers(&region, ""), [0, 0, 1, 101, 102, 103, 104, 105, 106, 107]);
     }
 
     #[test]

@@ -92,6 +92,8 @@ pub enum PickReason {
     Probe,
     /// The caller asked for it.
     Sticky,
+    /// Others have failed the request.
+    Fallback,
     /// All are ejected, and this one for the shortest time.
     LastResort,
 }
@@ -125,6 +127,8 @@ pub struct RegionState {
     pub probes: u64,
     /// Requests that it got because the caller asked for it.
     pub sticky: u64,
+    /// Requests that it got because other regions had failed them.
+    pub fallback: u64,
     /// Requests that it got because all regions were ejected.
     pub last_resort: u64,
     /// How often it was ejected.
@@ -232,12 +236,24 @@ impl Regions {
     /// ejected.
     pub fn pick(&mut self, now: Instant, stay: Option<usize>, random: u64) -> Pick {
         let pick = self.choose(now, stay, random);
+        self.count(pick)
+    }
+
+    /// Where to send a request that these regions have failed: to the best of the others that is not ejected. As long as
+    /// nothing is known of them, that is the first.
+    pub fn fall_back(&mut self, now: Instant, failed: &[usize]) -> Option<Pick> {
+        let region = self.best_but(failed, now)?;
+        Some(self.count(Pick { region, reason: PickReason::Fallback }))
+    }
+
+    fn count(&mut self, pick: Pick) -> Pick {
         if let Some(Region { seen, .. }) = self.regions.get_mut(pick.region) {
             *match pick.reason {
                 PickReason::Best => &mut seen.best,
                 PickReason::Returning => &mut seen.returning,
                 PickReason::Probe => &mut seen.probes,
                 PickReason::Sticky => &mut seen.sticky,
+                PickReason::Fallback => &mut seen.fallback,
                 PickReason::LastResort => &mut seen.last_resort,
             } += 1;
         }
@@ -264,7 +280,7 @@ impl Regions {
         if ((random % 1000) as f64) < share.max(0.1) * 1000.0 {
             return Pick { region: best, reason: PickReason::Best };
         }
-        let region = self.best_but(Some(best), now).unwrap_or(best);
+        let region = self.best_but(&[best], now).unwrap_or(best);
         Pick { region, reason: PickReason::Returning }
     }
 
@@ -314,7 +330,7 @@ impl Regions {
 
     /// The present region, unless another one is better by the hysteresis. `None` if all are ejected.
     fn best(&self, now: Instant) -> Option<usize> {
-        let best = self.best_but(None, now)?;
+        let best = self.best_but(&[], now)?;
         let current = self.regions.get(self.current).filter(|region| !region.is_ejected(now));
         let Some(current) = current else { return Some(best) };
         if self.policy.sticky {
@@ -327,10 +343,10 @@ impl Regions {
     }
 
     /// The region with the lowest score, then of those that are not known the first.
-    fn best_but(&self, except: Option<usize>, now: Instant) -> Option<usize> {
+    fn best_but(&self, except: &[usize], now: Instant) -> Option<usize> {
         let score = |region: &Region| region.score(&self.policy).unwrap_or(f64::INFINITY);
         let regions = self.regions.iter().enumerate();
-        let usable = regions.filter(|&(index, region)| Some(index) != except && !region.is_ejected(now));
+        let usable = regions.filter(|(index, region)| !except.contains(index) && !region.is_ejected(now));
         usable.min_by(|(_, a), (_, b)| score(a).total_cmp(&score(b))).map(|(index, _)| index)
     }
 

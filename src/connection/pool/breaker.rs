@@ -71,8 +71,8 @@ impl<M: ManageConnection> Shared<M> {
         })
     }
 
-    /// Takes the outcome of a connect, if the breaker was asked.
-    pub(super) fn on_connect_ended(self: &Arc<Self>, asked: Option<Permit>, outcome: Outcome) {
+    /// Takes the outcome of a connect for which the breaker was asked.
+    pub(super) fn tell_breaker(self: &Arc<Self>, asked: Option<Permit>, outcome: Outcome) {
         let (Some(breaker), Some(permit)) = (&self.breaker, asked) else { return };
         let Some(open_for) = breaker.record(permit, outcome) else { return };
         self.refuse_waiters();

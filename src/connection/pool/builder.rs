@@ -6,12 +6,15 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bb8::{CustomizeConnection, ErrorSink, ManageConnection, QueueStrategy};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::warn;
 
 use super::Pool;
-use super::shared::Shared;
-use crate::policy::{Backoff, BreakerPolicy, SizePolicy};
+use super::ranking::{Rank, Ranking};
+use super::regions::RegionPool;
+use super::shared::{Customizer, Shared};
+use crate::policy::{Backoff, BreakerPolicy, RegionPolicy, SizePolicy};
+use crate::sync::Arc;
 
 const MAX_SIZE: u32 = 100;
 const MIN_IDLE: u32 = 10;
@@ -46,8 +49,8 @@ pub(super) const BYPASS_WINDOW: Duration = Duration::from_millis(500);
 #[must_use]
 pub struct Builder<M: ManageConnection> {
     pub(super) config: Config,
-    pub(super) error_sink: Option<Box<dyn ErrorSink<M::Error>>>,
-    pub(super) customizer: Option<Box<dyn CustomizeConnection<M::Connection, M::Error>>>,
+    error_sink: Option<Arc<dyn ErrorSink<M::Error>>>,
+    customizer: Option<Arc<Customizer<M>>>,
     min_idle_is_set: bool,
     manager: PhantomData<fn(M)>,
 }
@@ -266,7 +269,7 @@ impl<M: ManageConnection> Builder<M> {
 
     /// Where errors of the manager go. With or without a sink, connect errors are logged, once per change.
     pub fn error_sink(mut self, error_sink: Box<dyn ErrorSink<M::Error>>) -> Self {
-        self.error_sink = Some(error_sink);
+        self.error_sink = Some(Arc::from(error_sink));
         self
     }
 
@@ -288,7 +291,7 @@ impl<M: ManageConnection> Builder<M> {
         mut self,
         customizer: Box<dyn CustomizeConnection<M::Connection, M::Error>>,
     ) -> Self {
-        self.customizer = Some(customizer);
+        self.customizer = Some(Arc::from(customizer));
         self
     }
 
@@ -341,36 +344,57 @@ impl<M: ManageConnection> Builder<M> {
     ///
     /// If `min_idle` is larger than `max_size`, or outside of a tokio runtime.
     pub async fn build(self, manager: M) -> Result<Pool<M>, M::Error> {
-        let limit = self.config.connection_timeout;
-        let retries = self.config.retry_connection;
-        let shared = self.shared(manager);
+        let shared = self.shared(manager, None);
         shared.begin_start();
-        shared.settle();
-        shared.drive();
-        let started = async {
-            loop {
-                let mut progress = pin!(shared.progress.notified());
-                progress.as_mut().enable();
-                if shared.has_min_idle()
-                    || (shared.has_start_error() && (!retries || shared.holds_connects()))
-                {
-                    break;
-                }
-                progress.await;
+        let limit = self.config.connection_timeout;
+        shared.started(limit, self.config.retry_connection).await?;
+        Ok(Pool { shared })
+    }
+
+    /// Builds a pool for each of several regions that serve the same, the preferred one first. Each has all of these settings
+    /// for itself, such as its [`max_size`](Self::max_size) and its [`breaker`](Self::breaker). They share the error sink and
+    /// the customizer.
+    ///
+    /// It waits until each region has its [`min_idle`](Self::min_idle) connections, or one of its connects has failed, for the
+    /// [`connection_timeout`](Self::connection_timeout) at most. One region suffices.
+    ///
+    /// # Errors
+    ///
+    /// The error of the first region, if connects fail in all of them.
+    ///
+    /// # Panics
+    ///
+    /// If there is no region, if `min_idle` is larger than `max_size`, or outside of a tokio runtime.
+    pub async fn build_regions<N: Into<String>>(
+        self,
+        policy: RegionPolicy,
+        regions: impl IntoIterator<Item = (N, M)>,
+    ) -> Result<RegionPool<M>, M::Error> {
+        let (names, managers): (Vec<_>, Vec<_>) =
+            regions.into_iter().map(|(name, manager)| (name.into(), manager)).unzip();
+        assert!(!managers.is_empty(), "a pool needs at least one region");
+        let ranking = Arc::new(Ranking::new(policy, names));
+        let pools = managers.into_iter().enumerate().map(|(region, manager)| {
+            let shared = self.shared(manager, Some(Rank { ranking: Arc::clone(&ranking), region }));
+            shared.begin_start();
+            Pool { shared }
+        });
+        let pools: Vec<_> = pools.collect();
+        let (limit, begun) = (self.config.connection_timeout, Instant::now());
+        let (mut first, mut serve) = (None, false);
+        for Pool { shared } in &pools {
+            match shared.started(limit.saturating_sub(begun.elapsed()), false).await {
+                Ok(()) => serve = true,
+                Err(error) if first.is_none() => first = Some((shared, error)),
+                Err(error) => shared.sink(error),
             }
-        };
-        let is_late = timeout(limit, started).await.is_err();
-        match shared.end_start() {
-            Some(error) if !shared.has_min_idle() => return Err(error),
-            Some(error) => shared.sink(error),
-            None if is_late => {
-                warn!(
-                    "the pool starts without its idle connections: they were not there within connection_timeout"
-                );
-            }
+        }
+        match first {
+            Some((_, error)) if !serve => return Err(error),
+            Some((shared, error)) => shared.sink(error),
             None => {}
         }
-        Ok(Pool { shared })
+        Ok(RegionPool::new(pools, ranking, limit))
     }
 
     /// Builds the pool, and opens its connections in the background.
@@ -379,20 +403,48 @@ impl<M: ManageConnection> Builder<M> {
     ///
     /// If `min_idle` is larger than `max_size`.
     pub fn build_unchecked(self, manager: M) -> Pool<M> {
-        let shared = self.shared(manager);
+        let shared = self.shared(manager, None);
         shared.settle();
         shared.drive();
         Pool { shared }
     }
 
-    fn shared(mut self, manager: M) -> crate::sync::Arc<Shared<M>> {
-        let config = &mut self.config;
+    fn shared(&self, manager: M, rank: Option<Rank>) -> Arc<Shared<M>> {
+        let mut config = self.config.clone();
         if self.min_idle_is_set {
             assert!(config.min_idle <= Some(config.max_size), "min_idle must be no larger than max_size");
         } else {
             config.min_idle = config.min_idle.map(|min_idle| min_idle.min(config.max_size));
         }
-        Shared::new(self.config, manager, self.error_sink, self.customizer)
+        Shared::new(config, manager, self.error_sink.clone(), self.customizer.clone(), rank)
+    }
+}
+
+impl<M: ManageConnection> Shared<M> {
+    /// Waits for the idle connections after `begin_start`, or for an error, unless it `retries`.
+    async fn started(self: &Arc<Self>, limit: Duration, retries: bool) -> Result<(), M::Error> {
+        let started = async {
+            loop {
+                let mut progress = pin!(self.progress.notified());
+                progress.as_mut().enable();
+                if self.has_min_idle() || (self.has_start_error() && (!retries || self.holds_connects())) {
+                    break;
+                }
+                progress.await;
+            }
+        };
+        let is_late = timeout(limit, started).await.is_err();
+        match self.end_start() {
+            Some(error) if !self.has_min_idle() => return Err(error),
+            Some(error) => self.sink(error),
+            None if is_late => {
+                warn!(
+                    "the pool starts without its idle connections: they were not there within connection_timeout"
+                );
+            }
+            None => {}
+        }
+        Ok(())
     }
 }
 

@@ -59,14 +59,15 @@ impl<M: ManageConnection> Permit<M> {
             let outcome = caught(timeout(limit, connect(manager, customizer))).await;
             // The pool may be gone: then the connection is, too.
             let Some(shared) = self.shared.upgrade() else { return };
-            shared.on_connect_ended(
-                self.asked.take(),
-                match &outcome {
-                    Some(Ok(Ok(_))) => Outcome::Success,
-                    Some(Err(_)) => Outcome::Timeout,
-                    Some(Ok(Err(_))) | None => Outcome::Failure,
-                },
-            );
+            let ended = match &outcome {
+                Some(Ok(Ok(_))) => Outcome::Success,
+                Some(Err(_)) => Outcome::Timeout,
+                Some(Ok(Err(_))) | None => Outcome::Failure,
+            };
+            shared.tell_breaker(self.asked.take(), ended);
+            if let Some(rank) = &shared.rank {
+                rank.on_connect_ended(started.elapsed(), ended);
+            }
             match outcome {
                 Some(Ok(Ok(connection))) => {
                     let Some(attempt) = self.attempt.take() else { return };
@@ -127,7 +128,7 @@ impl<M: ManageConnection> Permit<M> {
 impl<M: ManageConnection> Drop for Permit<M> {
     fn drop(&mut self) {
         let Some(shared) = self.shared.upgrade() else { return };
-        shared.on_connect_ended(self.asked.take(), Outcome::Cancelled);
+        shared.tell_breaker(self.asked.take(), Outcome::Cancelled);
         let Some(attempt) = self.attempt.take() else { return };
         shared.core.abandon(attempt);
         shared.core.wake_waiters();

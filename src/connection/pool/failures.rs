@@ -32,8 +32,10 @@ impl<E> Default for Failures<E> {
 }
 
 impl<M: ManageConnection> Shared<M> {
-    pub(super) fn begin_start(&self) {
+    pub(super) fn begin_start(self: &Arc<Self>) {
         self.failures.lock().start = Some(None);
+        self.settle();
+        self.drive();
     }
 
     pub(super) fn has_start_error(&self) -> bool {

@@ -12,6 +12,8 @@
 //! | `adaptive` | a size that follows the load |
 //! | `alarm` | the timeouts of gets that wait: one timer per runtime |
 //! | `home` | the runtime of the pool's tasks, and the task that looks after the pool |
+//! | `regions` | a pool per region under one name |
+//! | `ranking` | what these pools share: which region serves |
 
 mod adaptive;
 mod alarm;
@@ -22,6 +24,8 @@ mod failures;
 mod get;
 mod guard;
 mod home;
+mod ranking;
+mod regions;
 mod shared;
 
 use std::fmt;
@@ -35,6 +39,7 @@ pub use self::builder::{Builder, Config};
 #[cfg(feature = "https")]
 pub(super) use self::connect::caught;
 pub use self::guard::PooledConnection;
+pub use self::regions::{RegionConnection, RegionPool, RegionPoolState};
 use self::shared::Shared;
 use super::error::RunError;
 use super::statistics::{Holder, State};

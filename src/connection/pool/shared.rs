@@ -15,6 +15,7 @@ use super::builder::{BYPASS_WINDOW, Config};
 use super::failures::Failures;
 use super::guard::PooledConnection;
 use super::home::Home;
+use super::ranking::Rank;
 use crate::connection::clock::{NEVER, millis, now};
 use crate::connection::core::{Checkout, Core, Held, Limits, Order};
 use crate::connection::statistics::{Closed, Counters, Holder, State};
@@ -52,6 +53,8 @@ pub(crate) struct Shared<M: ManageConnection> {
     pub(super) config: Config,
     pub(super) counters: Counters,
     pub(super) breaker: Option<Box<ConnectBreaker>>,
+    /// If it is the pool of one of several regions.
+    pub(super) rank: Option<Rank>,
     pub(super) home: Home,
     pub(super) alarms: Alarms,
     /// Cancelled when the pool is closed, or its last handle is dropped.
@@ -60,7 +63,7 @@ pub(crate) struct Shared<M: ManageConnection> {
     pub(super) emptied: Notify,
     /// Notified when a connect ended, for `build`.
     pub(super) progress: Notify,
-    pub(super) error_sink: Option<Box<dyn ErrorSink<M::Error>>>,
+    pub(super) error_sink: Option<Arc<dyn ErrorSink<M::Error>>>,
     pub(super) failures: Mutex<Failures<M::Error>>,
     limits: CheckoutLimits,
 }
@@ -81,8 +84,9 @@ impl<M: ManageConnection> Shared<M> {
     pub(super) fn new(
         config: Config,
         manager: M,
-        error_sink: Option<Box<dyn ErrorSink<M::Error>>>,
-        customizer: Option<Box<Customizer<M>>>,
+        error_sink: Option<Arc<dyn ErrorSink<M::Error>>>,
+        customizer: Option<Arc<Customizer<M>>>,
+        rank: Option<Rank>,
     ) -> Arc<Self> {
         let core = Core::new(Limits {
             max: config.max_size as usize,
@@ -106,7 +110,8 @@ impl<M: ManageConnection> Shared<M> {
         Arc::new(Self {
             core,
             manager: Arc::new(manager),
-            customizer: customizer.map(Arc::from),
+            customizer,
+            rank,
             breaker: config.breaker.map(|policy| Box::new(ConnectBreaker::new(policy))),
             config,
             counters: Counters::default(),

@@ -281,3 +281,17 @@ fn the_state_has_the_score_once_it_is_known() {
     assert_eq!(known, regions.score(0));
     assert_eq!(unknown, None);
 }
+
+#[test]
+fn a_request_falls_back_to_the_best_of_the_others() {
+    let (mut regions, mut now) = (regions(4), Instant::now());
+    let fallback = |region| Some(Pick { region, reason: PickReason::Fallback });
+    assert_eq!(regions.fall_back(now, &[0]), fallback(1));
+    samples(&mut regions, &mut now, 1, 5, 30, Success);
+    samples(&mut regions, &mut now, 2, 5, 20, Success);
+    assert_eq!(regions.fall_back(now, &[0]), fallback(2));
+    assert_eq!(regions.fall_back(now, &[2, 0]), fallback(1));
+    samples(&mut regions, &mut now, 3, 5, 1, Failure);
+    assert_eq!(regions.fall_back(now, &[0, 1, 2]), None);
+    assert_eq!(regions.state(now, ["", "", "", ""])[1].fallback, 2);
+}
