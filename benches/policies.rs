@@ -19,9 +19,10 @@ use outages::{Report, Scenario};
 
 const TEXT: RGBColor = RGBColor(119, 128, 138);
 /// Of the policies, then of the other rules.
-const COLOURS: [RGBColor; 3] = [RGBColor(224, 123, 40), RGBColor(91, 141, 184), RGBColor(125, 95, 160)];
+const COLOURS: [RGBColor; 4] =
+    [RGBColor(224, 123, 40), RGBColor(91, 141, 184), RGBColor(125, 95, 160), RGBColor(70, 150, 90)];
 /// Lines that coincide show beside each other.
-const WIDTHS: [u32; 3] = [2, 4, 7];
+const WIDTHS: [u32; 4] = [2, 4, 7, 10];
 const SIZE: (u32, u32) = (720, 440);
 const TITLE: u32 = 88;
 const FONT: &str = "system-ui, sans-serif";

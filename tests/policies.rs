@@ -56,12 +56,30 @@ fn a_region_is_left_once_and_comes_back_once() {
 #[test]
 fn a_server_that_is_back_is_not_kept_down_by_retries() {
     let (scenario, policies, others) = played("herd");
-    let [budget, unbudgeted] = others else { panic!() };
+    let [budget, unbudgeted, _] = others else { panic!() };
     assert!(budget.reaction(scenario.from).unwrap() <= 2);
     assert_eq!(unbudgeted.reaction(scenario.from), None);
     // The breaker looks once per minute.
     assert!(policies.reaction(scenario.from).unwrap() <= 60);
     assert!(policies.lost() * 3 < unbudgeted.lost() * 2, "{}", unbudgeted.lost());
+}
+
+#[test]
+fn a_breaker_that_is_open_for_a_short_time_at_first_misses_a_server_that_restarts_for_as_long() {
+    let (scenario, policies, others) = played("restart");
+    let [_, short_at_first] = others else { panic!() };
+    // Its probes come after 5 and 15 s, and that of the others after 60.
+    assert_eq!(short_at_first.reaction(scenario.from), Some(6));
+    assert_eq!(policies.reaction(scenario.from), Some(51));
+    assert!(short_at_first.connects <= policies.connects + 1, "{}", short_at_first.connects);
+}
+
+#[test]
+fn a_breaker_that_is_open_for_a_short_time_at_first_gains_nothing_in_a_long_outage() {
+    let (scenario, policies, others) = played("herd");
+    let [.., short_at_first] = others else { panic!() };
+    assert!(short_at_first.reaction(scenario.from) > policies.reaction(scenario.from));
+    assert!(short_at_first.reaction(scenario.from).unwrap() <= 60);
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::backoff::Backoff;
 use super::outcome::Outcome;
 use super::setters;
 use super::window::{Counts, Window};
@@ -16,6 +17,7 @@ const PROBE: Duration = Duration::from_secs(1);
 /// | `failures` | 5 in a row | a server that is down is known after five requests |
 /// | `error_percent`, `window`, `min_samples` | 50 % of at least 20 within 10 s | one that fails now and then is known, too |
 /// | `open_for` | 60 s | a restart takes about as long |
+/// | `first_open_for` | as `open_for` | see [below](#structfield.first_open_for) |
 /// | `probes` | 3 | one success may be luck |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -30,6 +32,9 @@ pub struct BreakerPolicy {
     pub min_samples: u32,
     /// How long it stays open.
     pub open_for: Duration,
+    /// How long it stays open at first. After a failed probe it is twice as long, and so on up to `open_for`. A server that was
+    /// away for seconds is then missed for little longer than that, and not for a minute, at the cost of a few more probes.
+    pub first_open_for: Option<Duration>,
     /// How many requests have to succeed until it closes. No more are sent before.
     pub probes: u32,
 }
@@ -57,13 +62,15 @@ pub struct Breaker {
     phase: Phase,
     /// The number of changes: a permit of an earlier one says nothing about the present.
     generation: u64,
+    /// How often it opened again since it was closed.
+    failed_probes: u32,
     stats: BreakerStats,
 }
 
 #[derive(Clone, Debug)]
 enum Phase {
     Closed { in_a_row: u32, window: Window },
-    Open { since: Instant },
+    Open { since: Instant, time: Duration },
     HalfOpen { since: Instant, sent: u32, succeeded: u32 },
 }
 
@@ -150,6 +157,7 @@ impl Default for BreakerPolicy {
             window: Duration::from_secs(10),
             min_samples: 20,
             open_for: Duration::from_secs(60),
+            first_open_for: None,
             probes: 3,
         }
     }
@@ -162,11 +170,18 @@ impl BreakerPolicy {
         window: Duration,
         min_samples: u32,
         open_for: Duration,
+        first_open_for: Option<Duration>,
         probes: u32,
     }
 
     fn closed(&self) -> Phase {
         Phase::Closed { in_a_row: 0, window: Window::new(self.window) }
+    }
+
+    fn open(&self, since: Instant, failed_probes: u32) -> Phase {
+        let initial = self.first_open_for.unwrap_or(self.open_for);
+        let time = Backoff::default().initial(initial).max(self.open_for).nth(failed_probes);
+        Phase::Open { since, time }
     }
 }
 
@@ -174,7 +189,13 @@ impl Breaker {
     /// A closed one.
     #[must_use]
     pub fn new(policy: BreakerPolicy) -> Self {
-        Self { phase: policy.closed(), policy, generation: 0, stats: BreakerStats::default() }
+        Self {
+            phase: policy.closed(),
+            policy,
+            generation: 0,
+            failed_probes: 0,
+            stats: BreakerStats::default(),
+        }
     }
 
     /// The state that the last call left.
@@ -196,8 +217,8 @@ impl Breaker {
     /// For how long it sends none at all. `None`: it is not open, or it is time to [`ask`](Self::ask).
     #[must_use]
     pub fn is_open_for(&self, now: Instant) -> Option<Duration> {
-        let Phase::Open { since } = self.phase else { return None };
-        let left = self.policy.open_for.saturating_sub(now.saturating_duration_since(since));
+        let Phase::Open { since, time } = self.phase else { return None };
+        let left = time.saturating_sub(now.saturating_duration_since(since));
         (left > Duration::ZERO).then_some(left)
     }
 
@@ -208,7 +229,7 @@ impl Breaker {
     /// [`Refused`] while it is open, and while as many probes as allowed are on their way.
     pub fn ask(&mut self, now: Instant) -> (Result<Permit, Refused>, Option<BreakerChange>) {
         let change = match self.phase {
-            Phase::Open { since } if now.saturating_duration_since(since) >= self.policy.open_for => {
+            Phase::Open { since, time } if now.saturating_duration_since(since) >= time => {
                 let half_open = Phase::HalfOpen { since: now, sent: 0, succeeded: 0 };
                 Some(self.change(half_open, BreakerReason::WaitOver))
             }
@@ -217,7 +238,7 @@ impl Breaker {
         let open_for = self.policy.open_for;
         let wait = match &mut self.phase {
             Phase::Closed { .. } => None,
-            Phase::Open { since } => Some(open_for.saturating_sub(now.saturating_duration_since(*since))),
+            Phase::Open { since, time } => Some(time.saturating_sub(now.saturating_duration_since(*since))),
             Phase::HalfOpen { since, sent, .. } => {
                 let waited = now.saturating_duration_since(*since);
                 if waited >= open_for {
@@ -254,9 +275,13 @@ impl Breaker {
                 if *succeeded < policy.probes {
                     return None;
                 }
+                self.failed_probes = 0;
                 (policy.closed(), BreakerReason::ProbesSucceeded)
             }
-            (Phase::HalfOpen { .. }, _) => (Phase::Open { since: now }, BreakerReason::ProbeFailed),
+            (Phase::HalfOpen { .. }, _) => {
+                self.failed_probes = self.failed_probes.saturating_add(1);
+                (policy.open(now, self.failed_probes), BreakerReason::ProbeFailed)
+            }
             (Phase::Closed { in_a_row, window }, outcome) if outcome != Outcome::Cancelled => {
                 let failed = outcome.is_failure();
                 window.add(now, Counts { all: 1, marked: u64::from(failed) });
@@ -270,7 +295,7 @@ impl Breaker {
                     () if all >= u64::from(policy.min_samples) && is_high => BreakerReason::ErrorRate,
                     () => return None,
                 };
-                (Phase::Open { since: now }, reason)
+                (policy.open(now, 0), reason)
             }
             _ => return None,
         };

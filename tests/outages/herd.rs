@@ -12,7 +12,6 @@ use super::events::{Events, MILLISECOND, Random, SECOND};
 use super::{BEGIN, Report, Scenario};
 
 const SECONDS: usize = 300;
-const RECOVERY: usize = BEGIN + 90;
 /// 200 requests per second, for a server that serves 340.
 const GAP: u64 = SECOND / 200;
 const WORKERS: usize = 17;
@@ -51,31 +50,58 @@ struct Server {
     queue: VecDeque<(usize, u32)>,
 }
 
-pub(super) fn play() -> Scenario {
-    // 50 ms to 2 s, with jitter, for both.
+/// A rule, and what its clients do.
+type Rule = (&'static str, fn() -> Client);
+
+const POLICIES: Rule = ("policies", || client(BudgetPolicy::default(), BreakerPolicy::default()));
+const BUDGET: Rule = ("budget alone", || client(BudgetPolicy::default(), never()));
+const ENDLESS: Rule =
+    ("unbudgeted retries", || client(BudgetPolicy::default().min_per_second(1_000_000), never()));
+const SHORT_AT_FIRST: Rule = ("open 5 s at first", || {
+    let breaker = BreakerPolicy::default().first_open_for(Some(Duration::from_secs(5)));
+    client(BudgetPolicy::default(), breaker)
+});
+
+pub(super) fn play() -> [Scenario; 2] {
+    let scenario = |name, text, recovery, rules: &[Rule]| Scenario {
+        name,
+        text,
+        trouble: BEGIN..recovery,
+        from: recovery,
+        level: "attempts per second",
+        changes: "times that the breaker opened",
+        reports: rules.iter().map(|(rule, client)| run(rule, recovery, client())).collect(),
+    };
+    [
+        scenario(
+            "herd",
+            "A server refuses all for 90 s, and is back at once, with room for 1.7 times the load.",
+            BEGIN + 90,
+            &[POLICIES, BUDGET, ENDLESS, SHORT_AT_FIRST],
+        ),
+        scenario(
+            "restart",
+            "A server refuses all for 10 s, and is back at once, with room for 1.7 times the load.",
+            BEGIN + 10,
+            &[POLICIES, BUDGET, SHORT_AT_FIRST],
+        ),
+    ]
+}
+
+fn client(budget: BudgetPolicy, breaker: BreakerPolicy) -> Client {
+    // 50 ms to 2 s, with jitter, for all.
     let retry = RetryPolicy::default()
         .attempts(ATTEMPTS)
         .backoff(Backoff::default().initial(Duration::from_millis(50)).max(Duration::from_secs(2)));
-    let client =
-        |budget, breaker| Client { retry, budget: RetryBudget::new(budget), breaker: Breaker::new(breaker) };
-    let endless = BudgetPolicy::default().min_per_second(1_000_000);
-    let never = BreakerPolicy::default().failures(u32::MAX).error_percent(101);
-    Scenario {
-        name: "herd",
-        text: "A server refuses all for 90 s, and is back at once, with room for 1.7 times the load.",
-        trouble: BEGIN..RECOVERY,
-        from: RECOVERY,
-        level: "attempts per second",
-        changes: "times that the breaker opened",
-        reports: vec![
-            run("policies", client(BudgetPolicy::default(), BreakerPolicy::default())),
-            run("budget alone", client(BudgetPolicy::default(), never)),
-            run("unbudgeted retries", client(endless, never)),
-        ],
-    }
+    Client { retry, budget: RetryBudget::new(budget), breaker: Breaker::new(breaker) }
 }
 
-fn run(rule: &'static str, mut client: Client) -> Report {
+/// No breaker.
+fn never() -> BreakerPolicy {
+    BreakerPolicy::default().failures(u32::MAX).error_percent(101)
+}
+
+fn run(rule: &'static str, recovery: usize, mut client: Client) -> Report {
     let (mut events, mut arrivals, mut random) = (Events::new(), Random(3), Random(4));
     let mut report = Report::new(rule, SECONDS);
     let mut requests: Vec<Request> = Vec::new();
@@ -110,7 +136,7 @@ fn run(rule: &'static str, mut client: Client) -> Report {
                 }
                 report.connects += u64::from(idle == 0 && now < SECONDS as u64 * SECOND);
                 idle = idle.saturating_sub(1);
-                let is_down = (BEGIN..RECOVERY).contains(&((now / SECOND) as usize));
+                let is_down = (BEGIN..recovery).contains(&((now / SECOND) as usize));
                 if is_down || server.queue.len() == QUEUE {
                     events.enter(now + REFUSED, Event::Learn(number, attempt, Outcome::Failure));
                 } else {

@@ -253,7 +253,7 @@ impl<M: ManageConnection> Builder<M> {
     /// use millpond::policy::BreakerPolicy;
     ///
     /// async fn ask<M: ManageConnection>(manager: M) -> Result<(), RunError<M::Error>> {
-    ///     let policy = BreakerPolicy::default().open_for(Duration::from_secs(5));
+    ///     let policy = BreakerPolicy::default().first_open_for(Some(Duration::from_secs(5)));
     ///     let pool = Pool::builder().breaker(policy).build_unchecked(manager);
     ///     match pool.get().await {
     ///         Err(RunError::BreakerOpen { retry_in }) => println!("try again in {retry_in:?}"),

@@ -116,6 +116,37 @@ fn a_probe_that_fails_opens_it_for_another_minute() {
 }
 
 #[test]
+fn each_failed_probe_opens_it_for_twice_as_long_as_before() {
+    let mut now = Instant::now();
+    let policy = BreakerPolicy::default().failures(1).probes(1).first_open_for(Some(5 * SECOND));
+    let mut breaker = Breaker::new(policy);
+    send(&mut breaker, now, Failure);
+    for seconds in [5, 10, 20, 40, 60, 60] {
+        assert_eq!(breaker.is_open_for(now), Some(SECOND * seconds));
+        assert!(breaker.ask(now + SECOND * (seconds - 1)).0.is_err());
+        now += SECOND * seconds;
+        assert_eq!(breaker.is_open_for(now), None);
+        send(&mut breaker, now, Timeout);
+    }
+    now += MINUTE;
+    send(&mut breaker, now, Success);
+    send(&mut breaker, now, Failure);
+    assert_eq!(breaker.is_open_for(now), Some(5 * SECOND), "it begins anew");
+    now += 5 * SECOND;
+    send(&mut breaker, now, Failure);
+    assert_eq!(breaker.is_open_for(now), Some(10 * SECOND));
+}
+
+#[test]
+fn it_is_never_open_for_longer_than_the_longest() {
+    let now = Instant::now();
+    let policy = BreakerPolicy::default().failures(1).first_open_for(Some(MINUTE * 2));
+    let mut breaker = Breaker::new(policy);
+    send(&mut breaker, now, Failure);
+    assert_eq!(breaker.is_open_for(now), Some(MINUTE));
+}
+
+#[test]
 fn a_cancelled_probe_is_sent_again() {
     let now = Instant::now();
     let mut breaker = open(now);
