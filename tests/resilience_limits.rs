@@ -14,7 +14,9 @@ use millpond::connection::https::{
     HttpVersion, HttpsConfig, HttpsError, HttpsErrorKind, RequestBody, Upstreams, UpstreamsConfig,
 };
 use millpond::observe::{Format, Registry};
-use millpond::policy::{BreakerPolicy, BudgetPolicy, LimitPolicy, QueuePolicy, RegionPolicy, RetryPolicy};
+use millpond::policy::{
+    BreakerPolicy, BudgetPolicy, Deadline, LimitPolicy, QueuePolicy, RegionPolicy, RetryPolicy,
+};
 use millpond::resilience::{
     BreakerLayer, ByteLimitLayer, DeadlineLayer, FallbackLayer, LimitLayer, PerServerLayer, Quota,
     RateLimitLayer, Refusal, RegionService, Retries,
@@ -252,7 +254,7 @@ async fn every_layer_reports_to_a_registry() {
     let breaker = BreakerLayer::new("mill", BreakerPolicy::default().failures(3));
     let limit = LimitLayer::new(LimitPolicy::default(), QueuePolicy::default());
     let rate = RateLimitLayer::new(hourly(7));
-    let deadline = DeadlineLayer::new(Duration::from_millis(50));
+    let deadline = DeadlineLayer::new(PATIENCE);
     let bytes = ByteLimitLayer::new(100);
     let fallback = FallbackLayer::new(
         |request: &Request<RequestBody>| request.uri().path() == "/fixed",
@@ -274,6 +276,10 @@ async fn every_layer_reports_to_a_registry() {
     for path in ["/", "/fixed", "/held", "/full", "/broken", "/", "/", "/"] {
         let mut request = get(&url(&node, path));
         *request.method_mut() = if path == "/full" { Method::POST } else { Method::GET };
+        if path == "/held" {
+            let soon = std::time::Instant::now() + Duration::from_millis(50);
+            request.extensions_mut().insert(Deadline::at(soon));
+        }
         let _ = call(&service, request).await;
     }
     let samples = samples(&registry);
