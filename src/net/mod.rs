@@ -75,7 +75,6 @@ pub use self::halves::Halves;
 pub use self::hang_up::HangUp;
 pub use self::keepalive::Keepalive;
 pub use self::listener::Listener;
-#[cfg(feature = "relay")]
 pub use self::peer::Peer;
 pub use self::resolve::{Resolve, Resolving};
 pub use self::serve::DrainReport;

@@ -8,8 +8,8 @@ use tokio::time::Instant;
 use super::Transferred;
 use crate::metric::Row;
 use crate::net::{Endpoint, Peer};
-use crate::sync::statistic::{AtomicUsize, Ordering};
-use crate::sync::{Arc, Count, Mutex, Shared};
+use crate::sync::statistic::{AtomicCell, AtomicUsize, Ordering};
+use crate::sync::{Arc, Mutex, Shared};
 
 /// An open connection of [`Relay::serve`](super::Relay::serve) at one moment.
 #[derive(Clone, Debug)]
@@ -38,7 +38,7 @@ pub struct RelayConnection {
 pub(super) struct Activity {
     start: Instant,
     /// Milliseconds from `start` until the last byte.
-    moved: Count,
+    moved: AtomicCell<u64>,
     pub(super) to_upstream: Direction,
     pub(super) to_client: Direction,
 }
@@ -46,18 +46,18 @@ pub(super) struct Activity {
 #[derive(Debug, Default)]
 pub(super) struct Direction {
     /// Bytes.
-    pub(super) written: Count,
+    written: AtomicCell<u64>,
     held: AtomicUsize,
 }
 
 impl Activity {
     pub(super) fn new() -> Self {
         let (to_upstream, to_client) = (Direction::default(), Direction::default());
-        Self { start: Instant::now(), moved: Count::default(), to_upstream, to_client }
+        Self { start: Instant::now(), moved: AtomicCell::default(), to_upstream, to_client }
     }
 
     pub(super) fn note_move(&self, now: Instant) {
-        self.moved.set(now.saturating_duration_since(self.start).as_millis() as u64);
+        self.moved.store(now.saturating_duration_since(self.start).as_millis() as u64);
     }
 
     pub(super) fn age(&self) -> Duration {
@@ -65,13 +65,13 @@ impl Activity {
     }
 
     pub(super) fn transferred(&self) -> Transferred {
-        Transferred { to_upstream: self.to_upstream.written.get(), to_client: self.to_client.written.get() }
+        Transferred { to_upstream: self.to_upstream.written.load(), to_client: self.to_client.written.load() }
     }
 }
 
 impl Direction {
     pub(super) fn note_written(&self, bytes: usize) {
-        self.written.set(self.written.get().wrapping_add(bytes as u64));
+        self.written.store(self.written.load().wrapping_add(bytes as u64));
     }
 
     /// Ordering: Relaxed, here and below. A number for reports; it guards no memory.
@@ -91,8 +91,8 @@ pub(super) struct Connection {
     pub(super) client: Peer,
     pub(super) upstream: Arc<Endpoint>,
     pub(super) activity: Activity,
-    /// Its index in the list of all, written under the lock of that.
-    place: Count,
+    /// Its index in the list of all. Ordering: Relaxed. It is read and written under the lock of that.
+    place: AtomicUsize,
 }
 
 impl Connection {
@@ -103,7 +103,7 @@ impl Connection {
             client: self.client,
             upstream: Arc::clone(&self.upstream),
             age,
-            idle: age.saturating_sub(Duration::from_millis(self.activity.moved.get())),
+            idle: age.saturating_sub(Duration::from_millis(self.activity.moved.load())),
             transferred: self.activity.transferred(),
             held_bytes: self.activity.to_upstream.held() + self.activity.to_client.held(),
         }
@@ -141,10 +141,10 @@ impl Open {
             client,
             upstream,
             activity: Activity::new(),
-            place: Count::default(),
+            place: AtomicUsize::default(),
         });
         let mut open = self.0.lock();
-        connection.place.set(open.len() as u64);
+        connection.place.store(open.len(), Ordering::Relaxed);
         open.push(Shared::clone(&connection));
         connection
     }
@@ -152,13 +152,13 @@ impl Open {
     /// Removes it, once.
     pub(super) fn remove(&self, connection: &Connection) {
         let mut open = self.0.lock();
-        let place = connection.place.get() as usize;
+        let place = connection.place.load(Ordering::Relaxed);
         if open.get(place).is_none_or(|other| other.id != connection.id) {
             return;
         }
         let removed = open.swap_remove(place);
         if let Some(moved) = open.get(place) {
-            moved.place.set(place as u64);
+            moved.place.store(place, Ordering::Relaxed);
         }
         if open.len() < open.capacity() / SPARSE {
             let twice = open.len() * 2;

@@ -33,6 +33,8 @@ pub(super) struct Pump<'a> {
     unflushed: bool,
     /// Whether the source is known to be reset, so that an end of stream read from it is not a clean one.
     source_broken: bool,
+    /// Whether bytes were written since the last poll began.
+    moved: bool,
 }
 
 enum State {
@@ -67,6 +69,7 @@ impl<'a> Pump<'a> {
             slow: 0,
             unflushed: false,
             source_broken: false,
+            moved: false,
         }
     }
 
@@ -78,9 +81,9 @@ impl<'a> Pump<'a> {
         to: &mut impl AsyncStream,
         moved: &mut bool,
     ) -> Poll<Result<(), PumpError>> {
-        let before = self.direction.written.get();
+        self.moved = false;
         let outcome = self.poll_states(cx, from, to);
-        *moved |= self.direction.written.get() != before;
+        *moved |= self.moved;
         self.note_held();
         outcome
     }
@@ -237,7 +240,7 @@ impl<'a> Pump<'a> {
         from: &mut impl AsyncStream,
         to: &mut impl AsyncStream,
     ) -> Result<bool, PumpError> {
-        let before = self.direction.written.get();
+        self.moved = false;
         match &mut self.state {
             State::Writing(buffer, offset) => {
                 // An error is seen by the next write, too.
@@ -257,11 +260,11 @@ impl<'a> Pump<'a> {
             }
             _ => {}
         }
-        Ok(self.direction.written.get() != before)
+        Ok(self.moved)
     }
 
     fn note_written(&mut self, count: usize) {
-        self.unflushed = true;
+        (self.unflushed, self.moved) = (true, true);
         self.direction.note_written(count);
         self.flow.add(count);
     }

@@ -28,7 +28,13 @@ pub(crate) use queue::ClassQueue;
 pub(crate) mod statistic {
     pub(crate) use core::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
     /// Without read-modify-write: for numbers that one thread at a time writes. Some targets have no 64-bit atomics.
-    #[cfg(any(feature = "connection", millpond_loom, millpond_shuttle, millpond_tsan))]
+    #[cfg(any(
+        feature = "connection",
+        feature = "relay",
+        millpond_loom,
+        millpond_shuttle,
+        millpond_tsan
+    ))]
     pub(crate) use crossbeam_utils::atomic::AtomicCell;
 }
 
