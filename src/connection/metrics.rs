@@ -239,14 +239,15 @@ mod tests {
 
     /// One that has refused a connect, which is not shown: what matters are the gets.
     fn breaker() -> BreakerStats {
-        let mut breaker = BreakerStats::default();
-        breaker.opened_by_failures = 119;
-        breaker.opened_by_error_rate = 120;
-        breaker.opened_by_probe = 121;
-        breaker.half_opened = 122;
-        breaker.closed = 123;
-        breaker.refused = 124;
-        breaker
+        BreakerStats {
+            opened_by_failures: 119,
+            opened_by_error_rate: 120,
+            opened_by_probe: 121,
+            half_opened: 122,
+            closed: 123,
+            refused: 124,
+            ..BreakerStats::default()
+        }
     }
 
     #[test]
