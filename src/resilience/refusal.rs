@@ -138,4 +138,32 @@ mod tests {
         assert!(!Refusal::DeadlineOver.is_unprocessed());
         assert!(Refusal::Shed.is_unprocessed());
     }
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn who_is_refused_may_learn_when_to_ask_again() {
+        let known = [Refusal::BreakerOpen { retry_in: SECOND }, Refusal::RateLimited { retry_in: SECOND }];
+        for refusal in known {
+            assert_eq!(refusal.retry_in(), Some(SECOND));
+            assert!(refusal.to_string().contains("1.0s"), "{refusal}");
+        }
+        for refusal in [Refusal::QueueFull, Refusal::Shed, Refusal::TooManyBytes, Refusal::DeadlineOver] {
+            assert_eq!(refusal.retry_in(), None);
+        }
+    }
+
+    #[test]
+    fn each_refusal_names_its_cause() {
+        for (refusal, cause) in [
+            (Refusal::BreakerOpen { retry_in: SECOND }, "breaker"),
+            (Refusal::QueueFull, "queue for it is full"),
+            (Refusal::Shed, "waited for longest"),
+            (Refusal::RateLimited { retry_in: SECOND }, "too many requests"),
+            (Refusal::TooManyBytes, "too many bytes"),
+            (Refusal::DeadlineOver, "deadline"),
+        ] {
+            assert!(refusal.to_string().contains(cause), "{refusal}");
+        }
+    }
 }
