@@ -8,7 +8,7 @@ use tokio::time::{sleep, timeout};
 
 use super::*;
 use crate::connection::Builder;
-use crate::metric::{Metrics, Source};
+use crate::metric::{Metrics, Report, Source};
 use crate::policy::{BreakerPolicy, RegionPolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
@@ -298,4 +298,13 @@ async fn the_samples_of_its_pools_have_the_label_region() {
     assert_eq!(seen, ["region=north", "region=south"]);
     drop(mill);
     assert!(watch().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_leak_report_has_the_connections_of_all_regions() {
+    let mill = plain().await;
+    let _held = (mill.pool.get_in("north").await.unwrap(), mill.pool.get_in("south").await.unwrap());
+    let mut rows = 0;
+    assert!(mill.pool.reports()(Report::Holders, &mut |_| rows += 1));
+    assert_eq!(rows, 2);
 }
