@@ -12,7 +12,7 @@
 //! | `/readyz` | `ready`, or status 503 and why not, as the [check](Admin::ready) says |
 //!
 //! It has no password and no TLS, so by default it serves on loopback addresses and Unix sockets only. Whoever can connect sees
-//! all numbers, and nothing else: no request changes anything.
+//! all numbers, the addresses of clients and upstreams, and lines of code that hold buffers. No request changes anything.
 //!
 //! Its memory is bounded. At rest it is a task with a listener, 2 KiB. An open connection takes 20 KiB, and the text of an answer
 //! until it is sent; there are [16](field@AdminConfig::max_connections) at most. Bodies of requests are not read. A connection

@@ -30,7 +30,7 @@ pub(crate) struct AdminArgs {
     #[arg(long, value_name = "ENDPOINT", value_parser = address)]
     admin: Option<Endpoint>,
 
-    /// Lets --admin have any address: anybody who can connect to it sees all numbers
+    /// Lets --admin have any address: anybody who can connect to it sees all numbers, and who is connected
     #[arg(long, requires = "admin")]
     admin_public: bool,
 
