@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use millpond::connection::{Builder, ErrorSink, ManageConnection, Pool, PooledConnection, RunError};
+use millpond::metric::{Report, Source};
 use tokio::runtime;
 use tokio::time::{sleep, timeout};
 
@@ -395,6 +396,23 @@ async fn the_leak_report_has_the_label() {
     PooledConnection::set_label(&connection, "login");
     assert_eq!(pool.holders()[0].label, Some("login"));
     assert!(pool.holders()[0].to_string().ends_with("(login)"));
+}
+
+#[tokio::test]
+async fn the_leak_report_is_a_report_of_the_pool() {
+    let pool = builder().build(Manager::default()).await.unwrap();
+    let (connection, line) = (pool.get().await.unwrap(), line!());
+    PooledConnection::set_label(&connection, "login");
+    let mut rows = Vec::new();
+    let mut keep = |row: millpond::metric::Row<'_>| {
+        rows.push((row.labels[0].1.to_string(), row.labels[1].1.to_string(), row.number("samples")));
+    };
+    assert!(pool.reports()(Report::Holders, &mut keep));
+    assert!(pool.reports()(Report::Connections, &mut keep));
+    let [(caller, label, samples)] = &rows[..] else { panic!("{rows:?}") };
+    assert!(caller.starts_with(&format!("tests/connection_corners.rs:{line}:")), "{caller}");
+    assert_eq!(label, "login");
+    assert_eq!(*samples, 1.0);
 }
 
 #[tokio::test]

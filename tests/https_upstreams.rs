@@ -13,9 +13,10 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use millpond::connection::Pool;
 use millpond::connection::https::{
-    ConnectPhase, HealthCheck, Http2PoolConfig, HttpVersion, HttpsConfig, HttpsError, HttpsErrorKind,
-    Protocol, RequestBody, Upstreams, UpstreamsConfig,
+    ConnectPhase, HealthCheck, Http2Pool, Http2PoolConfig, HttpVersion, HttpsConfig, HttpsError,
+    HttpsErrorKind, Protocol, RequestBody, Upstreams, UpstreamsConfig,
 };
+use millpond::metric::{Report, Source};
 use millpond::net::tls::{TlsConfig, TlsErrorKind, TlsRoots};
 use millpond::net::{Endpoint, ErrorKind};
 use tokio::task::JoinSet;
@@ -450,6 +451,48 @@ async fn a_server_of_http2_is_counted_like_one_of_http1() {
         assert_eq!((statistics.connections_created, statistics.get_new), (1, 1), "{protocol}");
         assert_eq!(statistics.reuse_rate(), 0.75, "{protocol}");
     }
+}
+
+/// The labels of each connection in the report of those, and its numbers.
+fn connections(source: &impl Source) -> Vec<(String, Vec<(&'static str, f64)>)> {
+    let mut rows = Vec::new();
+    let is_complete = source.reports()(Report::Connections, &mut |row| {
+        let labels: Vec<_> = row.labels.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        rows.push((labels.join(" "), row.numbers.to_vec()));
+    });
+    assert!(is_complete);
+    rows
+}
+
+fn number(row: &(String, Vec<(&'static str, f64)>), name: &str) -> f64 {
+    row.1.iter().find(|(other, _)| *other == name).unwrap().1
+}
+
+#[tokio::test]
+async fn the_report_has_each_connection_of_http2() {
+    let nginx = Nginx::start();
+    let upstreams = upstreams(UpstreamsConfig::default().https(nginx.trusting(&["h2"])));
+    assert!(connections(&upstreams).is_empty());
+    fetch(&upstreams, Method::GET, &format!("{}/large", nginx.https())).await.unwrap();
+    let rows = connections(&upstreams);
+    let [row] = &rows[..] else { panic!("{rows:?}") };
+    assert!(row.0.starts_with("id="), "{row:?}");
+    assert!(row.0.contains(&format!(" upstream={} address=", nginx.https())), "{row:?}");
+    assert!(number(row, "to_client_bytes") > LARGE as f64, "{row:?}");
+    let sent = number(row, "to_upstream_bytes");
+    assert!((1.0..LARGE as f64).contains(&sent), "{row:?}");
+    assert_eq!(number(row, "traffic_bytes"), sent + number(row, "to_client_bytes"));
+    assert!(number(row, "idle_seconds") <= number(row, "age_seconds"), "{row:?}");
+}
+
+#[tokio::test]
+async fn the_report_of_a_single_pool_names_its_server() {
+    let nginx = Nginx::start();
+    let config = Http2PoolConfig::default().https(nginx.trusting(&["h2"]));
+    let pool = Http2Pool::new(&nginx.https(), config).unwrap();
+    drop(pool.send(request(Method::GET, &nginx.https())).await.unwrap());
+    let rows = connections(&pool);
+    assert!(rows[0].0.contains(&format!(" upstream={} address=", nginx.https())), "{rows:?}");
 }
 
 #[tokio::test]

@@ -429,7 +429,9 @@ impl Source for Upstreams {
         move |report, visit| {
             if let (Report::Connections, Some(inner)) = (report, inner.upgrade()) {
                 for server in Self(inner).servers() {
-                    server.http2.iter().for_each(|http2| http2.show(&server.uri, visit));
+                    let uri = server.uri.to_string();
+                    let upstream = uri.trim_end_matches('/');
+                    server.http2.iter().for_each(|http2| http2.show(&upstream, visit));
                 }
             }
             true
