@@ -12,6 +12,8 @@
 //! Layers of `resilience` are added in the same way. Nothing is counted here, and nothing runs between two scrapes. A [`Registry`] knows a pool as long as the program has
 //! it: a dropped one is absent from the next scrape. Each sample has the label `name`, the name that the program gave.
 //!
+//! Peers and lines of code are no labels of metrics. [`Registry::report`] names them: open connections, and who holds buffers.
+//!
 //! The page [`all_metrics`] lists the metrics of this crate. Those of your own, by [`Metrics`](crate::metric::Metrics), may
 //! stand beside them.
 //!

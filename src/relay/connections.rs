@@ -181,3 +181,29 @@ impl fmt::Debug for Open {
         f.debug_struct("Open").finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_list_has_all_that_were_added_and_not_removed() {
+        const MANY: u64 = 1000;
+        let open = Open::default();
+        let upstream = Arc::new(Endpoint::from("127.0.0.1:1"));
+        let add = |id| open.add(id, Peer::Unix { pid: None }, Arc::clone(&upstream));
+        let connections: Vec<_> = (0..MANY).map(add).collect();
+        // In an order that is neither that of the list nor its reverse, and each twice.
+        let is_kept = |id: u64| id.is_multiple_of(97);
+        for connection in (0..MANY).map(|at| &connections[(at * 7 % MANY) as usize]) {
+            if !is_kept(connection.id) {
+                open.remove(connection);
+                open.remove(connection);
+            }
+        }
+        let mut left: Vec<_> = open.snapshots().map(|connection| connection.id).collect();
+        left.sort_unstable();
+        assert_eq!(left, (0..MANY).filter(|id| is_kept(*id)).collect::<Vec<_>>());
+        assert!(open.0.lock().capacity() < SPARSE * (left.len() + 1), "{}", open.0.lock().capacity());
+    }
+}

@@ -51,7 +51,8 @@ Examples:
   millpond proxy --listen tcp://0.0.0.0:80 --to tcp://10.0.0.7:80 --log-format json --access-log /var/log/millpond.json
       Logs for programs: failed connections on stderr, all connections in the file.
   millpond proxy --listen tcp://0.0.0.0:80 --to tcp://10.0.0.7:80 --admin 127.0.0.1:9900
-      With `curl http://127.0.0.1:9900/metrics`: all numbers, for Prometheus. Also /stats (JSON), /healthz and /readyz,
+      With `curl http://127.0.0.1:9900/metrics`: all numbers, for Prometheus. Also /stats, /connections and /holders
+      (JSON: who is connected, and which code holds buffers), /healthz and /readyz,
       and http://127.0.0.1:9900/ for a browser: live charts. `millpond top 127.0.0.1:9900` shows the same in a terminal.
 
 Memory: an idle connection takes about 2 KiB. Buffers are allocated when bytes arrive, and unused ones return to the \
