@@ -6,11 +6,12 @@
 #![cfg_attr(feature = "observe", doc = "[metrics text]: crate::observe::all_metrics")]
 #![cfg_attr(feature = "relay", doc = "[relay example]: crate::relay")]
 #![cfg_attr(feature = "schema", doc = "[guide text]: crate::schema::guide")]
+#![cfg_attr(feature = "net", doc = "[spans text]: crate::spans")]
 #![doc = "[loom models]: https://docs.rs/loom"]
 #![doc = "[BENCHMARKS.md]: #benchmarks"]
 #![doc = ""]
 #![doc = include_str!("../README.md")]
-#![cfg_attr(feature = "net", doc = "\n## Cookbook\n\nThe page [`cookbook`] has eleven small programs.\n")]
+#![cfg_attr(feature = "net", doc = "\n## Cookbook\n\nThe page [`cookbook`] has twelve small programs.\n")]
 //!
 //! ## Layers
 //!
@@ -21,6 +22,7 @@
 //!  observe     Prometheus, OpenMetrics and JSON     (feature `observe`)
 //!              exporters of the crate `metrics`     (feature `metrics`)
 //!              the admin endpoint                   (feature `admin`)
+//!              traces and metrics by OTLP           (feature `otlp`)
 //!   │
 //!  relay       bytes between any two streams        (feature `relay`)
 //!  bus         publish and subscribe                (feature `bus`)
@@ -65,7 +67,7 @@ compile_error!("millpond needs a lock: enable the feature `std`, or `spin` where
 
 #[cfg(all(feature = "net", not(unix)))]
 compile_error!(
-    "millpond's features `net`, `dns`, `tls`, `bus`, `relay`, `connection`, `https`, `resilience`, `websocket`, `admin`, `proxy` and `cli` need Unix sockets, which this target lacks"
+    "millpond's features `net`, `dns`, `tls`, `bus`, `relay`, `connection`, `https`, `resilience`, `websocket`, `admin`, `otlp`, `proxy` and `cli` need Unix sockets, which this target lacks"
 );
 
 #[cfg(feature = "bus")]
@@ -74,8 +76,10 @@ pub mod bus;
 pub mod connection;
 #[cfg(feature = "net")]
 #[cfg_attr(feature = "https", doc = "[A reverse proxy]: #a-reverse-proxy\n")]
+#[cfg_attr(feature = "otlp", doc = "[A trace through a proxy]: #a-trace-through-a-proxy\n")]
 #[doc = include_str!("cookbook.md")]
 #[cfg_attr(feature = "https", doc = include_str!("connection/https/reverse_proxy.md"))]
+#[cfg_attr(feature = "otlp", doc = include_str!("observe/traced_proxy.md"))]
 pub mod cookbook {}
 pub mod frame;
 pub mod metric;
@@ -93,6 +97,10 @@ pub mod relay;
 pub mod resilience;
 #[cfg(feature = "schema")]
 pub mod schema;
+
+#[cfg(feature = "net")]
+#[doc = include_str!("spans.md")]
+pub mod spans {}
 
 #[doc = include_str!("pool/fairness.md")]
 pub mod fairness {}

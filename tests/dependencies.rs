@@ -30,13 +30,23 @@ fn the_default_features_bring_five_crates() {
 
 #[test]
 fn tls_brings_one_cryptography() {
-    let tls = crates(&["--features", "tls"]);
+    let (tls, otlp) = (crates(&["--features", "tls"]), crates(&["--features", "otlp"]));
     assert!(tls.contains("aws-lc-rs"), "{tls:?}");
     for other in ["ring", "openssl", "openssl-sys", "native-tls"] {
         assert!(!tls.contains(other), "{other}");
+        assert!(!otlp.contains(other), "{other}");
     }
     assert!(!crates(&["--features", "proxy"]).contains("rustls"), "the proxy alone has no TLS");
     assert!(!crates(&["--features", "proxy"]).contains("h2"), "the admin endpoint speaks HTTP/1.1");
+}
+
+#[test]
+fn otlp_brings_no_other_client() {
+    let otlp = crates(&["--features", "otlp"]);
+    assert!(otlp.contains("opentelemetry-proto"), "{otlp:?}");
+    for other in ["opentelemetry-otlp", "reqwest", "tonic"] {
+        assert!(!otlp.contains(other), "{other}");
+    }
 }
 
 #[test]

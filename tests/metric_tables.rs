@@ -36,6 +36,7 @@ const PARTS: &[(&str, &str)] = &[
     ("A [`ByteLimitLayer`](crate::resilience::ByteLimitLayer)", "millpond_byte_limit_"),
     ("A [`DeadlineLayer`](crate::resilience::DeadlineLayer)", "millpond_deadline_"),
     ("A [`FallbackLayer`](crate::resilience::FallbackLayer)", "millpond_fallback_"),
+    ("An [`Otlp`](crate::observe::otlp::Otlp)", "millpond_otlp_"),
 ];
 
 #[test]

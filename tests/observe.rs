@@ -21,6 +21,7 @@ use millpond::connection::https::{
 };
 use millpond::metric::{Bucket, Kind, Label, Metric, Metrics, Value, Visit, each_labelled};
 use millpond::net::Peekable;
+use millpond::observe::otlp::{Otlp, OtlpConfig};
 use millpond::observe::{Format, Publisher, Registry, tables};
 use millpond::policy::{
     BreakerPolicy, BudgetPolicy, LimitPolicy, Outcome, QueuePolicy, RegionPolicy, Regions, RetryBudget,
@@ -112,6 +113,8 @@ impl Mill {
         registry.add_by("e", move || Some(deadline));
         let fallback = FallbackLayer::new(|(): &()| (), |(), _: &Result<(), _>| None).stats();
         registry.add_by("e", move || Some(fallback));
+        let otlp = Otlp::new(OtlpConfig::default()).unwrap().stats();
+        registry.add_by("e", move || Some(otlp));
         registry
     }
 }

@@ -101,6 +101,8 @@ pub mod migration {}
 #[cfg(feature = "connection")]
 mod pool;
 #[cfg(feature = "connection")]
+mod span;
+#[cfg(feature = "connection")]
 mod statistics;
 #[cfg(feature = "websocket")]
 pub mod websocket;

@@ -5,6 +5,8 @@ use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::os::fd::OwnedFd;
 use std::path::Path;
+#[cfg(feature = "relay")]
+use std::pin::Pin;
 use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream, UnixSocket, UnixStream};
@@ -14,6 +16,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::endpoint::{Endpoint, host_and_port};
 use super::error::{Error, ErrorKind, is_shortage};
 use super::resolve::{self, Resolve};
+use super::span::{self, error_type, traced};
 use super::stream::Stream;
 use super::unix_path::{is_abstract, obstacle};
 use crate::sync::statistic::{AtomicUsize, Ordering};
@@ -102,20 +105,20 @@ impl Stream {
     /// ```
     pub async fn connect(endpoint: impl Into<Endpoint>, timeout: Duration) -> Result<Self, Error> {
         // On the heap, so that a task is not larger for the rest of its life because it once connected.
-        let (stream, _) = Box::pin(connect(endpoint.into(), Settings::within(timeout), None)).await?;
+        let (stream, _) = Box::pin(connect_traced(endpoint.into(), Settings::within(timeout), None)).await?;
         Ok(stream)
     }
 
-    /// As [`connect`](Self::connect), with a descriptor that keeps the place of the connection's until it is opened.
+    /// As [`connect`](Self::connect), with a descriptor that keeps the place of the connection's until it is opened. Its span
+    /// belongs to the one of the call.
     #[cfg(feature = "relay")]
-    pub(crate) async fn connect_with(
+    pub(crate) fn connect_with(
         endpoint: &Endpoint,
         timeout: Duration,
         reserved: OwnedFd,
-    ) -> Result<Self, Error> {
-        let (stream, _) =
-            Box::pin(connect(endpoint.clone(), Settings::within(timeout), Some(reserved))).await?;
-        Ok(stream)
+    ) -> Pin<Box<dyn Future<Output = Result<Self, Error>> + Send>> {
+        let connect = connect_traced(endpoint.clone(), Settings::within(timeout), Some(reserved));
+        Box::pin(async move { Ok(connect.await?.0) })
     }
 }
 
@@ -124,6 +127,16 @@ impl Settings<'_> {
     fn within(total: Duration) -> Self {
         Self { total, address: total, resolver: None }
     }
+}
+
+/// Connects to an endpoint, in a span that belongs to the one of the call.
+pub(super) fn connect_traced<'a>(
+    endpoint: Endpoint,
+    settings: Settings<'a>,
+    reserved: Reserve,
+) -> impl Future<Output = Result<(Stream, Duration), Error>> + use<'a> {
+    let span = span::connect_to(&endpoint);
+    traced(span, move || connect(endpoint, settings, reserved), |error| error_type(error.kind()))
 }
 
 /// Connects to an endpoint. Says how long the lookup of a name took.
@@ -186,31 +199,55 @@ async fn connect_once(
         Endpoint::Invalid { error, .. } => Err((ErrorKind::InvalidEndpoint(*error), None, None)),
         Endpoint::Unix(path) => connect_unix(path, reserved).await.map(Stream::Unix).map_err(failed),
         Endpoint::Tcp(address) => {
-            let stream = match address.parse() {
-                Ok(address) => {
-                    let socket = tcp_socket(address, reserved).map_err(failed)?;
-                    connect_tcp(socket, address).await.map_err(failed)?
-                }
-                Err(_) => {
-                    let (host, port) = host_and_port(address)
-                        .map_err(|error| (ErrorKind::InvalidEndpoint(error), None, None))?;
-                    progress.waits_for = WaitsFor::Names;
-                    let begun = Instant::now();
-                    let addresses = match settings.resolver {
-                        None => resolve::addresses(host, port).await,
-                        Some(resolver) => resolver.resolve(host).await.map(|found| {
-                            found.into_iter().map(|address| SocketAddr::new(address, port)).collect()
-                        }),
-                    };
-                    progress.lookup += begun.elapsed();
-                    let addresses = addresses.map_err(|error| (ErrorKind::Lookup, None, Some(error)))?;
-                    progress.waits_for = WaitsFor::Peer;
-                    connect_to_any(addresses, settings.address, reserved).await?
-                }
+            let known = address.parse();
+            let found = match known {
+                Ok(_) => Vec::new(),
+                Err(_) => look_up(address, settings, progress).await?,
             };
-            Stream::from_tcp(stream).map_err(failed)
+            let connecting = || async {
+                let stream = match known {
+                    Ok(address) => {
+                        let socket = tcp_socket(address, reserved).map_err(failed)?;
+                        connect_tcp(socket, address).await.map_err(failed)?
+                    }
+                    Err(_) => connect_to_any(found, settings.address, reserved).await?,
+                };
+                Stream::from_tcp(stream).map_err(failed)
+            };
+            let span = span::tcp();
+            let stream = traced(span.clone(), connecting, |(kind, ..)| error_type(*kind)).await?;
+            if !span.is_disabled() {
+                span::connected(&span, stream.peer_address());
+            }
+            Ok(stream)
         }
     }
+}
+
+/// The addresses of the host in `address`, with its port.
+async fn look_up(
+    address: &str,
+    settings: Settings<'_>,
+    progress: &mut Progress,
+) -> Result<Vec<SocketAddr>, Failure> {
+    let (host, port) =
+        host_and_port(address).map_err(|error| (ErrorKind::InvalidEndpoint(error), None, None))?;
+    progress.waits_for = WaitsFor::Names;
+    let begun = Instant::now();
+    let looking = || async {
+        match settings.resolver {
+            None => resolve::addresses(host, port).await,
+            Some(resolver) => {
+                let found = resolver.resolve(host).await?;
+                Ok(found.into_iter().map(|address| SocketAddr::new(address, port)).collect())
+            }
+        }
+    };
+    let addresses = traced(span::lookup_of(host), looking, |_| error_type(ErrorKind::Lookup)).await;
+    progress.lookup += begun.elapsed();
+    let addresses = addresses.map_err(|error| (ErrorKind::Lookup, None, Some(error)))?;
+    progress.waits_for = WaitsFor::Peer;
+    Ok(addresses)
 }
 
 /// Opens a socket, and then closes the descriptor that kept its place. Without another one it is closed before.

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::connect::{Settings, connect};
+#[cfg(feature = "https")]
+use super::connect::connect;
+use super::connect::{Settings, connect_traced};
 use super::endpoint::Endpoint;
 use super::error::Error;
 use super::keepalive::Keepalive;
@@ -90,14 +92,27 @@ impl Dial {
     /// Cancelled, it closes what it opened.
     pub async fn connect(&self, endpoint: impl Into<Endpoint>) -> Result<Dialed, Error> {
         let endpoint = endpoint.into();
+        // On the heap: see `Stream::connect`.
+        self.dialed(|settings| Box::pin(connect_traced(endpoint, settings, None))).await
+    }
+
+    /// As [`connect`](Self::connect), as a part of a connect that has a span already.
+    #[cfg(feature = "https")]
+    pub(crate) async fn connect_within(&self, endpoint: Endpoint) -> Result<Dialed, Error> {
+        self.dialed(|settings| Box::pin(connect(endpoint, settings, None))).await
+    }
+
+    async fn dialed<'a, F>(&'a self, connect: impl FnOnce(Settings<'a>) -> F) -> Result<Dialed, Error>
+    where
+        F: Future<Output = Result<(Stream, Duration), Error>>,
+    {
         let settings = Settings {
             total: self.timeout,
             address: self.address_timeout,
             resolver: self.resolver.as_deref(),
         };
         let begun = Instant::now();
-        // On the heap: see `Stream::connect`.
-        let (stream, lookup) = Box::pin(connect(endpoint, settings, None)).await?;
+        let (stream, lookup) = connect(settings).await?;
         let connect = begun.elapsed().saturating_sub(lookup);
         if let Some(keepalive) = &self.keepalive {
             // Only a connection that has just ended takes no options, and its first use says so.

@@ -11,6 +11,7 @@
 //! | `unix_path` | what the path of a Unix endpoint names: a socket file, an abstract name, or an obstacle |
 //! | `listener` | binding and accepting, the accept queue, and the socket file of a Unix listener |
 //! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), what the system runs out of, drain at shutdown |
+//! | `span` | the spans of accepts and connects, and what others need for theirs |
 //! | `stream` | a TCP or Unix connection as one type |
 //! | `connect` | connecting: all addresses of a name, and what the system has run out of |
 //! | `dial` | the settings of a client's connect, and what connecting cost |
@@ -52,6 +53,7 @@ mod peer;
 mod read_from;
 mod resolve;
 mod serve;
+mod span;
 mod stream;
 #[cfg(feature = "tls")]
 pub mod tls;
@@ -78,6 +80,14 @@ pub use self::listener::Listener;
 pub use self::peer::Peer;
 pub use self::resolve::{Resolve, Resolving};
 pub use self::serve::DrainReport;
+#[cfg(any(feature = "connection", feature = "relay", feature = "tls"))]
+pub(crate) use self::span::TARGET as SPAN_TARGET;
+#[cfg(feature = "tls")]
+pub(crate) use self::span::traced;
+#[cfg(any(feature = "connection", feature = "relay"))]
+pub(crate) use self::span::{SmallSpan, failed as span_failed};
+#[cfg(feature = "https")]
+pub(crate) use self::span::{connect_to, error_type};
 pub use self::stream::Stream;
 pub use self::tlv::{read_frame_pooled, read_frame_pooled_with, write_frame};
 pub use self::write_queue::{PushError, WriteQueue};

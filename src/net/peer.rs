@@ -24,6 +24,20 @@ impl Peer {
     pub(super) fn of_unix(stream: &UnixStream) -> Self {
         Self::Unix { pid: stream.peer_cred().ok().and_then(|peer| peer.pid()) }
     }
+
+    pub(super) fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(address) => Some(*address),
+            Self::Unix { .. } => None,
+        }
+    }
+
+    pub(super) fn transport(&self) -> &'static str {
+        match self {
+            Self::Tcp(_) => "tcp",
+            Self::Unix { .. } => "unix",
+        }
+    }
 }
 
 impl fmt::Display for Peer {

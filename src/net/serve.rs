@@ -17,6 +17,7 @@ use super::async_stream::AsyncStream;
 use super::connect::is_in_need;
 use super::listener::Listener;
 use super::peer::Peer;
+use super::span;
 use super::stream::Stream;
 
 /// The pause after the system had no descriptor or memory left, if no connection ends before.
@@ -46,7 +47,8 @@ impl fmt::Display for DrainReport {
 }
 
 impl Listener {
-    /// Accepts connections until `shutdown` completes, and spawns the future that `connection` makes of each.
+    /// Accepts connections until `shutdown` completes, and spawns the future that `connection` makes of each. While it makes
+    /// it, it is in the [span](crate::spans) `accept`.
     ///
     /// At most `max_connections` are open at once; the system's accept queue holds the next ones. It holds them also
     /// while the system has no descriptor or memory left for them, which is logged: the next is accepted when a
@@ -224,7 +226,9 @@ where
     fn admit(&mut self, stream: Stream, peer: Peer) {
         match (self.reserve)(&self.listener) {
             Ok(reserved) => {
-                self.connections.spawn((self.connection)(stream, peer, reserved));
+                let span = span::accept(&peer);
+                let connection = span.in_scope(|| (self.connection)(stream, peer, reserved));
+                self.connections.spawn(connection);
                 self.spawned += 1;
             }
             Err(error) => {

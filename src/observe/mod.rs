@@ -7,7 +7,8 @@
 //! ```
 //!
 //! With the feature `admin`, `admin` serves these texts over HTTP, with health and readiness. With the feature `metrics`,
-//! `Publisher` gives the same to any exporter of the crate `metrics`.
+//! `Publisher` gives the same to any exporter of the crate `metrics`. With `otlp`,
+//! `otlp` sends them, and traces, to a collector of OpenTelemetry.
 //!
 //! Layers of `resilience` are added in the same way. Nothing is counted here, and nothing runs between two scrapes. A [`Registry`] knows a pool as long as the program has
 //! it: a dropped one is absent from the next scrape. Each sample has the label `name`, the name that the program gave.
@@ -35,12 +36,14 @@
 //! assert_eq!(Format::Prometheus.encode(&registry), "");
 //! ```
 //!
-//! Absent on purpose: a server that pushes, and metrics of the process, which the collector's host knows better;
+//! Absent on purpose: metrics of the process, which the collector's host knows better;
 //! exemplars, because what a pool measures belongs to no trace that it knows: `tracing` has spans, and no trace ids.
 
 #[cfg(feature = "admin")]
 pub mod admin;
 mod format;
+#[cfg(feature = "otlp")]
+pub mod otlp;
 #[cfg(feature = "metrics")]
 mod publisher;
 mod registry;
@@ -94,4 +97,6 @@ const TABLES: &[&[Metric]] = &[
     crate::resilience::DeadlineStats::METRICS,
     #[cfg(feature = "resilience")]
     crate::resilience::FallbackStats::METRICS,
+    #[cfg(feature = "otlp")]
+    otlp::OtlpStats::METRICS,
 ];

@@ -75,7 +75,7 @@
 //! | `cause` | of a failed or aborted one: `connect`, `out_of_resources`, `reset`, `io`, `idle_timeout` or `aborted` |
 //! | `error` | of a failed or aborted one: the error with its causes, for people |
 //!
-//! Nothing limits their rate. A subscriber of a public server should: `millpond proxy` writes 10 failures per second and
+//! It belongs to the [span](crate::spans) `relay` of the connection. Nothing limits their rate. A subscriber of a public server should: `millpond proxy` writes 10 failures per second and
 //! counts the others.
 //!
 //! | file | what it does | go there to |

@@ -4,13 +4,16 @@ use std::error::Error;
 use std::fmt;
 use std::os::fd::OwnedFd;
 
-use tracing::{debug, warn};
+use tracing::field::Empty;
+use tracing::{debug, debug_span, warn};
 
 use super::connections::Connection;
 use super::error::{Cause, RelayError, RelayErrorKind, Side};
 use super::pair::Pair;
 use super::{Relay, Transferred};
-use crate::net::{AsyncStream, DrainReport, Endpoint, Listener, Peer, Stream};
+use crate::net::{
+    self, AsyncStream, DrainReport, Endpoint, Listener, Peer, SPAN_TARGET, SmallSpan, Stream, span_failed,
+};
 use crate::sync::{Arc, Shared};
 
 /// The target of the event that each connection ends with.
@@ -43,9 +46,9 @@ impl Relay {
         let connection = |client: Stream, peer: Peer, reserved: OwnedFd| {
             let id = self.shared.counters.accepted();
             let mut accepted = Accepted {
+                span: relay_of(id, &peer, &upstream),
                 connection: self.shared.open.add(id, peer, Arc::clone(&upstream)),
-                relay: self.clone(),
-                has_ended: false,
+                relay: Some(self.clone()),
             };
             // A block holds it once. A future that takes it by value would hold it twice, as an argument and as a variable.
             async move {
@@ -60,18 +63,34 @@ impl Relay {
 /// A connection from its accept to its end. Dropped before that, it counts and logs that it was aborted.
 struct Accepted {
     connection: Shared<Connection>,
-    relay: Relay,
-    has_ended: bool,
+    /// `None` once it has ended.
+    relay: Option<Relay>,
+    /// Not entered but for the connect: a poll of the relay is on the path of a byte.
+    span: SmallSpan,
+}
+
+fn relay_of(id: u64, client: &Peer, upstream: &Endpoint) -> SmallSpan {
+    let span = debug_span!(
+        target: SPAN_TARGET,
+        "relay",
+        id,
+        %client,
+        %upstream,
+        bytes_to_upstream = Empty,
+        bytes_to_client = Empty,
+        ended_by = Empty,
+        "error.type" = Empty,
+        "otel.status_code" = Empty,
+    );
+    span.into()
 }
 
 impl Accepted {
     async fn connect_and_relay(&self, mut client: Stream, reserved: OwnedFd) -> Result<(), RelayError> {
-        let shared = &self.relay.shared;
+        let Some(Relay { shared }) = &self.relay else { return Ok(()) };
         let connected = tokio::select! {
             biased;
-            connected = Stream::connect_with(&self.connection.upstream, shared.config.connect_timeout, reserved) => {
-                connected.map_err(Cause::Connect)
-            }
+            connected = self.connect(shared, reserved) => connected.map_err(Cause::Connect),
             left = client.hung_up() => match left {
                 Ok(()) => return Ok(()),
                 Err(source) => Err(Cause::Read { side: Side::Client, source }),
@@ -90,15 +109,27 @@ impl Accepted {
         Pair::new(client, upstream, shared, &self.connection.activity).run().await.map(drop)
     }
 
+    fn connect(
+        &self,
+        shared: &super::Shared,
+        reserved: OwnedFd,
+    ) -> impl Future<Output = Result<Stream, net::Error>> + use<> {
+        let limit = shared.config.connect_timeout;
+        self.span.in_scope(|| Stream::connect_with(&self.connection.upstream, limit, reserved))
+    }
+
     /// Counts and logs how it ended, by an error or by a close of both directions.
     fn ended(&mut self, error: Option<&RelayError>) {
-        self.has_ended = true;
-        self.relay.shared.open.remove(&self.connection);
-        let Connection { id, client, upstream, activity, .. } = &*self.connection;
-        let bytes = activity.transferred();
+        let Some(relay) = self.relay.take() else { return };
+        relay.shared.open.remove(&self.connection);
         match error {
-            None => debug!(
+            None => {
+                let Connection { id, client, upstream, activity, .. } = &*self.connection;
+                let bytes = activity.transferred();
+                self.trace(None, None);
+                debug!(
                 target: TARGET,
+                parent: self.span.id(),
                 id,
                 client = %client,
                 upstream = %upstream,
@@ -106,7 +137,8 @@ impl Accepted {
                 bytes_to_client = bytes.to_client,
                 duration_ms = self.milliseconds(),
                 "connection closed"
-            ),
+                );
+            }
             Some(error) => {
                 let cause = match error.kind() {
                     RelayErrorKind::Connect => "connect",
@@ -119,26 +151,40 @@ impl Accepted {
             }
         }
         // After the log: a program that waits until none is active may end then.
-        self.relay.shared.counters.ended(error.map(RelayError::kind));
+        relay.shared.counters.ended(error.map(RelayError::kind));
     }
 
     /// Logs a connection that failed or was aborted. `ended_by` is the side that ended it, or `None` for the relay itself.
     fn log_failure(&self, ended_by: Option<Side>, cause: &str, error: &dyn fmt::Display, message: &str) {
         let Connection { id, client, upstream, activity, .. } = &*self.connection;
         let bytes = activity.transferred();
+        let ended_by = ended_by.map_or("relay", Side::name);
+        self.trace(Some(ended_by), Some(cause));
         warn!(
             target: TARGET,
+            parent: self.span.id(),
             id,
             client = %client,
             upstream = %upstream,
             bytes_to_upstream = bytes.to_upstream,
             bytes_to_client = bytes.to_client,
             duration_ms = self.milliseconds(),
-            ended_by = %ended_by.map_or("relay", Side::name),
+            ended_by = %ended_by,
             cause = %cause,
             error = %error,
             "{message}"
         );
+    }
+
+    fn trace(&self, ended_by: Option<&str>, cause: Option<&str>) {
+        let Some(span) = self.span.get() else { return };
+        let bytes = self.connection.activity.transferred();
+        span.record("bytes_to_upstream", bytes.to_upstream);
+        span.record("bytes_to_client", bytes.to_client);
+        span.record("ended_by", ended_by);
+        if let Some(cause) = cause {
+            span_failed(span, cause);
+        }
     }
 
     /// To the microsecond.
@@ -149,11 +195,11 @@ impl Accepted {
 
 impl Drop for Accepted {
     fn drop(&mut self) {
-        if !self.has_ended {
-            self.relay.shared.open.remove(&self.connection);
+        if let Some(relay) = self.relay.take() {
+            relay.shared.open.remove(&self.connection);
             // Before the count, as above.
             self.log_failure(None, "aborted", &"aborted by the shutdown", "connection aborted");
-            self.relay.shared.counters.aborted();
+            relay.shared.counters.aborted();
         }
     }
 }

@@ -10,15 +10,11 @@ use clap::Args;
 use millpond::net::{Endpoint, Listener, Stream};
 use millpond::observe::Registry;
 use millpond::observe::admin::{Admin, AdminConfig};
-use millpond::relay::Relay;
 
 use crate::values::address;
 
 /// How long the upstream may take to be reached by a check: less than the check may take.
 const REACH_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The `name` of all samples.
-const NAME: &str = "proxy";
 
 /// Rare enough to cost nothing that can be measured, and often enough to catch a leak of some thousand buffers.
 const SAMPLE_ONE_IN: u32 = 1024;
@@ -59,16 +55,13 @@ impl AdminArgs {
 /// Serves in a task until the process ends. Returns where, unless it is off.
 pub(crate) async fn start(
     args: &AdminArgs,
-    relay: &Relay,
+    registry: Registry,
     upstream: &Endpoint,
     draining: &Arc<AtomicBool>,
 ) -> Result<Option<Endpoint>, String> {
     let Some(endpoint) = &args.admin else { return Ok(None) };
     let listener = Listener::bind(endpoint).await.map_err(|error| format!("--admin: {error}"))?;
     let at = listener.local_endpoint().clone();
-    let registry = Registry::new();
-    registry.add(NAME, relay);
-    registry.add(NAME, relay.pool());
     let (upstream, draining) = (upstream.clone(), Arc::clone(draining));
     let ready = move || {
         let upstream = upstream.clone();

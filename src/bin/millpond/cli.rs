@@ -12,6 +12,7 @@ use millpond::net::{Endpoint, Listener};
 use crate::admin::AdminArgs;
 #[cfg(feature = "cli")]
 use crate::codegen::CodegenArgs;
+use crate::export::{self, ExportArgs};
 #[cfg(feature = "cli")]
 use crate::get::{EXAMPLES as GET_EXAMPLES, GetArgs};
 use crate::log::LogArgs;
@@ -32,7 +33,7 @@ use crate::values::{backlog, memory_limit, positive, positive_seconds, seconds, 
 #[cfg_attr(
     not(feature = "cli"),
     command(
-        after_help = "This build has no `codegen`, `get` and `top`: install with `--features cli` for them."
+        after_help = "This build has no `codegen`, `get` and `top`: install with `--features cli` for them, and for `proxy --otlp`."
     )
 )]
 pub(crate) struct Cli {
@@ -76,7 +77,7 @@ Exit codes: 0 stopped by a signal, and all connections have ended by themselves;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Relays every connection to an upstream until Ctrl-C, then drains
-    #[command(after_help = PROXY_EXAMPLES)]
+    #[command(after_help = [PROXY_EXAMPLES, export::HELP].concat())]
     Proxy(ProxyArgs),
     /// Generates Rust from a contract file: a type per message, and a pool with fitting size classes
     #[cfg(feature = "cli")]
@@ -140,6 +141,9 @@ pub(crate) struct ProxyArgs {
 
     #[command(flatten)]
     pub(crate) admin: AdminArgs,
+
+    #[command(flatten)]
+    pub(crate) export: ExportArgs,
 
     #[command(flatten)]
     pub(crate) log: LogArgs,

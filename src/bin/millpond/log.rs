@@ -5,6 +5,7 @@
 //! the exit if stdout and stderr are one pipe; it bounds lines instead of bytes; and it brings a date library.
 
 mod lines;
+mod traced;
 
 use std::env::{self, VarError};
 use std::fs::File;
@@ -19,12 +20,15 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use tracing::level_filters::LevelFilter;
 use tracing::{error, subscriber, warn};
-use tracing_subscriber::filter::Targets;
+use tracing_subscriber::filter::{FilterExt, Targets, filter_fn};
+use tracing_subscriber::fmt::format::JsonFields;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::{Layer, Registry, fmt};
 
 use self::lines::Lines;
+use self::traced::Traced;
 use crate::chain::Chain;
+use crate::export::Export;
 
 /// The target of events about the log itself.
 const TARGET: &str = "millpond::log";
@@ -35,10 +39,11 @@ const CONNECTION: &str = "millpond::relay::connection";
 /// The target of the count of those that were left out. What RUST_LOG says of the connections holds for it, too.
 const LEFT_OUT: &str = "millpond::relay::connection::left_out";
 /// Targets of this program that RUST_LOG may name, whole or up to a `::`.
-const TARGETS: [&str; 7] = [
+const TARGETS: [&str; 8] = [
     LEFT_OUT,
     TARGET,
     "millpond::net::serve",
+    "millpond::observe",
     "millpond::pool",
     "millpond::proxy",
     "millpond::relay",
@@ -89,7 +94,7 @@ pub(crate) struct StartError {
 
 impl Log {
     /// Starts to log.
-    pub(crate) fn start(args: &LogArgs) -> Result<Self, StartError> {
+    pub(crate) fn start(args: &LogArgs, export: &Export) -> Result<Self, StartError> {
         let (levels, foreign) = levels()?;
         let mut levels = levels.with_target(FAILURE, LevelFilter::ERROR);
         let mut limited = Some(CONNECTION);
@@ -106,7 +111,10 @@ impl Log {
         let log = Lines::start("stderr".to_owned(), stderr, limited).map_err(failed)?;
         let access = access.map(start_access_log).transpose()?;
 
+        // Lines have fields of their own, and so no spans, which are for the export.
+        let levels = levels.and(filter_fn(|metadata| metadata.is_event()));
         let mut layers = vec![layer(args.log_format, log.clone(), has_colours).with_filter(levels).boxed()];
+        layers.extend(export.layer());
         layers.extend(access.clone().map(|access| {
             let connections = Targets::new()
                 .with_target(CONNECTION, LevelFilter::DEBUG)
@@ -166,9 +174,13 @@ fn start_access_log(path: &Path) -> Result<Lines, StartError> {
 fn layer(format: Format, lines: Lines, has_colours: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
     // Its internal errors go to stderr, past the queue.
     let layer = fmt::layer().with_writer(lines).with_ansi(has_colours).log_internal_errors(false);
+    let lines = fmt::format().with_ansi(has_colours);
     match format {
-        Format::Text => layer.boxed(),
-        Format::Json => layer.json().flatten_event(true).boxed(),
+        Format::Text => layer.event_format(Traced { lines, format }).boxed(),
+        Format::Json => {
+            let lines = lines.json().flatten_event(true);
+            layer.fmt_fields(JsonFields::new()).event_format(Traced { lines, format }).boxed()
+        }
     }
 }
 

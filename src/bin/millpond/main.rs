@@ -10,10 +10,14 @@ mod chain;
 mod cli;
 #[cfg(feature = "cli")]
 mod codegen;
+#[cfg(feature = "otlp")]
+mod export;
 #[cfg(feature = "cli")]
 mod get;
 mod log;
 mod memory;
+#[cfg(not(feature = "otlp"))]
+mod no_export;
 mod proxy;
 mod statistics;
 mod terminal;
@@ -26,7 +30,10 @@ use std::process::ExitCode;
 #[cfg(feature = "cli")]
 use self::chain::Chain;
 use self::cli::{Cli, Command};
+use self::export::Export;
 use self::log::Log;
+#[cfg(not(feature = "otlp"))]
+use self::no_export as export;
 use self::terminal::note;
 
 fn main() -> ExitCode {
@@ -51,8 +58,12 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }),
         Command::Proxy(args) => {
-            match proxy::raise_descriptor_limit(&args).and_then(|()| Log::start(&args.log)) {
-                Ok(log) => log.conclude(proxy::run(args)),
+            let started = proxy::raise_descriptor_limit(&args).and_then(|()| {
+                let export = Export::new(&args.export)?;
+                Ok((Log::start(&args.log, &export)?, export))
+            });
+            match started {
+                Ok((log, export)) => log.conclude(proxy::run(args, &export)),
                 Err(error) => {
                     note(format!("millpond: {}", error.text));
                     error.code

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Poll;
 
 use millpond::net::Listener;
+use millpond::observe::Registry;
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -21,6 +22,7 @@ use tracing::{info, warn};
 
 use crate::admin;
 use crate::cli::ProxyArgs;
+use crate::export::Export;
 use crate::log::StartError;
 use crate::memory::return_free_pages;
 use crate::statistics;
@@ -32,6 +34,9 @@ const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
 /// The exit code if connections were aborted at the stop.
 const CONNECTIONS_CUT: u8 = 3;
 
+/// The `name` of all samples.
+pub(crate) const NAME: &str = "proxy";
+
 /// Both sockets of a connection.
 const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
@@ -42,7 +47,7 @@ const LEAST_DESCRIPTORS: u64 = 13;
 const OWN_DESCRIPTORS: u64 = 16;
 
 /// Serves until a signal stops it.
-pub(crate) fn run(args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
+pub(crate) fn run(args: ProxyArgs, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
     let mut pool = BufferPoolConfig::proxy().to_builder();
     if let Some(one_in) = args.admin.sample_one_in() {
         pool = pool.sample_one_in(one_in);
@@ -54,13 +59,13 @@ pub(crate) fn run(args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
         .build();
     let pool = BufferPool::new(pool.map_err(|error| format!("--memory-limit: {error}"))?);
     let runtime = Builder::new_multi_thread().enable_all().on_thread_park(pool.flush_on_park()).build()?;
-    let outcome = runtime.block_on(serve(pool, args));
+    let outcome = runtime.block_on(serve(pool, args, export));
     // A thread may still block, in a name look-up for example. The exit does not wait for it.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<ExitCode, Box<dyn Error>> {
+async fn serve(pool: BufferPool, args: ProxyArgs, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
     pool.spawn_decay();
     let config = RelayConfig::default()
         .max_connections(args.max_connections)
@@ -80,7 +85,11 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<ExitCode, Box<dyn Er
         }
     };
     listener.set_backlog(args.backlog)?;
-    let admin = admin::start(&args.admin, &relay, &args.to, &draining).await?;
+    let registry = Registry::new();
+    registry.add(NAME, &relay);
+    registry.add(NAME, relay.pool());
+    export.start(&registry);
+    let admin = admin::start(&args.admin, registry, &args.to, &draining).await?;
     warn_of_few_descriptors(&args);
     let admin = admin.map(|at| format!("\nadmin endpoint on {at}")).unwrap_or_default();
     announce(format!("listening on {}{admin}", listener.local_endpoint()));
@@ -116,6 +125,7 @@ async fn serve(pool: BufferPool, args: ProxyArgs) -> Result<ExitCode, Box<dyn Er
     };
     let _ = timeout(ABORT_TIMEOUT, ended).await;
     statistics::log(&relay);
+    export.stop().await;
     let stats = relay.stats();
     let aborted = stats.active + stats.aborted;
     match report {
@@ -164,7 +174,10 @@ fn ignores_hangup() -> bool {
 /// Raises the soft limit of descriptors to the hard one. The usual limit of 1024 exists for programs that use `select`, and
 /// this one does not. Fails if that does not suffice for one connection.
 pub(crate) fn raise_descriptor_limit(args: &ProxyArgs) -> Result<(), StartError> {
-    let least = LEAST_DESCRIPTORS + u64::from(args.log.has_file()) + u64::from(args.admin.is_on());
+    let least = LEAST_DESCRIPTORS
+        + u64::from(args.log.has_file())
+        + u64::from(args.admin.is_on())
+        + args.export.descriptors();
     let Ok((_, hard)) = getrlimit(Resource::RLIMIT_NOFILE) else { return Ok(()) };
     // If this fails the limit stays as it is, and clients wait when it is reached.
     let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
@@ -180,7 +193,8 @@ pub(crate) fn raise_descriptor_limit(args: &ProxyArgs) -> Result<(), StartError>
 fn warn_of_few_descriptors(args: &ProxyArgs) {
     let max_connections = args.max_connections;
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    let fit = limit.saturating_sub(OWN_DESCRIPTORS + args.admin.descriptors()) / DESCRIPTORS_PER_CONNECTION;
+    let fit = limit.saturating_sub(OWN_DESCRIPTORS + args.admin.descriptors() + args.export.descriptors())
+        / DESCRIPTORS_PER_CONNECTION;
     let wanted = max_connections as u64;
     // A percent less is not worth a line.
     if fit < wanted - wanted / 100 {

@@ -19,6 +19,7 @@ use super::origin::Origin;
 use super::request_body::RequestBody;
 use super::request_errors::Failures;
 use super::response_body::{ResponseBody, Source};
+use super::span::traced;
 use super::wire::{Traffic, Wire};
 use crate::net::tls::TlsIdentity;
 use crate::sync::Arc;
@@ -193,6 +194,18 @@ impl HttpsConnection {
     /// # }
     /// ```
     pub async fn send<G>(
+        connection: G,
+        request: Request<RequestBody>,
+    ) -> Result<Response<ResponseBody<G>>, HttpsError>
+    where
+        G: DerefMut<Target = Self> + Unpin,
+    {
+        let origin = Arc::clone(&connection.origin);
+        traced(request, Some(&origin), |request| Self::send_untraced(connection, request)).await
+    }
+
+    /// As [`send`](Self::send), as a part of a request that has a span already.
+    pub(super) async fn send_untraced<G>(
         mut connection: G,
         mut request: Request<RequestBody>,
     ) -> Result<Response<ResponseBody<G>>, HttpsError>

@@ -16,9 +16,10 @@ use super::multiplexed;
 use super::origin::Origin;
 use super::request_body::RequestBody;
 use super::request_errors::{Failures, RequestErrors};
+use super::span::error_type;
 use super::wire::{Traffic, Transport, Wire};
 use crate::net::tls::{TlsConfig, TlsConnector, TlsIdentity};
-use crate::net::{self, Stream};
+use crate::net::{self, Endpoint, Stream, connect_to};
 use crate::sync::Arc;
 
 /// Makes and checks connections to one server, for a pool.
@@ -146,7 +147,9 @@ impl HttpsConnectionManager {
             Some(limit) => Some(limit.acquire(self.config.handshake_timeout).await?),
             None => None,
         };
-        let dialed = self.dial_uncounted(permit).await;
+        let endpoint = self.config.endpoint.clone().unwrap_or_else(|| self.origin.endpoint());
+        let span = connect_to(&endpoint);
+        let dialed = net::traced(span, || self.dial_uncounted(endpoint, permit), error_type).await;
         match &dialed {
             Ok(dialed) => self.connects.on_connected(dialed.facts.info(dialed.protocol(), 0)),
             Err(error) => self.connects.on_failed(error),
@@ -154,9 +157,12 @@ impl HttpsConnectionManager {
         dialed
     }
 
-    async fn dial_uncounted(&self, permit: Option<ConnectionPermit>) -> Result<Dialed, HttpsError> {
-        let endpoint = self.config.endpoint.clone().unwrap_or_else(|| self.origin.endpoint());
-        let dialed = self.config.dial.connect(endpoint).await.map_err(HttpsError::of_net)?;
+    async fn dial_uncounted(
+        &self,
+        endpoint: Endpoint,
+        permit: Option<ConnectionPermit>,
+    ) -> Result<Dialed, HttpsError> {
+        let dialed = self.config.dial.connect_within(endpoint).await.map_err(HttpsError::of_net)?;
         let net::Dialed { stream, lookup, connect, .. } = dialed;
         let remote_address = stream.peer_address();
         let secured = self.secure(stream).await.map_err(|error| error.at(remote_address))?;
@@ -265,7 +271,7 @@ struct Secured {
 async fn ask(connection: &mut HttpsConnection, path: &str) -> Result<(), HttpsError> {
     let invalid = |error: http::Error| HttpsError::new(HttpsErrorKind::InvalidRequest).because(error);
     let request = Request::head(path).body(RequestBody::empty()).map_err(invalid)?;
-    let response = HttpsConnection::send(connection, request).await?;
+    let response = HttpsConnection::send_untraced(connection, request).await?;
     if response.status().is_server_error() {
         return Err(HttpsError::new(HttpsErrorKind::Unhealthy(response.status())));
     }

@@ -62,6 +62,7 @@
 // | `upstreams` | many servers, each with its pools |
 // | `server`, `http1` | one of them: which pool serves a request; it is sent once more where that is safe |
 // | `upstream_body` | the body of its response, over either version |
+// | `span`, `context` | the spans of requests, and how a server learns of them |
 // | `error` | what failed, in which phase, at which address, and whether a request may be sent again |
 
 mod breaker;
@@ -69,6 +70,8 @@ mod config;
 mod connection;
 mod connection_limit;
 mod connects;
+#[cfg(feature = "otlp")]
+mod context;
 mod error;
 mod exchange;
 mod head;
@@ -84,6 +87,7 @@ mod request_errors;
 mod response_body;
 mod server;
 mod server_key;
+mod span;
 mod upstream_body;
 mod upstreams;
 mod wire;
@@ -94,6 +98,8 @@ pub use self::config::{HealthCheck, Http2Windows, HttpVersion, HttpsConfig, Ping
 pub use self::connection::{ConnectTimings, ConnectionInfo, HttpsConnection, Protocol};
 pub use self::connection_limit::ConnectionLimitState;
 pub use self::connects::ConnectStats;
+#[cfg(feature = "otlp")]
+pub(crate) use self::context::extract;
 pub use self::error::{ConnectPhase, HttpsError, HttpsErrorKind};
 #[cfg(feature = "websocket")]
 pub(super) use self::http2::TunnelPermit;
@@ -111,5 +117,7 @@ pub use self::request_errors::RequestErrors;
 pub use self::response_body::ResponseBody;
 #[cfg(feature = "resilience")]
 pub(crate) use self::server_key::ServerKey;
+#[cfg(feature = "otlp")]
+pub(crate) use self::span::method_name;
 pub use self::upstream_body::{UpstreamBody, UpstreamResponse};
 pub use self::upstreams::{UpstreamServer, Upstreams, UpstreamsConfig, UpstreamsState};

@@ -37,6 +37,10 @@ impl Origin {
         self.scheme == Scheme::HTTPS
     }
 
+    pub(super) fn scheme(&self) -> &str {
+        self.scheme.as_str()
+    }
+
     /// The host, an IPv6 address in brackets.
     pub(super) fn host(&self) -> &str {
         self.authority.host()

@@ -212,10 +212,10 @@ async fn send_http2(
     replay: bool,
 ) -> Result<UpstreamResponse, HttpsError> {
     let copy = if replay && request.method().is_idempotent() { copy(&request) } else { None };
-    let sent = match pool.send(request).await {
+    let sent = match pool.send_untraced(request).await {
         // The pool has sent again what the server has certainly not processed.
         Err(error) if is_lost(&error) => match copy {
-            Some(copy) => pool.send(copy).await,
+            Some(copy) => pool.send_untraced(copy).await,
             None => Err(error),
         },
         sent => sent,
@@ -228,7 +228,7 @@ async fn exchange(
     request: Request<RequestBody>,
 ) -> Result<UpstreamResponse, HttpsError> {
     let info = connection.info();
-    let response = HttpsConnection::send(connection, request).await?;
+    let response = HttpsConnection::send_untraced(connection, request).await?;
     Ok(response.map(|body| UpstreamBody::http1(body, info)))
 }
 

@@ -21,6 +21,7 @@ use super::request_body::RequestBody;
 use super::request_errors::RequestErrors;
 use super::server::Server;
 use super::server_key::ServerKey;
+use super::span::traced;
 use super::upstream_body::UpstreamResponse;
 use crate::connection::{Builder, Pool, State};
 use crate::metric::{Report, Source, VisitRow};
@@ -263,10 +264,13 @@ impl Upstreams {
     /// Cancelled, it leaves the queue, closes the HTTP/1.1 connection that it uses, or resets its HTTP/2 stream. A connect
     /// goes on.
     pub async fn send(&self, request: Request<RequestBody>) -> Result<UpstreamResponse, HttpsError> {
-        match self.server(request.uri()) {
-            Ok(server) => server.send(request, self.0.config.replay).await,
-            Err(error) => Err(error.with_request(request)),
-        }
+        let send = |request: Request<RequestBody>| async {
+            match self.server(request.uri()) {
+                Ok(server) => server.send(request, self.0.config.replay).await,
+                Err(error) => Err(error.with_request(request)),
+            }
+        };
+        traced(request, None, send).await
     }
 
     /// Closes all pools: no new request begins, those that wait fail, and this waits until those under way have ended

@@ -7,10 +7,12 @@ use std::time::Duration;
 
 use bb8::ManageConnection;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::{Instrument, Span};
 
 use super::shared::{Customizer, Shared};
 use crate::connection::core::Attempt;
 use crate::connection::statistics::ConnectFailure;
+use crate::net::SmallSpan;
 use crate::policy::{self, Backoff, Outcome};
 use crate::sync::{Arc, Weak, contain};
 
@@ -21,10 +23,12 @@ impl<M: ManageConnection> Shared<M> {
         let (manager, customizer) = (Arc::clone(&self.manager), self.customizer.clone());
         let closing = self.closing.clone();
         let limit = self.config.connection_timeout;
+        // The first attempt belongs to what asks for it, which need not wait for the others.
+        let asks = SmallSpan::from(Span::current());
         async move {
             tokio::select! {
                 () = closing.cancelled() => {}
-                () = permit.use_up(&manager, customizer.as_deref(), limit) => {}
+                () = permit.use_up(&manager, customizer.as_deref(), limit, asks) => {}
             }
         }
     }
@@ -52,11 +56,18 @@ struct Permit<M: ManageConnection> {
 }
 
 impl<M: ManageConnection> Permit<M> {
-    async fn use_up(mut self, manager: &M, customizer: Option<&Customizer<M>>, limit: Duration) {
+    async fn use_up(
+        mut self,
+        manager: &M,
+        customizer: Option<&Customizer<M>>,
+        limit: Duration,
+        mut asks: SmallSpan,
+    ) {
         let mut delay = None;
         while self.may_begin() {
             let started = Instant::now();
-            let outcome = caught(timeout(limit, connect(manager, customizer))).await;
+            let connect = connect(manager, customizer).instrument(asks.take());
+            let outcome = caught(timeout(limit, connect)).await;
             // The pool may be gone: then the connection is, too.
             let Some(shared) = self.shared.upgrade() else { return };
             let ended = match &outcome {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bb8::ManageConnection;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::{Instrument, Span};
 
 use super::failures::text_of;
 use super::guard::PooledConnection;
@@ -14,8 +15,9 @@ use super::shared::Shared;
 use crate::connection::clock::now;
 use crate::connection::core::{Joined, Joins, Polled, Refusal, Ticket};
 use crate::connection::error::{ConnectFailing, Failure, RunError};
+use crate::connection::span::{acquire, acquired};
 use crate::connection::statistics::{Closed, Ended};
-use crate::net::Backoff;
+use crate::net::{Backoff, SmallSpan};
 use crate::sync::Arc;
 
 /// The longest that a test of a connection takes, so that one dead connection does not cost a get its whole time. HikariCP
@@ -53,7 +55,8 @@ impl<M: ManageConnection> Shared<M> {
     ) -> Result<PooledConnection<'a, M>, RunError<M::Error>> {
         let started = Instant::now();
         let deadline = started.checked_add(self.config.connection_timeout);
-        let mut record = Record { shared: self, waits_since: None, ended: Ended::Cancelled };
+        let mut record =
+            Record { shared: self, waits_since: None, ended: Ended::Cancelled, span: SmallSpan::NONE };
         let found = match first {
             Some(first) => {
                 self.counters.on_slow_get();
@@ -62,18 +65,26 @@ impl<M: ManageConnection> Shared<M> {
             }
             None => {
                 record.waits_since = Some(started);
+                record.span = acquire().into();
                 let mut waiter = Waiter {
                     shared: self,
                     ticket: None,
                     joins: Joins::New { deadline: deadline.map(Instant::into_std) },
                 };
-                poll_fn(|cx| waiter.poll(cx)).await
+                poll_fn(|cx| record.span.in_scope(|| waiter.poll(cx))).await
             }
         };
         let found = match found.map(|guard| self.look_at(guard, caller)) {
             Ok(Looked::Good(guard)) => Ok(guard),
             // On the heap, so that the future of a get that only waits is small.
-            Ok(looked) => Box::pin(self.find(looked, caller, deadline, &mut record.waits_since)).await,
+            Ok(looked) => {
+                if record.span.get().is_none() {
+                    record.span = acquire().into();
+                }
+                let span = record.span.get().cloned().unwrap_or_else(Span::none);
+                let find = self.find(looked, caller, deadline, &mut record.waits_since);
+                Box::pin(find.instrument(span)).await
+            }
             Err(unserved) => Err(unserved),
         };
         match &found {
@@ -251,6 +262,7 @@ struct Record<'a, M: ManageConnection> {
     shared: &'a Shared<M>,
     waits_since: Option<Instant>,
     ended: Ended,
+    span: SmallSpan,
 }
 
 impl<M: ManageConnection> Record<'_, M> {
@@ -272,6 +284,9 @@ impl<M: ManageConnection> Record<'_, M> {
 impl<M: ManageConnection> Drop for Record<'_, M> {
     fn drop(&mut self) {
         self.shared.counters.on_get_ended(self.ended, self.waits_since);
+        if let Some(span) = self.span.get() {
+            acquired(span, self.ended, self.waits_since);
+        }
     }
 }
 

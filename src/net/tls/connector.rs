@@ -14,6 +14,8 @@ use tokio_rustls::rustls::client::Resumption;
 use tokio_rustls::rustls::crypto::aws_lc_rs;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, KeyLogFile, version};
+use tracing::debug_span;
+use tracing::field::Empty;
 
 use super::client_auth::{ClientAuth, watched};
 use super::config::{TlsConfig, TlsVersion};
@@ -22,6 +24,7 @@ use super::error::{Asked, TlsError, TlsErrorKind};
 use super::material::Material;
 use super::sessions::Sessions;
 use super::stream::TlsStream;
+use crate::net::{SPAN_TARGET, traced};
 use crate::sync::statistic::{AtomicBool, Ordering};
 use crate::sync::{Arc, Mutex};
 
@@ -162,13 +165,29 @@ impl TlsConnector {
         let connector = connector.with_alpn(protocols.to_vec());
         let mut handshake = pin!(Box::new(connector.connect(name, stream)));
         let mut asked = Asked { client_auth: false, has_client_auth: self.0.config.client_auth.is_some() };
-        let connected = poll_fn(|cx| watched(&mut asked.client_auth, || handshake.as_mut().poll(cx))).await;
-        match connected {
-            Ok(stream) => {
-                Ok(TlsStream::new(stream, server_name, asked, generation.identity.clone(), started.elapsed()))
-            }
-            Err(error) => Err(TlsError::of_handshake(error, server_name, asked)),
-        }
+        let span = debug_span!(
+            target: SPAN_TARGET,
+            "tls",
+            "server.address" = server_name,
+            "tls.protocol.version" = Empty,
+            "tls.next_protocol" = Empty,
+            "tls.resumed" = Empty,
+            "error.type" = Empty,
+            "otel.status_code" = Empty,
+        );
+        let seen = &mut asked.client_auth;
+        let shaking = || poll_fn(move |cx| watched(seen, || handshake.as_mut().poll(cx)));
+        let connected = traced(span.clone(), shaking, |_| "tls").await;
+        let stream = connected.map_err(|error| TlsError::of_handshake(error, server_name, asked))?;
+        let stream =
+            TlsStream::new(stream, server_name, asked, generation.identity.clone(), started.elapsed());
+        span.record(
+            "tls.protocol.version",
+            if stream.version() == TlsVersion::Tls13 { "1.3" } else { "1.2" },
+        );
+        span.record("tls.next_protocol", stream.alpn().and_then(|name| str::from_utf8(name).ok()));
+        span.record("tls.resumed", stream.is_resumed());
+        Ok(stream)
     }
 
     /// Reads the files of the configuration again, and the roots of the platform if they are trusted. If something changed,

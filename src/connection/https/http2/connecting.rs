@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::runtime::Handle;
 use tokio::time::{Instant, Sleep, sleep, timeout};
+use tracing::Instrument;
 
 use super::super::connection::Facts;
 use super::super::error::{ConnectPhase, HttpsError, HttpsErrorKind};
@@ -28,7 +29,8 @@ impl Shared {
         let connecting = Connecting(Some(Arc::clone(self)));
         // A body may be dropped where there is none.
         if let Ok(runtime) = Handle::try_current() {
-            runtime.spawn(connecting.run());
+            // A part of what asks for it.
+            runtime.spawn(connecting.run().in_current_span());
         }
     }
 

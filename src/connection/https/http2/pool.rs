@@ -3,7 +3,7 @@
 use std::fmt;
 use std::future::poll_fn;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 
 use bytes::Bytes;
 use http::{Request, Response};
@@ -17,15 +17,18 @@ use super::super::head;
 use super::super::http1::Http1;
 use super::super::manager::HttpsConnectionManager;
 use super::super::request_body::{RequestBody, copy};
+use super::super::span::traced;
 use super::config::Http2PoolConfig;
 use super::permit::Tracked;
 use super::queue::Place;
 use super::reader::{Failure, Reader};
-use super::shared::{Lease, Refusal, Shared};
+use super::shared::{Grant, Lease, Refusal, Shared};
 use super::state::Http2State;
 use super::urgency::Urgency;
+use crate::connection::span::{acquire, acquired};
 use crate::connection::statistics::Ended;
 use crate::metric::{Report, Source, VisitRow};
+use crate::net::SmallSpan;
 use crate::sync::Arc;
 
 /// A pool of HTTP/2 connections to one server, each of which carries many requests at once.
@@ -113,7 +116,15 @@ impl Http2Pool {
     /// # Cancel safety
     ///
     /// Cancelled, it resets the stream, or leaves the queue. A connect goes on.
-    pub async fn send(&self, mut request: Request<RequestBody>) -> Result<Response<Http2Body>, HttpsError> {
+    pub async fn send(&self, request: Request<RequestBody>) -> Result<Response<Http2Body>, HttpsError> {
+        traced(request, Some(self.0.manager.origin()), |request| self.send_untraced(request)).await
+    }
+
+    /// As [`send`](Self::send), as a part of a request that has a span already.
+    pub(in super::super) async fn send_untraced(
+        &self,
+        mut request: Request<RequestBody>,
+    ) -> Result<Response<Http2Body>, HttpsError> {
         let pool = &self.0;
         if let Err(error) = head::check(&mut request, Protocol::Http2) {
             pool.failures.count(error.kind());
@@ -152,8 +163,14 @@ impl Http2Pool {
         let pool = &self.0;
         let after = pool.config.wait_timeout;
         pool.counters.on_slow_get();
-        let mut waiter =
-            Waiter { pool, place: None, waits_since: None, had_stream: false, ended: Ended::Cancelled };
+        let mut waiter = Waiter {
+            pool,
+            place: None,
+            waits_since: None,
+            had_stream: false,
+            ended: Ended::Cancelled,
+            span: SmallSpan::NONE,
+        };
         let grant = timeout(after, waiter.lease(urgency)).await;
         waiter.ended = match grant {
             Ok(Ok(_)) => Ended::Served,
@@ -286,6 +303,7 @@ struct Waiter<'a> {
     /// Of a connection that did not answer.
     had_stream: bool,
     ended: Ended,
+    span: SmallSpan,
 }
 
 impl Waiter<'_> {
@@ -310,7 +328,7 @@ impl Waiter<'_> {
                 }
                 None => Poll::Pending,
             },
-            None => match self.pool.lease_or_join(urgency, waker, self.had_stream) {
+            None => match self.lease_or_join(urgency, waker) {
                 Ok(grant) => Poll::Ready(grant),
                 Err(place) => {
                     self.place = Some(place);
@@ -322,8 +340,24 @@ impl Waiter<'_> {
     }
 }
 
+impl Waiter<'_> {
+    /// A stream at once, or a wait in a span, to which the connect belongs that it may cause.
+    fn lease_or_join(&mut self, urgency: Urgency, waker: Waker) -> Result<Grant, Place> {
+        if let Some(lease) = self.pool.lease_now() {
+            return Ok(Ok(lease));
+        }
+        if self.span.get().is_none() {
+            self.span = acquire().into();
+        }
+        self.span.in_scope(|| self.pool.lease_or_join(urgency, waker, self.had_stream))
+    }
+}
+
 impl Drop for Waiter<'_> {
     fn drop(&mut self) {
+        if let Some(span) = self.span.get() {
+            acquired(span, self.ended, self.waits_since);
+        }
         if let Some(place) = self.place.take() {
             self.pool.leave(&place);
         }

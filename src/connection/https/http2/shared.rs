@@ -67,7 +67,7 @@ pub(super) enum Refusal {
 }
 
 /// What a waiter gets.
-type Grant = Result<Lease, Refusal>;
+pub(super) type Grant = Result<Lease, Refusal>;
 
 struct State {
     members: Vec<Member>,
@@ -194,6 +194,11 @@ impl Shared {
             }
             state.queue.join(urgency, waker, had_stream).map_or(Ok(Err(Refusal::Full)), Err)
         })
+    }
+
+    /// A stream, if one is free and nobody waits.
+    pub(super) fn lease_now(self: &Arc<Self>) -> Option<Lease> {
+        self.with(|state, _| if state.is_closed || state.queue.len() > 0 { None } else { state.lease(self) })
     }
 
     /// As long as nobody knows which pool will serve the requests that wait, the longer of their two queues counts.

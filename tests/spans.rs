@@ -1,0 +1,134 @@
+//! The spans that a subscriber sees: the page `src/spans.md` lists them, and each belongs to what has caused it.
+
+mod upstream;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
+
+use http::Request;
+use http_body_util::BodyExt;
+use millpond::connection::https::{HttpVersion, HttpsConfig, RequestBody, Upstreams, UpstreamsConfig};
+use millpond::net::Listener;
+use millpond::observe::otlp::{server_span, set_status};
+use millpond::relay::{Relay, RelayConfig};
+use millpond::{BufferPool, BufferPoolConfig};
+use tokio::sync::oneshot;
+use tracing::span::{Attributes, Id};
+use tracing::{Instrument, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+use tracing_subscriber::registry::LookupSpan;
+
+use self::upstream::{Nginx, PATIENCE};
+
+/// What was seen of the spans.
+#[derive(Clone, Default)]
+struct Seen(Arc<Mutex<Spans>>);
+
+#[derive(Clone, Default)]
+struct Spans {
+    fields: BTreeMap<&'static str, BTreeSet<&'static str>>,
+    levels: BTreeSet<String>,
+    /// The names from the root on, and how often.
+    paths: BTreeMap<String, usize>,
+}
+
+impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Seen {
+    fn on_new_span(&self, attributes: &Attributes<'_>, id: &Id, cx: Context<'_, S>) {
+        let metadata = attributes.metadata();
+        if metadata.target() != "millpond::span" {
+            return;
+        }
+        let names: Vec<_> = cx.span_scope(id).unwrap().from_root().map(|span| span.name()).collect();
+        let mut spans = self.0.lock().unwrap();
+        *spans.paths.entry(names.join("/")).or_default() += 1;
+        spans.fields.insert(metadata.name(), metadata.fields().iter().map(|field| field.name()).collect());
+        spans.levels.insert(metadata.level().to_string());
+    }
+}
+
+/// A request twice through a relay to a server with HTTPS, in the span of a server, and then all is closed.
+async fn ask_twice(version: HttpVersion) -> Spans {
+    let seen = Seen::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(seen.clone()));
+    let nginx = Nginx::start();
+    let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), RelayConfig::default());
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = listener.local_endpoint().to_string();
+    let url = format!("https://localhost:{}/", endpoint.rsplit(':').next().unwrap());
+    let (stop, stopped) = oneshot::channel::<()>();
+    let to = format!("tcp://{}", nginx.tls_address());
+    let relaying =
+        tokio::spawn(async move { relay.serve(listener, to, async { drop(stopped.await) }).await });
+
+    let tls = nginx.authority.connector(&[]);
+    let https = HttpsConfig::default().version(version).tls(Some(tls));
+    let upstreams = Upstreams::new(UpstreamsConfig::default().https(https)).unwrap();
+    for _ in 0..2 {
+        let request = Request::get(&url).body(RequestBody::empty()).unwrap();
+        let span = server_span(&request);
+        let response = upstreams.send(request).instrument(span.clone()).await.unwrap();
+        set_status(&span, response.status());
+        response.into_body().collect().await.unwrap();
+    }
+    upstreams.close().await;
+    drop(stop);
+    tokio::time::timeout(PATIENCE, relaying).await.unwrap().unwrap();
+    let spans = seen.0.lock().unwrap().clone();
+    spans
+}
+
+fn spans_of(version: HttpVersion) -> Spans {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let spans = runtime.block_on(ask_twice(version));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    spans
+}
+
+static OVER_HTTP1: LazyLock<Spans> = LazyLock::new(|| spans_of(HttpVersion::Http1));
+
+#[test]
+fn the_page_lists_all_spans_with_their_fields() {
+    let mut listed = BTreeMap::new();
+    for row in include_str!("../src/spans.md").lines().filter(|line| line.starts_with("| `")) {
+        let cells: Vec<_> = row.trim_matches('|').split('|').map(str::trim).collect();
+        let [name, _, _, fields] = cells[..] else { panic!("{row}") };
+        let fields: BTreeSet<_> = fields.split(", ").map(|field| field.trim_matches('`')).collect();
+        listed.insert(name.trim_matches('`'), fields);
+    }
+    assert_eq!(OVER_HTTP1.fields, listed);
+}
+
+#[test]
+fn all_spans_are_for_debugging() {
+    assert_eq!(OVER_HTTP1.levels, BTreeSet::from(["DEBUG".to_owned()]));
+}
+
+/// A warm get has no span, and neither has what happens to bytes.
+const PATHS: &[(&str, usize)] = &[
+    ("accept", 1),
+    ("accept/relay", 1),
+    ("accept/relay/connect", 1),
+    ("accept/relay/connect/tcp", 1),
+    ("serve", 2),
+    ("serve/request", 2),
+    ("serve/request/acquire", 1),
+    ("serve/request/acquire/connect", 1),
+    ("serve/request/acquire/connect/dns", 1),
+    ("serve/request/acquire/connect/tcp", 1),
+    ("serve/request/acquire/connect/tls", 1),
+];
+
+fn paths() -> BTreeMap<String, usize> {
+    PATHS.iter().map(|(path, count)| ((*path).to_owned(), *count)).collect()
+}
+
+#[test]
+fn each_span_over_http1_belongs_to_what_has_caused_it() {
+    assert_eq!(OVER_HTTP1.paths, paths());
+}
+
+#[test]
+fn each_span_over_http2_belongs_to_what_has_caused_it() {
+    assert_eq!(spans_of(HttpVersion::Http2).paths, paths());
+}
