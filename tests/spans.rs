@@ -74,8 +74,7 @@ async fn ask_twice(version: HttpVersion) -> Spans {
     upstreams.close().await;
     drop(stop);
     tokio::time::timeout(PATIENCE, relaying).await.unwrap().unwrap();
-    let spans = seen.0.lock().unwrap().clone();
-    spans
+    seen.0.lock().unwrap().clone()
 }
 
 fn spans_of(version: HttpVersion) -> Spans {

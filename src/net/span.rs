@@ -7,7 +7,6 @@ use std::borrow::Cow;
 use std::net::SocketAddr;
 
 use tracing::field::{Empty, display};
-use tracing::span::Id;
 use tracing::{Instrument, Span, debug_span};
 
 use super::endpoint::{Endpoint, host_and_port};
@@ -23,6 +22,7 @@ pub(crate) struct SmallSpan(Option<Box<Span>>);
 
 #[cfg(any(feature = "connection", feature = "relay"))]
 impl SmallSpan {
+    #[cfg(feature = "connection")]
     pub(crate) const NONE: Self = Self(None);
 
     /// The span, once.
@@ -46,7 +46,7 @@ impl SmallSpan {
 
     /// What makes an event a part of the span.
     #[cfg(feature = "relay")]
-    pub(crate) fn id(&self) -> Option<Id> {
+    pub(crate) fn id(&self) -> Option<tracing::span::Id> {
         self.get().and_then(Span::id)
     }
 }

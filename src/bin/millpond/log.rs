@@ -112,7 +112,7 @@ impl Log {
         let access = access.map(start_access_log).transpose()?;
 
         // Lines have fields of their own, and so no spans, which are for the export.
-        let levels = levels.and(filter_fn(|metadata| metadata.is_event()));
+        let levels = levels.and(filter_fn(|metadata| !metadata.is_span()));
         let mut layers = vec![layer(args.log_format, log.clone(), has_colours).with_filter(levels).boxed()];
         layers.extend(export.layer());
         layers.extend(access.clone().map(|access| {

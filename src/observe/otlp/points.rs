@@ -20,7 +20,7 @@ type Families = BTreeMap<&'static str, otlp::Metric>;
 
 /// The times of a snapshot.
 #[derive(Clone, Copy)]
-struct Span {
+struct Times {
     begun: u64,
     now: u64,
 }
@@ -31,7 +31,7 @@ pub(super) fn requests(
     resource: &ResourceAttributesWithSchema,
     begun: SystemTime,
 ) -> Vec<ExportMetricsServiceRequest> {
-    let times = Span { begun: nanoseconds(begun), now: nanoseconds(SystemTime::now()) };
+    let times = Times { begun: nanoseconds(begun), now: nanoseconds(SystemTime::now()) };
     let (mut done, mut families, mut points) = (Vec::new(), Families::new(), 0);
     metrics.each(&mut |metric, labels, value| {
         if points == MAX_POINTS {
@@ -88,7 +88,7 @@ fn family(metric: &Metric) -> otlp::Metric {
     }
 }
 
-fn add(family: &mut otlp::Metric, labels: &[Label<'_>], value: Value<'_>, times: Span) {
+fn add(family: &mut otlp::Metric, labels: &[Label<'_>], value: Value<'_>, times: Times) {
     let attributes = labels.iter().map(attribute).collect();
     match (&mut family.data, value) {
         (Some(Data::Histogram(histogram)), Value::Histogram { buckets, sum }) => {
@@ -122,7 +122,7 @@ fn histogram_point(
     attributes: Vec<KeyValue>,
     buckets: &[Bucket],
     sum: f64,
-    times: Span,
+    times: Times,
 ) -> otlp::HistogramDataPoint {
     let mut before = 0;
     let counts = buckets.iter().map(|bucket| {
