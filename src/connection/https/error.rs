@@ -117,7 +117,7 @@ pub enum HttpsErrorKind {
     },
     /// As many requests wait for a connection as are allowed.
     PoolFull,
-    /// No connection was free within this time.
+    /// No connection was free within this time. If a connect has failed in it or has not ended, that is the source.
     PoolTimeout {
         /// The time limit.
         after: Duration,

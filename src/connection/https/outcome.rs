@@ -1,6 +1,7 @@
 //! How a request ended, as far as policies care: by its error, by the status of its response, or because it was dropped.
 
 use std::cell::Cell;
+use std::error::Error;
 
 use http::StatusCode;
 
@@ -12,11 +13,13 @@ impl HttpsError {
     /// How the request ended, for a [policy](crate::policy).
     ///
     /// It is a failure of the server, except where it says nothing about the server: a mistake of the client, such as a URL that
-    /// is none or an upload that breaks off, and a refusal by a limit or a breaker of this side.
+    /// is none or an upload that breaks off, a [refusal](Self::is_refusal) by a limit or a breaker of this side, and a response
+    /// that this side does not read.
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self.kind() {
             _ if self.is_of_the_client() || self.is_refusal() => Outcome::Cancelled,
+            HttpsErrorKind::ReaderStalled { .. } => Outcome::Cancelled,
             _ if self.is_timeout() => Outcome::Timeout,
             _ => Outcome::Failure,
         }
@@ -39,15 +42,19 @@ impl HttpsError {
 
     /// Whether a limit or a breaker of this side has kept the request back: the server does not know of it. A proxy answers with
     /// 503 then, and not with 502.
+    ///
+    /// [`HttpsErrorKind::PoolTimeout`] is one if all connections were in use, as by clients that read slowly, and not if a connect
+    /// has failed or has not ended. Then it has a [`source`](Error::source).
     #[must_use]
     pub fn is_refusal(&self) -> bool {
-        matches!(
-            self.kind(),
+        match self.kind() {
             HttpsErrorKind::PoolFull
-                | HttpsErrorKind::TooManyConnections
-                | HttpsErrorKind::TooManyServers
-                | HttpsErrorKind::BreakerOpen { .. }
-        )
+            | HttpsErrorKind::TooManyConnections
+            | HttpsErrorKind::TooManyServers
+            | HttpsErrorKind::BreakerOpen { .. } => true,
+            HttpsErrorKind::PoolTimeout { .. } => self.source().is_none(),
+            _ => false,
+        }
     }
 }
 
@@ -109,11 +116,24 @@ mod tests {
             HttpsErrorKind::PoolFull,
             HttpsErrorKind::TooManyConnections,
             HttpsErrorKind::TooManyServers,
+            HttpsErrorKind::PoolTimeout { after: LIMIT },
             HttpsErrorKind::BreakerOpen { retry_in: LIMIT },
         ] {
             let error = HttpsError::new(kind.clone());
             assert_eq!((error.is_refusal(), error.outcome()), (true, Outcome::Cancelled), "{kind:?}");
         }
+    }
+
+    #[test]
+    fn a_connect_that_has_not_ended_in_time_is_a_timeout() {
+        let error = HttpsError::new(HttpsErrorKind::PoolTimeout { after: LIMIT }).because("no end yet");
+        assert_eq!((error.is_refusal(), error.outcome()), (false, Outcome::Timeout));
+    }
+
+    #[test]
+    fn a_response_that_nobody_reads_says_nothing_about_the_server() {
+        let error = HttpsError::new(HttpsErrorKind::ReaderStalled { after: LIMIT });
+        assert_eq!((error.is_refusal(), error.outcome()), (false, Outcome::Cancelled));
     }
 
     #[test]
