@@ -80,15 +80,14 @@ impl RequestBody {
         }
     }
 
-    /// The same body, whose data is what `map` makes of it.
+    /// The same body, whose data is what `map` makes of it, as long as before.
     #[cfg(feature = "resilience")]
-    pub(crate) fn map_data(self, mut map: impl FnMut(Bytes) -> Bytes + Send + 'static) -> Self {
+    pub(crate) fn map_data(self, mut map: impl FnMut(Bytes) -> Bytes + Send + Unpin + 'static) -> Self {
         match self.0 {
             Kind::Empty => Self::empty(),
             Kind::Bytes(bytes) => map(bytes).into(),
             Kind::Stream(Stream { body, rest }) => {
-                let body = body.map_frame(move |frame| frame.map_data(&mut map)).boxed_unsync();
-                Self(Kind::Stream(Stream { body, rest }))
+                Self(Kind::Stream(Stream { body: Mapped { body, map }.boxed_unsync(), rest }))
             }
         }
     }
@@ -101,6 +100,35 @@ impl RequestBody {
             Kind::Bytes(bytes) => Some(bytes.clone().into()),
             Kind::Stream(_) => None,
         }
+    }
+}
+
+/// Other data of the same length. That of http-body-util does not know its length.
+#[cfg(feature = "resilience")]
+struct Mapped<F> {
+    body: UnsyncBoxBody<Bytes, BoxError>,
+    map: F,
+}
+
+#[cfg(feature = "resilience")]
+impl<F: FnMut(Bytes) -> Bytes + Unpin> Body for Mapped<F> {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Self { body, map } = self.get_mut();
+        Pin::new(body).poll_frame(cx).map_ok(|frame| frame.map_data(map))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -227,6 +255,15 @@ mod tests {
     #[test]
     fn what_has_nothing_to_stream_is_no_body() {
         assert!(streamed("").try_clone().unwrap().is_end_stream());
+    }
+
+    #[cfg(feature = "resilience")]
+    #[test]
+    fn a_body_with_other_data_is_as_long() {
+        for body in [RequestBody::empty(), "grist".into(), streamed("grist")] {
+            let len = body.size_hint().exact();
+            assert_eq!(body.map_data(|data| data).size_hint().exact(), len);
+        }
     }
 
     #[test]
