@@ -24,8 +24,8 @@ pub struct State {
     pub waiting: u32,
     /// The most connections.
     pub max_size: u32,
-    /// The [breaker](super::Builder::breaker), if there is one. What it refused are connects; for gets, see
-    /// [`get_breaker_open`](Statistics::get_breaker_open).
+    /// The [breaker](super::Builder::breaker), if there is one. What it has refused are gets, as
+    /// [`get_breaker_open`](Statistics::get_breaker_open) says.
     pub breaker: Option<BreakerStats>,
     /// What has happened since the pool was built.
     pub statistics: Statistics,

@@ -1,5 +1,6 @@
 //! The connections for HTTP/1.1 of one of many servers: a pool that is made when it is first needed.
 
+use super::error::HttpsError;
 use super::manager::{Dialed, HttpsConnectionManager};
 use crate::connection::{Builder, Pool};
 use crate::sync::{Arc, OnceLock};
@@ -28,7 +29,9 @@ impl Http1 {
 
     /// Nothing if all is closed.
     pub(super) fn pool(&self) -> Option<&HttpsPool> {
-        let make = || Some((self.settings)().build_unchecked(self.manager.clone()));
+        // A limit over all servers says nothing about this one.
+        let settings = || (self.settings)().outcome_of(HttpsError::outcome);
+        let make = || Some(settings().build_unchecked(self.manager.clone()));
         self.pool.get_or_init(make).as_ref()
     }
 

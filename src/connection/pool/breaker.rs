@@ -89,7 +89,7 @@ impl<M: ManageConnection> Shared<M> {
         });
     }
 
-    /// If no connection is open, and none is opened: for how long. Who waits, waits in vain.
+    /// If no connection is open, and none is opened: for how long. Waiters cannot be served.
     pub(super) fn refuses_waiters_for(&self) -> Option<Duration> {
         if !self.holds_connects() || self.core.counts().open > 0 {
             return None;
@@ -97,7 +97,7 @@ impl<M: ManageConnection> Shared<M> {
         self.breaker.as_ref()?.breaker.lock().is_open_for(Instant::now().into_std())
     }
 
-    /// Wakes those that wait in vain.
+    /// Wakes waiters that cannot be served.
     pub(super) fn refuse_waiters(&self) {
         if self.refuses_waiters_for().is_some() {
             self.core.wake_waiters();

@@ -12,8 +12,8 @@ use tracing::warn;
 use super::Pool;
 use super::ranking::{Rank, Ranking};
 use super::regions::RegionPool;
-use super::shared::{Customizer, Shared};
-use crate::policy::{Backoff, BreakerPolicy, RegionPolicy, SizePolicy};
+use super::shared::{Customizer, OutcomeOf, Shared};
+use crate::policy::{Backoff, BreakerPolicy, Outcome, RegionPolicy, SizePolicy};
 use crate::sync::Arc;
 
 const MAX_SIZE: u32 = 100;
@@ -52,6 +52,7 @@ pub struct Builder<M: ManageConnection> {
     error_sink: Option<Arc<dyn ErrorSink<M::Error>>>,
     customizer: Option<Arc<Customizer<M>>>,
     min_idle_is_set: bool,
+    outcome_of: OutcomeOf<M>,
     manager: PhantomData<fn(M)>,
 }
 
@@ -113,7 +114,14 @@ impl<M: ManageConnection> Default for Builder<M> {
             adaptive_size: None,
             barging: false,
         };
-        Self { config, error_sink: None, customizer: None, min_idle_is_set: false, manager: PhantomData }
+        Self {
+            config,
+            error_sink: None,
+            customizer: None,
+            min_idle_is_set: false,
+            outcome_of: |_| Outcome::Failure,
+            manager: PhantomData,
+        }
     }
 }
 
@@ -126,6 +134,12 @@ impl<M: ManageConnection> Builder<M> {
     #[cfg(feature = "https")]
     pub(in crate::connection) fn max_waiting_or_unlimited(&self) -> usize {
         self.config.max_waiting.unwrap_or(usize::MAX)
+    }
+
+    /// What a connect that fails with an error says about the server.
+    #[cfg(feature = "https")]
+    pub(in crate::connection) fn outcome_of(self, outcome_of: OutcomeOf<M>) -> Self {
+        Self { outcome_of, ..self }
     }
 
     /// The most connections, idle and in use together. More than 65 536 count as 65 536, and on 32-bit targets
@@ -232,11 +246,11 @@ impl<M: ManageConnection> Builder<M> {
     ///
     /// While it is open, gets take idle connections, and wait for those in use. If none is open, they fail at once with
     /// [`RunError::BreakerOpen`](super::super::RunError::BreakerOpen), also those that wait already. [`build`](Self::build)
-    /// fails when it opens.
+    /// fails when it opens, if a connect has failed with an error: not if all of them have panicked or timed out.
     ///
     /// Without a breaker, a server that is down is tried by one connect at a time, at least every few seconds, and gets wait
-    /// for it: see [`retry_connection`](Self::retry_connection). That finds a server that is back sooner. A breaker fails
-    /// early instead, for callers that have another answer, and spares the server; it replaces that rule.
+    /// for it: see [`retry_connection`](Self::retry_connection). That rule finds a server sooner that is back. A breaker takes
+    /// its place. Gets fail early then, for callers that have another answer, and the server is spared.
     ///
     /// Failed tests of connections do not count: after a restart of the server all old connections fail theirs. A server
     /// that accepts connections and does not serve them is seen if the manager's `connect`, or the
@@ -416,7 +430,8 @@ impl<M: ManageConnection> Builder<M> {
         } else {
             config.min_idle = config.min_idle.map(|min_idle| min_idle.min(config.max_size));
         }
-        Shared::new(config, manager, self.error_sink.clone(), self.customizer.clone(), rank)
+        let (error_sink, customizer) = (self.error_sink.clone(), self.customizer.clone());
+        Shared::new(config, manager, error_sink, customizer, self.outcome_of, rank)
     }
 }
 

@@ -73,7 +73,8 @@ impl<M: ManageConnection> Permit<M> {
             let ended = match &outcome {
                 Some(Ok(Ok(_))) => Outcome::Success,
                 Some(Err(_)) => Outcome::Timeout,
-                Some(Ok(Err(_))) | None => Outcome::Failure,
+                Some(Ok(Err(error))) => (shared.outcome_of)(error),
+                None => Outcome::Failure,
             };
             shared.tell_breaker(self.asked.take(), ended);
             if let Some(rank) = &shared.rank {

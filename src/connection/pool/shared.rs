@@ -19,6 +19,7 @@ use super::ranking::Rank;
 use crate::connection::clock::{NEVER, millis, now};
 use crate::connection::core::{Checkout, Core, Held, Limits, Order};
 use crate::connection::statistics::{Closed, Counters, Holder, State};
+use crate::policy::{BreakerStats, Outcome};
 use crate::sync::{Arc, Mutex, contain};
 
 /// A connection, and what the pool knows of it. Times are in milliseconds on the pool's clock.
@@ -45,11 +46,15 @@ const MANY_FAILURES: usize = 3;
 pub(super) type Customizer<M> =
     dyn CustomizeConnection<<M as ManageConnection>::Connection, <M as ManageConnection>::Error>;
 
+/// What an error of a connect says about the server.
+pub(in crate::connection) type OutcomeOf<M> = fn(&<M as ManageConnection>::Error) -> Outcome;
+
 pub(crate) struct Shared<M: ManageConnection> {
     pub(super) core: Core<Conn<M::Connection>>,
     /// Counted on its own, so that a connect under way does not keep the pool open. So is the customizer.
     pub(super) manager: Arc<M>,
     pub(super) customizer: Option<Arc<Customizer<M>>>,
+    pub(super) outcome_of: OutcomeOf<M>,
     pub(super) config: Config,
     pub(super) counters: Counters,
     pub(super) breaker: Option<Box<ConnectBreaker>>,
@@ -86,6 +91,7 @@ impl<M: ManageConnection> Shared<M> {
         manager: M,
         error_sink: Option<Arc<dyn ErrorSink<M::Error>>>,
         customizer: Option<Arc<Customizer<M>>>,
+        outcome_of: OutcomeOf<M>,
         rank: Option<Rank>,
     ) -> Arc<Self> {
         let core = Core::new(Limits {
@@ -111,6 +117,7 @@ impl<M: ManageConnection> Shared<M> {
             core,
             manager: Arc::new(manager),
             customizer,
+            outcome_of,
             rank,
             breaker: config.breaker.map(|policy| Box::new(ConnectBreaker::new(policy))),
             config,
@@ -339,7 +346,10 @@ impl<M: ManageConnection> Shared<M> {
             connecting: counts.connecting as u32,
             waiting: counts.waiting as u32,
             max_size: counts.max as u32,
-            breaker: self.breaker.as_ref().map(|breaker| breaker.stats()),
+            breaker: self.breaker.as_ref().map(|breaker| {
+                // Gets, and not the connects that ask it.
+                BreakerStats { refused: statistics.get_breaker_open, ..breaker.stats() }
+            }),
             statistics,
         }
     }

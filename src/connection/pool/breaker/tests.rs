@@ -129,6 +129,7 @@ async fn a_get_is_refused_at_once_while_it_is_open_and_nothing_is_to_wait_for() 
     assert_eq!(begun.elapsed(), Duration::ZERO);
     assert_eq!(manager.connects(), FAILURES);
     assert_eq!(pool.state().statistics.get_breaker_open, 2);
+    assert_eq!(stats(&pool).refused, 2);
 }
 
 #[tokio::test(start_paused = true)]
