@@ -174,6 +174,35 @@ async fn requests_to_many_servers_that_come_and_go_leave_no_connection_behind() 
     }
 }
 
+/// Asks one server after another, one request at a time.
+async fn walk(upstreams: Upstreams, urls: [String; 6], seed: usize) {
+    let mut server = 7 * seed;
+    for _ in 0..400 {
+        server += 1 + seed;
+        assert_eq!(fetch(&upstreams, &urls[server % urls.len()]).await.unwrap(), StatusCode::OK);
+        let state = upstreams.state().connections;
+        assert!(state.connections <= CLIENTS, "{state:?}");
+    }
+}
+
+const CLIENTS: usize = 4;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn as_many_requests_as_connections_are_allowed_are_never_refused() {
+    let servers = [(); 6].map(|()| Nginx::start());
+    for version in [HttpVersion::Http1, HttpVersion::Http2] {
+        let url = if version == HttpVersion::Http1 { Nginx::http1 } else { Nginx::http2 };
+        let urls = servers.each_ref().map(url);
+        let upstreams = at_most(CLIENTS, version);
+        let clients: JoinSet<()> =
+            (0..CLIENTS).map(|seed| walk(upstreams.clone(), urls.clone(), seed)).collect();
+        clients.join_all().await;
+        let state = upstreams.state().connections;
+        assert_eq!(state.refused, 0, "{version:?}: {state:?}");
+        assert!(state.evicted > 0, "{version:?}");
+    }
+}
+
 async fn until_given_back(upstreams: &Upstreams) {
     let given_back = async {
         while upstreams.state().connections.connections > 0 {
@@ -181,6 +210,33 @@ async fn until_given_back(upstreams: &Upstreams) {
         }
     };
     timeout(PATIENCE, given_back).await.expect("they still count");
+}
+
+#[tokio::test]
+async fn slow_readers_do_not_open_the_breaker() {
+    let nginx = Nginx::start();
+    let config = UpstreamsConfig::default().breaker(BreakerPolicy::default().failures(1)).http1(|| {
+        let pool = Pool::builder().max_size(1).min_idle(None).retry_connection(false);
+        pool.connection_timeout(Duration::from_millis(50))
+    });
+    let upstreams = Upstreams::new(config).unwrap();
+    let _unread = upstreams.send(get(&format!("{}/large", nginx.http1()))).await.unwrap();
+    let error = upstreams.send(get(&nginx.http1())).await.unwrap_err();
+    assert!(matches!(error.kind(), HttpsErrorKind::PoolTimeout { .. }), "{error:?}");
+    assert_eq!(state(&upstreams), BreakerState::Closed);
+}
+
+#[tokio::test]
+async fn the_limit_does_not_open_the_breaker_of_a_pool() {
+    let [first, second] = [Nginx::start(), Nginx::start()];
+    let config = UpstreamsConfig::default().max_connections(1).http1(|| {
+        Pool::builder().min_idle(None).retry_connection(false).breaker(BreakerPolicy::default().failures(1))
+    });
+    let upstreams = Upstreams::new(config).unwrap();
+    let held = upstreams.send(get(&format!("{}/large", first.http1()))).await.unwrap();
+    assert_eq!(kind(fetch(&upstreams, &second.http1()).await), HttpsErrorKind::TooManyConnections);
+    drop(held);
+    assert_eq!(fetch(&upstreams, &second.http1()).await.unwrap(), StatusCode::OK);
 }
 
 #[test]

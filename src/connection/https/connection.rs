@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use http::{Request, Response};
 
 use super::config::HttpsConfig;
+use super::connection_limit::ConnectionPermit;
 use super::error::{HttpsError, HttpsErrorKind};
 use super::exchange::Exchange;
 use super::head;
@@ -285,9 +286,12 @@ impl HttpsConnection {
         self.state = State::Http1(wire);
     }
 
-    /// No request follows.
-    pub(super) fn close(&mut self) {
-        self.state = State::Gone;
+    /// No request follows. What is left is its permit, for another connection that takes its place.
+    pub(super) fn close(&mut self) -> Option<ConnectionPermit> {
+        match mem::replace(&mut self.state, State::Gone) {
+            State::Http1(wire) => wire.close(),
+            State::Http2(_) | State::Gone => None,
+        }
     }
 
     /// A response has been read to its end.

@@ -9,7 +9,7 @@ use tokio::time::timeout;
 
 use super::config::{HealthCheck, HttpVersion, HttpsConfig};
 use super::connection::{ConnectTimings, Facts, HttpsConnection, Made, Protocol, State};
-use super::connection_limit::{ConnectionLimit, ConnectionPermit};
+use super::connection_limit::{Connecting, ConnectionLimit, ConnectionPermit};
 use super::connects::{ConnectStats, Connects};
 use super::error::{ConnectPhase, HttpsError, HttpsErrorKind};
 use super::multiplexed;
@@ -114,8 +114,8 @@ impl HttpsConnectionManager {
         self.connects.last_speaks_http1()
     }
 
-    async fn make(&self) -> Result<HttpsConnection, HttpsError> {
-        let Dialed { wire, is_http2, facts } = self.dial().await?;
+    async fn make(&self, kept: Option<ConnectionPermit>) -> Result<HttpsConnection, HttpsError> {
+        let Dialed { wire, is_http2, facts, connecting: _connecting } = self.dial(kept).await?;
         let state = if is_http2 {
             let begun = self.in_time(ConnectPhase::Http, multiplexed::begin(wire, &self.config)).await;
             let begun = begun.flatten().map_err(|error| error.in_phase(ConnectPhase::Http));
@@ -135,17 +135,26 @@ impl HttpsConnectionManager {
         HttpsConnection::new(Made { state, origin, config, failures, facts })
     }
 
+    /// As `connect`, with the permit of another connection.
+    pub(super) async fn connect_with(
+        &self,
+        kept: Option<ConnectionPermit>,
+    ) -> Result<HttpsConnection, HttpsError> {
+        // On the heap, so that a task is not larger for the rest of its life because it once connected.
+        Box::pin(self.make(kept)).await.map_err(|error| error.named(&self.origin))
+    }
+
     /// A connection on which the server has chosen HTTP/1.1.
     pub(super) fn http1(&self, dialed: Dialed) -> HttpsConnection {
         self.made(State::Http1(dialed.wire), dialed.facts)
     }
 
-    /// Connects, and begins TLS.
-    pub(super) async fn dial(&self) -> Result<Dialed, HttpsError> {
-        let permit = match &self.limit {
+    /// Connects, and begins TLS. A permit that was kept takes the place of a new one.
+    pub(super) async fn dial(&self, kept: Option<ConnectionPermit>) -> Result<Dialed, HttpsError> {
+        let permit = match (kept, &self.limit) {
             // As long as that of HTTP/2 that is closed for it may take to say goodbye.
-            Some(limit) => Some(limit.acquire(self.config.handshake_timeout).await?),
-            None => None,
+            (None, Some(limit)) => Some(limit.acquire(self.config.handshake_timeout).await?),
+            (kept, _) => kept,
         };
         let endpoint = self.config.endpoint.clone().unwrap_or_else(|| self.origin.endpoint());
         let span = connect_to(&endpoint);
@@ -162,6 +171,7 @@ impl HttpsConnectionManager {
         endpoint: Endpoint,
         permit: Option<ConnectionPermit>,
     ) -> Result<Dialed, HttpsError> {
+        let connecting = permit.as_ref().map(ConnectionPermit::connecting);
         let dialed = self.config.dial.connect_within(endpoint).await.map_err(HttpsError::of_net)?;
         let net::Dialed { stream, lookup, connect, .. } = dialed;
         let remote_address = stream.peer_address();
@@ -178,6 +188,7 @@ impl HttpsConnectionManager {
                 timings: ConnectTimings { lookup, connect, tls },
                 traffic,
             },
+            connecting,
         })
     }
 
@@ -250,6 +261,8 @@ pub(super) struct Dialed {
     pub(super) wire: Wire,
     pub(super) is_http2: bool,
     pub(super) facts: Facts,
+    /// Until somebody can take the connection.
+    pub(super) connecting: Option<Connecting>,
 }
 
 impl Dialed {
@@ -305,8 +318,7 @@ impl ManageConnection for HttpsConnectionManager {
     ///
     /// Cancelled, it closes what it opened.
     async fn connect(&self) -> Result<HttpsConnection, HttpsError> {
-        // On the heap, so that a task is not larger for the rest of its life because it once connected.
-        Box::pin(self.make()).await.map_err(|error| error.named(&self.origin))
+        self.connect_with(None).await
     }
 
     /// Whether the connection is alive, by the configured [`HealthCheck`].

@@ -17,6 +17,7 @@ use super::outcome::outcome_of_status;
 use super::request_body::{RequestBody, copy};
 use super::request_errors::RequestErrors;
 use super::upstream_body::{UpstreamBody, UpstreamResponse};
+use crate::connection::pool::UNFINISHED;
 use crate::connection::{PooledConnection, State};
 use crate::policy::{BreakerStats, Refused};
 use crate::sync::Arc;
@@ -122,18 +123,22 @@ impl Server {
         }
     }
 
-    /// A connection that has not idled. One that has, is closed for it, and so there are no more than allowed.
+    /// A connection that has not idled. One that has, is closed for it, which leaves its permit: so there are no more than
+    /// allowed, and nobody else takes its place.
     async fn get_fresh(&self) -> Result<PooledConnection<'static, HttpsConnectionManager>, HttpsError> {
         let pool = self.pool()?;
         let began = Instant::now();
         let mut connection = self.get().await?;
         if is_used(&connection, began) {
-            connection.close();
+            let permit = connection.close();
             let after = pool.config().connection_timeout;
-            let late =
-                |_| HttpsError::new(HttpsErrorKind::PoolTimeout { after }).named(self.manager.origin());
+            let late = |_| {
+                let late = HttpsError::new(HttpsErrorKind::PoolTimeout { after });
+                late.because(UNFINISHED).named(self.manager.origin())
+            };
             let left = after.saturating_sub(began.elapsed());
-            *connection = timeout(left, pool.dedicated_connection()).await.map_err(late)??;
+            let connect = pool.dedicated_by(self.manager.connect_with(permit));
+            *connection = timeout(left, connect).await.map_err(late)??;
         }
         Ok(connection)
     }
@@ -248,3 +253,6 @@ fn is_lost(error: &HttpsError) -> bool {
             | HttpsErrorKind::Io(_)
     )
 }
+
+#[cfg(test)]
+mod tests;

@@ -162,12 +162,13 @@ pub struct UpstreamsConfig {
     /// The most connections to all servers together, those that are being made among them. At least 1.
     ///
     /// Beyond it, an idle connection of the server that was used least recently is closed to make room for a new one. Those that
-    /// [`min_idle`](Builder::min_idle) wants stay open. While none is idle, a request that needs a connection does not wait for
-    /// another server's: it fails with [`HttpsErrorKind::TooManyConnections`]. Over HTTP/2 it waits if it can share one that is
-    /// there, and over HTTP/1.1 with [`retry_connection`](Builder::retry_connection).
+    /// [`min_idle`](Builder::min_idle) wants stay open. Requests that need a connection take turns, first come, first
+    /// served. They wait while others are being made or closed, for
+    /// [`handshake_timeout`](field@HttpsConfig::handshake_timeout) at most. If all have been in use for 100 ms, they fail with
+    /// [`HttpsErrorKind::TooManyConnections`], and do not wait for another server's. Over HTTP/2, a request waits on if the server
+    /// has another connection. Over HTTP/1.1, it does so with [`retry_connection`](Builder::retry_connection).
     ///
-    /// The [breaker of a pool](Builder::breaker) takes such a refusal for a failed connect, [that of a server](field@Self::breaker)
-    /// does not.
+    /// No breaker takes such a refusal for a failure of the server.
     pub max_connections: Option<usize>,
     /// The most servers.
     pub max_servers: usize,

@@ -19,7 +19,7 @@ pub(super) struct Wire {
     transport: Transport,
     traffic: Arc<Traffic>,
     /// Given back after the connection is closed.
-    _permit: Option<ConnectionPermit>,
+    permit: Option<ConnectionPermit>,
 }
 
 /// The kinds of transport.
@@ -45,7 +45,14 @@ pub(super) struct Traffic {
 
 impl Wire {
     pub(super) fn new(transport: Transport, traffic: Arc<Traffic>, permit: Option<ConnectionPermit>) -> Self {
-        Self { transport, traffic, _permit: permit }
+        Self { transport, traffic, permit }
+    }
+
+    /// Closes it. What is left is its permit.
+    pub(super) fn close(self) -> Option<ConnectionPermit> {
+        let Self { transport, permit, .. } = self;
+        drop(transport);
+        permit
     }
 
     /// The bytes so far, in both directions.

@@ -42,8 +42,11 @@ impl<M: ManageConnection> Shared<M> {
     }
 
     /// A new connection, outside of the pool.
-    pub(super) async fn connect_once(&self) -> Result<M::Connection, M::Error> {
-        connect(&*self.manager, self.customizer.as_deref()).await
+    pub(super) async fn connect_once(
+        &self,
+        connect: impl Future<Output = Result<M::Connection, M::Error>>,
+    ) -> Result<M::Connection, M::Error> {
+        customized::<M>(connect, self.customizer.as_deref()).await
     }
 }
 
@@ -66,7 +69,9 @@ impl<M: ManageConnection> Permit<M> {
         let mut delay = None;
         while self.may_begin() {
             let started = Instant::now();
-            let connect = connect(manager, customizer).instrument(asks.take());
+            // A manager may panic before it returns a future.
+            let connect = async { manager.connect().await };
+            let connect = customized::<M>(connect, customizer).instrument(asks.take());
             let outcome = caught(timeout(limit, connect)).await;
             // The pool may be gone: then the connection is, too.
             let Some(shared) = self.shared.upgrade() else { return };
@@ -148,11 +153,11 @@ impl<M: ManageConnection> Drop for Permit<M> {
     }
 }
 
-async fn connect<M: ManageConnection>(
-    manager: &M,
+async fn customized<M: ManageConnection>(
+    connect: impl Future<Output = Result<M::Connection, M::Error>>,
     customizer: Option<&Customizer<M>>,
 ) -> Result<M::Connection, M::Error> {
-    let mut connection = manager.connect().await?;
+    let mut connection = connect.await?;
     if let Some(customizer) = customizer {
         customizer.on_acquire(&mut connection).await?;
     }

@@ -25,7 +25,7 @@ use crate::sync::Arc;
 const VALIDATION_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The reason of a timeout while the first connect is still under way.
-const UNFINISHED: &str = "the connect attempt has not finished";
+pub(in crate::connection) const UNFINISHED: &str = "the connect attempt has not finished";
 
 /// Why a get that waited has no connection.
 enum Unserved {

@@ -38,6 +38,8 @@ use bb8::{AddError, ManageConnection};
 pub use self::builder::{Builder, Config};
 #[cfg(feature = "https")]
 pub(super) use self::connect::caught;
+#[cfg(feature = "https")]
+pub(super) use self::get::UNFINISHED;
 pub use self::guard::PooledConnection;
 pub use self::regions::{RegionConnection, RegionPool, RegionPoolState};
 use self::shared::Shared;
@@ -119,7 +121,16 @@ impl<M: ManageConnection> Pool<M> {
     ///
     /// The manager's.
     pub async fn dedicated_connection(&self) -> Result<M::Connection, M::Error> {
-        self.shared.connect_once().await
+        self.shared.connect_once(self.shared.manager.connect()).await
+    }
+
+    /// As [`dedicated_connection`](Self::dedicated_connection), made in another way.
+    #[cfg(feature = "https")]
+    pub(super) async fn dedicated_by(
+        &self,
+        connect: impl Future<Output = Result<M::Connection, M::Error>>,
+    ) -> Result<M::Connection, M::Error> {
+        self.shared.connect_once(connect).await
     }
 
     /// Adds a connection to the pool.
@@ -193,14 +204,10 @@ impl<M: ManageConnection> Pool<M> {
         self.shared.core.counts().idle > self.shared.config.min_idle.unwrap_or(0) as usize
     }
 
-    /// Closes one of them. Tells whether there was one.
+    /// Closes the one of them that was used least recently. Tells whether it was still there.
     #[cfg(feature = "https")]
     pub(super) fn close_spare(&self) -> bool {
-        let mut has_closed = false;
-        if self.has_spare() {
-            self.retain(|_| std::mem::replace(&mut has_closed, true));
-        }
-        has_closed
+        self.has_spare() && self.shared.close_longest_idle()
     }
 
     /// The settings that the pool was built with.

@@ -325,6 +325,26 @@ impl<M: ManageConnection> Shared<M> {
         surplus.into_iter().for_each(|conn| self.close_surplus(conn));
     }
 
+    /// Closes the connection that has been idle for longest. Not one that was used in the meantime.
+    #[cfg(feature = "https")]
+    pub(super) fn close_longest_idle(self: &Arc<Self>) -> bool {
+        let mut oldest = u64::MAX;
+        let (_, surplus) = self.core.take_idle_unless(|conn| {
+            oldest = oldest.min(conn.idle_since);
+            true
+        });
+        surplus.into_iter().for_each(|conn| self.close_surplus(conn));
+        let mut is_taken = false;
+        let (taken, surplus) = self.core.take_idle_unless(|conn| {
+            let is_kept = is_taken || conn.idle_since > oldest;
+            is_taken |= !is_kept;
+            is_kept
+        });
+        taken.into_iter().for_each(|held| self.close_held(held, Closed::Surplus));
+        surplus.into_iter().for_each(|conn| self.close_surplus(conn));
+        is_taken
+    }
+
     pub(super) fn begin_close(&self) {
         self.closing.cancel();
         self.core.close();
@@ -453,6 +473,26 @@ mod tests {
         age(&pool, 101);
         pool.shared.maintain();
         assert!(pool.state().idle_connections >= 2, "{}", pool.state());
+    }
+
+    #[cfg(feature = "https")]
+    #[tokio::test]
+    async fn the_connection_that_has_been_idle_for_longest_makes_room() {
+        let pool = idle_for(0, 4).await;
+        let mut place = 0;
+        pool.shared.core.take_idle_unless(|conn| {
+            place += 1;
+            conn.idle_since = if place == 3 { 0 } else { conn.idle_since + place };
+            true
+        });
+        assert!(pool.shared.close_longest_idle());
+        let mut is_oldest_there = false;
+        pool.shared.core.take_idle_unless(|conn| {
+            is_oldest_there |= conn.idle_since == 0;
+            true
+        });
+        assert!(!is_oldest_there);
+        assert_eq!(pool.state().statistics.connections_closed_surplus, 1);
     }
 
     #[tokio::test]

@@ -140,14 +140,14 @@ impl Drop for Connecting {
 async fn make(pool: &Shared) -> Result<(Client, Driver, usize, Facts), HttpsError> {
     let manager = &pool.manager;
     let named = |error: HttpsError| error.named(manager.origin());
-    let dialed = manager.dial().await.map_err(named)?;
+    let dialed = manager.dial(None).await.map_err(named)?;
     if !dialed.is_http2
         && let Some(http1) = &pool.http1
     {
         http1.take_over(dialed);
         return Err(named(HttpsError::new(HttpsErrorKind::WrongVersion).in_phase(ConnectPhase::Http)));
     }
-    let Dialed { wire, facts, .. } = dialed;
+    let Dialed { wire, facts, connecting: _connecting, .. } = dialed;
     let begun =
         manager.in_time(ConnectPhase::Http, multiplexed::begin(wire, manager.config())).await.flatten();
     let at = |error: HttpsError| named(error.in_phase(ConnectPhase::Http).at(facts.remote_address));
