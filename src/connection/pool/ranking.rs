@@ -14,8 +14,8 @@ use crate::sync::{Arc, Mutex};
 pub(super) struct Ranking {
     names: Vec<String>,
     known: Mutex<Known>,
-    /// Notified when a region was ejected, for gets that wait there.
-    pub(super) ejected: Notify,
+    /// Notified when a region was ejected, for gets that wait there, or has come back, for those that wait elsewhere.
+    pub(super) changed: Notify,
 }
 
 struct Known {
@@ -35,7 +35,7 @@ impl Ranking {
     pub(super) fn new(policy: RegionPolicy, names: Vec<String>) -> Self {
         let regions = Regions::new(policy, names.len());
         let known = Mutex::new(Known { regions, has_latencies: false });
-        Self { names, known, ejected: Notify::new() }
+        Self { names, known, changed: Notify::new() }
     }
 
     pub(super) fn name(&self, region: usize) -> &str {
@@ -68,6 +68,13 @@ impl Ranking {
         is_ejected(region) && (0..self.names.len()).any(|other| !is_ejected(other))
     }
 
+    /// Whether a get that this region and those before have failed would have another one.
+    pub(super) fn has_other(&self, region: usize, failed: &[usize]) -> bool {
+        let regions = &self.known.lock().regions;
+        let mut others = (0..self.names.len()).filter(|other| *other != region && !failed.contains(other));
+        others.any(|other| !regions.is_ejected(other, now()))
+    }
+
     /// Takes what the program says.
     pub(super) fn record_answer(&self, region: usize, latency: Duration, outcome: Outcome) {
         self.known.lock().has_latencies = true;
@@ -87,14 +94,21 @@ impl Ranking {
     }
 
     pub(super) fn record(&self, region: usize, latency: Duration, outcome: Outcome) {
-        let ejection = self.known.lock().regions.record(now(), region, latency, outcome);
+        let (mut known, now) = (self.known.lock(), now());
+        let was_ejected = known.regions.is_ejected(region, now);
+        let ejection = known.regions.record(now, region, latency, outcome);
+        let is_back = was_ejected && !known.regions.is_ejected(region, now);
+        drop(known);
         self.on_ejected(ejection);
+        if is_back {
+            self.changed.notify_waiters();
+        }
     }
 
     fn on_ejected(&self, ejection: Option<Ejection>) {
         if let Some(Ejection { region, duration }) = ejection {
             warn!(region = self.name(region), ?duration, "the region fails, and gets no requests");
-            self.ejected.notify_waiters();
+            self.changed.notify_waiters();
         }
     }
 }

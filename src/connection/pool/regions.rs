@@ -29,7 +29,8 @@ use crate::sync::Arc;
 ///   not count any more, as they are longer than those of answers. Failed connects still do.
 ///
 /// A get that a region fails goes to the next best one that is not ejected. So does a get that waits in a region when that is
-/// ejected. Thus a get fails only if all regions fail it, or its time is over.
+/// ejected, or after half of its time: the server may not answer at all. Thus a get fails only if all regions fail it. While
+/// all are ejected, it waits for the first that comes back.
 ///
 /// To choose the region takes a lock, which a get of one [`Pool`] does not.
 ///
@@ -140,7 +141,7 @@ impl<M: ManageConnection> RegionPool<M> {
         let (mut region, mut failed) = (ranking.pick(stay), Vec::new());
         loop {
             let begun = Instant::now();
-            let failure = match self.get_from(region, deadline, caller).await {
+            let failure = match self.get_from(region, &failed, deadline, caller).await {
                 Ok(connection) => {
                     return Ok(RegionConnection { connection, ranking: Arc::clone(ranking), region });
                 }
@@ -162,10 +163,11 @@ impl<M: ManageConnection> RegionPool<M> {
         }
     }
 
-    /// Waits for a connection of one region.
+    /// Waits for a connection of one region, after these have failed.
     async fn get_from(
         &self,
         region: usize,
+        failed: &[usize],
         deadline: Option<Instant>,
         caller: &'static Location<'static>,
     ) -> Result<PooledConnection<'_, M>, Unserved<M::Error>> {
@@ -177,23 +179,28 @@ impl<M: ManageConnection> RegionPool<M> {
             Err(first) => first,
         };
         let ranking = &self.shared.ranking;
+        let until = deadline.map(|deadline| {
+            let begun = Instant::now();
+            let half = begun + deadline.saturating_duration_since(begun) / 2;
+            if ranking.has_other(region, failed) { half } else { deadline }
+        });
         let mut get = pin!(async {
             let get = shared.get_slowly(first, caller);
-            match deadline {
-                // Its own time may end later, if another region has used a part of it.
-                Some(deadline) => timeout_at(deadline, get).await.unwrap_or(Err(RunError::TimedOut)),
+            match until {
+                // Its own time ends later, if there is another region or was one.
+                Some(until) => timeout_at(until, get).await.unwrap_or(Err(RunError::TimedOut)),
                 None => get.await,
             }
         });
         loop {
-            let ejected = ranking.ejected.notified();
+            let changed = ranking.changed.notified();
             if ranking.is_left(region) {
                 return Err(Unserved::Left);
             }
             tokio::select! {
                 biased;
                 got = get.as_mut() => return got.map_err(Unserved::Failed),
-                () = ejected => {}
+                () = changed => {}
             }
         }
     }

@@ -273,6 +273,47 @@ async fn while_all_are_ejected_a_get_waits_for_the_first_that_comes_back() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_get_that_waits_goes_to_another_region_that_comes_back() {
+    let mill = plain().await;
+    let (north, south) = (mill.pool.get_in("north").await.unwrap(), mill.pool.get_in("south").await.unwrap());
+    for connection in [&north, &south] {
+        for _ in 0..FAILURES {
+            RegionConnection::record(connection, MILLISECOND, Outcome::Failure);
+        }
+    }
+    mill.north.set_down(true);
+    drop(north);
+    let get = mill.spawn_get();
+    sleep(SECOND).await;
+    assert!(!get.is_finished());
+    RegionConnection::record(&south, MILLISECOND, Outcome::Success);
+    drop(south);
+    let begun = Instant::now();
+    assert_eq!(RegionConnection::region(&get.await.unwrap().unwrap()), "south");
+    assert_eq!(begun.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_does_not_answer_costs_a_get_half_of_its_time() {
+    let mill = mill(builder().connection_timeout(10 * SECOND), RegionPolicy::default()).await;
+    mill.pool.pool("north").unwrap().retain(|()| false);
+    mill.north.accept_after(1_000 * SECOND);
+    let begun = Instant::now();
+    assert_eq!(mill.region_of_get().await, "south");
+    assert_eq!(begun.elapsed().as_secs(), 5);
+    assert!(!mill.region(0).is_ejected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_region_has_the_rest_of_the_time() {
+    let mill = mill(builder().connection_timeout(10 * SECOND), RegionPolicy::default()).await;
+    mill.eject_north().await;
+    mill.pool.pool("south").unwrap().retain(|()| false);
+    mill.south.accept_after(9 * SECOND);
+    assert_eq!(mill.region_of_get().await, "south");
+}
+
+#[tokio::test(start_paused = true)]
 async fn all_pools_are_closed_together() {
     let mill = plain().await;
     let held = mill.pool.get_in("north").await.unwrap();
