@@ -7,7 +7,7 @@ use super::outcome::Outcome;
 use super::setters;
 use super::window::{Counts, Window};
 
-/// How long a probe takes, for those that wait for its end.
+/// How long a probe takes at the least until it counts as lost, and how long to wait for the end of one.
 const PROBE: Duration = Duration::from_secs(1);
 
 /// When a [`Breaker`] opens and closes.
@@ -87,7 +87,7 @@ pub enum BreakerState {
 }
 
 /// A request may be sent. Give it back with the outcome by [`Breaker::record`], in any case: a probe whose permit is lost
-/// keeps its place for [`open_for`](BreakerPolicy::open_for).
+/// keeps its place for [`open_for`](BreakerPolicy::open_for), and for a second at least.
 #[derive(Debug)]
 #[must_use = "the breaker waits for the outcome"]
 pub struct Permit {
@@ -137,11 +137,11 @@ pub struct BreakerStats {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BreakerReason {
-    /// As many requests failed in a row.
+    /// The maximum number of failures in a row was reached.
     FailuresInARow,
-    /// As large a share of them failed.
+    /// The share of failures reached its maximum.
     ErrorRate,
-    /// It was open for as long.
+    /// The time for which it stays open was over.
     WaitOver,
     /// All probes succeeded.
     ProbesSucceeded,
@@ -216,7 +216,7 @@ impl Breaker {
 
     /// For how long it sends none at all. `None`: it is not open, or it is time to [`ask`](Self::ask).
     #[must_use]
-    pub fn is_open_for(&self, now: Instant) -> Option<Duration> {
+    pub fn open_for(&self, now: Instant) -> Option<Duration> {
         let Phase::Open { since, time } = self.phase else { return None };
         let left = time.saturating_sub(now.saturating_duration_since(since));
         (left > Duration::ZERO).then_some(left)
@@ -235,13 +235,13 @@ impl Breaker {
             }
             _ => None,
         };
-        let open_for = self.policy.open_for;
+        let lost_after = self.policy.open_for.max(PROBE);
         let wait = match &mut self.phase {
             Phase::Closed { .. } => None,
             Phase::Open { since, time } => Some(time.saturating_sub(now.saturating_duration_since(*since))),
             Phase::HalfOpen { since, sent, .. } => {
                 let waited = now.saturating_duration_since(*since);
-                if waited >= open_for {
+                if waited >= lost_after {
                     // The probes got lost.
                     (*since, *sent) = (now, 0);
                 }
@@ -250,7 +250,7 @@ impl Breaker {
                     None
                 } else {
                     // The probes may end at any time.
-                    Some(open_for.saturating_sub(waited).min(PROBE))
+                    Some(lost_after.saturating_sub(waited).min(PROBE))
                 }
             }
         };
@@ -266,7 +266,7 @@ impl Breaker {
         }
         let policy = self.policy;
         let (next, reason) = match (&mut self.phase, outcome) {
-            (Phase::HalfOpen { sent, .. }, Outcome::Cancelled) => {
+            (Phase::HalfOpen { sent, .. }, outcome) if !outcome.is_of_the_server() => {
                 *sent = sent.saturating_sub(1);
                 return None;
             }
@@ -282,7 +282,7 @@ impl Breaker {
                 self.failed_probes = self.failed_probes.saturating_add(1);
                 (policy.open(now, self.failed_probes), BreakerReason::ProbeFailed)
             }
-            (Phase::Closed { in_a_row, window }, outcome) if outcome != Outcome::Cancelled => {
+            (Phase::Closed { in_a_row, window }, outcome) if outcome.is_of_the_server() => {
                 let failed = outcome.is_failure();
                 window.add(now, Counts { all: 1, marked: u64::from(failed) });
                 *in_a_row = if failed { in_a_row.saturating_add(1) } else { 0 };

@@ -55,8 +55,8 @@ impl Deadline {
         Some(Self::after(now, time))
     }
 
-    /// The value of gRPC's header `grpc-timeout`, rounded down to milliseconds, below one to microseconds, or beyond a day to seconds. `None` without a
-    /// deadline.
+    /// The value of gRPC's header `grpc-timeout`, rounded down. The unit is the millisecond, except for times of less than one,
+    /// which are in microseconds, and for times of more than a day, which are in seconds. `None` without a deadline.
     #[must_use]
     pub fn to_grpc_timeout(self, now: Instant) -> Option<String> {
         const MOST: u128 = 99_999_999; // eight digits

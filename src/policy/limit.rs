@@ -7,10 +7,14 @@ use super::setters;
 
 /// How much of the way to a new limit is gone per window.
 const STEP: f64 = 0.2;
-/// After this many windows the latency without load is measured anew, for two windows at a tenth of the limit: the server
-/// may have become slower for good, and an average would take its queue for that.
+/// After this many windows the latency without load is measured anew, for two windows at a lower limit: the server may have
+/// become slower for good, and an average would take its queue for that.
 const RELEARN: u32 = 300;
 const RELEARN_OVER: u32 = RELEARN + 2;
+/// The limit meanwhile, times the tolerance: at half of the limit the server has no queue if its latency is half again as long.
+const RELEARN_AT: f64 = 0.75;
+/// How much of the way to a lower latency without load is gone per window: a few fast answers are not what it is.
+const FALL: f64 = 0.1;
 /// What latencies that rise, and failures, leave of the limit at the least and at the most.
 const SHRINK: (f64, f64) = (0.5, 0.9);
 
@@ -18,7 +22,9 @@ const SHRINK: (f64, f64) = (0.5, 0.9);
 ///
 /// | setting | default | reason |
 /// |---|---|---|
-/// | `initial`, `min`, `max` | 20, 4, 1000 | |
+/// | `initial` | 20 | few enough for most servers; under load it grows to 100 within 6 s, and to 1000 within 30 s |
+/// | `min` | 4 | one slow request leaves room for others, and the latency can still be measured |
+/// | `max` | 1000 | more hold memory and streams of this side, whatever the server bears |
 /// | `tolerance_percent` | 150 | half again as long as without load is still no queue |
 /// | `window`, `min_samples` | 100 ms, 10 | one slow request is no overload |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +51,13 @@ pub struct LimitPolicy {
 /// decrease would need a latency in milliseconds, one for each server, and after a load step one round trip for each
 /// request more.
 ///
-/// Every 300 windows it falls to a tenth for two, to see what the latency without load is now.
+/// Every 300 windows it falls to half for two, with other tolerances to 75 % of their inverse, to see what the latency without
+/// load is now. A load that uses less of the limit does not notice. With the default window, a greater one waits for 0.2 s in
+/// 30 s, or is refused if the queue is short.
+///
+/// It suits servers whose requests take about the same time, or whose mix of fast and slow ones is about the same in each
+/// window. Where fast ones prevail for seconds, slow ones that follow seem to queue, and the limit falls until the latency is
+/// measured anew. Give such kinds of requests a limit each.
 ///
 /// # Examples
 ///
@@ -107,6 +119,11 @@ impl LimitPolicy {
         min_samples: u32,
     }
 
+    /// At least 1.
+    fn tolerance(&self) -> f64 {
+        f64::from(self.tolerance_percent.max(100)) / 100.0
+    }
+
     fn clamp(&self, limit: f64) -> f64 {
         let min = self.min.max(1);
         limit.clamp(f64::from(min), f64::from(self.max.max(min)))
@@ -140,7 +157,7 @@ impl AdaptiveLimit {
         let began = *window.began.get_or_insert(now);
         window.most_in_flight = window.most_in_flight.max(in_flight);
         match outcome {
-            Outcome::Cancelled => return None,
+            Outcome::Cancelled | Outcome::Refused => return None,
             // How fast it fails says nothing.
             Outcome::Failure => window.failures += 1,
             Outcome::Success | Outcome::Timeout => {
@@ -155,14 +172,16 @@ impl AdaptiveLimit {
         let window = std::mem::take(window);
         let before = self.limit();
         let wanted = self.wanted(&window);
-        self.age += 1;
+        // While it still falls, half of it is too much to learn by.
+        let falls = wanted < self.limit * SHRINK.1 && self.limit > self.policy.clamp(0.0);
+        self.age += u32::from(self.age != RELEARN - 1 || !falls);
         match self.age {
             RELEARN => {
                 (self.base, self.saved) = (None, self.limit);
-                self.limit = self.policy.clamp(self.limit / 10.0);
+                self.limit = self.policy.clamp(self.limit * RELEARN_AT / self.policy.tolerance());
             }
             RELEARN_OVER => (self.limit, self.age) = (self.saved, 0),
-            // Who does not use a limit learns nothing about a higher one.
+            // A limit that is not used says nothing about a higher one.
             ..RELEARN if wanted < self.limit || window.most_in_flight >= before / 2 => {
                 self.limit = self.policy.clamp(self.limit + (wanted - self.limit) * STEP);
             }
@@ -175,10 +194,10 @@ impl AdaptiveLimit {
         let mut rest: f64 = 1.0;
         if window.samples > 0 {
             let mean = window.sum / f64::from(window.samples);
-            let base = self.base.map_or(mean, |base| base.min(mean));
+            let weight = if self.age < RELEARN { FALL } else { 1.0 };
+            let base = self.base.map_or(mean, |base| base + (mean - base).min(0.0) * weight);
             self.base = Some(base);
-            let tolerated = base * f64::from(self.policy.tolerance_percent.max(100)) / 100.0;
-            rest = (tolerated / mean.max(1e-9)).clamp(SHRINK.0, 1.0);
+            rest = (base * self.policy.tolerance() / mean.max(1e-9)).clamp(SHRINK.0, 1.0);
         }
         if window.failures > window.samples / 10 {
             return self.limit * rest.min(SHRINK.1);

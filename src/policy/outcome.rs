@@ -9,8 +9,11 @@ pub enum Outcome {
     Failure,
     /// It did not answer in time. It counts as a failure.
     Timeout,
-    /// Nobody waited for the end, so it says nothing about the server.
+    /// Nobody waited for the end, or the request was at fault: it says nothing about the server.
     Cancelled,
+    /// A limit or a breaker of this side kept it back, so the server does not know of it. It makes a region
+    /// [worse](super::Regions), and says nothing to the other policies.
+    Refused,
 }
 
 impl Outcome {
@@ -24,5 +27,10 @@ impl Outcome {
     #[must_use]
     pub fn is_failure(self) -> bool {
         matches!(self, Self::Failure | Self::Timeout)
+    }
+
+    /// Whether it says how the server is.
+    pub(super) fn is_of_the_server(self) -> bool {
+        !matches!(self, Self::Cancelled | Self::Refused)
     }
 }

@@ -4,6 +4,11 @@ use super::setters;
 
 /// How long a queue may be, and who leaves when it is full.
 ///
+/// | setting | default | reason |
+/// |---|---|---|
+/// | `max_waiting` | 1000 | a server that answers 1000 per second makes the last one wait for a second; of a slower one, allow fewer |
+/// | `shed` | the newest | no client loses the time that it has waited |
+///
 /// # Examples
 ///
 /// ```
@@ -16,9 +21,9 @@ use super::setters;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct QueuePolicy {
-    /// The most that wait: 1000 by default. With 0, nobody waits.
+    /// The most that wait. With 0, nobody waits.
     pub max_waiting: usize,
-    /// Who is refused when as many wait: by default the newest.
+    /// Who is refused when the queue is full.
     pub shed: Shed,
 }
 

@@ -1,5 +1,6 @@
 //! Which of several regions serves.
 
+use std::mem;
 use std::time::{Duration, Instant};
 
 use super::outcome::Outcome;
@@ -7,6 +8,8 @@ use super::setters;
 
 /// How much one request weighs at most, however rare they are.
 const MAX_WEIGHT: f64 = 0.3;
+/// The longest ejection: later times may be out of the clock's range.
+const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// How a region is chosen.
 ///
@@ -21,9 +24,10 @@ const MAX_WEIGHT: f64 = 0.3;
 /// | `min_samples` | 5 | a few samples are luck |
 /// | `probe_interval` | 2 s | what other regions are like is known by one request in a while |
 /// | `eject_after` | 5 failures in a row | as the [breaker](super::BreakerPolicy) |
-/// | `eject_for`, `max_eject_for` | 30 s, twice as long each time, up to 300 s | |
+/// | `eject_for` | 30 s | a trial costs one request, and most restarts take less |
+/// | `max_eject_for` | 300 s | after 30, 60, 120 and 240 s; what is repaired serves within five minutes |
 /// | `return_over` | 20 s | its caches and connections are cold |
-/// | `sticky` | no | |
+/// | `sticky` | no | the fastest serves; set it where a change costs more than latency, such as sessions |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RegionPolicy {
@@ -39,11 +43,12 @@ pub struct RegionPolicy {
     pub probe_interval: Duration,
     /// After this many failures in a row, a region is ejected.
     pub eject_after: u32,
-    /// How long it is ejected the first time.
+    /// How long it is ejected the first time, and then twice as long each time.
     pub eject_for: Duration,
     /// How long it is ejected at most.
     pub max_eject_for: Duration,
-    /// The time over which a region that was ejected gets its share of requests back, once it is the best again.
+    /// The time over which a region that was ejected gets its share of requests back, once it is the best again. One that answers
+    /// after as long, whether it is the best or not, is ejected for `eject_for` the next time.
     pub return_over: Duration,
     /// Whether the present region stays until it is ejected, however fast others are.
     pub sticky: bool,
@@ -84,7 +89,7 @@ pub struct Pick {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum PickReason {
-    /// It is the best.
+    /// It serves: it is the best, or no other one is known to be better.
     Best,
     /// The best one has just come back, and does not get all requests yet.
     Returning,
@@ -147,10 +152,15 @@ struct Region {
     /// When it was last tried while another one served.
     probed: Option<Instant>,
     failures_in_a_row: u32,
-    /// How often it was ejected since it last served well.
+    /// How often it was ejected by failures since it last served well.
     ejections: u32,
+    ejected_at: Option<Instant>,
     ejected_until: Option<Instant>,
-    /// When it began to get its share of requests back.
+    /// When its ejection ended, as long as it is not forgiven.
+    back_since: Option<Instant>,
+    /// Whether it has not got its share of requests back.
+    is_cold: bool,
+    /// When it began to get that back.
     returning: Option<Instant>,
     /// Of these, only the counts are kept up.
     seen: RegionState,
@@ -266,26 +276,27 @@ impl Regions {
             return Pick { region, reason: PickReason::Sticky };
         }
         let Some(best) = self.best(now) else { return self.last_resort() };
-        if best != self.current {
-            self.current = best;
-            if let Some(region) = self.regions.get_mut(best).filter(|region| region.ejections > 0) {
-                region.returning = Some(now);
-            }
+        if let Some(region) = self.regions.get_mut(best).filter(|region| region.is_cold)
+            && (best != self.current || region.returning.is_none())
+        {
+            region.returning = Some(now);
         }
+        self.current = best;
         if let Some(region) = self.due_for_probe(now) {
             return Pick { region, reason: PickReason::Probe };
         }
         let share = self.regions.get_mut(best).map_or(1.0, |region| region.share(now, &self.policy));
         // A tenth at least, or it would never get better than unknown.
-        if ((random % 1000) as f64) < share.max(0.1) * 1000.0 {
-            return Pick { region: best, reason: PickReason::Best };
+        let is_of_the_share = ((random % 1000) as f64) < share.max(0.1) * 1000.0;
+        match self.best_but(&[best], now).filter(|_| !is_of_the_share) {
+            Some(region) => Pick { region, reason: PickReason::Returning },
+            None => Pick { region: best, reason: PickReason::Best },
         }
-        let region = self.best_but(&[best], now).unwrap_or(best);
-        Pick { region, reason: PickReason::Returning }
     }
 
     /// Takes the outcome of a request: the time of the connect, if there was one, and until the first byte of the response, or
-    /// until it failed. While all regions are ejected, a success ends the ejection of its region.
+    /// until it failed. While all regions are ejected, a success ends the ejection of its region. A request that was
+    /// [refused](Outcome::Refused) is an error in the score, and does not eject.
     pub fn record(
         &mut self,
         now: Instant,
@@ -302,29 +313,36 @@ impl Regions {
             region.end_ejection(now, &policy);
         }
         // What was sent before the ejection is no news.
-        if outcome == Outcome::Cancelled || region.is_ejected(now) {
+        let is_old =
+            region.ejected_at.is_some_and(|at| now.checked_sub(latency).is_none_or(|sent| sent < at));
+        if outcome == Outcome::Cancelled || region.is_ejected(now) || is_old {
             return None;
         }
         region.sample(now, latency, outcome, &policy);
         if region.failures_in_a_row < policy.eject_after.max(1) {
             return None;
         }
-        self.eject(now, index, Duration::ZERO)
+        let times = 1_u32.checked_shl(region.ejections).unwrap_or(u32::MAX);
+        region.ejections = region.ejections.saturating_add(1);
+        self.eject(now, index, policy.eject_for.saturating_mul(times).min(policy.max_eject_for))
     }
 
-    /// Ejects a region of which the caller knows that it will not serve for that long at least, such as one whose breaker is open.
-    /// `None` if it is ejected already.
-    pub fn eject(&mut self, now: Instant, region: usize, at_least: Duration) -> Option<Ejection> {
-        let policy = self.policy;
+    /// Ejects a region of which the caller knows that it will not serve for that long, such as one whose breaker is open. Ten
+    /// years are the most, and ejections by failures get no longer by it. `None` if it is ejected already.
+    pub fn eject(&mut self, now: Instant, region: usize, duration: Duration) -> Option<Ejection> {
         let index = region;
         let region = self.regions.get_mut(index).filter(|region| !region.is_ejected(now))?;
-        let times = 1_u32.checked_shl(region.ejections).unwrap_or(u32::MAX);
-        let duration = policy.eject_for.saturating_mul(times).min(policy.max_eject_for).max(at_least);
-        let ejections = region.ejections.saturating_add(1);
+        let duration = duration.min(LONGEST);
         region.seen.ejections += 1;
-        let seen = std::mem::take(&mut region.seen);
         // It is known anew afterwards.
-        *region = Region { ejections, ejected_until: now.checked_add(duration), seen, ..Region::default() };
+        *region = Region {
+            ejections: region.ejections,
+            ejected_at: Some(now),
+            ejected_until: now.checked_add(duration),
+            is_cold: true,
+            seen: mem::take(&mut region.seen),
+            ..Region::default()
+        };
         Some(Ejection { region: index, duration })
     }
 
@@ -356,7 +374,7 @@ impl Regions {
         Pick { region: first.map_or(0, |(index, _)| index), reason: PickReason::LastResort }
     }
 
-    /// A region that does not serve, and was not tried for as long.
+    /// A region that does not serve, and was not tried within the interval.
     fn due_for_probe(&mut self, now: Instant) -> Option<usize> {
         let (current, interval) = (self.current, self.policy.probe_interval);
         let mut regions = self.regions.iter_mut().enumerate();
@@ -378,14 +396,26 @@ impl Region {
     fn end_ejection(&mut self, now: Instant, policy: &RegionPolicy) {
         if self.ejected_until.is_some_and(|until| now >= until) {
             self.ejected_until = None;
+            self.back_since = Some(now);
             self.failures_in_a_row = policy.eject_after.saturating_sub(1);
         }
     }
 
     fn sample(&mut self, now: Instant, latency: Duration, outcome: Outcome, policy: &RegionPolicy) {
         let latency = latency.as_secs_f64();
-        let failed = outcome.is_failure();
-        self.failures_in_a_row = if failed { self.failures_in_a_row.saturating_add(1) } else { 0 };
+        let failed = outcome != Outcome::Success;
+        match outcome {
+            Outcome::Success => self.failures_in_a_row = 0,
+            Outcome::Failure | Outcome::Timeout => {
+                self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
+            }
+            Outcome::Cancelled | Outcome::Refused => {}
+        }
+        if !failed
+            && self.back_since.is_some_and(|at| now.saturating_duration_since(at) >= policy.return_over)
+        {
+            (self.ejections, self.back_since) = (0, None);
+        }
         let gap = self.sampled.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)).as_secs_f64();
         self.sampled = Some(now);
         // The plain mean of the first samples; then each weighs what it has lasted.
@@ -414,7 +444,7 @@ impl Region {
         let share =
             now.saturating_duration_since(since).as_secs_f64() / policy.return_over.as_secs_f64().max(1e-9);
         if share >= 1.0 {
-            (self.returning, self.ejections) = (None, 0);
+            (self.returning, self.is_cold) = (None, false);
         }
         share
     }

@@ -9,6 +9,13 @@ use super::window::{Counts, Window};
 
 /// When a request that failed is sent again.
 ///
+/// | setting | default | reason |
+/// |---|---|---|
+/// | `attempts` | 3 | what two retries do not repair is no short failure |
+/// | `backoff` | 50 ms, 100 ms and so on up to 2 s | people do not notice the first, and a process restarts within all |
+/// | `jitter_percent` | 50 | those that failed together do not come back together |
+/// | `max_retry_after` | 60 s | who holds a request for longer holds a connection and its body, too |
+///
 /// # Examples
 ///
 /// ```
@@ -24,27 +31,34 @@ use super::window::{Counts, Window};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RetryPolicy {
-    /// The most attempts, with the first one: 3 by default.
+    /// The most attempts, with the first one.
     pub attempts: u32,
-    /// The delays: 50 ms, 100 ms and so on up to 2 s by default.
+    /// The delays.
     pub backoff: Backoff,
-    /// How much of a delay is left out at most, at random: 50 % by default, so that those who failed together do not come
-    /// back together.
+    /// How much of a delay is left out at most, at random.
     pub jitter_percent: u32,
+    /// The longest pause that a server may ask for. If it asks for more, the request is not sent again.
+    pub max_retry_after: Duration,
 }
 
 /// How many retries there may be beside the requests: retries repair what a few failures broke, and multiply the load when
 /// all fail.
 ///
 /// tower's budget has the same rule, but reads the clock itself.
+///
+/// | setting | default | reason |
+/// |---|---|---|
+/// | `percent` | 20 | a server that refuses all gets a fifth more than its load, and room for most short failures is left |
+/// | `min_per_second` | 1 | a client with few requests may retry, too |
+/// | `window` | 10 s | a burst of failures may use what the seconds before have left |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct BudgetPolicy {
-    /// Retries per 100 requests: 20 by default.
+    /// Retries per 100 requests.
     pub percent: u32,
-    /// Retries per second beside those, for a client with few requests: 1 by default.
+    /// Retries per second beside those.
     pub min_per_second: u32,
-    /// The time over which both are counted: 10 s by default.
+    /// The time over which both are counted.
     pub window: Duration,
 }
 
@@ -65,9 +79,9 @@ pub struct RetryStats {
     pub sent: u64,
     /// Sending them twice may do harm.
     pub not_replayable: u64,
-    /// There were as many attempts.
+    /// The maximum number of attempts was reached.
     pub attempts: u64,
-    /// The deadline came first.
+    /// The deadline came first, or the server asked for too long a pause.
     pub deadline: u64,
     /// There were too many retries.
     pub budget: u64,
@@ -103,9 +117,9 @@ pub enum RetryDecision {
 pub enum GiveUp {
     /// Sending it twice may do harm.
     NotReplayable,
-    /// There were as many attempts.
+    /// The maximum number of attempts was reached.
     Attempts,
-    /// The deadline comes first.
+    /// The deadline comes first, or the server asks for a pause of more than [`max_retry_after`](RetryPolicy::max_retry_after).
     Deadline,
     /// There are too many retries.
     Budget,
@@ -114,7 +128,7 @@ pub enum GiveUp {
 impl Default for RetryPolicy {
     fn default() -> Self {
         let backoff = Backoff::default().initial(Duration::from_millis(50)).max(Duration::from_secs(2));
-        Self { attempts: 3, backoff, jitter_percent: 50 }
+        Self { attempts: 3, backoff, jitter_percent: 50, max_retry_after: Duration::from_secs(60) }
     }
 }
 
@@ -123,16 +137,18 @@ impl RetryPolicy {
         attempts: u32,
         backoff: Backoff,
         jitter_percent: u32,
+        max_retry_after: Duration,
     }
 
     /// For clients that stay: `min(5 s · 2^n, 600 s)`, without an end.
     #[must_use]
     pub fn persistent() -> Self {
-        Self { attempts: u32::MAX, backoff: Backoff::persistent(), ..Self::default() }
+        let backoff = Backoff::persistent();
+        Self { attempts: u32::MAX, backoff, max_retry_after: backoff.max, ..Self::default() }
     }
 
-    /// What to do with a request that failed. What the server asks for wins over the backoff, and up to a tenth is added to
-    /// it. A retry is taken from the budget.
+    /// What to do with a request that failed. If the server asks for a longer pause than the backoff, it gets that, and up to a
+    /// tenth more. A retry is taken from the budget.
     pub fn decide(
         &self,
         budget: &mut RetryBudget,
@@ -140,17 +156,16 @@ impl RetryPolicy {
         failed: &Failed,
         random: u64,
     ) -> RetryDecision {
-        let delay = match failed.retry_after {
-            Some(asked) => asked.saturating_add(part_of(asked, 10, random)),
-            None => {
-                let delay = self.backoff.nth(failed.attempts.saturating_sub(1));
-                delay.saturating_sub(part_of(delay, self.jitter_percent, random))
-            }
-        };
+        let backoff = self.backoff.nth(failed.attempts.saturating_sub(1));
+        let backoff = backoff.saturating_sub(part_of(backoff, self.jitter_percent, random));
+        let asked = failed.retry_after.unwrap_or_default();
+        let delay = asked.saturating_add(part_of(asked, 10, random)).max(backoff);
         let decision = match () {
             () if !failed.replayable => RetryDecision::GiveUp(GiveUp::NotReplayable),
             () if failed.attempts >= self.attempts => RetryDecision::GiveUp(GiveUp::Attempts),
-            () if !failed.deadline.allows(now, delay) => RetryDecision::GiveUp(GiveUp::Deadline),
+            () if asked > self.max_retry_after || !failed.deadline.allows(now, delay) => {
+                RetryDecision::GiveUp(GiveUp::Deadline)
+            }
             () if !budget.withdraw(now) => RetryDecision::GiveUp(GiveUp::Budget),
             () => RetryDecision::After(delay),
         };
@@ -206,7 +221,8 @@ impl RetryBudget {
     pub fn withdraw(&mut self, now: Instant) -> bool {
         let Counts { all: requests, marked: retries } = self.window.sum(now);
         let BudgetPolicy { percent, min_per_second, window } = self.policy;
-        let least = u64::from(min_per_second).saturating_mul(window.as_secs());
+        let least = u128::from(min_per_second).saturating_mul(window.as_millis()).div_ceil(1000);
+        let least = u64::try_from(least).unwrap_or(u64::MAX);
         let is_left = retries < (requests.saturating_mul(u64::from(percent)) / 100).saturating_add(least);
         self.window.add(now, Counts { all: 0, marked: u64::from(is_left) });
         is_left

@@ -10,7 +10,8 @@ use super::setters;
 ///
 /// | setting | default | reason |
 /// |---|---|---|
-/// | `min`, `max` | 10, 500 | |
+/// | `min` | 10 | the default size of a pool without this policy |
+/// | `max` | 500 | it only bounds the memory of this side: a server that accepts fewer stops the growth by refusing |
 /// | `interval` | 10 s | new connections need some time to show in the waits |
 /// | `max_wait` | 100 ms | longer ones are seen by people |
 /// | `grow_percent`, `shrink_percent` | 120, 80 | from 10 to 500 in 22 steps, without a jump that overruns a server |
@@ -18,7 +19,7 @@ use super::setters;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct SizePolicy {
-    /// The smallest size.
+    /// The smallest size, at least 1.
     pub min: u32,
     /// The largest size.
     pub max: u32,
@@ -42,7 +43,7 @@ pub struct SizePolicy {
 pub struct SizeObservation {
     /// The most connections that it may have now.
     pub size: u32,
-    /// Connections in use.
+    /// The most connections that were in use.
     pub in_use: u32,
     /// The idle connections that it keeps ready.
     pub min_idle: u32,
@@ -159,7 +160,8 @@ impl AdaptiveSize {
         }
         let policy = &self.policy;
         let needed = seen.in_use.saturating_add(seen.min_idle);
-        let max = policy.max.max(policy.min);
+        let min = policy.min.max(1);
+        let max = policy.max.max(min);
         let is_idle = percent_of(seen.in_use, 100) < percent_of(seen.size, policy.idle_percent);
         self.idle_ticks = if is_idle { self.idle_ticks.saturating_add(1) } else { 0 };
 
@@ -174,7 +176,7 @@ impl AdaptiveSize {
         } else {
             u64::from(seen.size)
         };
-        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(policy.min, max);
+        let wanted = u32::try_from(wanted).unwrap_or(u32::MAX).clamp(min, max);
         if wanted > seen.size {
             SizeDecision::Grow(wanted)
         } else if wanted.max(needed) < seen.size {

@@ -45,7 +45,7 @@ impl ConnectBreaker {
         let mut breaker = self.breaker.lock();
         let now = Instant::now();
         let change = breaker.record(now.into_std(), permit, outcome);
-        let open_for = breaker.is_open_for(now.into_std());
+        let open_for = breaker.open_for(now.into_std());
         self.hold(now, open_for);
         drop(breaker);
         log(change);
@@ -94,7 +94,7 @@ impl<M: ManageConnection> Shared<M> {
         if !self.holds_connects() || self.core.counts().open > 0 {
             return None;
         }
-        self.breaker.as_ref()?.breaker.lock().is_open_for(Instant::now().into_std())
+        self.breaker.as_ref()?.breaker.lock().open_for(Instant::now().into_std())
     }
 
     /// Wakes waiters that cannot be served.

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use Outcome::{Cancelled, Failure, Success, Timeout};
+use Outcome::{Cancelled, Failure, Refused, Success, Timeout};
 
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
@@ -122,19 +122,19 @@ fn each_failed_probe_opens_it_for_twice_as_long_as_before() {
     let mut breaker = Breaker::new(policy);
     send(&mut breaker, now, Failure);
     for seconds in [5, 10, 20, 40, 60, 60] {
-        assert_eq!(breaker.is_open_for(now), Some(SECOND * seconds));
+        assert_eq!(breaker.open_for(now), Some(SECOND * seconds));
         assert!(breaker.ask(now + SECOND * (seconds - 1)).0.is_err());
         now += SECOND * seconds;
-        assert_eq!(breaker.is_open_for(now), None);
+        assert_eq!(breaker.open_for(now), None);
         send(&mut breaker, now, Timeout);
     }
     now += MINUTE;
     send(&mut breaker, now, Success);
     send(&mut breaker, now, Failure);
-    assert_eq!(breaker.is_open_for(now), Some(5 * SECOND), "it begins anew");
+    assert_eq!(breaker.open_for(now), Some(5 * SECOND), "it begins anew");
     now += 5 * SECOND;
     send(&mut breaker, now, Failure);
-    assert_eq!(breaker.is_open_for(now), Some(10 * SECOND));
+    assert_eq!(breaker.open_for(now), Some(10 * SECOND));
 }
 
 #[test]
@@ -143,18 +143,27 @@ fn it_is_never_open_for_longer_than_the_longest() {
     let policy = BreakerPolicy::default().failures(1).first_open_for(Some(MINUTE * 2));
     let mut breaker = Breaker::new(policy);
     send(&mut breaker, now, Failure);
-    assert_eq!(breaker.is_open_for(now), Some(MINUTE));
+    assert_eq!(breaker.open_for(now), Some(MINUTE));
 }
 
 #[test]
-fn a_cancelled_probe_is_sent_again() {
+fn a_probe_that_is_cancelled_or_refused_is_sent_again() {
     let now = Instant::now();
     let mut breaker = open(now);
     let now = now + MINUTE;
-    for _ in 0..10 {
-        assert_eq!(send(&mut breaker, now, Cancelled), None);
+    for outcome in [Cancelled, Refused].repeat(5) {
+        assert_eq!(send(&mut breaker, now, outcome), None);
     }
     assert_eq!(breaker.state(), BreakerState::HalfOpen);
+}
+
+#[test]
+fn what_was_refused_neither_opens_it_nor_ends_a_row_of_failures() {
+    let (mut breaker, now) = (Breaker::new(BreakerPolicy::default()), Instant::now());
+    for outcome in [Failure, Failure, Failure, Failure, Refused, Refused] {
+        assert_eq!(send(&mut breaker, now, outcome), None);
+    }
+    assert!(send(&mut breaker, now, Failure).is_some());
 }
 
 #[test]
@@ -308,12 +317,23 @@ fn stats_have_the_present_state() {
 }
 
 #[test]
-fn it_is_open_for_the_rest_of_its_time() {
+fn it_open_for_the_rest_of_its_time() {
     let now = Instant::now();
     let closed = Breaker::new(BreakerPolicy::default());
-    assert_eq!(closed.is_open_for(now), None);
+    assert_eq!(closed.open_for(now), None);
     let breaker = open(now);
-    assert_eq!(breaker.is_open_for(now), Some(MINUTE));
-    assert_eq!(breaker.is_open_for(now + MINUTE - SECOND), Some(SECOND));
-    assert_eq!(breaker.is_open_for(now + MINUTE), None);
+    assert_eq!(breaker.open_for(now), Some(MINUTE));
+    assert_eq!(breaker.open_for(now + MINUTE - SECOND), Some(SECOND));
+    assert_eq!(breaker.open_for(now + MINUTE), None);
+}
+
+#[test]
+fn without_a_pause_no_more_probes_are_sent_at_once() {
+    let (mut breaker, now) =
+        (Breaker::new(BreakerPolicy::default().failures(1).open_for(Duration::ZERO)), Instant::now());
+    let (permit, _) = breaker.ask(now);
+    breaker.record(now, permit.unwrap(), Failure);
+    let sent = |breaker: &mut Breaker, now| (0..100).filter(|_| breaker.ask(now).0.is_ok()).count();
+    assert_eq!(sent(&mut breaker, now), 3);
+    assert_eq!(sent(&mut breaker, now + SECOND), 3, "they got lost");
 }

@@ -166,6 +166,7 @@ fn one_that_comes_back_gets_its_requests_slowly() {
         assert!((share - expected).abs() < 0.01, "{share} after {seconds} s");
     }
     now += 21 * SECOND;
+    samples(&mut regions, &mut now, 0, 1, 10, Success);
     samples(&mut regions, &mut now, 0, 4, 10, Failure);
     let again = regions.record(now, 0, MILLISECOND, Failure);
     assert_eq!(again.unwrap().duration, 30 * SECOND, "its past is forgiven");
@@ -217,6 +218,18 @@ fn what_is_cancelled_or_unknown_says_nothing() {
     assert_eq!(settled(&mut regions, now).region, 0);
 }
 
+#[test]
+fn a_region_that_refuses_is_left_and_not_ejected() {
+    let (mut regions, mut now) = (regions(2), Instant::now());
+    samples(&mut regions, &mut now, 0, 9, 10, Success);
+    samples(&mut regions, &mut now, 1, 9, 50, Success);
+    for _ in 0..30 {
+        samples(&mut regions, &mut now, 0, 10, 0, Outcome::Refused);
+    }
+    assert_eq!(settled(&mut regions, now).region, 1);
+    assert!(!regions.is_ejected(0, now));
+}
+
 proptest! {
     #[test]
     fn a_pick_is_never_ejected_as_long_as_one_is_not(
@@ -238,15 +251,105 @@ proptest! {
 }
 
 #[test]
-fn a_region_is_ejected_as_the_caller_says() {
+fn a_region_is_ejected_for_the_time_that_the_caller_says() {
+    let (mut regions, mut now) = (regions(2), Instant::now());
+    for duration in [SECOND / 2, 1000 * SECOND] {
+        assert_eq!(regions.eject(now, 0, duration), Some(Ejection { region: 0, duration }));
+        assert_eq!(regions.eject(now, 0, duration), None, "it is ejected");
+        assert!(regions.is_ejected(0, now + duration - MILLISECOND));
+        now += duration;
+        assert!(!regions.is_ejected(0, now));
+    }
+    assert_eq!(regions.eject(now, 2, SECOND), None, "there is none");
+    assert_eq!(regions.state(now, ["north", "south"])[0].ejections, 2);
+}
+
+#[test]
+fn an_ejection_by_the_caller_makes_the_next_one_no_longer() {
+    let (mut regions, mut now) = (regions(2), Instant::now());
+    for _ in 0..3 {
+        regions.eject(now, 0, SECOND);
+        now += SECOND;
+        regions.pick(now, None, 0);
+    }
+    let ejection = regions.record(now, 0, MILLISECOND, Failure).expect("it is on trial");
+    assert_eq!(ejection.duration, 30 * SECOND);
+}
+
+#[test]
+fn an_ejection_for_ever_takes_ten_years() {
     let (mut regions, now) = (regions(2), Instant::now());
-    let ejection = regions.eject(now, 0, Duration::ZERO).unwrap();
-    assert_eq!(ejection, Ejection { region: 0, duration: RegionPolicy::default().eject_for });
-    assert!(regions.is_ejected(0, now));
-    assert_eq!(regions.eject(now, 0, Duration::ZERO), None);
-    assert_eq!(regions.eject(now, 2, Duration::ZERO), None);
-    let long = Duration::from_secs(1000);
-    assert_eq!(regions.eject(now, 1, long), Some(Ejection { region: 1, duration: long }));
+    let year = 365 * 24 * 3600 * SECOND;
+    assert_eq!(regions.eject(now, 0, Duration::MAX).unwrap().duration, 10 * year);
+    assert!(regions.is_ejected(0, now + 9 * year));
+    assert_eq!(regions.pick(now, None, 0).region, 1);
+}
+
+#[test]
+fn a_request_that_was_sent_before_an_ejection_does_not_eject_again() {
+    let (mut regions, now) = ejected();
+    let later = now + 31 * SECOND;
+    regions.pick(later, None, 0);
+    assert_eq!(regions.record(later, 0, 32 * SECOND, Timeout), None);
+    assert!(!regions.is_ejected(0, later));
+    assert_eq!(regions.record(later, 0, SECOND / 2, Timeout).unwrap().duration, 60 * SECOND);
+}
+
+#[test]
+fn a_standby_that_answers_for_long_enough_is_forgiven() {
+    let (mut regions, mut now) = (regions(2), Instant::now());
+    samples(&mut regions, &mut now, 0, 9, 10, Success);
+    let mut eject = |seconds: u32, probes: u32| {
+        samples(&mut regions, &mut now, 1, 4, 20, Failure);
+        let ejection = regions.record(now, 1, MILLISECOND, Failure);
+        now += 300 * SECOND;
+        regions.pick(now, None, 0);
+        for _ in 0..probes {
+            now += 2 * SECOND;
+            regions.record(now, 1, 20 * MILLISECOND, Success);
+        }
+        assert_eq!(ejection.unwrap().duration, seconds * SECOND);
+    };
+    eject(30, 9);
+    eject(60, 10);
+    eject(30, 0);
+}
+
+/// Both fail, and the first works again as the last resort, a second later.
+fn recover(regions: &mut Regions, now: &mut Instant) -> [Duration; 2] {
+    let durations = [0, 1].map(|region| {
+        samples(regions, now, region, 4, 10, Failure);
+        regions.record(*now, region, MILLISECOND, Failure).unwrap().duration
+    });
+    *now += SECOND;
+    assert_eq!(regions.pick(*now, None, 0), Pick { region: 0, reason: LastResort });
+    regions.record(*now, 0, 10 * MILLISECOND, Success);
+    durations
+}
+
+#[test]
+fn a_last_resort_that_works_again_gets_its_requests_slowly() {
+    let mut regions = Regions::new(RegionPolicy::default().return_over(100 * SECOND), 2);
+    let mut now = Instant::now();
+    recover(&mut regions, &mut now);
+    assert_eq!(regions.pick(now, None, 999), Pick { region: 0, reason: Best }, "no other serves");
+    now += 31 * SECOND;
+    assert_eq!(regions.pick(now, None, 0).reason, Probe);
+    assert_eq!(regions.pick(now, None, 999), Pick { region: 1, reason: Returning });
+}
+
+#[test]
+fn outages_a_day_apart_are_short() {
+    let (mut regions, mut now) = (regions(2), Instant::now());
+    for _ in 0..4 {
+        assert_eq!(recover(&mut regions, &mut now)[0], 30 * SECOND);
+        for _ in 0..40 {
+            now += SECOND;
+            let pick = regions.pick(now, None, 0);
+            regions.record(now, pick.region, 10 * MILLISECOND, Success);
+        }
+        now += 24 * 3600 * SECOND;
+    }
 }
 
 #[test]

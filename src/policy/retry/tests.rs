@@ -40,6 +40,22 @@ fn what_the_server_asks_for_wins() {
 }
 
 #[test]
+fn a_server_that_asks_for_no_pause_gets_the_backoff() {
+    let failed = replayable().retry_after(Some(Duration::ZERO));
+    let after = |random| decide(RetryPolicy::default(), failed, random);
+    assert_eq!(after(0), RetryDecision::After(Duration::from_millis(50)));
+    assert_eq!(after(1000), RetryDecision::After(Duration::from_millis(25)));
+}
+
+#[test]
+fn a_server_that_asks_for_too_long_a_pause_is_not_asked_again() {
+    let asked = |seconds| replayable().retry_after(Some(seconds * SECOND));
+    assert_eq!(decide(RetryPolicy::default(), asked(60), 0), RetryDecision::After(60 * SECOND));
+    assert_eq!(decide(RetryPolicy::default(), asked(61), 0), RetryDecision::GiveUp(GiveUp::Deadline));
+    assert_eq!(decide(RetryPolicy::persistent(), asked(600), 0), RetryDecision::After(600 * SECOND));
+}
+
+#[test]
 fn jitter_leaves_out_up_to_its_share() {
     let policy = RetryPolicy::default().backoff(Backoff::default().initial(SECOND)).jitter_percent(40);
     assert_eq!(decide(policy, replayable(), 0), RetryDecision::After(SECOND));
@@ -82,6 +98,16 @@ fn of_a_hundred_requests_twenty_are_sent_again() {
     }
     let sent = (0..100).filter(|_| budget.withdraw(now)).count();
     assert_eq!(sent, 20);
+}
+
+#[test]
+fn a_window_of_less_than_a_second_has_its_retries_too() {
+    for (window, expected) in [(900, 9), (1, 1), (1500, 15)] {
+        let policy = BudgetPolicy::default().min_per_second(10).window(Duration::from_millis(window));
+        let (mut budget, now) = (RetryBudget::new(policy), Instant::now());
+        let sent = (0..100).filter(|_| budget.withdraw(now)).count();
+        assert_eq!(sent, expected, "{window} ms");
+    }
 }
 
 #[test]

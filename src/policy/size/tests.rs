@@ -69,6 +69,15 @@ fn it_stays_within_its_bounds() {
 }
 
 #[test]
+fn it_never_pauses_a_pool() {
+    let mut adaptive = AdaptiveSize::new(SizePolicy::default().min(0).idle_ticks(1));
+    assert_eq!(adaptive.tick(&idle(2)), Shrink(1));
+    assert_eq!(adaptive.tick(&idle(1)), Keep);
+    let mut adaptive = AdaptiveSize::new(SizePolicy::default().min(0).max(0));
+    assert_eq!(adaptive.tick(&idle(3)), Shrink(1));
+}
+
+#[test]
 fn a_pool_that_is_paused_stays_so() {
     assert_eq!(size().tick(&busy(0)), Keep);
 }
