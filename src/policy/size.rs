@@ -43,7 +43,7 @@ pub struct SizePolicy {
 pub struct SizeObservation {
     /// The most connections that it may have now.
     pub size: u32,
-    /// The most connections that were in use.
+    /// The most connections that were in use at once.
     pub in_use: u32,
     /// The idle connections that it keeps ready.
     pub min_idle: u32,

@@ -1,5 +1,7 @@
 //! The driver of adaptive size: what the policy sees, and what is done.
 
+use std::mem;
+
 use bb8::ManageConnection;
 use tokio::time::Interval;
 use tracing::info;
@@ -10,9 +12,15 @@ use crate::connection::statistics::{State, Statistics};
 use crate::policy::{AdaptiveSize, BreakerState, SizeDecision, SizeObservation, SizePolicy};
 use crate::sync::Arc;
 
+/// How often the driver looks at what is in use per tick of the policy: gets do not count the peak, as that would cost each.
+const LOOKS: u32 = 10;
+
 /// The size of a pool over time. It lives in the task that looks after the pool.
 pub(super) struct Adaptive {
-    ticks: Interval,
+    looks: Interval,
+    /// Since the last tick.
+    looked: u32,
+    most_in_use: u32,
     size: AdaptiveSize,
     before: Statistics,
     is_held: bool,
@@ -20,22 +28,31 @@ pub(super) struct Adaptive {
 
 impl Adaptive {
     pub(super) fn new(policy: SizePolicy, before: Statistics) -> Self {
-        let ticks = interval(policy.interval);
-        Self { ticks, size: AdaptiveSize::new(policy), before, is_held: false }
+        let looks = interval(policy.interval / LOOKS);
+        let size = AdaptiveSize::new(policy);
+        Self { looks, looked: 0, most_in_use: 0, size, before, is_held: false }
     }
 
     /// # Cancel safety
     ///
     /// As that of tokio's intervals.
     pub(super) async fn due(&mut self) -> &mut Self {
-        self.ticks.tick().await;
+        self.looks.tick().await;
         self
     }
 
-    /// Looks at the pool, and resizes it.
+    /// Looks at the pool, and resizes it at each tick.
     pub(super) fn apply<M: ManageConnection>(&mut self, shared: &Arc<Shared<M>>) {
         let state = shared.state();
-        let seen = observe(&state, &self.before).min_idle(shared.config.min_idle.unwrap_or(0));
+        self.most_in_use = self.most_in_use.max(state.in_use());
+        self.looked += 1;
+        if self.looked < LOOKS {
+            return;
+        }
+        self.looked = 0;
+        let seen = observe(&state, &self.before)
+            .in_use(mem::take(&mut self.most_in_use))
+            .min_idle(shared.config.min_idle.unwrap_or(0));
         let decision = self.size.tick(&seen);
         match decision {
             SizeDecision::Grow(size) | SizeDecision::Shrink(size) => {
@@ -60,7 +77,6 @@ fn observe(state: &State, before: &Statistics) -> SizeObservation {
     let waited = after.get_wait_time.saturating_sub(before.get_wait_time);
     SizeObservation::default()
         .size(state.max_size)
-        .in_use(state.in_use())
         .connecting(state.connecting)
         .is_broken(state.breaker.is_some_and(|breaker| breaker.state != BreakerState::Closed))
         .connected(after.connections_created.saturating_sub(before.connections_created))
@@ -166,6 +182,22 @@ mod tests {
         manager.set_down(false);
         sleep(60 * SECOND).await;
         assert!(pool.state().max_size > 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pool_that_is_busy_between_two_ticks_does_not_shrink() {
+        let policy = SizePolicy::default().min(1);
+        let pool = Builder::new().max_size(10).min_idle(0).adaptive_size(policy);
+        let pool = pool.build(Manager::default()).await.unwrap();
+        for _ in 0..4 {
+            sleep(4 * SECOND).await;
+            let busy: Vec<_> =
+                [pool.get().await, pool.get().await, pool.get().await, pool.get().await].into();
+            sleep(3 * SECOND).await;
+            drop(busy);
+            sleep(3 * SECOND).await;
+        }
+        assert_eq!(pool.state().max_size, 10);
     }
 
     #[tokio::test(start_paused = true)]
