@@ -92,10 +92,11 @@ impl<L: Clone> Shared<L> {
         // Without the lock, as it is foreign code.
         let layer = (self.make)(&server.to_string());
         let mut servers = self.servers.lock();
-        let oldest = servers.iter().min_by_key(|(_, entry)| entry.last_used);
-        let oldest = oldest.map(|(key, _)| key.clone()).filter(|_| servers.len() >= self.max_servers);
-        let forgotten = oldest.and_then(|oldest| servers.remove(&oldest));
         // Another request may have been faster.
+        let is_full = servers.len() >= self.max_servers && !servers.contains_key(&server);
+        let oldest = servers.iter().filter(|_| is_full).min_by_key(|(_, entry)| entry.last_used);
+        let oldest = oldest.map(|(key, _)| key.clone());
+        let forgotten = oldest.and_then(|oldest| servers.remove(&oldest));
         let entry = servers.entry(server).or_insert(Entry { layer, last_used: now() });
         let layer = entry.layer.clone();
         drop(servers);
@@ -174,5 +175,30 @@ where
             poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into)?;
             service.call(request).await.map_err(Into::into)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sync::OnceLock;
+    use crate::sync::statistic::{AtomicBool, Ordering};
+
+    #[test]
+    fn two_first_requests_to_a_server_forget_no_other() {
+        let key = |uri: &'static str| ServerKey::of(&http::Uri::from_static(uri)).unwrap();
+        let faster = Arc::new(OnceLock::<PerServerLayer<()>>::new());
+        let (other, is_first) = (Arc::clone(&faster), AtomicBool::new(true));
+        let layer = PerServerLayer::new(2, move |server| {
+            // Ordering: Relaxed, one thread.
+            if server == "http://grist" && is_first.swap(false, Ordering::Relaxed) {
+                other.get().unwrap().shared.layer_of(key("http://grist"));
+            }
+        });
+        assert!(faster.set(layer.clone()).is_ok());
+        for uri in ["http://mill", "http://grist"] {
+            layer.shared.layer_of(key(uri));
+        }
+        assert!(layer.shared.find(&key("http://mill")).is_some());
     }
 }
