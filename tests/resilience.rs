@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
+use millpond::connection::Pool;
 use millpond::connection::https::{
-    HttpVersion, HttpsConfig, RequestBody, UpstreamBody, Upstreams, UpstreamsConfig,
+    HttpVersion, HttpsConfig, HttpsError, RequestBody, UpstreamBody, Upstreams, UpstreamsConfig,
 };
 use millpond::net::Endpoint;
 use millpond::policy::{
@@ -201,6 +202,21 @@ async fn a_refusal_is_not_tried_again() {
         .layer(layer.layer(mill.upstreams.clone()));
     let refused = refusal(call(&service, mill.get("/")).await);
     assert!(matches!(refused, Some(Refusal::BreakerOpen { .. })), "{refused:?}");
+}
+
+#[tokio::test]
+async fn a_request_for_which_a_pool_is_full_is_not_sent_again() {
+    let nginx = Nginx::start();
+    let config = UpstreamsConfig::default().https(HttpsConfig::default().version(HttpVersion::Http1));
+    let config = config.http1(|| Pool::builder().min_idle(None).max_size(1).max_waiting(0));
+    let upstreams = Upstreams::new(config).unwrap();
+    let retries = Retries::new(at_once(3), BudgetPolicy::default());
+    let service = RetryLayer::new(retries.clone()).layer(upstreams.map_err(BoxError::from));
+    let request = || Request::get(format!("{}/large", nginx.http1())).body(RequestBody::empty()).unwrap();
+    let _held = call(&service, request()).await.unwrap();
+    let error = call(&service, request()).await.unwrap_err();
+    assert!(error.downcast_ref::<HttpsError>().unwrap().is_refusal(), "{error:?}");
+    assert_eq!(retries.stats().sent, 0);
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 use std::convert::Infallible;
 use std::num::NonZeroU32;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,12 +12,15 @@ use http_body::Body as _;
 use http_body_util::{BodyExt, Full};
 use millpond::connection::https::RequestBody;
 use millpond::policy::{
-    BreakerPolicy, BreakerState, BudgetPolicy, LimitPolicy, Outcome, QueuePolicy, RetryPolicy,
+    BreakerPolicy, BreakerState, BudgetPolicy, Deadline, LimitPolicy, Outcome, QueuePolicy, RegionPolicy,
+    RetryPolicy, Shed,
 };
 use millpond::resilience::{
     BreakerLayer, ByteLimitLayer, DeadlineLayer, FallbackLayer, LimitLayer, PerServerLayer, Quota,
-    RateLimitLayer, RegionService, Retries,
+    RateLimitLayer, Refusal, RegionService, Retries,
 };
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 use tower::{BoxError, Layer, Service, ServiceExt, service_fn};
 
 /// It answers with what it is asked, and never fails.
@@ -93,4 +98,135 @@ fn layers_say_what_they_have_done() {
     ] {
         assert!(said.contains(part), "{part} in {said}");
     }
+}
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Takes that long for each request.
+fn slow(
+    time: Duration,
+) -> impl Service<Request<()>, Response = Response<()>, Error = Infallible, Future: Send + 'static>
++ Clone
++ Send
++ 'static {
+    service_fn(move |_| async move {
+        sleep(time).await;
+        Ok(Response::new(()))
+    })
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fallback_answers_for_a_server_that_hangs() {
+    let fallback = FallbackLayer::new(
+        |_: &Request<()>| (),
+        |(), result: &Result<Response<()>, BoxError>| result.is_err().then(|| Response::new(())),
+    );
+    let service = fallback.layer(DeadlineLayer::new(MILLISECOND).layer(slow(PATIENCE)));
+    service.oneshot(Request::new(())).await.unwrap();
+    assert_eq!(fallback.stats().answers, 1);
+}
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// That many requests at once.
+fn at_most(count: u32) -> LimitPolicy {
+    LimitPolicy::default().initial(count).min(count).max(count)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deadline_that_comes_in_a_queue_opens_no_breaker() {
+    let breaker = BreakerLayer::new("slow", BreakerPolicy::default().failures(2));
+    let limit = LimitLayer::new(at_most(1), QueuePolicy::default());
+    let service = DeadlineLayer::new(PATIENCE).layer(breaker.layer(limit.layer(slow(PATIENCE / 2))));
+    let mut held = JoinSet::new();
+    held.spawn(service.clone().oneshot(Request::new(())));
+    sleep(MILLISECOND).await;
+    for _ in 0..5 {
+        let mut request = Request::new(());
+        request.extensions_mut().insert(Deadline::at((Instant::now() + MILLISECOND).into_std()));
+        let error = service.clone().oneshot(request).await.unwrap_err();
+        assert_eq!(Refusal::of(&*error), Some(Refusal::DeadlineOver));
+    }
+    assert_eq!(breaker.state(), BreakerState::Closed);
+    held.join_next().await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_overload_with_deadlines_leaves_the_server_as_busy_as_it_can_be() {
+    let breaker = BreakerLayer::new("slow", BreakerPolicy::default());
+    let limit = LimitLayer::new(at_most(4), QueuePolicy::default().shed(Shed::Oldest));
+    let deadline = DeadlineLayer::new(200 * MILLISECOND);
+    let service = deadline.layer(breaker.layer(limit.layer(slow(50 * MILLISECOND))));
+    let mut requests = JoinSet::new();
+    // 200 per second, of which the server takes 80.
+    for _ in 0..1000 {
+        sleep(5 * MILLISECOND).await;
+        requests.spawn(service.clone().oneshot(Request::new(())));
+    }
+    let answers = requests.join_all().await.into_iter().filter(Result::is_ok).count();
+    assert!(answers > 350, "{answers}");
+    assert_eq!(breaker.stats().opened_by_failures + breaker.stats().opened_by_error_rate, 0);
+}
+
+/// A region that says its name, or fails while it is down, and has a breaker.
+fn guarded(
+    name: &'static str,
+    is_down: &Arc<AtomicBool>,
+) -> impl Service<u8, Response = Response<&'static str>, Error = BoxError, Future: Send> + Clone + Send + 'static
+{
+    let is_down = Arc::clone(is_down);
+    BreakerLayer::new(name, BreakerPolicy::default()).layer(service_fn(move |_: u8| {
+        let status = if is_down.load(Ordering::Relaxed) { 500 } else { 200 };
+        async move {
+            sleep(20 * MILLISECOND).await;
+            Ok::<_, Infallible>(Response::builder().status(status).body(name).unwrap())
+        }
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_serves_as_soon_as_its_breaker_closes() {
+    let is_down = Arc::new(AtomicBool::new(true));
+    let regions = [("north", guarded("north", &is_down)), ("south", guarded("south", &Arc::default()))];
+    let service = RegionService::new(RegionPolicy::default(), regions).stay(|_: &u8| Some("north"));
+    let (lost, of_north) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let mut requests = JoinSet::new();
+    // 100 per second.
+    for number in 0..6_300 {
+        sleep(10 * MILLISECOND).await;
+        is_down.store(number < 200, Ordering::Relaxed);
+        let (service, lost, of_north) = (service.clone(), Arc::clone(&lost), Arc::clone(&of_north));
+        requests.spawn(async move {
+            let response = service.oneshot(0).await.unwrap();
+            lost.fetch_add(usize::from(!response.status().is_success()), Ordering::Relaxed);
+            of_north
+                .fetch_add(usize::from(number >= 6_100 && *response.body() == "north"), Ordering::Relaxed);
+        });
+    }
+    requests.join_all().await;
+    let state = service.state();
+    assert_eq!(state[0].ejections, 1, "{state:?}");
+    assert!(!state[0].is_ejected, "{state:?}");
+    assert!(lost.load(Ordering::Relaxed) < 10, "{lost:?}");
+    assert_eq!(of_north.load(Ordering::Relaxed), 200);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_that_refuses_is_left_and_costs_no_request() {
+    let north = LimitLayer::new(at_most(1), QueuePolicy::default().max_waiting(0)).layer(slow(PATIENCE));
+    let south = LimitLayer::new(at_most(10), QueuePolicy::default()).layer(slow(PATIENCE / 60_000));
+    let regions = [("north", north.boxed_clone()), ("south", south.boxed_clone())];
+    let service = RegionService::new(RegionPolicy::default(), regions);
+    let mut held = JoinSet::new();
+    for _ in 0..2 {
+        held.spawn(service.clone().oneshot(Request::new(())));
+    }
+    for _ in 0..1000 {
+        sleep(10 * MILLISECOND).await;
+        service.clone().oneshot(Request::new(())).await.unwrap();
+    }
+    let state = service.state();
+    assert!(state[1].is_current, "{state:?}");
+    assert!(!state[0].is_ejected, "{state:?}");
+    assert!(state[1].fallback > 0, "{state:?}");
 }

@@ -1,24 +1,26 @@
-//! Which region serves: the one that a client names, and none whose breaker is open.
+//! Which region serves: the one that a client names, unless that is ejected or refuses.
 
 mod upstream;
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, Request};
-use http_body_util::BodyExt;
-use millpond::connection::https::{HttpVersion, HttpsConfig, RequestBody, Upstreams, UpstreamsConfig};
+use http_body_util::{BodyExt, Full};
+use millpond::connection::https::{
+    HttpVersion, HttpsConfig, HttpsError, RequestBody, Upstreams, UpstreamsConfig,
+};
 use millpond::net::Endpoint;
-use millpond::policy::{BreakerPolicy, BudgetPolicy, RegionPolicy, RetryPolicy};
-use millpond::resilience::{Refusal, RegionService, Retries, Stay};
-use tokio::time::{sleep, timeout};
-use tower::retry::RetryLayer;
-use tower::{Layer, ServiceExt};
+use millpond::policy::{BreakerPolicy, RegionPolicy};
+use millpond::resilience::{Refusal, RegionService, Stay};
+use tokio::time::timeout;
+use tower::ServiceExt;
 use upstream::{Node, PATIENCE};
 
-/// Tells its name, or fails for `/broken/NAME`.
+/// Tells its name, or fails for `/broken` and `/broken/NAME`.
 fn node(name: &str) -> Node {
     Node::http2(&format!(
-        "if (request.url === '/broken/{name}') {{ response.writeHead(500); return response.end(); }}
+        "if (['/broken', '/broken/{name}'].includes(request.url)) {{ response.writeHead(500); return response.end(); }}
         response.end('{name}');"
     ))
 }
@@ -88,51 +90,70 @@ async fn a_region_that_is_ejected_serves_nobody_whoever_names_it() {
     assert_eq!(ask(&service, "/", "south").await.unwrap(), "north");
 }
 
-#[tokio::test]
-async fn a_region_whose_breaker_is_open_is_left_at_once() {
-    let nodes = [node("north"), node("south")];
+/// Two regions with breakers, of which that of the first is open.
+async fn open(nodes: &[Node; 2]) -> [(&'static str, Upstreams); 2] {
     let breaker = BreakerPolicy::default().failures(2);
-    let regions =
-        [("north", region(&nodes[0], breaker.into())), ("south", region(&nodes[1], breaker.into()))];
-    let service = RegionService::new(policy(), regions);
-    let stays = service.clone().stay(named);
+    let regions = nodes.each_ref().map(|node| region(node, breaker.into()));
     for _ in 0..2 {
-        ask(&stays, "/broken/north", "north").await.unwrap();
+        let broken = regions[0].send(request("/broken/north", "")).await.unwrap();
+        assert_eq!(broken.status(), 500);
     }
-    let error = ask(&stays, "/", "north").await.unwrap_err();
-    assert_eq!(Refusal::of(&*error), Some(Refusal::RegionEjected));
-    // For longer than the policy says by itself.
-    sleep(Duration::from_millis(5)).await;
-    let state = service.state();
-    assert!(state[0].is_ejected, "{state:?}");
-    assert_eq!(ask(&stays, "/", "north").await.unwrap(), "south");
+    let [north, south] = regions;
+    [("north", north), ("south", south)]
 }
 
 #[tokio::test]
-async fn a_retry_goes_to_another_region_when_the_breaker_of_one_is_open() {
+async fn a_request_that_a_region_refuses_goes_to_another_one() {
     let nodes = [node("north"), node("south")];
-    let breaker = BreakerPolicy::default().failures(2);
-    let regions =
-        [("north", region(&nodes[0], breaker.into())), ("south", region(&nodes[1], breaker.into()))];
-    let service = RegionService::new(policy(), regions).stay(named);
-    for _ in 0..2 {
-        ask(&service, "/broken/north", "north").await.unwrap();
-    }
-    let retries = Retries::new(RetryPolicy::default(), BudgetPolicy::default());
+    let service = RegionService::new(policy(), open(&nodes).await).stay(named);
     let mut request = request("/", "north");
-    // It is certain that it was not sent.
+    // It is certain that it was not sent, and its body was not begun.
     *request.method_mut() = Method::POST;
-    let answer = RetryLayer::new(retries).layer(service).oneshot(request);
-    let answer = timeout(PATIENCE, answer).await.expect("no end").unwrap();
+    *request.body_mut() = RequestBody::stream(Full::new(Bytes::from_static(b"grist")));
+    let answer = timeout(PATIENCE, service.clone().oneshot(request)).await.expect("no end").unwrap();
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "south");
+    let state = service.state();
+    assert!(!state[0].is_ejected, "{state:?}");
+    assert_eq!(state[1].fallback, 1);
 }
 
 #[tokio::test]
-async fn the_last_region_says_that_its_breaker_is_open() {
+async fn a_region_that_is_closed_is_none() {
+    let nodes = [node("north"), node("south")];
+    let regions = nodes.each_ref().map(|node| region(node, None));
+    regions[0].close().await;
+    let [north, south] = regions;
+    let service = RegionService::new(policy(), [("north", north), ("south", south)]).stay(named);
+    assert_eq!(ask(&service, "/", "north").await.unwrap(), "south");
+}
+
+#[tokio::test]
+async fn a_server_that_fails_in_all_regions_ejects_none() {
+    let nodes = [node("north"), node("south")];
+    let breaker = BreakerPolicy::default();
+    let regions = nodes.each_ref().map(|node| region(node, breaker.into()));
+    let [north, south] = regions;
+    let service = RegionService::new(policy().eject_for(PATIENCE), [("north", north), ("south", south)]);
+    let mut bad = 0;
+    for _ in 0..40 {
+        for _ in 0..4 {
+            ask(&service, "/", "").await.unwrap();
+        }
+        let request = Request::get("http://bad.example/broken").body(RequestBody::empty()).unwrap();
+        bad += u32::from(service.clone().oneshot(request).await.is_err());
+        let state = service.state();
+        assert!(state.iter().all(|region| !region.is_ejected), "{state:?}");
+    }
+    assert!(bad > 0, "its breakers did not open");
+}
+
+#[tokio::test]
+async fn the_last_region_says_that_its_breaker_is_open_and_gives_the_request_back() {
     let north = node("north");
     let breaker = BreakerPolicy::default().failures(1);
     let service = RegionService::new(policy(), [("north", region(&north, breaker.into()))]);
     ask(&service, "/broken/north", "").await.unwrap();
-    let error = ask(&service, "/", "").await.unwrap_err();
+    let mut error = ask(&service, "/", "").await.unwrap_err();
     assert!(matches!(Refusal::of(&*error), Some(Refusal::BreakerOpen { .. })), "{error:?}");
+    assert!(error.downcast_mut::<HttpsError>().unwrap().take_request().is_some());
 }

@@ -60,7 +60,7 @@ impl Backoff {
     /// The delay after `n` others, without jitter: `min(initial · 2^n, max)`.
     #[must_use]
     pub fn nth(&self, n: u32) -> Duration {
-        // As many doublings make the longest duration out of the shortest.
+        // 96 doublings make the longest duration out of the shortest.
         (0..n.min(96)).fold(self.initial, |delay, _| delay.saturating_mul(2)).min(self.max)
     }
 

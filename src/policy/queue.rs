@@ -1,5 +1,7 @@
 //! Who is refused when a queue is full.
 
+use std::collections::VecDeque;
+
 use super::setters;
 
 /// How long a queue may be, and who leaves when it is full.
@@ -30,10 +32,11 @@ pub struct QueuePolicy {
 /// Who is refused when a queue is full.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shed {
-    /// Those that have just come. Those that wait keep their places, and learn nothing: for clients that are patient.
+    /// Those that have just come. Those that wait keep their places, and the oldest is served first: for clients that are
+    /// patient.
     Newest,
-    /// The one that has waited longest. Its client is the likeliest to have left, and in an overload the waits stay short:
-    /// for clients with a deadline.
+    /// The one that has waited longest, and the newest is served first: for clients with a deadline. In an overload, served in
+    /// their order, all would reach the server just before their deadlines, and none would be answered in time.
     Oldest,
 }
 
@@ -69,12 +72,18 @@ impl QueuePolicy {
             _ => Arrival::IsRefused,
         }
     }
+
+    /// Takes the one to serve next out of those that wait, the oldest of which is at the front.
+    pub fn take_next<T>(&self, waiting: &mut VecDeque<T>) -> Option<T> {
+        match self.shed {
+            Shed::Newest => waiting.pop_front(),
+            Shed::Oldest => waiting.pop_back(),
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::collections::VecDeque;
-
     use proptest::prelude::*;
 
     use super::*;
@@ -83,6 +92,14 @@ mod tests {
     fn nobody_waits_in_a_queue_of_nothing() {
         for shed in [Shed::Oldest, Shed::Newest] {
             assert_eq!(QueuePolicy::default().max_waiting(0).shed(shed).on_arrival(0), Arrival::IsRefused);
+        }
+    }
+
+    #[test]
+    fn the_newest_is_served_first_where_the_oldest_is_shed() {
+        for (shed, next) in [(Shed::Newest, 1), (Shed::Oldest, 3)] {
+            let policy = QueuePolicy::default().shed(shed);
+            assert_eq!(policy.take_next(&mut VecDeque::from([1, 2, 3])), Some(next));
         }
     }
 

@@ -14,7 +14,7 @@ use super::window::{Counts, Window};
 /// | `attempts` | 3 | what two retries do not repair is no short failure |
 /// | `backoff` | 50 ms, 100 ms and so on up to 2 s | people do not notice the first, and a process restarts within all |
 /// | `jitter_percent` | 50 | those that failed together do not come back together |
-/// | `max_retry_after` | 60 s | who holds a request for longer holds a connection and its body, too |
+/// | `max_retry_after` | 60 s | a request that waits for longer holds its client and its body all the time |
 ///
 /// # Examples
 ///

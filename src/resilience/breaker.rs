@@ -76,6 +76,7 @@ where
     S::Response: Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
+    R: Send + 'static,
     C: Classify<S::Response> + Clone + Send + 'static,
 {
     type Response = S::Response;
@@ -84,7 +85,7 @@ where
         let Self { shared, classify } = self.clone();
         let asked = match shared.ask() {
             Ok(asked) => asked,
-            Err(Refused { retry_in }) => return refused(Refusal::BreakerOpen { retry_in }),
+            Err(Refused { retry_in }) => return refused(Refusal::BreakerOpen { retry_in }, request),
         };
         let answer = inner.call(request);
         Box::pin(async move {

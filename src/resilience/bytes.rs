@@ -152,7 +152,7 @@ where
 
     fn handle(&self, inner: &mut S, request: Request<RequestBody>) -> BoxFuture<Self::Response> {
         if !self.shared.admits() {
-            return refused(Refusal::TooManyBytes);
+            return refused(Refusal::TooManyBytes, request);
         }
         let (of_request, shared) = (Arc::clone(&self.shared), Arc::clone(&self.shared));
         let answer = inner.call(request.map(|body| body.map_data(move |data| count(&of_request, data))));

@@ -2,6 +2,7 @@
 
 use http::Response;
 
+use super::refusal::is_refused;
 use super::{BoxError, Refusal};
 use crate::connection::https::{HttpsError, outcome_of_status};
 use crate::policy::Outcome;
@@ -13,8 +14,8 @@ pub trait Classify<T> {
 }
 
 /// By the status of the response. A status above 499 is a failure, but for 501 and 505, which say something about the
-/// request. So is each error but two kinds, which say nothing about the server: a [`Refusal`] of another layer, and a mistake of
-/// the client, such as a URL that is none or an upload that breaks off.
+/// request. So is each error but two kinds, which say nothing about the server: a refusal of this side, by a layer, by a limit of
+/// `Upstreams` or because these are closed; and a mistake of the client, such as a URL that is none or an upload that breaks off.
 ///
 /// 429 is no failure: the server is well, and says that this client is not to ask as often.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,8 +29,8 @@ impl<B> Classify<Response<B>> for ByStatus {
         };
         match Refusal::of(&**error) {
             Some(Refusal::DeadlineOver) => return Outcome::Timeout,
-            Some(_) => return Outcome::Cancelled,
-            None => {}
+            _ if is_refused(error) => return Outcome::Refused,
+            _ => {}
         }
         error.downcast_ref::<HttpsError>().map_or(Outcome::Failure, HttpsError::outcome)
     }
@@ -78,6 +79,6 @@ mod tests {
 
     #[test]
     fn what_another_layer_refused_says_nothing() {
-        assert_eq!(of_error(Refusal::QueueFull), Outcome::Cancelled);
+        assert_eq!(of_error(Refusal::QueueFull), Outcome::Refused);
     }
 }

@@ -6,7 +6,7 @@ use http::{HeaderName, HeaderValue, Request};
 use tokio::time::timeout_at;
 use tower_service::Service;
 
-use super::layered::{Handle, refused};
+use super::layered::Handle;
 use super::{BoxError, BoxFuture, Refusal, now, watch};
 use crate::connection::https::expire;
 use crate::metric::Source;
@@ -23,7 +23,7 @@ const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 /// the header if it was there, so that the server knows it, too.
 ///
 /// It ends the wait for the head of the response, not for its body. Layers within it take the end for a time-out of the server,
-/// wherever they stand.
+/// wherever they stand, unless the request still waits in the queue of a [`LimitLayer`](super::LimitLayer).
 #[derive(Clone, Debug)]
 pub struct DeadlineLayer {
     time: Duration,
@@ -85,7 +85,8 @@ where
         let now = now();
         let deadline = deadline_of(&mut request, now, self.time);
         if deadline.is_over(now) {
-            return refused(count(&self.expired));
+            let over = count(&self.expired);
+            return Box::pin(async move { Err(over.into()) });
         }
         let (answer, expired) = (inner.call(request), Arc::clone(&self.expired));
         Box::pin(async move {

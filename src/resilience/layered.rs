@@ -4,6 +4,7 @@ use std::task::{Context, Poll};
 
 use tower_service::Service;
 
+use super::refusal::Unsent;
 use super::{BoxError, BoxFuture, Refusal};
 
 /// A service with a layer in front of it. It is ready when the service is.
@@ -48,8 +49,9 @@ where
 }
 
 /// The answer to a request that is not sent.
-pub(super) fn refused<T: Send + 'static>(refusal: Refusal) -> BoxFuture<T> {
-    Box::pin(async move { Err(refusal.into()) })
+pub(super) fn refused<T: Send + 'static>(refusal: Refusal, request: impl Send + 'static) -> BoxFuture<T> {
+    let error = Unsent::new(refusal, request);
+    Box::pin(async move { Err(error.into()) })
 }
 
 /// Lets types be layers that have [`Handle`], and whose clones share their state.

@@ -8,8 +8,9 @@ use tokio::sync::oneshot;
 use tower_service::Service;
 
 use super::layered::Handle;
+use super::refusal::Unsent;
 use super::{BoxError, BoxFuture, ByStatus, Classify, Refusal, now, watch};
-use crate::connection::https::outcome_of_drop;
+use crate::connection::https::{drop_unsent, outcome_of_drop};
 use crate::metric::Source;
 use crate::policy::{AdaptiveLimit, Arrival, LimitPolicy, Outcome, QueuePolicy};
 use crate::sync::{Arc, Mutex};
@@ -19,9 +20,13 @@ use crate::sync::{Arc, Mutex};
 /// It is ready as soon as the inner service is, as a queue that sheds must see who comes. A request waits in its future, and
 /// is in flight until the head of its response has come: bodies do not count.
 ///
+/// After a [`DeadlineLayer`](super::DeadlineLayer), use [`Shed::Oldest`](crate::policy::Shed::Oldest), or a queue that is served
+/// well within the deadline. Otherwise requests of an overload reach the server just before their deadlines.
+///
 /// # Cancel safety
 ///
-/// A request that is dropped leaves the queue, or frees its place, at once.
+/// A request that is dropped leaves the queue, or frees its place, at once. If a deadline drops it in the queue, that says
+/// nothing about the server.
 #[derive(Clone)]
 pub struct LimitLayer<C = ByStatus> {
     shared: Arc<Shared>,
@@ -57,6 +62,9 @@ struct State {
     queue_full: u64,
     shed: u64,
 }
+
+/// A request in the queue.
+struct Waiting(oneshot::Receiver<Place>);
 
 /// One of the requests in flight.
 struct Place {
@@ -120,9 +128,14 @@ where
         let Self { shared, classify } = self.clone();
         let place = shared.arrive();
         Box::pin(async move {
-            let place = match place? {
+            let place = match place {
+                Ok(Err(mut waiting)) => (&mut waiting.0).await.map(Place::begin).map_err(|_| Refusal::Shed),
+                Ok(Ok(place)) => Ok(place),
+                Err(refusal) => Err(refusal),
+            };
+            let place = match place {
                 Ok(place) => place,
-                Err(waiting) => waiting.await.map_err(|_| Refusal::Shed)?.begin(),
+                Err(refusal) => return Err(Unsent::new(refusal, request).into()),
             };
             let result = inner.call(request).await.map_err(Into::into);
             place.end(classify.classify(&result));
@@ -140,7 +153,7 @@ impl Shared {
     }
 
     /// A place, or the promise of one.
-    fn arrive(self: &Arc<Self>) -> Result<Result<Place, oneshot::Receiver<Place>>, Refusal> {
+    fn arrive(self: &Arc<Self>) -> Result<Result<Place, Waiting>, Refusal> {
         let mut state = self.state.lock();
         if state.in_flight < state.limit.limit() {
             state.in_flight += 1;
@@ -162,7 +175,7 @@ impl Shared {
         state.waiting.push_back(sender);
         drop(state);
         drop(shed); // wakes it
-        Ok(Err(receiver))
+        Ok(Err(Waiting(receiver)))
     }
 
     fn place(self: &Arc<Self>) -> Place {
@@ -176,7 +189,7 @@ impl Shared {
         state.in_flight -= 1;
         let mut served = Vec::new();
         while state.in_flight < state.limit.limit() {
-            let Some(waiter) = state.waiting.pop_front() else { break };
+            let Some(waiter) = self.queue.take_next(&mut state.waiting) else { break };
             if !waiter.is_closed() {
                 state.in_flight += 1;
                 served.push(waiter);
@@ -185,6 +198,12 @@ impl Shared {
         drop(state);
         // Where one has left in the meantime, its place is dropped, and goes on to the next.
         served.into_iter().for_each(|waiter| drop(waiter.send(self.place())));
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        drop_unsent();
     }
 }
 

@@ -1,20 +1,21 @@
 //! The [policies](crate::policy) as tower layers: what a client puts in front of its servers.
 //!
 //! ```text
-//!  request ─▶ Deadline ─▶ Fallback ─▶ Retry ─▶ RateLimit ─▶ Breaker ─▶ Limit ─▶ Upstreams, or any other service
-//!             ends what    another     while    refuses      none       as many
-//!             takes too    answer      it       what comes   while it   as it
-//!             long                     helps    too fast     fails      serves well
+//!  request ─▶ Fallback ─▶ Deadline ─▶ Retry ─▶ RateLimit ─▶ Breaker ─▶ Limit ─▶ Upstreams, or any other service
+//!             another     ends what   while    refuses      none       as many
+//!             answer      takes too   it       what comes   while it   as it
+//!                         long        helps    too fast     fails      serves well
 //! ```
 //!
 //! Each layer is of use alone, in any order. This one has its reasons: each attempt of a retry is counted by the limits and by
-//! the breaker; the breaker stands before the limit, so that nobody queues for a server that is down; a deadline ends all of it.
+//! the breaker; the breaker stands before the limit, so that nobody queues for a server that is down; a deadline ends all of it;
+//! and a fallback answers for a server that hangs, too, as it sees the deadline's error.
 //!
 //! [`RegionService`] stands in the place of `Upstreams` where several regions serve the same. A [`ByteLimitLayer`] before all
 //! others refuses requests while bodies hold too much memory.
 //!
 //! A layer refuses by a [`Refusal`], in the boxed error of tower: [`Refusal::of`] finds it there. A refused request was not
-//! sent, unless its deadline has come. No layer starts a task.
+//! sent, unless its deadline has come. A [`RegionService`] sends it to another region. No layer starts a task.
 //!
 //! All clones of a service share one state, so make one layer per server, or let a [`PerServerLayer`] make them. `Upstreams` have
 //! limits of their own: [`breaker`](field@crate::connection::https::UpstreamsConfig::breaker), one per server, and
@@ -28,22 +29,36 @@
 //! ```no_run
 //! use std::time::Duration;
 //!
-//! use http::Request;
-//! use millpond::connection::https::{RequestBody, Upstreams, UpstreamsConfig};
-//! use millpond::policy::{BreakerPolicy, BudgetPolicy, LimitPolicy, QueuePolicy, RetryPolicy};
-//! use millpond::resilience::{BreakerLayer, DeadlineLayer, LimitLayer, Retries};
+//! use bytes::Bytes;
+//! use http::{Request, Response};
+//! use http_body_util::combinators::UnsyncBoxBody;
+//! use http_body_util::{BodyExt, Full};
+//! use millpond::connection::https::{HttpsError, RequestBody, UpstreamBody, Upstreams, UpstreamsConfig};
+//! use millpond::policy::{BreakerPolicy, BudgetPolicy, LimitPolicy, QueuePolicy, RetryPolicy, Shed};
+//! use millpond::resilience::{BreakerLayer, DeadlineLayer, FallbackLayer, LimitLayer, Retries};
 //! use tower::retry::RetryLayer;
 //! use tower::{ServiceBuilder, ServiceExt};
 //!
 //! # #[tokio::main(flavor = "current_thread")]
 //! # async fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+//! type Body = UnsyncBoxBody<Bytes, HttpsError>;
+//!
+//! let no_news = || Full::from("No news today.").map_err(|never| match never {}).boxed_unsync();
+//! let fallback = FallbackLayer::new(
+//!     |request: &Request<RequestBody>| request.uri().path() == "/news",
+//!     move |is_news: &bool, result: &Result<Response<Body>, _>| {
+//!         (*is_news && result.is_err()).then(|| Response::new(no_news()))
+//!     },
+//! );
 //! let mut client = ServiceBuilder::new()
+//!     .layer(fallback)
+//!     .map_response(|response: Response<UpstreamBody>| response.map(BodyExt::boxed_unsync))
 //!     .layer(DeadlineLayer::new(Duration::from_secs(5)))
 //!     .layer(RetryLayer::new(Retries::new(RetryPolicy::default(), BudgetPolicy::default())))
 //!     .layer(BreakerLayer::new("mill", BreakerPolicy::default()))
-//!     .layer(LimitLayer::new(LimitPolicy::default(), QueuePolicy::default()))
+//!     .layer(LimitLayer::new(LimitPolicy::default(), QueuePolicy::default().shed(Shed::Oldest)))
 //!     .service(Upstreams::new(UpstreamsConfig::default())?);
-//! let request = Request::get("https://mill.example/").body(RequestBody::empty())?;
+//! let request = Request::get("https://mill.example/news").body(RequestBody::empty())?;
 //! let response = client.ready().await?.call(request).await?;
 //! # Ok(()) }
 //! # use tower::Service;

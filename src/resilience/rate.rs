@@ -152,12 +152,13 @@ where
     S::Response: Send + 'static,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
+    R: Send + 'static,
 {
     type Response = S::Response;
 
     fn handle(&self, inner: &mut S, request: R) -> BoxFuture<S::Response> {
         if let Err(retry_in) = self.shared.check(&request) {
-            return refused(Refusal::RateLimited { retry_in });
+            return refused(Refusal::RateLimited { retry_in }, request);
         }
         let answer = inner.call(request);
         Box::pin(async move { answer.await.map_err(Into::into) })

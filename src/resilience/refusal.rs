@@ -1,10 +1,15 @@
 //! Why a layer did not send a request.
 
+use std::any::{Any, TypeId};
 use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use crate::connection::https::{HttpsError, HttpsErrorKind};
+use http::Request;
+
+use super::BoxError;
+use crate::connection::https::{HttpsError, HttpsErrorKind, RequestBody};
+use crate::sync::Mutex;
 
 /// Why a layer did not send a request, or no longer waits for its response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,7 +20,7 @@ pub enum Refusal {
         /// The time after which it makes sense to ask again.
         retry_in: Duration,
     },
-    /// As many requests as the server serves well are under way, and as many as may wait do so.
+    /// The server has as many requests as it serves well, and the queue for it is full.
     QueueFull,
     /// It waited for longest when the queue was full.
     Shed,
@@ -26,8 +31,6 @@ pub enum Refusal {
     },
     /// The bodies of other requests hold too many bytes.
     TooManyBytes,
-    /// The breaker of its region is open, so that the region was ejected just now. Another one serves the next attempt.
-    RegionEjected,
     /// Its deadline has come. It may have been sent.
     DeadlineOver,
 }
@@ -48,7 +51,8 @@ impl Refusal {
     pub fn of(error: &(dyn Error + 'static)) -> Option<Self> {
         let mut next = Some(error);
         while let Some(error) = next {
-            if let Some(refusal) = error.downcast_ref() {
+            let unsent = error.downcast_ref().map(|unsent: &Unsent| &unsent.refusal);
+            if let Some(refusal) = error.downcast_ref().or(unsent) {
                 return Some(*refusal);
             }
             if let Some(HttpsErrorKind::BreakerOpen { retry_in }) = error.downcast_ref().map(HttpsError::kind)
@@ -65,7 +69,6 @@ impl Refusal {
     pub fn retry_in(&self) -> Option<Duration> {
         match self {
             Self::BreakerOpen { retry_in } | Self::RateLimited { retry_in } => Some(*retry_in),
-            Self::RegionEjected => Some(Duration::ZERO),
             Self::QueueFull | Self::Shed | Self::TooManyBytes | Self::DeadlineOver => None,
         }
     }
@@ -95,13 +98,67 @@ impl fmt::Display for Refusal {
             Self::TooManyBytes => f.write_str(
                 "the bodies of other requests hold too many bytes (try later, or raise the limit)",
             ),
-            Self::RegionEjected => f.write_str("the region fails, and another one serves (ask again)"),
             Self::DeadlineOver => f.write_str("there was no response before the deadline"),
         }
     }
 }
 
 impl Error for Refusal {}
+
+/// A refusal, and the request that was not sent.
+pub(super) struct Unsent {
+    refusal: Refusal,
+    request: Mutex<Option<Box<dyn Any + Send>>>,
+}
+
+impl Unsent {
+    pub(super) fn new<R: Send + 'static>(refusal: Refusal, request: R) -> Self {
+        Self { refusal, request: Mutex::new(Some(Box::new(request))) }
+    }
+}
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.refusal.fmt(f)
+    }
+}
+
+impl fmt::Debug for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(&self.refusal, f)
+    }
+}
+
+impl Error for Unsent {}
+
+/// Whether this side has kept a request back, so that no server knows of it.
+pub(super) fn is_refused(error: &BoxError) -> bool {
+    let refusal = Refusal::of(&**error).is_some_and(|refusal| refusal.is_unprocessed());
+    refusal
+        || error.downcast_ref::<HttpsError>().is_some_and(|error| {
+            let is_closed = matches!(error.kind(), HttpsErrorKind::PoolClosed | HttpsErrorKind::TlsConfig);
+            is_closed || error.is_refusal()
+        })
+}
+
+/// Whether the error has the request that was refused.
+pub(super) fn has_request<R: 'static>(error: &BoxError) -> bool {
+    match error.downcast_ref::<Unsent>() {
+        Some(unsent) => unsent.request.lock().as_ref().is_some_and(|request| request.is::<R>()),
+        None => {
+            let is_of_https = TypeId::of::<R>() == TypeId::of::<Request<RequestBody>>();
+            is_of_https && error.downcast_ref().is_some_and(HttpsError::has_request)
+        }
+    }
+}
+
+pub(super) fn take_request<R: 'static>(error: &mut BoxError) -> Option<R> {
+    if let Some(unsent) = error.downcast_ref::<Unsent>() {
+        return unsent.request.lock().take()?.downcast().ok().map(|request| *request);
+    }
+    let mut request = error.downcast_mut::<HttpsError>()?.take_request();
+    (&mut request as &mut dyn Any).downcast_mut::<Option<R>>()?.take()
+}
 
 #[cfg(test)]
 mod tests {

@@ -5,11 +5,12 @@ use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
 use std::mem;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tower_service::Service;
 
-use super::{BoxError, BoxFuture, ByStatus, Classify, Refusal, now, watch};
+use super::refusal::{has_request, is_refused, take_request};
+use super::{BoxError, BoxFuture, ByStatus, Classify, now, watch};
 use crate::connection::https::outcome_of_drop;
 use crate::metric::Source;
 use crate::policy::{Ejection, Outcome, Pick, RegionPolicy, RegionState, Regions};
@@ -17,10 +18,15 @@ use crate::sync::{Arc, Mutex};
 
 /// One service for several regions: each request goes to the one that serves best, as [`Regions`] decides.
 ///
-/// A request that fails is not sent to another region here: a retry outside of this service is, once the region was
-/// ejected. The latency is the time until the head of the response, connects included. A region whose
-/// [breaker](super::BreakerLayer) is open is ejected at once, and for as long at least. The request fails with
-/// [`Refusal::RegionEjected`] if another region is left, and [`Retries`](super::Retries) send it there.
+/// The latency is the time until the head of the response, connects included. A request that fails is not sent to another
+/// region here: a retry outside of this service is, once the region was ejected.
+///
+/// A request that a region refuses goes on to the next best region at once, as it was not sent: by a
+/// [layer](super), such as one whose breaker is open, by a limit or a breaker of
+/// [`Upstreams`](crate::connection::https::Upstreams), or because these are closed. If all refuse, the error is the last region's,
+/// and has the request in it. Refusals count as errors of the region, so that one that refuses many is left. They eject none:
+/// they may be about one of several servers, and when a breaker closes, its region serves at once. Neither does a failure of a
+/// request that another region has refused, as its server may fail everywhere.
 ///
 /// Each ejection is logged as a warning with its reason; the end of one, and that another region serves, for information.
 ///
@@ -74,7 +80,7 @@ use crate::sync::{Arc, Mutex};
 /// ```
 #[derive(Clone)]
 pub struct RegionService<S, C = ByStatus, K = Anywhere> {
-    services: Vec<S>,
+    services: Arc<Vec<Mutex<S>>>,
     shared: Arc<Shared>,
     classify: C,
     stay: K,
@@ -125,11 +131,12 @@ impl<S> RegionService<S> {
     #[must_use]
     pub fn new<N: Into<String>>(policy: RegionPolicy, regions: impl IntoIterator<Item = (N, S)>) -> Self {
         let (names, services): (Vec<_>, Vec<_>) =
-            regions.into_iter().map(|(name, service)| (name.into(), service)).unzip();
+            regions.into_iter().map(|(name, service)| (name.into(), Mutex::new(service))).unzip();
         assert!(!services.is_empty(), "a service needs at least one region");
         let regions = Regions::new(policy, services.len());
         let state = Mutex::new(State { regions, ejected: vec![false; services.len()] });
-        Self { services, shared: Arc::new(Shared { names, state }), classify: ByStatus, stay: Anywhere }
+        let (services, shared) = (Arc::new(services), Arc::new(Shared { names, state }));
+        Self { services, shared, classify: ByStatus, stay: Anywhere }
     }
 }
 
@@ -191,28 +198,37 @@ where
         Poll::Ready(Ok(()))
     }
 
-    fn call(&mut self, request: R) -> Self::Future {
-        let (shared, classify) = (Arc::clone(&self.shared), self.classify.clone());
-        let since = now();
-        let region = shared.pick(since, self.stay.region(&request));
-        let service = self.services.get(region).cloned();
-        let sent = Sent { shared, region, since, ended: None };
+    fn call(&mut self, mut request: R) -> Self::Future {
+        let Self { services, shared, .. } = self;
+        let (services, shared, classify) = (Arc::clone(services), Arc::clone(shared), self.classify.clone());
+        let region = shared.pick(now(), self.stay.region(&request));
+        let mut sent = Sent { shared, region, since: now(), was_refused: false, ended: None };
         Box::pin(async move {
-            let mut sent = sent;
-            let Some(mut service) = service else { return Err("there is no such region".into()) };
-            let result = match poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into) {
-                Ok(()) => service.call(request).await.map_err(Into::into),
-                Err(error) => Err(error),
-            };
-            let refusal = result.as_ref().err().and_then(|error| Refusal::of(&**error));
-            let Some(Refusal::BreakerOpen { retry_in }) = refusal else {
-                sent.ended = Some(Ended::With(classify.classify(&result)));
-                return result;
-            };
-            let shared = Arc::clone(&sent.shared);
-            sent.ended = Some(Ended::BreakerOpen { retry_in });
-            drop(sent);
-            if shared.is_any_left() { Err(Refusal::RegionEjected.into()) } else { result }
+            let mut refused = Vec::new();
+            loop {
+                let service = services.get(sent.region).map(|service| service.lock().clone());
+                let Some(mut service) = service else { return Err("there is no such region".into()) };
+                let result = match poll_fn(|cx| service.poll_ready(cx)).await.map_err(Into::into) {
+                    Ok(()) => service.call(request).await.map_err(Into::into),
+                    Err(error) => Err(error),
+                };
+                let mut error = match result {
+                    Err(error) if is_refused(&error) => error,
+                    result => {
+                        sent.ended = Some(classify.classify(&result));
+                        return result;
+                    }
+                };
+                let (region, shared) = (sent.region, Arc::clone(&sent.shared));
+                sent.ended = Some(Outcome::Refused);
+                drop(sent);
+                refused.push(region);
+                let next = if has_request::<R>(&error) { shared.fall_back(&refused) } else { None };
+                let Some(next) = next else { return Err(error) };
+                let Some(unsent) = take_request(&mut error) else { return Err(error) };
+                sent = Sent { shared, region: next, since: now(), was_refused: true, ended: None };
+                request = unsent;
+            }
         })
     }
 }
@@ -222,21 +238,17 @@ struct Sent {
     shared: Arc<Shared>,
     region: usize,
     since: Instant,
-    ended: Option<Ended>,
-}
-
-enum Ended {
-    With(Outcome),
-    /// No request was sent, and none will be for a while.
-    BreakerOpen {
-        retry_in: Duration,
-    },
+    /// By another region.
+    was_refused: bool,
+    ended: Option<Outcome>,
 }
 
 impl Drop for Sent {
     fn drop(&mut self) {
-        let ended = self.ended.take().unwrap_or_else(|| Ended::With(outcome_of_drop()));
-        self.shared.record(self.region, self.since, ended);
+        let outcome = self.ended.unwrap_or_else(outcome_of_drop);
+        // If the breaker of a server has refused it, that server may fail in this region, too. So it ejects none.
+        let ejects = !(self.was_refused && outcome.is_failure());
+        self.shared.record(self.region, self.since, if ejects { outcome } else { Outcome::Refused });
     }
 }
 
@@ -245,10 +257,9 @@ impl Shared {
         self.state.lock().regions.state(now(), &self.names)
     }
 
-    /// Whether a region is not ejected.
-    fn is_any_left(&self) -> bool {
-        let (state, now) = (self.state.lock(), now());
-        (0..self.names.len()).any(|region| !state.regions.is_ejected(region, now))
+    /// The region for a request that these have refused.
+    fn fall_back(&self, refused: &[usize]) -> Option<usize> {
+        Some(self.state.lock().regions.fall_back(now(), refused)?.region)
     }
 
     /// The region for a request, which may name one.
@@ -277,27 +288,20 @@ impl Shared {
         region
     }
 
-    fn record(&self, region: usize, since: Instant, ended: Ended) {
+    fn record(&self, region: usize, since: Instant, outcome: Outcome) {
         let now = now();
         let latency = now.saturating_duration_since(since);
         let mut state = self.state.lock();
-        let (ejection, reason) = match ended {
-            Ended::BreakerOpen { retry_in } => {
-                (state.regions.eject(now, region, retry_in), "its breaker is open")
-            }
-            Ended::With(outcome) => {
-                let reason = match outcome {
-                    Outcome::Timeout => "failures in a row, the last one a time-out",
-                    _ => "failures in a row",
-                };
-                (state.regions.record(now, region, latency, outcome), reason)
-            }
-        };
+        let ejection = state.regions.record(now, region, latency, outcome);
         if let Some(was_ejected) = state.ejected.get_mut(region) {
             *was_ejected |= ejection.is_some();
         }
         drop(state);
         if let (Some(Ejection { duration, .. }), Some(name)) = (ejection, self.names.get(region)) {
+            let reason = match outcome {
+                Outcome::Timeout => "failures in a row, the last one a time-out",
+                _ => "failures in a row",
+            };
             tracing::warn!(region = name, ?duration, reason, "the region is ejected, and gets no requests");
         }
     }

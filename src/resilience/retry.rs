@@ -10,7 +10,8 @@ use http::{Request, Response, StatusCode};
 use tokio::time::{Sleep, sleep};
 use tower::retry::Policy;
 
-use super::{BoxError, Refusal, now, watch};
+use super::refusal::is_refused;
+use super::{BoxError, now, watch};
 use crate::connection::https::{HttpsError, RequestBody, copy};
 use crate::metric::Source;
 use crate::policy::{
@@ -26,8 +27,8 @@ use crate::sync::{Arc, Mutex};
 /// certainly not processed. One whose body streams is never sent again, and neither is one that the deadline in its
 /// extensions leaves no time for (see [`DeadlineLayer`](super::DeadlineLayer)).
 ///
-/// A [`Refusal`] of another layer is not tried again, and neither is a mistake of the client: both would come again. Only
-/// [`Refusal::RegionEjected`] is, as another region serves.
+/// A refusal of this side, by a layer or a limit of `Upstreams`, is not tried again, as that would be more load for what is
+/// full. Neither is a mistake of the client, which would come again.
 ///
 /// A response counts as soon as its head is there, so a body that breaks off later is not asked for again.
 #[derive(Clone)]
@@ -120,10 +121,8 @@ impl Retries {
                 is_failure.then_some(failed)
             }
             Err(error) => {
-                match Refusal::of(&**error) {
-                    Some(Refusal::RegionEjected) => failed.replayable = true,
-                    Some(refusal) if refusal.is_unprocessed() => return None,
-                    _ => {}
+                if is_refused(error) {
+                    return None;
                 }
                 if let Some(error) = error.downcast_ref::<HttpsError>() {
                     if error.is_of_the_client() {

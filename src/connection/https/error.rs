@@ -294,6 +294,12 @@ impl HttpsError {
             }
     }
 
+    /// Whether [`take_request`](Self::take_request) returns one.
+    #[cfg_attr(not(feature = "resilience"), expect(dead_code, reason = "only regions look"))]
+    pub(crate) fn has_request(&self) -> bool {
+        self.0.request.lock().is_some()
+    }
+
     /// The request, if nothing of it was sent, so that it can be sent on another connection.
     pub fn take_request(&mut self) -> Option<Request<RequestBody>> {
         self.0.request.lock().take()

@@ -109,7 +109,7 @@ pub use self::http2::{
 };
 pub use self::manager::HttpsConnectionManager;
 #[cfg(feature = "resilience")]
-pub(crate) use self::outcome::{expire, outcome_of_drop, outcome_of_status};
+pub(crate) use self::outcome::{drop_unsent, expire, outcome_of_drop, outcome_of_status};
 pub use self::request_body::RequestBody;
 #[cfg(feature = "resilience")]
 pub(crate) use self::request_body::copy;

@@ -66,7 +66,7 @@ pub(crate) fn outcome_of_status(status: StatusCode) -> Outcome {
 }
 
 thread_local! {
-    static EXPIRES: Cell<bool> = const { Cell::new(false) };
+    static ON_DROP: Cell<Outcome> = const { Cell::new(Outcome::Cancelled) };
 }
 
 /// Drops a request whose deadline has come, and lets those within know why.
@@ -75,17 +75,25 @@ pub(crate) fn expire<T>(request: T) {
     struct Until;
     impl Drop for Until {
         fn drop(&mut self) {
-            EXPIRES.set(false);
+            ON_DROP.set(Outcome::Cancelled);
         }
     }
-    EXPIRES.set(true);
+    ON_DROP.set(Outcome::Timeout);
     let _until = Until;
     drop(request);
 }
 
+/// Lets those that drop a request know that it was not sent: if its deadline has come, that is not the server's fault.
+#[cfg_attr(not(feature = "resilience"), expect(dead_code, reason = "only layers have queues"))]
+pub(crate) fn drop_unsent() {
+    if ON_DROP.get() == Outcome::Timeout {
+        ON_DROP.set(Outcome::Refused);
+    }
+}
+
 /// How a request ended that is being dropped: its deadline has come, or nobody waits for it any more.
 pub(crate) fn outcome_of_drop() -> Outcome {
-    if EXPIRES.get() { Outcome::Timeout } else { Outcome::Cancelled }
+    ON_DROP.get()
 }
 
 #[cfg(test)]
