@@ -27,8 +27,8 @@ pub(super) struct ConnectionLimit {
     permits: Arc<Semaphore>,
     max: usize,
     make_room: Box<MakeRoom>,
-    /// One waiter at a time looks for an idle connection.
-    looking: Mutex<()>,
+    /// One waiter at a time looks for an idle connection, which asks all servers. This is when it was last in vain.
+    looked: Mutex<Option<Instant>>,
     waiting: AtomicUsize,
     /// Connections that are being closed to make room. Raised by who looks.
     evicting: AtomicUsize,
@@ -65,9 +65,9 @@ impl ConnectionLimit {
     pub(super) fn new(max: Option<usize>, make_room: impl Fn() -> bool + Send + Sync + 'static) -> Self {
         let max = max.unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
         let permits = Arc::new(Semaphore::new(max));
-        let (looking, waiting, evicting, connecting, evicted, refused) = Default::default();
+        let (looked, waiting, evicting, connecting, evicted, refused) = Default::default();
         let make_room = Box::new(make_room);
-        Self { permits, max, make_room, looking, waiting, evicting, connecting, evicted, refused }
+        Self { permits, max, make_room, looked, waiting, evicting, connecting, evicted, refused }
     }
 
     /// A permit, at once, or in its turn as soon as an idle connection is closed for it. Refused if for a moment no connection
@@ -118,9 +118,10 @@ impl ConnectionLimit {
     /// Closes an idle connection, if fewer are being closed than are waited for. Tells whether there is one to wait for: one
     /// that is being closed, or made, and so may be idle soon.
     fn look(&self) -> bool {
-        let _looking = self.looking.lock();
+        let mut looked = self.looked.lock();
+        let is_due = looked.is_none_or(|at| at.elapsed() >= FIRST_PAUSE);
         // Ordering: Relaxed, here and for all counts. They guard nothing, and a stale one is right at the next look.
-        if self.evicting.load(Ordering::Relaxed) < self.waiting.load(Ordering::Relaxed) {
+        if is_due && self.evicting.load(Ordering::Relaxed) < self.waiting.load(Ordering::Relaxed) {
             add(&self.evicting);
             if (self.make_room)() {
                 add(&self.evicted);
@@ -128,6 +129,7 @@ impl ConnectionLimit {
                 return true;
             }
             self.on_evicted();
+            *looked = Some(Instant::now());
         }
         self.evicting.load(Ordering::Relaxed) > 0 || self.connecting.load(Ordering::Relaxed) > 0
     }

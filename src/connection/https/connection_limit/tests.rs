@@ -1,5 +1,6 @@
 //! Who gets which permit, in virtual time.
 
+use futures_util::future::join_all;
 use tokio::task::JoinHandle;
 use tokio::time::sleep;
 
@@ -123,4 +124,20 @@ async fn one_connection_is_closed_for_each_waiter_however_long_that_takes() {
     assert_eq!(limit.state().evicted, 1);
     drop(held);
     assert!(waits.await.unwrap().is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_waiters_look_no_more_often_than_one() {
+    let looks = Arc::new(AtomicUsize::new(0));
+    let seen = Arc::clone(&looks);
+    let limit = Arc::new(ConnectionLimit::new(Some(1), move || {
+        add(&seen);
+        false
+    }));
+    let _held = limit.acquire(SECOND).await.unwrap();
+    let waiters = [(); 100].map(|()| limit.acquire(SECOND));
+    let refused = join_all(waiters).await;
+    assert!(refused.iter().all(Result::is_err));
+    // As long as the pauses get longer, and then one per pause.
+    assert!(looks.load(Ordering::Relaxed) < 10, "{looks:?}");
 }
