@@ -18,8 +18,9 @@ impl HttpsError {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self.kind() {
-            _ if self.is_of_the_client() || self.is_refusal() => Outcome::Cancelled,
+            _ if self.is_refusal() => Outcome::Refused,
             HttpsErrorKind::ReaderStalled { .. } => Outcome::Cancelled,
+            _ if self.is_of_the_client() => Outcome::Cancelled,
             _ if self.is_timeout() => Outcome::Timeout,
             _ => Outcome::Failure,
         }
@@ -128,7 +129,7 @@ mod tests {
             HttpsErrorKind::BreakerOpen { retry_in: LIMIT },
         ] {
             let error = HttpsError::new(kind.clone());
-            assert_eq!((error.is_refusal(), error.outcome()), (true, Outcome::Cancelled), "{kind:?}");
+            assert_eq!((error.is_refusal(), error.outcome()), (true, Outcome::Refused), "{kind:?}");
         }
     }
 

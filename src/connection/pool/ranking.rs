@@ -88,6 +88,7 @@ impl Ranking {
                 let ejection = self.known.lock().regions.eject(now(), region, *retry_in);
                 self.on_ejected(ejection);
             }
+            RunError::PoolFull => self.record(region, waited, Outcome::Refused),
             error if error.is_timeout() => self.record(region, waited, Outcome::Timeout),
             _ => self.record(region, waited, Outcome::Failure),
         }

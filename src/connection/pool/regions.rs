@@ -24,7 +24,8 @@ use crate::sync::Arc;
 /// What counts for a region:
 ///
 /// * connects, also those for idle connections: the time of those that succeed, and each that fails;
-/// * gets that fail, and a [breaker](super::Builder::breaker) that is open: then the region is ejected for as long;
+/// * gets that fail. One that is refused because the pool is full makes the score worse, and does not eject;
+/// * a [breaker](super::Builder::breaker) that is open: then the region is ejected for as long;
 /// * what the program says of its requests by [`RegionConnection::record`]. From the first time on, the times of connects do
 ///   not count any more, as they are longer than those of answers. Failed connects still do.
 ///

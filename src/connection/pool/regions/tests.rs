@@ -151,13 +151,25 @@ async fn a_region_that_is_ejected_gets_no_gets_and_later_some_again() {
 
 #[tokio::test(start_paused = true)]
 async fn gets_that_fail_count_against_their_region() {
-    let mill = mill(builder().max_size(1).max_waiting(0), RegionPolicy::default()).await;
+    let builder = builder().max_size(1).connection_timeout(2 * SECOND);
+    let mill = mill(builder, RegionPolicy::default()).await;
     let _held = mill.pool.get_in("north").await.unwrap();
     for _ in 0..FAILURES {
         assert!(!mill.region(0).is_ejected);
         assert_eq!(mill.region_of_get().await, "south");
     }
     assert!(mill.region(0).is_ejected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_region_whose_pool_is_full_is_worse_and_not_ejected() {
+    let mill = mill(builder().max_size(1).max_waiting(0), RegionPolicy::default()).await;
+    let _held = mill.pool.get_in("north").await.unwrap();
+    for _ in 0..2 * FAILURES {
+        assert_eq!(mill.region_of_get().await, "south");
+    }
+    assert!(!mill.region(0).is_ejected);
+    assert!(mill.region(0).score.unwrap() > SECOND / 2);
 }
 
 #[tokio::test(start_paused = true)]
