@@ -8,6 +8,8 @@ use std::future::pending;
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::process::{Command as Program, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{env, fs};
 
@@ -23,6 +25,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, Command};
+use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
@@ -54,6 +57,10 @@ impl Mill {
     }
 
     async fn start_with(config: AdminConfig, registry: &Registry) -> Self {
+        Self::start_by(Admin::new(registry.clone(), config), registry).await
+    }
+
+    async fn start_by(admin: Admin, registry: &Registry) -> Self {
         let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), RelayConfig::default());
         let sampled = BufferPoolConfig::proxy().to_builder().sample_one_in(NonZeroU32::MIN).build().unwrap();
         let lender = BufferPool::new(sampled);
@@ -65,7 +72,7 @@ impl Mill {
         let stalled = keep_relaying(&relay).await;
         let listener = Listener::bind("127.0.0.1:0").await.unwrap();
         let url = listener.local_endpoint().to_string().replace("tcp", "http");
-        tokio::spawn(Admin::new(registry.clone(), config).serve(listener, pending()).unwrap());
+        tokio::spawn(admin.serve(listener, pending()).unwrap());
         Self { url, relay, stalled, _lender: lender, _lent: lent }
     }
 }
@@ -295,7 +302,7 @@ async fn the_page_shows_what_the_stats_say() {
                   && labels.state === 'lent' && labels.class === '8192').value";
     assert_eq!(tab.evaluate(sample).await, json!(SMALL_LENT));
     let row = row("classes", "lender, 8192");
-    assert_eq!(tab.evaluate(&format!("{row}.children[1].textContent")).await, json!(SMALL_LENT.to_string()));
+    assert_eq!(tab.evaluate(&format!("{row}.children[2].textContent")).await, json!(SMALL_LENT.to_string()));
     let shown = tab.evaluate(LENT).await.as_f64().unwrap();
     let lent = (SMALL_LENT * SMALL + LARGE_LENT * LARGE) as f64;
     assert!((lent..lent * 1.1).contains(&shown), "{shown}, not {lent}");
@@ -424,6 +431,60 @@ async fn the_charts_move_until_somebody_pauses_them() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_page_forgets_the_counters_of_what_is_gone() {
+    let mill = Mill::start(AdminConfig::default()).await;
+    let mut tab = Tab::open(&mill.url).await;
+    tab.until("before.has('class lender, 8192')").await;
+    tab.evaluate("rate('class gone', 1, 1)").await;
+    let points = "document.querySelector('polyline').points.length";
+    let before = tab.evaluate(points).await.as_u64().unwrap();
+    tab.until(&format!("{points} > {before} + 1")).await;
+    assert_eq!(tab.evaluate("before.has('class gone')").await, json!(false));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_says_whether_the_program_is_ready_and_seldom_asks() {
+    const EVERY: Duration = Duration::from_secs(10);
+    let begun = Instant::now();
+    let (asked, registry) = (Arc::new(AtomicUsize::new(0)), Registry::new());
+    let count = Arc::clone(&asked);
+    let (send, check) = watch::channel(Err("the mill drains".to_owned()));
+    let admin = Admin::new(registry.clone(), AdminConfig::default()).ready(move || {
+        count.fetch_add(1, Ordering::Relaxed);
+        let says = check.borrow().clone();
+        async move { says }
+    });
+    let mill = Mill::start_by(admin, &registry).await;
+    let mut tab = Tab::open(&mill.url).await;
+    let says = "document.getElementById('ready').textContent";
+    tab.until(&format!("{says} === 'not ready: the mill drains'")).await;
+    assert_eq!(tab.evaluate("document.getElementById('ready').className").await, json!("bad"));
+    tab.until("document.querySelector('polyline').points.length > 4").await;
+    let most = 1 + begun.elapsed().as_secs() / EVERY.as_secs();
+    assert!(asked.load(Ordering::Relaxed) as u64 <= most, "{asked:?}, and not {most}");
+    send.send(Ok(())).unwrap();
+    // It asks at once when somebody looks again.
+    tab.evaluate("get('pause').click(); get('pause').click()").await;
+    tab.until(&format!("{says} === 'ready'")).await;
+    assert_eq!(tab.evaluate("document.getElementById('ready').className").await, json!(""));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_class_has_a_chart_of_its_memory() {
+    let mill = Mill::start(AdminConfig::default()).await;
+    let mut tab = Tab::open(&mill.url).await;
+    let lines = format!("{}.querySelectorAll('svg polyline')", row("classes", "lender, 8192"));
+    tab.until(&format!("{lines}[0].points.length > 2")).await;
+    let heights = |line: usize| format!("[...{lines}[{line}].points].every(({{ y }}) => y ");
+    assert_eq!(
+        tab.evaluate(&format!("{} < 10)", heights(0))).await,
+        json!(true),
+        "all that is lent is at the top"
+    );
+    assert_eq!(tab.evaluate(&format!("{} > 90)", heights(1))).await, json!(true), "nothing is idle");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_page_fits_each_width_and_scheme_and_complains_of_nothing() {
     let mill = with_servers().await;
     let mut tab = Tab::open(&mill.url).await;
@@ -485,7 +546,7 @@ async fn viewers_leave_places_for_others() {
     let address = mill.url.strip_prefix("http://").unwrap();
     let ask = async |path: &str| {
         let mut stream = TcpStream::connect(address).await.unwrap();
-        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n").as_bytes()).await.unwrap();
         let mut status = [0; 12];
         stream.read_exact(&mut status).await.unwrap();
         (stream, String::from_utf8(status.to_vec()).unwrap())
@@ -507,7 +568,7 @@ async fn viewers_leave_places_for_others() {
 async fn events_end_by_themselves() {
     let mill = Mill::start(AdminConfig::default().connection_timeout(Duration::from_millis(1500))).await;
     let mut stream = TcpStream::connect(mill.url.strip_prefix("http://").unwrap()).await.unwrap();
-    stream.write_all(b"GET /events HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut text = String::new();
     timeout(PATIENCE, stream.read_to_string(&mut text)).await.unwrap().unwrap();
     assert!(text.contains("content-type: text/event-stream"), "{text}");
@@ -525,7 +586,7 @@ fn inside(tag: &str) -> &'static str {
 async fn the_policy_allows_the_pages_own_script_and_style_alone() {
     let mill = Mill::start(AdminConfig::default()).await;
     let mut stream = TcpStream::connect(mill.url.strip_prefix("http://").unwrap()).await.unwrap();
-    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
     for tag in ["script", "style"] {
