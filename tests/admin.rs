@@ -163,7 +163,7 @@ async fn other_methods_are_refused() {
 #[tokio::test]
 async fn a_body_is_not_read() {
     let served = Served::start(admin()).await;
-    let head = "POST /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000000\r\n\r\nsome of it";
+    let head = "POST /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000000\r\n\r\nsome of it";
     let answer = served.answer(head.as_bytes()).await;
     assert!(answer.starts_with("HTTP/1.1 405 "), "{answer}");
 }
@@ -196,8 +196,8 @@ async fn a_check_that_hangs_is_an_answer() {
 #[tokio::test]
 async fn a_connection_serves_many_requests() {
     let served = Served::start(admin()).await;
-    let request = "GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n".repeat(2);
-    let last = "GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    let request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(2);
+    let last = "GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     let answer = served.answer(format!("{request}{last}").as_bytes()).await;
     assert_eq!(answer.matches("HTTP/1.1 200 OK").count(), 3, "{answer}");
 }
@@ -218,8 +218,8 @@ async fn garbage_is_refused_and_the_next_request_served() {
         b"GET\r\n\r\n",
         b"GET /metrics\r\n\r\n",
         b"GET /metrics HTTP/9.9\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: -1\r\n\r\n",
-        b"GET /metrics HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: -1\r\n\r\n",
+        b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
         b"GET /metrics HTTP/1.1\r\nno colon\r\n\r\n",
         b"GET /metrics HTTP/1.1\r\nHost: \xff\0\r\n\r\n",
         long.as_bytes(),
@@ -270,7 +270,7 @@ async fn a_client_that_does_not_read_gives_its_place_back() {
         .max_connections(1);
     let served = Served::start(Admin::new(registry, config)).await;
     let mut silent = served.connect().await;
-    silent.write_all(b"GET /metrics HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    silent.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     silent.read_exact(&mut [0]).await.unwrap();
     assert_eq!(served.curl(&[], "/healthz").await.status, 200);
     let answer = until_closed(&mut silent).await;
@@ -312,15 +312,18 @@ async fn a_unix_socket_is_served() {
     let path = folder.path().join("admin.sock");
     let listener = Listener::bind(&*path).await.unwrap();
     let _serving = tokio::spawn(admin().serve(listener, pending()).unwrap());
-    let answer = curl(&["--unix-socket", path.to_str().unwrap()], "http://localhost/healthz").await;
-    assert_eq!(answer.body, "ok\n");
+    for host in ["localhost", "mill.example"] {
+        let url = format!("http://{host}/healthz");
+        let answer = curl(&["--unix-socket", path.to_str().unwrap()], &url).await;
+        assert_eq!(answer.body, "ok\n", "{host}");
+    }
 }
 
 #[tokio::test]
 async fn a_stop_closes_idle_connections_at_once() {
     let served = Served::start(admin()).await;
     let mut idle = served.connect().await;
-    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    idle.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     idle.read_exact(&mut [0]).await.unwrap();
     drop(served.stop);
     let half_of_the_header_timeout = AdminConfig::default().header_timeout / 2;
@@ -344,7 +347,7 @@ async fn a_stop_lets_a_request_end() {
     let config = AdminConfig::default().ready_timeout(PATIENCE).header_timeout(PATIENCE);
     let served = Served::start(Admin::new(Registry::new(), config).ready(ready)).await;
     let mut client = served.connect().await;
-    client.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    client.write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     is_asked.recv().await.unwrap();
     drop(served.stop);
     // The listener goes first.
@@ -354,4 +357,107 @@ async fn a_stop_lets_a_request_end() {
     go.send(true).unwrap();
     assert!(until_closed(&mut client).await.ends_with("ready\n"));
     served.serving.await.unwrap();
+}
+
+fn get(path: &str, headers: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n")
+}
+
+#[tokio::test]
+async fn on_a_loopback_address_a_name_of_somebody_else_is_refused() {
+    let served = Served::start(admin()).await;
+    for host in [
+        "evil.example",
+        "evil.example:9900",
+        "127.0.0.1.evil.example",
+        "localhost.evil.example",
+        "localhost@evil.example",
+        "10.0.0.7",
+        "[::2]:9900",
+        "",
+        "local host",
+        "localhost\r\nHost: evil.example",
+    ] {
+        let answer = served.answer(get("/connections", &format!("Host: {host}\r\n")).as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 421 "), "{host}: {answer}");
+    }
+    let answer = served.answer(get("http://evil.example/stats", "Host: localhost\r\n").as_bytes()).await;
+    assert!(answer.starts_with("HTTP/1.1 421 "), "{answer}");
+}
+
+#[tokio::test]
+async fn probes_may_name_any_loopback_address_and_port() {
+    let served = Served::start(admin()).await;
+    let own = served.address.clone();
+    for host in [
+        &*own,
+        "127.0.0.1",
+        "127.0.0.1:1",
+        "127.9.9.9:9900",
+        "[::1]",
+        "[::1]:80",
+        "localhost",
+        "LocalHost:9900",
+    ] {
+        let answer = served.answer(get("/healthz", &format!("Host: {host}\r\n")).as_bytes()).await;
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{host}: {answer}");
+    }
+    let answer = served.answer(b"GET /healthz HTTP/1.0\r\n\r\n").await;
+    assert!(answer.starts_with("HTTP/1.0 200 "), "{answer}");
+}
+
+#[tokio::test]
+async fn on_a_public_address_any_name_is_served() {
+    let listener = Listener::bind("0.0.0.0:0").await.unwrap();
+    let address = listener.local_endpoint().to_string().replace("tcp://0.0.0.0", "127.0.0.1");
+    let admin = Admin::new(Registry::new(), AdminConfig::default().allow_public(true));
+    let _serving = tokio::spawn(admin.serve(listener, pending()).unwrap());
+    let answer = curl(&["--header", "Host: mill.example"], &format!("http://{address}/healthz")).await;
+    assert_eq!(answer.status, 200);
+}
+
+#[tokio::test]
+async fn other_sites_may_link_to_the_page_and_fetch_nothing() {
+    let served = Served::start(admin()).await;
+    for (path, site, dest, status) in [
+        ("/events", "cross-site", "empty", 403),
+        ("/stats", "cross-site", "image", 403),
+        ("/", "cross-site", "iframe", 403),
+        ("/", "cross-site", "document", 200),
+        ("/stats", "same-origin", "empty", 200),
+        ("/", "none", "document", 200),
+    ] {
+        let headers = format!("Host: localhost\r\nSec-Fetch-Site: {site}\r\nSec-Fetch-Dest: {dest}\r\n");
+        let answer = served.answer(get(path, &headers).as_bytes()).await;
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status} ")), "{path} {site} {dest}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn the_largest_settings_are_served() {
+    let config = AdminConfig::default()
+        .max_connections(usize::MAX)
+        .header_timeout(Duration::MAX)
+        .connection_timeout(Duration::MAX)
+        .ready_timeout(Duration::MAX);
+    let served = Served::start(Admin::new(Registry::new(), config)).await;
+    assert_eq!(served.curl(&[], "/readyz").await.status, 200);
+    let mut viewer = served.connect().await;
+    viewer.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut status = [0; 12];
+    viewer.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
+    drop(served.stop);
+    drop(viewer);
+    timeout(PATIENCE, served.serving).await.expect("it does not stop").unwrap();
+}
+
+#[tokio::test]
+async fn the_only_connection_may_look_at_the_page() {
+    let served = Served::start(Admin::new(Registry::new(), AdminConfig::default().max_connections(1))).await;
+    let mut viewer = served.connect().await;
+    viewer.write_all(b"GET /events HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+    let mut status = [0; 12];
+    viewer.read_exact(&mut status).await.unwrap();
+    assert_eq!(&status, b"HTTP/1.1 200");
 }

@@ -175,7 +175,7 @@ async fn served(registry: Registry) -> String {
 
 async fn get(address: &str, path: &str) -> (u16, String) {
     let mut stream = Stream::connect(address, PATIENCE).await.unwrap();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
@@ -346,7 +346,7 @@ async fn the_stream_makes_reports_only_while_somebody_reads_it() {
     const LONGER_THAN_A_TICK: Duration = Duration::from_millis(1500);
     let (address, asked) = crowd().await;
     let mut viewer = Stream::connect(&*address, PATIENCE).await.unwrap();
-    viewer.write_all(b"GET /events?by=age_seconds&top=2 HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    viewer.write_all(b"GET /events?by=age_seconds&top=2 HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
     let mut text = String::new();
     while text.matches("event: connections").count() < 2 {
         let mut bytes = [0; 4096];

@@ -25,7 +25,7 @@ impl Report {
         }
     }
 
-    /// The numbers that its rows may have. Rows lead by the first, unless another is asked for.
+    /// The numbers that its rows may have. Rows are ordered by the first, the largest at the top, unless another is asked for.
     ///
     /// | report | number | |
     /// |---|---|---|

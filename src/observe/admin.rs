@@ -7,12 +7,18 @@
 //! | `/healthz` | `ok`, as long as the program answers at all |
 //! | `/` | a page that draws the last five minutes, for browsers |
 //! | `/events` | what that page reads: `/stats`, `/connections` and `/holders` once a second, as server-sent events |
-//! | `/connections` | the open connections that hold most, or lead by another [number](crate::metric::Report::numbers): `?by=idle_seconds&top=100` |
+//! | `/connections` | of relays, `Http2Pool`s and `Upstreams`, the 20 open connections that hold the most memory; `?by=idle_seconds&top=100` asks for the 100 that have been idle longest, and `by` may be any [number](crate::metric::Report::numbers) of the report |
 //! | `/holders` | the leak report in the same way |
 //! | `/readyz` | `ready`, or status 503 and why not, as the [check](Admin::ready) says |
 //!
 //! It has no password and no TLS, so by default it serves on loopback addresses and Unix sockets only. Whoever can connect sees
-//! all numbers, the addresses of clients and upstreams, and lines of code that hold buffers. No request changes anything.
+//! all numbers, the addresses of clients and upstreams, and lines of code that hold buffers. On a loopback address these are all
+//! users of the machine; a Unix socket in a folder of its own keeps others out. No request changes anything.
+//!
+//! Web sites in a browser on the machine see nothing. On a loopback address, requests must name `localhost` or a loopback
+//! address, with any port, or no host at all. Others get status 421: a site may have given its own name a loopback address (DNS
+//! rebinding). A reverse proxy on the same machine must send such a `Host`, as most do by default. On every listener, requests
+//! of other sites get status 403, except a link that somebody follows.
 //!
 //! Its memory is bounded. At rest it is a task with a listener, 2 KiB. An open connection takes 20 KiB, and the text of an answer
 //! until it is sent; there are [16](field@AdminConfig::max_connections) at most. Bodies of requests are not read. A connection
@@ -52,6 +58,7 @@ use std::error;
 use std::fmt;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
+use std::time::Duration;
 
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -73,16 +80,25 @@ pub struct Admin {
     ready: Box<ReadyCheck>,
     /// Places for those who look at the page. The others are left for collectors and probes.
     viewers: Arc<Semaphore>,
+    /// Whether requests must name a loopback address.
+    is_loopback: bool,
 }
+
+/// Longer than any connection lasts, and within the range of every clock.
+const LONGEST: Duration = Duration::from_secs(365 * 86_400);
 
 type ReadyCheck = dyn Fn() -> Pin<Box<dyn Future<Output = Result<(), String>> + Send>> + Send + Sync;
 
 impl Admin {
     /// An endpoint that shows this registry, and is always ready.
     #[must_use]
-    pub fn new(registry: Registry, config: AdminConfig) -> Self {
-        let viewers = Arc::new(Semaphore::new(config.max_connections / 2));
-        Self { registry, config, ready: Box::new(|| Box::pin(async { Ok(()) })), viewers }
+    pub fn new(registry: Registry, mut config: AdminConfig) -> Self {
+        for time in [&mut config.header_timeout, &mut config.connection_timeout] {
+            *time = LONGEST.min(*time);
+        }
+        let viewers = (config.max_connections / 2).clamp(1, Semaphore::MAX_PERMITS);
+        let ready: Box<ReadyCheck> = Box::new(|| Box::pin(async { Ok(()) }));
+        Self { registry, config, ready, viewers: Arc::new(Semaphore::new(viewers)), is_loopback: false }
     }
 
     /// Sets what `/readyz` asks: whether the program should get new work, or else why not. It has
@@ -115,12 +131,15 @@ impl Admin {
     ///
     /// Dropping the future stops listening and closes all connections at once.
     pub fn serve(
-        self,
+        mut self,
         listener: Listener,
         shutdown: impl Future<Output = ()>,
     ) -> Result<impl Future<Output = ()>, PublicAddress> {
-        if !self.config.allow_public && is_public(listener.local_endpoint()) {
-            return Err(PublicAddress { endpoint: listener.local_endpoint().clone() });
+        if let Endpoint::Tcp(address) = listener.local_endpoint() {
+            self.is_loopback = address.parse().is_ok_and(|address: SocketAddr| address.ip().is_loopback());
+            if !self.is_loopback && !self.config.allow_public {
+                return Err(PublicAddress { endpoint: listener.local_endpoint().clone() });
+            }
         }
         let AdminConfig { max_connections, header_timeout, .. } = self.config;
         let admin = Arc::new(self);
@@ -159,15 +178,6 @@ impl Admin {
         if let Err(error) = served {
             debug!(error = &error as &dyn error::Error, "a connection of the admin endpoint failed");
         }
-    }
-}
-
-fn is_public(endpoint: &Endpoint) -> bool {
-    match endpoint {
-        Endpoint::Tcp(address) => {
-            !address.parse().is_ok_and(|address: SocketAddr| address.ip().is_loopback())
-        }
-        _ => false,
     }
 }
 

@@ -22,7 +22,8 @@ const SAMPLE_ONE_IN: u32 = 1024;
 #[derive(Args, Debug)]
 pub(crate) struct AdminArgs {
     /// Where to serve metrics, a live page, health and readiness over HTTP: HOST:PORT, tcp://HOST:PORT or unix:///PATH. There is no
-    /// password, so the host must be 127.0.0.1, [::1] or localhost. Off by default
+    /// password, so the host must be 127.0.0.1, [::1] or localhost. Every user of this machine can read it there, with the
+    /// addresses of all clients; a Unix socket in a folder of yours keeps others out. Off by default
     #[arg(long, value_name = "ENDPOINT", value_parser = address)]
     admin: Option<Endpoint>,
 

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body::{Body, Frame};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, Interval, interval};
+use tokio::time::{Instant, Interval, MissedTickBehavior, interval};
 
 use super::rows::Question;
 use crate::frame::sse::Event;
@@ -38,7 +38,10 @@ impl Events {
         place: OwnedSemaphorePermit,
     ) -> Self {
         let questions = [connections, Question::new(Report::Holders)];
-        Self { registry, questions, ticks: interval(EVERY), end: Instant::now() + lifetime, _place: place }
+        let mut ticks = interval(EVERY);
+        // Who has missed some, as a browser that sleeps, wants the present only.
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { registry, questions, ticks, end: Instant::now() + lifetime, _place: place }
     }
 }
 
@@ -64,5 +67,27 @@ impl Body for Events {
         }
         let _ = Sse::default().encode(Event::new(stats.as_bytes()).with_retry(EVERY), &mut events);
         Poll::Ready(Some(Ok(Frame::data(events.into()))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use http_body_util::BodyExt;
+    use tokio::sync::Semaphore;
+    use tokio::time::advance;
+
+    use super::*;
+    use crate::sync::Arc;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_viewer_that_stalls_gets_one_look_and_not_all_that_it_missed() {
+        let place = Arc::new(Semaphore::new(1)).try_acquire_owned().unwrap();
+        let connections = Question::new(Report::Connections);
+        let mut events = Events::new(Registry::new(), connections, 60 * EVERY, place);
+        assert!(events.frame().await.is_some());
+        advance(20 * EVERY).await;
+        assert!(events.frame().await.is_some());
+        assert!(events.frame().now_or_never().is_none());
     }
 }

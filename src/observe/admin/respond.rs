@@ -1,12 +1,14 @@
 //! From a request to its response.
 
 use std::convert::Infallible;
+use std::net::IpAddr;
 
 use bytes::Bytes;
 use http::header::{
-    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, HeaderValue,
+    ACCEPT, ALLOW, CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
     X_CONTENT_TYPE_OPTIONS,
 };
+use http::uri::Authority;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{Either, Full};
 use hyper::body::Incoming;
@@ -41,6 +43,13 @@ type Answer = Response<Either<Full<Bytes>, Events>>;
 
 impl Admin {
     pub(super) async fn respond(&self, request: Request<Incoming>) -> Result<Answer, Infallible> {
+        if self.is_loopback && !names_loopback(&request) {
+            let why = "on a loopback address, requests name localhost or a loopback address as their host\n";
+            return Ok(text(StatusCode::MISDIRECTED_REQUEST, why));
+        }
+        if is_of_another_site(&request) {
+            return Ok(text(StatusCode::FORBIDDEN, "another site asks\n"));
+        }
         let path = request.uri().path();
         let is_known = PATHS.contains(&path);
         if is_known && ![Method::GET, Method::HEAD].contains(request.method()) {
@@ -94,6 +103,26 @@ impl Admin {
     fn samples(&self, format: Format) -> Answer {
         response(StatusCode::OK, format.content_type(), format.encode(&self.registry))
     }
+}
+
+/// Whether all hosts that a request names are this machine, or it names none. A site whose name has got a loopback address
+/// (DNS rebinding) has its requests sent here, with its name.
+fn names_loopback(request: &Request<Incoming>) -> bool {
+    let is_loopback = |authority: &Authority| {
+        let host = authority.host();
+        let address = host.trim_start_matches('[').trim_end_matches(']');
+        host.eq_ignore_ascii_case("localhost")
+            || address.parse().is_ok_and(|address: IpAddr| address.is_loopback())
+    };
+    let mut hosts = request.headers().get_all(HOST).iter();
+    hosts.all(|host| Authority::try_from(host.as_bytes()).is_ok_and(|host| is_loopback(&host)))
+        && request.uri().authority().is_none_or(is_loopback)
+}
+
+/// Whether a browser says that a page of another site asks. A link that somebody follows shows this one's answer to nobody else.
+fn is_of_another_site(request: &Request<Incoming>) -> bool {
+    let says = |name, value: &str| request.headers().get(name).is_some_and(|said| said == value);
+    says("sec-fetch-site", "cross-site") && !says("sec-fetch-dest", "document")
 }
 
 /// All `Accept` headers as one.
