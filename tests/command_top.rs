@@ -155,18 +155,24 @@ fn nobody_there_is_an_error_that_says_where_and_what_to_start() {
 
 #[test]
 fn somebody_else_there_is_an_error_that_says_so() {
+    const LARGE: usize = 9_000_000;
+    let spaces = " ".repeat(LARGE);
+    let large = format!("HTTP/1.1 200 OK\r\nContent-Length: {LARGE}\r\n\r\n{spaces}");
     for (answer, expected) in [
         ("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\n\r\n", "/stats has the status 404 Not Found"),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", "/stats is no JSON: "),
         ("SSH-2.0-OpenSSH_9.2\r\n", "/stats: "),
+        ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", "/connections?by=held_bytes&top=20 is no report"),
+        (&*large, "/stats: length limit exceeded"),
     ] {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let there = listener.local_addr().unwrap().to_string();
+        let answer = answer.to_owned();
         let server = thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
-            let _ = stream.read(&mut [0; 1024]);
-            stream.write_all(answer.as_bytes()).unwrap();
-            let _ = stream.read(&mut [0; 1024]);
+            while let Ok(1..) = stream.read(&mut [0; 1024]) {
+                let _ = stream.write_all(answer.as_bytes());
+            }
         });
         let said = refused(&[&there, "--once"], 1);
         let expected = format!("tcp://{there} does not answer as an admin endpoint of millpond: {expected}");
@@ -334,6 +340,44 @@ fn keys_change_what_it_shows() {
     terminal.shows("3 of clients");
     terminal.press("q");
     terminal.has_ended();
+}
+
+#[test]
+fn an_order_is_shown_with_the_rows_that_have_it() {
+    let mill = Mill::start("127.0.0.1:0");
+    let (client, greedy) = (address(&mill.client), address(&mill.greedy));
+    let mut terminal = Terminal::start(&[mill.admin()]);
+    terminal.shows("Greediest connections, by held memory");
+    // Paused, so that nothing but the keys makes it ask; and faster than it asks.
+    terminal.press("psss");
+    terminal.shows("Greediest connections, by age");
+    let text = terminal.text();
+    assert!(text.find(&client) < text.find(&greedy), "{text}");
+}
+
+#[test]
+fn connections_have_a_history() {
+    let mill = Mill::start("127.0.0.1:0");
+    let terminal = Terminal::start(&[mill.admin()]);
+    terminal.until("a bar beside the words", |terminal| {
+        let text = terminal.text();
+        let rest = text.split("2 of clients, 0 in pools").nth(1).unwrap_or_default();
+        rest.split('\u{2502}').next().unwrap_or_default().contains('\u{2588}')
+    });
+}
+
+#[test]
+fn whether_the_program_is_ready_is_said() {
+    let mill = Mill::start("127.0.0.1:0");
+    assert_eq!(words(&mill.once(&[]), "readiness")[1..], ["ready"]);
+    let terminal = Terminal::start(&[mill.admin()]);
+    terminal.shows("every 100ms  ready");
+    mill.proxy.interrupt();
+    let deadline = Instant::now() + PATIENCE;
+    while !mill.once(&[]).contains("readiness    not ready: the proxy drains\n") {
+        assert!(Instant::now() < deadline, "{}", mill.once(&[]));
+    }
+    Terminal::start(&[mill.admin()]).shows("every 100ms  not ready: the proxy drains");
 }
 
 #[test]

@@ -33,7 +33,8 @@ Keys: q, Esc or Ctrl-C ends it; s orders the connections by another number; h ch
 buffers, and the size classes; p pauses; the arrows scroll.
 
 It reads /stats, /connections and /holders of any admin endpoint of this library (millpond::observe::admin), not only the \
-proxy's, and nothing else: what it shows costs the program nothing while nobody looks.
+proxy's, and every 10 seconds /readyz, for which the proxy connects to its upstream. What it shows costs the program nothing \
+while nobody looks.
 
 Exit codes: 0 it was ended, or has printed its text; 1 nobody answers at ADDR, or not as an admin endpoint; 2 wrong usage.";
 
@@ -126,9 +127,9 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Box<dyn Error>> {
     let client = Client::new(args.endpoint.clone());
     let outcome = runtime.block_on(async {
         // Also before the screen is taken: an error is read best in the line after the command.
-        let look = client.look(args.sort, args.top).await?;
+        let look = client.look(args.sort, args.top, true).await?;
         if args.once || !io::stdout().is_terminal() {
-            output(&plain::text(&args.endpoint, &look, args.sort))?;
+            output(&plain::text(&args.endpoint, &look))?;
             return Ok(());
         }
         live::run(args, client, look).await

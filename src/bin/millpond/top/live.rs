@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use tokio::signal::unix::{SignalKind, signal};
@@ -13,6 +14,9 @@ use super::TopArgs;
 use super::client::Client;
 use super::look::Look;
 use super::screen::{Screen, Shown};
+
+/// Between two checks of whether the program is ready. Each may cost it a connect.
+const READY_EVERY: Duration = Duration::from_secs(10);
 
 pub(super) async fn run(args: &TopArgs, client: Client, first: Look) -> Result<(), Box<dyn Error>> {
     let mut signals = [SignalKind::interrupt(), SignalKind::terminate(), SignalKind::hangup()].map(signal);
@@ -31,6 +35,7 @@ pub(super) async fn run(args: &TopArgs, client: Client, first: Look) -> Result<(
     let mut ticks = interval(args.every);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut is_asking = false;
+    let mut ready_asked = Instant::now();
     loop {
         terminal.draw(|frame| screen.draw(frame))?;
         let asks_now = tokio::select! {
@@ -56,14 +61,18 @@ pub(super) async fn run(args: &TopArgs, client: Client, first: Look) -> Result<(
                     Some(Err(error)) => screen.fail(error),
                     None => {}
                 }
-                false
+                screen.is_reordered()
             }
             _ = ticks.tick() => !screen.is_paused,
         };
         if asks_now && !is_asking {
             is_asking = true;
+            let asks_ready = ready_asked.elapsed() >= READY_EVERY;
+            if asks_ready {
+                ready_asked = Instant::now();
+            }
             let (client, sort, top, send) = (client.clone(), screen.sort, args.top, send.clone());
-            tokio::spawn(async move { send.send(client.look(sort, top).await).await });
+            tokio::spawn(async move { send.send(client.look(sort, top, asks_ready).await).await });
         }
     }
 }

@@ -5,11 +5,16 @@ use std::time::Instant;
 
 use serde_json::Value;
 
+use super::Sort;
 use super::table::{Column, Table, bytes, number, short, text, time};
 
 /// One look. Of two series, the first is of clients, or to upstreams.
 pub(super) struct Look {
     pub(super) at: Instant,
+    /// What the connections are ordered by.
+    pub(super) sort: Sort,
+    /// What `/readyz` says, if it was asked.
+    pub(super) ready: Option<String>,
     /// Bytes so far, to upstreams and to clients.
     pub(super) traffic: [f64; 2],
     /// Connections of clients, and in pools.
@@ -59,7 +64,7 @@ const CLASSES: &[Column] = &[
 ];
 
 impl Look {
-    pub(super) fn new(at: Instant, stats: &Value, connections: &Value, holders: &Value) -> Self {
+    pub(super) fn new(at: Instant, sort: Sort, stats: &Value, connections: &Value, holders: &Value) -> Self {
         let samples = Samples(stats);
         let sum = |name: &str| samples.sum(name, |_| true);
         let sums = |one: &str, other: &str| sum(one) + sum(other);
@@ -73,6 +78,8 @@ impl Look {
         };
         Self {
             at,
+            sort,
+            ready: None,
             traffic: [
                 written("upstream") + sum("millpond_bus_sent_bytes_total"),
                 written("client") + sum("millpond_bus_received_bytes_total"),
@@ -295,7 +302,7 @@ mod tests {
     use super::*;
 
     fn look(stats: Value, connections: Value, holders: Value) -> Look {
-        Look::new(Instant::now(), &stats, &connections, &holders)
+        Look::new(Instant::now(), Sort::Held, &stats, &connections, &holders)
     }
 
     fn sample(labels: Value, value: u32) -> Value {

@@ -8,7 +8,7 @@ use super::Sort;
 use super::look::Look;
 use super::table::{Table, bytes, short};
 
-pub(super) fn text(endpoint: &Endpoint, look: &Look, sort: Sort) -> String {
+pub(super) fn text(endpoint: &Endpoint, look: &Look) -> String {
     let [to_upstream, to_client] = look.traffic.map(bytes);
     let [clients, pooled] = look.open.map(short);
     let [for_memory, for_connection] = look.waits.map(short);
@@ -22,13 +22,16 @@ pub(super) fn text(endpoint: &Endpoint, look: &Look, sort: Sort) -> String {
          errors       {of_connections} of connections, {of_upstreams} of upstreams, so far\n\
          memory       {lent} lent, {idle} idle, {frozen} frozen\n"
     );
+    // A write to a string does not fail.
+    if let Some(ready) = &look.ready {
+        let _ = writeln!(text, "readiness    {ready}");
+    }
     for table in [&look.upstreams, &look.regions, &look.connections, &look.holders, &look.classes] {
         // Few programs have regions.
         if table.rows.is_empty() && table.note.is_empty() {
             continue;
         }
-        // A write to a string does not fail.
-        let _ = writeln!(text, "\n{}", title(table, sort));
+        let _ = writeln!(text, "\n{}", title(table, look.sort));
         if !table.rows.is_empty() {
             for line in table.lines() {
                 let _ = writeln!(text, "  {line}");

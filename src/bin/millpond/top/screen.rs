@@ -8,7 +8,7 @@ use ratatui::Frame;
 use ratatui::layout::{Alignment, Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize};
 use ratatui::text::{Line, Span, Text};
-use ratatui::widgets::{Block, Cell, Paragraph, Row, Sparkline, Table as TableWidget, TableState};
+use ratatui::widgets::{Block, Cell, Row, Sparkline, Table as TableWidget, TableState};
 
 use super::Sort;
 use super::look::Look;
@@ -39,6 +39,15 @@ pub(super) enum Shown {
     Classes,
 }
 
+/// What is remembered of a look. Of two series, the sum.
+struct Moment {
+    traffic: f64,
+    open: f64,
+    waits: f64,
+    errors: f64,
+    memory: f64,
+}
+
 pub(super) struct Screen {
     endpoint: Endpoint,
     every: Duration,
@@ -48,8 +57,9 @@ pub(super) struct Screen {
     pub(super) is_paused: bool,
     look: Option<Look>,
     failure: Option<String>,
-    /// Bytes per second, both ways, of each look; and rates now.
-    traffic: VecDeque<u64>,
+    ready: String,
+    history: VecDeque<Moment>,
+    /// Rates now.
     traffic_rates: [f64; 2],
     error_rates: [f64; 2],
 }
@@ -65,7 +75,8 @@ impl Screen {
             is_paused: false,
             look: None,
             failure: None,
-            traffic: VecDeque::new(),
+            ready: String::new(),
+            history: VecDeque::new(),
             traffic_rates: [0.0; 2],
             error_rates: [0.0; 2],
         }
@@ -78,10 +89,19 @@ impl Screen {
             let rate = |now: f64, before: f64| (now - before).max(0.0) / elapsed;
             self.traffic_rates = [0, 1].map(|at| rate(look.traffic[at], last.traffic[at]));
             self.error_rates = [0, 1].map(|at| rate(look.errors[at], last.errors[at]));
-            self.traffic.push_back(self.traffic_rates.iter().sum::<f64>() as u64);
-            if self.traffic.len() > REMEMBERED {
-                self.traffic.pop_front();
+            self.history.push_back(Moment {
+                traffic: self.traffic_rates.iter().sum(),
+                open: look.open.iter().sum(),
+                waits: look.waits.iter().sum(),
+                errors: self.error_rates.iter().sum(),
+                memory: look.memory.iter().sum(),
+            });
+            if self.history.len() > REMEMBERED {
+                self.history.pop_front();
             }
+        }
+        if let Some(ready) = &look.ready {
+            self.ready.clone_from(ready);
         }
         self.failure = None;
         self.look = Some(look);
@@ -89,6 +109,11 @@ impl Screen {
 
     pub(super) fn fail(&mut self, why: String) {
         self.failure = Some(why);
+    }
+
+    /// Whether the connections that it shows have another order than the one that was chosen since.
+    pub(super) fn is_reordered(&self) -> bool {
+        self.failure.is_none() && self.look.as_ref().is_some_and(|look| look.sort != self.sort)
     }
 
     pub(super) fn draw(&mut self, frame: &mut Frame<'_>) {
@@ -108,7 +133,10 @@ impl Screen {
             None => Span::from(format!("every {:?}", self.every)).dim(),
         };
         let name = format!(" millpond top  {}  ", self.endpoint);
-        frame.render_widget(Line::from_iter([Span::from(name).bold(), state]), area);
+        let ready =
+            Span::from(if self.failure.is_none() { format!("  {}", self.ready) } else { String::new() });
+        let ready = if self.ready == "ready" { ready.dim() } else { ready.fg(Color::Red) };
+        frame.render_widget(Line::from_iter([Span::from(name).bold(), state, ready]), area);
     }
 
     fn draw_body(&mut self, frame: &mut Frame<'_>, area: Rect) {
@@ -116,21 +144,21 @@ impl Screen {
         let tables = [&look.upstreams, &look.regions].into_iter().filter(|table| !table.rows.is_empty());
         let tables: Vec<_> = tables.collect();
         let is_narrow = area.width < NARROW;
-        let rows = if is_narrow { 2 * CHART_ROWS + 4 } else { CHART_ROWS };
+        let rows = if is_narrow { 2 * CHART_ROWS + 5 } else { CHART_ROWS };
         let mut heights = vec![Constraint::Length(rows)];
-        heights.extend(tables.iter().map(|table| Constraint::Max(table.rows.len() as u16 + 3)));
+        heights.extend(tables.iter().map(|table| Constraint::Max(table_rows(table))));
         heights.push(Constraint::Min(TABLE_ROWS.min(area.height)));
         let areas = Layout::vertical(heights).split(area);
         if let Some(&top) = areas.first() {
             let parts = if is_narrow {
-                Layout::vertical([CHART_ROWS, 5, CHART_ROWS - 1].map(Constraint::Length)).split(top)
+                Layout::vertical([CHART_ROWS, 5, CHART_ROWS].map(Constraint::Length)).split(top)
             } else {
                 Layout::horizontal([Constraint::Fill(1); 3]).split(top)
             };
             if let [traffic, numbers, memory] = parts[..] {
                 self.draw_traffic(frame, traffic);
                 self.draw_numbers(look, frame, numbers);
-                draw_memory(look, frame, memory);
+                self.draw_memory(look, frame, memory);
             }
         }
         for (table, &area) in tables.iter().zip(areas.iter().skip(1)) {
@@ -143,7 +171,7 @@ impl Screen {
                 Shown::Classes => &look.classes,
             };
             self.scrolled = self.scrolled.min(table.rows.len().saturating_sub(1));
-            draw_table(table, &title(table, self.sort), self.scrolled, frame, bottom);
+            draw_table(table, &title(table, look.sort), self.scrolled, frame, bottom);
         }
     }
 
@@ -155,9 +183,15 @@ impl Screen {
         let [to_upstream, to_client] = self.traffic_rates.map(bytes);
         let lines = [format!("{to_upstream}/s to upstreams"), format!("{to_client}/s to clients")];
         frame.render_widget(Text::from_iter(lines), text);
-        let first = self.traffic.len().saturating_sub(line.width.into());
-        let points: Vec<u64> = self.traffic.iter().skip(first).copied().collect();
-        frame.render_widget(Sparkline::default().data(&points).fg(Color::Blue), line);
+        self.draw_history(|moment| moment.traffic, Color::Blue, frame, line);
+    }
+
+    /// The last looks that fit, the largest as high as the area.
+    fn draw_history(&self, of: fn(&Moment) -> f64, color: Color, frame: &mut Frame<'_>, area: Rect) {
+        let first = self.history.len().saturating_sub(area.width.into());
+        // Rates below 1 are seen, too.
+        let points = self.history.iter().skip(first).map(|moment| (of(moment) * 1000.0) as u64);
+        frame.render_widget(Sparkline::default().data(points.collect::<Vec<_>>()).fg(color), area);
     }
 
     fn draw_numbers(&self, look: &Look, frame: &mut Frame<'_>, area: Rect) {
@@ -180,21 +214,49 @@ impl Screen {
             Line::styled(format!("errors/s: {of_connections}, upstreams {of_upstreams}"), bad),
         ];
         let block = Block::bordered().title(" Connections ");
-        frame.render_widget(Paragraph::new(Text::from_iter(lines)).block(block), area);
+        let words = lines.iter().map(Line::width).max().unwrap_or(0) as u16 + SPACING as u16;
+        let inner = block.inner(area);
+        frame.render_widget(block, area);
+        let series: [(fn(&Moment) -> f64, Color); 3] = [
+            (|moment| moment.open, Color::Blue),
+            (|moment| moment.waits, Color::Yellow),
+            (|moment| moment.errors, Color::Red),
+        ];
+        let rows = Layout::vertical([Constraint::Length(1); 3]).split(inner);
+        for ((line, (of, color)), &row) in lines.into_iter().zip(series).zip(rows.iter()) {
+            // In a narrow terminal, the words leave no room for a line.
+            let [text, chart] =
+                Layout::horizontal([Constraint::Length(words.min(row.width)), Constraint::Fill(1)])
+                    .areas(row);
+            frame.render_widget(line, text);
+            self.draw_history(of, color, frame, chart);
+        }
+    }
+
+    fn draw_memory(&self, look: &Look, frame: &mut Frame<'_>, area: Rect) {
+        let block = Block::bordered().title(" Memory of buffers ");
+        let [bars, chart] =
+            Layout::vertical([Constraint::Length(3), Constraint::Fill(1)]).areas(block.inner(area));
+        frame.render_widget(block, area);
+        let most = look.memory.iter().copied().fold(1.0, f64::max);
+        // What is left beside the words.
+        let room = f64::from(bars.width.saturating_sub(18));
+        let names = [("lent", Color::Blue), ("idle", Color::Yellow), ("frozen", Color::Green)];
+        let lines = look.memory.into_iter().zip(names).map(|(number, (name, color))| {
+            let bar = "\u{2588}".repeat((number / most * room).round() as usize);
+            Line::from_iter([
+                Span::from(format!("{name:<7}{:>9}  ", bytes(number))),
+                Span::from(bar).fg(color),
+            ])
+        });
+        frame.render_widget(Text::from_iter(lines), bars);
+        self.draw_history(|moment| moment.memory, Color::Blue, frame, chart);
     }
 }
 
-fn draw_memory(look: &Look, frame: &mut Frame<'_>, area: Rect) {
-    let block = Block::bordered().title(" Memory of buffers ");
-    let most = look.memory.iter().copied().fold(1.0, f64::max);
-    // What is left beside the words.
-    let room = f64::from(block.inner(area).width.saturating_sub(18));
-    let names = [("lent", Color::Blue), ("idle", Color::Yellow), ("frozen", Color::Green)];
-    let lines = look.memory.into_iter().zip(names).map(|(number, (name, color))| {
-        let bar = "\u{2588}".repeat((number / most * room).round() as usize);
-        Line::from_iter([Span::from(format!("{name:<7}{:>9}  ", bytes(number))), Span::from(bar).fg(color)])
-    });
-    frame.render_widget(Paragraph::new(Text::from_iter(lines)).block(block), area);
+/// With its border and its head.
+fn table_rows(table: &Table) -> u16 {
+    u16::try_from(table.rows.len()).unwrap_or(u16::MAX).saturating_add(3)
 }
 
 /// The widths of the columns for which there is room, from the left. A text may be cut off.
@@ -232,4 +294,28 @@ fn draw_table(table: &Table, title: &str, scrolled: usize, frame: &mut Frame<'_>
         .header(head.style(Style::new().add_modifier(Modifier::DIM)))
         .block(Block::bordered().title(format!(" {title} ")));
     frame.render_stateful_widget(widget, area, &mut TableState::new().with_offset(scrolled));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use ratatui::Terminal;
+    use ratatui::backend::TestBackend;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn any_number_of_upstreams_leaves_room_for_the_rest() {
+        let samples: Vec<_> =
+            (0..65_535).map(|at| json!({ "labels": { "name": at.to_string() }, "value": 1 })).collect();
+        let stats = json!({ "millpond_relay_connections": samples });
+        let look = Look::new(Instant::now(), Sort::Held, &stats, &json!({}), &json!({}));
+        let mut screen = Screen::new("127.0.0.1:1".into(), Sort::Held, Duration::from_secs(1));
+        screen.look(look);
+        let mut terminal = Terminal::new(TestBackend::new(120, 40)).unwrap();
+        terminal.draw(|frame| screen.draw(frame)).unwrap();
+        assert!(terminal.backend().to_string().contains("Greediest connections"));
+    }
 }
