@@ -24,6 +24,7 @@ use millpond::observe::otlp::{
 };
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
+use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -234,6 +235,30 @@ fn the_spans_of_both_ends_have_the_status() {
             assert_eq!(text_of(&span.attributes, "http.response.status_code").unwrap(), "200");
         }
     }
+}
+
+/// Of all spans: `otlp.rs` makes one of each kind. An `error.type` may be a status, which is a text.
+#[test]
+fn integers_of_spans_are_integers() {
+    let mut integers = BTreeSet::new();
+    for span in STORIES.iter().flat_map(|story| &story.received.spans) {
+        for attribute in span.attributes.iter().filter(|attribute| attribute.key != "error.type") {
+            match attribute.value.as_ref().and_then(|value| value.value.as_ref()) {
+                Some(Any::IntValue(_)) => _ = integers.insert(&*attribute.key),
+                Some(Any::StringValue(text)) => assert!(text.parse::<i64>().is_err(), "{attribute:?}"),
+                _ => {}
+            }
+        }
+    }
+    let named = [
+        "bytes_to_client",
+        "bytes_to_upstream",
+        "http.response.status_code",
+        "id",
+        "network.peer.port",
+        "server.port",
+    ];
+    assert!(integers.is_superset(&BTreeSet::from(named)), "{integers:?}");
 }
 
 #[test]

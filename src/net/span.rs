@@ -1,7 +1,7 @@
 //! Spans of `tracing`: what their fields say, and one that a long-lived task can afford to hold.
 //!
 //! A span is for something that happens once per connection, request or connect; there is none per read or write. While no
-//! subscriber wants it, a span costs one relaxed load. The page [`spans`](crate::spans) lists all of them.
+//! subscriber wants it, a span costs one relaxed load. Integers are signed: exporters take an unsigned one for a text. The page [`spans`](crate::spans) lists all of them.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;
@@ -86,7 +86,7 @@ where
 pub(super) fn connected(span: &Span, address: Option<SocketAddr>) {
     if let Some(address) = address {
         span.record("network.peer.address", display(address.ip()));
-        span.record("network.peer.port", address.port());
+        span.record("network.peer.port", i64::from(address.port()));
     }
 }
 
@@ -97,7 +97,7 @@ pub(crate) fn connect_to(endpoint: &Endpoint) -> Span {
         target: TARGET,
         "connect",
         "server.address" = &*address,
-        "server.port" = port,
+        "server.port" = port.map(i64::from),
         "network.transport" = transport,
         "error.type" = Empty,
         "otel.status_code" = Empty,

@@ -73,7 +73,7 @@ fn relay_of(id: u64, client: &Peer, upstream: &Endpoint) -> SmallSpan {
     let span = debug_span!(
         target: SPAN_TARGET,
         "relay",
-        id,
+        id = integer(id),
         %client,
         %upstream,
         bytes_to_upstream = Empty,
@@ -83,6 +83,11 @@ fn relay_of(id: u64, client: &Peer, upstream: &Endpoint) -> SmallSpan {
         "otel.status_code" = Empty,
     );
     span.into()
+}
+
+/// Exporters of spans take an unsigned number for a text.
+fn integer(count: u64) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 impl Accepted {
@@ -179,8 +184,8 @@ impl Accepted {
     fn trace(&self, ended_by: Option<&str>, cause: Option<&str>) {
         let Some(span) = self.span.get() else { return };
         let bytes = self.connection.activity.transferred();
-        span.record("bytes_to_upstream", bytes.to_upstream);
-        span.record("bytes_to_client", bytes.to_client);
+        span.record("bytes_to_upstream", integer(bytes.to_upstream));
+        span.record("bytes_to_client", integer(bytes.to_client));
         span.record("ended_by", ended_by);
         if let Some(cause) = cause {
             span_failed(span, cause);

@@ -41,7 +41,7 @@ where
 
 fn answered<B>(span: &Span, response: &Response<B>) {
     let status = response.status();
-    span.record("http.response.status_code", status.as_u16());
+    span.record("http.response.status_code", i64::from(status.as_u16()));
     span.record("network.protocol.version", version(response.version()));
     if status.is_client_error() || status.is_server_error() {
         span_failed(span, status.as_str());
@@ -75,7 +75,7 @@ fn span_of(request: &Request<RequestBody>, origin: Option<&Origin>) -> Span {
         };
         let port = port.unwrap_or(default);
         span.record("server.address", host);
-        span.record("server.port", port);
+        span.record("server.port", i64::from(port));
         span.record("url.full", display(UrlWithoutSecrets { scheme, host, port, default, uri }));
     }
     span

@@ -68,7 +68,7 @@ fn continue_trace(span: &Span, headers: &HeaderMap) {
 
 /// Says in a [`server_span`] with which status the request was answered.
 pub fn set_status(span: &Span, status: StatusCode) {
-    span.record("http.response.status_code", status.as_u16());
+    span.record("http.response.status_code", i64::from(status.as_u16()));
     if status.is_server_error() {
         span_failed(span, status.as_str());
     }
