@@ -525,6 +525,23 @@ async fn over_http2_a_health_check_by_head_is_a_ping() {
 }
 
 #[tokio::test]
+async fn requests_are_counted_by_their_end_over_both_versions() {
+    let nginx = Nginx::start();
+    for protocol in ["h2", "http/1.1"] {
+        let upstreams = upstreams(UpstreamsConfig::default().https(nginx.trusting(&[protocol])));
+        for path in ["/", "/large", "/429", "/503", "/nowhere"] {
+            fetch(&upstreams, Method::GET, &format!("{}{path}", nginx.https())).await.unwrap();
+        }
+        // Dropped after its first poll.
+        assert!(fetch(&upstreams, Method::GET, &nginx.https()).now_or_never().is_none(), "{protocol}");
+        let requests = upstreams.servers().remove(0).requests;
+        assert_eq!((requests.successes, requests.client_errors, requests.server_errors), (2, 2, 1));
+        assert_eq!((requests.failed, requests.cancelled), (0, 1), "{protocol}");
+        assert_eq!(requests.head_times.count(), 5, "{protocol}");
+    }
+}
+
+#[tokio::test]
 async fn errors_of_requests_are_counted_per_server_by_kind() {
     let node = Node::https(
         "if (request.httpVersion == '2.0') request.stream.close(2); else request.socket.destroy();",
@@ -537,6 +554,7 @@ async fn errors_of_requests_are_counted_per_server_by_kind() {
         }
         let server = upstreams.servers().remove(0);
         assert_eq!(server.errors.to_string(), expected);
+        assert_eq!(server.requests.failed, 2, "{protocol}");
         assert_eq!(server.connects.http_errors, 0, "{protocol}");
     }
 }

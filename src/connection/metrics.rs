@@ -161,7 +161,7 @@ fn show_holders(holders: Vec<Holder>, visit: &mut VisitRow<'_>) {
 }
 
 /// The buckets whose bounds are powers of four, from 16 µs to 67 s, and that of infinity.
-struct Buckets {
+pub(super) struct Buckets {
     cumulative: [Bucket; BOUNDS + 1],
     sum: f64,
 }
@@ -169,7 +169,7 @@ struct Buckets {
 const BOUNDS: usize = 12;
 
 impl Buckets {
-    fn of(histogram: &Histogram) -> Self {
+    pub(super) fn of(histogram: &Histogram) -> Self {
         let mut cumulative = [Bucket::default(); BOUNDS + 1];
         let mut count = 0;
         let mut places = cumulative.iter_mut();
@@ -184,7 +184,7 @@ impl Buckets {
         Self { cumulative, sum: histogram.sum().as_secs_f64() }
     }
 
-    fn value(&self) -> Value<'_> {
+    pub(super) fn value(&self) -> Value<'_> {
         Value::Histogram { buckets: &self.cumulative, sum: self.sum }
     }
 }

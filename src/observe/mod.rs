@@ -84,6 +84,8 @@ const TABLES: &[&[Metric]] = &[
     #[cfg(feature = "https")]
     crate::connection::https::Http2State::METRICS,
     #[cfg(feature = "https")]
+    crate::connection::https::RequestStats::METRICS,
+    #[cfg(feature = "https")]
     crate::connection::https::ConnectStats::METRICS,
     #[cfg(feature = "https")]
     crate::connection::https::RequestErrors::METRICS,

@@ -5,7 +5,9 @@ use std::fmt;
 use super::connects::ConnectStats;
 use super::http2::{Http2ConnectionState, Http2State};
 use super::request_errors::RequestErrors;
+use super::requests::RequestStats;
 use super::upstreams::{UpstreamServer, UpstreamsState};
+use crate::connection::metrics::Buckets;
 use crate::metric::{Label, Metrics, Row, Visit, VisitRow, each_labelled, metrics};
 
 metrics! {
@@ -62,6 +64,26 @@ impl Http2ConnectionState {
                 ("idle_seconds", self.since_last_use.as_secs_f64()),
             ],
         ));
+    }
+}
+
+metrics! {
+    "millpond_http": RequestStats as stats {
+        Counter "requests_total" [outcome]
+            "Requests: by the class of the status of their response, or failed, refused by this side or cancelled before it."
+            {
+                ["1xx"] = stats.informational,
+                ["2xx"] = stats.successes,
+                ["3xx"] = stats.redirections,
+                ["4xx"] = stats.client_errors,
+                ["5xx"] = stats.server_errors,
+                ["error"] = stats.failed,
+                ["refused"] = stats.refused,
+                ["cancelled"] = stats.cancelled,
+            }
+        Histogram "request_seconds" []
+            "How long requests took until the head of their response, the wait for a connection included."
+            { [] = Buckets::of(&stats.head_times).value() }
     }
 }
 
@@ -129,6 +151,7 @@ impl Metrics for Pools<'_> {
         if let Some(http2) = &server.http2 {
             each_labelled(Label::new("protocol", "http2"), &WithoutErrors(http2), visit);
         }
+        server.requests.each(visit);
         server.connects.each(visit);
         server.errors.each(visit);
         server.breaker.each(visit);

@@ -53,6 +53,7 @@
 // | `connection` | one connection, and what is known of it |
 // | `connects` | the outcomes of the connects to a server |
 // | `request_errors` | requests that failed, by kind |
+// | `requests` | how requests ended, and how long the heads of their responses took |
 // | `metrics` | the table of their metrics |
 // | `exchange` | one request and its response over HTTP/1.1 |
 // | `multiplexed` | HTTP/2 connections: requests on streams, and no state of the protocol at rest |
@@ -84,6 +85,7 @@ mod origin;
 mod outcome;
 mod request_body;
 mod request_errors;
+mod requests;
 mod response_body;
 mod server;
 mod server_key;
@@ -114,6 +116,7 @@ pub use self::request_body::RequestBody;
 #[cfg(feature = "resilience")]
 pub(crate) use self::request_body::copy;
 pub use self::request_errors::RequestErrors;
+pub use self::requests::RequestStats;
 pub use self::response_body::ResponseBody;
 #[cfg(feature = "resilience")]
 pub(crate) use self::server_key::ServerKey;

@@ -16,6 +16,7 @@ use super::manager::HttpsConnectionManager;
 use super::outcome::outcome_of_status;
 use super::request_body::{RequestBody, copy};
 use super::request_errors::RequestErrors;
+use super::requests::{RequestStats, Requests};
 use super::upstream_body::{UpstreamBody, UpstreamResponse};
 use crate::connection::pool::UNFINISHED;
 use crate::connection::{PooledConnection, State};
@@ -31,6 +32,7 @@ pub(super) struct Server {
     /// `None` if its connections speak HTTP/1.1 in any case.
     http2: Option<Http2Pool>,
     breaker: Option<Arc<SharedBreaker>>,
+    requests: Requests,
 }
 
 impl Server {
@@ -46,7 +48,7 @@ impl Server {
             let is_negotiated = manager.config().version == HttpVersion::Negotiated;
             Http2Pool::negotiating(manager.clone(), config, is_negotiated.then(|| Arc::clone(&http1)))
         });
-        Self { manager, http1, http2, breaker }
+        Self { manager, http1, http2, breaker, requests: Requests::default() }
     }
 
     pub(super) async fn send(
@@ -54,7 +56,19 @@ impl Server {
         request: Request<RequestBody>,
         replay: bool,
     ) -> Result<UpstreamResponse, HttpsError> {
-        let Some(breaker) = &self.breaker else { return self.send_anyway(request, replay).await };
+        let pending = self.requests.begin();
+        let sent = self.ask_and_send(request, replay, pending.began).await;
+        pending.end(&sent);
+        sent
+    }
+
+    async fn ask_and_send(
+        &self,
+        request: Request<RequestBody>,
+        replay: bool,
+        began: Instant,
+    ) -> Result<UpstreamResponse, HttpsError> {
+        let Some(breaker) = &self.breaker else { return self.send_anyway(request, replay, began).await };
         let asked = match breaker.ask() {
             Ok(asked) => asked,
             Err(Refused { retry_in }) => {
@@ -62,7 +76,7 @@ impl Server {
                 return Err(error.named(self.manager.origin()).with_request(request));
             }
         };
-        let sent = self.send_anyway(request, replay).await;
+        let sent = self.send_anyway(request, replay, began).await;
         asked.end(match &sent {
             Ok(response) => outcome_of_status(response.status()),
             Err(error) => error.outcome(),
@@ -74,8 +88,8 @@ impl Server {
         &self,
         mut request: Request<RequestBody>,
         replay: bool,
+        began: Instant,
     ) -> Result<UpstreamResponse, HttpsError> {
-        let began = Instant::now();
         if let Some(http2) = &self.http2
             && !self.manager.last_speaks_http1()
         {
@@ -185,6 +199,10 @@ impl Server {
 
     pub(super) fn breaker(&self) -> Option<BreakerStats> {
         Some(self.breaker.as_ref()?.stats())
+    }
+
+    pub(super) fn requests(&self) -> RequestStats {
+        self.requests.snapshot()
     }
 
     pub(super) fn connects(&self) -> ConnectStats {

@@ -19,6 +19,7 @@ use super::http2::{Http2PoolConfig, Http2State};
 use super::manager::{HttpsConnectionManager, connector};
 use super::request_body::RequestBody;
 use super::request_errors::RequestErrors;
+use super::requests::RequestStats;
 use super::server::Server;
 use super::server_key::ServerKey;
 use super::span::traced;
@@ -118,6 +119,8 @@ pub struct UpstreamServer {
     pub http1: Option<State>,
     /// Its pool for HTTP/2, unless its connections speak HTTP/1.1 in any case.
     pub http2: Option<Http2State>,
+    /// How the requests to it ended, and how long the heads of their responses took, in both pools.
+    pub requests: RequestStats,
     /// The outcomes of the connects to it, in both pools.
     pub connects: ConnectStats,
     /// Requests that failed, and bodies of responses that did, in both pools.
@@ -302,7 +305,8 @@ impl Upstreams {
             let server = &entry.server;
             let (http1, http2, connects) = (server.http1(), server.http2(), server.connects());
             let (errors, breaker) = (server.errors(http2.as_ref()), server.breaker());
-            Some(UpstreamServer { uri: key.uri()?, http1, http2, connects, errors, breaker })
+            let requests = server.requests();
+            Some(UpstreamServer { uri: key.uri()?, http1, http2, requests, connects, errors, breaker })
         };
         servers.by_key.iter().filter_map(server).collect()
     }

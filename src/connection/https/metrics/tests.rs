@@ -1,8 +1,8 @@
 //! Snapshots in which each number is another one.
 
 use super::*;
-use crate::connection::Statistics;
 use crate::connection::https::{ConnectionLimitState, Http2Statistics};
+use crate::connection::{Histogram, Statistics};
 use crate::metric::integers;
 use crate::policy::BreakerStats;
 
@@ -35,6 +35,20 @@ fn http2() -> Http2State {
     }
 }
 
+fn requests() -> RequestStats {
+    RequestStats {
+        informational: 151,
+        successes: 152,
+        redirections: 153,
+        client_errors: 154,
+        server_errors: 155,
+        failed: 156,
+        refused: 157,
+        cancelled: 158,
+        head_times: Histogram::default(),
+    }
+}
+
 fn server() -> UpstreamServer {
     let connects = ConnectStats {
         protocol: None,
@@ -48,7 +62,8 @@ fn server() -> UpstreamServer {
     };
     let uri = "https://mill.example:8443/".parse().unwrap();
     let breaker = Some(BreakerStats { refused: 401, ..BreakerStats::default() });
-    UpstreamServer { uri, http1: None, http2: Some(http2()), connects, errors: errors(301), breaker }
+    let http2 = Some(http2());
+    UpstreamServer { uri, http1: None, http2, requests: requests(), connects, errors: errors(301), breaker }
 }
 
 /// Without the small numbers of empty statistics.
@@ -63,7 +78,8 @@ fn every_counter_is_shown() {
 
 #[test]
 fn a_server_shows_the_errors_of_both_pools_once() {
-    assert_eq!(large(&server()), Vec::from_iter((101..=105).chain(201..=207).chain(301..=311).chain([401])));
+    let expected = (101..=105).chain(151..=158).chain(201..=207).chain(301..=311).chain([401]);
+    assert_eq!(large(&server()), Vec::from_iter(expected));
 }
 
 #[test]
