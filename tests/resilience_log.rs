@@ -61,7 +61,7 @@ async fn the_log_says_which_region_is_ejected_and_why_and_that_it_is_back() {
     while !service.state()[0].is_ejected {
         ask().await;
     }
-    assert!(log.has(&["WARN", "ejected", "north", "30s", "failures in a row"]), "{log:?}");
+    assert!(log.has(&["WARN", "ejected", "north", "30s", "failures_in_a_row"]), "{log:?}");
     assert!(!log.has(&["no longer ejected"]), "{log:?}");
     tokio::time::advance(Duration::from_secs(31)).await;
     ask().await;

@@ -78,6 +78,8 @@
 //! [`Pool`].
 
 #[cfg(feature = "connection")]
+mod breaker;
+#[cfg(feature = "connection")]
 mod clock;
 #[cfg_attr(
     not(feature = "connection"),

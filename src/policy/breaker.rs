@@ -111,6 +111,8 @@ pub struct BreakerChange {
     pub to: BreakerState,
     /// Why.
     pub reason: BreakerReason,
+    /// How long it is open, if it opens.
+    pub retry_in: Option<Duration>,
 }
 
 /// What a [`Breaker`] has done: its changes by their [`BreakerReason`], and what it refused.
@@ -147,6 +149,32 @@ pub enum BreakerReason {
     ProbesSucceeded,
     /// A probe failed.
     ProbeFailed,
+}
+
+impl BreakerState {
+    /// As metrics and logs have it: `half_open`, for example.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::HalfOpen => "half_open",
+        }
+    }
+}
+
+impl BreakerReason {
+    /// As metrics and logs have it: `failures_in_a_row`, for example.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::FailuresInARow => "failures_in_a_row",
+            Self::ErrorRate => "error_rate",
+            Self::WaitOver => "wait_over",
+            Self::ProbesSucceeded => "probes_succeeded",
+            Self::ProbeFailed => "probe_failed",
+        }
+    }
 }
 
 impl Default for BreakerPolicy {
@@ -313,7 +341,8 @@ impl Breaker {
             BreakerReason::WaitOver => &mut self.stats.half_opened,
             BreakerReason::ProbesSucceeded => &mut self.stats.closed,
         } += 1;
-        BreakerChange { from, to: self.state(), reason }
+        let retry_in = if let Phase::Open { time, .. } = self.phase { Some(time) } else { None };
+        BreakerChange { from, to: self.state(), reason, retry_in }
     }
 }
 

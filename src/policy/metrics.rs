@@ -1,6 +1,6 @@
 //! The metrics of breakers, regions and retries.
 
-use super::breaker::{BreakerState, BreakerStats};
+use super::breaker::{BreakerReason as Why, BreakerState as State, BreakerStats};
 use super::regions::RegionState;
 use super::retry::RetryStats;
 use crate::metric::metrics;
@@ -10,18 +10,18 @@ metrics! {
         Gauge "state" [state]
             "The state: 1 for the present one, 0 for the others."
             {
-                ["closed"] = u64::from(stats.state == BreakerState::Closed),
-                ["half_open"] = u64::from(stats.state == BreakerState::HalfOpen),
-                ["open"] = u64::from(stats.state == BreakerState::Open),
+                [State::Closed.as_str()] = u64::from(stats.state == State::Closed),
+                [State::HalfOpen.as_str()] = u64::from(stats.state == State::HalfOpen),
+                [State::Open.as_str()] = u64::from(stats.state == State::Open),
             }
         Counter "changes_total" [to, reason]
             "Changes of the state, by the new one and by why."
             {
-                ["open", "failures_in_a_row"] = stats.opened_by_failures,
-                ["open", "error_rate"] = stats.opened_by_error_rate,
-                ["open", "probe_failed"] = stats.opened_by_probe,
-                ["half_open", "wait_over"] = stats.half_opened,
-                ["closed", "probes_succeeded"] = stats.closed,
+                [State::Open.as_str(), Why::FailuresInARow.as_str()] = stats.opened_by_failures,
+                [State::Open.as_str(), Why::ErrorRate.as_str()] = stats.opened_by_error_rate,
+                [State::Open.as_str(), Why::ProbeFailed.as_str()] = stats.opened_by_probe,
+                [State::HalfOpen.as_str(), Why::WaitOver.as_str()] = stats.half_opened,
+                [State::Closed.as_str(), Why::ProbesSucceeded.as_str()] = stats.closed,
             }
         Counter "refused_total" []
             "Requests that it refused."
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn every_count_of_a_breaker_is_shown() {
         let stats = BreakerStats {
-            state: BreakerState::HalfOpen,
+            state: State::HalfOpen,
             opened_by_failures: 101,
             opened_by_error_rate: 102,
             opened_by_probe: 103,

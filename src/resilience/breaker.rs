@@ -13,7 +13,8 @@ use crate::sync::Arc;
 
 /// A [`Breaker`](crate::policy::Breaker) in front of a service. One per server.
 ///
-/// Each change of its state is logged as a `tracing` event with the breaker's name, an opening one as a warning.
+/// Each change of its state is logged as a `tracing` event with the breaker's name. It warns when it opens, and not after each
+/// probe that fails.
 ///
 /// # Cancel safety
 ///

@@ -298,11 +298,15 @@ impl Shared {
         }
         drop(state);
         if let (Some(Ejection { duration, .. }), Some(name)) = (ejection, self.names.get(region)) {
-            let reason = match outcome {
-                Outcome::Timeout => "failures in a row, the last one a time-out",
-                _ => "failures in a row",
-            };
-            tracing::warn!(region = name, ?duration, reason, "the region is ejected, and gets no requests");
+            let last = if outcome == Outcome::Timeout { "timeout" } else { "failure" };
+            let reason = "failures_in_a_row";
+            tracing::warn!(
+                region = name,
+                ?duration,
+                reason,
+                last,
+                "the region is ejected, and gets no requests"
+            );
         }
     }
 }

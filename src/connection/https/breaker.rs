@@ -3,9 +3,8 @@
 use tokio::time::Instant;
 
 use super::outcome::outcome_of_drop;
-use crate::policy::{
-    Breaker, BreakerChange, BreakerPolicy, BreakerState, BreakerStats, Outcome, Permit, Refused,
-};
+use crate::connection::breaker::log_change;
+use crate::policy::{Breaker, BreakerPolicy, BreakerStats, Outcome, Permit, Refused};
 use crate::sync::{Arc, Mutex};
 
 /// A [`Breaker`] with a name for the log.
@@ -28,7 +27,7 @@ impl SharedBreaker {
 
     pub(crate) fn ask(self: &Arc<Self>) -> Result<Asked, Refused> {
         let (permit, change) = self.breaker.lock().ask(now());
-        self.log(change);
+        log_change(Some(&self.name), change);
         Ok(Asked { shared: Arc::clone(self), permit: Some(permit?) })
     }
 
@@ -43,16 +42,6 @@ impl SharedBreaker {
     pub(crate) fn stats(&self) -> BreakerStats {
         self.breaker.lock().stats()
     }
-
-    fn log(&self, change: Option<BreakerChange>) {
-        let Some(BreakerChange { from, to, reason, .. }) = change else { return };
-        let breaker = &*self.name;
-        if to == BreakerState::Open {
-            tracing::warn!(breaker, ?from, ?reason, "the breaker is open: no requests are sent");
-        } else {
-            tracing::info!(breaker, ?from, ?to, ?reason, "the breaker has changed its state");
-        }
-    }
 }
 
 impl Asked {
@@ -63,7 +52,7 @@ impl Asked {
     fn record(&mut self, outcome: Outcome) {
         if let Some(permit) = self.permit.take() {
             let change = self.shared.breaker.lock().record(now(), permit, outcome);
-            self.shared.log(change);
+            log_change(Some(&self.shared.name), change);
         }
     }
 }

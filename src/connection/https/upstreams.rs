@@ -138,6 +138,7 @@ struct Entry {
 ///
 /// | setting | default | why |
 /// |---|---|---|
+/// | [`name`](field@Self::name) | none | |
 /// | [`https`](field@Self::https) | [`HttpsConfig`]'s | |
 /// | [`http1`](field@Self::http1) | [`Builder`]'s, no idle connection ahead of need, and no second try of a connect | many servers are asked once, and a client wants to know at once that one refuses |
 /// | [`http2`](field@Self::http2) | [`Http2PoolConfig`]'s | |
@@ -149,6 +150,9 @@ struct Entry {
 #[derive(Clone)]
 #[non_exhaustive]
 pub struct UpstreamsConfig {
+    /// What the log calls these servers, for a program with several `Upstreams`: the region, for example. It precedes the server in
+    /// the events of [breakers](field@Self::breaker).
+    pub name: Option<String>,
     /// The settings of all connections.
     pub https: HttpsConfig,
     /// Makes the settings of a server's pool for HTTP/1.1.
@@ -160,7 +164,7 @@ pub struct UpstreamsConfig {
     ///
     /// A request ends for it at the head of the response, or by its error: see [`HttpsError::outcome`]. A status above 499
     /// is a failure, but for 501 and 505. While the breaker is open, requests fail with [`HttpsErrorKind::BreakerOpen`]. Each
-    /// change is logged with the server, an opening one as a warning.
+    /// change is logged with the server; it warns when it opens, and not after each probe that fails.
     pub breaker: Option<BreakerPolicy>,
     /// The most connections to all servers together, those that are being made among them. At least 1.
     ///
@@ -187,6 +191,7 @@ pub struct UpstreamsConfig {
 impl Default for UpstreamsConfig {
     fn default() -> Self {
         Self {
+            name: None,
             https: HttpsConfig::default(),
             http1: Arc::new(|| Pool::builder().min_idle(None).retry_connection(false)),
             http2: Http2PoolConfig::default(),
@@ -200,6 +205,13 @@ impl Default for UpstreamsConfig {
 }
 
 impl UpstreamsConfig {
+    /// Sets [`name`](field@Self::name).
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
     /// Sets [`http1`](field@Self::http1).
     #[must_use]
     pub fn http1(
@@ -328,7 +340,10 @@ impl Upstreams {
         // Before another one makes room for it: it may be refused.
         let manager = HttpsConnectionManager::with_config(&key.to_string(), config.https.clone())?;
         let manager = manager.limited(Arc::clone(limit));
-        let breaker = config.breaker.map(|policy| SharedBreaker::new(&key.to_string(), policy));
+        let breaker = config.breaker.map(|policy| {
+            let name = config.name.as_ref().map_or_else(|| key.to_string(), |name| format!("{name} {key}"));
+            SharedBreaker::new(&name, policy)
+        });
         let server = Arc::new(Server::new(manager, Arc::clone(&config.http1), &config.http2, breaker));
         // Dropped after the lock, however this ends: their connections are closed without it.
         let mut forgotten = Vec::new();

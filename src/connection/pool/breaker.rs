@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use bb8::ManageConnection;
 use tokio::time::{Instant, sleep};
-use tracing::{info, warn};
 
 use super::shared::Shared;
-use crate::policy::{Breaker, BreakerChange, BreakerPolicy, BreakerState, BreakerStats, Outcome, Permit};
+use crate::connection::breaker::log_change;
+use crate::policy::{Breaker, BreakerPolicy, BreakerStats, Outcome, Permit};
 use crate::sync::statistic::AtomicCell;
 use crate::sync::{Arc, Mutex};
 
@@ -36,7 +36,7 @@ impl ConnectBreaker {
         let (asked, change) = breaker.ask(now.into_std());
         self.hold(now, asked.as_ref().err().map(|refused| refused.retry_in));
         drop(breaker);
-        log(change);
+        log_change(None, change);
         asked.ok()
     }
 
@@ -48,7 +48,7 @@ impl ConnectBreaker {
         let open_for = breaker.open_for(now.into_std());
         self.hold(now, open_for);
         drop(breaker);
-        log(change);
+        log_change(None, change);
         open_for.filter(|_| change.is_some())
     }
 
@@ -107,15 +107,6 @@ impl<M: ManageConnection> Shared<M> {
 
 fn micros(time: Duration) -> u64 {
     u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-fn log(change: Option<BreakerChange>) {
-    let Some(BreakerChange { from, to, reason, .. }) = change else { return };
-    if to == BreakerState::Open {
-        warn!(?from, ?reason, "the breaker of a pool is open: no connects begin");
-    } else {
-        info!(?from, ?to, ?reason, "the breaker of a pool has changed its state");
-    }
 }
 
 #[cfg(test)]
