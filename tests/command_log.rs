@@ -239,6 +239,40 @@ fn connections_that_a_second_signal_aborts_are_logged() {
 }
 
 #[test]
+fn the_log_says_once_that_the_upstream_is_down_and_once_that_it_is_up_again() {
+    let log = Log::new();
+    let (socket, upstream) = refusing();
+    let proxy = log.proxy(&upstream, &["--log-format", "json"]);
+    let fail = |times: usize| {
+        let before = log.text().matches("connection failed").count();
+        for _ in 0..times {
+            let _ = connect(&proxy).read(&mut [0]);
+        }
+        log.wait_for(before + times);
+    };
+    fail(3);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = runtime.block_on(async { socket.listen(16).unwrap() });
+    for _ in 0..2 {
+        let client = connect(&proxy);
+        drop(runtime.block_on(listener.accept()).unwrap());
+        drop(client);
+    }
+    log.wait_until(|text| text.contains("up again"));
+    drop(listener);
+    fail(2);
+    proxy.interrupt();
+    proxy.wait();
+    let (lines, mut said) = (log.json(), Vec::new());
+    for line in lines.iter().filter(|line| line["target"] == "millpond::relay") {
+        assert_eq!(line["upstream"], upstream, "{line}");
+        said.push((line["level"].as_str().unwrap(), line["message"].as_str().unwrap()));
+    }
+    let (down, up) = (("WARN", "the upstream is down"), ("INFO", "the upstream is up again"));
+    assert_eq!(said, [down, up, down]);
+}
+
+#[test]
 fn a_failed_connect_is_logged_with_the_error_of_the_system() {
     let (_socket, upstream) = refusing();
     let proxy = Proxy::start(ANY_PORT, &upstream, &[]);

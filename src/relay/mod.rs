@@ -75,8 +75,11 @@
 //! | `cause` | of a failed or aborted one: `connect`, `out_of_resources`, `reset`, `io`, `idle_timeout` or `aborted` |
 //! | `error` | of a failed or aborted one: the error with its causes, for people |
 //!
-//! It belongs to the [span](crate::spans) `relay` of the connection. Nothing limits their rate. A subscriber of a public server should: `millpond proxy` writes 10 failures per second and
-//! counts the others.
+//! It belongs to the [span](crate::spans) `relay` of the connection. Nothing limits their rate. A subscriber of a public server
+//! should: `millpond proxy` writes 10 failures per second and counts the others.
+//!
+//! With the target `millpond::relay`, one event says that an upstream is down, when the first connect to it fails (`WARN`, with the
+//! `upstream` and the `error`), and one that it is up again, when a connect succeeds (`INFO`).
 //!
 //! | file | what it does | go there to |
 //! |---|---|---|
@@ -86,6 +89,7 @@
 //! | `config` | timeouts and limits | add a setting |
 //! | `error` | why a connection failed, and on which side | add a cause |
 //! | `connections` | the list of open connections, and what each holds and moves | report more of them |
+//! | `down` | which upstreams are down, for the log | say it otherwise |
 //! | `stats` | counters of connections and bytes | add a counter |
 //! | `metrics` | the table of their metrics | add its row |
 //!
@@ -96,6 +100,7 @@
 
 mod config;
 mod connections;
+mod down;
 mod error;
 mod metrics;
 mod pair;
@@ -108,6 +113,7 @@ use crate::pool::BufferPool;
 use crate::sync::Arc;
 
 use self::connections::{Activity, Open};
+use self::down::Down;
 use self::pair::Pair;
 use self::stats::Counters;
 
@@ -147,6 +153,7 @@ struct Shared {
     pool: BufferPool,
     counters: Counters,
     open: Open,
+    down: Down,
 }
 
 /// Bytes relayed in each direction of one connection.
@@ -167,9 +174,8 @@ impl Relay {
     /// other pool works too, and may waste memory.
     #[must_use]
     pub fn new(pool: BufferPool, config: RelayConfig) -> Self {
-        Self {
-            shared: Arc::new(Shared { config, pool, counters: Counters::default(), open: Open::default() }),
-        }
+        let (counters, open, down) = Default::default();
+        Self { shared: Arc::new(Shared { config, pool, counters, open, down }) }
     }
 
     /// The pool that this relay acquires buffers from.

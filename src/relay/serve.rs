@@ -95,7 +95,10 @@ impl Accepted {
         let Some(Relay { shared }) = &self.relay else { return Ok(()) };
         let connected = tokio::select! {
             biased;
-            connected = self.connect(shared, reserved) => connected.map_err(Cause::Connect),
+            connected = self.connect(shared, reserved) => {
+                self.note_connect(shared, &connected);
+                connected.map_err(Cause::Connect)
+            }
             left = client.hung_up() => match left {
                 Ok(()) => return Ok(()),
                 Err(source) => Err(Cause::Read { side: Side::Client, source }),
@@ -124,6 +127,16 @@ impl Accepted {
     }
 
     /// Counts and logs how it ended, by an error or by a close of both directions.
+    fn note_connect(&self, shared: &super::Shared, connected: &Result<Stream, net::Error>) {
+        let upstream = &self.connection.upstream;
+        match connected {
+            Ok(_) => shared.down.on_connected(upstream),
+            // The upstream is not to blame.
+            Err(error) if error.kind() == net::ErrorKind::OutOfResources => {}
+            Err(error) => shared.down.on_failed(upstream, error),
+        }
+    }
+
     fn ended(&mut self, error: Option<&RelayError>) {
         let Some(relay) = self.relay.take() else { return };
         relay.shared.open.remove(&self.connection);
