@@ -53,7 +53,7 @@ metrics! {
             "Gets that began, counted before they wait."
             { [] = statistics.get_started }
         Counter "gets_total" [outcome]
-            "Gets that ended: with a connection at once or after a wait, at the timeout, refused, refused because the breaker was open, or cancelled."
+            "Gets that ended: with a connection at once or after a wait, at the timeout, refused because the connect failed or too many waited or the pool was closed, refused because the breaker was open, or cancelled."
             {
                 ["direct"] = statistics.get_direct,
                 ["waited"] = statistics.get_waited,
@@ -82,7 +82,7 @@ metrics! {
                 ["panic"] = statistics.connect_panics,
             }
         Counter "closed_connections_total" [reason]
-            "Connections that the pool closed."
+            "Connections that the pool closed: those called broken are mostly closed by the server already, as after a response without keep-alive."
             {
                 ["broken"] = statistics.connections_closed_broken,
                 ["invalid"] = statistics.connections_closed_invalid,

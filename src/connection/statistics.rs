@@ -65,7 +65,8 @@ pub struct Statistics {
     pub connect_timeouts: u64,
     /// Connects during which the manager panicked.
     pub connect_panics: u64,
-    /// Connections that were closed because the manager called them broken.
+    /// Connections that were closed because the manager called them broken. Mostly it is no fault: the server has closed them, as
+    /// HTTP servers do after some time or some responses.
     pub connections_closed_broken: u64,
     /// Connections that were closed because the manager did not call them valid.
     pub connections_closed_invalid: u64,
