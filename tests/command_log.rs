@@ -273,6 +273,20 @@ fn the_log_says_once_that_the_upstream_is_down_and_once_that_it_is_up_again() {
 }
 
 #[test]
+fn the_first_line_says_where_it_listens_where_it_leads_and_which_version_it_is() {
+    let log = Log::new();
+    let proxy = log.proxy("tcp://127.0.0.1:1", &["--log-format", "json"]);
+    log.wait_until(|text| text.contains("listening"));
+    let first = &log.json()[0];
+    assert_eq!(first["message"], "listening", "{first}");
+    assert_eq!(first["listen"], proxy.endpoint, "{first}");
+    assert_eq!(first["to"], "tcp://127.0.0.1:1", "{first}");
+    assert_eq!(first["version"], env!("CARGO_PKG_VERSION"), "{first}");
+    proxy.interrupt();
+    proxy.wait();
+}
+
+#[test]
 fn a_failed_connect_is_logged_with_the_error_of_the_system() {
     let (_socket, upstream) = refusing();
     let proxy = Proxy::start(ANY_PORT, &upstream, &[]);

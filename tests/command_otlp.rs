@@ -126,10 +126,14 @@ fn failed_connection(format: &str) -> (String, String) {
     send(&proxy);
     proxy.interrupt();
     let log = proxy.wait();
+    let first = log.lines().next().unwrap();
+    assert!(first.contains("listening") && first.contains(&collector.grpc), "{first}");
     let line = log.lines().find(|line| line.contains("connection failed")).unwrap().to_owned();
     let received = collector.received(|received| received.spans.iter().any(|span| span.name == "relay"));
     let relay = received.span("relay");
     assert_eq!(text_of(&relay.attributes, "error.type").unwrap(), "connect");
+    let status = relay.status.as_ref().unwrap();
+    assert!(status.message.contains("Connection refused"), "{status:?}");
     assert_eq!(text_of(&relay.attributes, "ended_by").unwrap(), "upstream");
     (line, relay.trace_id.iter().map(|byte| format!("{byte:02x}")).collect())
 }

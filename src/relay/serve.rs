@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::os::fd::OwnedFd;
 
-use tracing::field::Empty;
+use tracing::field::{Empty, display};
 use tracing::{debug, debug_span, warn};
 
 use super::connections::Connection;
@@ -81,6 +81,7 @@ fn relay_of(id: u64, client: &Peer, upstream: &Endpoint) -> SmallSpan {
         ended_by = Empty,
         "error.type" = Empty,
         "otel.status_code" = Empty,
+        "otel.status_description" = Empty,
     );
     span.into()
 }
@@ -126,7 +127,6 @@ impl Accepted {
         self.span.in_scope(|| Stream::connect_with(&self.connection.upstream, limit, reserved))
     }
 
-    /// Counts and logs how it ended, by an error or by a close of both directions.
     fn note_connect(&self, shared: &super::Shared, connected: &Result<Stream, net::Error>) {
         let upstream = &self.connection.upstream;
         match connected {
@@ -137,6 +137,7 @@ impl Accepted {
         }
     }
 
+    /// Counts and logs how it ended, by an error or by a close of both directions.
     fn ended(&mut self, error: Option<&RelayError>) {
         let Some(relay) = self.relay.take() else { return };
         relay.shared.open.remove(&self.connection);
@@ -177,7 +178,7 @@ impl Accepted {
         let Connection { id, client, upstream, activity, .. } = &*self.connection;
         let bytes = activity.transferred();
         let ended_by = ended_by.map_or("relay", Side::name);
-        self.trace(Some(ended_by), Some(cause));
+        self.trace(Some(ended_by), Some((cause, error)));
         warn!(
             target: TARGET,
             parent: self.span.id(),
@@ -194,14 +195,15 @@ impl Accepted {
         );
     }
 
-    fn trace(&self, ended_by: Option<&str>, cause: Option<&str>) {
+    fn trace(&self, ended_by: Option<&str>, failure: Option<(&str, &dyn fmt::Display)>) {
         let Some(span) = self.span.get() else { return };
         let bytes = self.connection.activity.transferred();
         span.record("bytes_to_upstream", integer(bytes.to_upstream));
         span.record("bytes_to_client", integer(bytes.to_client));
         span.record("ended_by", ended_by);
-        if let Some(cause) = cause {
+        if let Some((cause, error)) = failure {
             span_failed(span, cause);
+            span.record("otel.status_description", display(error));
         }
     }
 

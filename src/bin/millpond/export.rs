@@ -53,8 +53,8 @@ impl ExportArgs {
     }
 }
 
-/// The export, if it is on.
-pub(crate) struct Export(Option<Otlp>);
+/// The export and its collector, if it is on.
+pub(crate) struct Export(Option<(Otlp, String)>);
 
 impl Export {
     pub(crate) fn new(args: &ExportArgs) -> Result<Self, StartError> {
@@ -63,15 +63,17 @@ impl Export {
             if !endpoint.is_empty() {
                 config = config.endpoint(endpoint);
             }
-            Otlp::new(match args.otlp_protocol {
+            config = match args.otlp_protocol {
                 None => config,
                 Some(Protocol::Grpc) => config.protocol(OtlpProtocol::Grpc),
                 Some(Protocol::Http) => config.protocol(OtlpProtocol::HttpProtobuf),
-            })
+            };
+            let collector = config.endpoint_or_default().to_owned();
+            Ok(Self(Some((Otlp::new(config)?, collector))))
         });
         let wrong =
             |error| StartError { text: format!("--otlp: {}", Chain(&error)), code: ExitCode::from(2) };
-        otlp.map(|otlp| Self(Some(otlp))).map_err(wrong)
+        otlp.map_err(wrong)
     }
 
     /// What the log's subscriber must have for it.
@@ -80,19 +82,23 @@ impl Export {
         S: Subscriber + for<'span> LookupSpan<'span> + Send + Sync,
     {
         let spans = Targets::new().with_target("millpond::span", LevelFilter::DEBUG);
-        self.0.as_ref().map(|otlp| otlp.layer().with_filter(spans).boxed())
+        self.0.as_ref().map(|(otlp, _)| otlp.layer().with_filter(spans).boxed())
     }
 
     pub(crate) fn start(&self, registry: &Registry) {
-        if let Some(otlp) = &self.0 {
+        if let Some((otlp, _)) = &self.0 {
             registry.add(crate::proxy::NAME, otlp);
             otlp.start(registry.clone());
         }
     }
 
+    pub(crate) fn collector(&self) -> Option<&str> {
+        self.0.as_ref().map(|(_, collector)| &**collector)
+    }
+
     /// Exports what is left.
     pub(crate) async fn stop(&self) {
-        let Some(otlp) = &self.0 else { return };
+        let Some((otlp, _)) = &self.0 else { return };
         let lost = otlp.shutdown(STOP_TIMEOUT).await.lost;
         if lost > 0 {
             warn!(lost, "spans were lost");

@@ -31,6 +31,10 @@ impl Export {
 
     pub(crate) fn start(&self, _: &Registry) {}
 
+    pub(crate) fn collector(&self) -> Option<&str> {
+        None
+    }
+
     pub(crate) async fn stop(&self) {}
 }
 

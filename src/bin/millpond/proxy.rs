@@ -91,6 +91,14 @@ async fn serve(pool: BufferPool, args: ProxyArgs, export: &Export) -> Result<Exi
     export.start(&registry);
     let admin = admin::start(&args.admin, registry, &args.to, &draining).await?;
     warn_of_few_descriptors(&args);
+    info!(
+        listen = %listener.local_endpoint(),
+        to = %args.to,
+        admin = admin.as_ref().map(tracing::field::display),
+        collector = export.collector(),
+        version = env!("CARGO_PKG_VERSION"),
+        "listening"
+    );
     let admin = admin.map(|at| format!("\nadmin endpoint on {at}")).unwrap_or_default();
     announce(format!("listening on {}{admin}", listener.local_endpoint()));
 

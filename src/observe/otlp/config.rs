@@ -171,7 +171,9 @@ impl OtlpConfig {
         Ok(())
     }
 
-    pub(super) fn endpoint_or_default(&self) -> &str {
+    /// Where it exports to: the [endpoint](field@Self::endpoint), or the default of the protocol.
+    #[must_use]
+    pub fn endpoint_or_default(&self) -> &str {
         match (&self.endpoint, self.protocol) {
             (Some(endpoint), _) => endpoint,
             (None, OtlpProtocol::Grpc) => "http://localhost:4317",
