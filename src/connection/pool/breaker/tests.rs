@@ -11,7 +11,7 @@ use tokio::time::{sleep_until, timeout};
 
 use super::*;
 use crate::connection::{Builder, Pool, PooledConnection, RunError};
-use crate::policy::SizePolicy;
+use crate::policy::{BreakerState, SizePolicy};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// The failures that open it.
