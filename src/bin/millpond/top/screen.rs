@@ -217,11 +217,9 @@ impl Screen {
         let words = lines.iter().map(Line::width).max().unwrap_or(0) as u16 + SPACING as u16;
         let inner = block.inner(area);
         frame.render_widget(block, area);
-        let series: [(fn(&Moment) -> f64, Color); 3] = [
-            (|moment| moment.open, Color::Blue),
-            (|moment| moment.waits, Color::Yellow),
-            (|moment| moment.errors, Color::Red),
-        ];
+        let series: [fn(&Moment) -> f64; 3] =
+            [|moment| moment.open, |moment| moment.waits, |moment| moment.errors];
+        let series = series.into_iter().zip([Color::Blue, Color::Yellow, Color::Red]);
         let rows = Layout::vertical([Constraint::Length(1); 3]).split(inner);
         for ((line, (of, color)), &row) in lines.into_iter().zip(series).zip(rows.iter()) {
             // In a narrow terminal, the words leave no room for a line.
