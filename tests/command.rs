@@ -90,9 +90,9 @@ fn a_proxy_listens_at_an_abstract_name_and_connects_to_one() {
 #[test]
 fn a_wrong_option_is_named_with_what_is_wrong_about_its_value() {
     for (option, value, advice) in [
-        ("--listen", "7000", "write tcp://HOST:PORT or unix:///PATH"),
+        ("--listen", "7000", "write HOST:PORT or unix:///PATH"),
         ("--listen", "tcp://127.0.0.1", "end it with a port"),
-        ("--to", "redis", "write tcp://HOST:PORT or unix:///PATH"),
+        ("--to", "redis", "write HOST:PORT or unix:///PATH"),
         ("--to", "tcp://127.0.0.1:0", "write the port at which the server listens"),
         ("--to", "tcp://redis:00", "write the port at which the server listens"),
         ("--max-connections", "0", "1 or more"),

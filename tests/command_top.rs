@@ -140,9 +140,8 @@ fn a_unix_socket_may_be_the_endpoint() {
     let path = folder.path().join("admin.sock");
     let path = path.to_str().unwrap();
     let mill = Mill::start(&format!("unix://{path}"));
-    for address in [format!("unix:{path}"), format!("unix://{path}")] {
-        assert!(printed(top(&[&address, "--once"])).contains(&self::address(&mill.client)), "{address}");
-    }
+    let text = printed(top(&[&format!("unix://{path}"), "--once"]));
+    assert!(text.contains(&address(&mill.client)), "{text}");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Addresses: `tcp://HOST:PORT`, `unix:///PATH` and `unix://@NAME`, parsed and printed.
+//! Addresses: `HOST:PORT`, `tcp://HOST:PORT`, `unix:///PATH` and `unix://@NAME`, parsed and printed.
 
 use std::error;
 use std::ffi::OsStr;
@@ -8,12 +8,12 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-/// The address of a listener: `tcp://host:port`, `tcp://[::1]:port`, `unix:///path/of.sock` or `unix://@name`.
+/// The address of a listener: `host:port`, `tcp://host:port`, `tcp://[::1]:port`, `unix:///path/of.sock` or `unix://@name`.
 ///
 /// Parse what users write: a mistake is a [`ParseEndpointError`]. Convert what the program has already with `into`: a
-/// socket address, a host and a port, or a path. Text converts as well, and may lack the scheme: with a `/` it is the
-/// path of a socket file, and otherwise it is `HOST:PORT`. A mistake in it is kept as [`Invalid`](Self::Invalid), and
-/// reported by [`Listener::bind`] and [`Stream::connect`].
+/// socket address, a host and a port, or a path. Text converts as well. Without a scheme but with a `/`, it is then the path of a
+/// socket file. A mistake in it is kept as [`Invalid`](Self::Invalid), and reported by [`Listener::bind`] and
+/// [`Stream::connect`].
 ///
 /// The host is a name or an address. An IPv6 address is in brackets. That of a link has its interface, by name or by
 /// number: `tcp://[fe80::1%eth0]:80`.
@@ -34,6 +34,7 @@ use std::str::FromStr;
 /// use millpond::net::Endpoint;
 ///
 /// let parsed: Endpoint = "tcp://127.0.0.1:6379".parse()?;
+/// assert_eq!("127.0.0.1:6379".parse(), Ok(parsed.clone()));
 /// assert_eq!(Endpoint::from("127.0.0.1:6379"), parsed);
 /// assert_eq!(Endpoint::from(SocketAddr::from((Ipv4Addr::LOCALHOST, 6379))), parsed);
 /// assert_eq!(Endpoint::from(Path::new("/run/app.sock")).to_string(), "unix:///run/app.sock");
@@ -76,7 +77,11 @@ impl FromStr for Endpoint {
                 Some(name) => Ok(Self::Unix(format!("\0{name}").into())),
             };
         }
-        let address = text.strip_prefix("tcp://").ok_or(ParseEndpointError::NoScheme)?;
+        let address = match text.strip_prefix("tcp://") {
+            Some(address) => address,
+            None if text.contains(':') && !text.contains('/') => text,
+            None => return Err(ParseEndpointError::NoScheme),
+        };
         host_and_port(address).map(|_| Self::Tcp(address.to_owned()))
     }
 }
@@ -92,7 +97,7 @@ pub(super) fn host_and_port(address: &str) -> Result<(&str, u16), ParseEndpointE
     Ok((host.ok_or(ParseEndpointError::BadHost)?, port))
 }
 
-/// Whether the authority of a URL has a port that is none, as `host:99999`. For the `http` crate that is an authority without
+/// Whether the authority of a URL has a malformed port, as `host:99999`. For the `http` crate that is an authority without
 /// a port, so the default would be taken. An empty port is the default (RFC 3986).
 #[cfg(any(feature = "https", feature = "websocket"))]
 pub(crate) fn has_wrong_port(authority: &str) -> bool {
@@ -193,11 +198,11 @@ impl fmt::Display for Endpoint {
     }
 }
 
-/// Why a text is not an [`Endpoint`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// Why a text is not an [`Endpoint`]. `{:?}` says the same as `{}`, for a `main` that returns it.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum ParseEndpointError {
-    /// It begins with neither `tcp://` nor `unix://`.
+    /// It begins with neither `tcp://` nor `unix://`, and is not `HOST:PORT`.
     NoScheme,
     /// `unix://` without a path.
     NoPath,
@@ -212,12 +217,18 @@ pub enum ParseEndpointError {
 impl fmt::Display for ParseEndpointError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoScheme => "write tcp://HOST:PORT or unix:///PATH",
+            Self::NoScheme => "write HOST:PORT or unix:///PATH",
             Self::NoPath => "name the socket file, as in unix:///run/app.sock",
             Self::NoName => "name the abstract socket, as in unix://@app",
-            Self::NoPort => "end it with a port from 0 to 65535, as in tcp://127.0.0.1:6379",
-            Self::BadHost => "name a host; put an IPv6 address in brackets, as in tcp://[::1]:6379",
+            Self::NoPort => "end it with a port from 0 to 65535, as in 127.0.0.1:6379",
+            Self::BadHost => "name a host; put an IPv6 address in brackets, as in [::1]:6379",
         })
+    }
+}
+
+impl fmt::Debug for ParseEndpointError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 
@@ -286,6 +297,19 @@ mod tests {
     }
 
     #[test]
+    fn a_host_and_a_port_parse_without_a_scheme() {
+        for text in ["127.0.0.1:80", "example.org:0", "[::1]:65535"] {
+            assert_eq!(text.parse(), Ok(Endpoint::Tcp(text.to_owned())));
+        }
+    }
+
+    #[test]
+    fn main_prints_what_is_wrong() {
+        let error = "redis".parse::<Endpoint>().unwrap_err();
+        assert_eq!(format!("{error:?}"), "write HOST:PORT or unix:///PATH");
+    }
+
+    #[test]
     fn an_ipv6_host_is_put_in_brackets() {
         assert_eq!(Endpoint::from(("::1", 80)).to_string(), "tcp://[::1]:80");
     }
@@ -295,8 +319,11 @@ mod tests {
         use ParseEndpointError::*;
         for (text, reason) in [
             ("", NoScheme),
-            ("127.0.0.1:80", NoScheme),
+            ("redis", NoScheme),
             ("http://a:80", NoScheme),
+            ("run/app.sock:80", NoScheme),
+            ("a:65536", NoPort),
+            ("::1:80", BadHost),
             ("unix://", NoPath),
             ("unix://@", NoName),
             ("tcp://127.0.0.1", NoPort),

@@ -2,6 +2,7 @@
 
 use std::future;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -11,8 +12,6 @@ use millpond::net::{Endpoint, Listener, Stream};
 use millpond::observe::Registry;
 use millpond::observe::admin::{Admin, AdminConfig};
 
-use crate::values::address;
-
 /// How long the upstream may take to be reached by a check: less than the check may take.
 const REACH_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -21,10 +20,10 @@ const SAMPLE_ONE_IN: u32 = 1024;
 
 #[derive(Args, Debug)]
 pub(crate) struct AdminArgs {
-    /// Where to serve metrics, a live page, health and readiness over HTTP: HOST:PORT, tcp://HOST:PORT or unix:///PATH. There is no
-    /// password, so the host must be 127.0.0.1, [::1] or localhost. Every user of this machine can read it there, with the
+    /// Where to serve metrics, a live page, health and readiness over HTTP: HOST:PORT, tcp://HOST:PORT, unix:///PATH or
+    /// unix://@NAME. There is no password, so the host must be 127.0.0.1, [::1] or localhost. Every user of this machine can read it there, with the
     /// addresses of all clients; a Unix socket in a folder of yours keeps others out. Off by default
-    #[arg(long, value_name = "ENDPOINT", value_parser = address)]
+    #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
     admin: Option<Endpoint>,
 
     /// Lets --admin have any address: anybody who can connect to it sees all numbers, and who is connected

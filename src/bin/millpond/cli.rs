@@ -94,12 +94,12 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct ProxyArgs {
-    /// Where to accept connections: tcp://HOST:PORT (port 0 picks a free one), unix:///PATH
-    /// (missing folders are made), or on Linux unix://@NAME, an abstract socket (no file is created)
+    /// Where to accept connections: HOST:PORT (port 0 picks a free one), tcp://HOST:PORT, unix:///PATH (missing folders are
+    /// made), or on Linux unix://@NAME, an abstract socket (no file is created)
     #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
     pub(crate) listen: Endpoint,
 
-    /// Where to connect to for each of them: tcp://HOST:PORT, unix:///PATH or unix://@NAME
+    /// Where to connect to for each of them: HOST:PORT, tcp://HOST:PORT, unix:///PATH or unix://@NAME
     #[arg(long, value_name = "ENDPOINT", value_parser = upstream)]
     pub(crate) to: Endpoint,
 

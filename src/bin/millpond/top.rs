@@ -13,12 +13,12 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use millpond::net::Endpoint;
+use millpond::net::{Endpoint, ParseEndpointError};
 use tokio::runtime::Builder;
 
 use self::client::Client;
 use crate::terminal::output;
-use crate::values::{address, seconds};
+use crate::values::seconds;
 
 pub(crate) const EXAMPLES: &str = "\
 Examples:
@@ -27,7 +27,7 @@ Examples:
       The first in one terminal, the second in another: rates, memory, upstreams, and who holds memory, every second.
   millpond top 127.0.0.1:9900 --once --sort idle --top 5
       Once, as text: the five connections for which nothing has moved for longest.
-  millpond top unix:/run/millpond/admin.sock --every 5
+  millpond top unix:///run/millpond/admin.sock --every 5
 
 Keys: q, Esc or Ctrl-C ends it; s orders the connections by another number; h changes between the connections, who holds \
 buffers, and the size classes; p pauses; the arrows scroll.
@@ -40,7 +40,7 @@ Exit codes: 0 it was ended, or has printed its text; 1 nobody answers at ADDR, o
 
 #[derive(Args, Clone, Debug)]
 pub(crate) struct TopArgs {
-    /// The admin endpoint: HOST:PORT, http://HOST:PORT, or unix:PATH for a Unix socket
+    /// The admin endpoint: HOST:PORT, tcp://HOST:PORT, http://HOST:PORT, unix:///PATH or unix://@NAME
     #[arg(value_name = "ADDR", value_parser = admin_endpoint)]
     endpoint: Endpoint,
 
@@ -107,10 +107,7 @@ fn admin_endpoint(text: &str) -> Result<Endpoint, String> {
         return Err("the admin endpoint speaks no TLS: write http://, or only HOST:PORT".to_owned());
     }
     let text = text.strip_prefix("http://").map_or(text, |rest| rest.trim_end_matches('/'));
-    match text.strip_prefix("unix:") {
-        Some(path) if !path.starts_with("//") => address(&format!("unix://{path}")),
-        _ => address(text),
-    }
+    text.parse().map_err(|error: ParseEndpointError| error.to_string())
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

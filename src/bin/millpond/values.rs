@@ -18,14 +18,6 @@ pub(crate) fn upstream(text: &str) -> Result<Endpoint, String> {
     Ok(endpoint)
 }
 
-/// An endpoint to listen at, of which `tcp://` may be left out.
-pub(crate) fn address(text: &str) -> Result<Endpoint, String> {
-    match Endpoint::from(text) {
-        Endpoint::Invalid { error, .. } => Err(error.to_string()),
-        endpoint => Ok(endpoint),
-    }
-}
-
 /// The length of an accept queue.
 pub(crate) fn backlog(text: &str) -> Result<u32, String> {
     let length = positive(text)?;
