@@ -6,12 +6,17 @@
 #![cfg_attr(feature = "observe", doc = "[metrics text]: crate::observe::all_metrics")]
 #![cfg_attr(feature = "relay", doc = "[relay example]: crate::relay")]
 #![cfg_attr(feature = "schema", doc = "[guide text]: crate::schema::guide")]
+#![cfg_attr(
+    all(feature = "resilience", feature = "admin"),
+    doc = "[resilient proxy text]: crate::cookbook#a-resilient-proxy"
+)]
 #![cfg_attr(feature = "net", doc = "[spans text]: crate::spans")]
 #![doc = "[loom models]: https://docs.rs/loom"]
 #![doc = "[BENCHMARKS.md]: #benchmarks"]
+#![doc = "[evidence text]: #resilience"]
 #![doc = ""]
 #![doc = include_str!("../README.md")]
-#![cfg_attr(feature = "net", doc = "\n## Cookbook\n\nThe page [`cookbook`] has twelve small programs.\n")]
+#![cfg_attr(feature = "net", doc = "\n## Cookbook\n\nThe page [`cookbook`] has thirteen small programs.\n")]
 //!
 //! ## Layers
 //!
@@ -76,9 +81,11 @@ pub mod bus;
 pub mod connection;
 #[cfg(feature = "net")]
 #[cfg_attr(feature = "https", doc = "[A reverse proxy]: #a-reverse-proxy\n")]
+#[cfg_attr(all(feature = "resilience", feature = "admin"), doc = "[A resilient proxy]: #a-resilient-proxy\n")]
 #[cfg_attr(feature = "otlp", doc = "[A trace through a proxy]: #a-trace-through-a-proxy\n")]
 #[doc = include_str!("cookbook.md")]
 #[cfg_attr(feature = "https", doc = include_str!("connection/https/reverse_proxy.md"))]
+#[cfg_attr(all(feature = "resilience", feature = "admin"), doc = include_str!("resilience/resilient_proxy.md"))]
 #[cfg_attr(feature = "otlp", doc = include_str!("observe/traced_proxy.md"))]
 pub mod cookbook {}
 pub mod frame;

@@ -11,8 +11,10 @@
 //! the breaker; the breaker stands before the limit, so that nobody queues for a server that is down; a deadline ends all of it;
 //! and a fallback answers for a server that hangs, too, as it sees the deadline's error.
 //!
-//! [`RegionService`] stands in the place of `Upstreams` where several regions serve the same. A [`ByteLimitLayer`] before all
-//! others refuses requests while bodies hold too much memory.
+//! [`RegionService`] stands in the place of `Upstreams` where several regions serve the same. What knows one server then stands
+//! within it, once per region: the breaker, the limit, and a [`PerServerLayer`], which would see a single server from outside. What
+//! is about the request stands before it: the deadline, the fallback and the retries. A [`ByteLimitLayer`] before all others refuses
+//! requests while bodies hold too much memory. The program "A resilient proxy" of the [cookbook](crate::cookbook) has the whole.
 //!
 //! A layer refuses by a [`Refusal`], in the boxed error of tower: [`Refusal::of`] finds it there. A refused request was not
 //! sent, unless its deadline has come. A [`RegionService`] sends it to another region. No layer starts a task.
@@ -21,8 +23,8 @@
 //! limits of their own: [`breaker`](field@crate::connection::https::UpstreamsConfig::breaker), one per server, and
 //! [`max_connections`](field@crate::connection::https::UpstreamsConfig::max_connections) to all servers together.
 //!
-//! Each layer counts what it does, and is a [`Source`](crate::metric::Source) of metrics, so that a registry of `observe` shows it:
-//! `registry.add("api", &layer)`. A snapshot takes the layer's lock, where it has one.
+//! Each layer counts what it does. `stats()` returns the counts, and `state()` also what is under way now. It is a
+//! [`Source`](crate::metric::Source) of metrics, so that a registry of `observe` shows it: `registry.add("api", &layer)`.
 //!
 //! # Examples
 //!

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use http::Request;
+use http::{Request, StatusCode};
 
 use super::BoxError;
 use crate::connection::https::{HttpsError, HttpsErrorKind, RequestBody};
@@ -70,6 +70,18 @@ impl Refusal {
         match self {
             Self::BreakerOpen { retry_in } | Self::RateLimited { retry_in } => Some(*retry_in),
             Self::QueueFull | Self::Shed | Self::TooManyBytes | Self::DeadlineOver => None,
+        }
+    }
+
+    /// The status with which a proxy answers its client: 504 if there was no time left, and 503 otherwise.
+    ///
+    /// A proxy's client did not cause any of them: a proxy that limits each of its clients answers
+    /// [`RateLimited`](Self::RateLimited) with 429 instead. The answer to an error that is no refusal is 502.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::DeadlineOver => StatusCode::GATEWAY_TIMEOUT,
+            _ => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -208,6 +220,12 @@ mod tests {
         for refusal in [Refusal::QueueFull, Refusal::Shed, Refusal::TooManyBytes, Refusal::DeadlineOver] {
             assert_eq!(refusal.retry_in(), None);
         }
+    }
+
+    #[test]
+    fn a_proxy_answers_that_it_is_busy_unless_the_time_is_over() {
+        assert_eq!(Refusal::DeadlineOver.status(), StatusCode::GATEWAY_TIMEOUT);
+        assert_eq!(Refusal::Shed.status(), StatusCode::SERVICE_UNAVAILABLE);
     }
 
     #[test]

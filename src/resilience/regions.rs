@@ -37,6 +37,11 @@ use crate::sync::{Arc, Mutex};
 /// A request that is dropped before its end says nothing about its region, unless a
 /// [`DeadlineLayer`](super::DeadlineLayer) drops it.
 ///
+/// # Layers
+///
+/// Those that know one server stand within, once per region: limits and breakers. Deadlines, fallbacks and retries stand before
+/// it, so that a retry may go to another region. The [module](super) says more.
+///
 /// # Examples
 ///
 /// ```

@@ -61,7 +61,8 @@ impl RequestBody {
         Self::default()
     }
 
-    /// A body that is made while it is sent, such as one that a client of a proxy sends.
+    /// A body that is made while it is sent, such as one that a client of a proxy sends. One that is at its end already, as that
+    /// of a GET, is [`empty`](Self::empty), so that the request may be sent again.
     pub fn stream<B>(body: B) -> Self
     where
         B: Body<Data = Bytes> + Send + 'static,
