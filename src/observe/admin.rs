@@ -25,6 +25,25 @@
 //! that is slow to send a request is closed after [5 s](field@AdminConfig::header_timeout), and each after
 //! [60 s](field@AdminConfig::connection_timeout). `tests/scrape_cost.rs` has the figures.
 //!
+//! `millpond top` shows the same in a terminal:
+//!
+//! ```text
+//!  millpond top  tcp://127.0.0.1:9900  every 1s  ready
+//! ┌ Traffic ────────────────┐┌ Connections ───────────┐┌ Memory of buffers ──────┐
+//! │1.02 MB/s to upstreams   ││6 of clients, 0 in pools││lent     65.5 kB  ██████ │
+//! │0 B/s to clients         ││waits: 0 memory, 0 pools││idle     81.9 kB  ███████│
+//! │▅▄▅▂▄▃▅▃▅▁▄▄▁▄ ▅▄▄▃▅▃█▃▁▄││errors/s: 0, upstreams 0││frozen       0 B         │
+//! │█████████████████████████││                        ││█████████████████████████│
+//! └─────────────────────────┘└────────────────────────┘└─────────────────────────┘
+//! ┌ Greediest connections, by held memory ───────────────────────────────────────┐
+//! │client             holds  to upstream  to client   idle    age  upstream      │
+//! │127.0.0.1:59814  65.5 kB          0 B     196 kB  3.3 s  3.3 s  tcp://127.0.0.│
+//! │127.0.0.1:59800      0 B      2.91 MB        0 B  23 ms  3.3 s  tcp://127.0.0.│
+//! │127.0.0.1:59842      0 B      39.0 kB        0 B  23 ms  3.0 s  tcp://127.0.0.│
+//! └──────────────────────────────────────────────────────────────────────────────┘
+//!  q quit  s order  h other table  p pause  arrows scroll
+//! ```
+//!
 //! # Examples
 //!
 //! ```
