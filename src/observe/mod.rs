@@ -1,17 +1,18 @@
-//! What all pools, relays and hubs of a program report, as text for Prometheus, OpenMetrics or JSON.
+//! What all pools, relays, hubs and layers of a program report, as text for Prometheus, OpenMetrics or JSON.
 //!
 //! ```text
-//!  BufferPool, Relay, Hub, Pool, Upstreams ── add ─▶ Registry ── Format::encode ─▶ text
-//!                    ▲                                  │
-//!                    └──── a snapshot at each scrape ───┘
+//!  BufferPool, Relay, Hub, Pool, Upstreams, ── add ─▶ Registry ── Format::encode ─▶ text
+//!  layers of resilience, Otlp                            │
+//!                    ▲                                   │
+//!                    └───── a snapshot at each scrape ───┘
 //! ```
 //!
-//! With the feature `admin`, `admin` serves these texts over HTTP, with health and readiness. With the feature `metrics`,
-//! `Publisher` gives the same to any exporter of the crate `metrics`. With `otlp`,
-//! `otlp` sends them, and traces, to a collector of OpenTelemetry.
+//! With the feature `admin`, [`admin`] serves these texts over HTTP, with health and readiness. With the feature `metrics`,
+//! [`Publisher`] gives the same to any exporter of the crate `metrics`. With `otlp`, [`otlp`] sends them, and traces, to a
+//! collector of OpenTelemetry.
 //!
-//! Layers of `resilience` are added in the same way. Nothing is counted here, and nothing runs between two scrapes. A [`Registry`] knows a pool as long as the program has
-//! it: a dropped one is absent from the next scrape. Each sample has the label `name`, the name that the program gave.
+//! Nothing is counted here, and nothing runs between two scrapes. A [`Registry`] knows a pool as long as the program has it: a
+//! dropped one is absent from the next scrape. Each sample has the label `name`, the name that the program gave.
 //!
 //! Peers and lines of code are no labels of metrics. [`Registry::report`] names them: open connections, and who holds buffers.
 //!
@@ -37,7 +38,8 @@
 //! ```
 //!
 //! Absent on purpose: metrics of the process, which the collector's host knows better;
-//! exemplars, because what a pool measures belongs to no trace that it knows: `tracing` has spans, and no trace ids.
+//! exemplars, because what a pool measures belongs to no trace that it knows. A program can log the trace of its span instead:
+//! [`otlp::trace_id`].
 
 #[cfg(feature = "admin")]
 pub mod admin;

@@ -8,25 +8,29 @@
 //! decision. They read no clock, do no I/O and start no task, so a test plays an hour in a millisecond:
 //! `tests/policies.rs` compares them with simpler rules, and `benches/results/policies.md` has the figures and charts.
 //!
-//! | file | decides |
+//! | type | decides |
 //! |---|---|
-//! | `size` | how many connections a pool may have: [`AdaptiveSize`] |
-//! | `breaker` | whether a server is asked at all: [`Breaker`] |
-//! | `retry` | whether and when a request is sent again: [`RetryPolicy`], [`RetryBudget`] |
-//! | `retry_header` | what a `Retry-After` header asks for: [`retry_after`] |
-//! | `backoff` | the delays between attempts: [`Backoff`] |
-//! | `regions` | which of several regions serves: [`Regions`] |
-//! | `limit` | how many requests a server takes at once: [`AdaptiveLimit`] |
-//! | `queue` | who is refused when a queue is full: [`QueuePolicy`] |
-//! | `deadline` | how much time is left: [`Deadline`] |
-//! | `outcome`, `window` | how a request ended, and counts of the last seconds |
-//! | `settings` | the setters of configuration structs |
-//! | `metrics` | what their stats are called for exporters |
+//! | [`AdaptiveSize`] | how many connections a pool may have |
+//! | [`Breaker`] | whether a server is asked at all |
+//! | [`RetryPolicy`], [`RetryBudget`] | whether and when a request is sent again |
+//! | [`retry_after`] | what a `Retry-After` header asks for |
+//! | [`Backoff`] | the delays between attempts |
+//! | [`Regions`] | which of several regions serves |
+//! | [`AdaptiveLimit`] | how many requests a server takes at once |
+//! | [`QueuePolicy`] | which request is refused when a queue is full |
+//! | [`Deadline`] | how much time is left |
+//! | [`Outcome`] | nothing: how a request ended, which most of them take |
 //!
 //! A random number is an argument, too. Any source of evenly distributed `u64` will do.
 //!
 //! Absent on purpose: rates per second, for which there is [governor](https://docs.rs/governor), and which methods are
 //! idempotent, which [`http`](https://docs.rs/http) knows.
+
+// | file without a type of the table | idea |
+// |---|---|
+// | `window` | counts of the last seconds |
+// | `settings` | the setters of configuration structs |
+// | `metrics` | what their stats are called for exporters |
 
 mod backoff;
 mod breaker;
