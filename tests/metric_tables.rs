@@ -52,7 +52,7 @@ fn page() -> String {
     let mut page = String::from(
         "All metrics, one table per source. Each sample has the label `name`, too. Those of a server of `Upstreams` have \
          `server`, its scheme, host and port, and those of its pools `protocol`: `http1` or `http2`. A server takes up to \
-         16 KB of a scrape, and `max_servers` bounds their number. Those of the pools of a `RegionPool` have `region`.\n\n\
+         20 KB of a scrape, and `max_servers` bounds their number. Those of the pools of a `RegionPool` have `region`.\n\n\
          A histogram has buckets at the powers of four from 16 µs to 67 s. In OpenMetrics, a counter's name is without \
          `_total` in the lines of its type, unit and help.\n",
     );
