@@ -9,8 +9,9 @@ use std::sync::LazyLock;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -24,12 +25,16 @@ use millpond::observe::otlp::{
 };
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
+use opentelemetry_proto::tonic::collector::trace::v1::{
+    ExportTracePartialSuccess, ExportTraceServiceResponse,
+};
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
+use prost::Message as _;
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tracing::field::{Field, Visit};
 use tracing::instrument::WithSubscriber;
+use tracing::subscriber::DefaultGuard;
 use tracing::{Event, Instrument, Subscriber, debug_span};
 use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
@@ -40,8 +45,9 @@ use self::upstream::{Nginx, PATIENCE};
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CLIENT: &str = "b7ad6b7169203331";
 
-/// Says which `traceparent` came.
-const SETTINGS: &str = "location = /context { return 200 '$http_traceparent'; }";
+/// Says which `traceparent` came, and which `tracestate`.
+const SETTINGS: &str = "location = /context { return 200 '$http_traceparent'; } \
+    location = /state { return 200 '$http_tracestate'; }";
 
 /// Spans of this crate, and events.
 fn filter() -> Targets {
@@ -281,19 +287,30 @@ fn a_log_can_have_the_id_of_the_trace() {
     assert_eq!(STORIES[0].trace_id.as_deref(), Some(TRACE));
 }
 
-/// What a server sees of a request with this header, in a span of another trace.
-async fn seen_by_server(otlp: &Otlp, header: Option<&str>) -> String {
+/// What a server sees of a request with these headers, in a span of another trace.
+async fn seen_by_server(otlp: &Otlp, path: &str, headers: &[(&str, &str)]) -> String {
+    seen_within(otlp, path, headers, |_| debug_span!(target: "millpond", "mill")).await
+}
+
+/// The same in a span of its own.
+async fn seen_within(
+    otlp: &Otlp,
+    path: &str,
+    headers: &[(&str, &str)],
+    span: impl FnOnce(&Request<RequestBody>) -> tracing::Span,
+) -> String {
     propagate_context();
     let nginx = Nginx::with(SETTINGS);
     let upstreams = Upstreams::new(UpstreamsConfig::default()).unwrap();
-    let mut request = Request::get(format!("{}/context", nginx.http1()));
-    if let Some(header) = header {
-        request = request.header("traceparent", header);
+    let mut request = Request::get(format!("{}{path}", nginx.http1()));
+    for (name, value) in headers {
+        request = request.header(*name, *value);
     }
     let request = request.body(RequestBody::empty()).unwrap();
     let subscriber = tracing_subscriber::registry().with(otlp.layer().with_filter(filter()));
     let asking = async {
-        let response = upstreams.send(request).instrument(debug_span!(target: "millpond", "mill")).await;
+        let span = span(&request);
+        let response = upstreams.send(request).instrument(span).await;
         response.unwrap().into_body().collect().await.unwrap().to_bytes()
     };
     String::from_utf8(asking.with_subscriber(subscriber).await.to_vec()).unwrap()
@@ -303,42 +320,134 @@ fn otlp(config: OtlpConfig) -> Otlp {
     Otlp::new(config.endpoint("http://127.0.0.1:9")).unwrap()
 }
 
-#[tokio::test]
-async fn a_header_of_another_trace_stays() {
-    let set = format!("00-{TRACE}-{CLIENT}-01");
-    assert_eq!(seen_by_server(&otlp(OtlpConfig::default()), Some(&set)).await, set);
+fn parent() -> String {
+    format!("00-{TRACE}-{CLIENT}-01")
 }
 
 #[tokio::test]
-async fn a_header_that_is_no_context_stays() {
-    assert_eq!(seen_by_server(&otlp(OtlpConfig::default()), Some("grain")).await, "grain");
+async fn a_header_of_another_trace_stays() {
+    let headers = [("traceparent", &*parent())];
+    assert_eq!(seen_by_server(&otlp(OtlpConfig::default()), "/context", &headers).await, parent());
+}
+
+#[tokio::test]
+async fn a_header_that_is_no_context_is_replaced() {
+    let headers = [("traceparent", "grain")];
+    let seen = seen_by_server(&otlp(OtlpConfig::default()), "/context", &headers).await;
+    assert_eq!(seen.len(), parent().len(), "{seen}");
+}
+
+#[tokio::test]
+async fn a_state_alone_keeps_no_request_out_of_its_trace() {
+    let headers = [("tracestate", "mill=1")];
+    let seen = seen_by_server(&otlp(OtlpConfig::default()), "/context", &headers).await;
+    assert_eq!(seen.len(), parent().len(), "{seen}");
+}
+
+#[tokio::test]
+async fn a_state_alone_is_discarded() {
+    let headers = [("tracestate", "mill=1")];
+    assert_eq!(seen_by_server(&otlp(OtlpConfig::default()), "/state", &headers).await, "");
+}
+
+#[tokio::test]
+async fn two_parents_are_none() {
+    let headers = [("traceparent", &*parent()), ("traceparent", &*parent())];
+    let seen = seen_by_server(&otlp(OtlpConfig::default()), "/context", &headers).await;
+    assert!(!seen.contains(TRACE), "{seen}");
+}
+
+#[tokio::test]
+async fn a_state_in_two_headers_is_one() {
+    let headers = [("traceparent", &*parent()), ("tracestate", "mill=1"), ("tracestate", "sack=2")];
+    let seen = seen_within(&otlp(OtlpConfig::default()), "/state", &headers, server_span).await;
+    assert_eq!(seen, "mill=1,sack=2");
+}
+
+#[tokio::test]
+async fn a_member_that_makes_a_state_too_long_is_left_out() {
+    let long = format!("mill=1,flour={},sack=2", "f".repeat(512));
+    let headers = [("traceparent", &*parent()), ("tracestate", &*long)];
+    let seen = seen_within(&otlp(OtlpConfig::default()), "/state", &headers, server_span).await;
+    assert_eq!(seen, "mill=1,sack=2");
 }
 
 #[tokio::test]
 async fn a_trace_that_is_not_sampled_says_so() {
     let otlp = otlp(OtlpConfig::default().sample_ratio(0.0));
-    let seen = seen_by_server(&otlp, None).await;
+    let seen = seen_by_server(&otlp, "/context", &[]).await;
     assert!(seen.starts_with("00-") && seen.ends_with("-00"), "{seen}");
     assert_eq!(otlp.stats().waiting, 0);
 }
 
-/// Keeps the events about the collector.
+/// How many spans a request of a client with a trace makes.
+fn spans_of_a_client(otlp: &Otlp) -> u64 {
+    propagate_context();
+    let subscriber = tracing_subscriber::registry().with(otlp.layer());
+    let request = Request::get("/").header("traceparent", parent()).body(()).unwrap();
+    tracing::subscriber::with_default(subscriber, || drop(server_span(&request)));
+    otlp.stats().waiting
+}
+
+#[test]
+fn the_trace_of_a_client_is_exported_as_it_says() {
+    assert_eq!(spans_of_a_client(&otlp(OtlpConfig::default().sample_ratio(0.0))), 1);
+}
+
+#[test]
+fn the_ratio_may_decide_of_the_traces_of_clients() {
+    assert_eq!(spans_of_a_client(&otlp(OtlpConfig::default().sample_ratio(0.0).follows_parent(false))), 0);
+}
+
+#[tokio::test]
+async fn an_export_that_is_turned_off_takes_nothing() {
+    let otlp = otlp(OtlpConfig::default().is_enabled(false));
+    assert_eq!(spans_of_a_client(&otlp), 0);
+    otlp.start(Registry::new());
+    assert_eq!(otlp.shutdown(PATIENCE).await.failed_requests, 0);
+}
+
+/// The id for logs of a trace that begins here.
+fn id_for_logs(otlp: &Otlp) -> Option<String> {
+    let subscriber = tracing_subscriber::registry().with(otlp.layer());
+    tracing::subscriber::with_default(subscriber, || trace_id(&debug_span!("grind")))
+}
+
+#[test]
+fn a_trace_that_is_not_sampled_has_no_id_for_logs() {
+    assert!(id_for_logs(&otlp(OtlpConfig::default())).is_some());
+    assert_eq!(id_for_logs(&otlp(OtlpConfig::default().sample_ratio(0.0))), None);
+}
+
+/// Keeps the events about the collector, and how many spans were lost by then.
 #[derive(Clone, Default)]
-struct Log(Arc<Mutex<Vec<String>>>);
+struct Log(Arc<Mutex<Vec<(String, u64)>>>);
+
+impl Log {
+    fn messages(&self) -> Vec<String> {
+        self.0.lock().unwrap().iter().map(|(message, _)| message.clone()).collect()
+    }
+}
 
 impl<S: Subscriber> Layer<S> for Log {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut message = Message(String::new());
+        let mut message = Message(String::new(), 0);
         event.record(&mut message);
         if message.0.contains("collector") {
-            self.0.lock().unwrap().push(message.0);
+            self.0.lock().unwrap().push((message.0, message.1));
         }
     }
 }
 
-struct Message(String);
+struct Message(String, u64);
 
 impl Visit for Message {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        if field.name() == "lost_spans" {
+            self.1 = value;
+        }
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
         if field.name() == "message" {
             self.0 = format!("{value:?}");
@@ -361,18 +470,46 @@ async fn until(mut is_so: impl FnMut() -> bool) {
     }
 }
 
-/// A server that says 200 to everything.
-fn answering(port: u16) -> JoinHandle<()> {
+/// A server at this port, or any, that answers everything in the same way. Returns where, and the lengths of what comes.
+async fn answering(port: u16, answer: Response<Bytes>) -> (String, Arc<Mutex<Vec<usize>>>) {
+    let lengths = Arc::new(Mutex::new(Vec::new()));
+    let seen = Arc::clone(&lengths);
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
+    let at = format!("http://{}", listener.local_addr().unwrap());
     tokio::spawn(async move {
-        let listener = tokio::net::TcpListener::bind(("127.0.0.1", port)).await.unwrap();
         while let Ok((stream, _)) = listener.accept().await {
-            let service = service_fn(|request: Request<Incoming>| async {
-                request.into_body().collect().await?;
-                Ok::<_, hyper::Error>(Response::new(String::new()))
+            let (seen, answer) = (Arc::clone(&seen), answer.clone());
+            let service = service_fn(move |request: Request<Incoming>| {
+                let (seen, answer) = (Arc::clone(&seen), answer.clone());
+                async move {
+                    let body = request.into_body().collect().await?.to_bytes();
+                    seen.lock().unwrap().push(body.len());
+                    Ok::<_, hyper::Error>(answer.map(Full::new))
+                }
             });
             tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
         }
-    })
+    });
+    (at, lengths)
+}
+
+/// The answer of a collector.
+fn answer(status: u16) -> Response<Bytes> {
+    Response::builder().status(status).body(Bytes::new()).unwrap()
+}
+
+/// An export over HTTP, and its log. The guard keeps its subscriber.
+fn exporting(to: &str, config: OtlpConfig) -> (Otlp, Log, DefaultGuard) {
+    let config = config.endpoint(to).protocol(OtlpProtocol::HttpProtobuf);
+    let (otlp, log) = (Otlp::new(config).unwrap(), Log::default());
+    let subscriber = tracing_subscriber::registry().with(otlp.layer()).with(log.clone());
+    let guard = tracing::subscriber::set_default(subscriber);
+    (otlp, log, guard)
+}
+
+/// Exports often.
+fn often() -> OtlpConfig {
+    OtlpConfig::default().span_interval(Duration::from_millis(5))
 }
 
 const FEW: usize = 100;
@@ -396,7 +533,7 @@ async fn a_dead_collector_holds_bounded_memory_and_loses_spans_with_a_count() {
         until(|| otlp.stats().failed_requests > failures).await;
         failures = otlp.stats().failed_requests;
     }
-    assert_eq!(*log.0.lock().unwrap(), ["the collector fails: spans wait, and further ones are lost"]);
+    assert_eq!(log.messages(), ["the collector fails: spans wait, and further ones are lost"]);
     let stats = otlp.shutdown(PATIENCE).await;
     assert_eq!((stats.exported, stats.waiting, stats.lost), (0, 0, made), "{stats}");
 }
@@ -412,9 +549,9 @@ async fn spans_wait_for_a_collector_that_comes_back() {
     otlp.start(Registry::new());
     grind(FEW);
     until(|| otlp.stats().failed_requests > 1).await;
-    let _server = answering(port);
+    answering(port, answer(200)).await;
     until(|| otlp.stats().exported == FEW as u64).await;
-    let log = log.0.lock().unwrap().clone();
+    let log = log.messages();
     let fails = "the collector fails: spans wait, and further ones are lost";
     assert_eq!(log, [fails, "the collector works again"]);
 }
@@ -460,4 +597,111 @@ async fn a_collector_may_need_tls_and_a_path_and_a_token() {
     grind(FEW);
     let stats = otlp.shutdown(PATIENCE).await;
     assert_eq!(stats.exported, FEW as u64, "{stats}");
+}
+
+/// A batch, larger than a message may be.
+fn grind_much() {
+    let flour = "f".repeat(1000);
+    for _ in 0..BATCH {
+        let span = debug_span!("grind", a = &*flour, b = &*flour, c = &*flour, d = &*flour, e = &*flour);
+        drop(span);
+    }
+}
+
+#[tokio::test]
+async fn a_message_has_at_most_a_megabyte() {
+    let (at, lengths) = answering(0, answer(200)).await;
+    let (otlp, _, _guard) = exporting(&at, OtlpConfig::default());
+    grind_much();
+    otlp.start(Registry::new());
+    let stats = otlp.shutdown(PATIENCE).await;
+    assert_eq!(stats.exported, BATCH, "{stats}");
+    let longest = *lengths.lock().unwrap().iter().max().unwrap();
+    assert!((500_000..1_000_000).contains(&longest), "{longest}");
+}
+
+#[tokio::test]
+async fn a_span_keeps_a_kibibyte_of_a_text() {
+    const OTHERS: usize = 500;
+    let (at, lengths) = answering(0, answer(200)).await;
+    let (otlp, _, _guard) = exporting(&at, OtlpConfig::default());
+    let path = format!("/{}", "f".repeat(60_000));
+    drop(server_span(&Request::get(path).body(()).unwrap()));
+    otlp.start(Registry::new());
+    let stats = otlp.shutdown(PATIENCE).await;
+    assert_eq!(stats.exported, 1, "{stats}");
+    let length = lengths.lock().unwrap()[0];
+    assert!((1024..1024 + OTHERS).contains(&length), "{length}");
+}
+
+#[tokio::test]
+async fn a_batch_that_fails_ten_times_is_lost() {
+    let (at, lengths) = answering(0, answer(503)).await;
+    let (otlp, _, _guard) = exporting(&at, often());
+    otlp.start(Registry::new());
+    grind(FEW);
+    until(|| otlp.stats().lost == FEW as u64).await;
+    assert_eq!(lengths.lock().unwrap().len(), 10);
+}
+
+#[tokio::test]
+async fn after_a_refusal_no_request_follows_for_a_period() {
+    let (at, lengths) = answering(0, answer(401)).await;
+    let (otlp, _, _guard) = exporting(&at, OtlpConfig::default().span_interval(Duration::from_secs(3600)));
+    otlp.start(Registry::new());
+    grind(BATCH as usize);
+    until(|| otlp.stats().lost == BATCH).await;
+    grind(BATCH as usize);
+    // Longer than a request takes.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(lengths.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_collector_says_when_to_ask_again() {
+    let mut busy = answer(429);
+    busy.headers_mut().insert("retry-after", "3600".parse().unwrap());
+    let (at, lengths) = answering(0, busy).await;
+    let (otlp, _, _guard) = exporting(&at, often());
+    otlp.start(Registry::new());
+    grind(FEW);
+    until(|| otlp.stats().failed_requests > 0).await;
+    // Longer than some periods.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    assert_eq!(lengths.lock().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn the_log_says_how_many_spans_a_refusal_loses() {
+    let (at, _) = answering(0, answer(400)).await;
+    let (otlp, log, _guard) = exporting(&at, often());
+    otlp.start(Registry::new());
+    grind(FEW);
+    until(|| otlp.stats().lost > 0).await;
+    until(|| !log.messages().is_empty()).await;
+    let expected = ("the collector refuses the spans, and they are lost".to_owned(), FEW as u64);
+    assert_eq!(*log.0.lock().unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn the_log_says_that_a_part_is_refused() {
+    let partial = ExportTracePartialSuccess { rejected_spans: 7, error_message: "coarse".to_owned() };
+    let partial = ExportTraceServiceResponse { partial_success: Some(partial) };
+    let (at, _) = answering(0, answer(200).map(|_| partial.encode_to_vec().into())).await;
+    let (otlp, log, _guard) = exporting(&at, often());
+    otlp.start(Registry::new());
+    grind(FEW);
+    until(|| !log.messages().is_empty()).await;
+    assert_eq!(*log.0.lock().unwrap(), [("the collector refuses a part".to_owned(), 7)]);
+}
+
+#[tokio::test]
+async fn the_log_says_that_metrics_do_not_arrive() {
+    let (at, _) = answering(0, answer(400)).await;
+    let (otlp, log, _guard) = exporting(&at, OtlpConfig::default().metric_interval(Duration::from_millis(5)));
+    let registry = Registry::new();
+    registry.add("collector", &otlp);
+    otlp.start(registry);
+    until(|| otlp.stats().failed_requests > 2).await;
+    assert_eq!(log.messages(), ["the collector does not take the metrics: the next snapshot has them, too"]);
 }

@@ -7,12 +7,13 @@
 //! ```
 //!
 //! * **Spans** are those of `tracing`: the program's, and this crate's, which the page [`spans`](crate::spans) lists. Their level
-//!   is DEBUG. A trace is exported as its parent says, or one in so many: [`sample_ratio`](field@OtlpConfig::sample_ratio).
+//!   is DEBUG. A client's trace is exported if the client says that it is sampled. Of those that begin here, the share
+//!   [`sample_ratio`](field@OtlpConfig::sample_ratio) is. Of each text in a span, 1 KiB is kept.
 //! * **Metrics** are those of the [`Registry`], under their own names, cumulative. There is no second set of counters. Their start
-//!   time is that of the [`Otlp`].
+//!   time is that of the [`Otlp`], or of the last snapshot before they came or began anew.
 //! * **A dead collector stops nobody.** Nothing waits for it. Spans wait in a queue, of
-//!   [`max_spans`](field@OtlpConfig::max_spans), and further ones are lost and [counted](OtlpStats). The log says when the
-//!   collector fails, and when it works again, once each.
+//!   [`max_spans`](field@OtlpConfig::max_spans), and further ones are lost and [counted](OtlpStats). A batch that has failed ten times is lost,
+//!   too. The log says when the collector fails, and when it works again, once each.
 //! * **The trace goes on.** After [`propagate_context`], the requests of [`https`](crate::connection::https) have the headers
 //!   `traceparent` and `tracestate`, and a [`server_span`] continues the trace of a client.
 //!
@@ -91,6 +92,7 @@ pub use self::queue::OtlpStats;
 pub struct Otlp {
     provider: SdkTracerProvider,
     queue: Arc<Queue>,
+    is_enabled: bool,
     /// Taken by the start.
     exporter: Mutex<Option<Exporter>>,
     task: Mutex<Option<JoinHandle<()>>>,
@@ -111,7 +113,8 @@ impl Otlp {
         let collector = Collector::new(&config)?;
         let queue = Arc::new(Queue::new(config.max_spans));
         let resource = Resource::builder().with_service_name(config.service_name.clone()).build();
-        let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(config.sample_ratio)));
+        let sampler = Sampler::TraceIdRatioBased(config.sample_ratio);
+        let sampler = if config.follows_parent { Sampler::ParentBased(Box::new(sampler)) } else { sampler };
         let provider = SdkTracerProvider::builder()
             .with_span_processor(Spans(Arc::clone(&queue)))
             .with_sampler(sampler)
@@ -121,7 +124,8 @@ impl Otlp {
         Ok(Self {
             provider,
             queue,
-            exporter: Mutex::new(Some(exporter)),
+            exporter: Mutex::new(config.is_enabled.then_some(exporter)),
+            is_enabled: config.is_enabled,
             task: Mutex::default(),
             stopping: CancellationToken::new(),
         })
@@ -133,7 +137,8 @@ impl Otlp {
         S: Subscriber + for<'span> LookupSpan<'span>,
     {
         // Those of HTTP/2 are for each frame. An export has some, too, and would so cause the next.
-        let wanted = filter_fn(|metadata| !metadata.target().starts_with("h2::"));
+        let is_enabled = self.is_enabled;
+        let wanted = filter_fn(move |metadata| is_enabled && !metadata.target().starts_with("h2::"));
         let layer = tracing_opentelemetry::layer()
             .with_tracer(self.provider.tracer("millpond"))
             .with_location(false)

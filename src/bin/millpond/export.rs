@@ -21,8 +21,8 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 pub(crate) const HELP: &str = "
 
 Traces and metrics: `--otlp http://10.0.0.9:4317` exports both. A connection is a trace, with the spans accept, relay, \
-connect, dns and tcp, and lines of the log about it have its trace_id. The metrics are those of --admin. Variables set the rest, \
-such as OTEL_TRACES_SAMPLER_ARG=0.1 (one trace in ten), OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, \
+connect, dns and tcp, and lines of the log about it have its trace_id if it is exported. The metrics are those of --admin. Variables set the rest, \
+such as OTEL_TRACES_SAMPLER=traceidratio with OTEL_TRACES_SAMPLER_ARG=0.1 (one trace in ten), OTEL_SDK_DISABLED, OTEL_SERVICE_NAME, OTEL_RESOURCE_ATTRIBUTES, \
 OTEL_EXPORTER_OTLP_HEADERS (a token, for example) and OTEL_METRIC_EXPORT_INTERVAL (in milliseconds). A collector that fails \
 delays nobody: at most 2048 spans wait for it, and further ones are lost and counted.";
 

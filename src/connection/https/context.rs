@@ -9,9 +9,15 @@ use opentelemetry::trace::TraceContextExt;
 use tracing::Span;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
 
+/// The most bytes of a `tracestate`: what the W3C asks for at least.
+const MAX_STATE: usize = 512;
+
+const STATE: &str = "tracestate";
+
 /// Tells the server which span sends the request.
 ///
-/// Headers of another trace stay: who has set them wants the server to continue that one.
+/// A context of another trace stays: who has set it wants the server to continue that one. Headers that are no context are
+/// replaced, as the W3C says: otherwise any client could keep requests out of their trace.
 pub(super) fn inject(span: &Span, headers: &mut HeaderMap) {
     // Without its own span, as by a filter, the request belongs to the program's.
     let context = if span.is_disabled() { Span::current().context() } else { span.context() };
@@ -19,32 +25,55 @@ pub(super) fn inject(span: &Span, headers: &mut HeaderMap) {
     if !current.is_valid() {
         return;
     }
-    get_text_map_propagator(|propagator| {
-        let set = propagator.extract_with_context(&Context::new(), &Headers(headers));
-        // A header that is no context is the user's, too.
-        let is_other = set.span().span_context().trace_id() != current.trace_id();
-        if is_other && propagator.fields().any(|field| headers.contains_key(field)) {
-            return;
-        }
-        propagator.inject_context(&context, &mut HeadersMut(headers));
-    });
+    let set = extract(headers);
+    let set = set.span().span_context().clone();
+    if set.is_valid() && set.trace_id() != current.trace_id() {
+        return;
+    }
+    get_text_map_propagator(|propagator| propagator.inject_context(&context, &mut HeadersMut(headers)));
 }
 
 /// What the headers of a client say, or an empty context.
 pub(crate) fn extract(headers: &HeaderMap) -> Context {
-    get_text_map_propagator(|propagator| propagator.extract_with_context(&Context::new(), &Headers(headers)))
+    let headers = Headers { headers, state: state_of(headers) };
+    get_text_map_propagator(|propagator| propagator.extract_with_context(&Context::new(), &headers))
+}
+
+/// The members of all `tracestate` headers, without those that make it too long.
+fn state_of(headers: &HeaderMap) -> String {
+    let mut state = String::new();
+    let values = headers.get_all(STATE).iter().filter_map(|value| value.to_str().ok());
+    for member in values.flat_map(|value| value.split(',')).map(str::trim).filter(|member| !member.is_empty())
+    {
+        if state.len() + 1 + member.len() <= MAX_STATE {
+            if !state.is_empty() {
+                state.push(',');
+            }
+            state.push_str(member);
+        }
+    }
+    state
 }
 
 /// Headers that a propagator reads.
-struct Headers<'a>(&'a HeaderMap);
+struct Headers<'a> {
+    headers: &'a HeaderMap,
+    state: String,
+}
 
 impl Extractor for Headers<'_> {
     fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key)?.to_str().ok()
+        if key == STATE {
+            return Some(&self.state).filter(|state| !state.is_empty()).map(String::as_str);
+        }
+        let mut values = self.headers.get_all(key).iter();
+        let value = values.next()?.to_str().ok()?;
+        // Of two parents it is not known which is right.
+        (values.next().is_none() || key != "traceparent").then_some(value)
     }
 
     fn keys(&self) -> Vec<&str> {
-        self.0.keys().map(HeaderName::as_str).collect()
+        self.headers.keys().map(HeaderName::as_str).collect()
     }
 }
 

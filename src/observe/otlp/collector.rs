@@ -8,7 +8,7 @@ use std::fmt;
 use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
-use http::header::{CONTENT_TYPE, TE};
+use http::header::{CONTENT_TYPE, RETRY_AFTER, TE};
 use http::{HeaderMap, HeaderValue, Request, StatusCode, Uri};
 use http_body_util::{BodyExt, Limited};
 use prost::Message;
@@ -16,7 +16,8 @@ use tokio::time::timeout;
 use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 
-use super::config::{OtlpConfig, OtlpError, OtlpProtocol};
+use super::config::{OtlpConfig, OtlpError, OtlpProtocol, place};
+use super::queue::cut;
 use crate::connection::ManageConnection;
 use crate::connection::https::{
     HttpVersion, HttpsConfig, HttpsConnection, HttpsConnectionManager, HttpsError, RequestBody,
@@ -24,6 +25,9 @@ use crate::connection::https::{
 
 /// An answer has a few bytes, or the text of an error.
 const MAX_ANSWER: usize = 64 << 10;
+
+/// The most of what `Retry-After` may say.
+const MAX_PAUSE: Duration = Duration::from_secs(3600);
 
 /// gRPC's prefix of a message: whether it is compressed, and its length.
 const PREFIX: usize = 5;
@@ -63,6 +67,8 @@ pub(super) struct ExportError {
     text: String,
     /// Whether the same message may succeed later.
     pub(super) may_retry: bool,
+    /// How long the collector wants to be left alone.
+    pub(super) pause: Duration,
 }
 
 pub(super) struct Collector {
@@ -86,11 +92,18 @@ impl Collector {
         let manager = HttpsConnectionManager::with_config(endpoint, https)
             .map_err(|error| OtlpError::of_endpoint(endpoint, error))?;
         let uri = endpoint.parse::<Uri>().map_err(|error| OtlpError::new(error.to_string()))?;
+        if uri.query().is_some() {
+            return Err(OtlpError::new(format!(
+                "the endpoint {} has a query: put a token in a header",
+                place(endpoint)
+            )));
+        }
         let base = match config.protocol {
             OtlpProtocol::Grpc => String::new(),
             OtlpProtocol::HttpProtobuf => uri.path().trim_end_matches('/').to_owned(),
         };
         let mut headers = config.headers.clone();
+        headers.values_mut().for_each(|value| value.set_sensitive(true));
         let kind = match config.protocol {
             OtlpProtocol::Grpc => "application/grpc",
             OtlpProtocol::HttpProtobuf => "application/x-protobuf",
@@ -156,9 +169,16 @@ impl Collector {
             _ => Err(ExportError {
                 text: format!("status {}", head.status),
                 may_retry: [429, 502, 503, 504].contains(&head.status.as_u16()),
+                pause: pause(&head.headers),
             }),
         }
     }
+}
+
+/// What `Retry-After` says, if that is seconds.
+fn pause(headers: &HeaderMap) -> Duration {
+    let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
+    Duration::from_secs(seconds.unwrap_or_default()).min(MAX_PAUSE)
 }
 
 fn grpc_status(headers: &HeaderMap) -> Result<(), ExportError> {
@@ -166,9 +186,16 @@ fn grpc_status(headers: &HeaderMap) -> Result<(), ExportError> {
     match text("grpc-status").and_then(|code| code.parse().ok()) {
         Some(0_u16) => Ok(()),
         Some(code) => Err(ExportError {
-            text: format!("gRPC status {code}: {}", text("grpc-message").unwrap_or_default()),
-            // Cancelled, deadline, exhausted, aborted, out of range, unavailable, data loss: as OTLP says.
-            may_retry: [1, 4, 8, 10, 11, 14, 15].contains(&code),
+            text: format!("gRPC status {code}: {}", cut(text("grpc-message").unwrap_or_default())),
+            may_retry: match code {
+                // Cancelled, deadline, aborted, unavailable, data loss: as OTLP says.
+                1 | 4 | 10 | 14 | 15 => true,
+                // Exhausted. With details it is the collector, and without them the message is too large.
+                8 => headers.contains_key("grpc-status-details-bin"),
+                // OTLP has out of range, 11, too, but that is what tonic says of a message that is too large.
+                _ => false,
+            },
+            pause: Duration::ZERO,
         }),
         None => Err(ExportError::never("the answer is not gRPC".to_owned())),
     }
@@ -176,11 +203,11 @@ fn grpc_status(headers: &HeaderMap) -> Result<(), ExportError> {
 
 impl ExportError {
     fn later(text: String) -> Self {
-        Self { text, may_retry: true }
+        Self { text, may_retry: true, pause: Duration::ZERO }
     }
 
     fn never(text: String) -> Self {
-        Self { text, may_retry: false }
+        Self { text, may_retry: false, pause: Duration::ZERO }
     }
 }
 
@@ -197,3 +224,30 @@ impl fmt::Display for ExportError {
 }
 
 impl Error for ExportError {}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderName;
+
+    use super::*;
+
+    /// Whether a message may succeed after an answer with these headers.
+    fn may_retry(headers: &[(&'static str, &'static str)]) -> bool {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+        grpc_status(&headers.collect()).unwrap_err().may_retry
+    }
+
+    #[test]
+    fn a_message_that_is_too_large_stays_so() {
+        assert!(!may_retry(&[("grpc-status", "8")]));
+        assert!(!may_retry(&[("grpc-status", "11")]));
+    }
+
+    #[test]
+    fn an_exhausted_collector_may_recover() {
+        assert!(may_retry(&[("grpc-status", "8"), ("grpc-status-details-bin", "CAgSAA")]));
+        assert!(may_retry(&[("grpc-status", "14")]));
+    }
+}

@@ -5,7 +5,7 @@ use std::error::Error;
 use std::fmt;
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 
 use crate::connection::https::HttpsError;
 use crate::net::setters;
@@ -20,15 +20,18 @@ use crate::net::tls::TlsConnector;
 /// | [`headers`](field@Self::headers) | none | |
 /// | [`tls`](field@Self::tls) | the system's roots | |
 /// | [`service_name`](field@Self::service_name) | `millpond` | |
-/// | [`sample_ratio`](field@Self::sample_ratio) | 1 | a proxy sees few connections per second at first; choose less for more |
+/// | [`sample_ratio`](field@Self::sample_ratio) | 1 | all traces, as OpenTelemetry does; a busy proxy needs less, such as 0.01 |
+/// | [`follows_parent`](field@Self::follows_parent) | yes | that of OpenTelemetry: a trace is exported whole or not at all |
+/// | [`is_enabled`](field@Self::is_enabled) | yes | |
 /// | [`timeout`](field@Self::timeout) | 10 s | that of OpenTelemetry |
 /// | [`span_interval`](field@Self::span_interval) | 5 s | that of OpenTelemetry |
 /// | [`metric_interval`](field@Self::metric_interval) | 60 s | that of OpenTelemetry |
-/// | [`max_spans`](field@Self::max_spans) | 2048 | that of OpenTelemetry: 2 MB, since a span takes about 1 KB |
-#[derive(Clone, Debug)]
+/// | [`max_spans`](field@Self::max_spans) | 2048 | that of OpenTelemetry: 2 MB, if a span takes 1 KB. Of each text in a span 1 KiB is kept, so that clients with long paths can make that 4 MB |
+#[derive(Clone)]
 #[non_exhaustive]
 pub struct OtlpConfig {
-    /// The collector: `http://` or `https://`, a host, and a port. Over HTTP, `/v1/traces` and `/v1/metrics` are added to its path.
+    /// The collector: `http://` or `https://`, a host, and a port, without a user and without a query. Over HTTP, `/v1/traces` and
+    /// `/v1/metrics` are added to its path.
     pub endpoint: Option<String>,
     /// gRPC or HTTP.
     pub protocol: OtlpProtocol,
@@ -38,8 +41,13 @@ pub struct OtlpConfig {
     pub tls: Option<TlsConnector>,
     /// The name of the program in traces and metrics. The variable `OTEL_RESOURCE_ATTRIBUTES` adds attributes.
     pub service_name: String,
-    /// The share of traces that are exported, from 0 to 1, of those that begin here. Others follow their parent.
+    /// The share of traces that are exported, from 0 to 1, of those that begin here.
     pub sample_ratio: f64,
+    /// Whether a trace of a client is exported if, and only if, the client says that it is sampled. Otherwise
+    /// [`sample_ratio`](field@Self::sample_ratio) decides of it, too.
+    pub follows_parent: bool,
+    /// Whether anything is exported at all.
+    pub is_enabled: bool,
     /// The time that a request may take, connecting included.
     pub timeout: Duration,
     /// How long spans wait for others, unless there are 512.
@@ -70,6 +78,8 @@ impl Default for OtlpConfig {
             tls: None,
             service_name: "millpond".to_owned(),
             sample_ratio: 1.0,
+            follows_parent: true,
+            is_enabled: true,
             timeout: Duration::from_secs(10),
             span_interval: Duration::from_secs(5),
             metric_interval: Duration::from_secs(60),
@@ -84,6 +94,8 @@ impl OtlpConfig {
         headers: HeaderMap,
         tls: Option<TlsConnector>,
         sample_ratio: f64,
+        follows_parent: bool,
+        is_enabled: bool,
         timeout: Duration,
         span_interval: Duration,
         metric_interval: Duration,
@@ -105,12 +117,12 @@ impl OtlpConfig {
     }
 
     /// The settings of OpenTelemetry's variables, and the defaults: `OTEL_EXPORTER_OTLP_ENDPOINT`, `_PROTOCOL`, `_HEADERS` and
-    /// `_TIMEOUT`, `OTEL_SERVICE_NAME`, `OTEL_TRACES_SAMPLER_ARG`, `OTEL_BSP_SCHEDULE_DELAY`, `OTEL_BSP_MAX_QUEUE_SIZE` and
-    /// `OTEL_METRIC_EXPORT_INTERVAL`. Times are in milliseconds. Empty ones count as absent.
+    /// `_TIMEOUT`, `OTEL_SERVICE_NAME`, `OTEL_SDK_DISABLED`, `OTEL_TRACES_SAMPLER` with its `_ARG`, `OTEL_BSP_SCHEDULE_DELAY`,
+    /// `OTEL_BSP_MAX_QUEUE_SIZE` and `OTEL_METRIC_EXPORT_INTERVAL`. Times are in milliseconds. Empty ones count as absent.
     ///
     /// # Errors
     ///
-    /// Which variable is wrong.
+    /// Which variable is wrong. The samplers are `always_on`, `always_off`, `traceidratio`, and the same after `parentbased_`.
     pub fn from_env() -> Result<Self, OtlpError> {
         Self::from_variables(|name| env::var(name).ok())
     }
@@ -147,9 +159,27 @@ impl OtlpConfig {
         if let Some(name) = value_of("OTEL_SERVICE_NAME") {
             config.service_name = name;
         }
-        let name = "OTEL_TRACES_SAMPLER_ARG";
+        let name = "OTEL_SDK_DISABLED";
         if let Some(value) = value_of(name) {
-            config.sample_ratio = value.parse().map_err(|_| wrong(name, &value))?;
+            let is_disabled = value.to_ascii_lowercase().parse::<bool>().map_err(|_| wrong(name, &value))?;
+            config.is_enabled = !is_disabled;
+        }
+        let (name, ratio) = ("OTEL_TRACES_SAMPLER", "OTEL_TRACES_SAMPLER_ARG");
+        match (value_of(name), value_of(ratio)) {
+            (None, None) => {}
+            (None, Some(_)) => return Err(OtlpError::new(format!("{ratio} needs {name}"))),
+            (Some(value), argument) => {
+                let sampler = value.strip_prefix("parentbased_");
+                config.follows_parent = sampler.is_some();
+                config.sample_ratio = match (sampler.unwrap_or(&value), argument) {
+                    ("always_on", _) | ("traceidratio", None) => 1.0,
+                    ("always_off", _) => 0.0,
+                    ("traceidratio", Some(argument)) => {
+                        argument.parse().map_err(|_| wrong(ratio, &argument))?
+                    }
+                    _ => return Err(wrong(name, &value)),
+                };
+            }
         }
         config.timeout = time("OTEL_EXPORTER_OTLP_TIMEOUT")?.unwrap_or(config.timeout);
         config.span_interval = time("OTEL_BSP_SCHEDULE_DELAY")?.unwrap_or(config.span_interval);
@@ -182,6 +212,36 @@ impl OtlpConfig {
     }
 }
 
+/// The scheme, the host and the port of an endpoint: the rest may be secret.
+pub(super) fn place(endpoint: &str) -> String {
+    let Ok(uri) = endpoint.parse::<Uri>() else { return "what is no URL".to_owned() };
+    let port = uri.port().map_or_else(String::new, |port| format!(":{port}"));
+    let scheme = uri.scheme_str().map_or_else(String::new, |scheme| format!("{scheme}://"));
+    format!("{scheme}{}{port}", uri.host().unwrap_or_default())
+}
+
+/// Without what may be secret: the values of headers, and the rest of the endpoint.
+impl fmt::Debug for OtlpConfig {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { endpoint, protocol, headers, tls, service_name, sample_ratio, follows_parent, .. } = self;
+        let Self { is_enabled, timeout, span_interval, metric_interval, max_spans, .. } = self;
+        f.debug_struct("OtlpConfig")
+            .field("endpoint", &endpoint.as_deref().map(place))
+            .field("protocol", protocol)
+            .field("headers", &headers.keys().collect::<Vec<_>>())
+            .field("tls", tls)
+            .field("service_name", service_name)
+            .field("sample_ratio", sample_ratio)
+            .field("follows_parent", follows_parent)
+            .field("is_enabled", is_enabled)
+            .field("timeout", timeout)
+            .field("span_interval", span_interval)
+            .field("metric_interval", metric_interval)
+            .field("max_spans", max_spans)
+            .finish()
+    }
+}
+
 /// `%20` for a space, for example: OpenTelemetry's headers are written as those of W3C Baggage.
 fn percent_decoded(text: &str) -> Option<Vec<u8>> {
     let mut parts = text.split('%');
@@ -206,7 +266,7 @@ impl OtlpError {
     }
 
     pub(super) fn of_endpoint(endpoint: &str, source: HttpsError) -> Self {
-        Self { text: format!("cannot export to {endpoint}"), source: Some(source) }
+        Self { text: format!("cannot export to {}", place(endpoint)), source: Some(source) }
     }
 }
 
@@ -225,6 +285,7 @@ impl Error for OtlpError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::observe::otlp::Otlp;
 
     fn read(variables: &[(&str, &str)]) -> Result<OtlpConfig, OtlpError> {
         OtlpConfig::from_variables(|name| {
@@ -273,5 +334,58 @@ mod tests {
         assert!(!format!("{config:?}").contains("grain"), "{config:?}");
         let error = read(&[("OTEL_EXPORTER_OTLP_HEADERS", "grain")]).unwrap_err().to_string();
         assert!(!error.contains("grain"), "{error}");
+    }
+
+    #[test]
+    fn no_header_is_shown() {
+        let headers =
+            HeaderMap::from_iter([(http::header::AUTHORIZATION, HeaderValue::from_static("grain"))]);
+        let config = OtlpConfig::default().headers(headers);
+        assert!(!format!("{config:?}").contains("grain"), "{config:?}");
+    }
+
+    #[test]
+    fn of_an_endpoint_only_the_place_is_shown() {
+        let config = OtlpConfig::default().endpoint("https://miller:grain@[::1]:4317/flour?key=grain");
+        let shown = format!("{config:?}");
+        assert!(shown.contains("\"https://[::1]:4317\""), "{shown}");
+        assert!(!shown.contains("grain"), "{shown}");
+    }
+
+    #[test]
+    fn an_endpoint_with_a_secret_is_refused_without_showing_it() {
+        for endpoint in ["http://miller:grain@10.0.0.9:4317", "http://10.0.0.9:4318/?key=grain"] {
+            let error = Otlp::new(OtlpConfig::default().endpoint(endpoint)).map(drop).unwrap_err();
+            let text = format!("{error} {:?}", error.source().map(ToString::to_string));
+            assert!(text.contains("10.0.0.9"), "{text}");
+            assert!(!text.contains("grain"), "{text}");
+        }
+    }
+
+    fn sampler(name: &str, ratio: &str) -> Result<(bool, f64), String> {
+        let config = read(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", ratio)]);
+        config.map(|config| (config.follows_parent, config.sample_ratio)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_samplers_of_opentelemetry_are_known() {
+        assert_eq!(sampler("always_on", ""), Ok((false, 1.0)));
+        assert_eq!(sampler("always_off", "0.5"), Ok((false, 0.0)));
+        assert_eq!(sampler("traceidratio", "0.5"), Ok((false, 0.5)));
+        assert_eq!(sampler("parentbased_always_on", ""), Ok((true, 1.0)));
+        assert_eq!(sampler("parentbased_always_off", ""), Ok((true, 0.0)));
+        assert_eq!(sampler("parentbased_traceidratio", ""), Ok((true, 1.0)));
+    }
+
+    #[test]
+    fn a_sampler_that_is_not_known_is_refused() {
+        assert_eq!(sampler("xray", ""), Err("OTEL_TRACES_SAMPLER=xray is wrong".to_owned()));
+        assert_eq!(sampler("", "0.5"), Err("OTEL_TRACES_SAMPLER_ARG needs OTEL_TRACES_SAMPLER".to_owned()));
+    }
+
+    #[test]
+    fn all_can_be_turned_off() {
+        assert!(!read(&[("OTEL_SDK_DISABLED", "True")]).unwrap().is_enabled);
+        assert!(read(&[("OTEL_SDK_DISABLED", "1")]).is_err());
     }
 }

@@ -14,7 +14,7 @@ use crate::net::{SPAN_TARGET, span_failed};
 
 /// From now on, requests tell the server which trace they belong to, in the headers `traceparent` and `tracestate` of the [W3C].
 ///
-/// A request that has headers of another trace keeps them. It is the same as a call of
+/// A request that has a valid context of another trace keeps it. Headers that are no context are replaced. It is the same as a call of
 /// `opentelemetry::global::set_text_map_propagator`, with which a program may choose other headers.
 ///
 /// [W3C]: https://www.w3.org/TR/trace-context/
@@ -74,7 +74,7 @@ pub fn set_status(span: &Span, status: StatusCode) {
     }
 }
 
-/// The id of the trace that a span belongs to, in 32 hexadecimal digits. None if the span is not part of one.
+/// The id of the trace that a span belongs to, in 32 hexadecimal digits. None if the span is not part of one that is exported.
 #[must_use]
 pub fn trace_id(span: &Span) -> Option<String> {
     trace_id_of(&span.id()?)
@@ -86,5 +86,5 @@ pub fn trace_id_of(span: &Id) -> Option<String> {
     let context = dispatcher::get_default(|dispatch| get_otel_context(span, dispatch))?;
     let span = context.span();
     let context = span.span_context();
-    context.is_valid().then(|| context.trace_id().to_string())
+    context.is_sampled().then(|| context.trace_id().to_string())
 }

@@ -1,6 +1,6 @@
 //! A snapshot of a registry as messages of OTLP.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
@@ -18,33 +18,75 @@ const MAX_POINTS: usize = 2000;
 /// The metrics by their names.
 type Families = BTreeMap<&'static str, otlp::Metric>;
 
-/// The times of a snapshot.
+/// The times of a point.
 #[derive(Clone, Copy)]
 struct Times {
     begun: u64,
     now: u64,
 }
 
-/// The samples of `metrics`, cumulative since `begun`.
-pub(super) fn requests(
-    metrics: &dyn Metrics,
-    resource: &ResourceAttributesWithSchema,
-    begun: SystemTime,
-) -> Vec<ExportMetricsServiceRequest> {
-    let times = Times { begun: nanoseconds(begun), now: nanoseconds(SystemTime::now()) };
-    let (mut done, mut families, mut points) = (Vec::new(), Families::new(), 0);
-    metrics.each(&mut |metric, labels, value| {
-        if points == MAX_POINTS {
-            done.push(std::mem::take(&mut families));
-            points = 0;
-        }
-        points += 1;
-        add(families.entry(metric.name).or_insert_with(|| family(metric)), labels, value, times);
-    });
-    if points > 0 {
-        done.push(families);
+/// Since when each series grows. One that falls was replaced after the snapshot before, and one that is new came after it.
+pub(super) struct Starts {
+    /// By name and labels.
+    series: HashMap<String, Series>,
+    /// The time of the last snapshot, or of the start.
+    last: u64,
+}
+
+struct Series {
+    begun: u64,
+    /// The count at the last snapshot, and when that was.
+    count: f64,
+    seen: u64,
+}
+
+impl Starts {
+    pub(super) fn new() -> Self {
+        Self { series: HashMap::new(), last: nanoseconds(SystemTime::now()) }
     }
-    done.into_iter().map(|families| request(families, resource)).collect()
+
+    /// The samples of `metrics`, cumulative.
+    pub(super) fn requests(
+        &mut self,
+        metrics: &dyn Metrics,
+        resource: &ResourceAttributesWithSchema,
+    ) -> Vec<ExportMetricsServiceRequest> {
+        // A clock may be set back.
+        let now = nanoseconds(SystemTime::now()).max(self.last + 1);
+        let (mut done, mut families, mut points) = (Vec::new(), Families::new(), 0);
+        metrics.each(&mut |metric, labels, value| {
+            if points == MAX_POINTS {
+                done.push(std::mem::take(&mut families));
+                points = 0;
+            }
+            points += 1;
+            let family = families.entry(metric.name).or_insert_with(|| family(metric));
+            let begun = if metric.kind == Kind::Gauge { 0 } else { self.begun(metric, labels, value, now) };
+            add(family, labels, value, Times { begun, now });
+        });
+        if points > 0 {
+            done.push(families);
+        }
+        self.series.retain(|_, series| series.seen == now);
+        self.last = now;
+        done.into_iter().map(|families| request(families, resource)).collect()
+    }
+
+    fn begun(&mut self, metric: &Metric, labels: &[Label<'_>], value: Value<'_>, now: u64) -> u64 {
+        let count = match value {
+            Value::Integer(count) => count as f64,
+            Value::Float(number) => number,
+            Value::Histogram { buckets, .. } => buckets.last().map_or(0, |last| last.count) as f64,
+        };
+        let new = Series { begun: self.last, count, seen: now };
+        let series = self.series.entry(format!("{}{labels:?}", metric.name)).or_insert(new);
+        // Of two samples with the same name and labels the first counts.
+        if series.seen != now {
+            let begun = if count < series.count { self.last } else { series.begun };
+            *series = Series { begun, count, seen: now };
+        }
+        series.begun
+    }
 }
 
 fn request(families: Families, resource: &ResourceAttributesWithSchema) -> ExportMetricsServiceRequest {
@@ -170,12 +212,13 @@ mod tests {
 
     struct Mill {
         sacks: usize,
+        grains: u64,
     }
 
     impl Metrics for Mill {
         fn each(&self, visit: &mut Visit<'_>) {
             for sack in 0..self.sacks {
-                visit(&GRAINS, &[Label::new("sack", sack)], Value::Integer(7));
+                visit(&GRAINS, &[Label::new("sack", sack)], Value::Integer(self.grains));
             }
             let buckets = [(1.0, 2), (4.0, 5), (f64::INFINITY, 6)].map(|(le, count)| Bucket { le, count });
             visit(&TURNS, &[], Value::Histogram { buckets: &buckets, sum: 12.5 });
@@ -183,9 +226,41 @@ mod tests {
     }
 
     fn families(sacks: usize) -> Vec<Vec<otlp::Metric>> {
-        let requests = requests(&Mill { sacks }, &ResourceAttributesWithSchema::default(), SystemTime::now());
+        next(&mut Starts::new(), &Mill { sacks, grains: 7 })
+    }
+
+    fn next(starts: &mut Starts, mill: &Mill) -> Vec<Vec<otlp::Metric>> {
+        let requests = starts.requests(mill, &ResourceAttributesWithSchema::default());
         let scopes = requests.into_iter().map(|request| request.resource_metrics[0].scope_metrics[0].clone());
         scopes.map(|scope| scope.metrics).collect()
+    }
+
+    /// The start and the time of the counter.
+    fn times(starts: &mut Starts, grains: u64) -> (u64, u64) {
+        let families = next(starts, &Mill { sacks: 1, grains });
+        let Some(Data::Sum(sum)) = &families[0][0].data else { panic!("{families:?}") };
+        (sum.data_points[0].start_time_unix_nano, sum.data_points[0].time_unix_nano)
+    }
+
+    #[test]
+    fn a_counter_that_grows_keeps_its_start() {
+        let mut starts = Starts::new();
+        assert_eq!(times(&mut starts, 7).0, times(&mut starts, 8).0);
+    }
+
+    #[test]
+    fn a_counter_that_falls_starts_after_the_last_snapshot() {
+        let mut starts = Starts::new();
+        let (_, before) = times(&mut starts, 7);
+        assert_eq!(times(&mut starts, 6).0, before);
+    }
+
+    #[test]
+    fn a_counter_that_comes_later_starts_after_the_last_snapshot() {
+        let mut starts = Starts::new();
+        let before = starts.last;
+        next(&mut starts, &Mill { sacks: 0, grains: 0 });
+        assert!(times(&mut starts, 7).0 > before);
     }
 
     #[test]

@@ -4,7 +4,8 @@ use std::fmt;
 use std::mem;
 use std::time::Duration;
 
-use opentelemetry::Context;
+use opentelemetry::trace::Status;
+use opentelemetry::{Context, KeyValue, Value};
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{Span, SpanData, SpanProcessor};
 use tokio::sync::Notify;
@@ -15,6 +16,12 @@ use crate::sync::{Arc, Mutex};
 
 /// The most spans of a message.
 pub(super) const BATCH: usize = 512;
+
+/// The most bytes of a message with several spans. Servers of gRPC refuse those of 4 MiB.
+const MAX_BYTES: usize = 1_000_000;
+
+/// The most bytes of a text in a span. A client may choose a path, for example.
+pub(super) const MAX_TEXT: usize = 1024;
 
 /// What has become of the spans of an [`Otlp`](super::Otlp), and of its requests.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -106,10 +113,16 @@ impl Queue {
         }
     }
 
-    /// The oldest spans, which are then in flight.
+    /// The oldest spans that fit in a message, which are then in flight.
     pub(super) fn take(&self) -> Vec<SpanData> {
         let mut state = self.state.lock();
-        let at = state.spans.len().min(BATCH);
+        let mut bytes = 0;
+        let fits = |span: &&SpanData| {
+            bytes += size(span);
+            bytes <= MAX_BYTES
+        };
+        // One alone may be too large: the collector decides.
+        let at = state.spans.iter().take(BATCH).take_while(fits).count().max(1).min(state.spans.len());
         let rest = state.spans.split_off(at);
         let batch = mem::replace(&mut state.spans, rest);
         state.in_flight += batch.len();
@@ -152,6 +165,39 @@ impl Queue {
     }
 }
 
+/// The beginning of a long text.
+pub(super) fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_TEXT)]
+}
+
+/// The bytes of a span in a message, or some more.
+fn size(span: &SpanData) -> usize {
+    /// Ids, times, kind, flags and status; and the tags and lengths of an attribute.
+    const SPAN: usize = 128;
+    const ATTRIBUTE: usize = 16;
+    let all = |attributes: &[KeyValue]| -> usize {
+        let sizes = attributes.iter().map(|KeyValue { key, value, .. }| {
+            let value =
+                if let Value::String(text) = value { text.as_str().len() } else { value.as_str().len() };
+            ATTRIBUTE + key.as_str().len() + value
+        });
+        sizes.sum()
+    };
+    let status = if let Status::Error { description } = &span.status { description.len() } else { 0 };
+    let events = span.events.iter().map(|event| SPAN + event.name.len() + all(&event.attributes));
+    let links = span
+        .links
+        .iter()
+        .map(|link| SPAN + link.span_context.trace_state().header().len() + all(&link.attributes));
+    let state = span.span_context.trace_state().header().len();
+    SPAN + span.name.len()
+        + status
+        + state
+        + all(&span.attributes)
+        + events.sum::<usize>()
+        + links.sum::<usize>()
+}
+
 /// Takes the spans that end.
 pub(super) struct Spans(pub(super) Arc<Queue>);
 
@@ -164,7 +210,15 @@ impl fmt::Debug for Spans {
 impl SpanProcessor for Spans {
     fn on_start(&self, _: &mut Span, _: &Context) {}
 
-    fn on_end(&self, span: SpanData) {
+    fn on_end(&self, mut span: SpanData) {
+        let events = span.events.events.iter_mut().flat_map(|event| &mut event.attributes);
+        for KeyValue { value, .. } in span.attributes.iter_mut().chain(events) {
+            if let Value::String(text) = value
+                && text.as_str().len() > MAX_TEXT
+            {
+                *text = cut(text.as_str()).to_owned().into();
+            }
+        }
         self.0.push(span);
     }
 
