@@ -3,6 +3,7 @@
 mod upstream;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::future::pending;
 use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
@@ -10,12 +11,16 @@ use http::Request;
 use http_body_util::BodyExt;
 use millpond::connection::https::{HttpVersion, HttpsConfig, RequestBody, Upstreams, UpstreamsConfig};
 use millpond::net::Listener;
+use millpond::observe::Registry;
+use millpond::observe::admin::{Admin, AdminConfig};
 use millpond::observe::otlp::{server_span, set_status};
 use millpond::relay::{Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::sync::oneshot;
-use tracing::span::{Attributes, Id};
-use tracing::{Instrument, Subscriber};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Instrument, Subscriber, debug_span};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -31,6 +36,17 @@ struct Spans {
     levels: BTreeSet<String>,
     /// The names from the root on, and how often.
     paths: BTreeMap<String, usize>,
+    error_types: BTreeSet<String>,
+}
+
+impl Visit for Spans {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "error.type" {
+            self.error_types.insert(value.to_owned());
+        }
+    }
+
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Seen {
@@ -45,6 +61,10 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Seen {
         spans.fields.insert(metadata.name(), metadata.fields().iter().map(|field| field.name()).collect());
         spans.levels.insert(metadata.level().to_string());
     }
+
+    fn on_record(&self, _: &Id, values: &Record<'_>, _: Context<'_, S>) {
+        values.record(&mut *self.0.lock().unwrap());
+    }
 }
 
 /// A request twice through a relay to a server with HTTPS, in the span of a server, and then all is closed.
@@ -58,8 +78,10 @@ async fn ask_twice(version: HttpVersion) -> Spans {
     let url = format!("https://localhost:{}/", endpoint.rsplit(':').next().unwrap());
     let (stop, stopped) = oneshot::channel::<()>();
     let to = format!("tcp://{}", nginx.tls_address());
-    let relaying =
-        tokio::spawn(async move { relay.serve(listener, to, async { drop(stopped.await) }).await });
+    let relaying = tokio::spawn(
+        async move { relay.serve(listener, to, async { drop(stopped.await) }).await }
+            .instrument(debug_span!("program")),
+    );
 
     let tls = nginx.authority.connector(&[]);
     let https = HttpsConfig::default().version(version).tls(Some(tls));
@@ -130,4 +152,33 @@ fn each_span_over_http1_belongs_to_what_has_caused_it() {
 #[test]
 fn each_span_over_http2_belongs_to_what_has_caused_it() {
     assert_eq!(spans_of(HttpVersion::Http2).paths, paths());
+}
+
+#[tokio::test]
+async fn the_admin_endpoint_has_no_spans() {
+    let seen = Seen::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(seen.clone()));
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_endpoint().clone();
+    let serving = Admin::new(Registry::new(), AdminConfig::default()).serve(listener, pending()).unwrap();
+    let serving = tokio::spawn(serving);
+    let mut client =
+        tokio::net::TcpStream::connect(at.to_string().trim_start_matches("tcp://")).await.unwrap();
+    let request = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    client.write_all(request).await.unwrap();
+    client.read_to_end(&mut Vec::new()).await.unwrap();
+    serving.abort();
+    assert_eq!(seen.0.lock().unwrap().paths, BTreeMap::new());
+}
+
+#[tokio::test]
+async fn a_request_that_nobody_waits_for_was_cancelled() {
+    let seen = Seen::default();
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(seen.clone()));
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let upstreams = Upstreams::new(UpstreamsConfig::default()).unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let sending = upstreams.send(Request::get(url).body(RequestBody::empty()).unwrap());
+    assert!(tokio::time::timeout(Duration::from_millis(20), sending).await.is_err());
+    assert!(seen.0.lock().unwrap().error_types.contains("cancelled"));
 }

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tracing::{debug, warn};
+use tracing::{Span, debug, warn};
 
 use super::async_stream::AsyncStream;
 use super::connect::is_in_need;
@@ -105,6 +105,24 @@ impl Listener {
         Server::new(self, max_connections, |_: &_| Ok(()), admit).run(drain_timeout, shutdown).await
     }
 
+    /// As [`serve`](Self::serve), without spans: for connections of who observes the program.
+    #[cfg(feature = "admin")]
+    pub(crate) async fn serve_untraced<F>(
+        self,
+        max_connections: usize,
+        drain_timeout: Duration,
+        shutdown: impl Future<Output = ()>,
+        mut connection: impl FnMut(Stream) -> F,
+    ) -> DrainReport
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let admit = |stream, _peer, ()| connection(stream);
+        let mut server = Server::new(self, max_connections, |_: &_| Ok(()), admit);
+        server.is_traced = false;
+        server.run(drain_timeout, shutdown).await
+    }
+
     /// As [`serve`](Self::serve), for connections that soon open a second descriptor. `connection` gets one to hold until
     /// then, so that no connection is accepted for which there is no second one, and learns who connected.
     #[cfg(feature = "relay")]
@@ -130,6 +148,8 @@ struct Server<R, C> {
     /// Takes what a connection needs beside its own descriptor.
     reserve: R,
     connection: C,
+    /// Whether each connection has a span.
+    is_traced: bool,
     connections: JoinSet<()>,
     spawned: u64,
     /// The client that was accepted and waits for its reserve. Then `paused` is set.
@@ -152,6 +172,7 @@ where
             max_connections,
             reserve,
             connection,
+            is_traced: true,
             connections: JoinSet::new(),
             spawned: 0,
             waiting: None,
@@ -226,7 +247,7 @@ where
     fn admit(&mut self, stream: Stream, peer: Peer) {
         match (self.reserve)(&self.listener) {
             Ok(reserved) => {
-                let span = span::accept(&peer);
+                let span = if self.is_traced { span::accept(&peer) } else { Span::none() };
                 let connection = span.in_scope(|| (self.connection)(stream, peer, reserved));
                 self.connections.spawn(connection);
                 self.spawned += 1;

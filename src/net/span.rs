@@ -127,10 +127,12 @@ pub(super) fn tcp() -> Span {
     )
 }
 
-/// The span of an accepted connection. What is made within it is a part of the same trace.
+/// The span of an accepted connection, which begins a trace. What is made within it is a part of the same one.
 pub(super) fn accept(peer: &Peer) -> Span {
     let span = debug_span!(
         target: TARGET,
+        // The server's own span, if it has one, lasts for all connections.
+        parent: None,
         "accept",
         "network.transport" = peer.transport(),
         "network.peer.address" = Empty,

@@ -173,7 +173,7 @@ impl Admin {
             async move { admin.connection(stream, stopping).await }
         };
         Ok(async move {
-            listener.serve(max_connections, header_timeout, shutdown, connection).await;
+            listener.serve_untraced(max_connections, header_timeout, shutdown, connection).await;
         })
     }
 

@@ -11,6 +11,8 @@ use clap::Args;
 use millpond::net::{Endpoint, Listener, Stream};
 use millpond::observe::Registry;
 use millpond::observe::admin::{Admin, AdminConfig};
+use tracing::Dispatch;
+use tracing::instrument::WithSubscriber;
 
 /// How long the upstream may take to be reached by a check: less than the check may take.
 const REACH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -70,7 +72,9 @@ pub(crate) async fn start(
             if is_draining {
                 return Err("the proxy drains".to_owned());
             }
-            let connected = Stream::connect(upstream, REACH_TIMEOUT).await;
+            // A check is no traffic, and makes no traces.
+            let connecting = Stream::connect(upstream, REACH_TIMEOUT).with_subscriber(Dispatch::none());
+            let connected = connecting.await;
             connected.map(drop).map_err(|error| format!("the upstream cannot be reached: {error}"))
         }
     };

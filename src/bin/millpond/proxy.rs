@@ -89,7 +89,15 @@ async fn serve(pool: BufferPool, args: ProxyArgs, export: &Export) -> Result<Exi
     registry.add(NAME, &relay);
     registry.add(NAME, relay.pool());
     export.start(&registry);
-    let admin = admin::start(&args.admin, registry, &args.to, &draining).await?;
+    let admin = tokio::select! {
+        admin = admin::start(&args.admin, registry, &args.to, &draining) => admin?,
+        // The same here.
+        _ = signals.next() => {
+            info!("stopped before it listened");
+            export.stop().await;
+            return Ok(ExitCode::SUCCESS);
+        }
+    };
     warn_of_few_descriptors(&args);
     info!(
         listen = %listener.local_endpoint(),

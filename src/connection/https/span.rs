@@ -29,13 +29,29 @@ where
     let span = span_of(&request, origin);
     inject(&span, request.headers_mut());
     async move {
-        let sent = send(request).instrument(span.clone()).await;
+        let mut asked = Asked { span, has_ended: false };
+        let sent = send(request).instrument(asked.span.clone()).await;
+        asked.has_ended = true;
         match &sent {
-            _ if span.is_disabled() => {}
-            Ok(response) => answered(&span, response),
-            Err(error) => span_failed(&span, error_type(error)),
+            _ if asked.span.is_disabled() => {}
+            Ok(response) => answered(&asked.span, response),
+            Err(error) => span_failed(&asked.span, error_type(error)),
         }
         sent
+    }
+}
+
+/// A request that was sent. Dropped before its end, it was cancelled.
+struct Asked {
+    span: Span,
+    has_ended: bool,
+}
+
+impl Drop for Asked {
+    fn drop(&mut self) {
+        if !self.has_ended {
+            span_failed(&self.span, "cancelled");
+        }
     }
 }
 
