@@ -84,6 +84,9 @@ pub(super) struct Collector {
 impl Collector {
     pub(super) fn new(config: &OtlpConfig) -> Result<Self, OtlpError> {
         let endpoint = config.endpoint_or_default();
+        // What does not parse is not shown: nobody knows where a secret ends in it.
+        let no_url = |error| OtlpError::new(format!("the endpoint is no URL: {error}"));
+        let uri = endpoint.parse::<Uri>().map_err(no_url)?;
         let version = match config.protocol {
             OtlpProtocol::Grpc => HttpVersion::Http2,
             OtlpProtocol::HttpProtobuf => HttpVersion::Negotiated,
@@ -91,7 +94,6 @@ impl Collector {
         let https = HttpsConfig::default().version(version).tls(config.tls.clone());
         let manager = HttpsConnectionManager::with_config(endpoint, https)
             .map_err(|error| OtlpError::of_endpoint(endpoint, error))?;
-        let uri = endpoint.parse::<Uri>().map_err(|error| OtlpError::new(error.to_string()))?;
         if uri.query().is_some() {
             return Err(OtlpError::new(format!(
                 "the endpoint {} has a query: put a token in a header",

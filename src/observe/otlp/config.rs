@@ -362,6 +362,14 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_endpoint_that_is_no_url_is_not_shown() {
+        let error =
+            Otlp::new(OtlpConfig::default().endpoint("http://miller:gr ain@mill")).map(drop).unwrap_err();
+        assert_eq!(error.to_string(), "the endpoint is no URL: invalid uri character");
+        assert!(error.source().is_none());
+    }
+
     fn sampler(name: &str, ratio: &str) -> Result<(bool, f64), String> {
         let config = read(&[("OTEL_TRACES_SAMPLER", name), ("OTEL_TRACES_SAMPLER_ARG", ratio)]);
         config.map(|config| (config.follows_parent, config.sample_ratio)).map_err(|error| error.to_string())
