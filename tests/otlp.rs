@@ -17,6 +17,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use millpond::connection::https::{HttpVersion, HttpsConfig, RequestBody, Upstreams, UpstreamsConfig};
+use millpond::connection::websocket::{WebSocketConfig, WebSocketConnection};
 use millpond::metric::{Metrics, Value};
 use millpond::net::Listener;
 use millpond::observe::Registry;
@@ -31,6 +32,7 @@ use opentelemetry_proto::tonic::collector::trace::v1::{
 use opentelemetry_proto::tonic::common::v1::any_value::Value as Any;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message as _;
+use tokio::io::AsyncReadExt;
 use tokio::sync::oneshot;
 use tracing::field::{Field, Visit};
 use tracing::instrument::WithSubscriber;
@@ -370,6 +372,27 @@ async fn a_member_that_makes_a_state_too_long_is_left_out() {
     let headers = [("traceparent", &*parent()), ("tracestate", &*long)];
     let seen = seen_within(&otlp(OtlpConfig::default()), "/state", &headers, server_span).await;
     assert_eq!(seen, "mill=1,sack=2");
+}
+
+#[tokio::test]
+async fn the_handshake_of_a_websocket_has_the_context() {
+    propagate_context();
+    let otlp = otlp(OtlpConfig::default());
+    let _guard = tracing::subscriber::set_default(tracing_subscriber::registry().with(otlp.layer()));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let config = WebSocketConfig::new(&format!("ws://{}/", listener.local_addr().unwrap())).unwrap();
+    let server = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 1024];
+        let length = stream.read(&mut request).await.unwrap();
+        String::from_utf8_lossy(&request[..length]).into_owned()
+    });
+    let span = debug_span!("mill");
+    let id = trace_id(&span).unwrap();
+    // The server does not answer.
+    WebSocketConnection::open(&config).instrument(span).await.map(drop).unwrap_err();
+    let request = server.await.unwrap();
+    assert!(request.contains(&format!("traceparent: 00-{id}-")), "{request}");
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use std::time::Duration;
 use http::Request;
 use http_body_util::BodyExt;
 use millpond::connection::https::{HttpVersion, HttpsConfig, RequestBody, Upstreams, UpstreamsConfig};
+use millpond::connection::websocket::{WebSocketConfig, WebSocketConnection};
 use millpond::net::Listener;
 use millpond::observe::Registry;
 use millpond::observe::admin::{Admin, AdminConfig};
@@ -117,7 +118,31 @@ fn the_page_lists_all_spans_with_their_fields() {
         let fields: BTreeSet<_> = fields.split(", ").map(|field| field.trim_matches('`')).collect();
         listed.insert(name.trim_matches('`'), fields);
     }
-    assert_eq!(OVER_HTTP1.fields, listed);
+    let mut seen = OVER_HTTP1.fields.clone();
+    seen.extend(handshake().fields);
+    assert_eq!(seen, listed);
+}
+
+/// The handshake of a WebSocket with a server that ends it.
+fn handshake() -> Spans {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let seen = Seen::default();
+    let subscriber = tracing_subscriber::registry().with(seen.clone());
+    let _guard = tracing::subscriber::set_default(subscriber);
+    runtime.block_on(async {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let config = WebSocketConfig::new(&format!("ws://{}/", listener.local_addr().unwrap())).unwrap();
+        let accepting = tokio::spawn(async move { drop(listener.accept().await) });
+        WebSocketConnection::open(&config).await.map(drop).unwrap_err();
+        accepting.await.unwrap();
+    });
+    seen.0.lock().unwrap().clone()
+}
+
+#[test]
+fn the_handshake_of_a_websocket_has_the_span_of_its_connect() {
+    let names = ["websocket", "websocket/connect", "websocket/connect/tcp"];
+    assert_eq!(handshake().paths, names.map(|name| (name.to_owned(), 1)).into());
 }
 
 #[test]

@@ -18,7 +18,7 @@ const STATE: &str = "tracestate";
 ///
 /// A context of another trace stays: who has set it wants the server to continue that one. Headers that are no context are
 /// replaced, as the W3C says: otherwise any client could keep requests out of their trace.
-pub(super) fn inject(span: &Span, headers: &mut HeaderMap) {
+pub(in super::super) fn inject(span: &Span, headers: &mut HeaderMap) {
     // Without its own span, as by a filter, the request belongs to the program's.
     let context = if span.is_disabled() { Span::current().context() } else { span.context() };
     let current = context.span().span_context().clone();

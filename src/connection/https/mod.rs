@@ -120,6 +120,8 @@ pub use self::requests::RequestStats;
 pub use self::response_body::ResponseBody;
 #[cfg(feature = "resilience")]
 pub(crate) use self::server_key::ServerKey;
+#[cfg(feature = "websocket")]
+pub(super) use self::span::inject;
 #[cfg(feature = "otlp")]
 pub(crate) use self::span::method_name;
 pub use self::upstream_body::{UpstreamBody, UpstreamResponse};

@@ -5,7 +5,7 @@ use tracing::field::{Empty, display};
 use tracing::{Instrument, Span, debug_span};
 
 #[cfg(feature = "otlp")]
-use super::context::inject;
+pub(in super::super) use super::context::inject;
 use super::error::{HttpsError, HttpsErrorKind};
 use super::origin::Origin;
 use super::request_body::RequestBody;
@@ -13,7 +13,7 @@ use crate::net::{self, SPAN_TARGET, span_failed};
 
 /// Without a propagator there is nothing to tell the server.
 #[cfg(not(feature = "otlp"))]
-fn inject(_: &Span, _: &mut http::HeaderMap) {}
+pub(in super::super) fn inject(_: &Span, _: &mut http::HeaderMap) {}
 
 /// Sends a request in a span that lasts until the head of the response, and tells the server of it.
 ///

@@ -3,11 +3,12 @@
 use h2::ext::Protocol;
 use http::header;
 use http::{Method, Request, Uri, Version};
+use tracing::Span;
 
 use super::config::WebSocketConfig;
 use super::error::WebSocketError;
 use super::http2_stream::Http2Stream;
-use crate::connection::https::Http2Pool;
+use crate::connection::https::{Http2Pool, inject};
 
 /// Asks for a WebSocket in a stream of one of the pool's connections. Returns the subprotocol that the server chose, too, or
 /// nothing if the server does not offer this.
@@ -18,7 +19,9 @@ pub(super) async fn open(
     let server = config.server();
     // Before the stream is opened: a later reload may come too late for its connection.
     let identity = pool.way().1.map(|tls| tls.identity());
-    let opened = pool.open(request(config)?).await;
+    let mut request = request(config)?;
+    inject(&Span::current(), request.headers_mut());
+    let opened = pool.open(request).await;
     let opened = opened.map_err(|error| WebSocketError::of_https(error, server))?;
     let Some(tunnel) = opened else { return Ok(None) };
     let (head, incoming) = tunnel.response.into_parts();

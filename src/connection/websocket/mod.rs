@@ -36,6 +36,7 @@
 // | `http2` | the handshake in a stream of a shared HTTP/2 connection |
 // | `http2_stream` | such a stream as a stream of bytes |
 // | `scan` | where messages end in a stream of bytes |
+// | `span` | the span of a handshake |
 // | `driver` | one connection from its handshake to its end: what its task does |
 // | `link` | what handles and task share |
 // | `queue` | messages that wait, and what happens when there are too many |
@@ -57,6 +58,7 @@ mod manager;
 mod message;
 mod queue;
 mod scan;
+mod span;
 mod statistics;
 mod wire;
 

@@ -9,14 +9,17 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::timeout;
 use tokio_tungstenite::client_async_with_config;
+use tracing::Span;
 
 use super::config::WebSocketConfig;
 use super::error::{WebSocketError, WebSocketErrorKind};
 use super::http2;
 use super::http2_stream::Http2Stream;
 use super::scan::FrameScan;
-use crate::net::Stream;
+use super::span::{error_type, span_of};
+use crate::connection::https::inject;
 use crate::net::tls::{TlsIdentity, TlsStream};
+use crate::net::{Stream, traced};
 
 enum Transport {
     Plain(Stream),
@@ -39,13 +42,20 @@ pub(super) struct Wire {
 impl Wire {
     /// Connects and asks for a WebSocket. Returns the subprotocol that the server chose, too.
     pub(super) async fn open(config: &WebSocketConfig) -> Result<(Self, Option<Box<str>>), WebSocketError> {
-        let limit = config.connect_timeout;
-        let server = config.server();
         // On the heap, so that a task is not larger for the rest of its life because it once connected.
-        let opened: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(Self::open_untimed(config));
-        let opened = timeout(limit, opened).await;
-        opened
-            .map_err(|_| WebSocketError::new(WebSocketErrorKind::ConnectTimeout { after: limit }, server))?
+        let opening = traced(span_of(config), || Self::open_in_time(config), error_type);
+        let opening: Pin<Box<dyn Future<Output = _> + Send + '_>> = Box::pin(opening);
+        opening.await
+    }
+
+    async fn open_in_time(config: &WebSocketConfig) -> Result<(Self, Option<Box<str>>), WebSocketError> {
+        let limit = config.connect_timeout;
+        let opened = timeout(limit, Self::open_untimed(config)).await;
+        let late =
+            |_| WebSocketError::new(WebSocketErrorKind::ConnectTimeout { after: limit }, config.server());
+        let (wire, chosen) = opened.map_err(late)??;
+        Span::current().record("network.protocol.version", if wire.is_http2() { "2" } else { "1.1" });
+        Ok((wire, chosen))
     }
 
     async fn open_untimed(config: &WebSocketConfig) -> Result<(Self, Option<Box<str>>), WebSocketError> {
@@ -69,7 +79,9 @@ impl Wire {
         };
         let wire = Self::new(transport, Some(HeadEnd::default()));
         let codec = config.codec(wire.is_buffered());
-        let upgraded = client_async_with_config(config.request()?, wire, Some(codec)).await;
+        let mut request = config.request()?;
+        inject(&Span::current(), request.headers_mut());
+        let upgraded = client_async_with_config(request, wire, Some(codec)).await;
         let (stream, response) = upgraded.map_err(|error| WebSocketError::of_handshake(error, server))?;
         let mut wire = stream.into_inner();
         wire.handshake = None;
