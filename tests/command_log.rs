@@ -300,7 +300,7 @@ fn a_failed_connect_is_logged_with_the_error_of_the_system() {
     for part in [
         format!("client={address}"),
         format!("upstream={upstream}"),
-        "ended_by=upstream cause=connect".to_owned(),
+        "ended_by=upstream cause=connect_error".to_owned(),
         format!(
             "error=cannot connect to {upstream} (check that the server listens there): Connection refused"
         ),

@@ -131,7 +131,7 @@ fn failed_connection(format: &str) -> (String, String) {
     let line = log.lines().find(|line| line.contains("connection failed")).unwrap().to_owned();
     let received = collector.received(|received| received.spans.iter().any(|span| span.name == "relay"));
     let relay = received.span("relay");
-    assert_eq!(text_of(&relay.attributes, "error.type").unwrap(), "connect");
+    assert_eq!(text_of(&relay.attributes, "error.type").unwrap(), "connect_error");
     let status = relay.status.as_ref().unwrap();
     assert!(status.message.contains("Connection refused"), "{status:?}");
     assert_eq!(text_of(&relay.attributes, "ended_by").unwrap(), "upstream");
@@ -149,7 +149,7 @@ fn so_has_an_object_of_json() {
     let (line, trace_id) = failed_connection("json");
     let object: Value = serde_json::from_str(&line).unwrap();
     assert_eq!(object["trace_id"], trace_id, "{line}");
-    assert_eq!(object["cause"], "connect", "{line}");
+    assert_eq!(object["cause"], "connect_error", "{line}");
 }
 
 #[test]

@@ -379,6 +379,7 @@ fn without_ports_clients_wait_and_the_failure_names_them() {
     short.interrupt();
     let said = short.wait();
     assert!(said.contains("ended_by=relay cause=out_of_resources"), "{said}");
+    assert!(said.contains("connect_errors=0 out_of_resources=1"), "{said}");
 
     let mut waits = connect();
     waits.set_read_timeout(Some(after)).unwrap();

@@ -162,6 +162,6 @@ pub(crate) fn error_type(kind: ErrorKind) -> &'static str {
         ErrorKind::LookupTimeout { .. } => "lookup_timeout",
         ErrorKind::ConnectTimeout { .. } => "connect_timeout",
         ErrorKind::OutOfResources => "out_of_resources",
-        _ => "connect",
+        _ => "connect_error",
     }
 }

@@ -61,6 +61,19 @@ pub enum RelayErrorKind {
     IdleTimeout,
 }
 
+impl RelayErrorKind {
+    /// The word for it in logs, spans and metrics.
+    pub(super) fn cause(self) -> &'static str {
+        match self {
+            Self::Connect => "connect_error",
+            Self::OutOfResources => "out_of_resources",
+            Self::Reset(_) => "reset",
+            Self::Io(_) => "io_error",
+            Self::IdleTimeout => "idle_timeout",
+        }
+    }
+}
+
 impl RelayError {
     pub(super) fn new(cause: Cause, transferred: Transferred) -> Self {
         Self { cause, transferred }

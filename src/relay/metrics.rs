@@ -17,6 +17,7 @@ metrics! {
             {
                 ["closed"] = stats.closed,
                 ["connect_error"] = stats.connect_errors,
+                ["out_of_resources"] = stats.out_of_resources,
                 ["reset"] = stats.reset,
                 ["io_error"] = stats.io_failed,
                 ["idle_timeout"] = stats.idle_timeouts,
@@ -52,8 +53,9 @@ impl Source for Relay {
 
 #[cfg(test)]
 mod tests {
-    use crate::metric::integers;
-    use crate::relay::RelayStats;
+    use crate::metric::{Metrics, Value, integers};
+    use crate::relay::stats::Counters;
+    use crate::relay::{RelayErrorKind, RelayStats, Side};
 
     #[test]
     fn every_counter_is_shown() {
@@ -62,13 +64,32 @@ mod tests {
             active: 102,
             closed: 103,
             connect_errors: 104,
-            reset: 105,
-            io_failed: 106,
-            idle_timeouts: 107,
-            aborted: 108,
-            bytes_to_upstream: 109,
-            bytes_to_client: 110,
+            out_of_resources: 105,
+            reset: 106,
+            io_failed: 107,
+            idle_timeouts: 108,
+            aborted: 109,
+            bytes_to_upstream: 110,
+            bytes_to_client: 111,
         };
-        assert_eq!(integers(&stats, ""), Vec::from_iter(101..=110));
+        assert_eq!(integers(&stats, ""), Vec::from_iter(101..=111));
+    }
+
+    #[test]
+    fn metrics_and_logs_have_the_same_words() {
+        use RelayErrorKind as Kind;
+        let side = Side::Client;
+        for kind in
+            [Kind::Connect, Kind::OutOfResources, Kind::Reset(side), Kind::Io(side), Kind::IdleTimeout]
+        {
+            let (counters, mut words) = (Counters::default(), Vec::new());
+            counters.ended(Some(kind));
+            counters.snapshot().each(&mut |metric, labels, value| {
+                if metric.name.ends_with("ended_connections_total") && matches!(value, Value::Integer(1)) {
+                    words.push(labels[0].value.to_string());
+                }
+            });
+            assert_eq!(words, [kind.cause()]);
+        }
     }
 }

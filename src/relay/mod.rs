@@ -72,7 +72,7 @@
 //! | `bytes_to_upstream`, `bytes_to_client` | bytes written in each direction |
 //! | `duration_ms` | milliseconds since the accept, with three decimals |
 //! | `ended_by` | of a failed or aborted one: `client`, `upstream`, or `relay` |
-//! | `cause` | of a failed or aborted one: `connect`, `out_of_resources`, `reset`, `io`, `idle_timeout` or `aborted` |
+//! | `cause` | of a failed or aborted one: `connect_error`, `out_of_resources`, `reset`, `io_error`, `idle_timeout` or `aborted`, as in the [metric](crate::observe::all_metrics) |
 //! | `error` | of a failed or aborted one: the error with its causes, for people |
 //!
 //! It belongs to the [span](crate::spans) `relay` of the connection. Nothing limits their rate. A subscriber of a public server

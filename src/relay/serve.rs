@@ -8,7 +8,7 @@ use tracing::field::{Empty, display};
 use tracing::{debug, debug_span, warn};
 
 use super::connections::Connection;
-use super::error::{Cause, RelayError, RelayErrorKind, Side};
+use super::error::{Cause, RelayError, Side};
 use super::pair::Pair;
 use super::{Relay, Transferred};
 use crate::net::{
@@ -159,14 +159,7 @@ impl Accepted {
                 );
             }
             Some(error) => {
-                let cause = match error.kind() {
-                    RelayErrorKind::Connect => "connect",
-                    RelayErrorKind::OutOfResources => "out_of_resources",
-                    RelayErrorKind::Reset(_) => "reset",
-                    RelayErrorKind::Io(_) => "io",
-                    RelayErrorKind::IdleTimeout => "idle_timeout",
-                };
-                self.log_failure(error.side(), cause, &Causes(error), "connection failed");
+                self.log_failure(error.side(), error.kind().cause(), &Causes(error), "connection failed");
             }
         }
         // After the log: a program that waits until none is active may end then.

@@ -11,6 +11,7 @@ pub(super) struct Counters {
     accepted: Count,
     closed: Count,
     connect_errors: Count,
+    out_of_resources: Count,
     reset: Count,
     io_failed: Count,
     idle_timeouts: Count,
@@ -43,7 +44,8 @@ impl Counters {
     pub(super) fn ended(&self, error: Option<RelayErrorKind>) {
         let counter = match error {
             None => &self.closed,
-            Some(RelayErrorKind::Connect | RelayErrorKind::OutOfResources) => &self.connect_errors,
+            Some(RelayErrorKind::Connect) => &self.connect_errors,
+            Some(RelayErrorKind::OutOfResources) => &self.out_of_resources,
             Some(RelayErrorKind::Reset(_)) => &self.reset,
             Some(RelayErrorKind::Io(_)) => &self.io_failed,
             Some(RelayErrorKind::IdleTimeout) => &self.idle_timeouts,
@@ -59,6 +61,7 @@ impl Counters {
             active: 0,
             closed: get(&self.closed),
             connect_errors: get(&self.connect_errors),
+            out_of_resources: get(&self.out_of_resources),
             reset: get(&self.reset),
             io_failed: get(&self.io_failed),
             idle_timeouts: get(&self.idle_timeouts),
@@ -74,7 +77,7 @@ impl Counters {
 
 /// A snapshot of the counters of a [`Relay`](super::Relay) since its creation.
 ///
-/// Every accepted connection is active or has one of the six outcomes, from `closed` to `aborted`. The counters are read
+/// Every accepted connection is active or has one of the seven outcomes, from `closed` to `aborted`. The counters are read
 /// one after another, so a snapshot taken under load may be off by the connections that change meanwhile.
 ///
 /// Connections passed to [`Relay::relay`](super::Relay::relay) add to the bytes only.
@@ -89,6 +92,8 @@ pub struct RelayStats {
     pub closed: u64,
     /// Connections that ended because connecting to the upstream failed.
     pub connect_errors: u64,
+    /// Connections that ended because the system had no descriptor, memory or port for one to the upstream.
+    pub out_of_resources: u64,
     /// Connections that either side reset.
     pub reset: u64,
     /// Connections that ended with another I/O error.
@@ -105,10 +110,10 @@ pub struct RelayStats {
 }
 
 impl RelayStats {
-    /// Connections that ended with an error: `connect_errors`, `reset`, `io_failed` and `idle_timeouts`.
+    /// Connections that ended with an error: `connect_errors`, `out_of_resources`, `reset`, `io_failed` and `idle_timeouts`.
     #[must_use]
     pub fn failed(&self) -> u64 {
-        self.connect_errors + self.reset + self.io_failed + self.idle_timeouts
+        self.connect_errors + self.out_of_resources + self.reset + self.io_failed + self.idle_timeouts
     }
 }
 
@@ -117,13 +122,14 @@ impl fmt::Display for RelayStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "connections {} open, {} accepted, {} closed, {} failed (connect errors {}, reset {}, io {}, idle {}), \
+            "connections {} open, {} accepted, {} closed, {} failed (connect errors {}, out of resources {}, reset {}, io {}, idle {}), \
              {} aborted; bytes {} up, {} down",
             self.active,
             self.accepted,
             self.closed,
             self.failed(),
             self.connect_errors,
+            self.out_of_resources,
             self.reset,
             self.io_failed,
             self.idle_timeouts,

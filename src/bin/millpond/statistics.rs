@@ -28,6 +28,7 @@ pub(crate) fn log(relay: &Relay) {
         closed = connections.closed,
         failed = connections.failed(),
         connect_errors = connections.connect_errors,
+        out_of_resources = connections.out_of_resources,
         reset = connections.reset,
         io_failed = connections.io_failed,
         idle_timeouts = connections.idle_timeouts,
