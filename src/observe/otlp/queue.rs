@@ -219,6 +219,11 @@ impl SpanProcessor for Spans {
                 *text = cut(text.as_str()).to_owned().into();
             }
         }
+        if let Status::Error { description } = &mut span.status
+            && description.len() > MAX_TEXT
+        {
+            *description = cut(description).to_owned().into();
+        }
         self.0.push(span);
     }
 
