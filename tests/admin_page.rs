@@ -128,6 +128,7 @@ macro_rules! gauge {
 gauge!(POOL, "millpond_connection_pool_connections");
 gauge!(WAITING, "millpond_connection_pool_waiting");
 gauge!(ERRORS, "millpond_http_request_errors_total");
+gauge!(REQUESTS, "millpond_http_requests_total");
 gauge!(BREAKER, "millpond_breaker_state");
 gauge!(REGION, "millpond_region_state");
 gauge!(SCORE, "millpond_region_score_seconds");
@@ -143,6 +144,11 @@ impl Metrics for Servers {
             show(&POOL, &[server, ("state", "idle")], 4.0);
             show(&POOL, &[server, ("state", "in_use")], 3.0);
             show(&WAITING, &[server], 2.0);
+            for (outcome, count) in
+                [("2xx", 5000.0), ("4xx", 30.0), ("5xx", 20.0), ("error", 1.0), ("refused", 2.0)]
+            {
+                show(&REQUESTS, &[server, ("outcome", outcome)], count);
+            }
             show(&ERRORS, &[server, ("kind", "reset")], 7.0);
             show(&ERRORS, &[server, ("kind", "response_timeout")], 1200.0);
             for one in ["closed", "half_open", "open"] {
@@ -366,12 +372,19 @@ async fn the_leak_report_names_code_and_the_pools_without_one() {
 async fn upstreams_have_their_connections_errors_and_breakers() {
     let mill = with_servers().await;
     let mut tab = Tab::open(&mill.url).await;
-    let ill = row("upstreams", "https://ill.example:8443");
-    let expected =
-        ["https://ill.example:8443", "open", "3", "4", "0", "2", "7 reset, 1.20 k response timeout"];
+    let ill = row("upstreams", "https://ill.example:8443 (upstreams)");
+    let expected = [
+        "https://ill.example:8443 (upstreams)",
+        "open",
+        "3",
+        "4",
+        "0",
+        "2",
+        "7 reset, 1.20 k response timeout",
+    ];
     assert_eq!(tab.evaluate(&cells(&ill)).await, json!(expected));
     assert_eq!(tab.evaluate(&format!("{ill}.children[1].className")).await, json!("text bad"));
-    let well = row("upstreams", "https://well.example");
+    let well = row("upstreams", "https://well.example (upstreams)");
     assert_eq!(tab.evaluate(&format!("{well}.children[1].className")).await, json!("text"));
     assert_eq!(
         tab.evaluate(&cells(&row("regions", "lost"))).await,
@@ -390,6 +403,19 @@ async fn without_breakers_and_regions_there_is_no_place_for_them() {
         tab.evaluate("document.getElementById('regions-section').checkVisibility()").await,
         json!(false)
     );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chart_without_samples_is_not_there() {
+    let shown =
+        "['requests', 'traffic'].map(id => document.getElementById(id + '-section').checkVisibility())";
+    for (mill, expected) in
+        [(Mill::start(AdminConfig::default()).await, [false, true]), (with_servers().await, [true, true])]
+    {
+        let mut tab = Tab::open(&mill.url).await;
+        tab.until("document.querySelector('polyline').points.length > 0").await;
+        assert_eq!(tab.evaluate(shown).await, json!(expected));
+    }
 }
 
 const WIDTHS_AND_SCHEMES: [(u32, &str); 4] = [(360, "light"), (360, "dark"), (1280, "light"), (1280, "dark")];

@@ -33,7 +33,7 @@ const PAGE: &str = include_str!("../page.html");
 /// The page runs its own script and style, known by their hashes, and asks nobody but this endpoint. `tests/admin_page.rs`
 /// says what they are after a change.
 const PAGE_POLICY: &str = "default-src 'none'; connect-src 'self'; img-src data:; \
-    script-src 'sha256-jMG16DFvAnPaG62bRMw1Vgr98/0bRu/83CqgovVYnOg='; style-src 'sha256-eycz3dVuFGE6Bzf87+tbJopLIiMQifyQRvbA3q5DZzg='; \
+    script-src 'sha256-O4qa/X3ZQYPdn7PzymTkYHZ5xhSaQ8pQt2VhouLxXDU='; style-src 'sha256-eycz3dVuFGE6Bzf87+tbJopLIiMQifyQRvbA3q5DZzg='; \
     base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 const PATHS: [&str; 8] =

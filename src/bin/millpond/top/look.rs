@@ -70,9 +70,16 @@ impl Look {
         let sums = |one: &str, other: &str| sum(one) + sum(other);
         let written =
             |to: &str| samples.sum("millpond_relay_written_bytes_total", |labels| label(labels, "to") == to);
-        let failed = |name: &str| {
-            samples.sum(name, |labels| !["closed", "connected"].contains(&&*label(labels, "outcome")))
+        // Connects of a relay that failed are errors of its upstream.
+        let relayed = |is_connect: bool| {
+            samples.sum("millpond_relay_ended_connections_total", |labels| {
+                let outcome = label(labels, "outcome");
+                outcome != "closed" && (outcome == "connect_error") == is_connect
+            })
         };
+        let bus = samples.sum("millpond_bus_ended_connections_total", |labels| {
+            !["closed", "connected"].contains(&&*label(labels, "outcome"))
+        });
         let memory = |state: &str| {
             samples.sum("millpond_buffer_pool_class_bytes", |labels| label(labels, "state") == state)
         };
@@ -93,9 +100,12 @@ impl Look {
                 sums("millpond_connection_pool_waiting", "millpond_http2_pool_waiting"),
             ],
             errors: [
-                failed("millpond_relay_ended_connections_total")
-                    + failed("millpond_bus_ended_connections_total"),
-                sums("millpond_connection_pool_connect_errors_total", "millpond_http_request_errors_total"),
+                relayed(false) + bus,
+                relayed(true)
+                    + sums(
+                        "millpond_connection_pool_connect_errors_total",
+                        "millpond_http_request_errors_total",
+                    ),
             ],
             memory: ["lent", "idle", "frozen"].map(memory),
             upstreams: upstreams(&samples),
@@ -147,7 +157,9 @@ fn upstreams(samples: &Samples<'_>) -> Table {
     let mut each = |name: &str, count: &dyn Fn(&mut Upstream, &Value, f64)| {
         for (labels, value) in samples.each(name) {
             let server = label(labels, "server");
-            let key = if server.is_empty() { label(labels, "name") } else { server };
+            let name = label(labels, "name");
+            // Two sources may have the same server: regions, for example.
+            let key = if server.is_empty() { name } else { format!("{server} ({name})") };
             count(found.entry(key).or_default(), labels, value);
         }
     };
@@ -193,14 +205,15 @@ fn upstreams(samples: &Samples<'_>) -> Table {
 }
 
 fn regions(samples: &Samples<'_>) -> Table {
-    let mut found = BTreeMap::<String, (String, f64)>::new();
+    let mut found = BTreeMap::<String, (String, Option<f64>)>::new();
     for (labels, _) in samples.each("millpond_region_state").filter(|(_, value)| *value > 0.0) {
         found.entry(region(labels)).or_default().0 = label(labels, "state");
     }
     for (labels, value) in samples.each("millpond_region_score_seconds") {
-        found.entry(region(labels)).or_default().1 = value;
+        found.entry(region(labels)).or_default().1 = Some(value);
     }
-    let rows = found.into_iter().map(|(key, (state, score))| vec![key, state, time(score)]);
+    let score = |score: Option<f64>| score.map_or_else(|| "-".to_owned(), time);
+    let rows = found.into_iter().map(|(key, (state, known))| vec![key, state, score(known)]);
     Table { title: "Regions", columns: REGIONS, rows: rows.collect(), note: String::new() }
 }
 
@@ -341,12 +354,37 @@ mod tests {
             "millpond_http_connects_total":
                 [sample(reason("outcome", "tls_error"), 5), sample(reason("outcome", "connected"), 9)],
             "millpond_http_request_errors_total": [sample(reason("kind", "reset"), 1200)],
-            "millpond_breaker_state": [sample(json!({ "name": "breakers", "server": "https://a.example", "state": "half_open" }), 1)],
+            "millpond_breaker_state": [sample(json!({ "name": "pools", "server": "https://a.example", "state": "half_open" }), 1)],
             "millpond_connection_pool_breaker_state": [sample(of("closed"), 1), sample(of("open"), 0)],
         });
         let rows = look(stats, json!({}), json!({})).upstreams.rows;
-        let expected = ["https://a.example", "half-open", "3", "5", "0", "2", "1.20 k reset, 5 tls error"];
+        let expected =
+            ["https://a.example (pools)", "half-open", "3", "5", "0", "2", "1.20 k reset, 5 tls error"];
         assert_eq!(rows, [expected]);
+    }
+
+    #[test]
+    fn a_server_of_two_sources_has_two_rows() {
+        let of = |name: &str| json!({ "name": name, "server": "https://a.example", "state": "idle" });
+        let stats = json!({ "millpond_connection_pool_connections": [sample(of("north"), 1), sample(of("south"), 2)] });
+        let rows = look(stats, json!({}), json!({})).upstreams.rows;
+        assert_eq!([&*rows[0][3], &*rows[1][3]], ["1", "2"]);
+    }
+
+    #[test]
+    fn a_connect_that_failed_is_an_error_of_the_upstream() {
+        let of = |outcome: &str| json!({ "name": "proxy", "outcome": outcome });
+        let ended = [sample(of("closed"), 100), sample(of("reset"), 3), sample(of("connect_error"), 5)];
+        let stats = json!({ "millpond_relay_ended_connections_total": ended });
+        assert_eq!(look(stats, json!({}), json!({})).errors, [3.0, 5.0]);
+    }
+
+    #[test]
+    fn a_region_of_which_nothing_is_known_has_no_score() {
+        let of = json!({ "name": "pools", "region": "north", "state": "ejected" });
+        let rows =
+            look(json!({ "millpond_region_state": [sample(of, 1)] }), json!({}), json!({})).regions.rows;
+        assert_eq!(rows, [["north (pools)", "ejected", "-"]]);
     }
 
     #[test]
