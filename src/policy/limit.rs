@@ -51,6 +51,8 @@ pub struct LimitPolicy {
 /// decrease would need a latency in milliseconds, one for each server, and after a load step one round trip for each
 /// request more.
 ///
+/// A load that never has half of the limit in flight changes nothing, unless requests fail.
+///
 /// Every 300 windows it falls to half for two, with other tolerances to 75 % of their inverse, to see what the latency without
 /// load is now. A load that uses less of the limit does not notice. With the default window, a greater one waits for 0.2 s in
 /// 30 s, or is refused if the queue is short.
@@ -92,7 +94,9 @@ struct LatencyWindow {
     /// Seconds.
     sum: f64,
     samples: u32,
+    /// Time-outs are among both.
     failures: u32,
+    requests: u32,
     most_in_flight: u32,
 }
 
@@ -156,24 +160,27 @@ impl AdaptiveLimit {
         let window = &mut self.window;
         let began = *window.began.get_or_insert(now);
         window.most_in_flight = window.most_in_flight.max(in_flight);
-        match outcome {
-            Outcome::Cancelled | Outcome::Refused => return None,
-            // How fast it fails says nothing.
-            Outcome::Failure => window.failures += 1,
-            Outcome::Success | Outcome::Timeout => {
-                window.sum += latency.as_secs_f64();
-                window.samples += 1;
-            }
+        if !outcome.is_of_the_server() {
+            return None;
         }
-        let is_full = window.samples.saturating_add(window.failures) >= self.policy.min_samples.max(1);
+        window.requests += 1;
+        window.failures += u32::from(outcome.is_failure());
+        // How fast it fails says nothing.
+        if outcome != Outcome::Failure {
+            window.sum += latency.as_secs_f64();
+            window.samples += 1;
+        }
+        let is_full = window.requests >= self.policy.min_samples.max(1);
         if !is_full || now.saturating_duration_since(began) < self.policy.window {
             return None;
         }
         let window = std::mem::take(window);
         let before = self.limit();
         let wanted = self.wanted(&window);
+        // One that is not used makes no queue, and says nothing about a higher one.
+        let is_used = window.most_in_flight >= before / 2 || window.fails();
         // While it still falls, half of it is too much to learn by.
-        let falls = wanted < self.limit * SHRINK.1 && self.limit > self.policy.clamp(0.0);
+        let falls = is_used && wanted < self.limit * SHRINK.1 && self.limit > self.policy.clamp(0.0);
         self.age += u32::from(self.age != RELEARN - 1 || !falls);
         match self.age {
             RELEARN => {
@@ -181,8 +188,7 @@ impl AdaptiveLimit {
                 self.limit = self.policy.clamp(self.limit * RELEARN_AT / self.policy.tolerance());
             }
             RELEARN_OVER => (self.limit, self.age) = (self.saved, 0),
-            // A limit that is not used says nothing about a higher one.
-            ..RELEARN if wanted < self.limit || window.most_in_flight >= before / 2 => {
+            ..RELEARN if is_used => {
                 self.limit = self.policy.clamp(self.limit + (wanted - self.limit) * STEP);
             }
             _ => {}
@@ -199,11 +205,18 @@ impl AdaptiveLimit {
             self.base = Some(base);
             rest = (base * self.policy.tolerance() / mean.max(1e-9)).clamp(SHRINK.0, 1.0);
         }
-        if window.failures > window.samples / 10 {
+        if window.fails() {
             return self.limit * rest.min(SHRINK.1);
         }
         // A few more than fit, so that a higher limit is found.
         self.limit * rest + self.limit.sqrt()
+    }
+}
+
+impl LatencyWindow {
+    /// Whether there is more than one failure per ten successes.
+    fn fails(&self) -> bool {
+        self.failures > (self.requests - self.failures) / 10
     }
 }
 

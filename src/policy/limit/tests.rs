@@ -52,6 +52,26 @@ fn a_limit_that_is_not_used_does_not_grow() {
 }
 
 #[test]
+fn a_limit_that_is_not_used_does_not_shrink() {
+    let (mut limit, mut now) = (AdaptiveLimit::new(LimitPolicy::default()), Instant::now());
+    for latency in [1, 3].into_iter().cycle().take(200) {
+        assert_eq!(window(&mut limit, &mut now, latency * MILLISECOND, 1), None);
+    }
+}
+
+#[test]
+fn a_limit_that_is_not_used_shrinks_if_requests_fail() {
+    for outcome in [Outcome::Failure, Outcome::Timeout] {
+        let (mut limit, mut now) = (AdaptiveLimit::new(LimitPolicy::default().initial(100)), Instant::now());
+        for _ in 0..10 {
+            now += 12 * MILLISECOND;
+            limit.record(now, MILLISECOND, 1, outcome);
+        }
+        assert_eq!(limit.limit(), 98, "{outcome:?}");
+    }
+}
+
+#[test]
 fn half_again_as_long_is_tolerated() {
     let (mut limit, mut now) = (AdaptiveLimit::new(LimitPolicy::default().initial(400)), Instant::now());
     window(&mut limit, &mut now, 100 * MILLISECOND, 400);
@@ -89,7 +109,8 @@ fn a_server_that_has_become_slower_for_good_is_accepted() {
     let (mut limit, mut now) = (AdaptiveLimit::new(LimitPolicy::default()), Instant::now());
     window(&mut limit, &mut now, 10 * MILLISECOND, 20);
     for _ in 0..50 {
-        window(&mut limit, &mut now, 40 * MILLISECOND, 4);
+        let in_flight = limit.limit();
+        window(&mut limit, &mut now, 40 * MILLISECOND, in_flight);
     }
     assert!(limit.limit() <= 8, "{}", limit.limit());
     for _ in 0..1000 {
