@@ -5,16 +5,16 @@ mod upstream;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{Method, Request};
+use http::{Method, Request, Response};
 use http_body_util::{BodyExt, Full};
 use millpond::connection::https::{
-    HttpVersion, HttpsConfig, HttpsError, RequestBody, Upstreams, UpstreamsConfig,
+    HttpVersion, HttpsConfig, HttpsError, RequestBody, UpstreamBody, Upstreams, UpstreamsConfig,
 };
 use millpond::net::Endpoint;
 use millpond::policy::{BreakerPolicy, RegionPolicy};
-use millpond::resilience::{Refusal, RegionService, Stay};
+use millpond::resilience::{ByStatus, Refusal, RegionService, Stay};
 use tokio::time::timeout;
-use tower::ServiceExt;
+use tower::{Service, ServiceExt};
 use upstream::{Node, PATIENCE};
 
 /// Tells its name, or fails for `/broken` and `/broken/NAME`.
@@ -36,14 +36,12 @@ fn request(path: &str, region: &str) -> Request<RequestBody> {
     Request::get(uri).header("region", region).body(RequestBody::empty()).unwrap()
 }
 
+type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
 /// The name of the region that answers.
-async fn ask<K>(
-    service: &RegionService<Upstreams, millpond::resilience::ByStatus, K>,
-    path: &str,
-    region: &str,
-) -> Result<String, Box<dyn std::error::Error + Send + Sync>>
+async fn ask<S>(service: &S, path: &str, region: &str) -> Result<String, BoxError>
 where
-    K: Stay<Request<RequestBody>> + Clone,
+    S: Service<Request<RequestBody>, Response = Response<UpstreamBody>, Error = BoxError> + Clone,
 {
     let answer = timeout(PATIENCE, service.clone().oneshot(request(path, region))).await.expect("no end")?;
     let body = answer.into_body().collect().await?.to_bytes();
@@ -156,4 +154,40 @@ async fn the_last_region_says_that_its_breaker_is_open_and_gives_the_request_bac
     let mut error = ask(&service, "/", "").await.unwrap_err();
     assert!(matches!(Refusal::of(&*error), Some(Refusal::BreakerOpen { .. })), "{error:?}");
     assert!(error.downcast_mut::<HttpsError>().unwrap().take_request().is_some());
+}
+
+/// Both regions fail until they are ejected, the first for a shorter time.
+async fn eject_all<K>(service: &RegionService<Upstreams, ByStatus, K>)
+where
+    K: Stay<Request<RequestBody>> + Clone,
+{
+    for name in ["north", "south"] {
+        for _ in 0..5 {
+            ask(service, "/broken", name).await.unwrap();
+        }
+    }
+    let state = service.state();
+    assert!(state.iter().all(|region| region.is_ejected), "{state:?}");
+}
+
+#[tokio::test]
+async fn the_only_region_that_serves_again_is_found_by_the_second_request() {
+    let nodes = [node("north"), node("south")];
+    let regions = [("north", region(&nodes[0], None)), ("south", region(&nodes[1], None))];
+    let service = RegionService::new(policy().eject_for(PATIENCE), regions).stay(named);
+    eject_all(&service).await;
+    assert_eq!(ask(&service, "/broken/north", "").await.unwrap(), "");
+    for _ in 0..3 {
+        assert_eq!(ask(&service, "/broken/north", "").await.unwrap(), "south");
+    }
+}
+
+#[tokio::test]
+async fn a_request_that_the_last_resort_refuses_goes_to_another_one() {
+    let nodes = [node("north"), node("south")];
+    let breaker = BreakerPolicy::default().failures(5);
+    let regions = [("north", region(&nodes[0], breaker.into())), ("south", region(&nodes[1], None))];
+    let service = RegionService::new(policy().eject_for(PATIENCE), regions).stay(named);
+    eject_all(&service).await;
+    assert_eq!(ask(&service, "/", "").await.unwrap(), "south");
 }

@@ -74,6 +74,8 @@ pub struct Regions {
     policy: RegionPolicy,
     regions: Vec<Region>,
     current: usize,
+    /// How often there was a last resort.
+    resorts: u64,
 }
 
 /// Where to send a request.
@@ -99,7 +101,7 @@ pub enum PickReason {
     Sticky,
     /// Others have failed the request.
     Fallback,
-    /// All are ejected, and this one for the shortest time.
+    /// No other is left: all are ejected, or have failed the request. They take turns, so one that serves again is found soon.
     LastResort,
 }
 
@@ -134,7 +136,7 @@ pub struct RegionState {
     pub sticky: u64,
     /// Requests that it got because other regions had failed them.
     pub fallback: u64,
-    /// Requests that it got because all regions were ejected.
+    /// Requests that it got because no other region was left.
     pub last_resort: u64,
     /// How often it was ejected.
     pub ejections: u64,
@@ -164,6 +166,8 @@ struct Region {
     returning: Option<Instant>,
     /// Of these, only the counts are kept up.
     seen: RegionState,
+    /// When it was last the last resort, by the number of that.
+    resorted: u64,
 }
 
 impl Default for RegionPolicy {
@@ -202,7 +206,7 @@ impl Regions {
     /// That many regions, at least one. The first serves until more is known.
     #[must_use]
     pub fn new(policy: RegionPolicy, count: usize) -> Self {
-        Self { policy, regions: vec![Region::default(); count.max(1)], current: 0 }
+        Self { policy, regions: vec![Region::default(); count.max(1)], current: 0, resorts: 0 }
     }
 
     /// The region that serves.
@@ -256,6 +260,13 @@ impl Regions {
         Some(self.count(Pick { region, reason: PickReason::Fallback }))
     }
 
+    /// Where to send a request that these regions have failed, and all others are ejected: to one of those, in turn. It may
+    /// serve again.
+    pub fn last_resort(&mut self, failed: &[usize]) -> Option<Pick> {
+        let pick = self.resort(failed)?;
+        Some(self.count(pick))
+    }
+
     fn count(&mut self, pick: Pick) -> Pick {
         if let Some(Region { seen, .. }) = self.regions.get_mut(pick.region) {
             *match pick.reason {
@@ -275,7 +286,9 @@ impl Regions {
         if let Some(region) = stay.filter(|&stay| stay < self.regions.len() && !self.is_ejected(stay, now)) {
             return Pick { region, reason: PickReason::Sticky };
         }
-        let Some(best) = self.best(now) else { return self.last_resort() };
+        let Some(best) = self.best(now) else {
+            return self.resort(&[]).unwrap_or(Pick { region: 0, reason: PickReason::LastResort });
+        };
         if let Some(region) = self.regions.get_mut(best).filter(|region| region.is_cold)
             && (best != self.current || region.returning.is_none())
         {
@@ -368,10 +381,13 @@ impl Regions {
         usable.min_by(|(_, a), (_, b)| score(a).total_cmp(&score(b))).map(|(index, _)| index)
     }
 
-    fn last_resort(&self) -> Pick {
-        let regions = self.regions.iter().enumerate();
-        let first = regions.min_by_key(|(_, region)| region.ejected_until);
-        Pick { region: first.map_or(0, |(index, _)| index), reason: PickReason::LastResort }
+    /// The one that was the last resort longest ago, then the one that comes back first.
+    fn resort(&mut self, except: &[usize]) -> Option<Pick> {
+        let regions = self.regions.iter_mut().enumerate().filter(|(index, _)| !except.contains(index));
+        let (index, region) = regions.min_by_key(|(_, region)| (region.resorted, region.ejected_until))?;
+        self.resorts += 1;
+        region.resorted = self.resorts;
+        Some(Pick { region: index, reason: PickReason::LastResort })
     }
 
     /// A region that does not serve, and was not tried within the interval.

@@ -23,10 +23,13 @@ use crate::sync::{Arc, Mutex};
 ///
 /// A request that a region refuses goes on to the next best region at once, as it was not sent: by a
 /// [layer](super), such as one whose breaker is open, by a limit or a breaker of
-/// [`Upstreams`](crate::connection::https::Upstreams), or because these are closed. If all refuse, the error is the last region's,
-/// and has the request in it. Refusals count as errors of the region, so that one that refuses many is left. They eject none:
-/// they may be about one of several servers, and when a breaker closes, its region serves at once. Neither does a failure of a
-/// request that another region has refused, as its server may fail everywhere.
+/// [`Upstreams`](crate::connection::https::Upstreams), or because these are closed. Regions that are ejected are asked after
+/// the others. If all refuse, the error is the last region's, and has the request in it. Refusals count as errors of the region,
+/// so that one that refuses many is left. They eject none: they may be about one of several servers, and when a breaker closes,
+/// its region serves at once. Neither does a failure of a request that another region has refused, as its server may fail
+/// everywhere.
+///
+/// While all are ejected, requests go to each in turn, so that one that serves again is found by the next few.
 ///
 /// Each ejection is logged as a warning with its reason; the end of one, and that another region serves, for information.
 ///
@@ -228,7 +231,7 @@ where
                 sent.ended = Some(Outcome::Refused);
                 drop(sent);
                 refused.push(region);
-                let next = if has_request::<R>(&error) { shared.fall_back(&refused) } else { None };
+                let next = if has_request::<R>(&error) { shared.next(&refused) } else { None };
                 let Some(next) = next else { return Err(error) };
                 let Some(unsent) = take_request(&mut error) else { return Err(error) };
                 sent = Sent { shared, region: next, since: now(), was_refused: true, ended: None };
@@ -263,8 +266,10 @@ impl Shared {
     }
 
     /// The region for a request that these have refused.
-    fn fall_back(&self, refused: &[usize]) -> Option<usize> {
-        Some(self.state.lock().regions.fall_back(now(), refused)?.region)
+    fn next(&self, refused: &[usize]) -> Option<usize> {
+        let regions = &mut self.state.lock().regions;
+        let next = regions.fall_back(now(), refused).or_else(|| regions.last_resort(refused));
+        Some(next?.region)
     }
 
     /// The region for a request, which may name one.

@@ -56,9 +56,18 @@ impl Ranking {
         self.known.lock().regions.pick(now(), stay, random).region
     }
 
-    /// The region for a get that these have failed.
-    pub(super) fn fall_back(&self, failed: &[usize]) -> Option<usize> {
-        Some(self.known.lock().regions.fall_back(now(), failed)?.region)
+    /// The region for a get that these have failed. One that is ejected only if all are, as a get does not wait there otherwise.
+    pub(super) fn next(&self, failed: &[usize]) -> Option<usize> {
+        let regions = &mut self.known.lock().regions;
+        let all_are_ejected = (0..self.names.len()).all(|region| regions.is_ejected(region, now()));
+        let next =
+            if all_are_ejected { regions.last_resort(failed) } else { regions.fall_back(now(), failed) };
+        Some(next?.region)
+    }
+
+    /// Whether a region is the last resort, and another one may be so, too.
+    pub(super) fn is_one_of_the_last(&self, region: usize) -> bool {
+        self.names.len() > 1 && self.known.lock().regions.is_ejected(region, now())
     }
 
     /// Whether a get that waits in a region should go elsewhere.

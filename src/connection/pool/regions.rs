@@ -8,7 +8,7 @@ use std::pin::pin;
 use std::time::Duration;
 
 use bb8::ManageConnection;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use super::Pool;
 use super::guard::PooledConnection;
@@ -17,6 +17,9 @@ use crate::connection::error::RunError;
 use crate::connection::statistics::State;
 use crate::policy::{Outcome, RegionState};
 use crate::sync::Arc;
+
+/// How long a get waits in a region while all are ejected, before it tries the next.
+const TURN: Duration = Duration::from_secs(1);
 
 /// A pool per region: each get goes to the region that serves best, as [`Regions`](crate::policy::Regions) decides. Clones
 /// share the pools. [`Builder::build_regions`](super::Builder::build_regions) makes one.
@@ -31,7 +34,7 @@ use crate::sync::Arc;
 ///
 /// A get that a region fails goes to the next best one that is not ejected. So does a get that waits in a region when that is
 /// ejected, or after half of its time: the server may not answer at all. Thus a get fails only if all regions fail it. While
-/// all are ejected, it waits for the first that comes back.
+/// all are ejected, it waits for the first that comes back, in each for a second in turn.
 ///
 /// To choose the region takes a lock, which a get of one [`Pool`] does not.
 ///
@@ -88,7 +91,7 @@ pub struct RegionPoolState {
 /// Why a region gave a get no connection.
 enum Unserved<E> {
     Failed(RunError<E>),
-    /// It was ejected while the get waited, and another one is not.
+    /// It was ejected while the get waited, and another one is not; or all are, and the turn of this one is over.
     Left,
 }
 
@@ -139,7 +142,7 @@ impl<M: ManageConnection> RegionPool<M> {
     ) -> Result<RegionConnection<'_, M>, RunError<M::Error>> {
         let ranking = &self.shared.ranking;
         let deadline = Instant::now().checked_add(self.shared.connection_timeout);
-        let (mut region, mut failed) = (ranking.pick(stay), Vec::new());
+        let (mut region, mut failed, mut was_left) = (ranking.pick(stay), Vec::new(), false);
         loop {
             let begun = Instant::now();
             let failure = match self.get_from(region, &failed, deadline, caller).await {
@@ -154,12 +157,17 @@ impl<M: ManageConnection> RegionPool<M> {
             };
             failed.push(region);
             let is_over = deadline.is_some_and(|deadline| Instant::now() >= deadline);
-            region = match (ranking.fall_back(&failed).filter(|_| !is_over), failure) {
+            was_left |= failure.is_none();
+            region = match (ranking.next(&failed).filter(|_| !is_over), failure) {
                 (Some(next), _) => next,
-                (None, Some(error)) => return Err(error),
+                (None, Some(error)) if is_over || !was_left => return Err(error),
                 (None, None) if is_over => return Err(RunError::TimedOut),
-                // The others were ejected in the meantime, too.
-                (None, None) => ranking.pick(None),
+                // One that was left has not failed the get, and may come back.
+                (None, _) => {
+                    failed.clear();
+                    was_left = false;
+                    ranking.pick(None)
+                }
             };
         }
     }
@@ -193,6 +201,8 @@ impl<M: ManageConnection> RegionPool<M> {
                 None => get.await,
             }
         });
+        let mut turn = pin!(sleep(TURN));
+        let mut has_turn = ranking.is_one_of_the_last(region);
         loop {
             let changed = ranking.changed.notified();
             if ranking.is_left(region) {
@@ -202,6 +212,12 @@ impl<M: ManageConnection> RegionPool<M> {
                 biased;
                 got = get.as_mut() => return got.map_err(Unserved::Failed),
                 () = changed => {}
+                () = turn.as_mut(), if has_turn => {
+                    if ranking.is_one_of_the_last(region) {
+                        return Err(Unserved::Left);
+                    }
+                    has_turn = false;
+                }
             }
         }
     }

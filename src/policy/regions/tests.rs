@@ -173,12 +173,14 @@ fn one_that_comes_back_gets_its_requests_slowly() {
 }
 
 #[test]
-fn the_last_resort_is_the_one_that_comes_back_first() {
+fn all_are_the_last_resort_in_turn() {
     let (mut regions, mut now) = (regions(3), Instant::now());
     for region in [1, 0, 2] {
         samples(&mut regions, &mut now, region, 5, 10, Failure);
     }
-    assert_eq!(regions.pick(now, None, 0), Pick { region: 1, reason: LastResort });
+    for region in [1, 0, 2, 1] {
+        assert_eq!(regions.pick(now, None, 0), Pick { region, reason: LastResort });
+    }
     assert_eq!(regions.record(now, 1, MILLISECOND, Failure), None);
     assert!(regions.is_ejected(1, now));
     regions.record(now, 1, MILLISECOND, Success);
@@ -397,4 +399,18 @@ fn a_request_falls_back_to_the_best_of_the_others() {
     samples(&mut regions, &mut now, 3, 5, 1, Failure);
     assert_eq!(regions.fall_back(now, &[0, 1, 2]), None);
     assert_eq!(regions.state(now, ["", "", "", ""])[1].fallback, 2);
+}
+
+#[test]
+fn a_request_that_all_others_have_failed_goes_to_one_that_is_ejected() {
+    let (mut regions, now) = (regions(3), Instant::now());
+    for region in [1, 2] {
+        regions.eject(now, region, SECOND);
+    }
+    let resort = |region| Some(Pick { region, reason: LastResort });
+    assert_eq!(regions.last_resort(&[0]), resort(1));
+    assert_eq!(regions.last_resort(&[0, 1]), resort(2));
+    assert_eq!(regions.last_resort(&[0]), resort(1), "it was asked longer ago");
+    assert_eq!(regions.last_resort(&[0, 1, 2]), None);
+    assert_eq!(regions.state(now, ["", "", ""])[1].last_resort, 2);
 }

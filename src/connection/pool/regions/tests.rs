@@ -275,6 +275,7 @@ async fn while_all_are_ejected_a_get_waits_for_the_first_that_comes_back() {
         }
     }
     mill.north.set_down(true);
+    mill.south.set_down(true);
     drop((north, south));
     let get = mill.spawn_get();
     sleep(5 * SECOND).await;
@@ -282,6 +283,24 @@ async fn while_all_are_ejected_a_get_waits_for_the_first_that_comes_back() {
     mill.north.set_down(false);
     assert_eq!(RegionConnection::region(&get.await.unwrap().unwrap()), "north");
     assert!(!mill.region(0).is_ejected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_only_region_that_is_back_is_found_by_the_first_get() {
+    let mill = plain().await;
+    let (north, south) = (mill.pool.get_in("north").await.unwrap(), mill.pool.get_in("south").await.unwrap());
+    for connection in [&north, &south] {
+        for _ in 0..FAILURES {
+            RegionConnection::record(connection, MILLISECOND, Outcome::Failure);
+        }
+    }
+    mill.north.set_down(true);
+    mill.south.set_down(true);
+    drop((north, south));
+    mill.south.set_down(false);
+    let begun = Instant::now();
+    assert_eq!(mill.region_of_get().await, "south");
+    assert_eq!(begun.elapsed().as_secs(), 1);
 }
 
 #[tokio::test(start_paused = true)]
@@ -296,7 +315,7 @@ async fn a_get_that_waits_goes_to_another_region_that_comes_back() {
     mill.north.set_down(true);
     drop(north);
     let get = mill.spawn_get();
-    sleep(SECOND).await;
+    sleep(SECOND / 2).await;
     assert!(!get.is_finished());
     RegionConnection::record(&south, MILLISECOND, Outcome::Success);
     drop(south);
