@@ -7,8 +7,9 @@ use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
+use http_body_util::{BodyExt, Full};
 use millpond::connection::Pool;
 use millpond::connection::https::{
     HttpVersion, HttpsConfig, HttpsError, RequestBody, UpstreamBody, Upstreams, UpstreamsConfig,
@@ -315,6 +316,23 @@ async fn a_request_that_may_have_done_something_is_not_sent_again() {
     let response = call(&service, mill.request(Method::POST, "/third")).await.unwrap();
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(mill.ask("/count/third").await, "1");
+}
+
+#[tokio::test]
+async fn a_body_that_streams_is_not_sent_again_and_is_counted() {
+    let mill = Mill::start();
+    let retries = Retries::new(at_once(3), BudgetPolicy::default());
+    let service = RetryLayer::new(retries.clone()).layer(mill.upstreams.clone().map_err(BoxError::from));
+    let put = |path| {
+        let mut request = mill.request(Method::PUT, path);
+        *request.body_mut() = RequestBody::stream(Full::new(Bytes::from_static(b"grist")));
+        request
+    };
+    assert_eq!(call(&service, put("/")).await.unwrap().status(), 200);
+    assert_eq!(retries.stats().not_replayable, 0);
+    assert_eq!(call(&service, put("/full")).await.unwrap().status(), 503);
+    assert_eq!(retries.stats().not_replayable, 1);
+    assert_eq!(mill.ask("/count/full").await, "1");
 }
 
 #[tokio::test]

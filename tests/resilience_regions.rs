@@ -11,16 +11,18 @@ use millpond::connection::https::{
     HttpVersion, HttpsConfig, HttpsError, RequestBody, UpstreamBody, Upstreams, UpstreamsConfig,
 };
 use millpond::net::Endpoint;
-use millpond::policy::{BreakerPolicy, RegionPolicy};
-use millpond::resilience::{ByStatus, Refusal, RegionService, Stay};
+use millpond::policy::{BreakerPolicy, BudgetPolicy, RegionPolicy, RetryPolicy};
+use millpond::resilience::{ByStatus, Refusal, RegionService, Retries, Stay};
 use tokio::time::timeout;
-use tower::{Service, ServiceExt};
-use upstream::{Node, PATIENCE};
+use tower::retry::RetryLayer;
+use tower::{Layer, Service, ServiceExt};
+use upstream::{Node, PATIENCE, free_port};
 
-/// Tells its name, or fails for `/broken` and `/broken/NAME`.
+/// Tells its name, or fails for `/broken` and `/broken/NAME`, and for `/full/NAME` in a way that may be tried again.
 fn node(name: &str) -> Node {
     Node::http2(&format!(
         "if (['/broken', '/broken/{name}'].includes(request.url)) {{ response.writeHead(500); return response.end(); }}
+        if (request.url === '/full/{name}') {{ response.writeHead(503); return response.end(); }}
         response.end('{name}');"
     ))
 }
@@ -190,4 +192,45 @@ async fn a_request_that_the_last_resort_refuses_goes_to_another_one() {
     let service = RegionService::new(policy().eject_for(PATIENCE), regions).stay(named);
     eject_all(&service).await;
     assert_eq!(ask(&service, "/", "").await.unwrap(), "south");
+}
+
+fn retries() -> Retries {
+    let backoff = RetryPolicy::default().backoff.initial(Duration::from_millis(1));
+    Retries::new(RetryPolicy::default().backoff(backoff), BudgetPolicy::default())
+}
+
+#[tokio::test]
+async fn a_retry_goes_to_another_region() {
+    let nodes = [node("north"), node("south")];
+    let regions = [("north", region(&nodes[0], None)), ("south", region(&nodes[1], None))];
+    let service = RegionService::new(policy(), regions);
+    probed(&service).await;
+    let retries = retries();
+    let retrying = RetryLayer::new(retries.clone()).layer(service.clone());
+    assert_eq!(ask(&retrying, "/full/north", "").await.unwrap(), "south");
+    assert_eq!(retries.stats().sent, 1);
+    assert_eq!(service.state()[1].fallback, 1);
+}
+
+#[tokio::test]
+async fn a_region_that_is_down_costs_a_request_one_retry() {
+    let (mut north, south) = (node("north"), node("south"));
+    north.port = free_port();
+    let regions = [("north", region(&north, None)), ("south", region(&south, None))];
+    let service = RegionService::new(policy(), regions).stay(named);
+    let retries = retries();
+    let retrying = RetryLayer::new(retries.clone()).layer(service);
+    assert_eq!(ask(&retrying, "/", "north").await.unwrap(), "south");
+    assert_eq!(retries.stats().sent, 1);
+}
+
+#[tokio::test]
+async fn a_retry_that_no_other_region_can_serve_stays() {
+    let north = node("north");
+    let service = RegionService::new(policy(), [("north", region(&north, None))]);
+    let retries = retries();
+    let retrying = RetryLayer::new(retries.clone()).layer(service.clone());
+    assert_eq!(ask(&retrying, "/full/north", "").await.unwrap(), "");
+    assert_eq!(retries.stats().sent, 2);
+    assert_eq!(service.state()[0].best, 3);
 }

@@ -77,7 +77,7 @@ pub struct RetryBudget {
 pub struct RetryStats {
     /// They were sent again.
     pub sent: u64,
-    /// Sending them twice may do harm.
+    /// Sending them twice may do harm, or their body streams.
     pub not_replayable: u64,
     /// The maximum number of attempts was reached.
     pub attempts: u64,

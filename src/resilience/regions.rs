@@ -1,5 +1,7 @@
 //! Several regions that serve the same, under one name.
 
+use std::any::Any;
+use std::cell::Cell;
 use std::fmt;
 use std::future::poll_fn;
 use std::hash::{BuildHasher, RandomState};
@@ -7,19 +9,22 @@ use std::mem;
 use std::task::{Context, Poll};
 use std::time::Instant;
 
+use http::Request;
 use tower_service::Service;
 
 use super::refusal::{has_request, is_refused, take_request};
 use super::{BoxError, BoxFuture, ByStatus, Classify, now, watch};
-use crate::connection::https::outcome_of_drop;
+use crate::connection::https::{RequestBody, outcome_of_drop};
 use crate::metric::Source;
 use crate::policy::{Ejection, Outcome, Pick, RegionPolicy, RegionState, Regions};
-use crate::sync::{Arc, Mutex};
+use crate::sync::{Arc, Mutex, thread_local};
 
 /// One service for several regions: each request goes to the one that serves best, as [`Regions`] decides.
 ///
 /// The latency is the time until the head of the response, connects included. A request that fails is not sent to another
-/// region here: a retry outside of this service is, once the region was ejected.
+/// region here. If [`Retries`](super::Retries) outside of this service send it again, it goes to another region that is not
+/// ejected, as long as there is one that has not failed it. `Retries` learn of the region only in the task that polls this
+/// service: if tower's `Buffer` is between, a retry goes where any request goes.
 ///
 /// A request that a region refuses goes on to the next best region at once, as it was not sent: by a
 /// [layer](super), such as one whose breaker is open, by a limit or a breaker of
@@ -209,7 +214,9 @@ where
     fn call(&mut self, mut request: R) -> Self::Future {
         let Self { services, shared, .. } = self;
         let (services, shared, classify) = (Arc::clone(services), Arc::clone(shared), self.classify.clone());
-        let region = shared.pick(now(), self.stay.region(&request));
+        let failed = failed_in(&request, shared.id());
+        let again = if failed.is_empty() { None } else { shared.fall_back(&failed) };
+        let region = again.unwrap_or_else(|| shared.pick(now(), self.stay.region(&request)));
         let mut sent = Sent { shared, region, since: now(), was_refused: false, ended: None };
         Box::pin(async move {
             let mut refused = Vec::new();
@@ -253,6 +260,7 @@ struct Sent {
 
 impl Drop for Sent {
     fn drop(&mut self) {
+        LAST.set(Some(InRegion { service: self.shared.id(), region: self.region }));
         let outcome = self.ended.unwrap_or_else(outcome_of_drop);
         // If the breaker of a server has refused it, that server may fail in this region, too. So it ejects none.
         let ejects = !(self.was_refused && outcome.is_failure());
@@ -260,9 +268,48 @@ impl Drop for Sent {
     }
 }
 
+thread_local! {
+    /// A request is not `Retries`' to change before it fails, and neither are errors and responses of any type. But they look at
+    /// the answer as soon as it is there.
+    static LAST: Cell<Option<InRegion>> = const { Cell::new(None) };
+}
+
+/// The region of a service that has served a request, or failed it.
+#[derive(Clone, Copy)]
+pub(super) struct InRegion {
+    /// Its address. If another service has it later, a retry there may miss the best region, and no more.
+    service: usize,
+    region: usize,
+}
+
+/// Those that have failed a request, in its extensions.
+#[derive(Clone, Default)]
+pub(super) struct FailedIn(pub(super) Vec<InRegion>);
+
+/// The region whose answer has just come in this thread.
+pub(super) fn last_region() -> Option<InRegion> {
+    LAST.take()
+}
+
+fn failed_in<R: 'static>(request: &R, service: usize) -> Vec<usize> {
+    let request = (request as &dyn Any).downcast_ref::<Request<RequestBody>>();
+    let failed = request.and_then(|request| request.extensions().get::<FailedIn>());
+    let failed = failed.into_iter().flat_map(|FailedIn(failed)| failed);
+    failed.filter(|failed| failed.service == service).map(|failed| failed.region).collect()
+}
+
 impl Shared {
+    fn id(self: &Arc<Self>) -> usize {
+        Arc::as_ptr(self).addr()
+    }
+
     fn state(&self) -> Vec<RegionState> {
         self.state.lock().regions.state(now(), &self.names)
+    }
+
+    /// The region for a request that these have failed.
+    fn fall_back(&self, failed: &[usize]) -> Option<usize> {
+        Some(self.state.lock().regions.fall_back(now(), failed)?.region)
     }
 
     /// The region for a request that these have refused.

@@ -11,8 +11,9 @@ use tokio::time::{Sleep, sleep};
 use tower::retry::Policy;
 
 use super::refusal::is_refused;
+use super::regions::{FailedIn, last_region};
 use super::{BoxError, now, watch};
-use crate::connection::https::{HttpsError, RequestBody, copy};
+use crate::connection::https::{HttpsError, RequestBody, copy, copy_head};
 use crate::metric::Source;
 use crate::policy::{
     BudgetPolicy, Deadline, Failed, RetryBudget, RetryDecision, RetryPolicy, RetryStats, retry_after,
@@ -25,7 +26,9 @@ use crate::sync::{Arc, Mutex};
 /// A request is sent again after an error, and after 429, 502, 503 and 504. If the response says by `Retry-After` how long
 /// to wait, it waits for so long. Two kinds of requests qualify: those whose method is idempotent, and those that were
 /// certainly not processed. One whose body streams is never sent again, and neither is one that the deadline in its
-/// extensions leaves no time for (see [`DeadlineLayer`](super::DeadlineLayer)).
+/// extensions leaves no time for (see [`DeadlineLayer`](super::DeadlineLayer)). If one whose body streams fails, it counts as
+/// [`not_replayable`](RetryStats::not_replayable). Around a [`RegionService`](super::RegionService), a retry goes to another
+/// region.
 ///
 /// A refusal of this side, by a layer or a limit of `Upstreams`, is not tried again, as that would be more load for what is
 /// full. Neither is a mistake of the client, which would come again.
@@ -37,13 +40,15 @@ pub struct Retries {
     budget: Arc<Mutex<RetryBudget>>,
     /// Of this request.
     attempts: u32,
+    /// Whether its copy has a body.
+    is_whole: bool,
 }
 
 impl Retries {
     /// With a budget that has seen nothing.
     #[must_use]
     pub fn new(policy: RetryPolicy, budget: BudgetPolicy) -> Self {
-        Self { policy, budget: Arc::new(Mutex::new(RetryBudget::new(budget))), attempts: 0 }
+        Self { policy, budget: Arc::new(Mutex::new(RetryBudget::new(budget))), attempts: 0, is_whole: false }
     }
 
     /// What was done with requests that failed and might be sent again.
@@ -79,10 +84,16 @@ impl<B> Policy<Request<RequestBody>, Response<B>, BoxError> for Retries {
         result: &mut Result<Response<B>, BoxError>,
     ) -> Option<Self::Future> {
         self.attempts += 1;
+        let region = last_region();
         let failed = self.failed(request, result)?;
         let random = RandomState::new().hash_one(self.attempts);
         match self.policy.decide(&mut self.budget.lock(), now(), &failed, random) {
-            RetryDecision::After(delay) => Some(Box::pin(sleep(delay))),
+            RetryDecision::After(delay) => {
+                if let Some(region) = region {
+                    request.extensions_mut().get_or_insert_default::<FailedIn>().0.push(region);
+                }
+                Some(Box::pin(sleep(delay)))
+            }
             RetryDecision::GiveUp(why) => {
                 tracing::debug!(attempts = self.attempts, ?why, uri = %request.uri(), "no further attempt");
                 None
@@ -94,7 +105,10 @@ impl<B> Policy<Request<RequestBody>, Response<B>, BoxError> for Retries {
         if self.attempts == 0 {
             self.budget.lock().on_request(now());
         }
-        copy(request)
+        let copy = copy(request);
+        self.is_whole = copy.is_some();
+        // A head is not sent, but a failure without it would not be counted.
+        Some(copy.unwrap_or_else(|| copy_head(request, RequestBody::empty())))
     }
 }
 
@@ -106,7 +120,7 @@ impl Retries {
     ) -> Option<Failed> {
         let mut failed = Failed::default().attempts(self.attempts);
         failed.deadline = request.extensions().get::<Deadline>().copied().unwrap_or_default();
-        failed.replayable = request.method().is_idempotent();
+        let mut is_harmless = request.method().is_idempotent();
         match result {
             Ok(response) => {
                 let is_failure = [
@@ -118,7 +132,9 @@ impl Retries {
                 .contains(&response.status());
                 let asked = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
                 failed.retry_after = asked.and_then(|value| retry_after(value, SystemTime::now()));
-                is_failure.then_some(failed)
+                if !is_failure {
+                    return None;
+                }
             }
             Err(error) => {
                 if is_refused(error) {
@@ -128,10 +144,11 @@ impl Retries {
                     if error.is_of_the_client() {
                         return None;
                     }
-                    failed.replayable |= error.is_unprocessed();
+                    is_harmless |= error.is_unprocessed();
                 }
-                Some(failed)
             }
         }
+        failed.replayable = is_harmless && self.is_whole;
+        Some(failed)
     }
 }

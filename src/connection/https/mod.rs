@@ -114,7 +114,7 @@ pub use self::manager::HttpsConnectionManager;
 pub(crate) use self::outcome::{drop_unsent, expire, outcome_of_drop, outcome_of_status};
 pub use self::request_body::RequestBody;
 #[cfg(feature = "resilience")]
-pub(crate) use self::request_body::copy;
+pub(crate) use self::request_body::{copy, copy_head};
 pub use self::request_errors::RequestErrors;
 pub use self::requests::RequestStats;
 pub use self::response_body::ResponseBody;

@@ -14,13 +14,18 @@ use http_body_util::combinators::UnsyncBoxBody;
 
 /// The request once more, if its body does not stream.
 pub(crate) fn copy(request: &Request<RequestBody>) -> Option<Request<RequestBody>> {
-    let mut copy = Request::new(request.body().try_clone()?);
+    Some(copy_head(request, request.body().try_clone()?))
+}
+
+/// The head of the request with another body.
+pub(crate) fn copy_head(request: &Request<RequestBody>, body: RequestBody) -> Request<RequestBody> {
+    let mut copy = Request::new(body);
     copy.method_mut().clone_from(request.method());
     copy.uri_mut().clone_from(request.uri());
     *copy.version_mut() = request.version();
     copy.headers_mut().clone_from(request.headers());
     copy.extensions_mut().clone_from(request.extensions());
-    Some(copy)
+    copy
 }
 
 type BoxError = Box<dyn Error + Send + Sync>;
