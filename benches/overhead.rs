@@ -36,13 +36,13 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// What is counted, and how often: as few as fill all caches, and so many more.
+/// What is counted, and how often: a few rounds that fill all caches, and then these.
 const OPERATIONS: [(&str, u64, u64); 3] =
     [(RELAYED, 200, 1000), (ACQUIRE, 2048, 10_240), ("get + put of a connection", 2048, 10_240)];
 const RELAYED: &str = "a relayed request of 64 B, and its answer";
 const ACQUIRE: &str = "acquire + drop of a buffer of 1 KiB";
 
-/// The fewest instructions of so many runs count: a tick of the clock adds some.
+/// The run with the fewest instructions of this number counts: a tick of the clock adds some.
 const RUNS: usize = 5;
 
 const UNCOUNTED: &str = "millpond_uncounted";

@@ -1,7 +1,8 @@
 //! Spans of `tracing`: what their fields say, and one that a long-lived task can afford to hold.
 //!
 //! A span is for something that happens once per connection, request or connect; there is none per read or write. While no
-//! subscriber wants it, a span costs one relaxed load. Integers are signed: exporters take an unsigned one for a text. The page [`spans`](crate::spans) lists all of them.
+//! subscriber wants it, a span costs one relaxed load. Integers are signed, since exporters send an unsigned one as text. The
+//! page [`spans`](crate::spans) lists all of them.
 
 use std::borrow::Cow;
 use std::net::SocketAddr;

@@ -86,7 +86,7 @@ fn relay_of(id: u64, client: &Peer, upstream: &Endpoint) -> SmallSpan {
     span.into()
 }
 
-/// Exporters of spans take an unsigned number for a text.
+/// Exporters of spans send an unsigned number as text.
 fn integer(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
 }

@@ -24,7 +24,7 @@ use crate::sync::{Arc, Mutex};
 /// [`RetryLayer`](https://docs.rs/tower/latest/tower/retry/struct.RetryLayer.html). One per server.
 ///
 /// A request is sent again after an error, and after 429, 502, 503 and 504. If the response says by `Retry-After` how long
-/// to wait, it waits for so long. Two kinds of requests qualify: those whose method is idempotent, and those that were
+/// to wait, it waits that long. Two kinds of requests qualify: those whose method is idempotent, and those that were
 /// certainly not processed. One whose body streams is never sent again, and neither is one that the deadline in its
 /// extensions leaves no time for (see [`DeadlineLayer`](super::DeadlineLayer)). If one whose body streams fails, it counts as
 /// [`not_replayable`](RetryStats::not_replayable). Around a [`RegionService`](super::RegionService), a retry goes to another
@@ -95,7 +95,13 @@ impl<B> Policy<Request<RequestBody>, Response<B>, BoxError> for Retries {
                 Some(Box::pin(sleep(delay)))
             }
             RetryDecision::GiveUp(why) => {
-                tracing::debug!(attempts = self.attempts, ?why, uri = %request.uri(), "no further attempt");
+                // Not the URI: its query and its user may be secret.
+                tracing::debug!(
+                    attempts = self.attempts,
+                    ?why,
+                    host = request.uri().host(),
+                    "no further attempt"
+                );
                 None
             }
         }

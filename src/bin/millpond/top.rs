@@ -123,7 +123,7 @@ pub(crate) fn run(args: &TopArgs) -> Result<ExitCode, Box<dyn Error>> {
     let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let client = Client::new(args.endpoint.clone());
     let outcome = runtime.block_on(async {
-        // Also before the screen is taken: an error is read best in the line after the command.
+        // Asked before the screen is taken, so that an error stands in the line after the command.
         let look = client.look(args.sort, args.top, true).await?;
         if args.once || !io::stdout().is_terminal() {
             output(&plain::text(&args.endpoint, &look))?;

@@ -40,7 +40,7 @@ impl<C> Conn<C> {
     }
 }
 
-/// After so many failed connects in a row the server counts as down. Where one in twenty fails, that is one time in 8000.
+/// The failed connects in a row after which the server counts as down. Where one in twenty fails, that is one time in 8000.
 const MANY_FAILURES: usize = 3;
 
 pub(super) type Customizer<M> =

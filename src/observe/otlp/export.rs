@@ -47,7 +47,7 @@ struct Unsent {
 /// The collector works, but has refused some spans or points of a message.
 const PARTLY: &str = "the collector refuses a part";
 
-/// After so many requests with a batch it is lost: it may be what the collector, or a proxy on the way to it, fails at.
+/// A batch that has failed this often is lost: it may be what the collector, or a proxy on the way to it, fails at.
 const MAX_TRIES: u32 = 10;
 
 impl Exporter {

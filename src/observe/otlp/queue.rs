@@ -129,7 +129,7 @@ impl Queue {
         batch
     }
 
-    /// Of the spans in flight, so many have arrived, and so many are lost.
+    /// Counts how many of the spans in flight have arrived, and how many are lost.
     pub(super) fn settle(&self, exported: usize, lost: usize) {
         let mut state = self.state.lock();
         state.in_flight = state.in_flight.saturating_sub(exported + lost);

@@ -76,7 +76,7 @@ fn builder() -> Builder<Manager> {
     Builder::new().max_size(10).min_idle(0).connection_timeout(100 * SECOND).breaker(policy)
 }
 
-/// A pool with so many idle connections, whose server is down now, and whose breaker is closed.
+/// A pool with this number of idle connections. Its server is down now, and its breaker is closed.
 async fn pool_with(idle: u32) -> (Pool<Manager>, Manager) {
     let manager = Manager::new();
     let pool = builder().build(manager.clone()).await.unwrap();
