@@ -254,9 +254,15 @@ impl Tab {
 
     async fn until(&mut self, condition: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while self.evaluate(condition).await != json!(true) {
-            let text = self.evaluate("document.body.innerText").await;
-            assert!(Instant::now() < deadline, "{condition} is not true of: {text}\n{:?}", self.complaints());
+        // The first looks may find a page without a body yet.
+        let script = format!("(() => {{ try {{ return {condition} }} catch (error) {{ return String(error) }} }})()");
+        loop {
+            let found = self.evaluate(&script).await;
+            if found == json!(true) {
+                return;
+            }
+            let text = self.evaluate("document.body?.innerText").await;
+            assert!(Instant::now() < deadline, "{condition} is {found} of: {text}\n{:?}", self.complaints());
             sleep(Duration::from_millis(50)).await;
         }
     }
