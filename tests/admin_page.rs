@@ -255,7 +255,8 @@ impl Tab {
     async fn until(&mut self, condition: &str) {
         let deadline = Instant::now() + PATIENCE;
         // The first looks may find a page without a body yet.
-        let script = format!("(() => {{ try {{ return {condition} }} catch (error) {{ return String(error) }} }})()");
+        let script =
+            format!("(() => {{ try {{ return {condition} }} catch (error) {{ return String(error) }} }})()");
         loop {
             let found = self.evaluate(&script).await;
             if found == json!(true) {

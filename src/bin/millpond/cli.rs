@@ -16,6 +16,7 @@ use crate::export::{self, ExportArgs};
 #[cfg(feature = "cli")]
 use crate::get::{EXAMPLES as GET_EXAMPLES, GetArgs};
 use crate::log::LogArgs;
+use crate::sizing::{EXAMPLES as SIZE_EXAMPLES, SizeArgs};
 use crate::terminal::{note, note_by, written};
 #[cfg(feature = "cli")]
 use crate::top::{EXAMPLES as TOP_EXAMPLES, TopArgs};
@@ -79,6 +80,9 @@ pub(crate) enum Command {
     /// Relays every connection to an upstream until Ctrl-C, then drains
     #[command(after_help = [PROXY_EXAMPLES, export::HELP].concat())]
     Proxy(ProxyArgs),
+    /// Computes what a number of connections needs: memory, descriptors, ports and cores, and what this machine lacks
+    #[command(after_help = SIZE_EXAMPLES)]
+    Size(SizeArgs),
     /// Generates Rust from a contract file: a type per message, and a pool with fitting size classes
     #[cfg(feature = "cli")]
     Codegen(CodegenArgs),

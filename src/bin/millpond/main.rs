@@ -19,6 +19,7 @@ mod memory;
 #[cfg(not(feature = "otlp"))]
 mod no_export;
 mod proxy;
+mod sizing;
 mod statistics;
 mod terminal;
 #[cfg(feature = "cli")]
@@ -57,6 +58,7 @@ fn main() -> ExitCode {
             note(format!("millpond: {}", Chain(&*error)));
             ExitCode::FAILURE
         }),
+        Command::Size(args) => sizing::run(&args),
         Command::Proxy(args) => {
             let started = proxy::raise_descriptor_limit(&args).and_then(|()| {
                 let export = Export::new(&args.export)?;

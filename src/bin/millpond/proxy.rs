@@ -38,13 +38,13 @@ const CONNECTIONS_CUT: u8 = 3;
 pub(crate) const NAME: &str = "proxy";
 
 /// Both sockets of a connection.
-const DESCRIPTORS_PER_CONNECTION: u64 = 2;
+pub(crate) const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
 /// The standard streams, the log, the listener, six of the runtime, and one connection.
 const LEAST_DESCRIPTORS: u64 = 13;
 
 /// What the proxy opens beside connections: the same without a connection, an access log, and name lookups.
-const OWN_DESCRIPTORS: u64 = 16;
+pub(crate) const OWN_DESCRIPTORS: u64 = 16;
 
 /// Serves until a signal stops it.
 pub(crate) fn run(args: ProxyArgs, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
