@@ -21,7 +21,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("policy", &["metric"]),
     ("net", &["size", "pool", "frame", "policy"]),
     ("bus", &["size", "metric", "pool", "frame", "net"]),
-    ("relay", &["size", "metric", "pool", "net"]),
+    ("relay", &["size", "metric", "policy", "pool", "net"]),
     ("connection", &["size", "metric", "pool", "frame", "policy", "net"]),
     ("resilience", &["metric", "policy", "connection"]),
     ("observe", &["metric", "pool", "frame", "policy", "net", "bus", "relay", "connection", "resilience"]),
@@ -417,7 +417,7 @@ src/pool/x.rs  | impl X<<crate::frame::F as Y>::Z> for W {} |1: crate::frame::F 
 src/pool/x.rs  | use crate::bus::Name;                      |1: crate::bus::Name goes against the order; pool may import sync, size, metric
 src/size/x.rs  | use crate::pool;                           |1: crate::pool goes against the order; size may import sync
 src/sync/x.rs  | use crate::size::Size;                     |1: crate::size::Size goes against the order; sync may import sync
-src/relay/x.rs | use crate::frame::F;                       |1: crate::frame::F goes against the order; relay may import sync, size, metric, pool, net
+src/relay/x.rs | use crate::frame::F;                       |1: crate::frame::F goes against the order; relay may import sync, size, metric, policy, pool, net
 src/pool/x.rs  | use super::super::*;                       |1: crate::* goes through the crate's root; name the layer
 src/pool/x.rs  | use crate::BufferPool;                     |1: crate::BufferPool goes through the crate's root; name the layer
 src/frame/x.rs | use crate::pool::slot::Slot;               |1: crate::pool::slot::Slot reaches past the door, src/pool/mod.rs

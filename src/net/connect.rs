@@ -115,9 +115,9 @@ impl Stream {
     pub(crate) fn connect_with(
         endpoint: &Endpoint,
         timeout: Duration,
-        reserved: OwnedFd,
+        reserved: Option<OwnedFd>,
     ) -> Pin<Box<dyn Future<Output = Result<Self, Error>> + Send>> {
-        let connect = connect_traced(endpoint.clone(), Settings::within(timeout), Some(reserved));
+        let connect = connect_traced(endpoint.clone(), Settings::within(timeout), reserved);
         Box::pin(async move { Ok(connect.await?.0) })
     }
 }

@@ -102,7 +102,9 @@ impl Listener {
         F: Future<Output = ()> + Send + 'static,
     {
         let admit = |stream, _peer, ()| connection(stream);
-        Server::new(self, max_connections, |_: &_| Ok(()), admit).run(drain_timeout, shutdown).await
+        Server::new(self, move || max_connections, |_: &_| Ok(()), admit)
+            .run(move || drain_timeout, shutdown)
+            .await
     }
 
     /// As [`serve`](Self::serve), without spans: for connections of who observes the program.
@@ -118,18 +120,19 @@ impl Listener {
         F: Future<Output = ()> + Send + 'static,
     {
         let admit = |stream, _peer, ()| connection(stream);
-        let mut server = Server::new(self, max_connections, |_: &_| Ok(()), admit);
+        let mut server = Server::new(self, move || max_connections, |_: &_| Ok(()), admit);
         server.is_traced = false;
-        server.run(drain_timeout, shutdown).await
+        server.run(move || drain_timeout, shutdown).await
     }
 
     /// As [`serve`](Self::serve), for connections that soon open a second descriptor. `connection` gets one to hold until
-    /// then, so that no connection is accepted for which there is no second one, and learns who connected.
+    /// then, so that no connection is accepted for which there is no second one, and learns who connected. The limits may change
+    /// meanwhile.
     #[cfg(feature = "relay")]
     pub(crate) async fn serve_pairs<F>(
         self,
-        max_connections: usize,
-        drain_timeout: Duration,
+        max_connections: impl Fn() -> usize,
+        drain_timeout: impl FnOnce() -> Duration,
         shutdown: impl Future<Output = ()>,
         connection: impl FnMut(Stream, Peer, OwnedFd) -> F,
     ) -> DrainReport
@@ -142,9 +145,9 @@ impl Listener {
 }
 
 /// A listener and its connections.
-struct Server<R, C> {
+struct Server<L, R, C> {
     listener: Listener,
-    max_connections: usize,
+    max_connections: L,
     /// Takes what a connection needs beside its own descriptor.
     reserve: R,
     connection: C,
@@ -160,13 +163,14 @@ struct Server<R, C> {
     logged: Option<Instant>,
 }
 
-impl<T, F, R, C> Server<R, C>
+impl<T, F, L, R, C> Server<L, R, C>
 where
+    L: Fn() -> usize,
     R: FnMut(&Listener) -> io::Result<T>,
     C: FnMut(Stream, Peer, T) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    fn new(listener: Listener, max_connections: usize, reserve: R, connection: C) -> Self {
+    fn new(listener: Listener, max_connections: L, reserve: R, connection: C) -> Self {
         Self {
             listener,
             max_connections,
@@ -181,7 +185,11 @@ where
         }
     }
 
-    async fn run(mut self, drain_timeout: Duration, shutdown: impl Future<Output = ()>) -> DrainReport {
+    async fn run(
+        mut self,
+        drain_timeout: impl FnOnce() -> Duration,
+        shutdown: impl Future<Output = ()>,
+    ) -> DrainReport {
         let mut shutdown = pin!(shutdown);
         loop {
             let may_accept = self.may_accept();
@@ -193,7 +201,7 @@ where
             }
         }
         let ended = self.spawned - self.connections.len() as u64;
-        let deadline = Instant::now() + drain_timeout.min(NEVER);
+        let deadline = Instant::now() + drain_timeout().min(NEVER);
         let _ = timeout_at(deadline, self.serve_queue()).await;
         if let Some((client, _)) = &mut self.waiting {
             client.reset_on_close();
@@ -231,7 +239,7 @@ where
         {
             self.admit(stream, peer);
         }
-        self.paused.is_none() && self.connections.len() < self.max_connections
+        self.paused.is_none() && self.connections.len() < (self.max_connections)()
     }
 
     fn accepted(&mut self, accepted: io::Result<(Stream, Peer)>) {

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::net::{Keepalive, setters};
 
-/// The limits of a [`Relay`](super::Relay). The [module documentation](super) gives the reason for each default.
+/// The limits of a [`Relay`](super::Relay): all that concerns its clients' side. The [module documentation](super) gives the
+/// reason for each default. [`Relay::replace_config`](super::Relay::replace_config) changes them while it serves.
 ///
 /// # Examples
 ///
@@ -17,7 +18,7 @@ use crate::net::{Keepalive, setters};
 /// assert_eq!(config.max_connections, 500);
 /// assert_eq!(config.connect_timeout, Duration::from_secs(10));
 /// ```
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayConfig {
     /// The most connections relayed at once. Further ones wait in the system's accept queue.
@@ -25,7 +26,7 @@ pub struct RelayConfig {
     /// How long a connection may relay no bytes in either direction before it is closed. `None` means no limit. Waiting for
     /// memory of the pool does not count.
     pub idle_timeout: Option<Duration>,
-    /// How long connecting to the upstream may take.
+    /// How long connecting to the upstream may take, over all servers that are tried.
     pub connect_timeout: Duration,
     /// How long a shutdown waits for open connections before it aborts them.
     pub drain_timeout: Duration,

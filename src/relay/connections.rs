@@ -19,8 +19,8 @@ pub struct RelayConnection {
     pub id: u64,
     /// Who connected.
     pub client: Peer,
-    /// Where it leads.
-    pub upstream: Arc<Endpoint>,
+    /// The server that it leads to, or that it tries to reach. `None` before one is chosen.
+    pub upstream: Option<Arc<Endpoint>>,
     /// The time since it was accepted.
     pub age: Duration,
     /// The time since a byte was last written in either direction. Before the first one, the time since the upstream was
@@ -85,23 +85,30 @@ impl Direction {
 }
 
 /// From its accept to its end.
-#[derive(Debug)]
 pub(super) struct Connection {
     pub(super) id: u64,
     pub(super) client: Peer,
-    pub(super) upstream: Arc<Endpoint>,
+    upstream: Mutex<Option<Arc<Endpoint>>>,
     pub(super) activity: Activity,
     /// Its index in the list of all. Ordering: Relaxed. It is read and written under the lock of that.
     place: AtomicUsize,
 }
 
 impl Connection {
+    pub(super) fn upstream(&self) -> Option<Arc<Endpoint>> {
+        self.upstream.lock().clone()
+    }
+
+    pub(super) fn set_upstream(&self, upstream: &Arc<Endpoint>) {
+        *self.upstream.lock() = Some(Arc::clone(upstream));
+    }
+
     fn snapshot(&self) -> RelayConnection {
         let age = self.activity.age();
         RelayConnection {
             id: self.id,
             client: self.client,
-            upstream: Arc::clone(&self.upstream),
+            upstream: self.upstream(),
             age,
             idle: age.saturating_sub(Duration::from_millis(self.activity.moved.load())),
             transferred: self.activity.transferred(),
@@ -113,8 +120,9 @@ impl Connection {
 impl RelayConnection {
     pub(super) fn show(&self, visit: &mut dyn FnMut(Row<'_>)) {
         let Transferred { to_upstream, to_client } = self.transferred;
+        let upstream = self.upstream.as_ref().map(|upstream| upstream.to_string()).unwrap_or_default();
         visit(Row::new(
-            &[("id", &self.id), ("client", &self.client), ("upstream", &*self.upstream)],
+            &[("id", &self.id), ("client", &self.client), ("upstream", &upstream)],
             &[
                 ("held_bytes", self.held_bytes as f64),
                 ("traffic_bytes", to_upstream.saturating_add(to_client) as f64),
@@ -135,11 +143,11 @@ pub(super) struct Open(Mutex<Vec<Shared<Connection>>>);
 const SPARSE: usize = 4;
 
 impl Open {
-    pub(super) fn add(&self, id: u64, client: Peer, upstream: Arc<Endpoint>) -> Shared<Connection> {
+    pub(super) fn add(&self, id: u64, client: Peer) -> Shared<Connection> {
         let connection = Shared::new(Connection {
             id,
             client,
-            upstream,
+            upstream: Mutex::default(),
             activity: Activity::new(),
             place: AtomicUsize::default(),
         });
@@ -190,8 +198,7 @@ mod tests {
     fn the_list_has_all_that_were_added_and_not_removed() {
         const MANY: u64 = 1000;
         let open = Open::default();
-        let upstream = Arc::new(Endpoint::from("127.0.0.1:1"));
-        let add = |id| open.add(id, Peer::Unix { pid: None }, Arc::clone(&upstream));
+        let add = |id| open.add(id, Peer::Unix { pid: None });
         let connections: Vec<_> = (0..MANY).map(add).collect();
         // In an order that is neither that of the list nor its reverse, and each twice.
         let is_kept = |id: u64| id.is_multiple_of(97);

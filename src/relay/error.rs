@@ -20,7 +20,12 @@ pub struct RelayError {
 
 #[derive(Debug)]
 pub(super) enum Cause {
-    Connect(net::Error),
+    /// The last of the servers that were tried.
+    Connect {
+        error: net::Error,
+        tried: usize,
+    },
+    NoServer,
     Read {
         side: Side,
         source: io::Error,
@@ -49,7 +54,7 @@ pub enum Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum RelayErrorKind {
-    /// Connecting to the upstream failed.
+    /// Connecting to the upstream failed: to each of its servers, if there are several.
     Connect,
     /// There was no descriptor, port or memory left to connect to the upstream until the connect timeout.
     OutOfResources,
@@ -89,8 +94,8 @@ impl RelayError {
     #[must_use]
     pub fn kind(&self) -> RelayErrorKind {
         match &self.cause {
-            Cause::Connect(error) if is_local(error) => RelayErrorKind::OutOfResources,
-            Cause::Connect(_) => RelayErrorKind::Connect,
+            Cause::Connect { error, .. } if is_local(error) => RelayErrorKind::OutOfResources,
+            Cause::Connect { .. } | Cause::NoServer => RelayErrorKind::Connect,
             Cause::Read { side, source } | Cause::Write { side, source } => match source.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => RelayErrorKind::Reset(*side),
                 _ => RelayErrorKind::Io(*side),
@@ -104,9 +109,10 @@ impl RelayError {
     #[must_use]
     pub fn side(&self) -> Option<Side> {
         match &self.cause {
-            Cause::Connect(error) => (!is_local(error)).then_some(Side::Upstream),
+            Cause::Connect { error, .. } => (!is_local(error)).then_some(Side::Upstream),
             Cause::Read { side, .. } | Cause::Write { side, .. } => Some(*side),
             Cause::Idle { stalled, .. } => *stalled,
+            Cause::NoServer => None,
         }
     }
 
@@ -114,9 +120,9 @@ impl RelayError {
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         match &self.cause {
-            Cause::Connect(error) => error.is_timeout(),
+            Cause::Connect { error, .. } => error.is_timeout(),
             Cause::Idle { .. } => true,
-            Cause::Read { .. } | Cause::Write { .. } => false,
+            Cause::Read { .. } | Cause::Write { .. } | Cause::NoServer => false,
         }
     }
 }
@@ -144,7 +150,11 @@ impl fmt::Display for Side {
 impl fmt::Display for RelayError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.cause {
-            Cause::Connect(error) => error.fmt(f),
+            Cause::Connect { error, tried: 1 } => error.fmt(f),
+            Cause::Connect { error, tried } => {
+                write!(f, "none of {tried} servers can be reached; the last: {error}")
+            }
+            Cause::NoServer => f.write_str("the backend has no server"),
             Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
             Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),
             Cause::Idle { after, stalled: None } => write!(f, "no bytes in either direction for {after:?}"),
@@ -157,9 +167,9 @@ impl Error for RelayError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
             // It is shown in full above.
-            Cause::Connect(error) => error.source(),
+            Cause::Connect { error, .. } => error.source(),
             Cause::Read { source, .. } | Cause::Write { source, .. } => Some(source),
-            Cause::Idle { .. } => None,
+            Cause::Idle { .. } | Cause::NoServer => None,
         }
     }
 }

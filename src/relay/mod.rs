@@ -68,7 +68,7 @@
 //! |---|---|
 //! | `id` | the number of the connection, from 1 |
 //! | `client` | its address, or `unix pid N`, the process that connected |
-//! | `upstream` | the endpoint |
+//! | `upstream` | the endpoint of the server, the last one that was tried |
 //! | `bytes_to_upstream`, `bytes_to_client` | bytes written in each direction |
 //! | `duration_ms` | milliseconds since the accept, with three decimals |
 //! | `ended_by` | of a failed or aborted one: `client`, `upstream`, or `relay` |
@@ -85,41 +85,50 @@
 //! |---|---|---|
 //! | `pump` | copies one direction: a state machine that holds at most one buffer | buffer or flush differently |
 //! | `pair` | runs one connection: two streams, two pumps, one timer, one watch; `conclude` sees which side ended or failed | find which side closed a connection |
-//! | `serve` | connects each accepted client to the upstream, counts and logs the outcome | change what happens before or after a connection |
+//! | `serve` | the steps of an accepted client from the accept to the relay | add a step |
+//! | `accepted` | what is known of it, counted and logged at its end | change what is logged |
+//! | `reach` | connects to a server, and to the next one if that fails | change the failover |
+//! | `backend` | the group of servers, and which of them is next | add a setting of the servers' side |
+//! | `server` | one server, and whether it is down, for the log | keep more of it |
 //! | `config` | timeouts and limits | add a setting |
 //! | `error` | why a connection failed, and on which side | add a cause |
 //! | `connections` | the list of open connections, and what each holds and moves | report more of them |
-//! | `down` | which upstreams are down, for the log | say it otherwise |
 //! | `stats` | counters of connections and bytes | add a counter |
 //! | `metrics` | the table of their metrics | add its row |
 //!
 //! Outside this module: `net/serve.rs` accepts the connections, so an allow-list of clients by CIDR belongs there.
 //! `bin/millpond/cli.rs` declares the options of `millpond proxy`, and `bin/millpond/proxy.rs` applies them.
 //!
-//! Absent on purpose: inspection of the bytes, retries, load balancing.
+//! Absent on purpose: inspection of the bytes, retries once a byte was relayed.
 
+mod accepted;
+mod backend;
 mod config;
 mod connections;
-mod down;
 mod error;
 mod metrics;
 mod pair;
 mod pump;
+mod reach;
 mod serve;
+mod server;
 mod stats;
+
+use std::fmt;
 
 use crate::net::AsyncStream;
 use crate::pool::BufferPool;
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
 use self::connections::{Activity, Open};
-use self::down::Down;
 use self::pair::Pair;
 use self::stats::Counters;
 
+pub use self::backend::{Backend, BackendConfig};
 pub use self::config::RelayConfig;
 pub use self::connections::RelayConnection;
 pub use self::error::{RelayError, RelayErrorKind, Side};
+pub use self::server::Server;
 pub use self::stats::RelayStats;
 
 /// Relays connections through the buffers of one pool. Cheap to clone: clones share the pool and the counters.
@@ -142,18 +151,16 @@ pub use self::stats::RelayStats;
 /// # Ok(())
 /// # }
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Relay {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
 struct Shared {
-    config: RelayConfig,
+    config: Mutex<Arc<RelayConfig>>,
     pool: BufferPool,
     counters: Counters,
     open: Open,
-    down: Down,
 }
 
 /// Bytes relayed in each direction of one connection.
@@ -174,8 +181,21 @@ impl Relay {
     /// other pool works too, and may waste memory.
     #[must_use]
     pub fn new(pool: BufferPool, config: RelayConfig) -> Self {
-        let (counters, open, down) = Default::default();
-        Self { shared: Arc::new(Shared { config, pool, counters, open, down }) }
+        let (config, counters, open) = (Mutex::new(Arc::new(config)), Counters::default(), Open::default());
+        Self { shared: Arc::new(Shared { config, pool, counters, open }) }
+    }
+
+    /// The settings for new connections.
+    #[must_use]
+    pub fn config(&self) -> Arc<RelayConfig> {
+        Arc::clone(&self.shared.config.lock())
+    }
+
+    /// Replaces the settings, for a reload. A connection keeps those from its accept.
+    ///
+    /// A shutdown waits for the drain timeout that is set when it begins.
+    pub fn replace_config(&self, config: RelayConfig) {
+        *self.shared.config.lock() = Arc::new(config);
     }
 
     /// The pool that this relay acquires buffers from.
@@ -254,6 +274,18 @@ impl Relay {
         client: impl AsyncStream,
         upstream: impl AsyncStream,
     ) -> Result<Transferred, RelayError> {
-        Pair::new(client, upstream, &self.shared, &Activity::new()).run().await
+        let config = self.config();
+        Pair::new(client, upstream, &self.shared, &config, &Activity::new()).run().await
+    }
+}
+
+impl fmt::Debug for Relay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Shared { pool, counters, .. } = &*self.shared;
+        f.debug_struct("Relay")
+            .field("config", &self.config())
+            .field("pool", pool)
+            .field("counters", counters)
+            .finish_non_exhaustive()
     }
 }

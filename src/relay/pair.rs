@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep, sleep};
 
+use super::config::RelayConfig;
 use super::connections::Activity;
 use super::error::{Cause, RelayError, Side};
 use super::pump::{Pump, PumpError};
@@ -24,7 +25,7 @@ const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// One connection. It ends when both directions have ended, or at the first error that affects both.
 pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
-    shared: &'a Shared,
+    config: &'a RelayConfig,
     activity: &'a Activity,
     client: C,
     upstream: U,
@@ -44,14 +45,20 @@ pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
 }
 
 impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
-    pub(super) fn new(client: C, upstream: U, shared: &'a Shared, activity: &'a Activity) -> Self {
+    pub(super) fn new(
+        client: C,
+        upstream: U,
+        shared: &'a Shared,
+        config: &'a RelayConfig,
+        activity: &'a Activity,
+    ) -> Self {
         let (up, down) = (&activity.to_upstream, &activity.to_client);
         let up = Pump::new(&shared.pool, &shared.counters.to_upstream, up);
         let down = Pump::new(&shared.pool, &shared.counters.to_client, down);
         let last_byte = Instant::now();
         activity.note_move(last_byte);
         Self {
-            shared,
+            config,
             activity,
             client,
             upstream,
@@ -71,7 +78,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     /// It borrows the pair: a future that takes it by value would hold it twice, as an argument and as a variable.
     pub(super) async fn run(&mut self) -> Result<Transferred, RelayError> {
         // One timer per connection. It is reset when it fires, because resetting it per byte relayed would cost more.
-        let mut timer = pin!(sleep(self.shared.config.idle_timeout.unwrap_or(NEVER)));
+        let mut timer = pin!(sleep(self.config.idle_timeout.unwrap_or(NEVER)));
         poll_fn(|cx| match self.poll(cx) {
             Poll::Pending => self.poll_timer(cx, timer.as_mut()),
             ended => ended,
@@ -212,7 +219,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
                 cx.waker().wake_by_ref();
             }
             let mut next = now + NEVER;
-            if let Some(after) = self.shared.config.idle_timeout
+            if let Some(after) = self.config.idle_timeout
                 && let Some(deadline) = self.last_byte.checked_add(after)
             {
                 next = deadline;
