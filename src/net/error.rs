@@ -34,6 +34,8 @@ pub enum ErrorKind {
         /// What is there, such as `a directory`.
         found: &'static str,
     },
+    /// The socket file could not get the mode or the owner of the [`ListenerConfig`](super::ListenerConfig).
+    FilePermissions,
     /// There is no space left for the socket file.
     StorageFull,
     /// Listening failed for another reason.
@@ -119,6 +121,12 @@ impl fmt::Display for Error {
                 write!(
                     f,
                     "{endpoint} is in use (stop the program that listens there, or choose another address)"
+                )
+            }
+            ErrorKind::FilePermissions => {
+                write!(
+                    f,
+                    "cannot set the mode and owner of {endpoint} (only root may give a file to another user, or to a group that it is not in)"
                 )
             }
             ErrorKind::StorageFull => {
@@ -218,6 +226,12 @@ mod tests {
                 ErrorKind::NotASocket { found: "a file" },
                 denied,
                 "choose another path, or remove what is there",
+            ),
+            (
+                "unix:///s",
+                ErrorKind::FilePermissions,
+                denied,
+                "only root may give a file to another user, or to a group that it is not in",
             ),
         ] {
             let text = said(endpoint, kind, source);

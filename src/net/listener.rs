@@ -1,30 +1,25 @@
-//! Listening and accepting over TCP and Unix sockets, and ownership of the socket file.
+//! Listening and accepting over TCP and Unix sockets, sockets that are shared or were handed over.
 
-use std::fs::{self, File, TryLockError};
+use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStringExt;
 
-use socket2::SockRef;
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
-use tokio::time::sleep;
+use socket2::{SockAddr, SockRef, Socket as AnySocket, Type};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host};
 
 use super::endpoint::{Endpoint, host_and_port};
 use super::error::{Error, ErrorKind};
+use super::listener_config::{self, ListenerConfig};
 use super::peer::Peer;
+use super::socket_file::{self, Failure, SocketFile};
 use super::stream::Stream;
-use super::unix_path::{is_abstract, obstacle};
-
-/// How often and how fast to retry while another server binds in the same folder: two seconds in all for what takes
-/// microseconds.
-const LOCK_TRIES: u32 = 400;
-const LOCK_PAUSE: Duration = Duration::from_millis(5);
+use super::unix_path::obstacle;
+use crate::sync::Arc;
 
 /// Accepts [`Stream`]s at an [`Endpoint`].
 ///
-/// A Unix listener removes its socket file when dropped.
+/// A Unix listener removes its socket file when it and all its [clones](Self::try_clone) are dropped.
 ///
 /// The system completes connections before they are accepted and keeps them in the accept queue, 4096 by default: see
 /// [`set_backlog`](Self::set_backlog).
@@ -55,6 +50,8 @@ const LOCK_PAUSE: Duration = Duration::from_millis(5);
 #[derive(Debug)]
 pub struct Listener {
     endpoint: Endpoint,
+    /// Before the socket: the file is removed before the socket is closed. Until then no other file can have its identity.
+    origin: Arc<Origin>,
     socket: Socket,
     backlog: u32,
 }
@@ -62,19 +59,23 @@ pub struct Listener {
 #[derive(Debug)]
 enum Socket {
     Tcp(TcpListener),
-    /// The file is removed before the socket is closed: until then no other file can have its identity.
-    Unix {
-        /// `None` for an abstract name.
-        _file: Option<SocketFile>,
-        listener: UnixListener,
-    },
+    Unix(UnixListener),
+}
+
+/// What the clones of a listener have in common.
+#[derive(Debug)]
+struct Origin {
+    /// `None` for TCP, an abstract name, and a socket that was handed over.
+    _file: Option<SocketFile>,
+    /// Whether another process may have the socket, too.
+    handed_over: bool,
 }
 
 impl Listener {
     /// The accept queue of a new listener. A burst of clients beyond the queue's length waits a second or more, until
     /// the kernel repeats the lost SYN packets. An entry that waits takes under 2 KiB of the kernel's memory, so the
     /// default is the largest that Linux allows without a change of its settings.
-    pub const DEFAULT_BACKLOG: u32 = 4096;
+    pub const DEFAULT_BACKLOG: u32 = listener_config::DEFAULT_BACKLOG;
 
     /// Listens at an endpoint.
     ///
@@ -87,6 +88,17 @@ impl Listener {
     /// [`ErrorKind::AddressInUse`], [`ErrorKind::NotASocket`], [`ErrorKind::StorageFull`], [`ErrorKind::InvalidEndpoint`]
     /// or [`ErrorKind::Listen`].
     pub async fn bind(endpoint: impl Into<Endpoint>) -> Result<Self, Error> {
+        Self::bind_with(endpoint, &ListenerConfig::default()).await
+    }
+
+    /// As [`bind`](Self::bind), with a configuration.
+    ///
+    /// A socket file gets its mode and owner before anybody can connect: the system refuses connections until then.
+    ///
+    /// # Errors
+    ///
+    /// As [`bind`](Self::bind), and [`ErrorKind::FilePermissions`].
+    pub async fn bind_with(endpoint: impl Into<Endpoint>, config: &ListenerConfig) -> Result<Self, Error> {
         let endpoint = endpoint.into();
         let failed = |source: io::Error| {
             let kind = match (obstacle(&endpoint), source.kind()) {
@@ -98,22 +110,90 @@ impl Listener {
             Error::new(kind, endpoint.clone(), Some(source))
         };
         let invalid = |error| Error::new(ErrorKind::InvalidEndpoint(error), endpoint.clone(), None);
-        let (bound, socket) = match &endpoint {
+        let (bound, file, socket) = match &endpoint {
             Endpoint::Invalid { error, .. } => return Err(invalid(*error)),
             Endpoint::Tcp(address) => {
                 let address = host_and_port(address).map_err(invalid)?;
-                let listener = TcpListener::bind(address).await.map_err(failed)?;
+                let listener = listen_tcp(address, config).await.map_err(failed)?;
                 let local = listener.local_addr().map_err(failed)?;
-                (Endpoint::Tcp(local.to_string()), Socket::Tcp(listener))
+                (Endpoint::Tcp(local.to_string()), None, Socket::Tcp(listener))
             }
             Endpoint::Unix(path) => {
-                let (listener, file) = bind_unix(path).await.map_err(failed)?;
-                (endpoint.clone(), Socket::Unix { _file: file, listener })
+                let listening = socket_file::listen(path, config).await;
+                let (listener, file) = listening.map_err(|failure| match failure {
+                    Failure::Listen(source) => failed(source),
+                    Failure::Permissions(source) => {
+                        Error::new(ErrorKind::FilePermissions, endpoint.clone(), Some(source))
+                    }
+                })?;
+                (endpoint.clone(), file, Socket::Unix(listener))
             }
         };
-        let mut listener = Self { endpoint: bound, socket, backlog: 0 };
-        listener.set_backlog(Self::DEFAULT_BACKLOG).map_err(failed)?;
-        Ok(listener)
+        let origin = Arc::new(Origin { _file: file, handed_over: false });
+        Ok(Self { endpoint: bound, origin, socket, backlog: config.backlog })
+    }
+
+    /// Accepts at a listening socket that exists already, such as one of a service manager (`LISTEN_FDS`).
+    ///
+    /// The accept queue keeps its length. A socket file is not removed when the listener is dropped: it belongs to who made it.
+    /// [`serve`](Self::serve) leaves the clients for whom it has no place at its shutdown in the queue, for the
+    /// next process.
+    ///
+    /// # Errors
+    ///
+    /// [`io::ErrorKind::InvalidInput`] if it is no socket that listens for streams over TCP or a Unix socket, and errors
+    /// of the system.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use millpond::net::Listener;
+    ///
+    /// # #[tokio::main(flavor = "current_thread")]
+    /// # async fn main() -> std::io::Result<()> {
+    /// let handed_over = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let listener = Listener::from_fd(handed_over.into())?;
+    /// println!("listening on {}", listener.local_endpoint());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn from_fd(fd: OwnedFd) -> io::Result<Self> {
+        let socket = AnySocket::from(fd);
+        let endpoint = listening_at(&socket)?;
+        socket.set_nonblocking(true)?;
+        let socket = match &endpoint {
+            Endpoint::Unix(_) => Socket::Unix(UnixListener::from_std(socket.into())?),
+            _ => Socket::Tcp(TcpListener::from_std(socket.into())?),
+        };
+        let origin = Arc::new(Origin { _file: None, handed_over: true });
+        Ok(Self { endpoint, origin, socket, backlog: Self::DEFAULT_BACKLOG })
+    }
+
+    /// Another listener at the same socket and accept queue, for another thread or runtime: it belongs to the runtime in
+    /// which this is called.
+    ///
+    /// Each connection goes to one of the clones, and wakes all that wait for one. For TCP,
+    /// [`reuse_port`](ListenerConfig::reuse_port) is cheaper, and distributes evenly.
+    ///
+    /// # Errors
+    ///
+    /// If there is no descriptor left.
+    ///
+    /// # Panics
+    ///
+    /// Outside of a tokio runtime.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        let fd = self.as_fd().try_clone_to_owned()?;
+        let socket = match &self.socket {
+            Socket::Tcp(_) => Socket::Tcp(TcpListener::from_std(fd.into())?),
+            Socket::Unix(_) => Socket::Unix(UnixListener::from_std(fd.into())?),
+        };
+        let (endpoint, origin) = (self.endpoint.clone(), Arc::clone(&self.origin));
+        Ok(Self { endpoint, origin, socket, backlog: self.backlog })
     }
 
     /// Sets the most connections that wait to be accepted, [`DEFAULT_BACKLOG`](Self::DEFAULT_BACKLOG) at first.
@@ -157,7 +237,7 @@ impl Listener {
                 let (stream, address) = listener.accept().await?;
                 Ok((Stream::from_tcp(stream)?, Peer::Tcp(address)))
             }
-            Socket::Unix { listener, .. } => {
+            Socket::Unix(listener) => {
                 let (stream, _) = listener.accept().await?;
                 let peer = Peer::of_unix(&stream);
                 Ok((Stream::Unix(stream), peer))
@@ -185,6 +265,11 @@ impl Listener {
         }
     }
 
+    /// Whether another listener, maybe of another process, accepts from the same queue.
+    pub(super) fn is_shared(&self) -> bool {
+        self.origin.handed_over || Arc::strong_count(&self.origin) > 1
+    }
+
     /// The most connections in the accept queue.
     pub(super) fn backlog(&self) -> u32 {
         self.backlog
@@ -195,72 +280,60 @@ impl AsFd for Listener {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match &self.socket {
             Socket::Tcp(listener) => listener.as_fd(),
-            Socket::Unix { listener, .. } => listener.as_fd(),
+            Socket::Unix(listener) => listener.as_fd(),
         }
     }
 }
 
-async fn bind_unix(path: &Path) -> io::Result<(UnixListener, Option<SocketFile>)> {
-    if is_abstract(path)? {
-        return Ok((UnixListener::bind(path)?, None));
-    }
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let _lock = lock_folder(path.parent().filter(|parent| !parent.as_os_str().is_empty())).await;
-    let listener = match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_stale(path).await => {
-            fs::remove_file(path)?;
-            UnixListener::bind(path)
-        }
-        bound => bound,
-    }?;
-    let file = SocketFile { path: path.to_owned(), identity: identity(path)? };
-    Ok((listener, Some(file)))
-}
-
-/// Locks the folder, so that of several servers that want one path only one at a time looks at it and takes it.
-/// Otherwise one could remove as stale a file that another has bound but does not listen on yet. The lock is on the
-/// folder, so it ends with the process and leaves no file. If it cannot be had, binding continues without it.
-async fn lock_folder(folder: Option<&Path>) -> Option<File> {
-    let folder = File::open(folder.unwrap_or(Path::new("."))).ok()?;
-    for _ in 0..LOCK_TRIES {
-        match folder.try_lock() {
-            Err(TryLockError::WouldBlock) => sleep(LOCK_PAUSE).await,
-            Err(TryLockError::Error(_)) => return None,
-            Ok(()) => return Some(folder),
+/// As [`TcpListener::bind`], with a configuration: the first address of the name that works.
+async fn listen_tcp(address: (&str, u16), config: &ListenerConfig) -> io::Result<TcpListener> {
+    let mut failed = None;
+    for address in lookup_host(address).await? {
+        let listen = || {
+            let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+            if let (true, Some(only)) = (address.is_ipv6(), config.ipv6_only) {
+                SockRef::from(&socket).set_only_v6(only)?;
+            }
+            // Connections of an earlier listener that still linger are no obstacle.
+            socket.set_reuseaddr(true)?;
+            socket.set_reuseport(config.reuse_port)?;
+            socket.bind(address)?;
+            socket.listen(config.backlog)
+        };
+        match listen() {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failed = Some(error),
         }
     }
-    None
+    Err(failed.unwrap_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the name has no address")))
 }
 
-/// Whether it is a socket file that nobody listens on. A listener with a full accept queue still listens. The connect
-/// does not block, or it would wait for that listener.
-async fn is_stale(path: &Path) -> bool {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|metadata| metadata.file_type().is_socket());
-    is_socket
-        && UnixStream::connect(path)
-            .await
-            .is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
-}
-
-/// Removes the file when dropped, unless another one has taken its path.
-#[derive(Debug)]
-struct SocketFile {
-    path: PathBuf,
-    identity: (u64, u64),
-}
-
-impl Drop for SocketFile {
-    fn drop(&mut self) {
-        if identity(&self.path).is_ok_and(|identity| identity == self.identity) {
-            // Another process may have removed it since.
-            let _ = fs::remove_file(&self.path);
-        }
+/// The endpoint of a socket that listens for streams.
+fn listening_at(socket: &AnySocket) -> io::Result<Endpoint> {
+    let unusable = |what: &str| {
+        let text = format!("{what}; hand over a TCP or Unix stream socket that listens");
+        io::Error::new(io::ErrorKind::InvalidInput, text)
+    };
+    let kind = socket.r#type().map_err(|error| match error.raw_os_error() {
+        Some(code) if code == rustix::io::Errno::NOTSOCK.raw_os_error() => unusable("it is no socket"),
+        _ => error,
+    })?;
+    if kind != Type::STREAM {
+        return Err(unusable("it is no stream socket"));
     }
+    if !socket.is_listener()? {
+        return Err(unusable("it does not listen"));
+    }
+    let address = socket.local_addr()?;
+    let endpoint = address.as_socket().map(Endpoint::from).or_else(|| unix_endpoint(&address));
+    endpoint.ok_or_else(|| unusable("it is neither a TCP nor a Unix socket"))
 }
 
-/// Which file the path names now: its device and inode.
-fn identity(path: &Path) -> io::Result<(u64, u64)> {
-    fs::symlink_metadata(path).map(|metadata| (metadata.dev(), metadata.ino()))
+fn unix_endpoint(address: &SockAddr) -> Option<Endpoint> {
+    if let Some(path) = address.as_pathname() {
+        return Some(Endpoint::from(path));
+    }
+    let name = address.as_abstract_namespace()?;
+    let path = [b"\0", name].concat();
+    Some(Endpoint::Unix(OsString::from_vec(path).into()))
 }

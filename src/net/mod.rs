@@ -9,7 +9,9 @@
 //! |---|---|
 //! | `endpoint` | addresses as text: `tcp://` and `unix://` (a new kind of address begins here) |
 //! | `unix_path` | what the path of a Unix endpoint names: a socket file, an abstract name, or an obstacle |
-//! | `listener` | binding and accepting, the accept queue, and the socket file of a Unix listener |
+//! | `listener` | binding and accepting, the accept queue, sockets that are shared or were handed over |
+//! | `listener_config` | how to listen |
+//! | `socket_file` | the socket file of a Unix listener: stale ones, mode and owner, removal |
 //! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), what the system runs out of, drain at shutdown |
 //! | `span` | the spans of accepts and connects, and what others need for theirs |
 //! | `stream` | a TCP or Unix connection as one type |
@@ -49,10 +51,12 @@ mod halves;
 mod hang_up;
 mod keepalive;
 mod listener;
+mod listener_config;
 mod peer;
 mod read_from;
 mod resolve;
 mod serve;
+mod socket_file;
 mod span;
 mod stream;
 #[cfg(feature = "tls")]
@@ -77,6 +81,7 @@ pub use self::halves::Halves;
 pub use self::hang_up::HangUp;
 pub use self::keepalive::Keepalive;
 pub use self::listener::Listener;
+pub use self::listener_config::ListenerConfig;
 pub use self::peer::Peer;
 pub use self::resolve::{Resolve, Resolving};
 pub use self::serve::DrainReport;

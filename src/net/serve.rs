@@ -55,7 +55,8 @@ impl Listener {
     /// connection has ended, or some milliseconds later.
     ///
     /// After `shutdown` it serves what is in the accept queue, stops listening, waits for the open connections until
-    /// `drain_timeout` has passed, and aborts the rest.
+    /// `drain_timeout` has passed, and aborts the rest. While others have the socket, too, it leaves the clients for whom
+    /// it has no place to them.
     ///
     /// # Cancel safety
     ///
@@ -215,6 +216,9 @@ where
     async fn serve_queue(&mut self) {
         for _ in 0..=self.listener.backlog() {
             while !self.may_accept() {
+                if self.listener.is_shared() {
+                    return; // Others may have places.
+                }
                 // If this fails, some clients more are accepted, or are reset at the end.
                 let _ = self.listener.set_backlog(0);
                 if !place(&mut self.connections, &mut self.paused).await {
