@@ -13,6 +13,9 @@ mod kiss_model;
 mod lines_model;
 #[path = "../fuzz/fuzz_targets/pool_model/mod.rs"]
 mod pool_model;
+#[cfg(feature = "net")]
+#[path = "../fuzz/fuzz_targets/proxy_header_model.rs"]
+mod proxy_header_model;
 #[cfg(feature = "schema")]
 #[path = "../fuzz/fuzz_targets/schema_model.rs"]
 mod schema_model;
@@ -56,6 +59,12 @@ fn the_sse_corpus_passes() {
 #[test]
 fn the_pool_corpus_passes() {
     replay("pool", |input| pool_model::Case::parse(input).check());
+}
+
+#[cfg(feature = "net")]
+#[test]
+fn the_proxy_header_corpus_passes() {
+    replay("proxy_header", proxy_header_model::check);
 }
 
 #[cfg(feature = "schema")]

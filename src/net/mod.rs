@@ -22,6 +22,7 @@
 //! | `async_stream` | the trait through which a relay reads and writes: readiness, peeking, reset on close |
 //! | `hang_up` | a watch for the hang-up of a peer that is not read from |
 //! | `halves` | a reader and a writer, such as two pipes, as one stream |
+//! | `proxy_protocol` | who the client of a proxy is, in the first bytes of a connection |
 //! | `keepalive` | how a dead TCP peer is detected |
 //! | `read_from` | one read into a pooled buffer, within the memory limit |
 //! | `buf_reader` | a buffered reader over any tokio reader, without a buffer at rest |
@@ -53,6 +54,7 @@ mod keepalive;
 mod listener;
 mod listener_config;
 mod peer;
+mod proxy_protocol;
 mod read_from;
 mod resolve;
 mod serve;
@@ -83,6 +85,7 @@ pub use self::keepalive::Keepalive;
 pub use self::listener::Listener;
 pub use self::listener_config::ListenerConfig;
 pub use self::peer::Peer;
+pub use self::proxy_protocol::{ProxyHeader, ProxyHeaderError, ProxyVersion};
 pub use self::resolve::{Resolve, Resolving};
 pub use self::serve::DrainReport;
 #[cfg(any(feature = "connection", feature = "relay", feature = "tls"))]

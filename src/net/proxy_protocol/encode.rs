@@ -1,0 +1,63 @@
+//! The bytes of a PROXY header.
+
+use std::net::IpAddr;
+
+use super::{
+    AUTHORITY, ProxyHeader, ProxyVersion, TCP_OVER_IPV4, TCP_OVER_IPV6, UNIX_LENGTH, UNIX_STREAM, V2_LOCAL,
+    V2_PROXY, V2_SIGNATURE, in_one_family,
+};
+
+/// A longer one is no name of a host.
+const MAX_AUTHORITY: usize = 255;
+
+impl ProxyHeader {
+    /// The header as bytes. `authority` is the name of the server that the client asked for over TLS (SNI), which version 1 cannot
+    /// say. One with more than 255 bytes is left out.
+    #[must_use]
+    pub fn encode(&self, version: ProxyVersion, authority: Option<&str>) -> Vec<u8> {
+        match version {
+            ProxyVersion::V1 => self.encode_v1().into_bytes(),
+            ProxyVersion::V2 => self.encode_v2(authority),
+        }
+    }
+
+    fn encode_v1(&self) -> String {
+        let Self::Tcp { source, destination } = self else { return "PROXY UNKNOWN\r\n".to_owned() };
+        let (from, to) = in_one_family(source.ip(), destination.ip());
+        let family = if from.is_ipv4() { 4 } else { 6 };
+        format!("PROXY TCP{family} {from} {to} {} {}\r\n", source.port(), destination.port())
+    }
+
+    fn encode_v2(&self, authority: Option<&str>) -> Vec<u8> {
+        let mut rest = Vec::new();
+        let (command, family) = match self {
+            Self::Local => (V2_LOCAL, 0),
+            Self::Unix => {
+                rest.resize(UNIX_LENGTH, 0);
+                (V2_PROXY, UNIX_STREAM)
+            }
+            Self::Tcp { source, destination } => {
+                let (from, to) = in_one_family(source.ip(), destination.ip());
+                for address in [from, to] {
+                    match address {
+                        IpAddr::V4(address) => rest.extend(address.octets()),
+                        IpAddr::V6(address) => rest.extend(address.octets()),
+                    }
+                }
+                rest.extend(source.port().to_be_bytes());
+                rest.extend(destination.port().to_be_bytes());
+                (V2_PROXY, if from.is_ipv4() { TCP_OVER_IPV4 } else { TCP_OVER_IPV6 })
+            }
+        };
+        if let Some(authority) = authority.filter(|authority| authority.len() <= MAX_AUTHORITY) {
+            rest.push(AUTHORITY);
+            rest.extend((authority.len() as u16).to_be_bytes());
+            rest.extend(authority.as_bytes());
+        }
+        let mut bytes = V2_SIGNATURE.to_vec();
+        bytes.extend([command, family]);
+        bytes.extend((rest.len() as u16).to_be_bytes());
+        bytes.extend(rest);
+        bytes
+    }
+}
