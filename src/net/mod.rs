@@ -22,6 +22,7 @@
 //! | `async_stream` | the trait through which a relay reads and writes: readiness, peeking, reset on close |
 //! | `hang_up` | a watch for the hang-up of a peer that is not read from |
 //! | `halves` | a reader and a writer, such as two pipes, as one stream |
+//! | `peer_set` | networks, and the clients of Unix sockets |
 //! | `proxy_protocol` | who the client of a proxy is, in the first bytes of a connection |
 //! | `keepalive` | how a dead TCP peer is detected |
 //! | `read_from` | one read into a pooled buffer, within the memory limit |
@@ -54,6 +55,7 @@ mod keepalive;
 mod listener;
 mod listener_config;
 mod peer;
+mod peer_set;
 mod proxy_protocol;
 mod read_from;
 mod resolve;
@@ -85,6 +87,7 @@ pub use self::keepalive::Keepalive;
 pub use self::listener::Listener;
 pub use self::listener_config::ListenerConfig;
 pub use self::peer::Peer;
+pub use self::peer_set::{ParsePeerRangeError, PeerRange, PeerSet};
 pub use self::proxy_protocol::{ProxyHeader, ProxyHeaderError, ProxyVersion};
 pub use self::resolve::{Resolve, Resolving};
 pub use self::serve::DrainReport;
