@@ -1,6 +1,8 @@
 //! Real servers for one test or example, each on a free port, gone when dropped. `tests/install` installs them.
 #![allow(dead_code, clippy::allow_attributes, reason = "each test and example uses its part")]
 
+pub(crate) mod haproxy;
+pub(crate) mod nginx;
 pub(crate) mod postgres;
 pub(crate) mod redis;
 

@@ -49,7 +49,8 @@ pub enum ProxyHeader {
         /// The address that the client connected to.
         destination: SocketAddr,
     },
-    /// A client over a Unix socket. Version 1 cannot say it. The paths in a header of version 2 are skipped, and sent empty.
+    /// A client over a Unix socket. The paths are skipped. It is sent as [`Local`](Self::Local), as by haproxy: version 1 has no
+    /// other word for it, and not every server takes that of version 2.
     Unix,
 }
 
