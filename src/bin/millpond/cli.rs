@@ -1,26 +1,21 @@
 //! The command line: what it accepts, and its help.
 
 use std::process::ExitCode;
-use std::str::FromStr;
-use std::time::Duration;
 
-use bytesize::ByteSize;
 use clap::error::ErrorKind;
-use clap::{Args, Parser, Subcommand};
-use millpond::net::{Endpoint, Listener};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use crate::admin::AdminArgs;
 #[cfg(feature = "cli")]
 use crate::codegen::CodegenArgs;
-use crate::export::{self, ExportArgs};
+use crate::export;
 #[cfg(feature = "cli")]
 use crate::get::{EXAMPLES as GET_EXAMPLES, GetArgs};
-use crate::log::LogArgs;
+use crate::options::{ListenerArgs, ProcessArgs};
+use crate::settings::{FileArgs, Origin};
 use crate::sizing::{EXAMPLES as SIZE_EXAMPLES, SizeArgs};
 use crate::terminal::{note, note_by, written};
 #[cfg(feature = "cli")]
 use crate::top::{EXAMPLES as TOP_EXAMPLES, TopArgs};
-use crate::values::{backlog, memory_limit, positive, positive_seconds, seconds, upstream};
 
 /// A proxy that holds no buffer for an idle connection
 #[derive(Debug, Parser)]
@@ -98,65 +93,25 @@ pub(crate) enum Command {
 
 #[derive(Args, Debug)]
 pub(crate) struct ProxyArgs {
-    /// Where to accept connections: HOST:PORT (port 0 picks a free one), tcp://HOST:PORT, unix:///PATH (missing folders are
-    /// made), or on Linux unix://@NAME, an abstract socket (no file is created)
-    #[arg(long, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
-    pub(crate) listen: Endpoint,
-
-    /// Where to connect to for each of them: HOST:PORT, tcp://HOST:PORT, unix:///PATH or unix://@NAME
-    #[arg(long, value_name = "ENDPOINT", value_parser = upstream)]
-    pub(crate) to: Endpoint,
-
-    /// The most memory that the buffers of all connections take together, 64KiB at least. At the limit, bytes pass in
-    /// pieces of 16 KiB at most, at more CPU time; no connection waits for memory
-    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = memory_limit, allow_negative_numbers = true)]
-    pub(crate) memory_limit: ByteSize,
-
-    /// The most connections at once; the next ones wait in the kernel's accept queue. Each takes two descriptors, and
-    /// the default stays below the 20480 that many systems allow
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive, allow_negative_numbers = true)]
-    pub(crate) max_connections: usize,
-
-    /// The most clients in the kernel's accept queue, where they wait for the proxy to accept them. The kernel drops the
-    /// SYN packets of further ones, which then try again after a second or more. It allows no more than
-    /// `sysctl net.core.somaxconn`
-    #[arg(long, value_name = "N", default_value_t = Listener::DEFAULT_BACKLOG, value_parser = backlog, allow_negative_numbers = true)]
-    pub(crate) backlog: u32,
-
-    /// Closes a connection after this long without a byte in either direction; 0 means never. The default outlasts
-    /// the keep-alive of common clients, and is shorter than the timeout of most NAT tables
-    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, allow_negative_numbers = true)]
-    pub(crate) idle_timeout: Duration,
-
-    /// How long connecting to the upstream may take. The default leaves time for three lost SYN packets, which are
-    /// repeated after 1, 2 and 4 seconds
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds, allow_negative_numbers = true)]
-    pub(crate) connect_timeout: Duration,
-
-    /// How long open connections may continue after SIGINT (Ctrl-C), SIGTERM or SIGHUP, before they are aborted. The
-    /// default is below the 10 seconds after which container runtimes kill
-    #[arg(long, value_name = "SECONDS", default_value = "8", value_parser = seconds, allow_negative_numbers = true)]
-    pub(crate) drain_timeout: Duration,
-
-    /// Logs statistics at this interval: a line about connections, and one about memory. The default, 0, logs them at
-    /// the end only
-    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
-    pub(crate) stats_every: Duration,
+    #[command(flatten)]
+    pub(crate) file: FileArgs,
 
     #[command(flatten)]
-    pub(crate) admin: AdminArgs,
+    _process: ProcessArgs,
 
     #[command(flatten)]
-    pub(crate) export: ExportArgs,
-
-    #[command(flatten)]
-    pub(crate) log: LogArgs,
+    _listener: ListenerArgs,
 }
 
 impl Cli {
     /// The parsed command line. Help goes to stdout, an error to stderr.
-    pub(crate) fn from_command_line() -> Result<Self, ExitCode> {
-        Self::try_parse().map_err(|error| match error.kind() {
+    pub(crate) fn from_command_line() -> Result<(Self, Origin), ExitCode> {
+        let parsed = Self::command().try_get_matches().and_then(|mut matches| {
+            let cli = Self::from_arg_matches(&matches)?;
+            let of_command = matches.remove_subcommand().map(|(_, matches)| matches);
+            Ok((cli, Origin::new(of_command.unwrap_or_default())))
+        });
+        parsed.map_err(|error| match error.kind() {
             ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => {
                 // If stdout is closed, nobody wants the help.
                 match written(error.print()) {

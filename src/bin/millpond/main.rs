@@ -18,7 +18,9 @@ mod log;
 mod memory;
 #[cfg(not(feature = "otlp"))]
 mod no_export;
+mod options;
 mod proxy;
+mod settings;
 mod sizing;
 mod statistics;
 mod terminal;
@@ -38,7 +40,7 @@ use self::no_export as export;
 use self::terminal::note;
 
 fn main() -> ExitCode {
-    let cli = match Cli::from_command_line() {
+    let (cli, origin) = match Cli::from_command_line() {
         Ok(cli) => cli,
         Err(code) => return code,
     };
@@ -60,12 +62,23 @@ fn main() -> ExitCode {
         }),
         Command::Size(args) => sizing::run(&args),
         Command::Proxy(args) => {
-            let started = proxy::raise_descriptor_limit(&args).and_then(|()| {
-                let export = Export::new(&args.export)?;
-                Ok((Log::start(&args.log, &export)?, export))
+            let settings = match origin.load() {
+                Ok(settings) => settings,
+                Err(report) => {
+                    note(report.to_string());
+                    return ExitCode::from(2);
+                }
+            };
+            if args.file.check_config {
+                return settings.describe();
+            }
+            let process = &settings.process;
+            let started = proxy::raise_descriptor_limit(process).and_then(|()| {
+                let export = Export::new(&process.export)?;
+                Ok((Log::start(&process.log, &export)?, export))
             });
             match started {
-                Ok((log, export)) => log.conclude(proxy::run(args, &export)),
+                Ok((log, export)) => log.conclude(proxy::run(settings, &export)),
                 Err(error) => {
                     note(format!("millpond: {}", error.text));
                     error.code

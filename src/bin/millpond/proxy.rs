@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use millpond::net::Listener;
 use millpond::observe::Registry;
-use millpond::relay::{Relay, RelayConfig};
+use millpond::relay::{Backend, BackendConfig, Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::runtime::Builder;
@@ -21,10 +21,11 @@ use tokio::time::{Duration, sleep, timeout};
 use tracing::{info, warn};
 
 use crate::admin;
-use crate::cli::ProxyArgs;
 use crate::export::Export;
 use crate::log::StartError;
 use crate::memory::return_free_pages;
+use crate::options::ProcessArgs;
+use crate::settings::{Listening, Settings};
 use crate::statistics;
 use crate::terminal::announce;
 
@@ -47,7 +48,8 @@ const LEAST_DESCRIPTORS: u64 = 13;
 pub(crate) const OWN_DESCRIPTORS: u64 = 16;
 
 /// Serves until a signal stops it.
-pub(crate) fn run(args: ProxyArgs, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
+pub(crate) fn run(settings: Settings, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
+    let args = &settings.process;
     let mut pool = BufferPoolConfig::proxy().to_builder();
     if let Some(one_in) = args.admin.sample_one_in() {
         pool = pool.sample_one_in(one_in);
@@ -59,25 +61,32 @@ pub(crate) fn run(args: ProxyArgs, export: &Export) -> Result<ExitCode, Box<dyn 
         .build();
     let pool = BufferPool::new(pool.map_err(|error| format!("--memory-limit: {error}"))?);
     let runtime = Builder::new_multi_thread().enable_all().on_thread_park(pool.flush_on_park()).build()?;
-    let outcome = runtime.block_on(serve(pool, args, export));
+    let outcome = runtime.block_on(serve(pool, settings, export));
     // A thread may still block, in a name look-up for example. The exit does not wait for it.
     runtime.shutdown_background();
     outcome
 }
 
-async fn serve(pool: BufferPool, args: ProxyArgs, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
+async fn serve(pool: BufferPool, settings: Settings, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
+    let Settings { process, listeners } = settings;
+    let Ok([Listening { args, .. }]) = <[_; 1]>::try_from(listeners) else {
+        return Err("several listeners are not served yet".into());
+    };
+    let ([listen], [to, ..]) = (&*args.listen, &*args.to) else {
+        return Err("several addresses are not served yet".into());
+    };
     pool.spawn_decay();
     let config = RelayConfig::default()
         .max_connections(args.max_connections)
         .idle_timeout((!args.idle_timeout.is_zero()).then_some(args.idle_timeout))
         .connect_timeout(args.connect_timeout)
-        .drain_timeout(args.drain_timeout);
+        .drain_timeout(process.drain_timeout);
     let relay = Relay::new(pool, config);
     let draining = Arc::new(AtomicBool::new(false));
     // Before the line that says "listening": after it a signal must drain.
     let mut signals = StopSignals::new()?;
     let mut listener = tokio::select! {
-        listener = Listener::bind(&args.listen) => listener?,
+        listener = Listener::bind(listen) => listener?,
         // A lookup of its name may take long.
         _ = signals.next() => {
             info!("stopped before it listened");
@@ -90,7 +99,7 @@ async fn serve(pool: BufferPool, args: ProxyArgs, export: &Export) -> Result<Exi
     registry.add(NAME, relay.pool());
     export.start(&registry);
     let admin = tokio::select! {
-        admin = admin::start(&args.admin, registry, &args.to, &draining) => admin?,
+        admin = admin::start(&process.admin, registry, to, &draining) => admin?,
         // The same here.
         _ = signals.next() => {
             info!("stopped before it listened");
@@ -98,10 +107,10 @@ async fn serve(pool: BufferPool, args: ProxyArgs, export: &Export) -> Result<Exi
             return Ok(ExitCode::SUCCESS);
         }
     };
-    warn_of_few_descriptors(&args);
+    warn_of_few_descriptors(&process, args.max_connections);
     info!(
         listen = %listener.local_endpoint(),
-        to = %args.to,
+        to = %to,
         admin = admin.as_ref().map(tracing::field::display),
         collector = export.collector(),
         version = env!("CARGO_PKG_VERSION"),
@@ -111,18 +120,18 @@ async fn serve(pool: BufferPool, args: ProxyArgs, export: &Export) -> Result<Exi
     announce(format!("listening on {}{admin}", listener.local_endpoint()));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serve = relay.serve(listener, args.to, async {
+    let serve = relay.serve(listener, Backend::new(args.to.clone(), BackendConfig::default()), async {
         // An error means that the sender is gone, which is also a reason to stop.
         let _ = stopped.await;
     });
     let report = tokio::select! {
         report = serve => Some(report),
-        () = statistics::log_every(args.stats_every, &relay) => None,
+        () = statistics::log_every(process.stats_every, &relay) => None,
         () = async {
             let is_hangup = signals.next().await;
             info!(
                 open = relay.stats().active,
-                "draining for up to {:?}; a second signal aborts at once", args.drain_timeout
+                "draining for up to {:?}; a second signal aborts at once", process.drain_timeout
             );
             draining.store(true, Ordering::Relaxed);
             let _ = stop.send(());
@@ -189,7 +198,7 @@ fn ignores_hangup() -> bool {
 
 /// Raises the soft limit of descriptors to the hard one. The usual limit of 1024 exists for programs that use `select`, and
 /// this one does not. Fails if that does not suffice for one connection.
-pub(crate) fn raise_descriptor_limit(args: &ProxyArgs) -> Result<(), StartError> {
+pub(crate) fn raise_descriptor_limit(args: &ProcessArgs) -> Result<(), StartError> {
     let least = LEAST_DESCRIPTORS
         + u64::from(args.log.has_file())
         + u64::from(args.admin.is_on())
@@ -206,8 +215,7 @@ pub(crate) fn raise_descriptor_limit(args: &ProxyArgs) -> Result<(), StartError>
     }
 }
 
-fn warn_of_few_descriptors(args: &ProxyArgs) {
-    let max_connections = args.max_connections;
+fn warn_of_few_descriptors(args: &ProcessArgs, max_connections: usize) {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let fit = limit.saturating_sub(OWN_DESCRIPTORS + args.admin.descriptors() + args.export.descriptors())
         / DESCRIPTORS_PER_CONNECTION;

@@ -1,0 +1,81 @@
+//! The options of `millpond proxy`, each declared once: for the command line, and for the file of `--config`.
+//!
+//! To add one, declare a field with its help, default and parser in one of the two structs. The file then has it by the same
+//! name: `settings` turns each of its keys into an argument, and clap parses them. Then use it in `proxy`. An option
+//! without a value (a `bool`) is `true` or `false` in the file. One that may be given several times (a `Vec`) is a list, or
+//! a table if its values are `KEY=VALUE`.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use bytesize::ByteSize;
+use clap::Args;
+use millpond::net::{Endpoint, Listener};
+
+use crate::admin::AdminArgs;
+use crate::export::ExportArgs;
+use crate::log::LogArgs;
+use crate::values::{backlog, memory_limit, positive, positive_seconds, seconds, upstream};
+
+/// What concerns all listeners: in the file, before the first `[[listen]]`.
+#[derive(Args, Debug)]
+pub(crate) struct ProcessArgs {
+    /// The most memory that the buffers of all connections take together, 64KiB at least. At the limit, bytes pass in
+    /// pieces of 16 KiB at most, at more CPU time; no connection waits for memory
+    #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = memory_limit, allow_negative_numbers = true)]
+    pub(crate) memory_limit: ByteSize,
+
+    /// How long open connections may continue after SIGINT (Ctrl-C), SIGTERM or SIGHUP, before they are aborted. The
+    /// default is below the 10 seconds after which container runtimes kill
+    #[arg(long, value_name = "SECONDS", default_value = "8", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) drain_timeout: Duration,
+
+    /// Logs statistics at this interval: a line about connections, and one about memory. The default, 0, logs them at
+    /// the end only
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) stats_every: Duration,
+
+    #[command(flatten)]
+    pub(crate) admin: AdminArgs,
+
+    #[command(flatten)]
+    pub(crate) export: ExportArgs,
+
+    #[command(flatten)]
+    pub(crate) log: LogArgs,
+}
+
+/// What concerns one listener: in the file, a `[[listen]]`.
+#[derive(Args, Debug)]
+pub(crate) struct ListenerArgs {
+    /// Where to accept connections: HOST:PORT (port 0 picks a free one), tcp://HOST:PORT, unix:///PATH (missing folders are
+    /// made), or on Linux unix://@NAME, an abstract socket (no file is created). Several times
+    /// for several addresses
+    #[arg(long, required = true, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
+    pub(crate) listen: Vec<Endpoint>,
+
+    /// Where to connect to for each of them: HOST:PORT, tcp://HOST:PORT, unix:///PATH or unix://@NAME
+    #[arg(long, required = true, value_name = "ENDPOINT", value_parser = upstream)]
+    pub(crate) to: Vec<Endpoint>,
+
+    /// The most connections at once; the next ones wait in the kernel's accept queue. Each takes two descriptors, and
+    /// the default stays below the 20480 that many systems allow
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = positive, allow_negative_numbers = true)]
+    pub(crate) max_connections: usize,
+
+    /// The most clients in the kernel's accept queue, where they wait for the proxy to accept them. The kernel drops the
+    /// SYN packets of further ones, which then try again after a second or more. It allows no more than
+    /// `sysctl net.core.somaxconn`
+    #[arg(long, value_name = "N", default_value_t = Listener::DEFAULT_BACKLOG, value_parser = backlog, allow_negative_numbers = true)]
+    pub(crate) backlog: u32,
+
+    /// Closes a connection after this long without a byte in either direction; 0 means never. The default outlasts
+    /// the keep-alive of common clients, and is shorter than the timeout of most NAT tables
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) idle_timeout: Duration,
+
+    /// How long connecting to the upstream may take. The default leaves time for three lost SYN packets, which are
+    /// repeated after 1, 2 and 4 seconds
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds, allow_negative_numbers = true)]
+    pub(crate) connect_timeout: Duration,
+}
