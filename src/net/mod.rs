@@ -19,6 +19,7 @@
 //! | `dial` | the settings of a client's connect, and what connecting cost |
 //! | `dns` | a resolver that knows how long answers are valid |
 //! | `resolve` | the addresses of names: bounded lookups, kept answers |
+//! | `access_list` | who may connect |
 //! | `async_stream` | the trait through which a relay reads and writes: readiness, peeking, reset on close |
 //! | `hang_up` | a watch for the hang-up of a peer that is not read from |
 //! | `halves` | a reader and a writer, such as two pipes, as one stream |
@@ -38,6 +39,7 @@
 //! Absent on purpose: pools of connections (`connection`), TLS servers ([`Peekable`] wraps any stream), and what the frames
 //! mean (the bus).
 
+mod access_list;
 mod async_stream;
 mod buf_reader;
 mod codec;
@@ -69,6 +71,7 @@ mod tlv;
 mod unix_path;
 mod write_queue;
 
+pub use self::access_list::AccessList;
 pub use self::async_stream::{AsyncStream, Peekable};
 pub use self::buf_reader::PooledBufReader;
 pub use self::codec::{Codec, CodecError};
