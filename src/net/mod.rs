@@ -13,6 +13,8 @@
 //! | `listener_config` | how to listen |
 //! | `socket_file` | the socket file of a Unix listener: stale ones, mode and owner, removal |
 //! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), what the system runs out of, drain at shutdown |
+//! | `source_limits` | how many connections one source may have, and open per second |
+//! | `sources` | a table of who has how many, in bounded memory |
 //! | `span` | the spans of accepts and connects, and what others need for theirs |
 //! | `stream` | a TCP or Unix connection as one type |
 //! | `connect` | connecting: all addresses of a name, and what the system has run out of |
@@ -63,6 +65,9 @@ mod read_from;
 mod resolve;
 mod serve;
 mod socket_file;
+mod source_limits;
+#[cfg(feature = "relay")]
+mod sources;
 mod span;
 mod stream;
 #[cfg(feature = "tls")]
@@ -102,6 +107,7 @@ pub(crate) use self::span::traced;
 pub(crate) use self::span::{SmallSpan, failed as span_failed};
 #[cfg(feature = "https")]
 pub(crate) use self::span::{connect_to, error_type};
+pub use self::source_limits::SourceLimits;
 pub use self::stream::Stream;
 pub use self::tlv::{read_frame_pooled, read_frame_pooled_with, write_frame};
 pub use self::write_queue::{PushError, WriteQueue};
