@@ -32,6 +32,17 @@ pub trait AsyncStream: AsyncRead + AsyncWrite + Unpin {
     /// Errors of the runtime's I/O driver.
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// [`poll_read_ready`](Self::poll_read_ready) once more: it was pending with the same waker, the task had budget left
+    /// (`tokio::task::coop`), and nothing was read since. So a stream that still has the waker need not store it again,
+    /// which takes a lock. By default it is stored again.
+    ///
+    /// # Errors
+    ///
+    /// As [`poll_read_ready`](Self::poll_read_ready).
+    fn poll_read_ready_again(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_read_ready(cx)
+    }
+
     /// Waits until a write would not block: it takes a byte, or fails. Streams that cannot tell are always ready, as by
     /// default.
     ///
@@ -104,6 +115,10 @@ impl<S: AsyncStream + ?Sized> AsyncStream for &mut S {
         (**self).poll_read_ready(cx)
     }
 
+    fn poll_read_ready_again(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_read_ready_again(cx)
+    }
+
     fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         (**self).poll_write_ready(cx)
     }
@@ -136,6 +151,10 @@ impl<S: AsyncStream + ?Sized> AsyncStream for &mut S {
 impl<S: AsyncStream + ?Sized> AsyncStream for Box<S> {
     fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         (**self).poll_read_ready(cx)
+    }
+
+    fn poll_read_ready_again(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        (**self).poll_read_ready_again(cx)
     }
 
     fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -172,7 +191,14 @@ impl AsyncStream for TcpStream {
         Self::poll_read_ready(self, cx)
     }
 
+    fn poll_read_ready_again(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.try_io(Interest::READABLE, nothing).is_ok() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
     fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.try_io(Interest::WRITABLE, nothing).is_ok() {
+            return Poll::Ready(Ok(()));
+        }
         Self::poll_write_ready(self, cx)
     }
 
@@ -203,7 +229,14 @@ impl AsyncStream for UnixStream {
         Self::poll_read_ready(self, cx)
     }
 
+    fn poll_read_ready_again(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.try_io(Interest::READABLE, nothing).is_ok() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    }
+
     fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.try_io(Interest::WRITABLE, nothing).is_ok() {
+            return Poll::Ready(Ok(()));
+        }
         Self::poll_write_ready(self, cx)
     }
 
@@ -240,6 +273,11 @@ impl AsyncStream for UnixStream {
     }
 
     fn reset_on_close(&mut self) {}
+}
+
+/// With this, `try_io` only looks at what the runtime knows: one load.
+fn nothing() -> io::Result<()> {
+    Ok(())
 }
 
 /// Reads until `peeked` is filled.

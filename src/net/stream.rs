@@ -110,10 +110,17 @@ impl AsyncStream for Stream {
         }
     }
 
+    fn poll_read_ready_again(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready_again(cx),
+            Self::Unix(stream) => stream.poll_read_ready_again(cx),
+        }
+    }
+
     fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Tcp(stream) => stream.poll_write_ready(cx),
-            Self::Unix(stream) => stream.poll_write_ready(cx),
+            Self::Tcp(stream) => AsyncStream::poll_write_ready(stream, cx),
+            Self::Unix(stream) => AsyncStream::poll_write_ready(stream, cx),
         }
     }
 

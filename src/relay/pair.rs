@@ -3,9 +3,10 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use tokio::task::coop::has_budget_remaining;
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::config::RelayConfig;
@@ -42,6 +43,8 @@ pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
     client_closed: bool,
     /// Whether the timer fires within [`UNREAD`].
     fires_soon: bool,
+    /// The waker that everything waited for has, so that a poll need not store it again. `None` if a part may lack it.
+    waker: Option<Waker>,
 }
 
 impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
@@ -70,6 +73,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
             watched: Side::Client,
             client_closed: false,
             fires_soon: false,
+            waker: None,
         }
     }
 
@@ -79,46 +83,73 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     pub(super) async fn run(&mut self) -> Result<Transferred, RelayError> {
         // One timer per connection. It is reset when it fires, because resetting it per byte relayed would cost more.
         let mut timer = pin!(sleep(self.config.idle_timeout.unwrap_or(NEVER)));
-        poll_fn(|cx| match self.poll(cx) {
-            Poll::Pending => self.poll_timer(cx, timer.as_mut()),
-            ended => ended,
-        })
-        .await
-        .map(|()| self.activity.transferred())
-        .map_err(|cause| RelayError::new(cause, self.activity.transferred()))
+        poll_fn(|cx| self.poll(cx, timer.as_mut()))
+            .await
+            .map(|()| self.activity.transferred())
+            .map_err(|cause| RelayError::new(cause, self.activity.transferred()))
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Cause>> {
+    fn poll(&mut self, cx: &mut Context<'_>, timer: Pin<&mut Sleep>) -> Poll<Result<(), Cause>> {
+        let mut again = self.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()));
         let mut moved = false;
-        let up = self.up.poll(cx, &mut self.client, &mut self.upstream, &mut moved);
-        let mut up = self.conclude(up, Side::Client)?;
-        let down = self.down.poll(cx, &mut self.upstream, &mut self.client, &mut moved);
-        let mut down = self.conclude(down, Side::Upstream)?;
+        let mut ended = self.poll_pumps(cx, again, &mut moved)?;
+        if again && !moved {
+            again = false;
+            ended = self.poll_pumps(cx, again, &mut moved)?;
+        }
         if moved {
             self.last_byte = Instant::now();
             self.activity.note_move(self.last_byte);
         }
+        let (up, down) = &mut ended;
         if self.watch.is_some() {
-            self.poll_watch(cx, &mut up, &mut down)?;
+            self.poll_watch(cx, up, down)?;
         }
-        if up.is_pending() || down.is_pending() {
-            return Poll::Pending;
+        if ended == (Poll::Ready(()), Poll::Ready(())) {
+            return Poll::Ready(match self.unwritable.take() {
+                Some((side, source)) => Err(Cause::Write { side, source }),
+                None => Ok(()),
+            });
         }
-        Poll::Ready(match self.unwritable.take() {
-            Some((side, source)) => Err(Cause::Write { side, source }),
-            None => Ok(()),
-        })
+        if let Poll::Ready(ended) = self.poll_timer(cx, timer, again) {
+            return Poll::Ready(ended);
+        }
+        if !has_budget_remaining() {
+            self.waker = None;
+        } else if !again {
+            self.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether each direction has ended: the one from the client, and the one from the upstream.
+    ///
+    /// Most polls are for one direction, and the waker of the other is where it was: `again` says so of both.
+    fn poll_pumps(
+        &mut self,
+        cx: &mut Context<'_>,
+        again: bool,
+        moved: &mut bool,
+    ) -> Result<(Poll<()>, Poll<()>), Cause> {
+        let up = match self.up.poll(cx, &mut self.client, &mut self.upstream, again, moved) {
+            Poll::Ready(outcome) => Poll::Ready(self.conclude(outcome, Side::Client)?),
+            Poll::Pending => Poll::Pending,
+        };
+        let down = match self.down.poll(cx, &mut self.upstream, &mut self.client, again, moved) {
+            Poll::Ready(outcome) => Poll::Ready(self.conclude(outcome, Side::Upstream)?),
+            Poll::Pending => Poll::Pending,
+        };
+        Ok((up, down))
     }
 
     /// Decides what the outcome of the pump that reads from `side` means for the connection.
     ///
-    /// `Ok(())` means that the direction from `side` has ended. Later polls of the connection report it again.
-    fn conclude(&mut self, outcome: Poll<Result<(), PumpError>>, side: Side) -> Result<Poll<()>, Cause> {
+    /// `Ok` means that the direction from `side` has ended. Later polls of the connection report it again.
+    fn conclude(&mut self, outcome: Result<(), PumpError>, side: Side) -> Result<(), Cause> {
         match outcome {
-            Poll::Pending => Ok(Poll::Pending),
-            Poll::Ready(Ok(())) => Ok(Poll::Ready(())),
-            Poll::Ready(Err(PumpError::Read(source))) => Err(self.reset(side, source)),
-            Poll::Ready(Err(PumpError::Write(source))) => {
+            Ok(()) => Ok(()),
+            Err(PumpError::Read(source)) => Err(self.reset(side, source)),
+            Err(PumpError::Write(source)) => {
                 let (pump, opposite, other) = match side {
                     Side::Client => (&mut self.up, &mut self.down, Side::Upstream),
                     Side::Upstream => (&mut self.down, &mut self.up, Side::Client),
@@ -137,7 +168,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
                     return Err(Cause::Write { side, source });
                 }
                 self.unwritable = Some((side, source));
-                Ok(Poll::Ready(()))
+                Ok(())
             }
         }
     }
@@ -197,13 +228,22 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     }
 
     /// Starts a watch when one is due. Ready at the idle timeout, or with the error of the last write before it.
-    fn poll_timer(&mut self, cx: &mut Context<'_>, mut timer: Pin<&mut Sleep>) -> Poll<Result<(), Cause>> {
+    fn poll_timer(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut timer: Pin<&mut Sleep>,
+        mut again: bool,
+    ) -> Poll<Result<(), Cause>> {
         if !self.fires_soon && self.watch.is_none() && self.unread().is_some() {
             self.fires_soon = true;
             let soon = Instant::now() + UNREAD;
             if soon < timer.deadline() {
                 timer.as_mut().reset(soon);
+                again = false;
             }
+        }
+        if again && !timer.is_elapsed() {
+            return Poll::Pending;
         }
         while timer.as_mut().poll(cx).is_ready() {
             self.fires_soon = false;
@@ -262,7 +302,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
                 Err(error) => {
                     // If that ends one direction only, the next poll sees it.
                     is_idle = false;
-                    let _ = self.conclude(Poll::Ready(Err(error)), side)?;
+                    self.conclude(Err(error), side)?;
                 }
             }
         }

@@ -35,6 +35,8 @@ pub(super) struct Pump<'a> {
     source_broken: bool,
     /// Whether bytes were written since the last poll began.
     moved: bool,
+    /// Whether the last poll left the task's waker with the source, and with nobody else.
+    asleep: bool,
 }
 
 enum State {
@@ -70,19 +72,27 @@ impl<'a> Pump<'a> {
             unflushed: false,
             source_broken: false,
             moved: false,
+            asleep: false,
         }
     }
 
     /// Copies as much as it can without waiting. Sets `moved` if it wrote any byte.
+    ///
+    /// `again` says that wherever the last poll left a waker, it is there, unless it woke the task since.
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         from: &mut impl AsyncStream,
         to: &mut impl AsyncStream,
+        again: bool,
         moved: &mut bool,
     ) -> Poll<Result<(), PumpError>> {
+        let is_readable = again && self.asleep;
+        if is_readable {
+            ready!(from.poll_read_ready_again(cx)).map_err(PumpError::Read)?;
+        }
         self.moved = false;
-        let outcome = self.poll_states(cx, from, to);
+        let outcome = self.poll_states(cx, from, to, is_readable);
         *moved |= self.moved;
         self.note_held();
         outcome
@@ -93,6 +103,7 @@ impl<'a> Pump<'a> {
         cx: &mut Context<'_>,
         from: &mut impl AsyncStream,
         to: &mut impl AsyncStream,
+        mut is_readable: bool,
     ) -> Poll<Result<(), PumpError>> {
         loop {
             // Also while it waits for memory, which may be held by the peer that waits for these bytes.
@@ -104,10 +115,19 @@ impl<'a> Pump<'a> {
             }
             match &mut self.state {
                 State::Idle | State::Blocked => {
-                    ready!(from.poll_read_ready(cx)).map_err(PumpError::Read)?;
-                    self.state = State::Blocked;
-                    ready!(to.poll_write_ready(cx)).map_err(PumpError::Write)?;
-                    self.state = State::Idle;
+                    if !mem::take(&mut is_readable) {
+                        let readable = from.poll_read_ready(cx);
+                        self.asleep = readable.is_pending() && !self.unflushed;
+                        ready!(readable).map_err(PumpError::Read)?;
+                    }
+                    self.asleep = false;
+                    if to.poll_write_ready(cx).map_err(PumpError::Write)?.is_pending() {
+                        self.state = State::Blocked;
+                        return Poll::Pending;
+                    }
+                    if matches!(self.state, State::Blocked) {
+                        self.state = State::Idle;
+                    }
                     match self.pool.acquire_for_read(self.read_size) {
                         Ok(buffer) if self.slow > 0 && from.can_peek() => {
                             let mut to = Pin::new(&mut *to);
@@ -140,10 +160,14 @@ impl<'a> Pump<'a> {
                         self.state = State::Idle;
                         continue;
                     }
+                    let left = rest.len();
                     match Pin::new(&mut *to).poll_write(cx, rest) {
                         Poll::Ready(written) => {
                             let count = at_least_one(written)?;
                             *offset += count;
+                            if count == left {
+                                self.state = State::Idle;
+                            }
                             self.note_written(count);
                         }
                         Poll::Pending => {
@@ -170,7 +194,7 @@ impl<'a> Pump<'a> {
     /// Ends this direction and returns its buffer to the pool.
     pub(super) fn stop(&mut self) {
         self.state = State::Ended;
-        self.unflushed = false;
+        (self.unflushed, self.asleep) = (false, false);
         self.note_held();
     }
 
@@ -240,7 +264,7 @@ impl<'a> Pump<'a> {
         from: &mut impl AsyncStream,
         to: &mut impl AsyncStream,
     ) -> Result<bool, PumpError> {
-        self.moved = false;
+        (self.moved, self.asleep) = (false, false);
         match &mut self.state {
             State::Writing(buffer, offset) => {
                 // An error is seen by the next write, too.
