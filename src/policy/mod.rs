@@ -16,6 +16,7 @@
 //! | [`retry_after`] | what a `Retry-After` header asks for |
 //! | [`Backoff`] | the delays between attempts |
 //! | [`Regions`] | which of several regions serves |
+//! | [`Servers`] | which of several servers gets a connection |
 //! | [`AdaptiveLimit`] | how many requests a server takes at once |
 //! | [`QueuePolicy`] | which request is refused when a queue is full |
 //! | [`Deadline`] | how much time is left |
@@ -29,12 +30,14 @@
 // | file without a type of the table | idea |
 // |---|---|
 // | `window` | counts of the last seconds |
+// | `ejection` | when a region or a server is ejected, and how it comes back |
 // | `settings` | the setters of configuration structs |
 // | `metrics` | what their stats are called for exporters |
 
 mod backoff;
 mod breaker;
 mod deadline;
+mod ejection;
 mod limit;
 mod metrics;
 mod outcome;
@@ -42,6 +45,7 @@ mod queue;
 mod regions;
 mod retry;
 mod retry_header;
+mod servers;
 mod settings;
 mod size;
 mod window;
@@ -57,5 +61,8 @@ pub use self::queue::{Arrival, QueuePolicy, Shed};
 pub use self::regions::{Ejection, Pick, PickReason, RegionPolicy, RegionState, Regions};
 pub use self::retry::{BudgetPolicy, Failed, GiveUp, RetryBudget, RetryDecision, RetryPolicy, RetryStats};
 pub use self::retry_header::{MAX_RETRY_AFTER, retry_after};
+pub use self::servers::{
+    Balance, ServerChange, ServerPick, ServerPolicy, ServerStanding, Servers, stable_hash,
+};
 pub(crate) use self::settings::setters;
 pub use self::size::{AdaptiveSize, SizeDecision, SizeObservation, SizePolicy};

@@ -3,13 +3,12 @@
 use std::mem;
 use std::time::{Duration, Instant};
 
+use super::ejection::{Standing, Terms};
 use super::outcome::Outcome;
 use super::setters;
 
 /// How much one request weighs at most, however rare they are.
 const MAX_WEIGHT: f64 = 0.3;
-/// The longest ejection: later times may be out of the clock's range.
-const LONGEST: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// How a region is chosen.
 ///
@@ -153,21 +152,9 @@ struct Region {
     sampled: Option<Instant>,
     /// When it was last tried while another one served.
     probed: Option<Instant>,
-    failures_in_a_row: u32,
-    /// How often it was ejected by failures since it last served well.
-    ejections: u32,
-    ejected_at: Option<Instant>,
-    ejected_until: Option<Instant>,
-    /// When its ejection ended, as long as it is not forgiven.
-    back_since: Option<Instant>,
-    /// Whether it has not got its share of requests back.
-    is_cold: bool,
-    /// When it began to get that back.
-    returning: Option<Instant>,
+    standing: Standing,
     /// Of these, only the counts are kept up.
     seen: RegionState,
-    /// When it was last the last resort, by the number of that.
-    resorted: u64,
 }
 
 impl Default for RegionPolicy {
@@ -200,6 +187,11 @@ impl RegionPolicy {
         return_over: Duration,
         sticky: bool,
     }
+
+    fn terms(&self) -> Terms {
+        let Self { eject_after, eject_for, max_eject_for, return_over, .. } = *self;
+        Terms { after: eject_after, initial: eject_for, max: max_eject_for, return_over }
+    }
 }
 
 impl Regions {
@@ -225,7 +217,7 @@ impl Regions {
     /// Whether a region is ejected.
     #[must_use]
     pub fn is_ejected(&self, region: usize, now: Instant) -> bool {
-        self.regions.get(region).is_some_and(|region| region.is_ejected(now))
+        self.regions.get(region).is_some_and(|region| region.standing.is_ejected(now))
     }
 
     /// All regions, under these names.
@@ -239,7 +231,7 @@ impl Regions {
         let states = named.map(|(index, (region, name))| RegionState {
             name: name.into(),
             is_current: index == self.current,
-            is_ejected: region.is_ejected(now),
+            is_ejected: region.standing.is_ejected(now),
             score: self.score(index),
             ..region.seen.clone()
         });
@@ -282,25 +274,23 @@ impl Regions {
     }
 
     fn choose(&mut self, now: Instant, stay: Option<usize>, random: u64) -> Pick {
-        self.regions.iter_mut().for_each(|region| region.end_ejection(now, &self.policy));
+        let terms = self.policy.terms();
+        self.regions.iter_mut().for_each(|region| region.standing.end_ejection(now, &terms));
         if let Some(region) = stay.filter(|&stay| stay < self.regions.len() && !self.is_ejected(stay, now)) {
             return Pick { region, reason: PickReason::Sticky };
         }
         let Some(best) = self.best(now) else {
             return self.resort(&[]).unwrap_or(Pick { region: 0, reason: PickReason::LastResort });
         };
-        if let Some(region) = self.regions.get_mut(best).filter(|region| region.is_cold)
-            && (best != self.current || region.returning.is_none())
-        {
-            region.returning = Some(now);
+        if let Some(region) = self.regions.get_mut(best) {
+            region.standing.begin_return(now, best != self.current);
         }
         self.current = best;
         if let Some(region) = self.due_for_probe(now) {
             return Pick { region, reason: PickReason::Probe };
         }
-        let share = self.regions.get_mut(best).map_or(1.0, |region| region.share(now, &self.policy));
-        // A tenth at least, or it would never get better than unknown.
-        let is_of_the_share = ((random % 1000) as f64) < share.max(0.1) * 1000.0;
+        let share = self.regions.get_mut(best).map_or(1.0, |region| region.standing.share(now, &terms));
+        let is_of_the_share = ((random % 1000) as f64) < share * 1000.0;
         match self.best_but(&[best], now).filter(|_| !is_of_the_share) {
             Some(region) => Pick { region, reason: PickReason::Returning },
             None => Pick { region: best, reason: PickReason::Best },
@@ -319,50 +309,38 @@ impl Regions {
     ) -> Option<Ejection> {
         let policy = self.policy;
         let index = region;
-        let all_are_ejected = self.regions.iter().all(|region| region.is_ejected(now));
+        let all_are_ejected = self.regions.iter().all(|region| region.standing.is_ejected(now));
         let region = self.regions.get_mut(index)?;
         if outcome == Outcome::Success && all_are_ejected {
-            region.ejected_until = Some(now);
-            region.end_ejection(now, &policy);
+            region.standing.readmit(now, &policy.terms());
         }
         // What was sent before the ejection is no news.
-        let is_old =
-            region.ejected_at.is_some_and(|at| now.checked_sub(latency).is_none_or(|sent| sent < at));
-        if outcome == Outcome::Cancelled || region.is_ejected(now) || is_old {
+        let standing = &mut region.standing;
+        if outcome == Outcome::Cancelled || standing.is_ejected(now) || !standing.is_news(now, latency) {
             return None;
         }
+        let ejection = standing.record(now, outcome, &policy.terms());
         region.sample(now, latency, outcome, &policy);
-        if region.failures_in_a_row < policy.eject_after.max(1) {
-            return None;
-        }
-        let times = 1_u32.checked_shl(region.ejections).unwrap_or(u32::MAX);
-        region.ejections = region.ejections.saturating_add(1);
-        self.eject(now, index, policy.eject_for.saturating_mul(times).min(policy.max_eject_for))
+        self.eject(now, index, ejection?)
     }
 
     /// Ejects a region of which the caller knows that it will not serve for that long, such as one whose breaker is open. Ten
     /// years are the most, and ejections by failures get no longer by it. `None` if it is ejected already.
     pub fn eject(&mut self, now: Instant, region: usize, duration: Duration) -> Option<Ejection> {
         let index = region;
-        let region = self.regions.get_mut(index).filter(|region| !region.is_ejected(now))?;
-        let duration = duration.min(LONGEST);
+        let region = self.regions.get_mut(index).filter(|region| !region.standing.is_ejected(now))?;
+        let duration = region.standing.eject(now, duration);
         region.seen.ejections += 1;
         // It is known anew afterwards.
-        *region = Region {
-            ejections: region.ejections,
-            ejected_at: Some(now),
-            ejected_until: now.checked_add(duration),
-            is_cold: true,
-            seen: mem::take(&mut region.seen),
-            ..Region::default()
-        };
+        let (standing, seen) = (mem::take(&mut region.standing), mem::take(&mut region.seen));
+        *region = Region { standing, seen, ..Region::default() };
         Some(Ejection { region: index, duration })
     }
 
     /// The present region, unless another one is better by the hysteresis. `None` if all are ejected.
     fn best(&self, now: Instant) -> Option<usize> {
         let best = self.best_but(&[], now)?;
-        let current = self.regions.get(self.current).filter(|region| !region.is_ejected(now));
+        let current = self.regions.get(self.current).filter(|region| !region.standing.is_ejected(now));
         let Some(current) = current else { return Some(best) };
         if self.policy.sticky {
             return Some(self.current);
@@ -377,16 +355,16 @@ impl Regions {
     fn best_but(&self, except: &[usize], now: Instant) -> Option<usize> {
         let score = |region: &Region| region.score(&self.policy).unwrap_or(f64::INFINITY);
         let regions = self.regions.iter().enumerate();
-        let usable = regions.filter(|(index, region)| !except.contains(index) && !region.is_ejected(now));
+        let usable =
+            regions.filter(|(index, region)| !except.contains(index) && !region.standing.is_ejected(now));
         usable.min_by(|(_, a), (_, b)| score(a).total_cmp(&score(b))).map(|(index, _)| index)
     }
 
-    /// The one that was the last resort longest ago, then the one that comes back first.
     fn resort(&mut self, except: &[usize]) -> Option<Pick> {
         let regions = self.regions.iter_mut().enumerate().filter(|(index, _)| !except.contains(index));
-        let (index, region) = regions.min_by_key(|(_, region)| (region.resorted, region.ejected_until))?;
+        let (index, region) = regions.min_by_key(|(_, region)| region.standing.turn())?;
         self.resorts += 1;
-        region.resorted = self.resorts;
+        region.standing.note_resort(self.resorts);
         Some(Pick { region: index, reason: PickReason::LastResort })
     }
 
@@ -396,7 +374,7 @@ impl Regions {
         let mut regions = self.regions.iter_mut().enumerate();
         let (index, region) = regions.find(|(index, region)| {
             let is_due = region.probed.is_none_or(|at| now.saturating_duration_since(at) >= interval);
-            *index != current && is_due && !region.is_ejected(now)
+            *index != current && is_due && !region.standing.is_ejected(now)
         })?;
         region.probed = Some(now);
         Some(index)
@@ -404,34 +382,9 @@ impl Regions {
 }
 
 impl Region {
-    fn is_ejected(&self, now: Instant) -> bool {
-        self.ejected_until.is_some_and(|until| now < until)
-    }
-
-    /// One that comes back is on trial: the first failure ejects it again.
-    fn end_ejection(&mut self, now: Instant, policy: &RegionPolicy) {
-        if self.ejected_until.is_some_and(|until| now >= until) {
-            self.ejected_until = None;
-            self.back_since = Some(now);
-            self.failures_in_a_row = policy.eject_after.saturating_sub(1);
-        }
-    }
-
     fn sample(&mut self, now: Instant, latency: Duration, outcome: Outcome, policy: &RegionPolicy) {
         let latency = latency.as_secs_f64();
         let failed = outcome != Outcome::Success;
-        match outcome {
-            Outcome::Success => self.failures_in_a_row = 0,
-            Outcome::Failure | Outcome::Timeout => {
-                self.failures_in_a_row = self.failures_in_a_row.saturating_add(1);
-            }
-            Outcome::Cancelled | Outcome::Refused => {}
-        }
-        if !failed
-            && self.back_since.is_some_and(|at| now.saturating_duration_since(at) >= policy.return_over)
-        {
-            (self.ejections, self.back_since) = (0, None);
-        }
         let gap = self.sampled.map_or(Duration::ZERO, |at| now.saturating_duration_since(at)).as_secs_f64();
         self.sampled = Some(now);
         // The plain mean of the first samples; then each weighs what it has lasted.
@@ -452,17 +405,6 @@ impl Region {
     fn score(&self, policy: &RegionPolicy) -> Option<f64> {
         let score = self.latency + self.errors * policy.error_penalty.as_secs_f64();
         (self.samples >= policy.min_samples).then_some(score)
-    }
-
-    /// The share of requests that it gets when it is the best.
-    fn share(&mut self, now: Instant, policy: &RegionPolicy) -> f64 {
-        let Some(since) = self.returning else { return 1.0 };
-        let share =
-            now.saturating_duration_since(since).as_secs_f64() / policy.return_over.as_secs_f64().max(1e-9);
-        if share >= 1.0 {
-            (self.returning, self.is_cold) = (None, false);
-        }
-        share
     }
 }
 
