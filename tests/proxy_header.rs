@@ -259,15 +259,22 @@ async fn a_header_with_the_end_of_the_stream_is_read() {
 
 #[tokio::test]
 async fn an_end_within_the_header_is_seen_at_once() {
-    for start in ["", "PROXY TCP4 192.0.2.1 "] {
-        for (mut client, accepted) in pairs().await {
-            let reading = read(accepted);
-            client.write_all(start.as_bytes()).await.unwrap();
-            yield_now().await;
-            client.shutdown().await.unwrap();
-            let (read, _) = timeout(PATIENCE, reading).await.unwrap().unwrap();
-            assert_eq!(reason(&read.unwrap_err()), Some(Error::Truncated));
-        }
+    for (mut client, accepted) in pairs().await {
+        let reading = read(accepted);
+        client.write_all(b"PROXY TCP4 192.0.2.1 ").await.unwrap();
+        yield_now().await;
+        client.shutdown().await.unwrap();
+        let (read, _) = timeout(PATIENCE, reading).await.unwrap().unwrap();
+        assert_eq!(reason(&read.unwrap_err()), Some(Error::Truncated));
+    }
+}
+
+#[tokio::test]
+async fn a_connection_without_a_byte_has_its_own_error() {
+    for (client, mut accepted) in pairs().await {
+        drop(client);
+        let error = accepted.read_proxy_header(PATIENCE).await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::UnexpectedEof);
     }
 }
 

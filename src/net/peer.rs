@@ -25,7 +25,9 @@ impl Peer {
         Self::Unix { pid: stream.peer_cred().ok().and_then(|peer| peer.pid()) }
     }
 
-    pub(super) fn address(&self) -> Option<SocketAddr> {
+    /// The address of a TCP peer.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
         match self {
             Self::Tcp(address) => Some(*address),
             Self::Unix { .. } => None,

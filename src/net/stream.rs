@@ -55,6 +55,15 @@ impl Stream {
         }
     }
 
+    /// The address of this end of a TCP connection.
+    #[must_use]
+    pub fn local_address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Tcp(stream) => stream.local_addr().ok(),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Waits until the peer has gone, while nothing is read from it or written to it, for example before there is
     /// anything to relay to. `Ok` is a close of a Unix peer that has left no byte to read, the error is a reset.
     ///

@@ -31,12 +31,14 @@ pub(super) struct Accepted {
     pub(super) span: SmallSpan,
 }
 
-fn relay_of(id: u64, client: &Peer) -> SmallSpan {
+/// Without a client, it is recorded later.
+fn relay_of(id: u64, client: Option<&Peer>) -> SmallSpan {
     let span = debug_span!(
         target: SPAN_TARGET,
         "relay",
         id = integer(id),
-        %client,
+        client = client.map(display),
+        proxy = Empty,
         upstream = Empty,
         bytes_to_upstream = Empty,
         bytes_to_client = Empty,
@@ -54,13 +56,14 @@ fn integer(count: u64) -> i64 {
 }
 
 impl Accepted {
-    pub(super) fn new(relay: &Relay, backend: &Backend, client: Peer) -> Self {
-        let shared = &relay.shared;
+    pub(super) fn new(relay: &Relay, backend: &Backend, peer: Peer) -> Self {
+        let (shared, config) = (&relay.shared, relay.config());
         let id = shared.counters.accepted();
+        let client = (!config.accept_proxy.contains(&peer)).then_some(&peer);
         Self {
-            span: relay_of(id, &client),
-            connection: shared.open.add(id, client),
-            config: relay.config(),
+            span: relay_of(id, client),
+            connection: shared.open.add(id, peer),
+            config,
             backend: backend.clone(),
             relay: Some(relay.clone()),
         }
@@ -69,6 +72,14 @@ impl Accepted {
     /// What all connections share, until it has ended.
     pub(super) fn shared(&self) -> Option<&super::Shared> {
         Some(&self.relay.as_ref()?.shared)
+    }
+
+    /// Notes in the span of a connection from a proxy who the client is.
+    pub(super) fn trace_client(&self) {
+        if let Some(span) = self.span.get() {
+            span.record("client", display(self.connection.client()));
+            span.record("proxy", self.connection.proxy().map(display));
+        }
     }
 
     /// Notes which server it is about to connect to.
@@ -85,21 +96,22 @@ impl Accepted {
         relay.shared.open.remove(&self.connection);
         match error {
             None => {
-                let Connection { id, client, activity, .. } = &*self.connection;
+                let Connection { id, activity, .. } = &*self.connection;
                 let upstream = self.connection.upstream();
                 let bytes = activity.transferred();
                 self.trace(None, None);
                 debug!(
-                target: TARGET,
-                parent: self.span.id(),
-                id,
-                client = %client,
-                upstream = upstream.as_deref().map(display),
-                bytes_to_upstream = bytes.to_upstream,
-                bytes_to_client = bytes.to_client,
-                duration_ms = self.milliseconds(),
-                "connection closed"
-                );
+                                target: TARGET,
+                                parent: self.span.id(),
+                                id,
+                                client = %self.connection.client(),
+                proxy = self.connection.proxy().map(display),
+                                upstream = upstream.as_deref().map(display),
+                                bytes_to_upstream = bytes.to_upstream,
+                                bytes_to_client = bytes.to_client,
+                                duration_ms = self.milliseconds(),
+                                "connection closed"
+                                );
             }
             Some(error) => {
                 self.log_failure(error.side(), error.kind().cause(), &Causes(error), "connection failed");
@@ -111,25 +123,26 @@ impl Accepted {
 
     /// Logs a connection that failed or was aborted. `ended_by` is the side that ended it, or `None` for the relay itself.
     fn log_failure(&self, ended_by: Option<Side>, cause: &str, error: &dyn fmt::Display, message: &str) {
-        let Connection { id, client, activity, .. } = &*self.connection;
+        let Connection { id, activity, .. } = &*self.connection;
         let upstream = self.connection.upstream();
         let bytes = activity.transferred();
         let ended_by = ended_by.map_or("relay", Side::name);
         self.trace(Some(ended_by), Some((cause, error)));
         warn!(
-            target: TARGET,
-            parent: self.span.id(),
-            id,
-            client = %client,
-            upstream = upstream.as_deref().map(display),
-            bytes_to_upstream = bytes.to_upstream,
-            bytes_to_client = bytes.to_client,
-            duration_ms = self.milliseconds(),
-            ended_by = %ended_by,
-            cause = %cause,
-            error = %error,
-            "{message}"
-        );
+                    target: TARGET,
+                    parent: self.span.id(),
+                    id,
+                    client = %self.connection.client(),
+        proxy = self.connection.proxy().map(display),
+                    upstream = upstream.as_deref().map(display),
+                    bytes_to_upstream = bytes.to_upstream,
+                    bytes_to_client = bytes.to_client,
+                    duration_ms = self.milliseconds(),
+                    ended_by = %ended_by,
+                    cause = %cause,
+                    error = %error,
+                    "{message}"
+                );
     }
 
     fn trace(&self, ended_by: Option<&str>, failure: Option<(&str, &dyn fmt::Display)>) {

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::server::{Chosen, Member, Server};
-use crate::net::Endpoint;
+use crate::net::{Endpoint, ProxyVersion, setters};
 use crate::sync::{Arc, Mutex};
 
 /// A group of servers that serve the same. Cheap to clone: clones share the servers and their state.
@@ -39,7 +39,17 @@ struct List {
 /// The settings of a [`Backend`]: all that concerns its servers' side.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct BackendConfig {}
+pub struct BackendConfig {
+    /// The version of the [PROXY header](crate::net::ProxyHeader) that tells the servers who the client is, as the first bytes of
+    /// each connection. `None` sends none, as by default: a server that expects none would take it for the client's bytes.
+    pub send_proxy: Option<ProxyVersion>,
+}
+
+impl BackendConfig {
+    setters! {
+        send_proxy: Option<ProxyVersion>,
+    }
+}
 
 impl Backend {
     /// A group of these servers.
@@ -64,7 +74,6 @@ impl Backend {
     }
 
     /// The settings for a new connection.
-    #[expect(dead_code, reason = "no setting yet")]
     pub(super) fn config(&self) -> Arc<BackendConfig> {
         Arc::clone(&self.0.list.lock().config)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::net::{Keepalive, setters};
+use crate::net::{Keepalive, PeerSet, setters};
 
 /// The limits of a [`Relay`](super::Relay): all that concerns its clients' side. The [module documentation](super) gives the
 /// reason for each default. [`Relay::replace_config`](super::Relay::replace_config) changes them while it serves.
@@ -30,6 +30,12 @@ pub struct RelayConfig {
     pub connect_timeout: Duration,
     /// How long a shutdown waits for open connections before it aborts them.
     pub drain_timeout: Duration,
+    /// The proxies that name their clients in a [PROXY header](crate::net::ProxyHeader), version 1 or 2. Each of them must send
+    /// one. From all others no header is read, so none of them can pretend to be another: its address is its own, and what it
+    /// sends goes to the upstream, whatever it looks like.
+    pub accept_proxy: PeerSet,
+    /// How long a PROXY header may take from the accept until it is complete.
+    pub proxy_header_timeout: Duration,
     /// TCP keepalive of both sides. `None` leaves the system's settings.
     pub keepalive: Option<Keepalive>,
 }
@@ -41,6 +47,8 @@ impl Default for RelayConfig {
             idle_timeout: Some(Duration::from_secs(300)),
             connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(8),
+            accept_proxy: PeerSet::default(),
+            proxy_header_timeout: Duration::from_secs(5),
             keepalive: Some(
                 Keepalive::default()
                     .idle(Duration::from_secs(60))
@@ -57,6 +65,8 @@ impl RelayConfig {
         idle_timeout: Option<Duration>,
         connect_timeout: Duration,
         drain_timeout: Duration,
+        accept_proxy: PeerSet,
+        proxy_header_timeout: Duration,
         keepalive: Option<Keepalive>,
     }
 }

@@ -9,7 +9,7 @@ use super::Transferred;
 use crate::metric::Row;
 use crate::net::{Endpoint, Peer};
 use crate::sync::statistic::{AtomicCell, AtomicUsize, Ordering};
-use crate::sync::{Arc, Mutex, Shared};
+use crate::sync::{Arc, Mutex, OnceLock, Shared};
 
 /// An open connection of [`Relay::serve`](super::Relay::serve) at one moment.
 #[derive(Clone, Debug)]
@@ -17,8 +17,10 @@ use crate::sync::{Arc, Mutex, Shared};
 pub struct RelayConnection {
     /// Its number, from 1, as in the [events](super#events).
     pub id: u64,
-    /// Who connected.
+    /// Who connected, or whom the PROXY header of a trusted proxy names.
     pub client: Peer,
+    /// The proxy that named the client.
+    pub proxy: Option<Peer>,
     /// The server that it leads to, or that it tries to reach. `None` before one is chosen.
     pub upstream: Option<Arc<Endpoint>>,
     /// The time since it was accepted.
@@ -87,7 +89,10 @@ impl Direction {
 /// From its accept to its end.
 pub(super) struct Connection {
     pub(super) id: u64,
-    pub(super) client: Peer,
+    /// Who connected.
+    pub(super) peer: Peer,
+    /// Whom it named as its client.
+    source: OnceLock<Box<Peer>>,
     upstream: Mutex<Option<Arc<Endpoint>>>,
     pub(super) activity: Activity,
     /// Its index in the list of all. Ordering: Relaxed. It is read and written under the lock of that.
@@ -95,6 +100,21 @@ pub(super) struct Connection {
 }
 
 impl Connection {
+    /// Who connected, or whom that peer named.
+    pub(super) fn client(&self) -> Peer {
+        self.source.get().map_or(self.peer, |source| **source)
+    }
+
+    /// The peer that named the client.
+    pub(super) fn proxy(&self) -> Option<Peer> {
+        self.source.get().map(|_| self.peer)
+    }
+
+    /// Takes what the peer says, once.
+    pub(super) fn set_client(&self, source: Peer) {
+        let _ = self.source.set(Box::new(source));
+    }
+
     pub(super) fn upstream(&self) -> Option<Arc<Endpoint>> {
         self.upstream.lock().clone()
     }
@@ -107,7 +127,8 @@ impl Connection {
         let age = self.activity.age();
         RelayConnection {
             id: self.id,
-            client: self.client,
+            client: self.client(),
+            proxy: self.proxy(),
             upstream: self.upstream(),
             age,
             idle: age.saturating_sub(Duration::from_millis(self.activity.moved.load())),
@@ -121,8 +142,9 @@ impl RelayConnection {
     pub(super) fn show(&self, visit: &mut dyn FnMut(Row<'_>)) {
         let Transferred { to_upstream, to_client } = self.transferred;
         let upstream = self.upstream.as_ref().map(|upstream| upstream.to_string()).unwrap_or_default();
+        let proxy = self.proxy.map(|proxy| proxy.to_string()).unwrap_or_default();
         visit(Row::new(
-            &[("id", &self.id), ("client", &self.client), ("upstream", &upstream)],
+            &[("id", &self.id), ("client", &self.client), ("proxy", &proxy), ("upstream", &upstream)],
             &[
                 ("held_bytes", self.held_bytes as f64),
                 ("traffic_bytes", to_upstream.saturating_add(to_client) as f64),
@@ -143,10 +165,11 @@ pub(super) struct Open(Mutex<Vec<Shared<Connection>>>);
 const SPARSE: usize = 4;
 
 impl Open {
-    pub(super) fn add(&self, id: u64, client: Peer) -> Shared<Connection> {
+    pub(super) fn add(&self, id: u64, peer: Peer) -> Shared<Connection> {
         let connection = Shared::new(Connection {
             id,
-            client,
+            peer,
+            source: OnceLock::new(),
             upstream: Mutex::default(),
             activity: Activity::new(),
             place: AtomicUsize::default(),

@@ -6,7 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::Transferred;
-use crate::net;
+use crate::net::{self, ProxyHeaderError};
 
 /// Why a relayed connection failed.
 ///
@@ -26,6 +26,7 @@ pub(super) enum Cause {
         tried: usize,
     },
     NoServer,
+    ProxyHeader(ProxyHeaderError),
     Read {
         side: Side,
         source: io::Error,
@@ -58,6 +59,8 @@ pub enum RelayErrorKind {
     Connect,
     /// There was no descriptor, port or memory left to connect to the upstream until the connect timeout.
     OutOfResources,
+    /// A proxy that is to send a PROXY header did not send a good one in time.
+    ProxyHeader(ProxyHeaderError),
     /// This side reset its connection, or closed it before everything was written to it.
     Reset(Side),
     /// Another I/O error on this side.
@@ -72,6 +75,12 @@ impl RelayErrorKind {
         match self {
             Self::Connect => "connect_error",
             Self::OutOfResources => "out_of_resources",
+            Self::ProxyHeader(ProxyHeaderError::Missing) => "proxy_header_missing",
+            Self::ProxyHeader(ProxyHeaderError::Malformed) => "proxy_header_malformed",
+            Self::ProxyHeader(ProxyHeaderError::TooLong) => "proxy_header_too_long",
+            Self::ProxyHeader(ProxyHeaderError::Checksum) => "proxy_header_checksum",
+            Self::ProxyHeader(ProxyHeaderError::Truncated) => "proxy_header_truncated",
+            Self::ProxyHeader(ProxyHeaderError::Timeout) => "proxy_header_timeout",
             Self::Reset(_) => "reset",
             Self::Io(_) => "io_error",
             Self::IdleTimeout => "idle_timeout",
@@ -96,6 +105,7 @@ impl RelayError {
         match &self.cause {
             Cause::Connect { error, .. } if is_local(error) => RelayErrorKind::OutOfResources,
             Cause::Connect { .. } | Cause::NoServer => RelayErrorKind::Connect,
+            Cause::ProxyHeader(error) => RelayErrorKind::ProxyHeader(*error),
             Cause::Read { side, source } | Cause::Write { side, source } => match source.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => RelayErrorKind::Reset(*side),
                 _ => RelayErrorKind::Io(*side),
@@ -110,17 +120,19 @@ impl RelayError {
     pub fn side(&self) -> Option<Side> {
         match &self.cause {
             Cause::Connect { error, .. } => (!is_local(error)).then_some(Side::Upstream),
+            Cause::ProxyHeader(_) => Some(Side::Client),
             Cause::Read { side, .. } | Cause::Write { side, .. } => Some(*side),
             Cause::Idle { stalled, .. } => *stalled,
             Cause::NoServer => None,
         }
     }
 
-    /// Whether the connect timeout or the idle timeout expired.
+    /// Whether the connect timeout, the idle timeout or the timeout of the PROXY header expired.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         match &self.cause {
             Cause::Connect { error, .. } => error.is_timeout(),
+            Cause::ProxyHeader(error) => *error == ProxyHeaderError::Timeout,
             Cause::Idle { .. } => true,
             Cause::Read { .. } | Cause::Write { .. } | Cause::NoServer => false,
         }
@@ -155,6 +167,7 @@ impl fmt::Display for RelayError {
                 write!(f, "none of {tried} servers can be reached; the last: {error}")
             }
             Cause::NoServer => f.write_str("the backend has no server"),
+            Cause::ProxyHeader(error) => error.fmt(f),
             Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
             Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),
             Cause::Idle { after, stalled: None } => write!(f, "no bytes in either direction for {after:?}"),
@@ -169,7 +182,7 @@ impl Error for RelayError {
             // It is shown in full above.
             Cause::Connect { error, .. } => error.source(),
             Cause::Read { source, .. } | Cause::Write { source, .. } => Some(source),
-            Cause::Idle { .. } | Cause::NoServer => None,
+            Cause::Idle { .. } | Cause::NoServer | Cause::ProxyHeader(_) => None,
         }
     }
 }

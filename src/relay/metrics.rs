@@ -18,6 +18,12 @@ metrics! {
                 ["closed"] = stats.closed,
                 ["connect_error"] = stats.connect_errors,
                 ["out_of_resources"] = stats.out_of_resources,
+                ["proxy_header_missing"] = stats.proxy_header_errors[0],
+                ["proxy_header_malformed"] = stats.proxy_header_errors[1],
+                ["proxy_header_too_long"] = stats.proxy_header_errors[2],
+                ["proxy_header_checksum"] = stats.proxy_header_errors[3],
+                ["proxy_header_truncated"] = stats.proxy_header_errors[4],
+                ["proxy_header_timeout"] = stats.proxy_header_errors[5],
                 ["reset"] = stats.reset,
                 ["io_error"] = stats.io_failed,
                 ["idle_timeout"] = stats.idle_timeouts,
@@ -54,6 +60,7 @@ impl Source for Relay {
 #[cfg(test)]
 mod tests {
     use crate::metric::{Metrics, Value, integers};
+    use crate::net::ProxyHeaderError;
     use crate::relay::stats::Counters;
     use crate::relay::{RelayErrorKind, RelayStats, Side};
 
@@ -65,23 +72,25 @@ mod tests {
             closed: 103,
             connect_errors: 104,
             out_of_resources: 105,
-            reset: 106,
-            io_failed: 107,
-            idle_timeouts: 108,
-            aborted: 109,
-            bytes_to_upstream: 110,
-            bytes_to_client: 111,
+            proxy_header_errors: [106, 107, 108, 109, 110, 111],
+            reset: 112,
+            io_failed: 113,
+            idle_timeouts: 114,
+            aborted: 115,
+            bytes_to_upstream: 116,
+            bytes_to_client: 117,
         };
-        assert_eq!(integers(&stats, ""), Vec::from_iter(101..=111));
+        assert_eq!(integers(&stats, ""), Vec::from_iter(101..=117));
     }
 
     #[test]
     fn metrics_and_logs_have_the_same_words() {
         use RelayErrorKind as Kind;
         let side = Side::Client;
-        for kind in
-            [Kind::Connect, Kind::OutOfResources, Kind::Reset(side), Kind::Io(side), Kind::IdleTimeout]
-        {
+        let headers = ProxyHeaderError::ALL.map(Kind::ProxyHeader);
+        let others =
+            [Kind::Connect, Kind::OutOfResources, Kind::Reset(side), Kind::Io(side), Kind::IdleTimeout];
+        for kind in headers.into_iter().chain(others) {
             let (counters, mut words) = (Counters::default(), Vec::new());
             counters.ended(Some(kind));
             counters.snapshot().each(&mut |metric, labels, value| {

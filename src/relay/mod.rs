@@ -51,6 +51,7 @@
 //! | connections | 10 000 | at two descriptors per connection it stays below 20 480, a common limit; a watch takes one more, and is retried if none is left |
 //! | idle timeout | 5 min | longer than the keep-alive of common clients, shorter than the timeouts of NAT tables |
 //! | connect timeout | 10 s | three SYN retries (1 s, 2 s, 4 s) fit |
+//! | PROXY header | 5 s | the protocol asks for at least 3 s, in which TCP sends lost bytes again |
 //! | drain timeout | 8 s | below the 10 s after which container runtimes kill; service managers wait longer |
 //! | keepalive | 60 s, then 6 probes 10 s apart | finds a dead peer in 2 min, for 2 packets per idle minute and side |
 //!
@@ -67,12 +68,13 @@
 //! | field | |
 //! |---|---|
 //! | `id` | the number of the connection, from 1 |
-//! | `client` | its address, or `unix pid N`, the process that connected |
+//! | `client` | its address, or `unix pid N`, the process that connected; whom a [PROXY header](RelayConfig::accept_proxy) names |
+//! | `proxy` | the address of the trusted proxy that sent this header |
 //! | `upstream` | the endpoint of the server, the last one that was tried |
 //! | `bytes_to_upstream`, `bytes_to_client` | bytes written in each direction |
 //! | `duration_ms` | milliseconds since the accept, with three decimals |
 //! | `ended_by` | of a failed or aborted one: `client`, `upstream`, or `relay` |
-//! | `cause` | of a failed or aborted one: `connect_error`, `out_of_resources`, `reset`, `io_error`, `idle_timeout` or `aborted`, as in the [metric](crate::observe::all_metrics) |
+//! | `cause` | of a failed or aborted one: `connect_error`, `out_of_resources`, `proxy_header_…` with what is wrong with the header (`missing`, `malformed`, `too_long`, `checksum`, `truncated` or `timeout`), `reset`, `io_error`, `idle_timeout` or `aborted`, as in the [metric](crate::observe::all_metrics) |
 //! | `error` | of a failed or aborted one: the error with its causes, for people |
 //!
 //! It belongs to the [span](crate::spans) `relay` of the connection. Nothing limits their rate. A subscriber of a public server
@@ -90,6 +92,7 @@
 //! | `reach` | connects to a server, and to the next one if that fails | change the failover |
 //! | `backend` | the group of servers, and which of them is next | add a setting of the servers' side |
 //! | `server` | one server, and whether it is down, for the log | keep more of it |
+//! | `proxy_header` | the PROXY header of a trusted proxy, and the one to the server | say more of the client |
 //! | `config` | timeouts and limits | add a setting |
 //! | `error` | why a connection failed, and on which side | add a cause |
 //! | `connections` | the list of open connections, and what each holds and moves | report more of them |
@@ -108,6 +111,7 @@ mod connections;
 mod error;
 mod metrics;
 mod pair;
+mod proxy_header;
 mod pump;
 mod reach;
 mod serve;

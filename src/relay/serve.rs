@@ -1,7 +1,7 @@
 //! Relays every connection that a listener accepts: the steps from the accept to the relay.
 //!
 //! ```text
-//!  accept ─▶ admit ─▶ route ─▶ reach (a server, or the next one) ─▶ prepare both streams ─▶ Pair
+//!  accept ─▶ PROXY header ─▶ route ─▶ reach (a server, or the next one) ─▶ prepare both streams ─▶ Pair
 //!            └───────────────── of these nothing stays in memory ──────────────────┘
 //! ```
 
@@ -91,8 +91,9 @@ impl Accepted {
     }
 
     async fn steps(&self, client: &mut Stream, reserved: OwnedFd) -> Result<Option<(Stream, Chosen)>, Cause> {
+        let Some(header) = self.read_header(client).await? else { return Ok(None) };
         let backend = &self.backend;
-        let (upstream, server) = tokio::select! {
+        let (mut upstream, server) = tokio::select! {
             biased;
             reached = self.reach(backend, client, reserved) => reached?,
             left = client.hung_up() => return match left {
@@ -100,6 +101,9 @@ impl Accepted {
                 Err(source) => Err(Cause::Read { side: Side::Client, source }),
             },
         };
+        if let Some(version) = backend.config().send_proxy {
+            self.send_header(header, client, &mut upstream, version).await?;
+        }
         for (stream, keepalive) in [&*client, &upstream].into_iter().zip(self.config.keepalive.iter().cycle())
         {
             // It fails only for a connection that is reset already.

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::error::RelayErrorKind;
+use crate::net::ProxyHeaderError;
 use crate::sync::Count;
 
 /// Shared by all connections. Each write adds once, which costs about a thousandth of its system call.
@@ -12,6 +13,8 @@ pub(super) struct Counters {
     closed: Count,
     connect_errors: Count,
     out_of_resources: Count,
+    /// In the order of [`ProxyHeaderError::ALL`].
+    proxy_header_errors: [Count; ProxyHeaderError::ALL.len()],
     reset: Count,
     io_failed: Count,
     idle_timeouts: Count,
@@ -46,6 +49,7 @@ impl Counters {
             None => &self.closed,
             Some(RelayErrorKind::Connect) => &self.connect_errors,
             Some(RelayErrorKind::OutOfResources) => &self.out_of_resources,
+            Some(RelayErrorKind::ProxyHeader(error)) => &self.proxy_header_errors[error as usize],
             Some(RelayErrorKind::Reset(_)) => &self.reset,
             Some(RelayErrorKind::Io(_)) => &self.io_failed,
             Some(RelayErrorKind::IdleTimeout) => &self.idle_timeouts,
@@ -62,6 +66,7 @@ impl Counters {
             closed: get(&self.closed),
             connect_errors: get(&self.connect_errors),
             out_of_resources: get(&self.out_of_resources),
+            proxy_header_errors: self.proxy_header_errors.each_ref().map(get),
             reset: get(&self.reset),
             io_failed: get(&self.io_failed),
             idle_timeouts: get(&self.idle_timeouts),
@@ -77,7 +82,7 @@ impl Counters {
 
 /// A snapshot of the counters of a [`Relay`](super::Relay) since its creation.
 ///
-/// Every accepted connection is active or has one of the seven outcomes, from `closed` to `aborted`. The counters are read
+/// Every accepted connection is active or has one of the outcomes, from `closed` to `aborted`. The counters are read
 /// one after another, so a snapshot taken under load may be off by the connections that change meanwhile.
 ///
 /// Connections passed to [`Relay::relay`](super::Relay::relay) add to the bytes only.
@@ -94,6 +99,9 @@ pub struct RelayStats {
     pub connect_errors: u64,
     /// Connections that ended because the system had no descriptor, memory or port for one to the upstream.
     pub out_of_resources: u64,
+    /// Connections that ended because a trusted proxy sent no good PROXY header, in the order of
+    /// [`ProxyHeaderError::ALL`](crate::net::ProxyHeaderError::ALL).
+    pub proxy_header_errors: [u64; ProxyHeaderError::ALL.len()],
     /// Connections that either side reset.
     pub reset: u64,
     /// Connections that ended with another I/O error.
@@ -110,10 +118,15 @@ pub struct RelayStats {
 }
 
 impl RelayStats {
-    /// Connections that ended with an error: `connect_errors`, `out_of_resources`, `reset`, `io_failed` and `idle_timeouts`.
+    /// Connections that ended with an error: `connect_errors`, `out_of_resources`, `proxy_header_errors`, `reset`, `io_failed` and `idle_timeouts`.
     #[must_use]
     pub fn failed(&self) -> u64 {
-        self.connect_errors + self.out_of_resources + self.reset + self.io_failed + self.idle_timeouts
+        self.connect_errors
+            + self.out_of_resources
+            + self.proxy_header_errors.iter().sum::<u64>()
+            + self.reset
+            + self.io_failed
+            + self.idle_timeouts
     }
 }
 
@@ -122,7 +135,7 @@ impl fmt::Display for RelayStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "connections {} open, {} accepted, {} closed, {} failed (connect errors {}, out of resources {}, reset {}, io {}, idle {}), \
+            "connections {} open, {} accepted, {} closed, {} failed (connect errors {}, out of resources {}, PROXY headers {}, reset {}, io {}, idle {}), \
              {} aborted; bytes {} up, {} down",
             self.active,
             self.accepted,
@@ -130,6 +143,7 @@ impl fmt::Display for RelayStats {
             self.failed(),
             self.connect_errors,
             self.out_of_resources,
+            self.proxy_header_errors.iter().sum::<u64>(),
             self.reset,
             self.io_failed,
             self.idle_timeouts,

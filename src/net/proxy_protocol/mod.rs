@@ -116,19 +116,6 @@ impl ProxyHeaderError {
     /// All of them.
     pub const ALL: [Self; 6] =
         [Self::Missing, Self::Malformed, Self::TooLong, Self::Checksum, Self::Truncated, Self::Timeout];
-
-    /// The word for it in metrics.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Malformed => "malformed",
-            Self::TooLong => "too_long",
-            Self::Checksum => "checksum",
-            Self::Truncated => "truncated",
-            Self::Timeout => "timeout",
-        }
-    }
 }
 
 impl fmt::Display for ProxyHeaderError {

@@ -15,7 +15,8 @@ impl Stream {
     ///
     /// # Errors
     ///
-    /// A [`ProxyHeaderError`] as the source of an [`InvalidData`](io::ErrorKind::InvalidData), and errors of the connection.
+    /// A [`ProxyHeaderError`] within an [`InvalidData`](io::ErrorKind::InvalidData), and errors of the connection.
+    /// [`UnexpectedEof`](io::ErrorKind::UnexpectedEof) if it ended without a byte, as the probes of some load balancers do.
     ///
     /// # Cancel safety
     ///
@@ -76,7 +77,8 @@ impl Stream {
         };
         match ProxyHeader::decode(bytes.get(..count).unwrap_or_default())? {
             Some(decoded) => Ok(decoded),
-            None if count == 0 || is_closed => {
+            None if count == 0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            None if is_closed => {
                 // After a reset, too, the bytes before it are there.
                 let reset = match self {
                     Self::Tcp(stream) => stream.take_error()?,
