@@ -141,7 +141,7 @@ impl Connection {
 impl RelayConnection {
     pub(super) fn show(&self, visit: &mut dyn FnMut(Row<'_>)) {
         let Transferred { to_upstream, to_client } = self.transferred;
-        let upstream = self.upstream.as_ref().map(|upstream| upstream.to_string()).unwrap_or_default();
+        let upstream = self.upstream.as_ref().map(ToString::to_string).unwrap_or_default();
         let proxy = self.proxy.map(|proxy| proxy.to_string()).unwrap_or_default();
         visit(Row::new(
             &[("id", &self.id), ("client", &self.client), ("proxy", &proxy), ("upstream", &upstream)],
