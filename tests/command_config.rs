@@ -83,3 +83,12 @@ fn a_listener_of_the_command_line_does_not_go_with_a_file() {
     let output = check(LISTENER, &["--listen", "127.0.0.1:7001"]);
     assert_eq!(output.status.code(), Some(2));
 }
+
+#[test]
+fn proxies_are_a_list_and_the_version_of_their_headers_a_word() {
+    let text = format!("{LISTENER}accept-proxy = ['10.0.0.0/8', 'unix']\nsend-proxy = 'v2'\n");
+    assert!(check(&text, &[]).status.success());
+    let said =
+        errors(&format!("{LISTENER}accept-proxy = ['10.0.0.0/8', '10.0.0.0/33']\nsend-proxy = 'v3'\n"));
+    assert!(said.contains(" --> mill.toml:4:31\n") && said.contains(" --> mill.toml:5:14\n"), "{said}");
+}

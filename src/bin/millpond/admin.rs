@@ -8,9 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use millpond::net::{Endpoint, Listener, Stream};
+use millpond::net::{Endpoint, Listener, ProxyHeader, ProxyVersion, Stream};
 use millpond::observe::Registry;
 use millpond::observe::admin::{Admin, AdminConfig};
+use tokio::io::AsyncWriteExt;
 use tracing::Dispatch;
 use tracing::instrument::WithSubscriber;
 
@@ -59,6 +60,7 @@ pub(crate) async fn start(
     args: &AdminArgs,
     registry: Registry,
     upstream: &Endpoint,
+    send_proxy: Option<ProxyVersion>,
     draining: &Arc<AtomicBool>,
 ) -> Result<Option<Endpoint>, String> {
     let Some(endpoint) = &args.admin else { return Ok(None) };
@@ -74,8 +76,13 @@ pub(crate) async fn start(
             }
             // A check is no traffic, and makes no traces.
             let connecting = Stream::connect(upstream, REACH_TIMEOUT).with_subscriber(Dispatch::none());
-            let connected = connecting.await;
-            connected.map(drop).map_err(|error| format!("the upstream cannot be reached: {error}"))
+            let mut connected =
+                connecting.await.map_err(|error| format!("the upstream cannot be reached: {error}"))?;
+            if let Some(version) = send_proxy {
+                // An upstream that expects a header logs its absence as an error. That it is reached is known by now.
+                let _ = connected.write_all(&ProxyHeader::Local.encode(version, None)).await;
+            }
+            Ok(())
         }
     };
     let config = AdminConfig::default().allow_public(args.admin_public);

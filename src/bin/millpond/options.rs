@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use clap::Args;
-use millpond::net::{Endpoint, Listener};
+use millpond::net::{Endpoint, Listener, PeerRange, ProxyVersion};
 
 use crate::admin::AdminArgs;
 use crate::export::ExportArgs;
@@ -68,6 +68,18 @@ pub(crate) struct ListenerArgs {
     /// `sysctl net.core.somaxconn`
     #[arg(long, value_name = "N", default_value_t = Listener::DEFAULT_BACKLOG, value_parser = backlog, allow_negative_numbers = true)]
     pub(crate) backlog: u32,
+
+    /// Takes the address of the client from the PROXY header (version 1 or 2) of these proxies: a network such as 10.0.0.0/8,
+    /// an address, or `unix` for all clients of Unix sockets. Several times for several. Each of them must send a header, within
+    /// 5 seconds. From all others none is read, so that nobody can pretend to be another; nobody is trusted by default
+    #[arg(long, value_name = "CIDR", value_parser = PeerRange::from_str)]
+    pub(crate) accept_proxy: Vec<PeerRange>,
+
+    /// Tells the upstream who the client is, by a PROXY header of this version at the start of each connection. Version 2 is
+    /// shorter, version 1 can be read in a capture. Off by default: an upstream that expects no header takes it for a
+    /// request
+    #[arg(long, value_name = "v1|v2", value_parser = ProxyVersion::from_str)]
+    pub(crate) send_proxy: Option<ProxyVersion>,
 
     /// Closes a connection after this long without a byte in either direction; 0 means never. The default outlasts
     /// the keep-alive of common clients, and is shorter than the timeout of most NAT tables

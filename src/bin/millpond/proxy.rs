@@ -80,7 +80,9 @@ async fn serve(pool: BufferPool, settings: Settings, export: &Export) -> Result<
         .max_connections(args.max_connections)
         .idle_timeout((!args.idle_timeout.is_zero()).then_some(args.idle_timeout))
         .connect_timeout(args.connect_timeout)
-        .drain_timeout(process.drain_timeout);
+        .drain_timeout(process.drain_timeout)
+        .accept_proxy(args.accept_proxy.iter().copied().collect());
+    let backend = BackendConfig::default().send_proxy(args.send_proxy);
     let relay = Relay::new(pool, config);
     let draining = Arc::new(AtomicBool::new(false));
     // Before the line that says "listening": after it a signal must drain.
@@ -99,7 +101,7 @@ async fn serve(pool: BufferPool, settings: Settings, export: &Export) -> Result<
     registry.add(NAME, relay.pool());
     export.start(&registry);
     let admin = tokio::select! {
-        admin = admin::start(&process.admin, registry, to, &draining) => admin?,
+        admin = admin::start(&process.admin, registry, to, args.send_proxy, &draining) => admin?,
         // The same here.
         _ = signals.next() => {
             info!("stopped before it listened");
@@ -120,7 +122,7 @@ async fn serve(pool: BufferPool, settings: Settings, export: &Export) -> Result<
     announce(format!("listening on {}{admin}", listener.local_endpoint()));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serve = relay.serve(listener, Backend::new(args.to.clone(), BackendConfig::default()), async {
+    let serve = relay.serve(listener, Backend::new(args.to.clone(), backend), async {
         // An error means that the sender is gone, which is also a reason to stop.
         let _ = stopped.await;
     });
