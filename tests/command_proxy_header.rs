@@ -60,9 +60,9 @@ fn the_check_of_the_upstream_is_no_client() {
 #[test]
 fn wrong_values_are_refused_with_advice() {
     for (option, value, advice) in [
-        ("--accept-proxy", "10.0.0.0/33", "expected a network such as 10.0.0.0/8, an address, or unix"),
-        ("--accept-proxy", "localhost", "expected a network such as 10.0.0.0/8, an address, or unix"),
-        ("--send-proxy", "v3", "expected v1 or v2"),
+        ("--accept-proxy", "10.0.0.0/33", "from 0 to 32"),
+        ("--accept-proxy", "localhost", "write a network such as 10.0.0.0/8, an address, or unix"),
+        ("--send-proxy", "v3", "write v1 or v2"),
     ] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_millpond"));
         command.args(["proxy", "--listen", "127.0.0.1:0", "--to", "127.0.0.1:1", option, value]);

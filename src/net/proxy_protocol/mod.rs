@@ -149,7 +149,7 @@ impl FromStr for ProxyVersion {
         match text {
             "v1" => Ok(Self::V1),
             "v2" => Ok(Self::V2),
-            _ => Err("expected v1 or v2"),
+            _ => Err("write v1 or v2"),
         }
     }
 }
