@@ -26,6 +26,14 @@ pub struct RelayConfig {
     /// How long a connection may relay no bytes in either direction before it is closed. `None` means no limit. Waiting for
     /// memory of the pool does not count.
     pub idle_timeout: Option<Duration>,
+    /// How long a connection of which one direction has ended may relay no bytes in the other before it is closed. `None`
+    /// means as long as any: the idle timeout. Waiting for memory of the pool does not count.
+    pub half_closed_timeout: Option<Duration>,
+    /// How long bytes may wait for a side that takes none before the connection is closed, even if bytes are relayed in the
+    /// other direction. `None` means no limit but the idle timeout. Waiting for memory of the pool does not count.
+    pub stalled_timeout: Option<Duration>,
+    /// How long after its accept a connection is closed, however busy it is. `None` means no limit.
+    pub max_lifetime: Option<Duration>,
     /// How long connecting to the upstream may take, over all servers that are tried.
     pub connect_timeout: Duration,
     /// How long a shutdown waits for open connections before it aborts them.
@@ -45,6 +53,9 @@ impl Default for RelayConfig {
         Self {
             max_connections: 10_000,
             idle_timeout: Some(Duration::from_secs(300)),
+            half_closed_timeout: None,
+            stalled_timeout: None,
+            max_lifetime: None,
             connect_timeout: Duration::from_secs(10),
             drain_timeout: Duration::from_secs(8),
             accept_proxy: PeerSet::default(),
@@ -63,6 +74,9 @@ impl RelayConfig {
     setters! {
         max_connections: usize,
         idle_timeout: Option<Duration>,
+        half_closed_timeout: Option<Duration>,
+        stalled_timeout: Option<Duration>,
+        max_lifetime: Option<Duration>,
         connect_timeout: Duration,
         drain_timeout: Duration,
         accept_proxy: PeerSet,

@@ -62,6 +62,10 @@ impl Activity {
         self.moved.store(now.saturating_duration_since(self.start).as_millis() as u64);
     }
 
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+
     pub(super) fn age(&self) -> Duration {
         self.start.elapsed()
     }

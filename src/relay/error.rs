@@ -40,6 +40,18 @@ pub(super) enum Cause {
         after: Duration,
         stalled: Option<Side>,
     },
+    /// Of the direction that has not ended, `side` sent or took nothing.
+    HalfClosed {
+        after: Duration,
+        side: Side,
+    },
+    Stalled {
+        after: Duration,
+        side: Side,
+    },
+    Lifetime {
+        after: Duration,
+    },
 }
 
 /// One side of a relayed connection, as seen from the relay.
@@ -67,6 +79,13 @@ pub enum RelayErrorKind {
     Io(Side),
     /// No bytes were relayed in either direction for the idle timeout. [`RelayError::side`] names a side that took none.
     IdleTimeout,
+    /// One direction had ended, and no bytes were relayed in the other for the half-closed timeout. [`RelayError::side`] names
+    /// the side that sent none, or took none.
+    HalfClosedTimeout,
+    /// Bytes waited for the stalled timeout, and this side took none of them.
+    StalledTimeout(Side),
+    /// The connection was open for its maximum lifetime.
+    MaxLifetime,
 }
 
 impl RelayErrorKind {
@@ -84,6 +103,9 @@ impl RelayErrorKind {
             Self::Reset(_) => "reset",
             Self::Io(_) => "io_error",
             Self::IdleTimeout => "idle_timeout",
+            Self::HalfClosedTimeout => "half_closed_timeout",
+            Self::StalledTimeout(_) => "stalled_timeout",
+            Self::MaxLifetime => "max_lifetime",
         }
     }
 }
@@ -111,29 +133,38 @@ impl RelayError {
                 _ => RelayErrorKind::Io(*side),
             },
             Cause::Idle { .. } => RelayErrorKind::IdleTimeout,
+            Cause::HalfClosed { .. } => RelayErrorKind::HalfClosedTimeout,
+            Cause::Stalled { side, .. } => RelayErrorKind::StalledTimeout(*side),
+            Cause::Lifetime { .. } => RelayErrorKind::MaxLifetime,
         }
     }
 
-    /// The side that ended the connection: at the idle timeout the one that took no bytes. `None` for the relay itself, or if
-    /// there were no bytes.
+    /// The side that ended the connection: at a timeout the one that took no bytes, or sent none. `None` for the relay itself, or
+    /// if neither had any at the idle timeout.
     #[must_use]
     pub fn side(&self) -> Option<Side> {
         match &self.cause {
             Cause::Connect { error, .. } => (!is_local(error)).then_some(Side::Upstream),
             Cause::ProxyHeader(_) => Some(Side::Client),
-            Cause::Read { side, .. } | Cause::Write { side, .. } => Some(*side),
+            Cause::Read { side, .. }
+            | Cause::Write { side, .. }
+            | Cause::HalfClosed { side, .. }
+            | Cause::Stalled { side, .. } => Some(*side),
             Cause::Idle { stalled, .. } => *stalled,
-            Cause::NoServer => None,
+            Cause::NoServer | Cause::Lifetime { .. } => None,
         }
     }
 
-    /// Whether the connect timeout, the idle timeout or the timeout of the PROXY header expired.
+    /// Whether a timeout expired: of connecting, of the PROXY header or of the connection.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         match &self.cause {
             Cause::Connect { error, .. } => error.is_timeout(),
             Cause::ProxyHeader(error) => *error == ProxyHeaderError::Timeout,
-            Cause::Idle { .. } => true,
+            Cause::Idle { .. }
+            | Cause::HalfClosed { .. }
+            | Cause::Stalled { .. }
+            | Cause::Lifetime { .. } => true,
             Cause::Read { .. } | Cause::Write { .. } | Cause::NoServer => false,
         }
     }
@@ -171,7 +202,13 @@ impl fmt::Display for RelayError {
             Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
             Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),
             Cause::Idle { after, stalled: None } => write!(f, "no bytes in either direction for {after:?}"),
-            Cause::Idle { after, stalled: Some(side) } => write!(f, "the {side} took no bytes for {after:?}"),
+            Cause::Idle { after, stalled: Some(side) } | Cause::Stalled { after, side } => {
+                write!(f, "the {side} took no bytes for {after:?}")
+            }
+            Cause::HalfClosed { after, side } => {
+                write!(f, "one direction has ended, and the {side} sent or took no bytes for {after:?}")
+            }
+            Cause::Lifetime { after } => write!(f, "the connection was open for {after:?}"),
         }
     }
 }
@@ -182,7 +219,12 @@ impl Error for RelayError {
             // It is shown in full above.
             Cause::Connect { error, .. } => error.source(),
             Cause::Read { source, .. } | Cause::Write { source, .. } => Some(source),
-            Cause::Idle { .. } | Cause::NoServer | Cause::ProxyHeader(_) => None,
+            Cause::Idle { .. }
+            | Cause::HalfClosed { .. }
+            | Cause::Stalled { .. }
+            | Cause::Lifetime { .. }
+            | Cause::NoServer
+            | Cause::ProxyHeader(_) => None,
         }
     }
 }

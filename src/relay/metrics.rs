@@ -27,6 +27,9 @@ metrics! {
                 ["reset"] = stats.reset,
                 ["io_error"] = stats.io_failed,
                 ["idle_timeout"] = stats.idle_timeouts,
+                ["half_closed_timeout"] = stats.half_closed_timeouts,
+                ["stalled_timeout"] = stats.stalled_timeouts,
+                ["max_lifetime"] = stats.max_lifetimes,
                 ["aborted"] = stats.aborted,
             }
         Counter "written_bytes_total" [to]
@@ -76,11 +79,14 @@ mod tests {
             reset: 112,
             io_failed: 113,
             idle_timeouts: 114,
-            aborted: 115,
-            bytes_to_upstream: 116,
-            bytes_to_client: 117,
+            half_closed_timeouts: 115,
+            stalled_timeouts: 116,
+            max_lifetimes: 117,
+            aborted: 118,
+            bytes_to_upstream: 119,
+            bytes_to_client: 120,
         };
-        assert_eq!(integers(&stats, ""), Vec::from_iter(101..=117));
+        assert_eq!(integers(&stats, ""), Vec::from_iter(101..=120));
     }
 
     #[test]
@@ -88,8 +94,16 @@ mod tests {
         use RelayErrorKind as Kind;
         let side = Side::Client;
         let headers = ProxyHeaderError::ALL.map(Kind::ProxyHeader);
-        let others =
-            [Kind::Connect, Kind::OutOfResources, Kind::Reset(side), Kind::Io(side), Kind::IdleTimeout];
+        let others = [
+            Kind::Connect,
+            Kind::OutOfResources,
+            Kind::Reset(side),
+            Kind::Io(side),
+            Kind::IdleTimeout,
+            Kind::HalfClosedTimeout,
+            Kind::StalledTimeout(side),
+            Kind::MaxLifetime,
+        ];
         for kind in headers.into_iter().chain(others) {
             let (counters, mut words) = (Counters::default(), Vec::new());
             counters.ended(Some(kind));

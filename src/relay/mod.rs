@@ -30,6 +30,12 @@
 //!   it depends on when the peer's kernel announces room in its receive buffer: Linux waits until a sixteenth of the
 //!   buffer and one segment are free. Segments over loopback have 64 KiB, and the room comes in larger steps: 128 KiB with
 //!   the default buffer of 128 KiB, and up to 576 KiB with one that has grown to 6 MiB.
+//! * **Silence has three timeouts, and a connection a lifetime.** The idle timeout is for no byte in either direction.
+//!   [`half_closed_timeout`](field@RelayConfig::half_closed_timeout) is for no byte in one direction after the end of the other,
+//!   and [`stalled_timeout`](field@RelayConfig::stalled_timeout) for bytes that wait for a side that takes none, even if that
+//!   side sends. [`max_lifetime`](field@RelayConfig::max_lifetime) ends a connection however busy it is, with a reset, as
+//!   Envoy's `max_downstream_connection_duration`: a relay does not know where a message ends, so it has no better moment.
+//!   A connection has one timer for all of them, which no byte resets.
 //! * **The pool's configuration decides when idle memory is freed**: see
 //!   [`spawn_decay`](crate::BufferPool::spawn_decay).
 //! * **Half-closes are relayed.** When one direction ends, the relay shuts down that direction only. The other
@@ -50,6 +56,9 @@
 //! |---|---|---|
 //! | connections | 10 000 | at two descriptors per connection it stays below 20 480, a common limit; a watch takes one more, and is retried if none is left |
 //! | idle timeout | 5 min | longer than the keep-alive of common clients, shorter than the timeouts of NAT tables |
+//! | half-closed timeout | as idle | a client that has sent its request may wait for a slow answer as long as any. 30 s to 60 s free the places of TCP clients that are gone, whose close looks the same |
+//! | stalled timeout | as idle | a paused download is a stall. If places are scarce, 60 s is what nginx gives an answer; the rates above are then per 60 s |
+//! | maximum lifetime | none | it cuts healthy connections. Set it to move clients to new servers in the end |
 //! | connect timeout | 10 s | three SYN retries (1 s, 2 s, 4 s) fit |
 //! | PROXY header | 5 s | the protocol asks for at least 3 s, in which TCP sends lost bytes again |
 //! | drain timeout | 8 s | below the 10 s after which container runtimes kill; service managers wait longer |
@@ -61,7 +70,7 @@
 //!
 //! | message | level | when |
 //! |---|---|---|
-//! | `connection failed` | `WARN` | one side failed, or the idle timeout expired |
+//! | `connection failed` | `WARN` | one side failed, or a timeout or the maximum lifetime expired |
 //! | `connection aborted` | `WARN` | it was still open when the drain timeout expired, or when `serve` was dropped |
 //! | `connection closed` | `DEBUG` | both directions ended |
 //!
@@ -74,7 +83,7 @@
 //! | `bytes_to_upstream`, `bytes_to_client` | bytes written in each direction |
 //! | `duration_ms` | milliseconds since the accept, with three decimals |
 //! | `ended_by` | of a failed or aborted one: `client`, `upstream`, or `relay` |
-//! | `cause` | of a failed or aborted one: `connect_error`, `out_of_resources`, `proxy_header_…` with what is wrong with the header (`missing`, `malformed`, `too_long`, `checksum`, `truncated` or `timeout`), `reset`, `io_error`, `idle_timeout` or `aborted`, as in the [metric](crate::observe::all_metrics) |
+//! | `cause` | of a failed or aborted one: `connect_error`, `out_of_resources`, `proxy_header_…` with what is wrong with the header (`missing`, `malformed`, `too_long`, `checksum`, `truncated` or `timeout`), `reset`, `io_error`, `idle_timeout`, `half_closed_timeout`, `stalled_timeout`, `max_lifetime` or `aborted`, as in the [metric](crate::observe::all_metrics) |
 //! | `error` | of a failed or aborted one: the error with its causes, for people |
 //!
 //! It belongs to the [span](crate::spans) `relay` of the connection. Nothing limits their rate. A subscriber of a public server
@@ -97,6 +106,7 @@
 //! | `error` | why a connection failed, and on which side | add a cause |
 //! | `connections` | the list of open connections, and what each holds and moves | report more of them |
 //! | `stats` | counters of connections and bytes | add a counter |
+//! | `timeouts` | which timeout of a connection expires when | add a timeout |
 //! | `metrics` | the table of their metrics | add its row |
 //!
 //! Outside this module: `net/serve.rs` accepts the connections, so an allow-list of clients by CIDR belongs there.
@@ -117,6 +127,7 @@ mod reach;
 mod serve;
 mod server;
 mod stats;
+mod timeouts;
 
 use std::fmt;
 
@@ -243,7 +254,7 @@ impl Relay {
     ///
     /// # Errors
     ///
-    /// Returns a [`RelayError`] if a side fails or the idle timeout expires. Both sides are closed by then.
+    /// Returns a [`RelayError`] if a side fails or a timeout expires. Both sides are closed by then.
     ///
     /// # Cancel safety
     ///

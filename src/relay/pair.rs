@@ -7,12 +7,13 @@ use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use tokio::task::coop::has_budget_remaining;
-use tokio::time::{Instant, Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use super::config::RelayConfig;
 use super::connections::Activity;
 use super::error::{Cause, RelayError, Side};
 use super::pump::{Pump, PumpError};
+use super::timeouts::{Moments, Now, Timeout};
 use super::{Shared, Transferred};
 use crate::net::{AsyncStream, HangUp};
 
@@ -21,8 +22,6 @@ use crate::net::{AsyncStream, HangUp};
 const UNREAD: Duration = Duration::from_millis(100);
 /// The pause until the next attempt if no descriptor is left for a watch, or the stream has none.
 const RETRY: Duration = Duration::from_secs(1);
-/// A timer that need not fire: a year.
-const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// One connection. It ends when both directions have ended, or at the first error that affects both.
 pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
@@ -34,7 +33,7 @@ pub(super) struct Pair<'a, C: AsyncStream, U: AsyncStream> {
     down: Pump<'a>,
     /// The first side to which a write failed. The direction that reads from it continues.
     unwritable: Option<(Side, io::Error)>,
-    last_byte: Instant,
+    moments: Moments,
     /// On the side `watched`, which is not read from. It is never both: the connection has ended if neither is read from,
     /// and a pump that is blocked in writing to a side sees that hang-up itself.
     watch: Option<HangUp>,
@@ -58,8 +57,8 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         let (up, down) = (&activity.to_upstream, &activity.to_client);
         let up = Pump::new(&shared.pool, &shared.counters.to_upstream, up);
         let down = Pump::new(&shared.pool, &shared.counters.to_client, down);
-        let last_byte = Instant::now();
-        activity.note_move(last_byte);
+        let now = Instant::now();
+        activity.note_move(now);
         Self {
             config,
             activity,
@@ -68,7 +67,7 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
             up,
             down,
             unwritable: None,
-            last_byte,
+            moments: Moments::new(activity.start(), now),
             watch: None,
             watched: Side::Client,
             client_closed: false,
@@ -82,7 +81,8 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     /// It borrows the pair: a future that takes it by value would hold it twice, as an argument and as a variable.
     pub(super) async fn run(&mut self) -> Result<Transferred, RelayError> {
         // One timer per connection. It is reset when it fires, because resetting it per byte relayed would cost more.
-        let mut timer = pin!(sleep(self.config.idle_timeout.unwrap_or(NEVER)));
+        let now = Instant::now();
+        let mut timer = pin!(sleep_until(self.moments.next(self.config, now).unwrap_or(now)));
         poll_fn(|cx| self.poll(cx, timer.as_mut()))
             .await
             .map(|()| self.activity.transferred())
@@ -98,8 +98,8 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
             ended = self.poll_pumps(cx, again, &mut moved)?;
         }
         if moved {
-            self.last_byte = Instant::now();
-            self.activity.note_move(self.last_byte);
+            self.moments.last_byte = Instant::now();
+            self.activity.note_move(self.moments.last_byte);
         }
         let (up, down) = &mut ended;
         if self.watch.is_some() {
@@ -227,20 +227,25 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         Ok(())
     }
 
-    /// Starts a watch when one is due. Ready at the idle timeout, or with the error of the last write before it.
+    /// Starts a watch when one is due. Ready at a timeout, or with the error of the last write before it.
     fn poll_timer(
         &mut self,
         cx: &mut Context<'_>,
         mut timer: Pin<&mut Sleep>,
         mut again: bool,
     ) -> Poll<Result<(), Cause>> {
+        let mut earliest = timer.deadline();
         if !self.fires_soon && self.watch.is_none() && self.unread().is_some() {
             self.fires_soon = true;
-            let soon = Instant::now() + UNREAD;
-            if soon < timer.deadline() {
-                timer.as_mut().reset(soon);
-                again = false;
-            }
+            earliest = earliest.min(Instant::now() + UNREAD);
+        }
+        if self.note_quiet() {
+            let now = Instant::now();
+            earliest = earliest.min(self.moments.next(self.config, now).unwrap_or(now));
+        }
+        if earliest < timer.deadline() {
+            timer.as_mut().reset(earliest);
+            again = false;
         }
         if again && !timer.is_elapsed() {
             return Poll::Pending;
@@ -258,20 +263,17 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
                 };
                 cx.waker().wake_by_ref();
             }
-            let mut next = now + NEVER;
-            if let Some(after) = self.config.idle_timeout
-                && let Some(deadline) = self.last_byte.checked_add(after)
-            {
-                next = deadline;
-                if deadline <= now {
-                    if self.is_idle(cx)? {
-                        return Poll::Ready(Err(self.idle(after)));
+            let mut next = match self.moments.next(self.config, now) {
+                Ok(next) => next,
+                Err((timeout, after)) => {
+                    if let Some(cause) = self.expired(cx, timeout, after)? {
+                        return Poll::Ready(Err(cause));
                     }
-                    self.last_byte = now;
-                    next = now + after.max(UNREAD);
+                    self.moments.restart(timeout, now);
                     cx.waker().wake_by_ref();
+                    now + UNREAD
                 }
-            }
+            };
             if self.watch.is_none() && self.unread().is_some() {
                 self.fires_soon = true;
                 next = next.min(now + RETRY);
@@ -279,6 +281,50 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
             timer.as_mut().reset(next);
         }
         Poll::Pending
+    }
+
+    /// Whether something has begun that has a timeout of its own.
+    #[inline]
+    fn note_quiet(&mut self) -> bool {
+        if self.config.half_closed_timeout.is_none() && self.config.stalled_timeout.is_none() {
+            return false;
+        }
+        self.moments.note(
+            self.config,
+            Now {
+                half_closed: self.up.has_ended() != self.down.has_ended(),
+                client_stalls: self.down.is_stalled(),
+                upstream_stalls: self.up.is_stalled(),
+                client_took: self.down.has_moved(),
+                upstream_took: self.up.has_moved(),
+            },
+        )
+    }
+
+    /// Why the connection ends at this timeout. `None` if a peer is not to blame after all.
+    #[cold]
+    fn expired(
+        &mut self,
+        cx: &mut Context<'_>,
+        timeout: Timeout,
+        after: Duration,
+    ) -> Result<Option<Cause>, Cause> {
+        Ok(match timeout {
+            Timeout::Lifetime => Some(Cause::Lifetime { after }),
+            Timeout::Stalled(side) => (!self.try_write(cx, side)?).then_some(Cause::Stalled { after, side }),
+            Timeout::HalfClosed => self.is_idle(cx)?.then(|| Cause::HalfClosed { after, side: self.quiet() }),
+            Timeout::Idle => self.is_idle(cx)?.then(|| self.idle(after)),
+        })
+    }
+
+    /// Of a half-closed connection, the side that sends nothing, or takes nothing.
+    fn quiet(&self) -> Side {
+        let (open, from, to) = if self.up.has_ended() {
+            (&self.down, Side::Upstream, Side::Client)
+        } else {
+            (&self.up, Side::Client, Side::Upstream)
+        };
+        if open.is_stalled() { to } else { from }
     }
 
     fn idle(&self, after: Duration) -> Cause {
@@ -293,20 +339,19 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
     /// Whether the peers are to blame that no byte was relayed: none waits for our memory, and a last attempt to write
     /// fails.
     fn is_idle(&mut self, cx: &mut Context<'_>) -> Result<bool, Cause> {
-        let up = self.up.try_write(cx, &mut self.client, &mut self.upstream);
-        let down = self.down.try_write(cx, &mut self.upstream, &mut self.client);
-        let mut is_idle = !self.up.is_waiting_for_memory() && !self.down.is_waiting_for_memory();
-        for (wrote, side) in [(up, Side::Client), (down, Side::Upstream)] {
-            match wrote {
-                Ok(wrote) => is_idle &= !wrote,
-                Err(error) => {
-                    // If that ends one direction only, the next poll sees it.
-                    is_idle = false;
-                    self.conclude(Err(error), side)?;
-                }
-            }
-        }
-        Ok(is_idle)
+        let wrote = [self.try_write(cx, Side::Upstream)?, self.try_write(cx, Side::Client)?];
+        let waits = self.up.is_waiting_for_memory() || self.down.is_waiting_for_memory();
+        Ok(!waits && wrote == [false, false])
+    }
+
+    /// Tries to write what waits for this side. Returns whether that changed anything: it took a byte, or failed in a way that
+    /// ends one direction only, which the next poll sees.
+    fn try_write(&mut self, cx: &mut Context<'_>, to: Side) -> Result<bool, Cause> {
+        let (wrote, from) = match to {
+            Side::Upstream => (self.up.try_write(cx, &mut self.client, &mut self.upstream), Side::Client),
+            Side::Client => (self.down.try_write(cx, &mut self.upstream, &mut self.client), Side::Upstream),
+        };
+        wrote.or_else(|error| self.conclude(Err(error), from).map(|()| true))
     }
 }
 

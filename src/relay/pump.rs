@@ -87,11 +87,11 @@ impl<'a> Pump<'a> {
         again: bool,
         moved: &mut bool,
     ) -> Poll<Result<(), PumpError>> {
+        self.moved = false;
         let is_readable = again && self.asleep;
         if is_readable {
             ready!(from.poll_read_ready_again(cx)).map_err(PumpError::Read)?;
         }
-        self.moved = false;
         let outcome = self.poll_states(cx, from, to, is_readable);
         *moved |= self.moved;
         self.note_held();
@@ -216,6 +216,16 @@ impl<'a> Pump<'a> {
     /// Whether bytes wait until the destination takes some.
     pub(super) fn is_blocked(&self) -> bool {
         matches!(self.state, State::Blocked | State::Writing(..))
+    }
+
+    /// Whether bytes wait for the destination, also in a buffer of its own.
+    pub(super) fn is_stalled(&self) -> bool {
+        self.is_blocked() || self.unflushed
+    }
+
+    /// Whether the last poll wrote any byte.
+    pub(super) fn has_moved(&self) -> bool {
+        self.moved
     }
 
     /// Whether bytes wait, for the destination or for memory.

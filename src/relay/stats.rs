@@ -18,6 +18,9 @@ pub(super) struct Counters {
     reset: Count,
     io_failed: Count,
     idle_timeouts: Count,
+    half_closed_timeouts: Count,
+    stalled_timeouts: Count,
+    max_lifetimes: Count,
     aborted: Count,
     pub(super) to_upstream: Flow,
     pub(super) to_client: Flow,
@@ -53,6 +56,9 @@ impl Counters {
             Some(RelayErrorKind::Reset(_)) => &self.reset,
             Some(RelayErrorKind::Io(_)) => &self.io_failed,
             Some(RelayErrorKind::IdleTimeout) => &self.idle_timeouts,
+            Some(RelayErrorKind::HalfClosedTimeout) => &self.half_closed_timeouts,
+            Some(RelayErrorKind::StalledTimeout(_)) => &self.stalled_timeouts,
+            Some(RelayErrorKind::MaxLifetime) => &self.max_lifetimes,
         };
         counter.add(1);
     }
@@ -70,6 +76,9 @@ impl Counters {
             reset: get(&self.reset),
             io_failed: get(&self.io_failed),
             idle_timeouts: get(&self.idle_timeouts),
+            half_closed_timeouts: get(&self.half_closed_timeouts),
+            stalled_timeouts: get(&self.stalled_timeouts),
+            max_lifetimes: get(&self.max_lifetimes),
             aborted: get(&self.aborted),
             bytes_to_upstream: get(&self.to_upstream.0),
             bytes_to_client: get(&self.to_client.0),
@@ -108,6 +117,12 @@ pub struct RelayStats {
     pub io_failed: u64,
     /// Connections that ended at the idle timeout.
     pub idle_timeouts: u64,
+    /// Connections that ended at the half-closed timeout.
+    pub half_closed_timeouts: u64,
+    /// Connections that ended at the stalled timeout.
+    pub stalled_timeouts: u64,
+    /// Connections that ended at their maximum lifetime.
+    pub max_lifetimes: u64,
     /// Connections that were aborted: by a shutdown at its deadline, or because [`Relay::serve`](super::Relay::serve) was
     /// cancelled.
     pub aborted: u64,
@@ -118,7 +133,7 @@ pub struct RelayStats {
 }
 
 impl RelayStats {
-    /// Connections that ended with an error: `connect_errors`, `out_of_resources`, `proxy_header_errors`, `reset`, `io_failed` and `idle_timeouts`.
+    /// Connections that ended with an error: the outcomes from `connect_errors` to `max_lifetimes`.
     #[must_use]
     pub fn failed(&self) -> u64 {
         self.connect_errors
@@ -127,6 +142,9 @@ impl RelayStats {
             + self.reset
             + self.io_failed
             + self.idle_timeouts
+            + self.half_closed_timeouts
+            + self.stalled_timeouts
+            + self.max_lifetimes
     }
 }
 
@@ -135,7 +153,8 @@ impl fmt::Display for RelayStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "connections {} open, {} accepted, {} closed, {} failed (connect errors {}, out of resources {}, PROXY headers {}, reset {}, io {}, idle {}), \
+            "connections {} open, {} accepted, {} closed, {} failed (connect errors {}, out of resources {}, PROXY headers {}, reset {}, io {}, idle {}, \
+             half-closed {}, stalled {}, max lifetime {}), \
              {} aborted; bytes {} up, {} down",
             self.active,
             self.accepted,
@@ -147,6 +166,9 @@ impl fmt::Display for RelayStats {
             self.reset,
             self.io_failed,
             self.idle_timeouts,
+            self.half_closed_timeouts,
+            self.stalled_timeouts,
+            self.max_lifetimes,
             self.aborted,
             self.bytes_to_upstream,
             self.bytes_to_client,
