@@ -35,10 +35,10 @@
 //! | `write_queue` | the frames that wait to be written: which bytes are copied, which are shared |
 //! | `codec` | the framings as codecs of `tokio_util` |
 //! | `tlv` | one TLV frame at a time, read or written |
-//! | `tls` | TLS for clients, over any stream (feature `tls`) |
+//! | `tls` | TLS for clients and servers, over any stream (feature `tls`) |
 //! | `error` | why listening or connecting failed, where, and what to do |
 //!
-//! Absent on purpose: pools of connections (`connection`), TLS servers ([`Peekable`] wraps any stream), and what the frames
+//! Absent on purpose: pools of connections (`connection`), and what the frames
 //! mean (the bus).
 
 mod access_list;

@@ -67,8 +67,16 @@ impl Authority {
         let mut params = CertificateParams::new([NAME.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, "leaf");
         change(&mut params);
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.0).unwrap().pem();
+        self.sign(&params, &KeyPair::generate().unwrap())
+    }
+
+    /// A certificate for [`NAME`] with this key.
+    pub(crate) fn issue_for(&self, key: &KeyPair) -> Issued {
+        self.sign(&CertificateParams::new([NAME.to_owned()]).unwrap(), key)
+    }
+
+    fn sign(&self, params: &CertificateParams, key: &KeyPair) -> Issued {
+        let certificate = params.signed_by(key, &self.0).unwrap().pem();
         Issued { certificate, key: key.serialize_pem() }
     }
 

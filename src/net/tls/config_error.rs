@@ -1,4 +1,4 @@
-//! Why a connector cannot be built or reloaded.
+//! Why a connector or an acceptor cannot be built or reloaded.
 
 use std::error::Error;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use crate::sync::Arc;
 
-/// Why a connector cannot be built or reloaded: what is wrong, and in which file.
+/// Why a connector or an acceptor cannot be built or reloaded: what is wrong, and in which file.
 #[derive(Clone, Debug)]
 pub struct TlsConfigError {
     kind: TlsConfigErrorKind,
@@ -44,6 +44,10 @@ pub enum TlsConfigErrorKind {
     RevocationOnPlatform,
     /// A name of a protocol is empty or longer than 255 bytes.
     InvalidAlpn,
+    /// An acceptor has no certificate to present.
+    NothingToPresent,
+    /// A certificate cannot be presented: it is broken, or of an old version.
+    InvalidCertificate,
     /// The file for the keys cannot be written.
     KeyLog,
     /// The library refuses the configuration for another reason.
@@ -126,6 +130,12 @@ impl fmt::Display for TlsConfigError {
             Kind::InvalidAlpn => f.write_str(
                 "a protocol's name is empty or longer than 255 bytes (offer h2, http/1.1 or none)",
             ),
+            Kind::NothingToPresent => {
+                f.write_str("there is no certificate to present (add one with its key: certificate_files)")
+            }
+            Kind::InvalidCertificate => {
+                write!(f, "{it} holds a certificate that cannot be presented (look at it: openssl x509 -text)")
+            }
             Kind::KeyLog => write!(f, "{it} cannot be written (check SSLKEYLOGFILE)"),
             Kind::Other => f.write_str("the TLS library refuses the configuration (the source says why)"),
         }
@@ -157,6 +167,7 @@ mod tests {
             Kind::KeyMismatch,
             Kind::NoRevocationList,
             Kind::InvalidRevocationList,
+            Kind::InvalidCertificate,
             Kind::KeyLog,
         ];
         for kind in of_files {
@@ -165,7 +176,13 @@ mod tests {
             let text = TlsConfigError::new(kind).to_string();
             assert!(text.starts_with("the given PEM "), "{text}");
         }
-        let others = [Kind::NoRoots, Kind::RevocationOnPlatform, Kind::InvalidAlpn, Kind::Other];
+        let others = [
+            Kind::NoRoots,
+            Kind::RevocationOnPlatform,
+            Kind::InvalidAlpn,
+            Kind::NothingToPresent,
+            Kind::Other,
+        ];
         let texts: BTreeSet<_> = others.map(|kind| TlsConfigError::new(kind).to_string()).into();
         assert_eq!(texts.len(), others.len());
     }

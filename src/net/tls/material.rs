@@ -30,18 +30,18 @@ impl Pem {
         Self::Given(text.into().into())
     }
 
-    fn path(&self) -> Option<&Path> {
+    pub(super) fn path(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
             Self::Given(_) => None,
         }
     }
 
-    fn error(&self, kind: Kind) -> TlsConfigError {
+    pub(super) fn error(&self, kind: Kind) -> TlsConfigError {
         TlsConfigError::new(kind).at(self.path())
     }
 
-    fn read(&self) -> Result<Text, TlsConfigError> {
+    pub(super) fn read(&self) -> Result<Text, TlsConfigError> {
         match self {
             Self::File(path) => {
                 fs::read(path).map(Into::into).map_err(|error| self.error(Kind::Unreadable).because(error))
@@ -62,7 +62,7 @@ impl fmt::Debug for Pem {
 }
 
 /// What a file holds.
-type Text = Arc<[u8]>;
+pub(super) type Text = Arc<[u8]>;
 
 /// What the files held at one time. Equal texts make equal connectors.
 #[derive(PartialEq, Eq)]
@@ -142,20 +142,29 @@ impl Material {
         else {
             return Ok(None);
         };
-        let chain = sections(chain_pem, chain, Kind::NoCertificate)?;
-        let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
-            let kind = if matches!(error, pem::Error::NoItemsFound) { Kind::NoKey } else { Kind::NotPem };
-            key_pem.error(kind).because(error)
-        })?;
-        let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
-            let kind = match error {
-                rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Kind::KeyMismatch,
-                _ => Kind::InvalidKey,
-            };
-            key_pem.error(kind).because(error)
-        })?;
-        Ok(Some(Arc::new(key)))
+        certified_key((chain_pem, key_pem), (chain, key), provider).map(Some)
     }
+}
+
+/// A certificate with its key, from the texts of both.
+pub(super) fn certified_key(
+    (chain_pem, key_pem): (&Pem, &Pem),
+    (chain, key): (&[u8], &[u8]),
+    provider: &CryptoProvider,
+) -> Result<Arc<CertifiedKey>, TlsConfigError> {
+    let chain = sections(chain_pem, chain, Kind::NoCertificate)?;
+    let key = PrivateKeyDer::from_pem_slice(key).map_err(|error| {
+        let kind = if matches!(error, pem::Error::NoItemsFound) { Kind::NoKey } else { Kind::NotPem };
+        key_pem.error(kind).because(error)
+    })?;
+    let key = CertifiedKey::from_der(chain, key, provider).map_err(|error| {
+        let kind = match error {
+            rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => Kind::KeyMismatch,
+            _ => Kind::InvalidKey,
+        };
+        key_pem.error(kind).because(error)
+    })?;
+    Ok(Arc::new(key))
 }
 
 /// The roots of the platform. Fewer than `before` may be all that could be read of a bundle that is being renewed. It is no
@@ -173,7 +182,7 @@ fn platform_roots(before: usize) -> Result<Vec<CertificateDer<'static>>, TlsConf
 }
 
 /// All sections of one kind, at least one.
-fn sections<T: PemObject>(pem: &Pem, text: &[u8], none: Kind) -> Result<Vec<T>, TlsConfigError> {
+pub(super) fn sections<T: PemObject>(pem: &Pem, text: &[u8], none: Kind) -> Result<Vec<T>, TlsConfigError> {
     let found = T::pem_slice_iter(text)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| pem.error(Kind::NotPem).because(error))?;

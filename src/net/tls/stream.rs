@@ -8,11 +8,12 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_rustls::client;
 use tokio_rustls::rustls::pki_types::CertificateDer;
-use tokio_rustls::rustls::{CipherSuite, ClientConnection, HandshakeKind, ProtocolVersion};
+use tokio_rustls::rustls::{CipherSuite, ClientConnection, CommonState, HandshakeKind, ProtocolVersion};
 
 use super::config::TlsVersion;
 use super::connector::TlsIdentity;
 use super::error::{Asked, TlsError};
+use crate::net::{AsyncStream, HangUp, Peekable};
 
 /// An encrypted connection to a server whose certificate was verified.
 ///
@@ -32,7 +33,7 @@ use super::error::{Asked, TlsError};
 /// above all, that a TLS 1.3 server refuses the client's certificate, or its lack.
 #[derive(Debug)]
 pub struct TlsStream<IO> {
-    inner: client::TlsStream<IO>,
+    inner: Peekable<client::TlsStream<IO>>,
     server_name: Box<str>,
     asked: Asked,
     identity: TlsIdentity,
@@ -47,11 +48,11 @@ impl<IO> TlsStream<IO> {
         identity: TlsIdentity,
         handshake_time: Duration,
     ) -> Self {
-        Self { inner, server_name: server_name.into(), asked, identity, handshake_time }
+        Self { inner: Peekable::new(inner), server_name: server_name.into(), asked, identity, handshake_time }
     }
 
     fn session(&self) -> &ClientConnection {
-        self.inner.get_ref().1
+        self.inner.get_ref().get_ref().1
     }
 
     /// The name for which the server's certificate was verified.
@@ -63,23 +64,13 @@ impl<IO> TlsStream<IO> {
     /// The version of the protocol.
     #[must_use]
     pub fn version(&self) -> TlsVersion {
-        match self.session().protocol_version() {
-            Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
-            _ => TlsVersion::Tls13,
-        }
+        version(self.session())
     }
 
     /// The cipher suite, by the name that IANA has for it, such as `TLS_AES_256_GCM_SHA384`.
     #[must_use]
     pub fn cipher_suite(&self) -> &'static str {
-        let suite = self.session().negotiated_cipher_suite().map(|suite| suite.suite());
-        match suite {
-            Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => "TLS_AES_128_GCM_SHA256",
-            Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => "TLS_AES_256_GCM_SHA384",
-            Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256) => "TLS_CHACHA20_POLY1305_SHA256",
-            // rustls has IANA's names for those of TLS 1.2.
-            older => older.and_then(|suite| suite.as_str()).unwrap_or_default(),
-        }
+        cipher_suite(self.session())
     }
 
     /// The protocol that the server chose among those offered by ALPN, or none.
@@ -115,17 +106,61 @@ impl<IO> TlsStream<IO> {
     /// The stream below. Bytes that are read from it or written to it break the connection.
     #[must_use]
     pub fn get_ref(&self) -> &IO {
-        self.inner.get_ref().0
+        self.inner.get_ref().get_ref().0
     }
 
     /// The stream below, for its options.
     #[must_use]
     pub fn get_mut(&mut self) -> &mut IO {
-        self.inner.get_mut().0
+        self.inner.get_mut().get_mut().0
     }
 
     fn explain(&self, error: io::Error) -> io::Error {
         TlsError::of_stream(error, &self.server_name, self.asked)
+    }
+}
+
+/// The version of a finished handshake.
+pub(super) fn version(session: &CommonState) -> TlsVersion {
+    match session.protocol_version() {
+        Some(ProtocolVersion::TLSv1_2) => TlsVersion::Tls12,
+        _ => TlsVersion::Tls13,
+    }
+}
+
+/// The cipher suite of a finished handshake.
+pub(super) fn cipher_suite(session: &CommonState) -> &'static str {
+    match session.negotiated_cipher_suite().map(|suite| suite.suite()) {
+        Some(CipherSuite::TLS13_AES_128_GCM_SHA256) => "TLS_AES_128_GCM_SHA256",
+        Some(CipherSuite::TLS13_AES_256_GCM_SHA384) => "TLS_AES_256_GCM_SHA384",
+        Some(CipherSuite::TLS13_CHACHA20_POLY1305_SHA256) => "TLS_CHACHA20_POLY1305_SHA256",
+        // rustls has IANA's names for those of TLS 1.2.
+        older => older.and_then(|suite| suite.as_str()).unwrap_or_default(),
+    }
+}
+
+/// As a [`Peekable`], with the hang-up and the reset of the stream below. A reset is no clean end in TLS either: there is no
+/// `close_notify` before it.
+impl<IO: AsyncStream> AsyncStream for TlsStream<IO> {
+    fn poll_read_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner.poll_read_ready(cx)
+    }
+
+    /// The stream below takes bytes, so that no more than one write of records waits for its peer.
+    fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Self::get_mut(self).poll_write_ready(cx)
+    }
+
+    fn poll_peek(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        AsyncStream::poll_peek(&mut self.inner, cx, buffer)
+    }
+
+    fn hang_up(&self) -> Option<HangUp> {
+        self.get_ref().hang_up()
+    }
+
+    fn reset_on_close(&mut self) {
+        Self::get_mut(self).reset_on_close();
     }
 }
 
