@@ -6,7 +6,7 @@ mod proxy;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{PipeReader, PipeWriter, Read, Write, pipe};
-use std::net::{TcpListener, TcpStream};
+use std::net::{Shutdown, TcpListener, TcpStream};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -215,6 +215,29 @@ fn a_failed_connection_is_one_line_that_says_who_ended_it_and_why() {
         assert!(line["error"].as_str().is_some_and(|error| !error.is_empty()), "{line}");
     }
     assert!(lines[2]["duration_ms"].as_f64() >= Some(500.0), "{}", lines[2]);
+}
+
+#[test]
+fn each_limit_of_a_connection_has_an_option_and_a_cause() {
+    for (option, cause, ended_by) in [
+        ("--half-closed-timeout", "half_closed_timeout", "upstream"),
+        ("--stalled-timeout", "stalled_timeout", "client"),
+        ("--max-lifetime", "max_lifetime", "relay"),
+    ] {
+        let log = Log::new();
+        let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+        let to = format!("tcp://{}", upstream.local_addr().unwrap());
+        let proxy = log.proxy(&to, &["--log-format", "json", "--idle-timeout", "0", option, "0.3"]);
+        let client = connect(&proxy);
+        client.shutdown(Shutdown::Write).unwrap();
+        let (mut server, _) = upstream.accept().unwrap();
+        // The client takes none of it.
+        while option == "--stalled-timeout" && server.write_all(&[7; 64 * 1024]).is_ok() {}
+        log.wait_for(1);
+        let lines = log.failed_connections();
+        assert_eq!(lines[0]["cause"], cause, "{option}: {lines:?}");
+        assert_eq!(lines[0]["ended_by"], ended_by, "{option}: {lines:?}");
+    }
 }
 
 #[test]

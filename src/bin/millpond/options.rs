@@ -86,6 +86,21 @@ pub(crate) struct ListenerArgs {
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) idle_timeout: Duration,
 
+    /// Closes a connection this long after the last byte if one direction has ended; 0, the default, means as long as
+    /// any. A client that has sent its request may wait for a slow answer, but one that is gone looks the same
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) half_closed_timeout: Duration,
+
+    /// Closes a connection if bytes have waited this long for a side that takes none, even if that side sends; 0, the
+    /// default, leaves it to the idle timeout. A paused download takes none, either
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) stalled_timeout: Duration,
+
+    /// Closes a connection this long after its accept, however busy it is, with a reset; 0, the default, means never,
+    /// as it cuts healthy connections
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) max_lifetime: Duration,
+
     /// How long connecting to the upstream may take. The default leaves time for three lost SYN packets, which are
     /// repeated after 1, 2 and 4 seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds, allow_negative_numbers = true)]

@@ -67,6 +67,11 @@ pub(crate) fn run(settings: Settings, export: &Export) -> Result<ExitCode, Box<d
     outcome
 }
 
+/// Of a time whose 0 means no limit.
+fn unless_zero(time: Duration) -> Option<Duration> {
+    (!time.is_zero()).then_some(time)
+}
+
 async fn serve(pool: BufferPool, settings: Settings, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
     let Settings { process, listeners } = settings;
     let Ok([Listening { args, .. }]) = <[_; 1]>::try_from(listeners) else {
@@ -78,7 +83,10 @@ async fn serve(pool: BufferPool, settings: Settings, export: &Export) -> Result<
     pool.spawn_decay();
     let config = RelayConfig::default()
         .max_connections(args.max_connections)
-        .idle_timeout((!args.idle_timeout.is_zero()).then_some(args.idle_timeout))
+        .idle_timeout(unless_zero(args.idle_timeout))
+        .half_closed_timeout(unless_zero(args.half_closed_timeout))
+        .stalled_timeout(unless_zero(args.stalled_timeout))
+        .max_lifetime(unless_zero(args.max_lifetime))
         .connect_timeout(args.connect_timeout)
         .drain_timeout(process.drain_timeout)
         .accept_proxy(args.accept_proxy.iter().copied().collect());
