@@ -36,6 +36,10 @@
 //!   side sends. [`max_lifetime`](field@RelayConfig::max_lifetime) ends a connection however busy it is, with a reset, as
 //!   Envoy's `max_downstream_connection_duration`: a relay does not know where a message ends, so it has no better moment.
 //!   A connection has one timer for all of them, which no byte resets.
+//! * **Clients keep their address through a chain of proxies.** A proxy that [`RelayConfig::accept_proxy`] names must send a
+//!   [PROXY header](crate::net::ProxyHeader), which is haproxy's `expect-proxy layer4` with a list. The client that it names takes the
+//!   proxy's place in logs, spans and reports. From all others no header is read. [`BackendConfig::send_proxy`] tells it to
+//!   the servers, before anything else and without waiting for the client. A header holds no buffer while it comes.
 //! * **The pool's configuration decides when idle memory is freed**: see
 //!   [`spawn_decay`](crate::BufferPool::spawn_decay).
 //! * **Half-closes are relayed.** When one direction ends, the relay shuts down that direction only. The other
