@@ -171,7 +171,7 @@ async fn of_two_certificates_for_a_name_a_client_gets_the_one_that_it_supports()
     let rsa = authority.issue_for(&rsa);
     let ecdsa = authority.issue(|_| ());
     let acceptor = presenting(&rsa).certificate_pem(ecdsa.certificate, ecdsa.key).build().unwrap();
-    let seen = |sigalgs| async {
+    let seen = async |sigalgs| {
         let arguments = ["s_client", "-connect", "ADDRESS", "-servername", NAME, "-sigalgs", sigalgs];
         with_program(&acceptor, "openssl", &arguments).await.0
     };
