@@ -22,6 +22,7 @@ const PARTS: &[(&str, &str)] = &[
     ),
     ("A [`RetryBudget`](crate::policy::RetryBudget)", "millpond_retries_"),
     ("A [`Relay`](crate::relay::Relay)", "millpond_relay_"),
+    ("A server of a [`Backend`](crate::relay::Backend)", "millpond_backend_"),
     ("A [`Hub`](crate::bus::Hub)", "millpond_bus_"),
     (
         "A [`Pool`](crate::connection::Pool), an [`Http2Pool`](crate::connection::https::Http2Pool), and the two of each \

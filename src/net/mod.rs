@@ -99,6 +99,7 @@ pub use self::peer_set::{ParsePeerRangeError, PeerRange, PeerSet};
 pub use self::proxy_protocol::{ProxyHeader, ProxyHeaderError, ProxyVersion};
 pub use self::resolve::{Resolve, Resolving};
 pub use self::serve::DrainReport;
+pub use self::source_limits::SourceLimits;
 #[cfg(any(feature = "connection", feature = "relay", feature = "tls"))]
 pub(crate) use self::span::TARGET as SPAN_TARGET;
 #[cfg(feature = "tls")]
@@ -107,7 +108,6 @@ pub(crate) use self::span::traced;
 pub(crate) use self::span::{SmallSpan, failed as span_failed};
 #[cfg(feature = "https")]
 pub(crate) use self::span::{connect_to, error_type};
-pub use self::source_limits::SourceLimits;
 pub use self::stream::Stream;
 pub use self::tlv::{read_frame_pooled, read_frame_pooled_with, write_frame};
 pub use self::write_queue::{PushError, WriteQueue};

@@ -75,6 +75,8 @@ const TABLES: &[&[Metric]] = &[
     crate::policy::RetryStats::METRICS,
     #[cfg(feature = "relay")]
     crate::relay::RelayStats::METRICS,
+    #[cfg(feature = "relay")]
+    crate::relay::ServerState::METRICS,
     #[cfg(feature = "bus")]
     crate::bus::TransportStats::METRICS,
     #[cfg(feature = "connection")]

@@ -1,6 +1,6 @@
 //! The metrics of a relay.
 
-use super::{Relay, RelayStats};
+use super::{Backend, Relay, RelayStats, ServerStanding, ServerState};
 use crate::metric::{Report, Source, VisitRow, metrics};
 use crate::sync::Arc;
 
@@ -41,6 +41,51 @@ metrics! {
     }
 }
 
+metrics! {
+    "millpond_backend": ServerState as state {
+        Gauge "state" [server, state]
+            "The state: 1 for the present one, 0 for the others."
+            for server in [state.endpoint.to_string()] => {
+                [server.as_str(), "serving"] = u64::from(state.standing == ServerStanding::Serving),
+                [server.as_str(), "returning"] = u64::from(state.standing == ServerStanding::Returning),
+                [server.as_str(), "ejected"] = u64::from(state.standing == ServerStanding::Ejected),
+            }
+        Gauge "connections" [server]
+            "Connections to a server that are open or being made."
+            for server in [state.endpoint.to_string()] => { [server.as_str()] = state.connections }
+        Counter "connects_total" [server, outcome]
+            "Connects to a server, by their outcome."
+            for server in [state.endpoint.to_string()] => {
+                [server.as_str(), "connected"] = state.connected,
+                [server.as_str(), "connect_error"] = state.connect_errors,
+                [server.as_str(), "timeout"] = state.timeouts,
+                [server.as_str(), "out_of_resources"] = state.out_of_resources,
+            }
+        Counter "last_resorts_total" [server]
+            "Connections that went to a server because no other one was left: all were ejected, or had failed."
+            for server in [state.endpoint.to_string()] => { [server.as_str()] = state.last_resorts }
+        Counter "ejections_total" [server]
+            "How often a server was ejected."
+            for server in [state.endpoint.to_string()] => { [server.as_str()] = state.ejections }
+        Counter "checks_total" [server, outcome]
+            "Checks of a server, by their outcome."
+            for server in [state.endpoint.to_string()] => {
+                [server.as_str(), "passed"] = state.checks_passed,
+                [server.as_str(), "failed"] = state.checks_failed,
+            }
+    }
+}
+
+/// The servers, each with the label `server`, its endpoint.
+impl Source for Backend {
+    type Snapshot = Vec<ServerState>;
+
+    fn watch(&self) -> impl Fn() -> Option<Vec<ServerState>> + Send + Sync + 'static {
+        let group = Arc::downgrade(&self.group);
+        move || Some(group.upgrade()?.states())
+    }
+}
+
 impl Source for Relay {
     type Snapshot = RelayStats;
 
@@ -63,9 +108,10 @@ impl Source for Relay {
 #[cfg(test)]
 mod tests {
     use crate::metric::{Metrics, Value, integers};
-    use crate::net::ProxyHeaderError;
+    use crate::net::{Endpoint, ProxyHeaderError};
     use crate::relay::stats::Counters;
-    use crate::relay::{RelayErrorKind, RelayStats, Side};
+    use crate::relay::{RelayErrorKind, RelayStats, ServerStanding, ServerState, Side};
+    use crate::sync::Arc;
 
     #[test]
     fn every_counter_is_shown() {
@@ -87,6 +133,25 @@ mod tests {
             bytes_to_client: 120,
         };
         assert_eq!(integers(&stats, ""), Vec::from_iter(101..=120));
+    }
+
+    #[test]
+    fn every_number_of_a_server_is_shown() {
+        let state = ServerState {
+            endpoint: Arc::new(Endpoint::from("127.0.0.1:1")),
+            standing: ServerStanding::Returning,
+            connections: 101,
+            connected: 102,
+            connect_errors: 103,
+            timeouts: 104,
+            out_of_resources: 105,
+            last_resorts: 106,
+            ejections: 107,
+            checks_passed: 108,
+            checks_failed: 109,
+        };
+        let expected: Vec<u64> = [0, 1, 0].into_iter().chain(101..=109).collect();
+        assert_eq!(integers(&state, ""), expected);
     }
 
     #[test]

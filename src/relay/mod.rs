@@ -94,7 +94,9 @@
 //! should: `millpond proxy` writes 10 failures per second and counts the others.
 //!
 //! With the target `millpond::relay`, one event says that an upstream is down, when the first connect to it fails (`WARN`, with the
-//! `upstream` and the `error`), and one that it is up again, when a connect succeeds (`INFO`).
+//! `upstream` and the `error`), and one that it is up again, when a connect succeeds (`INFO`). Checks count as connects. Another
+//! says that a server beside others is ejected (`WARN`, with the `upstream`, and for how many `seconds`, unless it is until checks
+//! succeed).
 //!
 //! | file | what it does | go there to |
 //! |---|---|---|
@@ -103,8 +105,10 @@
 //! | `serve` | the steps of an accepted client from the accept to the relay | add a step |
 //! | `accepted` | what is known of it, counted and logged at its end | change what is logged |
 //! | `reach` | connects to a server, and to the next one if that fails | change the failover |
-//! | `backend` | the group of servers, and which of them is next | add a setting of the servers' side |
-//! | `server` | one server, and whether it is down, for the log | keep more of it |
+//! | `backend`, `backend_config` | the handle to a group of servers, and its settings | add a setting of the servers' side |
+//! | `group` | which server is next, by `policy::Servers`, and what the log says of it | change what is logged of a server |
+//! | `checks` | connects to each server in every interval | check otherwise |
+//! | `server` | one server and its counters | count more of it |
 //! | `proxy_header` | the PROXY header of a trusted proxy, and the one to the server | say more of the client |
 //! | `config` | timeouts and limits | add a setting |
 //! | `error` | why a connection failed, and on which side | add a cause |
@@ -120,9 +124,12 @@
 
 mod accepted;
 mod backend;
+mod backend_config;
+mod checks;
 mod config;
 mod connections;
 mod error;
+mod group;
 mod metrics;
 mod pair;
 mod proxy_header;
@@ -143,12 +150,14 @@ use self::connections::{Activity, Open};
 use self::pair::Pair;
 use self::stats::Counters;
 
-pub use self::backend::{Backend, BackendConfig};
+pub use self::backend::Backend;
+pub use self::backend_config::BackendConfig;
 pub use self::config::RelayConfig;
 pub use self::connections::RelayConnection;
 pub use self::error::{RelayError, RelayErrorKind, Side};
-pub use self::server::Server;
+pub use self::server::{Server, ServerState};
 pub use self::stats::RelayStats;
+pub use crate::policy::{Balance, ServerPolicy, ServerStanding};
 
 /// Relays connections through the buffers of one pool. Cheap to clone: clones share the pool and the counters.
 ///

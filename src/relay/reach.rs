@@ -26,7 +26,11 @@ impl Accepted {
         let (mut reserved, mut tried, mut last) = (Some(reserved), Vec::new(), None);
         loop {
             let left = self.config.connect_timeout.saturating_sub(begun.elapsed());
-            let next = if left.is_zero() && last.is_some() { None } else { backend.choose(&tried) };
+            let next = if left.is_zero() && last.is_some() {
+                None
+            } else {
+                backend.choose(&self.connection.client(), &tried)
+            };
             let Some((server, servers)) = next else {
                 return Err(match last {
                     Some(error) => Cause::Connect { error, tried: tried.len() },
@@ -36,10 +40,11 @@ impl Accepted {
             self.leads_to(&server);
             let share = left / u32::try_from(servers).unwrap_or(u32::MAX);
             let limit = share.max(LEAST).min(left);
+            let attempt = Instant::now();
             let connect =
                 self.span.in_scope(|| Stream::connect_with(&server.endpoint, limit, reserved.take()));
             let connected = connect.await;
-            server.note_connect(&connected);
+            backend.connected(&server, attempt.elapsed(), &connected);
             match connected {
                 Ok(upstream) => return Ok((upstream, server)),
                 Err(error) => last = Some(error),

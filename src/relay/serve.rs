@@ -46,6 +46,7 @@ impl Relay {
         shutdown: impl Future<Output = ()>,
     ) -> DrainReport {
         let backend = backend.into();
+        backend.start_checks();
         let connection = |client: Stream, peer: Peer, reserved: OwnedFd| {
             let mut accepted = Accepted::new(self, &backend, peer);
             // A block holds it once. A future that takes it by value would hold it twice, as an argument and as a variable.

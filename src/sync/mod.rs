@@ -47,7 +47,7 @@ pub(crate) use bare::{Arc, Mutex, OnceLock, Shared, Unique, atomic, contain};
 mod instrumented;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "std"))]
 mod real;
-#[cfg(all(not(any(millpond_loom, millpond_shuttle)), feature = "connection"))]
+#[cfg(all(not(any(millpond_loom, millpond_shuttle)), any(feature = "connection", feature = "relay")))]
 pub(crate) use real::Weak;
 #[cfg(all(not(any(millpond_loom, millpond_shuttle)), any(feature = "connection", millpond_tsan)))]
 pub(crate) use real::order_store_before_load;

@@ -11,7 +11,7 @@ pub(crate) use super::instrumented::Mutex;
 /// A thread local of this type has no destructor, so an access need not check whether it was destroyed. Another thread
 /// local must empty it when the thread exits.
 pub(crate) use std::mem::ManuallyDrop as Undropped;
-#[cfg(feature = "connection")]
+#[cfg(any(feature = "connection", feature = "relay"))]
 pub(crate) use std::sync::Weak;
 pub(crate) use std::sync::{Arc, OnceLock};
 pub(crate) use std::thread_local;
