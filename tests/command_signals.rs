@@ -158,14 +158,15 @@ fn a_start_without_descriptors_for_a_connection_is_refused() {
     for limit in [8, 11, 12] {
         let [program, arguments @ ..] = with_descriptors(limit);
         let mut command = Command::new(program);
-        command.args(arguments).args([env!("CARGO_BIN_EXE_millpond"), "proxy"]);
+        command.args(arguments).args([env!("CARGO_BIN_EXE_millpond"), "proxy", "--threads", "1"]);
         let output =
             command.args(["--listen", "tcp://127.0.0.1:0", "--to", "tcp://127.0.0.1:1"]).output().unwrap();
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{limit}: {said}");
         assert!(said.contains("raise the limit of open files"), "{limit}: {said}");
     }
-    let mut least = Setup::with(|listen, to| start_by(&with_descriptors(13), listen, to, &[]));
+    let mut least =
+        Setup::with(|listen, to| start_by(&with_descriptors(13), listen, to, &["--threads", "1"]));
     least.assert_open();
     least.proxy.signal(Signal::SIGTERM);
     least.end();
@@ -174,7 +175,7 @@ fn a_start_without_descriptors_for_a_connection_is_refused() {
 #[test]
 fn a_start_with_too_few_descriptors_warns_and_says_what_to_do() {
     for (limit, warns) in [(100, true), (300, false)] {
-        let more = ["--max-connections", "100"];
+        let more = ["--max-connections", "100", "--threads", "1"];
         let setup = Setup::with(|listen, to| start_by(&with_descriptors(limit), listen, to, &more));
         setup.proxy.signal(Signal::SIGTERM);
         let said = setup.end();

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStringExt;
+use std::task::{Context, Poll, ready};
 
 use socket2::{SockAddr, SockRef, Socket as AnySocket, Type};
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixStream, lookup_host};
@@ -227,22 +228,26 @@ impl Listener {
     ///
     /// Cancel safe: no connection is lost.
     pub async fn accept(&self) -> io::Result<Stream> {
-        self.accept_peer().await.map(|(stream, _)| stream)
+        match &self.socket {
+            Socket::Tcp(listener) => Stream::from_tcp(listener.accept().await?.0),
+            Socket::Unix(listener) => Ok(Stream::Unix(listener.accept().await?.0)),
+        }
     }
 
-    /// As [`accept`](Self::accept), with who connected.
-    pub(super) async fn accept_peer(&self) -> io::Result<(Stream, Peer)> {
-        match &self.socket {
+    /// As [`accept`](Self::accept), with who connected. One task at a time may call it. The stream belongs to the runtime in
+    /// whose context it is called.
+    pub(super) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Stream, Peer)>> {
+        Poll::Ready(match &self.socket {
             Socket::Tcp(listener) => {
-                let (stream, address) = listener.accept().await?;
+                let (stream, address) = ready!(listener.poll_accept(cx))?;
                 Ok((Stream::from_tcp(stream)?, Peer::Tcp(address)))
             }
             Socket::Unix(listener) => {
-                let (stream, _) = listener.accept().await?;
+                let (stream, _) = ready!(listener.poll_accept(cx))?;
                 let peer = Peer::of_unix(&stream);
                 Ok((Stream::Unix(stream), peer))
             }
-        }
+        })
     }
 
     /// Accepts a connection that is in the accept queue at this moment.

@@ -12,7 +12,10 @@
 //! | `listener` | binding and accepting, the accept queue, sockets that are shared or were handed over |
 //! | `listener_config` | how to listen |
 //! | `socket_file` | the socket file of a Unix listener: stale ones, mode and owner, removal |
-//! | `serve` | the accept loop: connection limit, filters for accepted connections (an allow-list would go here), what the system runs out of, drain at shutdown |
+//! | `serve` | the accept loop: what the system runs out of, drain at shutdown |
+//! | `places` | the connection limit, which several accept loops may share |
+//! | `open` | the tasks of an accept loop's connections |
+//! | `runtimes` | runtimes that share the connections: each to the one with the fewest |
 //! | `source_limits` | how many connections one source may have, and open per second |
 //! | `sources` | a table of who has how many, in bounded memory |
 //! | `span` | the spans of accepts and connects, and what others need for theirs |
@@ -58,11 +61,14 @@ mod hang_up;
 mod keepalive;
 mod listener;
 mod listener_config;
+mod open;
 mod peer;
 mod peer_set;
+mod places;
 mod proxy_protocol;
 mod read_from;
 mod resolve;
+mod runtimes;
 mod serve;
 mod socket_file;
 mod source_limits;
@@ -96,8 +102,11 @@ pub use self::listener::Listener;
 pub use self::listener_config::ListenerConfig;
 pub use self::peer::Peer;
 pub use self::peer_set::{ParsePeerRangeError, PeerRange, PeerSet};
+#[cfg(feature = "relay")]
+pub(crate) use self::places::Places;
 pub use self::proxy_protocol::{ProxyHeader, ProxyHeaderError, ProxyVersion};
 pub use self::resolve::{Resolve, Resolving};
+pub use self::runtimes::Runtimes;
 pub use self::serve::DrainReport;
 pub use self::source_limits::SourceLimits;
 #[cfg(any(feature = "connection", feature = "relay", feature = "tls"))]

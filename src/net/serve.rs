@@ -1,5 +1,4 @@
-//! The accept loop: a task per connection, the connection limit, and the drain at shutdown. A filter for accepted
-//! connections, such as an allow-list by CIDR, would go here.
+//! The accept loop: a task per connection, the connection limit, and the drain at shutdown.
 
 use std::error::Error;
 use std::fmt;
@@ -7,18 +6,22 @@ use std::io;
 #[cfg(feature = "relay")]
 use std::os::fd::{AsFd, OwnedFd};
 use std::pin::pin;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout_at};
 use tracing::{Span, debug, warn};
 
 use super::async_stream::AsyncStream;
 use super::connect::is_in_need;
 use super::listener::Listener;
+use super::open::OpenConnections;
 use super::peer::Peer;
+use super::places::Places;
+use super::runtimes::Runtimes;
 use super::span;
 use super::stream::Stream;
+use crate::sync::Arc;
 
 /// The pause after the system had no descriptor or memory left, if no connection ends before.
 const SHORTAGE_PAUSE: Duration = Duration::from_millis(50);
@@ -103,9 +106,9 @@ impl Listener {
         F: Future<Output = ()> + Send + 'static,
     {
         let admit = |stream, _peer, ()| connection(stream);
-        Server::new(self, move || max_connections, |_: &_| Ok(()), admit)
-            .run(move || drain_timeout, shutdown)
-            .await
+        let places = Arc::new(Places::new(max_connections));
+        let server = Server::new(self, places, Runtimes::new([]), |_: &_| Ok(()), admit);
+        server.run(move || drain_timeout, shutdown).await
     }
 
     /// As [`serve`](Self::serve), without spans: for connections of who observes the program.
@@ -121,18 +124,20 @@ impl Listener {
         F: Future<Output = ()> + Send + 'static,
     {
         let admit = |stream, _peer, ()| connection(stream);
-        let mut server = Server::new(self, move || max_connections, |_: &_| Ok(()), admit);
+        let places = Arc::new(Places::new(max_connections));
+        let mut server = Server::new(self, places, Runtimes::new([]), |_: &_| Ok(()), admit);
         server.is_traced = false;
         server.run(move || drain_timeout, shutdown).await
     }
 
     /// As [`serve`](Self::serve), for connections that soon open a second descriptor. `connection` gets one to hold until
-    /// then, so that no connection is accepted for which there is no second one, and learns who connected. The limits may change
-    /// meanwhile.
+    /// then, so that no connection is accepted for which there is no second one, and learns who connected. The connections
+    /// run on `runtimes`, and take `places`, which other loops may share.
     #[cfg(feature = "relay")]
     pub(crate) async fn serve_pairs<F>(
         self,
-        max_connections: impl Fn() -> usize,
+        places: Arc<Places>,
+        runtimes: Runtimes,
         drain_timeout: impl FnOnce() -> Duration,
         shutdown: impl Future<Output = ()>,
         connection: impl FnMut(Stream, Peer, OwnedFd) -> F,
@@ -141,44 +146,48 @@ impl Listener {
         F: Future<Output = ()> + Send + 'static,
     {
         let reserve = |listener: &Self| listener.as_fd().try_clone_to_owned();
-        Server::new(self, max_connections, reserve, connection).run(drain_timeout, shutdown).await
+        Server::new(self, places, runtimes, reserve, connection).run(drain_timeout, shutdown).await
     }
 }
 
 /// A listener and its connections.
-struct Server<L, R, C> {
+struct Server<R, C> {
     listener: Listener,
-    max_connections: L,
+    places: Arc<Places>,
+    runtimes: Runtimes,
     /// Takes what a connection needs beside its own descriptor.
     reserve: R,
     connection: C,
     /// Whether each connection has a span.
     is_traced: bool,
-    connections: JoinSet<()>,
+    open: OpenConnections,
     spawned: u64,
-    /// The client that was accepted and waits for its reserve. Then `paused` is set.
-    waiting: Option<(Stream, Peer)>,
+    /// The client that was accepted, has a place, and waits for its reserve. Then `paused` is set.
+    waiting: Option<Accepted>,
     /// Until when nothing is accepted, unless a connection ends before.
     paused: Option<Instant>,
     /// When a shortage was last logged.
     logged: Option<Instant>,
 }
 
-impl<T, F, L, R, C> Server<L, R, C>
+/// A client, and the index of the runtime that its socket belongs to.
+type Accepted = (Stream, Peer, usize);
+
+impl<T, F, R, C> Server<R, C>
 where
-    L: Fn() -> usize,
     R: FnMut(&Listener) -> io::Result<T>,
     C: FnMut(Stream, Peer, T) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    fn new(listener: Listener, max_connections: L, reserve: R, connection: C) -> Self {
+    fn new(listener: Listener, places: Arc<Places>, runtimes: Runtimes, reserve: R, connection: C) -> Self {
         Self {
             listener,
-            max_connections,
+            open: OpenConnections::new(Arc::clone(&places), runtimes.clone()),
+            places,
+            runtimes,
             reserve,
             connection,
             is_traced: true,
-            connections: JoinSet::new(),
             spawned: 0,
             waiting: None,
             paused: None,
@@ -193,79 +202,91 @@ where
     ) -> DrainReport {
         let mut shutdown = pin!(shutdown);
         loop {
-            let may_accept = self.may_accept();
+            self.serve_waiting();
+            let (listener, runtimes) = (&self.listener, &self.runtimes);
+            let accept = |cx: &mut Context<'_>| poll_accept(listener, runtimes, cx);
             tokio::select! {
                 biased;
                 () = &mut shutdown => break,
-                true = place(&mut self.connections, &mut self.paused) => {}
-                accepted = self.listener.accept_peer(), if may_accept => self.accepted(accepted),
+                () = self.open.ended() => self.paused = None,
+                () = pause_ends(self.paused), if self.paused.is_some() => self.paused = None,
+                accepted = self.places.take_for(accept), if self.paused.is_none() => self.accepted(accepted),
             }
         }
-        let ended = self.spawned - self.connections.len() as u64;
+        let ended = self.spawned - self.open.len() as u64;
         let deadline = Instant::now() + drain_timeout().min(NEVER);
         let _ = timeout_at(deadline, self.serve_queue()).await;
-        if let Some((client, _)) = &mut self.waiting {
+        if let Some((client, ..)) = &mut self.waiting {
             client.reset_on_close();
+            self.places.give_back(1);
         }
         drop(self.listener);
-        let aborted = drain(self.connections, deadline).await;
+        let _ = timeout_at(deadline, self.open.all_ended()).await;
+        let aborted = self.open.abort().await;
         DrainReport { drained: self.spawned - ended - aborted, aborted }
     }
 
     /// Accepts and serves what is in the accept queue, as places become free. With a full house the queue takes no more.
     async fn serve_queue(&mut self) {
         for _ in 0..=self.listener.backlog() {
-            while !self.may_accept() {
+            self.serve_waiting();
+            while self.paused.is_some() || !self.places.try_take() {
                 if self.listener.is_shared() {
                     return; // Others may have places.
                 }
                 // If this fails, some clients more are accepted, or are reset at the end.
                 let _ = self.listener.set_backlog(0);
-                if !place(&mut self.connections, &mut self.paused).await {
-                    return;
+                tokio::select! {
+                    biased;
+                    () = self.open.ended() => self.paused = None,
+                    () = pause_ends(self.paused), if self.paused.is_some() => self.paused = None,
+                    () = self.places.take(), if self.paused.is_none() => self.places.give_back(1),
                 }
+                self.serve_waiting();
             }
-            match self.listener.try_accept() {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                accepted => self.accepted(accepted),
+            let index = self.runtimes.least();
+            match self.runtimes.within(index, || self.listener.try_accept()) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return self.places.give_back(1);
+                }
+                accepted => self.accepted(accepted.map(|(stream, peer)| (stream, peer, index))),
             }
         }
     }
 
-    /// Whether there is a place for another connection. A connect that waits for a descriptor takes it first, and then the
-    /// client that waits here.
-    fn may_accept(&mut self) -> bool {
+    /// A connect that waits for a descriptor takes it first, and then the client that waits here.
+    fn serve_waiting(&mut self) {
         if self.paused.is_none() && is_in_need() {
             self.paused = Some(Instant::now() + SHORTAGE_PAUSE);
         }
         if self.paused.is_none()
-            && let Some((stream, peer)) = self.waiting.take()
+            && let Some(waiting) = self.waiting.take()
         {
-            self.admit(stream, peer);
+            self.admit(waiting);
         }
-        self.paused.is_none() && self.connections.len() < (self.max_connections)()
     }
 
-    fn accepted(&mut self, accepted: io::Result<(Stream, Peer)>) {
+    fn accepted(&mut self, accepted: io::Result<Accepted>) {
         match accepted {
-            Ok((stream, peer)) => self.admit(stream, peer),
+            Ok(accepted) => return self.admit(accepted),
             Err(error) if concerns_one_connection(&error) => {
                 debug!(error = &error as &dyn Error, "a client left before it was accepted");
             }
             Err(error) => self.pause(&error),
         }
+        self.places.give_back(1);
     }
 
-    fn admit(&mut self, stream: Stream, peer: Peer) {
+    fn admit(&mut self, (stream, peer, index): Accepted) {
         match (self.reserve)(&self.listener) {
             Ok(reserved) => {
                 let span = if self.is_traced { span::accept(&peer) } else { Span::none() };
                 let connection = span.in_scope(|| (self.connection)(stream, peer, reserved));
-                self.connections.spawn(connection);
+                self.open.spawn(index, connection);
                 self.spawned += 1;
             }
             Err(error) => {
-                self.waiting = Some((stream, peer));
+                self.waiting = Some((stream, peer, index));
                 self.pause(&error);
             }
         }
@@ -276,7 +297,7 @@ where
         self.paused = Some(now + SHORTAGE_PAUSE);
         if self.logged.is_none_or(|logged| now - logged >= SHORTAGE_LOG_INTERVAL) {
             self.logged = Some(now);
-            let open = self.connections.len();
+            let open = self.open.len();
             warn!(
                 error = error as &dyn Error,
                 open, "no room for another connection: the next clients wait until one ends"
@@ -285,16 +306,15 @@ where
     }
 }
 
-/// Waits until a connection or a pause ends. `false` if there is neither.
-async fn place(connections: &mut JoinSet<()>, paused: &mut Option<Instant>) -> bool {
-    tokio::select! {
-        biased;
-        Some(_) = connections.join_next() => {}
-        () = sleep_until(paused.unwrap_or_else(Instant::now)), if paused.is_some() => {}
-        else => return false,
-    }
-    *paused = None;
-    true
+async fn pause_ends(paused: Option<Instant>) {
+    sleep_until(paused.unwrap_or_else(Instant::now)).await;
+}
+
+/// The next client, with its socket on the runtime that has the fewest connections now.
+fn poll_accept(listener: &Listener, runtimes: &Runtimes, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+    let index = runtimes.least();
+    let accepted = runtimes.within(index, || listener.poll_accept(cx));
+    accepted.map_ok(|(stream, peer)| (stream, peer, index))
 }
 
 /// Whether the next accept may succeed at once.
@@ -302,17 +322,4 @@ fn concerns_one_connection(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, InvalidInput, NotConnected};
     // The last two are what macOS says when it is to set an option of a connection that was reset.
     matches!(error.kind(), ConnectionAborted | ConnectionReset | InvalidInput | NotConnected)
-}
-
-/// Waits for the connections until the deadline and aborts the rest. Returns how many those were.
-async fn drain(mut connections: JoinSet<()>, deadline: Instant) -> u64 {
-    let all_ended = async { while connections.join_next().await.is_some() {} };
-    let _ = timeout_at(deadline, all_ended).await;
-    // A connection may still end by itself here: its own outcome says which it was.
-    connections.abort_all();
-    let mut aborted = 0;
-    while let Some(ended) = connections.join_next().await {
-        aborted += u64::from(ended.is_err_and(|error| error.is_cancelled()));
-    }
-    aborted
 }

@@ -21,7 +21,8 @@ use crate::net::{Keepalive, PeerSet, setters};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RelayConfig {
-    /// The most connections relayed at once. Further ones wait in the system's accept queue.
+    /// The most connections relayed at once, by all [`serve`](super::Relay::serve)s of a relay together. Further ones wait in
+    /// the system's accept queue.
     pub max_connections: usize,
     /// How long a connection may relay no bytes in either direction before it is closed. `None` means no limit. Waiting for
     /// memory of the pool does not count.

@@ -142,7 +142,7 @@ mod timeouts;
 
 use std::fmt;
 
-use crate::net::AsyncStream;
+use crate::net::{AsyncStream, Places};
 use crate::pool::BufferPool;
 use crate::sync::{Arc, Mutex};
 
@@ -189,6 +189,8 @@ struct Shared {
     pool: BufferPool,
     counters: Counters,
     open: Open,
+    /// For the connections of all `serve`s.
+    places: Arc<Places>,
 }
 
 /// Bytes relayed in each direction of one connection.
@@ -209,8 +211,9 @@ impl Relay {
     /// other pool works too, and may waste memory.
     #[must_use]
     pub fn new(pool: BufferPool, config: RelayConfig) -> Self {
+        let places = Arc::new(Places::new(config.max_connections));
         let (config, counters, open) = (Mutex::new(Arc::new(config)), Counters::default(), Open::default());
-        Self { shared: Arc::new(Shared { config, pool, counters, open }) }
+        Self { shared: Arc::new(Shared { config, pool, counters, open, places }) }
     }
 
     /// The settings for new connections.
@@ -223,6 +226,7 @@ impl Relay {
     ///
     /// A shutdown waits for the drain timeout that is set when it begins.
     pub fn replace_config(&self, config: RelayConfig) {
+        self.shared.places.set_most(config.max_connections);
         *self.shared.config.lock() = Arc::new(config);
     }
 

@@ -55,8 +55,9 @@ impl<'a, C: AsyncStream, U: AsyncStream> Pair<'a, C, U> {
         activity: &'a Activity,
     ) -> Self {
         let (up, down) = (&activity.to_upstream, &activity.to_client);
-        let up = Pump::new(&shared.pool, &shared.counters.to_upstream, up);
-        let down = Pump::new(&shared.pool, &shared.counters.to_client, down);
+        let flows = shared.counters.flows();
+        let up = Pump::new(&shared.pool, &flows.to_upstream, up);
+        let down = Pump::new(&shared.pool, &flows.to_client, down);
         let now = Instant::now();
         activity.note_move(now);
         Self {

@@ -14,7 +14,8 @@ use super::error::{Cause, RelayError, Side};
 use super::pair::Pair;
 use super::server::Chosen;
 use super::{Relay, Transferred};
-use crate::net::{AsyncStream, DrainReport, Listener, Peer, Stream};
+use crate::net::{AsyncStream, DrainReport, Listener, Peer, Runtimes, Stream};
+use crate::sync::Arc;
 
 /// What is relayed: both streams, and the server that the connection counts at.
 struct Ready {
@@ -45,6 +46,18 @@ impl Relay {
         backend: impl Into<Backend>,
         shutdown: impl Future<Output = ()>,
     ) -> DrainReport {
+        self.serve_on(&Runtimes::new([]), listener, backend, shutdown).await
+    }
+
+    /// As [`serve`](Self::serve), on several runtimes: each connection runs on the one that has the fewest. The accept loop
+    /// runs where this future is polled, which may be one of them or another. [`Runtimes`] has an example.
+    pub async fn serve_on(
+        &self,
+        runtimes: &Runtimes,
+        listener: Listener,
+        backend: impl Into<Backend>,
+        shutdown: impl Future<Output = ()>,
+    ) -> DrainReport {
         let backend = backend.into();
         backend.start_checks();
         let connection = |client: Stream, peer: Peer, reserved: OwnedFd| {
@@ -55,9 +68,9 @@ impl Relay {
                 accepted.ended(outcome.as_ref().err());
             }
         };
-        let max_connections = || self.config().max_connections;
+        let (places, runtimes) = (Arc::clone(&self.shared.places), runtimes.clone());
         let drain_timeout = || self.config().drain_timeout;
-        listener.serve_pairs(max_connections, drain_timeout, shutdown, connection).await
+        listener.serve_pairs(places, runtimes, drain_timeout, shutdown, connection).await
     }
 }
 

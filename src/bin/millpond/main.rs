@@ -24,6 +24,7 @@ mod settings;
 mod sizing;
 mod statistics;
 mod terminal;
+mod threads;
 #[cfg(feature = "cli")]
 mod top;
 mod values;

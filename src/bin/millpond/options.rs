@@ -15,11 +15,18 @@ use millpond::net::{Endpoint, Listener, PeerRange, ProxyVersion};
 use crate::admin::AdminArgs;
 use crate::export::ExportArgs;
 use crate::log::LogArgs;
+use crate::threads::cores;
 use crate::values::{backlog, memory_limit, positive, positive_seconds, seconds, upstream};
 
 /// What concerns all listeners: in the file, before the first `[[listen]]`.
 #[derive(Args, Debug)]
 pub(crate) struct ProcessArgs {
+    /// Threads that relay. Each connection stays on one of them, the one that had the fewest. The default is the number of
+    /// cores that the process may use, by its affinity and by the quota of its cgroup: more do not help. With more than one,
+    /// another thread accepts, and serves --admin
+    #[arg(long, value_name = "N", default_value_t = cores(), hide_default_value = true, value_parser = positive, allow_negative_numbers = true)]
+    pub(crate) threads: usize,
+
     /// The most memory that the buffers of all connections take together, 64KiB at least. At the limit, bytes pass in
     /// pieces of 16 KiB at most, at more CPU time; no connection waits for memory
     #[arg(long, value_name = "SIZE", default_value = "64MiB", value_parser = memory_limit, allow_negative_numbers = true)]

@@ -14,7 +14,6 @@ use millpond::observe::Registry;
 use millpond::relay::{Backend, BackendConfig, Relay, RelayConfig};
 use millpond::{BufferPool, BufferPoolConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tokio::time::{Duration, sleep, timeout};
@@ -28,6 +27,7 @@ use crate::options::ProcessArgs;
 use crate::settings::{Listening, Settings};
 use crate::statistics;
 use crate::terminal::announce;
+use crate::threads::{self, Threads, runtime};
 
 /// How long the tasks of aborted connections may take to end. They need a turn each.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -41,7 +41,7 @@ pub(crate) const NAME: &str = "proxy";
 /// Both sockets of a connection.
 pub(crate) const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
-/// The standard streams, the log, the listener, six of the runtime, and one connection.
+/// The standard streams, the log, the listener, six of the first thread's runtime, and one connection.
 const LEAST_DESCRIPTORS: u64 = 13;
 
 /// What the proxy opens beside connections: the same without a connection, an access log, and name lookups.
@@ -56,12 +56,13 @@ pub(crate) fn run(settings: Settings, export: &Export) -> Result<ExitCode, Box<d
     }
     let pool = pool
         .memory_limit(usize::try_from(args.memory_limit.as_u64()).unwrap_or(usize::MAX))
-        // The hook runs in the task of `spawn_decay`, so on a worker thread, which must not block.
+        // The hook runs in the task of `spawn_decay`, so on the first thread, which must not block.
         .on_decay(|_| drop(spawn_blocking(return_free_pages)))
         .build();
     let pool = BufferPool::new(pool.map_err(|error| format!("--memory-limit: {error}"))?);
-    let runtime = Builder::new_multi_thread().enable_all().on_thread_park(pool.flush_on_park()).build()?;
-    let outcome = runtime.block_on(serve(pool, settings, export));
+    let threads = Threads::start(args.threads, &pool)?;
+    let runtime = runtime(&pool)?;
+    let outcome = runtime.block_on(serve(pool, &threads, settings, export));
     // A thread may still block, in a name look-up for example. The exit does not wait for it.
     runtime.shutdown_background();
     outcome
@@ -72,7 +73,12 @@ fn unless_zero(time: Duration) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
 }
 
-async fn serve(pool: BufferPool, settings: Settings, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
+async fn serve(
+    pool: BufferPool,
+    threads: &Threads,
+    settings: Settings,
+    export: &Export,
+) -> Result<ExitCode, Box<dyn Error>> {
     let Settings { process, listeners } = settings;
     let Ok([Listening { args, .. }]) = <[_; 1]>::try_from(listeners) else {
         return Err("several listeners are not served yet".into());
@@ -130,7 +136,8 @@ async fn serve(pool: BufferPool, settings: Settings, export: &Export) -> Result<
     announce(format!("listening on {}{admin}", listener.local_endpoint()));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serve = relay.serve(listener, Backend::new(args.to.clone(), backend), async {
+    let backend = Backend::new(args.to.clone(), backend);
+    let serve = relay.serve_on(threads.runtimes(), listener, backend, async {
         // An error means that the sender is gone, which is also a reason to stop.
         let _ = stopped.await;
     });
@@ -210,6 +217,7 @@ fn ignores_hangup() -> bool {
 /// this one does not. Fails if that does not suffice for one connection.
 pub(crate) fn raise_descriptor_limit(args: &ProcessArgs) -> Result<(), StartError> {
     let least = LEAST_DESCRIPTORS
+        + threads::descriptors(args.threads)
         + u64::from(args.log.has_file())
         + u64::from(args.admin.is_on())
         + args.export.descriptors();
@@ -227,8 +235,11 @@ pub(crate) fn raise_descriptor_limit(args: &ProcessArgs) -> Result<(), StartErro
 
 fn warn_of_few_descriptors(args: &ProcessArgs, max_connections: usize) {
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
-    let fit = limit.saturating_sub(OWN_DESCRIPTORS + args.admin.descriptors() + args.export.descriptors())
-        / DESCRIPTORS_PER_CONNECTION;
+    let own = OWN_DESCRIPTORS
+        + threads::descriptors(args.threads)
+        + args.admin.descriptors()
+        + args.export.descriptors();
+    let fit = limit.saturating_sub(own) / DESCRIPTORS_PER_CONNECTION;
     let wanted = max_connections as u64;
     // A percent less is not worth a line.
     if fit < wanted - wanted / 100 {
