@@ -191,10 +191,12 @@ impl AsyncStream for TcpStream {
         Self::poll_read_ready(self, cx)
     }
 
+    #[inline]
     fn poll_read_ready_again(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.try_io(Interest::READABLE, nothing).is_ok() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
+    #[inline]
     fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.try_io(Interest::WRITABLE, nothing).is_ok() {
             return Poll::Ready(Ok(()));
@@ -229,10 +231,12 @@ impl AsyncStream for UnixStream {
         Self::poll_read_ready(self, cx)
     }
 
+    #[inline]
     fn poll_read_ready_again(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.try_io(Interest::READABLE, nothing).is_ok() { Poll::Ready(Ok(())) } else { Poll::Pending }
     }
 
+    #[inline]
     fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.try_io(Interest::WRITABLE, nothing).is_ok() {
             return Poll::Ready(Ok(()));

@@ -119,6 +119,7 @@ impl AsyncStream for Stream {
         }
     }
 
+    #[inline]
     fn poll_read_ready_again(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready_again(cx),
@@ -126,6 +127,7 @@ impl AsyncStream for Stream {
         }
     }
 
+    #[inline]
     fn poll_write_ready(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => AsyncStream::poll_write_ready(stream, cx),

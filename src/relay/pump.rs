@@ -79,6 +79,7 @@ impl<'a> Pump<'a> {
     /// Copies as much as it can without waiting. Sets `moved` if it wrote any byte.
     ///
     /// `again` says that wherever the last poll left a waker, it is there, unless it woke the task since.
+    #[inline]
     pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -92,6 +93,19 @@ impl<'a> Pump<'a> {
         if is_readable {
             ready!(from.poll_read_ready_again(cx)).map_err(PumpError::Read)?;
         }
+        self.poll_awake(cx, from, to, is_readable, moved)
+    }
+
+    /// A function of its own, so that a direction that sleeps on pays for none of it.
+    #[inline(never)]
+    fn poll_awake(
+        &mut self,
+        cx: &mut Context<'_>,
+        from: &mut impl AsyncStream,
+        to: &mut impl AsyncStream,
+        is_readable: bool,
+        moved: &mut bool,
+    ) -> Poll<Result<(), PumpError>> {
         let outcome = self.poll_states(cx, from, to, is_readable);
         *moved |= self.moved;
         self.note_held();
