@@ -1,11 +1,14 @@
 //! Proxy CPU time and system calls per request, against tokio's own copies and a fresh `Vec` per read.
 //!
-//! `cargo bench --features proxy --bench relay_cpu [-- [ROUNDS] [--write] [--record]]`
+//! `cargo bench --features proxy --bench relay_cpu [-- [ROUNDS] [--one-thread] [--write] [--record]]`
 //!
 //! `redis-benchmark` sends GET requests over 50 connections through each proxy to a real `redis-server`. In each round
 //! every proxy takes the same load in turn, and each round starts with another proxy. CPU time is the proxy's own, as
 //! the scheduler counts it. `strace` counts the system calls in separate runs. `--write`
-//! replaces a section of `benches/results/relay.md`, and `--record` keeps the figures for the claims.
+//! replaces two sections of `benches/results/relay.md`, and `--record` keeps the figures for the claims.
+//!
+//! In a second part, which `--one-thread` runs alone, each proxy has one thread: the relay and tokio's copies a current-thread
+//! runtime, beside haproxy. It is for small requests, where the differences are small, so it has more rounds.
 
 mod proxies;
 mod results;
@@ -23,26 +26,49 @@ use proxies::{Arguments, Kind, Proxy, become_rival_if_asked};
 const ROWS: [(usize, usize, usize); 5] =
     [(64, 1, 40_000), (64, 16, 320_000), (4096, 1, 40_000), (4096, 16, 160_000), (65_536, 1, 16_000)];
 const ROUNDS: usize = 3;
+const ONE_THREAD_ROWS: [(usize, usize, usize); 2] = [(64, 1, 40_000), (64, 16, 320_000)];
+const ONE_THREAD_ROUNDS: usize = 15;
 const KEY: &str = "key:__rand_int__";
 
 fn main() {
     become_rival_if_asked();
     let arguments = Arguments::parse();
-    let rounds = arguments.number.unwrap_or(ROUNDS);
+    let redis = Redis::start();
+    if !arguments.one_thread {
+        measure("relay_cpu", &Kind::ALL, &ROWS, ROUNDS, &redis, &arguments);
+    }
+    measure(
+        "relay_cpu_one_thread",
+        &Kind::ONE_THREAD,
+        &ONE_THREAD_ROWS,
+        ONE_THREAD_ROUNDS,
+        &redis,
+        &arguments,
+    );
+}
+
+fn measure(
+    name: &str,
+    kinds: &[Kind],
+    loads: &[(usize, usize, usize)],
+    rounds: usize,
+    redis: &Redis,
+    arguments: &Arguments,
+) {
+    let rounds = arguments.number.unwrap_or(rounds);
     // They hardly vary, and the figures for the claims do not need them.
     let count = arguments.write || !arguments.record;
-    let redis = Redis::start();
     let proxies: Vec<(Kind, Proxy)> =
-        Kind::ALL.into_iter().map(|kind| (kind, Proxy::start(kind, redis.port))).collect();
+        kinds.iter().map(|kind| (*kind, Proxy::start(*kind, redis.port))).collect();
     let rows: Vec<Row> =
-        ROWS.iter().map(|load| Row::measured(&redis, &proxies, *load, rounds, count)).collect();
+        loads.iter().map(|load| Row::measured(redis, &proxies, *load, rounds, count)).collect();
     let text = section(&proxies, &rows, rounds);
     println!("{text}");
     if arguments.write {
-        results::replace("relay", "relay_cpu", &text).unwrap();
+        results::replace("relay", name, &text).unwrap();
     }
     if arguments.record {
-        results::record(&figures(&proxies, &rows)).unwrap();
+        results::record(&figures(name, &proxies, &rows)).unwrap();
     }
 }
 
@@ -124,12 +150,12 @@ fn section(proxies: &[(Kind, Proxy)], rows: &[Row], rounds: usize) -> String {
     text + "\n"
 }
 
-fn figures(proxies: &[(Kind, Proxy)], rows: &[Row]) -> Vec<(String, f64)> {
+fn figures(name: &str, proxies: &[(Kind, Proxy)], rows: &[Row]) -> Vec<(String, f64)> {
     let mut figures = Vec::new();
     for row in rows {
-        figures.push((format!("relay_cpu/{}/millpond", row.label), median(&row.cpu[0])));
+        figures.push((format!("{name}/{}/millpond", row.label), median(&row.cpu[0])));
         for (index, (kind, _)) in proxies.iter().enumerate().skip(1) {
-            let key = format!("relay_cpu/{}/millpond/{}", row.label, kind.name());
+            let key = format!("{name}/{}/millpond/{}", row.label, kind.name());
             figures.push((key, row.ratio(index)));
         }
     }

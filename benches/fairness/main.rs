@@ -133,7 +133,7 @@ impl Subject {
             Self::Millpond => Proxy::millpond(port, &options, to_log()),
             Self::Haproxy => {
                 let _ = fs::remove_file(&log);
-                Proxy::haproxy(port, max_connections)
+                Proxy::haproxy(port, max_connections, 2)
             }
             Self::Hub => Proxy::spawn(role("hub").stderr(to_log())),
         };

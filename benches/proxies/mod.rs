@@ -2,14 +2,19 @@
 #![allow(dead_code, clippy::allow_attributes, reason = "each bench uses its part")]
 
 use std::fs;
+use std::future::pending;
 use std::io::{self, BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use tokio::io::{AsyncWriteExt, copy_bidirectional_with_sizes};
+use millpond::net::Listener;
+use millpond::relay::{Relay, RelayConfig};
+use millpond::{BufferPool, BufferPoolConfig};
+use tokio::io::{AsyncWriteExt, copy, copy_bidirectional_with_sizes};
 use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Builder;
 
 /// The proxy under test. All set `TCP_NODELAY` on both sides. The rivals use glibc's malloc, as `millpond proxy` does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,6 +25,14 @@ pub(crate) enum Kind {
     Copy(usize),
     /// One read at a time into a `Vec` of this size, which is freed once its bytes are written: no pool, no limit.
     Fresh(usize),
+    /// The relay of the library on a current-thread runtime.
+    RelayHere,
+    /// `tokio::io::copy_bidirectional` on such a runtime.
+    CopyHere,
+    /// `tokio::io::copy` in two tasks on such a runtime, one per direction.
+    CopiesHere,
+    /// haproxy with one thread.
+    Haproxy,
 }
 
 impl Kind {
@@ -31,11 +44,19 @@ impl Kind {
         Self::Fresh(64 * KIB),
     ];
 
+    /// With one thread each.
+    pub(crate) const ONE_THREAD: [Self; 4] =
+        [Self::RelayHere, Self::CopyHere, Self::CopiesHere, Self::Haproxy];
+
     pub(crate) fn name(self) -> String {
         match self {
             Self::Millpond => "millpond".to_owned(),
             Self::Copy(size) => format!("copy {} KiB", size / KIB),
             Self::Fresh(size) => format!("Vec per read, {} KiB", size / KIB),
+            Self::RelayHere => "millpond, one thread".to_owned(),
+            Self::CopyHere => "copy_bidirectional, one thread".to_owned(),
+            Self::CopiesHere => "two tasks with copy, one thread".to_owned(),
+            Self::Haproxy => "haproxy, one thread".to_owned(),
         }
     }
 }
@@ -52,7 +73,8 @@ impl Proxy {
     pub(crate) fn start(kind: Kind, upstream_port: u16) -> Self {
         match kind {
             Kind::Millpond => Self::millpond(upstream_port, &[], Stdio::inherit()),
-            Kind::Copy(_) | Kind::Fresh(_) => {
+            Kind::Haproxy => Self::haproxy(upstream_port, 9000, 1),
+            Kind::Copy(_) | Kind::Fresh(_) | Kind::RelayHere | Kind::CopyHere | Kind::CopiesHere => {
                 let mut command = Command::new(std::env::current_exe().unwrap());
                 command.env("RIVAL", kind.name()).env("UPSTREAM", upstream_port.to_string());
                 Self::spawn(&mut command)
@@ -77,13 +99,13 @@ impl Proxy {
         Self { child, port }
     }
 
-    /// haproxy with one thread per core, millpond's timeouts, and as long an accept queue as the system allows.
-    pub(crate) fn haproxy(upstream_port: u16, max_connections: usize) -> Self {
+    /// haproxy with millpond's timeouts, and as long an accept queue as the system allows.
+    pub(crate) fn haproxy(upstream_port: u16, max_connections: usize, threads: usize) -> Self {
         // It cannot tell which free port it takes.
         let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let file = std::env::temp_dir().join(format!("millpond-haproxy-{port}.cfg"));
         let config = format!(
-            "global\n nbthread 2\n maxconn 9000\ndefaults\n mode tcp\n timeout connect 10s\n timeout client 300s\n \
+            "global\n nbthread {threads}\n maxconn 9000\ndefaults\n mode tcp\n timeout connect 10s\n timeout client 300s\n \
              timeout server 300s\nlisten bench\n maxconn {max_connections}\n backlog 4096\n bind 127.0.0.1:{port}\n \
              server upstream 127.0.0.1:{upstream_port}\n"
         );
@@ -135,10 +157,18 @@ impl Drop for Proxy {
 /// Runs as a rival and never returns, if this process was started as one.
 pub(crate) fn become_rival_if_asked() {
     let Ok(rival) = std::env::var("RIVAL") else { return };
-    let kind = Kind::ALL.into_iter().find(|kind| kind.name() == rival).expect("the name of a kind");
+    let mut kinds = Kind::ALL.into_iter().chain(Kind::ONE_THREAD);
+    let kind = kinds.find(|kind| kind.name() == rival).expect("the name of a kind");
     let upstream: u16 = std::env::var("UPSTREAM").unwrap().parse().unwrap();
     raise_descriptor_limit();
-    tokio::runtime::Runtime::new().unwrap().block_on(async move {
+    let mut runtime = match kind {
+        Kind::RelayHere | Kind::CopyHere | Kind::CopiesHere => Builder::new_current_thread(),
+        _ => Builder::new_multi_thread(),
+    };
+    runtime.enable_all().build().unwrap().block_on(async move {
+        if kind == Kind::RelayHere {
+            return relay(upstream).await;
+        }
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         println!("listening on {}", listener.local_addr().unwrap());
         loop {
@@ -147,10 +177,30 @@ pub(crate) fn become_rival_if_asked() {
             match kind {
                 Kind::Copy(size) => drop(tokio::spawn(copied(client, upstream, size))),
                 Kind::Fresh(size) => drop(tokio::spawn(in_fresh_vectors(client, upstream, size))),
-                Kind::Millpond => unreachable!("it is a program of its own"),
+                Kind::CopyHere => drop(tokio::spawn(copied(client, upstream, 8 * KIB))),
+                Kind::CopiesHere => drop(tokio::spawn(copied_by_two(client, upstream))),
+                Kind::Millpond | Kind::RelayHere | Kind::Haproxy => {
+                    unreachable!("it is no rival of this kind")
+                }
             }
         }
     });
+}
+
+async fn relay(upstream: u16) {
+    let listener = Listener::bind("127.0.0.1:0").await.unwrap();
+    println!("listening on {}", listener.local_endpoint());
+    let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), RelayConfig::default());
+    relay.serve(listener, &*format!("127.0.0.1:{upstream}"), pending()).await;
+}
+
+async fn copied_by_two(client: TcpStream, upstream: u16) -> io::Result<()> {
+    let upstream = connect(&client, upstream).await?;
+    let ((mut from_client, mut to_client), (mut from_upstream, mut to_upstream)) =
+        (client.into_split(), upstream.into_split());
+    tokio::spawn(async move { copy(&mut from_client, &mut to_upstream).await });
+    copy(&mut from_upstream, &mut to_client).await?;
+    Ok(())
 }
 
 async fn copied(mut client: TcpStream, upstream: u16, size: usize) -> io::Result<()> {
@@ -200,17 +250,20 @@ pub(crate) struct Arguments {
     pub(crate) write: bool,
     /// Add the figures to those of earlier runs.
     pub(crate) record: bool,
+    /// Measure only what has one thread.
+    pub(crate) one_thread: bool,
 }
 
 impl Arguments {
     pub(crate) fn parse() -> Self {
-        let mut arguments = Self { number: None, write: false, record: false };
+        let mut arguments = Self { number: None, write: false, record: false, one_thread: false };
         for argument in std::env::args().skip(1) {
             match argument.as_str() {
                 // Cargo's own, for harnesses that also have tests.
                 "--bench" => {}
                 "--write" => arguments.write = true,
                 "--record" => arguments.record = true,
+                "--one-thread" => arguments.one_thread = true,
                 number => arguments.number = Some(number.parse().expect("a number, --write or --record")),
             }
         }
