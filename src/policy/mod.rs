@@ -62,7 +62,7 @@ pub use self::regions::{Ejection, Pick, PickReason, RegionPolicy, RegionState, R
 pub use self::retry::{BudgetPolicy, Failed, GiveUp, RetryBudget, RetryDecision, RetryPolicy, RetryStats};
 pub use self::retry_header::{MAX_RETRY_AFTER, retry_after};
 pub use self::servers::{
-    Balance, ServerChange, ServerPick, ServerPolicy, ServerStanding, Servers, stable_hash,
+    Balance, ParseBalanceError, ServerChange, ServerPick, ServerPolicy, ServerStanding, Servers, stable_hash,
 };
 pub(crate) use self::settings::setters;
 pub use self::size::{AdaptiveSize, SizeDecision, SizeObservation, SizePolicy};

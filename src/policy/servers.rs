@@ -1,5 +1,8 @@
 //! Which of several servers gets a connection.
 
+use std::error::Error;
+use std::fmt;
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use super::ejection::{LONGEST, Standing, Terms};
@@ -19,6 +22,31 @@ pub enum Balance {
     /// to one of all the others (rendezvous hashing). A connection without a source goes by `LeastConnections`.
     SourceHash,
 }
+
+impl FromStr for Balance {
+    type Err = ParseBalanceError;
+
+    fn from_str(text: &str) -> Result<Self, ParseBalanceError> {
+        match text {
+            "least-connections" => Ok(Self::LeastConnections),
+            "in-order" => Ok(Self::InOrder),
+            "source-hash" => Ok(Self::SourceHash),
+            _ => Err(ParseBalanceError),
+        }
+    }
+}
+
+/// A text is no [`Balance`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParseBalanceError;
+
+impl fmt::Display for ParseBalanceError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("write least-connections, in-order or source-hash")
+    }
+}
+
+impl Error for ParseBalanceError {}
 
 /// How servers are chosen and ejected.
 ///

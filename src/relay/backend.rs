@@ -84,7 +84,8 @@ impl Backend {
     ///
     /// Cancelled, it closes what it opened.
     pub async fn reach(&self, limit: Duration) -> Result<(), RelayError> {
-        let connect = |member: Arc<Member>| async move { checks::connect(&member, limit).await };
+        let send_proxy = self.config().send_proxy;
+        let connect = |member: Arc<Member>| async move { checks::connect(&member, limit, send_proxy).await };
         let mut connects: JoinSet<_> = self.group.members().into_iter().map(connect).collect();
         let tried = connects.len();
         let mut cause = Cause::NoServer;

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
+use tokio::io::AsyncWriteExt;
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
@@ -13,7 +14,7 @@ use tracing::instrument::WithSubscriber;
 
 use super::group::Group;
 use super::server::Member;
-use crate::net::{Error, Stream};
+use crate::net::{Error, ProxyHeader, ProxyVersion, Stream};
 use crate::sync::{Arc, Weak};
 
 /// The longest time for a check, and the shortest interval.
@@ -56,14 +57,24 @@ async fn check_all(group: &Weak<Group>, every: Duration) {
 }
 
 async fn check(group: Weak<Group>, member: Arc<Member>, limit: Duration) {
-    let connected = connect(&member, limit).await;
+    let Some(send_proxy) = group.upgrade().map(|group| group.config().send_proxy) else { return };
+    let connected = connect(&member, limit, send_proxy).await;
     if let Some(group) = group.upgrade() {
         group.checked(&member, &connected);
     }
 }
 
 /// A check is no traffic, and makes no traces.
-pub(super) async fn connect(member: &Member, limit: Duration) -> Result<(), Error> {
+pub(super) async fn connect(
+    member: &Member,
+    limit: Duration,
+    send_proxy: Option<ProxyVersion>,
+) -> Result<(), Error> {
     let connecting = Stream::connect(&*member.endpoint, limit).with_subscriber(Dispatch::none());
-    connecting.await.map(drop)
+    let mut connected = connecting.await?;
+    if let Some(version) = send_proxy {
+        // A server that expects a header logs its absence as an error. That it is reached is known by now.
+        let _ = connected.write_all(&ProxyHeader::Local.encode(version, None)).await;
+    }
+    Ok(())
 }

@@ -43,40 +43,40 @@ metrics! {
 
 metrics! {
     "millpond_backend": ServerState as state {
-        Gauge "state" [server, state]
+        Gauge "state" [upstream, state]
             "The state: 1 for the present one, 0 for the others."
-            for server in [state.endpoint.to_string()] => {
-                [server.as_str(), "serving"] = u64::from(state.standing == ServerStanding::Serving),
-                [server.as_str(), "returning"] = u64::from(state.standing == ServerStanding::Returning),
-                [server.as_str(), "ejected"] = u64::from(state.standing == ServerStanding::Ejected),
+            for upstream in [state.endpoint.to_string()] => {
+                [upstream.as_str(), "serving"] = u64::from(state.standing == ServerStanding::Serving),
+                [upstream.as_str(), "returning"] = u64::from(state.standing == ServerStanding::Returning),
+                [upstream.as_str(), "ejected"] = u64::from(state.standing == ServerStanding::Ejected),
             }
-        Gauge "connections" [server]
+        Gauge "connections" [upstream]
             "Connections to a server that are open or being made."
-            for server in [state.endpoint.to_string()] => { [server.as_str()] = state.connections }
-        Counter "connects_total" [server, outcome]
+            for upstream in [state.endpoint.to_string()] => { [upstream.as_str()] = state.connections }
+        Counter "connects_total" [upstream, outcome]
             "Connects to a server, by their outcome."
-            for server in [state.endpoint.to_string()] => {
-                [server.as_str(), "connected"] = state.connected,
-                [server.as_str(), "connect_error"] = state.connect_errors,
-                [server.as_str(), "timeout"] = state.timeouts,
-                [server.as_str(), "out_of_resources"] = state.out_of_resources,
+            for upstream in [state.endpoint.to_string()] => {
+                [upstream.as_str(), "connected"] = state.connected,
+                [upstream.as_str(), "connect_error"] = state.connect_errors,
+                [upstream.as_str(), "timeout"] = state.timeouts,
+                [upstream.as_str(), "out_of_resources"] = state.out_of_resources,
             }
-        Counter "last_resorts_total" [server]
+        Counter "last_resorts_total" [upstream]
             "Connections that went to a server because no other one was left: all were ejected, or had failed."
-            for server in [state.endpoint.to_string()] => { [server.as_str()] = state.last_resorts }
-        Counter "ejections_total" [server]
+            for upstream in [state.endpoint.to_string()] => { [upstream.as_str()] = state.last_resorts }
+        Counter "ejections_total" [upstream]
             "How often a server was ejected."
-            for server in [state.endpoint.to_string()] => { [server.as_str()] = state.ejections }
-        Counter "checks_total" [server, outcome]
+            for upstream in [state.endpoint.to_string()] => { [upstream.as_str()] = state.ejections }
+        Counter "checks_total" [upstream, outcome]
             "Checks of a server, by their outcome."
-            for server in [state.endpoint.to_string()] => {
-                [server.as_str(), "passed"] = state.checks_passed,
-                [server.as_str(), "failed"] = state.checks_failed,
+            for upstream in [state.endpoint.to_string()] => {
+                [upstream.as_str(), "passed"] = state.checks_passed,
+                [upstream.as_str(), "failed"] = state.checks_failed,
             }
     }
 }
 
-/// The servers, each with the label `server`, its endpoint.
+/// The servers, each with the label `upstream`, its endpoint.
 impl Source for Backend {
     type Snapshot = Vec<ServerState>;
 

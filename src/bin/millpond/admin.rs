@@ -8,12 +8,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use clap::Args;
-use millpond::net::{Endpoint, Listener, ProxyHeader, ProxyVersion, Stream};
+use millpond::net::{Endpoint, Listener};
 use millpond::observe::Registry;
 use millpond::observe::admin::{Admin, AdminConfig};
-use tokio::io::AsyncWriteExt;
-use tracing::Dispatch;
-use tracing::instrument::WithSubscriber;
+use millpond::relay::Backend;
 
 /// How long the upstream may take to be reached by a check: less than the check may take.
 const REACH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -59,30 +57,22 @@ impl AdminArgs {
 pub(crate) async fn start(
     args: &AdminArgs,
     registry: Registry,
-    upstream: &Endpoint,
-    send_proxy: Option<ProxyVersion>,
+    backend: &Backend,
     draining: &Arc<AtomicBool>,
 ) -> Result<Option<Endpoint>, String> {
     let Some(endpoint) = &args.admin else { return Ok(None) };
     let listener = Listener::bind(endpoint).await.map_err(|error| format!("--admin: {error}"))?;
     let at = listener.local_endpoint().clone();
-    let (upstream, draining) = (upstream.clone(), Arc::clone(draining));
+    let (backend, draining) = (backend.clone(), Arc::clone(draining));
     let ready = move || {
-        let upstream = upstream.clone();
+        let backend = backend.clone();
         let is_draining = draining.load(Ordering::Relaxed);
         async move {
             if is_draining {
                 return Err("the proxy drains".to_owned());
             }
-            // A check is no traffic, and makes no traces.
-            let connecting = Stream::connect(upstream, REACH_TIMEOUT).with_subscriber(Dispatch::none());
-            let mut connected =
-                connecting.await.map_err(|error| format!("the upstream cannot be reached: {error}"))?;
-            if let Some(version) = send_proxy {
-                // An upstream that expects a header logs its absence as an error. That it is reached is known by now.
-                let _ = connected.write_all(&ProxyHeader::Local.encode(version, None)).await;
-            }
-            Ok(())
+            let reached = backend.reach(REACH_TIMEOUT).await;
+            reached.map_err(|error| format!("the upstream cannot be reached: {error}"))
         }
     };
     let config = AdminConfig::default().allow_public(args.admin_public);

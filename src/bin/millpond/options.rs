@@ -11,12 +11,13 @@ use std::time::Duration;
 use bytesize::ByteSize;
 use clap::Args;
 use millpond::net::{Endpoint, Listener, PeerRange, ProxyVersion};
+use millpond::relay::Balance;
 
 use crate::admin::AdminArgs;
 use crate::export::ExportArgs;
 use crate::log::LogArgs;
 use crate::threads::cores;
-use crate::values::{backlog, memory_limit, positive, positive_seconds, seconds, upstream};
+use crate::values::{backlog, failures, memory_limit, positive, positive_seconds, seconds, upstream};
 
 /// What concerns all listeners: in the file, before the first `[[listen]]`.
 #[derive(Args, Debug)]
@@ -61,9 +62,35 @@ pub(crate) struct ListenerArgs {
     #[arg(long, required = true, value_name = "ENDPOINT", value_parser = Endpoint::from_str)]
     pub(crate) listen: Vec<Endpoint>,
 
-    /// Where to connect to for each of them: HOST:PORT, tcp://HOST:PORT, unix:///PATH or unix://@NAME
+    /// Where to connect to for each of them: HOST:PORT, tcp://HOST:PORT, unix:///PATH or unix://@NAME. Several times for
+    /// several servers: if one cannot be reached, the next is tried before the client notices
     #[arg(long, required = true, value_name = "ENDPOINT", value_parser = upstream)]
     pub(crate) to: Vec<Endpoint>,
+
+    /// Which of several servers gets a connection: `least-connections` evens out long and short ones, `in-order` takes
+    /// the first that serves, for a primary and its backups, and `source-hash` keeps a client's address at its server
+    #[arg(long, value_name = "MODE", default_value = "least-connections", value_parser = Balance::from_str)]
+    pub(crate) balance: Balance,
+
+    /// Checks each server by a connect of its own at this interval: 3 failures eject it, and 2 successes bring it back. 0, the
+    /// default, never does, since a failed connect costs a client little, and servers log connects without a request
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) health_check: Duration,
+
+    /// Gives a server no more connections after this many failed connects in a row, as long as another one serves. A single
+    /// failure may be a restart, and each delays a client
+    #[arg(long, value_name = "N", default_value = "3", value_parser = failures, allow_negative_numbers = true)]
+    pub(crate) eject_after: u32,
+
+    /// How long it gets none at first, and then twice as long each time, up to 300 or this. Most restarts take less than
+    /// the default, and a trial costs one failed connect
+    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds, allow_negative_numbers = true)]
+    pub(crate) eject_for: Duration,
+
+    /// The time over which it then gets its share back, from a tenth on, as its caches are cold; 0 gives it all at
+    /// once
+    #[arg(long, value_name = "SECONDS", default_value = "20", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) return_over: Duration,
 
     /// The most connections at once; the next ones wait in the kernel's accept queue. Each takes two descriptors, and
     /// the default stays below the 20480 that many systems allow
@@ -108,7 +135,7 @@ pub(crate) struct ListenerArgs {
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) max_lifetime: Duration,
 
-    /// How long connecting to the upstream may take. The default leaves time for three lost SYN packets, which are
+    /// How long connecting to the upstream may take, with several servers for all that are tried. The default leaves time for three lost SYN packets, which are
     /// repeated after 1, 2 and 4 seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds, allow_negative_numbers = true)]
     pub(crate) connect_timeout: Duration,

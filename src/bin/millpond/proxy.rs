@@ -11,7 +11,7 @@ use std::task::Poll;
 
 use millpond::net::Listener;
 use millpond::observe::Registry;
-use millpond::relay::{Backend, BackendConfig, Relay, RelayConfig};
+use millpond::relay::{Backend, BackendConfig, Relay, RelayConfig, ServerPolicy};
 use millpond::{BufferPool, BufferPoolConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -23,8 +23,8 @@ use crate::admin;
 use crate::export::Export;
 use crate::log::StartError;
 use crate::memory::return_free_pages;
-use crate::options::ProcessArgs;
-use crate::settings::{Listening, Settings};
+use crate::options::{ListenerArgs, ProcessArgs};
+use crate::settings::{Listening, Settings, listed};
 use crate::statistics;
 use crate::terminal::announce;
 use crate::threads::{self, Threads, runtime};
@@ -73,6 +73,20 @@ fn unless_zero(time: Duration) -> Option<Duration> {
     (!time.is_zero()).then_some(time)
 }
 
+/// The options that concern the servers.
+fn servers_side(args: &ListenerArgs) -> BackendConfig {
+    let policy = ServerPolicy::default()
+        .balance(args.balance)
+        .eject_after(args.eject_after)
+        .eject_for(args.eject_for)
+        .max_eject_for(ServerPolicy::default().max_eject_for.max(args.eject_for))
+        .return_over(args.return_over);
+    BackendConfig::default()
+        .policy(policy)
+        .check_every(unless_zero(args.health_check))
+        .send_proxy(args.send_proxy)
+}
+
 async fn serve(
     pool: BufferPool,
     threads: &Threads,
@@ -83,7 +97,7 @@ async fn serve(
     let Ok([Listening { args, .. }]) = <[_; 1]>::try_from(listeners) else {
         return Err("several listeners are not served yet".into());
     };
-    let ([listen], [to, ..]) = (&*args.listen, &*args.to) else {
+    let [listen] = &*args.listen else {
         return Err("several addresses are not served yet".into());
     };
     pool.spawn_decay();
@@ -96,7 +110,7 @@ async fn serve(
         .connect_timeout(args.connect_timeout)
         .drain_timeout(process.drain_timeout)
         .accept_proxy(args.accept_proxy.iter().copied().collect());
-    let backend = BackendConfig::default().send_proxy(args.send_proxy);
+    let backend = Backend::new(args.to.clone(), servers_side(&args));
     let relay = Relay::new(pool, config);
     let draining = Arc::new(AtomicBool::new(false));
     // Before the line that says "listening": after it a signal must drain.
@@ -112,10 +126,11 @@ async fn serve(
     listener.set_backlog(args.backlog)?;
     let registry = Registry::new();
     registry.add(NAME, &relay);
+    registry.add(NAME, &backend);
     registry.add(NAME, relay.pool());
     export.start(&registry);
     let admin = tokio::select! {
-        admin = admin::start(&process.admin, registry, to, args.send_proxy, &draining) => admin?,
+        admin = admin::start(&process.admin, registry, &backend, &draining) => admin?,
         // The same here.
         _ = signals.next() => {
             info!("stopped before it listened");
@@ -126,7 +141,7 @@ async fn serve(
     warn_of_few_descriptors(&process, args.max_connections);
     info!(
         listen = %listener.local_endpoint(),
-        to = %to,
+        to = %listed(&args.to),
         admin = admin.as_ref().map(tracing::field::display),
         collector = export.collector(),
         version = env!("CARGO_PKG_VERSION"),
@@ -136,7 +151,6 @@ async fn serve(
     announce(format!("listening on {}{admin}", listener.local_endpoint()));
 
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let backend = Backend::new(args.to.clone(), backend);
     let serve = relay.serve_on(threads.runtimes(), listener, backend, async {
         // An error means that the sender is gone, which is also a reason to stop.
         let _ = stopped.await;

@@ -53,9 +53,6 @@ impl Settings {
     pub(crate) fn describe(&self) -> ExitCode {
         let mut text = String::new();
         for Listening { name, args } in &self.listeners {
-            let listed = |endpoints: &[Endpoint]| {
-                endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
-            };
             text += &format!("{name}: {} to {}\n", listed(&args.listen), listed(&args.to));
         }
         match written(io::stdout().write_all(text.as_bytes())) {
@@ -66,6 +63,11 @@ impl Settings {
             }
         }
     }
+}
+
+/// In one line.
+pub(crate) fn listed(endpoints: &[Endpoint]) -> String {
+    endpoints.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 /// Where settings come from. It can be read again.

@@ -24,6 +24,11 @@ pub(crate) fn backlog(text: &str) -> Result<u32, String> {
     u32::try_from(length).map_err(|_| format!("write a number up to {}", u32::MAX))
 }
 
+/// A number of failures.
+pub(crate) fn failures(text: &str) -> Result<u32, String> {
+    text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "write a number of 1 or more".to_owned())
+}
+
 /// Seconds as a decimal number, up to a year.
 pub(crate) fn seconds(text: &str) -> Result<Duration, String> {
     let seconds = text.parse::<f64>().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());

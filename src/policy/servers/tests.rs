@@ -31,6 +31,14 @@ fn fill(servers: &mut Servers, now: Instant, open: &mut [usize], connections: us
 }
 
 #[test]
+fn each_balance_has_a_word() {
+    assert_eq!("least-connections".parse(), Ok(Balance::LeastConnections));
+    assert_eq!("in-order".parse(), Ok(Balance::InOrder));
+    assert_eq!("source-hash".parse(), Ok(Balance::SourceHash));
+    assert_eq!("random".parse::<Balance>(), Err(ParseBalanceError));
+}
+
+#[test]
 fn connections_are_even() {
     let mut open = [0; 3];
     fill(&mut servers(Balance::LeastConnections, 3), Instant::now(), &mut open, 30);
