@@ -40,6 +40,9 @@
 //!   [PROXY header](crate::net::ProxyHeader), which is haproxy's `expect-proxy layer4` with a list. The client that it names takes the
 //!   proxy's place in logs, spans and reports. From all others no header is read. [`BackendConfig::send_proxy`] tells it to
 //!   the servers, before anything else and without waiting for the client. A header holds no buffer while it comes.
+//! * **A server that fails costs no client its connection.** A [`Backend`] has several servers. If one cannot be reached, the
+//!   next is tried within the connect timeout. [`ServerPolicy`] says how a server is chosen, when one is ejected, and how it gets
+//!   its share back. Once a byte may have been sent to a server, the connection stays with it.
 //! * **The pool's configuration decides when idle memory is freed**: see
 //!   [`spawn_decay`](crate::BufferPool::spawn_decay).
 //! * **Half-closes are relayed.** When one direction ends, the relay shuts down that direction only. The other
@@ -65,6 +68,7 @@
 //! | maximum lifetime | none | it cuts healthy connections. Set it to move clients to new servers in the end |
 //! | connect timeout | 10 s | three SYN retries (1 s, 2 s, 4 s) fit |
 //! | PROXY header | 5 s | the protocol asks for at least 3 s, in which TCP sends lost bytes again |
+//! | servers | | see [`ServerPolicy`] and [`BackendConfig`] |
 //! | drain timeout | 8 s | below the 10 s after which container runtimes kill; service managers wait longer |
 //! | keepalive | 60 s, then 6 probes 10 s apart | finds a dead peer in 2 min, for 2 packets per idle minute and side |
 //!
