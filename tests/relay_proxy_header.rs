@@ -11,7 +11,7 @@ use millpond::net::{
     AsyncStream, Endpoint, Listener, Peer, PeerSet, ProxyHeader, ProxyHeaderError as Error, ProxyVersion,
     Stream,
 };
-use millpond::relay::{Backend, BackendConfig, Relay, RelayConfig, RelayConnection};
+use millpond::relay::{Backend, BackendConfig, Balance, Relay, RelayConfig, RelayConnection, ServerPolicy};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{sleep, timeout};
@@ -38,8 +38,12 @@ impl Relayed {
     }
 
     async fn with(config: RelayConfig, listen: &Endpoint, to: &Endpoint, send: Option<ProxyVersion>) -> Self {
-        let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), config);
         let backend = Backend::new([to.clone()], BackendConfig::default().send_proxy(send));
+        Self::to(config, listen, backend).await
+    }
+
+    async fn to(config: RelayConfig, listen: &Endpoint, backend: Backend) -> Self {
+        let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), config);
         let listener = Listener::bind(listen).await.unwrap();
         let address = listener.local_endpoint().clone();
         tokio::spawn({
@@ -307,6 +311,48 @@ async fn the_client_of_a_header_may_close_its_direction() {
     assert_eq!(received, LINE);
     server.write_all(b"bye").await.unwrap();
     receive(&mut client, b"bye").await;
+}
+
+#[tokio::test]
+async fn checks_of_servers_name_no_client() {
+    for version in VERSIONS {
+        let upstream = Listener::bind(any_port()).await.unwrap();
+        let config = BackendConfig::default().send_proxy(Some(version));
+        let checked = config.clone().check_every(Some(Duration::from_millis(10)));
+        let backend = Backend::new([upstream.local_endpoint().clone()], checked);
+        assert_eq!(header(&mut accept(&upstream).await).await, ProxyHeader::Local);
+
+        backend.replace(Vec::<Endpoint>::new(), BackendConfig::default());
+        let upstream = Listener::bind(any_port()).await.unwrap();
+        let backend = Backend::new([upstream.local_endpoint().clone()], config);
+        backend.reach(PATIENCE).await.unwrap();
+        assert_eq!(header(&mut accept(&upstream).await).await, ProxyHeader::Local);
+    }
+}
+
+#[tokio::test]
+async fn the_hash_of_the_source_is_that_of_the_client_of_the_header() {
+    const CLIENTS: u8 = 64;
+    let (first, second) =
+        (Listener::bind(any_port()).await.unwrap(), Listener::bind(any_port()).await.unwrap());
+    let servers = [&first, &second].map(|server| server.local_endpoint().clone());
+    let policy = ServerPolicy::default().balance(Balance::SourceHash);
+    let backend = Backend::new(servers, BackendConfig::default().policy(policy));
+    let relayed =
+        Relayed::to(RelayConfig::default().accept_proxy(set(&["127.0.0.1"])), &any_port(), backend).await;
+    // All have the proxy's address. Each alone picks a server by its own.
+    let mut reached = [0; 2];
+    for client in 0..CLIENTS {
+        let source = SocketAddr::from(([192, 0, 2, client], 40_000));
+        let named = ProxyHeader::Tcp { source, destination: DESTINATION.parse().unwrap() };
+        let mut stream = relayed.connect().await;
+        stream.write_all(&named.encode(ProxyVersion::V2, None)).await.unwrap();
+        tokio::select! {
+            accepted = first.accept() => reached[0] += usize::from(accepted.is_ok()),
+            accepted = second.accept() => reached[1] += usize::from(accepted.is_ok()),
+        }
+    }
+    assert!(reached.iter().all(|count| *count > 0), "{reached:?}");
 }
 
 /// A client through the relay between two proxies. The last one's log names it.

@@ -41,6 +41,7 @@ pub struct BackendConfig {
     pub check_every: Option<Duration>,
     /// The version of the [PROXY header](crate::net::ProxyHeader) that tells the servers who the client is, as the first bytes of
     /// each connection. `None` sends none, as by default: a server that expects none would take it for the client's bytes.
+    /// Checks send one that names no client.
     pub send_proxy: Option<ProxyVersion>,
 }
 
