@@ -73,7 +73,10 @@ impl Counters {
             None => &self.closed,
             Some(RelayErrorKind::Connect) => &self.connect_errors,
             Some(RelayErrorKind::OutOfResources) => &self.out_of_resources,
-            Some(RelayErrorKind::ProxyHeader(error)) => &self.proxy_header_errors[error as usize],
+            Some(RelayErrorKind::ProxyHeader(error)) => {
+                let Some(counter) = self.proxy_header_errors.get(error as usize) else { return };
+                counter
+            }
             Some(RelayErrorKind::Reset(_)) => &self.reset,
             Some(RelayErrorKind::Io(_)) => &self.io_failed,
             Some(RelayErrorKind::IdleTimeout) => &self.idle_timeouts,
