@@ -149,7 +149,7 @@ impl<'a> Pump<'a> {
                                 to.as_mut().poll_write(cx, bytes)
                             }))?;
                         }
-                        Ok(buffer) => ready!(self.poll_fill(cx, from, buffer))?,
+                        Ok(buffer) => ready!(self.poll_fill(cx, from, to, buffer))?,
                         Err(_) if from.can_peek() => {
                             let mut to = Pin::new(&mut *to);
                             ready!(
@@ -166,7 +166,7 @@ impl<'a> Pump<'a> {
                     let buffer = ready!(acquire.as_mut().poll(cx));
                     let buffer = buffer.map_err(|error| PumpError::Read(io::Error::other(error)))?;
                     self.state = State::Idle;
-                    ready!(self.poll_fill(cx, from, buffer))?;
+                    ready!(self.poll_fill(cx, from, to, buffer))?;
                 }
                 State::Writing(buffer, offset) => {
                     let rest = buffer.get(*offset..).unwrap_or_default();
@@ -174,14 +174,10 @@ impl<'a> Pump<'a> {
                         self.state = State::Idle;
                         continue;
                     }
-                    let left = rest.len();
                     match Pin::new(&mut *to).poll_write(cx, rest) {
                         Poll::Ready(written) => {
                             let count = at_least_one(written)?;
                             *offset += count;
-                            if count == left {
-                                self.state = State::Idle;
-                            }
                             self.note_written(count);
                         }
                         Poll::Pending => {
@@ -327,7 +323,8 @@ impl<'a> Pump<'a> {
         }
     }
 
-    /// Reads once into the buffer. Pending means that there was nothing to read after all, and the buffer is returned.
+    /// Reads once into the buffer, and writes that. A destination that takes all at once, as most do, so has the buffer
+    /// returned without a state for it. Pending means that there was nothing to read after all, and the buffer is returned.
     ///
     /// This uses `poll_read` and not `try_read`: after a read that did not fill its buffer, the runtime knows that the
     /// socket is drained, so the next wait needs no system call.
@@ -335,6 +332,7 @@ impl<'a> Pump<'a> {
         &mut self,
         cx: &mut Context<'_>,
         from: &mut impl AsyncStream,
+        to: &mut impl AsyncStream,
         mut buffer: PooledBuffer,
     ) -> Poll<Result<(), PumpError>> {
         let capacity = buffer.capacity();
@@ -342,9 +340,16 @@ impl<'a> Pump<'a> {
         if count == 0 {
             return Poll::Ready(self.end());
         }
-        self.state = State::Writing(buffer, 0);
         self.slow = self.slow.saturating_sub(1);
         self.read_size.learn(count, capacity);
+        let mut offset = 0;
+        if let Poll::Ready(written) = Pin::new(to).poll_write(cx, &buffer) {
+            offset = at_least_one(written)?;
+            self.note_written(offset);
+        }
+        if offset < count {
+            self.state = State::Writing(buffer, offset);
+        }
         Poll::Ready(Ok(()))
     }
 
