@@ -36,7 +36,7 @@ fn tls_brings_one_cryptography() {
         assert!(!tls.contains(other), "{other}");
         assert!(!otlp.contains(other), "{other}");
     }
-    assert!(!crates(&["--features", "proxy"]).contains("rustls"), "the proxy alone has no TLS");
+    assert!(!crates(&["--features", "relay"]).contains("rustls"), "a relay has no TLS by itself");
     assert!(!crates(&["--features", "proxy"]).contains("h2"), "the admin endpoint speaks HTTP/1.1");
 }
 

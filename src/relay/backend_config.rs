@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use super::server_tls::ServerTls;
 use crate::net::{ProxyVersion, setters};
 use crate::policy::ServerPolicy;
 
@@ -43,6 +45,8 @@ pub struct BackendConfig {
     /// each connection. `None` sends none, as by default: a server that expects none would take it for the client's bytes.
     /// Checks send one that names no client.
     pub send_proxy: Option<ProxyVersion>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: ServerTls,
 }
 
 impl BackendConfig {

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+#[cfg(feature = "tls")]
+use super::client_tls::ClientTls;
 use crate::net::{Keepalive, PeerSet, setters};
 
 /// The limits of a [`Relay`](super::Relay): all that concerns its clients' side. The [module documentation](super) gives the
@@ -47,6 +49,8 @@ pub struct RelayConfig {
     pub proxy_header_timeout: Duration,
     /// TCP keepalive of both sides. `None` leaves the system's settings.
     pub keepalive: Option<Keepalive>,
+    #[cfg(feature = "tls")]
+    pub(super) tls: ClientTls,
 }
 
 impl Default for RelayConfig {
@@ -67,6 +71,8 @@ impl Default for RelayConfig {
                     .interval(Duration::from_secs(10))
                     .probes(6),
             ),
+            #[cfg(feature = "tls")]
+            tls: ClientTls::default(),
         }
     }
 }

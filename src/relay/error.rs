@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use super::Transferred;
+use super::handshake::HandshakeFailure;
 use crate::net::{self, ProxyHeaderError};
 
 /// Why a relayed connection failed.
@@ -27,6 +28,9 @@ pub(super) enum Cause {
     },
     NoServer,
     ProxyHeader(ProxyHeaderError),
+    ClientTls(HandshakeFailure, Option<Box<dyn Error + Send + Sync>>),
+    /// `None` is the timeout.
+    UpstreamTls(Option<Box<dyn Error + Send + Sync>>),
     Read {
         side: Side,
         source: io::Error,
@@ -73,6 +77,10 @@ pub enum RelayErrorKind {
     OutOfResources,
     /// A proxy that is to send a PROXY header did not send a good one in time.
     ProxyHeader(ProxyHeaderError),
+    /// The TLS handshake of the client failed.
+    Handshake(HandshakeFailure),
+    /// The TLS handshake with the server failed, or took longer than the connect timeout.
+    UpstreamTls,
     /// This side reset its connection, or closed it before everything was written to it.
     Reset(Side),
     /// Another I/O error on this side.
@@ -100,6 +108,8 @@ impl RelayErrorKind {
             Self::ProxyHeader(ProxyHeaderError::Checksum) => "proxy_header_checksum",
             Self::ProxyHeader(ProxyHeaderError::Truncated) => "proxy_header_truncated",
             Self::ProxyHeader(ProxyHeaderError::Timeout) => "proxy_header_timeout",
+            Self::Handshake(failure) => failure.cause(),
+            Self::UpstreamTls => "upstream_tls_error",
             Self::Reset(_) => "reset",
             Self::Io(_) => "io_error",
             Self::IdleTimeout => "idle_timeout",
@@ -128,6 +138,8 @@ impl RelayError {
             Cause::Connect { error, .. } if is_local(error) => RelayErrorKind::OutOfResources,
             Cause::Connect { .. } | Cause::NoServer => RelayErrorKind::Connect,
             Cause::ProxyHeader(error) => RelayErrorKind::ProxyHeader(*error),
+            Cause::ClientTls(failure, _) => RelayErrorKind::Handshake(*failure),
+            Cause::UpstreamTls(_) => RelayErrorKind::UpstreamTls,
             Cause::Read { side, source } | Cause::Write { side, source } => match source.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => RelayErrorKind::Reset(*side),
                 _ => RelayErrorKind::Io(*side),
@@ -145,7 +157,8 @@ impl RelayError {
     pub fn side(&self) -> Option<Side> {
         match &self.cause {
             Cause::Connect { error, .. } => (!is_local(error)).then_some(Side::Upstream),
-            Cause::ProxyHeader(_) => Some(Side::Client),
+            Cause::ProxyHeader(_) | Cause::ClientTls(..) => Some(Side::Client),
+            Cause::UpstreamTls(_) => Some(Side::Upstream),
             Cause::Read { side, .. }
             | Cause::Write { side, .. }
             | Cause::HalfClosed { side, .. }
@@ -161,6 +174,8 @@ impl RelayError {
         match &self.cause {
             Cause::Connect { error, .. } => error.is_timeout(),
             Cause::ProxyHeader(error) => *error == ProxyHeaderError::Timeout,
+            Cause::ClientTls(failure, _) => *failure == HandshakeFailure::Timeout,
+            Cause::UpstreamTls(error) => error.is_none(),
             Cause::Idle { .. }
             | Cause::HalfClosed { .. }
             | Cause::Stalled { .. }
@@ -199,6 +214,14 @@ impl fmt::Display for RelayError {
             }
             Cause::NoServer => f.write_str("the backend has no server"),
             Cause::ProxyHeader(error) => error.fmt(f),
+            Cause::ClientTls(_, Some(error)) | Cause::UpstreamTls(Some(error)) => error.fmt(f),
+            Cause::ClientTls(HandshakeFailure::NotTls, None) => {
+                f.write_str("the client does not speak TLS, and no backend serves such clients")
+            }
+            Cause::ClientTls(_, None) => f.write_str("no backend serves the server name of the client"),
+            Cause::UpstreamTls(None) => {
+                f.write_str("the server did not finish its TLS handshake within the connect timeout")
+            }
             Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
             Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),
             Cause::Idle { after, stalled: None } => write!(f, "no bytes in either direction for {after:?}"),
@@ -218,6 +241,7 @@ impl Error for RelayError {
         match &self.cause {
             // It is shown in full above.
             Cause::Connect { error, .. } => error.source(),
+            Cause::ClientTls(_, error) | Cause::UpstreamTls(error) => error.as_ref()?.source(),
             Cause::Read { source, .. } | Cause::Write { source, .. } => Some(source),
             Cause::Idle { .. }
             | Cause::HalfClosed { .. }

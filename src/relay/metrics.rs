@@ -24,6 +24,16 @@ metrics! {
                 ["proxy_header_checksum"] = stats.proxy_header_errors[3],
                 ["proxy_header_truncated"] = stats.proxy_header_errors[4],
                 ["proxy_header_timeout"] = stats.proxy_header_errors[5],
+                ["tls_timeout"] = stats.handshake_failures[0],
+                ["tls_not_tls"] = stats.handshake_failures[1],
+                ["tls_left"] = stats.handshake_failures[2],
+                ["tls_nothing_in_common"] = stats.handshake_failures[3],
+                ["tls_client_certificate"] = stats.handshake_failures[4],
+                ["tls_certificate_refused"] = stats.handshake_failures[5],
+                ["tls_unknown_name"] = stats.handshake_failures[6],
+                ["tls_protocol"] = stats.handshake_failures[7],
+                ["tls_local"] = stats.handshake_failures[8],
+                ["upstream_tls_error"] = stats.upstream_tls_errors,
                 ["reset"] = stats.reset,
                 ["io_error"] = stats.io_failed,
                 ["idle_timeout"] = stats.idle_timeouts,
@@ -110,7 +120,7 @@ mod tests {
     use crate::metric::{Metrics, Value, integers};
     use crate::net::{Endpoint, ProxyHeaderError};
     use crate::relay::stats::Counters;
-    use crate::relay::{RelayErrorKind, RelayStats, ServerStanding, ServerState, Side};
+    use crate::relay::{HandshakeFailure, RelayErrorKind, RelayStats, ServerStanding, ServerState, Side};
     use crate::sync::Arc;
 
     #[test]
@@ -122,17 +132,19 @@ mod tests {
             connect_errors: 104,
             out_of_resources: 105,
             proxy_header_errors: [106, 107, 108, 109, 110, 111],
-            reset: 112,
-            io_failed: 113,
-            idle_timeouts: 114,
-            half_closed_timeouts: 115,
-            stalled_timeouts: 116,
-            max_lifetimes: 117,
-            aborted: 118,
-            bytes_to_upstream: 119,
-            bytes_to_client: 120,
+            handshake_failures: [112, 113, 114, 115, 116, 117, 118, 119, 120],
+            upstream_tls_errors: 121,
+            reset: 122,
+            io_failed: 123,
+            idle_timeouts: 124,
+            half_closed_timeouts: 125,
+            stalled_timeouts: 126,
+            max_lifetimes: 127,
+            aborted: 128,
+            bytes_to_upstream: 129,
+            bytes_to_client: 130,
         };
-        assert_eq!(integers(&stats, ""), Vec::from_iter(101..=120));
+        assert_eq!(integers(&stats, ""), Vec::from_iter(101..=130));
     }
 
     #[test]
@@ -159,9 +171,11 @@ mod tests {
         use RelayErrorKind as Kind;
         let side = Side::Client;
         let headers = ProxyHeaderError::ALL.map(Kind::ProxyHeader);
+        let handshakes = HandshakeFailure::ALL.map(Kind::Handshake);
         let others = [
             Kind::Connect,
             Kind::OutOfResources,
+            Kind::UpstreamTls,
             Kind::Reset(side),
             Kind::Io(side),
             Kind::IdleTimeout,
@@ -169,7 +183,7 @@ mod tests {
             Kind::StalledTimeout(side),
             Kind::MaxLifetime,
         ];
-        for kind in headers.into_iter().chain(others) {
+        for kind in headers.into_iter().chain(handshakes).chain(others) {
             let (counters, mut words) = (Counters::default(), Vec::new());
             counters.ended(Some(kind));
             counters.snapshot().each(&mut |metric, labels, value| {

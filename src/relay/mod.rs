@@ -69,6 +69,7 @@
 //! | connect timeout | 10 s | three SYN retries (1 s, 2 s, 4 s) fit |
 //! | PROXY header | 5 s | the protocol asks for at least 3 s, in which TCP sends lost bytes again |
 //! | servers | | see [`ServerPolicy`] and [`BackendConfig`] |
+//! | TLS handshake | 10 s | two round trips; three retransmissions (1 s, 2 s, 4 s) fit. The same for the first message of a client that is routed by its name |
 //! | drain timeout | 8 s | below the 10 s after which container runtimes kill; service managers wait longer |
 //! | keepalive | 60 s, then 6 probes 10 s apart | finds a dead peer in 2 min, for 2 packets per idle minute and side |
 //!
@@ -91,7 +92,7 @@
 //! | `bytes_to_upstream`, `bytes_to_client` | bytes written in each direction |
 //! | `duration_ms` | milliseconds since the accept, with three decimals |
 //! | `ended_by` | of a failed or aborted one: `client`, `upstream`, or `relay` |
-//! | `cause` | of a failed or aborted one: `connect_error`, `out_of_resources`, `proxy_header_…` with what is wrong with the header (`missing`, `malformed`, `too_long`, `checksum`, `truncated` or `timeout`), `reset`, `io_error`, `idle_timeout`, `half_closed_timeout`, `stalled_timeout`, `max_lifetime` or `aborted`, as in the [metric](crate::observe::all_metrics) |
+//! | `cause` | of a failed or aborted one: `connect_error`, `out_of_resources`, `proxy_header_…` with what is wrong with the header (`missing`, `malformed`, `too_long`, `checksum`, `truncated` or `timeout`), `tls_…` with why the handshake of the client failed (`timeout`, `not_tls`, `left`, `nothing_in_common`, `client_certificate`, `certificate_refused`, `unknown_name`, `protocol` or `local`), `upstream_tls_error`, `reset`, `io_error`, `idle_timeout`, `half_closed_timeout`, `stalled_timeout`, `max_lifetime` or `aborted`, as in the [metric](crate::observe::all_metrics) |
 //! | `error` | of a failed or aborted one: the error with its causes, for people |
 //!
 //! It belongs to the [span](crate::spans) `relay` of the connection. Nothing limits their rate. A subscriber of a public server
@@ -114,6 +115,9 @@
 //! | `checks` | connects to each server in every interval | check otherwise |
 //! | `server` | one server and its counters | count more of it |
 //! | `proxy_header` | the PROXY header of a trusted proxy, and the one to the server | say more of the client |
+//! | `tls`, `no_tls` | TLS towards clients and servers, and the backend of the name that a client wants | route by more than names |
+//! | `client_tls`, `server_tls` | their settings | add one |
+//! | `handshake` | why the handshake of a client failed | add a cause |
 //! | `config` | timeouts and limits | add a setting |
 //! | `error` | why a connection failed, and on which side | add a cause |
 //! | `connections` | the list of open connections, and what each holds and moves | report more of them |
@@ -124,25 +128,34 @@
 //! Outside this module: `net/serve.rs` accepts the connections, so an allow-list of clients by CIDR belongs there.
 //! `bin/millpond/cli.rs` declares the options of `millpond proxy`, and `bin/millpond/proxy.rs` applies them.
 //!
-//! Absent on purpose: inspection of the bytes, retries once a byte was relayed.
+//! Absent on purpose: inspection of the bytes beyond the server name, retries once a byte was relayed.
 
 mod accepted;
 mod backend;
 mod backend_config;
 mod checks;
+#[cfg(feature = "tls")]
+mod client_tls;
 mod config;
 mod connections;
 mod error;
 mod group;
+mod handshake;
 mod metrics;
+#[cfg(not(feature = "tls"))]
+mod no_tls;
 mod pair;
 mod proxy_header;
 mod pump;
 mod reach;
 mod serve;
 mod server;
+#[cfg(feature = "tls")]
+mod server_tls;
 mod stats;
 mod timeouts;
+#[cfg(feature = "tls")]
+mod tls;
 
 use std::fmt;
 
@@ -151,14 +164,19 @@ use crate::pool::BufferPool;
 use crate::sync::{Arc, Mutex};
 
 use self::connections::{Activity, Open};
+#[cfg(not(feature = "tls"))]
+use self::no_tls as tls;
 use self::pair::Pair;
 use self::stats::Counters;
 
 pub use self::backend::Backend;
 pub use self::backend_config::BackendConfig;
+#[cfg(feature = "tls")]
+pub use self::client_tls::NameRoutes;
 pub use self::config::RelayConfig;
 pub use self::connections::RelayConnection;
 pub use self::error::{RelayError, RelayErrorKind, Side};
+pub use self::handshake::HandshakeFailure;
 pub use self::server::{Server, ServerState};
 pub use self::stats::RelayStats;
 pub use crate::policy::{Balance, ServerPolicy, ServerStanding};

@@ -1,7 +1,7 @@
 //! Relays every connection that a listener accepts: the steps from the accept to the relay.
 //!
 //! ```text
-//!  accept ─▶ PROXY header ─▶ route ─▶ reach (a server, or the next one) ─▶ prepare both streams ─▶ Pair
+//!  accept ─▶ PROXY header ─▶ TLS, route ─▶ reach (a server, or the next one) ─▶ PROXY header, TLS ─▶ Pair
 //!            └───────────────── of these nothing stays in memory ──────────────────┘
 //! ```
 
@@ -13,14 +13,15 @@ use super::backend::Backend;
 use super::error::{Cause, RelayError, Side};
 use super::pair::Pair;
 use super::server::Chosen;
+use super::tls::Wire;
 use super::{Relay, Transferred};
-use crate::net::{AsyncStream, DrainReport, Listener, Peer, Runtimes, Stream};
+use crate::net::{AsyncStream, DrainReport, Listener, Peer, ProxyHeader, Runtimes, Stream};
 use crate::sync::Arc;
 
 /// What is relayed: both streams, and the server that the connection counts at.
 struct Ready {
-    client: Stream,
-    upstream: Stream,
+    client: Wire,
+    upstream: Wire,
     server: Chosen,
 }
 
@@ -82,7 +83,18 @@ impl Accepted {
             let Some(Ready { client, upstream, server: _server }) = prepare.await? else { return Ok(()) };
             let Some(shared) = self.shared() else { return Ok(()) };
             let activity = &self.connection.activity;
-            Pair::new(client, upstream, shared, &self.config, activity).run().await.map(drop)
+            match Wire::sockets(client, upstream) {
+                Ok((client, upstream)) => {
+                    Pair::new(client, upstream, shared, &self.config, activity).run().await.map(drop)
+                }
+                // On the heap, so that plain connections take no more memory than without TLS.
+                Err((client, upstream)) => {
+                    let run = async {
+                        Pair::new(client, upstream, shared, &self.config, activity).run().await.map(drop)
+                    };
+                    Box::pin(run).await
+                }
+            }
         }
     }
 
@@ -91,38 +103,56 @@ impl Accepted {
     /// On the heap, so that a task is not larger for the rest of its life because it once took them.
     fn prepare<'a>(
         &'a self,
-        mut client: Stream,
+        client: Stream,
         reserved: OwnedFd,
     ) -> Pin<Box<dyn Future<Output = Result<Option<Ready>, RelayError>> + Send + 'a>> {
         Box::pin(async move {
-            let ready = self.steps(&mut client, reserved).await;
-            let ready = ready.map_err(|cause| {
-                client.reset_on_close();
-                RelayError::new(cause, Transferred::default())
-            })?;
-            Ok(ready.map(|(upstream, server)| Ready { client, upstream, server }))
+            let ready = self.steps(client, reserved).await;
+            ready.map_err(|cause| RelayError::new(cause, Transferred::default()))
         })
     }
 
-    async fn steps(&self, client: &mut Stream, reserved: OwnedFd) -> Result<Option<(Stream, Chosen)>, Cause> {
-        let Some(header) = self.read_header(client).await? else { return Ok(None) };
-        let backend = &self.backend;
+    async fn steps(&self, mut client: Stream, reserved: OwnedFd) -> Result<Option<Ready>, Cause> {
+        let header = match self.read_header(&mut client).await {
+            Ok(Some(header)) => header,
+            Ok(None) => return Ok(None),
+            Err(cause) => {
+                client.reset_on_close();
+                return Err(cause);
+            }
+        };
+        let Some((mut client, backend)) = self.meet(client).await? else { return Ok(None) };
+        let led = self.lead(&client, &backend, header, reserved).await;
+        let led = led.inspect_err(|_| client.socket_mut().reset_on_close())?;
+        Ok(led.map(|(upstream, server)| Ready { client, upstream, server }))
+    }
+
+    /// Connects to a server, as far as that the relay can begin.
+    async fn lead(
+        &self,
+        client: &Wire,
+        backend: &Backend,
+        header: ProxyHeader,
+        reserved: OwnedFd,
+    ) -> Result<Option<(Wire, Chosen)>, Cause> {
+        let socket = client.socket();
         let (mut upstream, server) = tokio::select! {
             biased;
-            reached = self.reach(backend, client, reserved) => reached?,
-            left = client.hung_up() => return match left {
+            reached = self.reach(backend, socket, reserved) => reached?,
+            left = socket.hung_up() => return match left {
                 Ok(()) => Ok(None),
                 Err(source) => Err(Cause::Read { side: Side::Client, source }),
             },
         };
-        if let Some(version) = backend.config().send_proxy {
-            self.send_header(header, client, &mut upstream, version).await?;
+        let config = backend.config();
+        if let Some(version) = config.send_proxy {
+            self.send_header(header, socket, &mut upstream, version).await?;
         }
-        for (stream, keepalive) in [&*client, &upstream].into_iter().zip(self.config.keepalive.iter().cycle())
-        {
+        for (stream, keepalive) in [socket, &upstream].into_iter().zip(self.config.keepalive.iter().cycle()) {
             // It fails only for a connection that is reset already.
             let _ = stream.set_keepalive(keepalive);
         }
+        let upstream = self.secure(upstream, &config, &server, client).await?;
         Ok(Some((upstream, server)))
     }
 }

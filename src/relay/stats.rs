@@ -5,6 +5,7 @@ use std::fmt;
 use crossbeam_utils::CachePadded;
 
 use super::error::RelayErrorKind;
+use super::handshake::HandshakeFailure;
 use crate::net::ProxyHeaderError;
 use crate::sync::statistic::{AtomicUsize, Ordering};
 use crate::sync::{Count, thread_local};
@@ -29,6 +30,9 @@ pub(super) struct Counters {
     out_of_resources: Count,
     /// In the order of [`ProxyHeaderError::ALL`].
     proxy_header_errors: [Count; ProxyHeaderError::ALL.len()],
+    /// In the order of [`HandshakeFailure::ALL`].
+    handshake_failures: [Count; HandshakeFailure::ALL.len()],
+    upstream_tls_errors: Count,
     reset: Count,
     io_failed: Count,
     idle_timeouts: Count,
@@ -77,6 +81,11 @@ impl Counters {
                 let Some(counter) = self.proxy_header_errors.get(error as usize) else { return };
                 counter
             }
+            Some(RelayErrorKind::Handshake(failure)) => {
+                let Some(counter) = self.handshake_failures.get(failure as usize) else { return };
+                counter
+            }
+            Some(RelayErrorKind::UpstreamTls) => &self.upstream_tls_errors,
             Some(RelayErrorKind::Reset(_)) => &self.reset,
             Some(RelayErrorKind::Io(_)) => &self.io_failed,
             Some(RelayErrorKind::IdleTimeout) => &self.idle_timeouts,
@@ -103,6 +112,8 @@ impl Counters {
             connect_errors: get(&self.connect_errors),
             out_of_resources: get(&self.out_of_resources),
             proxy_header_errors: self.proxy_header_errors.each_ref().map(get),
+            handshake_failures: self.handshake_failures.each_ref().map(get),
+            upstream_tls_errors: get(&self.upstream_tls_errors),
             reset: get(&self.reset),
             io_failed: get(&self.io_failed),
             idle_timeouts: get(&self.idle_timeouts),
@@ -141,6 +152,11 @@ pub struct RelayStats {
     /// Connections that ended because a trusted proxy sent no good PROXY header, in the order of
     /// [`ProxyHeaderError::ALL`](crate::net::ProxyHeaderError::ALL).
     pub proxy_header_errors: [u64; ProxyHeaderError::ALL.len()],
+    /// Connections that ended because the TLS handshake of the client failed, in the order of
+    /// [`HandshakeFailure::ALL`](super::HandshakeFailure::ALL).
+    pub handshake_failures: [u64; HandshakeFailure::ALL.len()],
+    /// Connections that ended because the TLS handshake with the server failed.
+    pub upstream_tls_errors: u64,
     /// Connections that either side reset.
     pub reset: u64,
     /// Connections that ended with another I/O error.
@@ -169,6 +185,8 @@ impl RelayStats {
         self.connect_errors
             + self.out_of_resources
             + self.proxy_header_errors.iter().sum::<u64>()
+            + self.handshake_failures.iter().sum::<u64>()
+            + self.upstream_tls_errors
             + self.reset
             + self.io_failed
             + self.idle_timeouts
@@ -183,7 +201,7 @@ impl fmt::Display for RelayStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "connections {} open, {} accepted, {} closed, {} failed (connect errors {}, out of resources {}, PROXY headers {}, reset {}, io {}, idle {}, \
+            "connections {} open, {} accepted, {} closed, {} failed (connect errors {}, out of resources {}, PROXY headers {}, handshakes {}, upstream TLS {}, reset {}, io {}, idle {}, \
              half-closed {}, stalled {}, max lifetime {}), \
              {} aborted; bytes {} up, {} down",
             self.active,
@@ -193,6 +211,8 @@ impl fmt::Display for RelayStats {
             self.connect_errors,
             self.out_of_resources,
             self.proxy_header_errors.iter().sum::<u64>(),
+            self.handshake_failures.iter().sum::<u64>(),
+            self.upstream_tls_errors,
             self.reset,
             self.io_failed,
             self.idle_timeouts,

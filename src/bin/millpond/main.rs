@@ -25,6 +25,7 @@ mod sizing;
 mod statistics;
 mod terminal;
 mod threads;
+mod tls;
 #[cfg(feature = "cli")]
 mod top;
 mod values;

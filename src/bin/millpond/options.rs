@@ -5,6 +5,7 @@
 //! without a value (a `bool`) is `true` or `false` in the file. One that may be given several times (a `Vec`) is a list, or
 //! a table if its values are `KEY=VALUE`.
 
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -17,7 +18,9 @@ use crate::admin::AdminArgs;
 use crate::export::ExportArgs;
 use crate::log::LogArgs;
 use crate::threads::cores;
-use crate::values::{backlog, failures, memory_limit, positive, positive_seconds, seconds, upstream};
+use crate::values::{
+    backlog, failures, memory_limit, name_route, positive, positive_seconds, seconds, upstream,
+};
 
 /// What concerns all listeners: in the file, before the first `[[listen]]`.
 #[derive(Args, Debug)]
@@ -114,6 +117,42 @@ pub(crate) struct ListenerArgs {
     /// request
     #[arg(long, value_name = "v1|v2", value_parser = ProxyVersion::from_str)]
     pub(crate) send_proxy: Option<ProxyVersion>,
+
+    /// Makes clients speak TLS, with the certificate chain in this PEM file; needs --tls-key. Several times for several
+    /// certificates: a client gets the one for the name that it asks for, or else the first. Off by default: bytes pass as
+    /// they are
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub(crate) tls_cert: Vec<PathBuf>,
+
+    /// The private key of each --tls-cert, in the same order, as PEM without a password. It may be the same file
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_key: Vec<PathBuf>,
+
+    /// Demands a certificate from each client, signed by an authority in this PEM file. None is demanded by default
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub(crate) tls_client_ca: Vec<PathBuf>,
+
+    /// Speaks TLS to the upstream, and verifies its certificate: for the host of --to, by the authorities that the system
+    /// trusts. Off by default
+    #[arg(long)]
+    pub(crate) to_tls: bool,
+
+    /// Trusts the authorities in this PEM file for the upstream, and none of the system's
+    #[arg(long, value_name = "FILE", requires = "to_tls")]
+    pub(crate) to_ca: Vec<PathBuf>,
+
+    /// The name that the certificate of the upstream must be for, instead of the host of --to. A Unix socket needs one
+    #[arg(long, value_name = "NAME", requires = "to_tls")]
+    pub(crate) to_name: Option<String>,
+
+    /// Where clients go that want a server of this name by TLS: a name, or *.NAME for one label in front of it. TLS need not end
+    /// here. Several times for several names, or endpoints of one name; in the file a table. All other clients go to --to
+    #[arg(long, value_name = "NAME=ENDPOINT", value_parser = name_route)]
+    pub(crate) sni: Vec<(String, Endpoint)>,
+
+    /// Refuses all clients that --sni does not name, instead of sending them to --to
+    #[arg(long, requires = "sni")]
+    pub(crate) sni_only: bool,
 
     /// Closes a connection after this long without a byte in either direction; 0 means never. The default outlasts
     /// the keep-alive of common clients, and is shorter than the timeout of most NAT tables

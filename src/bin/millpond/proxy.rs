@@ -28,6 +28,7 @@ use crate::settings::{Listening, Settings, listed};
 use crate::statistics;
 use crate::terminal::announce;
 use crate::threads::{self, Threads, runtime};
+use crate::tls;
 
 /// How long the tasks of aborted connections may take to end. They need a turn each.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
@@ -110,7 +111,9 @@ async fn serve(
         .connect_timeout(args.connect_timeout)
         .drain_timeout(process.drain_timeout)
         .accept_proxy(args.accept_proxy.iter().copied().collect());
-    let backend = Backend::new(args.to.clone(), servers_side(&args));
+    let towards_servers = tls::towards_servers(&args, servers_side(&args))?;
+    let config = tls::towards_clients(&args, config, &towards_servers)?;
+    let backend = Backend::new(args.to.clone(), towards_servers);
     let relay = Relay::new(pool, config);
     let draining = Arc::new(AtomicBool::new(false));
     // Before the line that says "listening": after it a signal must drain.

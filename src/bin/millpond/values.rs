@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use bytesize::ByteSize;
 use millpond::net::Endpoint;
+use millpond::net::tls::ServerNames;
 
 /// An endpoint to connect to.
 pub(crate) fn upstream(text: &str) -> Result<Endpoint, String> {
@@ -16,6 +17,13 @@ pub(crate) fn upstream(text: &str) -> Result<Endpoint, String> {
         );
     }
     Ok(endpoint)
+}
+
+/// A server name, and where its clients go.
+pub(crate) fn name_route(text: &str) -> Result<(String, Endpoint), String> {
+    let (name, endpoint) = text.split_once('=').ok_or("write NAME=ENDPOINT")?;
+    ServerNames::new().insert(name, ()).map_err(|error| error.to_string())?;
+    Ok((name.to_owned(), upstream(endpoint)?))
 }
 
 /// The length of an accept queue.

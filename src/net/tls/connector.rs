@@ -218,7 +218,7 @@ impl TlsConnector {
     }
 
     /// Whether it is a clone of the other one.
-    #[cfg(feature = "websocket")]
+    #[cfg(any(feature = "relay", feature = "websocket"))]
     pub(crate) fn is_same(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }

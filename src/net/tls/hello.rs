@@ -43,8 +43,10 @@ pub enum ClientHelloError {
     TooLarge,
     /// The message breaks the protocol.
     Malformed,
-    /// The client ended its stream before the end of the message.
+    /// The client ended its stream in the middle of the message.
     Eof,
+    /// The client ended its stream without a byte, as checks of health do.
+    Left,
     /// The message took longer than the limit.
     Timeout(Duration),
     /// The stream failed.
@@ -149,7 +151,8 @@ fn peek_now(stream: &Stream, has_ended: bool) -> Option<Result<ClientHello, Clie
         let mut sent = [0; LONGEST];
         let (count, _) = recv(socket, &mut sent[..], RecvFlags::PEEK)?;
         match ClientHello::read(sent.get(..count).unwrap_or_default()) {
-            None if count == 0 || has_ended => Ok(Err(ClientHelloError::Eof)),
+            None if count == 0 => Ok(Err(ClientHelloError::Left)),
+            None if has_ended => Ok(Err(ClientHelloError::Eof)),
             // What the runtime takes for "nothing there", so that it waits for the next event.
             None => Err(io::ErrorKind::WouldBlock.into()),
             Some(hello) => Ok(hello),
@@ -213,7 +216,7 @@ impl ClientHelloError {
             Self::NotTls => "not_tls",
             Self::TooLarge => "too_large",
             Self::Malformed => "protocol",
-            Self::Eof => "left",
+            Self::Eof | Self::Left => "left",
             Self::Timeout(_) => "timeout",
             Self::Io(_) => "io_error",
         }
@@ -226,7 +229,8 @@ impl fmt::Display for ClientHelloError {
             Self::NotTls => f.write_str("the client does not speak TLS (it must connect with TLS here)"),
             Self::TooLarge => write!(f, "the client's first message has more than {LONGEST} bytes"),
             Self::Malformed => f.write_str("the client broke the protocol of TLS in its first message"),
-            Self::Eof => f.write_str("the client left before the end of its first message"),
+            Self::Eof => f.write_str("the client left in the middle of its first message"),
+            Self::Left => f.write_str("the client left without a byte"),
             Self::Timeout(limit) => {
                 write!(f, "the client did not send its first message within {limit:?}")
             }

@@ -1,0 +1,47 @@
+//! What `tls` has, without the feature: plain streams.
+
+use std::convert::Infallible;
+
+use super::accepted::Accepted;
+use super::backend::Backend;
+use super::backend_config::BackendConfig;
+use super::error::Cause;
+use super::server::Member;
+use crate::net::Stream;
+
+/// One side of a connection.
+pub(super) struct Wire(Stream);
+
+impl Wire {
+    pub(super) fn socket(&self) -> &Stream {
+        &self.0
+    }
+
+    pub(super) fn socket_mut(&mut self) -> &mut Stream {
+        &mut self.0
+    }
+
+    /// Both as what they are.
+    pub(super) fn sockets(
+        client: Self,
+        upstream: Self,
+    ) -> Result<(Stream, Stream), (Infallible, Infallible)> {
+        Ok((client.0, upstream.0))
+    }
+}
+
+impl Accepted {
+    pub(super) async fn meet(&self, client: Stream) -> Result<Option<(Wire, Backend)>, Cause> {
+        Ok(Some((Wire(client), self.backend.clone())))
+    }
+
+    pub(super) async fn secure(
+        &self,
+        upstream: Stream,
+        _: &BackendConfig,
+        _: &Member,
+        _: &Wire,
+    ) -> Result<Wire, Cause> {
+        Ok(Wire(upstream))
+    }
+}
