@@ -47,9 +47,19 @@ impl Proxy {
         more: &[&str],
         prepare: impl FnOnce(&mut Command) -> &mut Command,
     ) -> Self {
+        let arguments = [&["--listen", listen, "--to", to], more].concat();
+        Self::start_program(program, &arguments, prepare)
+    }
+
+    /// As `start_by`, with all arguments of `millpond proxy`.
+    pub(crate) fn start_program(
+        program: &[impl AsRef<OsStr>],
+        arguments: &[&str],
+        prepare: impl FnOnce(&mut Command) -> &mut Command,
+    ) -> Self {
         let mut command = Command::new(&program[0]);
         command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_millpond"));
-        command.args(["proxy", "--listen", listen, "--to", to]).args(more).stdout(Stdio::piped());
+        command.arg("proxy").args(arguments).stdout(Stdio::piped());
         command.env_remove("RUST_LOG");
         let mut child = prepare(&mut command).spawn().unwrap();
         let stderr = child.stderr.take().map(|stderr| thread::spawn(|| read_all(stderr)));
@@ -57,7 +67,7 @@ impl Proxy {
         let mut line = String::new();
         let mut stdout = BufReader::new(proxy.child.stdout.take().unwrap());
         stdout.read_line(&mut line).unwrap();
-        if more.contains(&"--admin") {
+        if arguments.contains(&"--admin") {
             stdout.read_line(&mut proxy.admin).unwrap();
         }
         let endpoint =

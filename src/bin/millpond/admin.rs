@@ -3,15 +3,17 @@
 use std::future;
 use std::num::NonZeroU32;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use clap::Args;
 use millpond::net::{Endpoint, Listener};
 use millpond::observe::Registry;
 use millpond::observe::admin::{Admin, AdminConfig};
-use millpond::relay::Backend;
+use tokio::task::JoinSet;
+
+use crate::listeners::{Upstream, Upstreams};
 
 /// How long the upstream may take to be reached by a check: less than the check may take.
 const REACH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -57,22 +59,21 @@ impl AdminArgs {
 pub(crate) async fn start(
     args: &AdminArgs,
     registry: Registry,
-    backend: &Backend,
+    upstreams: &Upstreams,
     draining: &Arc<AtomicBool>,
 ) -> Result<Option<Endpoint>, String> {
     let Some(endpoint) = &args.admin else { return Ok(None) };
     let listener = Listener::bind(endpoint).await.map_err(|error| format!("--admin: {error}"))?;
     let at = listener.local_endpoint().clone();
-    let (backend, draining) = (backend.clone(), Arc::clone(draining));
+    let (upstreams, draining) = (Arc::clone(upstreams), Arc::clone(draining));
     let ready = move || {
-        let backend = backend.clone();
+        let upstreams = upstreams.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let is_draining = draining.load(Ordering::Relaxed);
         async move {
             if is_draining {
                 return Err("the proxy drains".to_owned());
             }
-            let reached = backend.reach(REACH_TIMEOUT).await;
-            reached.map_err(|error| format!("the upstream cannot be reached: {error}"))
+            check_all(upstreams).await
         }
     };
     let config = AdminConfig::default().allow_public(args.admin_public);
@@ -84,4 +85,21 @@ pub(crate) async fn start(
         )
     })?);
     Ok(Some(at))
+}
+
+/// Whether each listener reaches one of its servers.
+async fn check_all(upstreams: Vec<Upstream>) -> Result<(), String> {
+    let is_one = upstreams.len() == 1;
+    let mut checks = JoinSet::new();
+    for Upstream { listener, backend } in upstreams {
+        let of = if is_one { String::new() } else { format!(" of {listener}") };
+        checks.spawn(async move {
+            let reached = backend.reach(REACH_TIMEOUT).await;
+            reached.map_err(|error| format!("the upstream{of} cannot be reached: {error}"))
+        });
+    }
+    while let Some(checked) = checks.join_next().await {
+        checked.unwrap_or_else(|error| Err(error.to_string()))?;
+    }
+    Ok(())
 }

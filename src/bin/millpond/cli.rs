@@ -64,7 +64,12 @@ Admin endpoint: /healthz answers 200 as long as the process runs. /readyz answer
 upstream cannot be reached: it connects for each request, and closes at once. All answers are listed in the docs of \
 millpond::observe.
 
-Signals: SIGINT, SIGTERM and SIGHUP stop it: it serves the clients in the accept queue, stops listening, and waits for \
+Signals: with --config, SIGHUP reads the file again. Listeners are known by their names, and sockets by their addresses: \
+what stays keeps its socket and its connections, and new connections see the new settings; what goes drains. A wrong file, or \
+an address that is taken, changes nothing, and the log says what is wrong. --threads, --memory-limit, --admin, --otlp, the \
+log, and the backlog of an open socket stay until a restart.
+
+SIGINT, SIGTERM, and SIGHUP without --config, stop it: it serves the clients in the accept queue, stops listening, and waits for \
 the open connections. A second SIGINT or SIGTERM aborts them at once; SIGHUP never does, and is ignored under nohup.
 
 Exit codes: 0 stopped by a signal, and all connections have ended by themselves; 1 it cannot start; 2 wrong usage; \

@@ -14,6 +14,7 @@ mod codegen;
 mod export;
 #[cfg(feature = "cli")]
 mod get;
+mod listeners;
 mod log;
 mod memory;
 #[cfg(not(feature = "otlp"))]
@@ -21,6 +22,7 @@ mod no_export;
 mod options;
 mod proxy;
 mod settings;
+mod signals;
 mod sizing;
 mod statistics;
 mod terminal;
@@ -80,7 +82,7 @@ fn main() -> ExitCode {
                 Ok((Log::start(&process.log, &export)?, export))
             });
             match started {
-                Ok((log, export)) => log.conclude(proxy::run(settings, &export)),
+                Ok((log, export)) => log.conclude(proxy::run(settings, &origin, &export)),
                 Err(error) => {
                     note(format!("millpond: {}", error.text));
                     error.code

@@ -1,30 +1,26 @@
 //! `millpond proxy`: a relay on a pool of its own, until a signal stops it.
 
 use std::error::Error;
-use std::fs;
-use std::future::poll_fn;
-use std::io;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::Poll;
 
-use millpond::net::Listener;
+use millpond::net::Endpoint;
 use millpond::observe::Registry;
-use millpond::relay::{Backend, BackendConfig, Relay, RelayConfig, ServerPolicy};
 use millpond::{BufferPool, BufferPoolConfig};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::spawn_blocking;
 use tokio::time::{Duration, sleep, timeout};
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::admin;
 use crate::export::Export;
+use crate::listeners::{Listeners, Serving};
 use crate::log::StartError;
 use crate::memory::return_free_pages;
-use crate::options::{ListenerArgs, ProcessArgs};
-use crate::settings::{Listening, Settings, listed};
+use crate::options::ProcessArgs;
+use crate::settings::{Origin, Settings, listed};
+use crate::signals::{Signal, Signals};
 use crate::statistics;
 use crate::terminal::announce;
 use crate::threads::{self, Threads, runtime};
@@ -49,7 +45,7 @@ const LEAST_DESCRIPTORS: u64 = 13;
 pub(crate) const OWN_DESCRIPTORS: u64 = 16;
 
 /// Serves until a signal stops it.
-pub(crate) fn run(settings: Settings, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
+pub(crate) fn run(settings: Settings, origin: &Origin, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
     let args = &settings.process;
     let mut pool = BufferPoolConfig::proxy().to_builder();
     if let Some(one_in) = args.admin.sample_one_in() {
@@ -63,77 +59,38 @@ pub(crate) fn run(settings: Settings, export: &Export) -> Result<ExitCode, Box<d
     let pool = BufferPool::new(pool.map_err(|error| format!("--memory-limit: {error}"))?);
     let threads = Threads::start(args.threads, &pool)?;
     let runtime = runtime(&pool)?;
-    let outcome = runtime.block_on(serve(pool, &threads, settings, export));
+    let outcome = runtime.block_on(serve(pool, &threads, settings, origin, export));
     // A thread may still block, in a name look-up for example. The exit does not wait for it.
     runtime.shutdown_background();
     outcome
-}
-
-/// Of a time whose 0 means no limit.
-fn unless_zero(time: Duration) -> Option<Duration> {
-    (!time.is_zero()).then_some(time)
-}
-
-/// The options that concern the servers.
-fn servers_side(args: &ListenerArgs) -> BackendConfig {
-    let policy = ServerPolicy::default()
-        .balance(args.balance)
-        .eject_after(args.eject_after)
-        .eject_for(args.eject_for)
-        .max_eject_for(ServerPolicy::default().max_eject_for.max(args.eject_for))
-        .return_over(args.return_over);
-    BackendConfig::default()
-        .policy(policy)
-        .check_every(unless_zero(args.health_check))
-        .send_proxy(args.send_proxy)
 }
 
 async fn serve(
     pool: BufferPool,
     threads: &Threads,
     settings: Settings,
+    origin: &Origin,
     export: &Export,
 ) -> Result<ExitCode, Box<dyn Error>> {
-    let Settings { process, listeners } = settings;
-    let Ok([Listening { args, .. }]) = <[_; 1]>::try_from(listeners) else {
-        return Err("several listeners are not served yet".into());
-    };
-    let [listen] = &*args.listen else {
-        return Err("several addresses are not served yet".into());
-    };
+    let Settings { mut process, listeners: wanted } = settings;
     pool.spawn_decay();
-    let config = RelayConfig::default()
-        .max_connections(args.max_connections)
-        .idle_timeout(unless_zero(args.idle_timeout))
-        .half_closed_timeout(unless_zero(args.half_closed_timeout))
-        .stalled_timeout(unless_zero(args.stalled_timeout))
-        .max_lifetime(unless_zero(args.max_lifetime))
-        .connect_timeout(args.connect_timeout)
-        .drain_timeout(process.drain_timeout)
-        .accept_proxy(args.accept_proxy.iter().copied().collect());
-    let towards_servers = tls::towards_servers(&args, servers_side(&args))?;
-    let config = tls::towards_clients(&args, config, &towards_servers)?;
-    let backend = Backend::new(args.to.clone(), towards_servers);
-    let relay = Relay::new(pool, config);
+    let registry = Registry::new();
+    let mut listeners = Listeners::new(pool, threads.runtimes().clone(), registry.clone());
     let draining = Arc::new(AtomicBool::new(false));
     // Before the line that says "listening": after it a signal must drain.
-    let mut signals = StopSignals::new()?;
-    let mut listener = tokio::select! {
-        listener = Listener::bind(listen) => listener?,
+    let mut signals = Signals::new()?;
+    tokio::select! {
+        applied = listeners.apply(wanted, process.drain_timeout) => applied?,
         // A lookup of its name may take long.
         _ = signals.next() => {
             info!("stopped before it listened");
             return Ok(ExitCode::SUCCESS);
         }
-    };
-    listener.set_backlog(args.backlog)?;
-    let registry = Registry::new();
-    registry.add(NAME, &relay);
-    registry.add(NAME, &backend);
-    registry.add(NAME, relay.pool());
+    }
+    registry.add(NAME, listeners.pool());
     export.start(&registry);
     let admin = tokio::select! {
-        admin = admin::start(&process.admin, registry, &backend, &draining) => admin?,
+        admin = admin::start(&process.admin, registry, listeners.upstreams(), &draining) => admin?,
         // The same here.
         _ = signals.next() => {
             info!("stopped before it listened");
@@ -141,93 +98,118 @@ async fn serve(
             return Ok(ExitCode::SUCCESS);
         }
     };
-    warn_of_few_descriptors(&process, args.max_connections);
-    info!(
-        listen = %listener.local_endpoint(),
-        to = %listed(&args.to),
-        admin = admin.as_ref().map(tracing::field::display),
-        collector = export.collector(),
-        version = env!("CARGO_PKG_VERSION"),
-        "listening"
-    );
-    let admin = admin.map(|at| format!("\nadmin endpoint on {at}")).unwrap_or_default();
-    announce(format!("listening on {}{admin}", listener.local_endpoint()));
+    warn_of_few_descriptors(&process, &listeners);
+    say_where(&listeners, admin.as_ref(), export);
 
-    let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
-    let serve = relay.serve_on(threads.runtimes(), listener, backend, async {
-        // An error means that the sender is gone, which is also a reason to stop.
-        let _ = stopped.await;
-    });
-    let report = tokio::select! {
-        report = serve => Some(report),
-        () = statistics::log_every(process.stats_every, &relay) => None,
+    loop {
+        tokio::select! {
+            signal = signals.next() => match signal {
+                Signal::Hangup if origin.file().is_some() => {
+                    reload(&mut listeners, &mut process, origin).await;
+                }
+                first => return drain(listeners, &mut signals, first, &process, &draining, export).await,
+            },
+            () = statistics::tick(process.stats_every) => statistics::log(&listeners),
+            () = listeners.drained() => {}
+        }
+    }
+}
+
+/// Reads the file again. If it is wrong, or cannot be applied, nothing changes.
+async fn reload(listeners: &mut Listeners, process: &mut ProcessArgs, origin: &Origin) {
+    const UNCHANGED: &str = "the configuration is not reloaded, and nothing has changed";
+    let Settings { process: new, listeners: wanted } = match origin.load() {
+        Ok(settings) => settings,
+        Err(report) => return error!("{UNCHANGED}: {report}"),
+    };
+    if let Err(failed) = listeners.apply(wanted, new.drain_timeout).await {
+        return error!(error = &failed as &dyn Error, "{UNCHANGED}");
+    }
+    let (before, after) = (fixed(process), fixed(&new));
+    for ((option, before), (_, after)) in before.iter().zip(&after) {
+        if before != after {
+            warn!("{option} stays as it is until a restart");
+        }
+    }
+    (process.drain_timeout, process.stats_every) = (new.drain_timeout, new.stats_every);
+    warn_of_few_descriptors(process, listeners);
+    for serving in listeners.serving() {
+        let (listen, to) = (listed(&serving.at().cloned().collect::<Vec<_>>()), listed(&serving.args.to));
+        info!(listener = serving.name, %listen, %to, "reloaded");
+    }
+}
+
+/// The options of the process that a reload does not change.
+fn fixed(process: &ProcessArgs) -> [(&'static str, String); 5] {
+    [
+        ("--threads", process.threads.to_string()),
+        ("--memory-limit", process.memory_limit.to_string()),
+        ("--admin, with its options,", format!("{:?}", process.admin)),
+        ("--otlp, with its options,", format!("{:?}", process.export)),
+        ("the log", format!("{:?}", process.log)),
+    ]
+}
+
+/// Stops listening, and waits for the open connections. The signal after the first one aborts them.
+async fn drain(
+    mut listeners: Listeners,
+    signals: &mut Signals,
+    first: Signal,
+    process: &ProcessArgs,
+    draining: &AtomicBool,
+    export: &Export,
+) -> Result<ExitCode, Box<dyn Error>> {
+    info!(
+        open = listeners.open(),
+        "draining for up to {:?}; a second signal aborts at once", process.drain_timeout
+    );
+    draining.store(true, Ordering::Relaxed);
+    let drained = tokio::select! {
+        drained = listeners.drain() => Some(drained),
         () = async {
-            let is_hangup = signals.next().await;
-            info!(
-                open = relay.stats().active,
-                "draining for up to {:?}; a second signal aborts at once", process.drain_timeout
-            );
-            draining.store(true, Ordering::Relaxed);
-            let _ = stop.send(());
             // Service managers may send SIGHUP together with SIGTERM.
-            let mut left = 1 + u32::from(is_hangup);
+            let mut left = 1 + u32::from(first == Signal::Hangup);
             while left > 0 {
-                left -= u32::from(!signals.next().await);
+                left -= u32::from(signals.next().await == Signal::Stop);
             }
         } => None,
     };
     // The tasks of aborted connections end at their next turn, and each logs its connection.
     let ended = async {
-        while relay.stats().active > 0 {
+        while listeners.open() > 0 {
             sleep(Duration::from_millis(1)).await;
         }
     };
     let _ = timeout(ABORT_TIMEOUT, ended).await;
-    statistics::log(&relay);
+    statistics::log(&listeners);
     export.stop().await;
-    let stats = relay.stats();
-    let aborted = stats.active + stats.aborted;
-    match report {
-        Some(report) => info!(drained = report.drained, aborted, "stopped"),
+    let aborted = listeners.aborted();
+    match drained {
+        Some(drained) => info!(drained, aborted, "stopped"),
         None => info!(aborted, "stopped by a second signal"),
     }
     Ok(if aborted == 0 { ExitCode::SUCCESS } else { ExitCode::from(CONNECTIONS_CUT) })
 }
 
-/// The signals that stop the proxy: SIGINT, SIGTERM, and SIGHUP, unless it was ignored at the start, as by `nohup`.
-struct StopSignals {
-    stop: [Signal; 2],
-    hangup: Option<Signal>,
-}
-
-impl StopSignals {
-    fn new() -> io::Result<Self> {
-        let stop = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
-        let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
-        Ok(Self { stop, hangup })
+/// Says in the log and on stdout where it listens.
+fn say_where(listeners: &Listeners, admin: Option<&Endpoint>, export: &Export) {
+    let serving = listeners.serving();
+    for one in serving {
+        let (listen, to) = (listed(&one.at().cloned().collect::<Vec<_>>()), listed(&one.args.to));
+        info!(
+            listener = (serving.len() > 1).then_some(&*one.name),
+            %listen,
+            %to,
+            admin = admin.map(tracing::field::display),
+            collector = export.collector(),
+            version = env!("CARGO_PKG_VERSION"),
+            "listening"
+        );
     }
-
-    /// Waits for the next one, and tells whether it was SIGHUP.
-    async fn next(&mut self) -> bool {
-        poll_fn(|cx| {
-            if self.stop.iter_mut().any(|signal| signal.poll_recv(cx).is_ready()) {
-                return Poll::Ready(false);
-            }
-            match self.hangup.as_mut().map(|signal| signal.poll_recv(cx)) {
-                Some(Poll::Ready(_)) => Poll::Ready(true),
-                _ => Poll::Pending,
-            }
-        })
-        .await
-    }
-}
-
-/// Only Linux tells; elsewhere SIGHUP always stops.
-fn ignores_hangup() -> bool {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.is_some_and(|mask| mask & (1 << (SignalKind::hangup().as_raw_value() - 1)) != 0)
+    let mut lines: Vec<_> =
+        serving.iter().flat_map(Serving::at).map(|at| format!("listening on {at}")).collect();
+    lines.extend(admin.map(|at| format!("admin endpoint on {at}")));
+    announce(lines.join("\n"));
 }
 
 /// Raises the soft limit of descriptors to the hard one. The usual limit of 1024 exists for programs that use `select`, and
@@ -250,9 +232,12 @@ pub(crate) fn raise_descriptor_limit(args: &ProcessArgs) -> Result<(), StartErro
     }
 }
 
-fn warn_of_few_descriptors(args: &ProcessArgs, max_connections: usize) {
+fn warn_of_few_descriptors(args: &ProcessArgs, listeners: &Listeners) {
+    let max_connections: usize = listeners.serving().iter().map(|serving| serving.args.max_connections).sum();
+    let sockets = listeners.serving().iter().flat_map(Serving::at).count() as u64;
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let own = OWN_DESCRIPTORS
+        + sockets.saturating_sub(1)
         + threads::descriptors(args.threads)
         + args.admin.descriptors()
         + args.export.descriptors();

@@ -1,28 +1,37 @@
-//! The statistics of a proxy as lines of its log: one about connections, one about memory.
+//! The statistics of a proxy as lines of its log: one about the connections of each listener, one about memory.
 
 use std::future;
 use std::time::Duration;
 
+use millpond::BufferPool;
 use millpond::relay::Relay;
 use tokio::time::sleep;
 use tracing::info;
 
-/// Logs statistics at each interval; never, if `every` is 0. Does not return.
-pub(crate) async fn log_every(every: Duration, relay: &Relay) {
+use crate::listeners::Listeners;
+
+/// Waits for the next interval; forever, if `every` is 0.
+pub(crate) async fn tick(every: Duration) {
     if every.is_zero() {
         return future::pending().await;
     }
-    loop {
-        sleep(every).await;
-        log(relay);
-    }
+    sleep(every).await;
 }
 
-/// Logs statistics.
-pub(crate) fn log(relay: &Relay) {
+/// Logs statistics: a line about the connections of each listener, and one about memory.
+pub(crate) fn log(listeners: &Listeners) {
+    let serving = listeners.serving();
+    for one in serving {
+        log_connections((serving.len() > 1).then_some(&*one.name), &one.relay);
+    }
+    log_memory(listeners.pool());
+}
+
+fn log_connections(listener: Option<&str>, relay: &Relay) {
     let connections = relay.stats();
     info!(
         target: "millpond::statistics",
+        listener,
         open = connections.active,
         accepted = connections.accepted,
         closed = connections.closed,
@@ -40,7 +49,10 @@ pub(crate) fn log(relay: &Relay) {
         bytes_to_client = connections.bytes_to_client,
         "connections"
     );
-    let memory = relay.pool().stats();
+}
+
+fn log_memory(pool: &BufferPool) {
+    let memory = pool.stats();
     let milliseconds = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     info!(
         target: "millpond::statistics",
