@@ -155,7 +155,7 @@ fn the_drain_ends_before_a_container_runtime_kills() {
 
 #[test]
 fn a_start_without_descriptors_for_a_connection_is_refused() {
-    for limit in [8, 11, 12] {
+    for limit in [8, 11, 13] {
         let [program, arguments @ ..] = with_descriptors(limit);
         let mut command = Command::new(program);
         command.args(arguments).args([env!("CARGO_BIN_EXE_millpond"), "proxy", "--threads", "1"]);
@@ -166,7 +166,7 @@ fn a_start_without_descriptors_for_a_connection_is_refused() {
         assert!(said.contains("raise the limit of open files"), "{limit}: {said}");
     }
     let mut least =
-        Setup::with(|listen, to| start_by(&with_descriptors(13), listen, to, &["--threads", "1"]));
+        Setup::with(|listen, to| start_by(&with_descriptors(14), listen, to, &["--threads", "1"]));
     least.assert_open();
     least.proxy.signal(Signal::SIGTERM);
     least.end();

@@ -1,7 +1,10 @@
 //! The admin endpoint of the proxy: what it shows, and when the proxy is ready.
 
+use std::error::Error;
 use std::future;
+use std::mem;
 use std::num::NonZeroU32;
+use std::slice;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
@@ -11,8 +14,9 @@ use clap::Args;
 use millpond::net::{Endpoint, Listener};
 use millpond::observe::Registry;
 use millpond::observe::admin::{Admin, AdminConfig};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
+use crate::handover::Handed;
 use crate::listeners::{Upstream, Upstreams};
 
 /// How long the upstream may take to be reached by a check: less than the check may take.
@@ -55,16 +59,49 @@ impl AdminArgs {
     }
 }
 
+/// The name of its socket where it is handed over.
+const NAME: &str = "millpond-admin";
+
+/// The admin endpoint.
+pub(crate) struct AdminAt {
+    spare: Listener,
+    task: AbortHandle,
+}
+
+impl AdminAt {
+    pub(crate) fn endpoint(&self) -> &Endpoint {
+        self.spare.local_endpoint()
+    }
+
+    /// Its socket, with the name for a new process.
+    pub(crate) fn socket(&self) -> (&str, &Listener) {
+        (NAME, &self.spare)
+    }
+
+    /// Another process serves it.
+    pub(crate) fn hand_over(self) {
+        self.task.abort();
+        mem::forget(self.spare);
+    }
+}
+
 /// Serves in a task until the process ends. Returns where, unless it is off.
 pub(crate) async fn start(
     args: &AdminArgs,
     registry: Registry,
     upstreams: &Upstreams,
     draining: &Arc<AtomicBool>,
-) -> Result<Option<Endpoint>, String> {
+    handed: &mut Handed,
+) -> Result<Option<AdminAt>, String> {
     let Some(endpoint) = &args.admin else { return Ok(None) };
-    let listener = Listener::bind(endpoint).await.map_err(|error| format!("--admin: {error}"))?;
-    let at = listener.local_endpoint().clone();
+    let failed = |error: &dyn Error| format!("--admin: {error}");
+    let given = handed.listeners(NAME, false, slice::from_ref(endpoint)).map_err(|error| failed(&error))?;
+    let listener = match given.into_iter().flatten().next() {
+        Some(listener) => listener,
+        None => Listener::bind(endpoint).await.map_err(|error| failed(&error))?,
+    };
+    let spare = listener.try_clone().map_err(|error| failed(&error))?;
+    let at = spare.local_endpoint();
     let (upstreams, draining) = (Arc::clone(upstreams), Arc::clone(draining));
     let ready = move || {
         let upstreams = upstreams.lock().unwrap_or_else(PoisonError::into_inner).clone();
@@ -78,13 +115,13 @@ pub(crate) async fn start(
     };
     let config = AdminConfig::default().allow_public(args.admin_public);
     let serve = Admin::new(registry, config).ready(ready).serve(listener, future::pending());
-    tokio::spawn(serve.map_err(|_| {
+    let task = tokio::spawn(serve.map_err(|_| {
         format!(
             "--admin {at} can be reached by others, and has no password: use 127.0.0.1, [::1] or unix:///PATH, or add \
              --admin-public"
         )
     })?);
-    Ok(Some(at))
+    Ok(Some(AdminAt { spare, task: task.abort_handle() }))
 }
 
 /// Whether each listener reaches one of its servers.

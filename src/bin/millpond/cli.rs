@@ -69,6 +69,10 @@ what stays keeps its socket and its connections, and new connections see the new
 an address that is taken, changes nothing, and the log says what is wrong. --threads, --memory-limit, --admin, --otlp, the \
 log, and the backlog of an open socket stay until a restart.
 
+SIGUSR2 starts the program anew, with the same arguments, and hands the sockets over. Once the new process listens, this one \
+drains and ends; if it fails to, nothing changes. A service manager learns of it (systemd: Type=notify or notify-reload, with \
+NotifyAccess=all), and may hand over sockets itself: their names (FileDescriptorName=) are those of the listeners.
+
 SIGINT, SIGTERM, and SIGHUP without --config, stop it: it serves the clients in the accept queue, stops listening, and waits for \
 the open connections. A second SIGINT or SIGTERM aborts them at once; SIGHUP never does, and is ignored under nohup.
 

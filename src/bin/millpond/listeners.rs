@@ -1,17 +1,19 @@
 //! The listeners of the proxy as the settings say, also after a reload: each with its relay and its servers, and all with one
 //! pool.
 
+use std::error::Error;
 use std::mem;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use millpond::BufferPool;
-use millpond::net::{DrainReport, Endpoint, Error, Listener, ListenerConfig, Runtimes};
+use millpond::net::{DrainReport, Endpoint, Listener, ListenerConfig, Runtimes};
 use millpond::observe::Registry;
 use millpond::relay::{Backend, BackendConfig, Relay, RelayConfig, ServerPolicy};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
+use crate::handover::Handed;
 use crate::options::ListenerArgs;
 use crate::settings::Listening;
 
@@ -42,7 +44,8 @@ pub(crate) struct Serving {
 struct Socket {
     /// As it stands in the settings.
     wanted: Endpoint,
-    at: Endpoint,
+    /// To be handed over. Dropped before `_stop`: the socket that stops is then the only one.
+    spare: Listener,
     /// Dropped, the socket drains.
     _stop: oneshot::Sender<()>,
 }
@@ -71,7 +74,7 @@ impl Listeners {
         }
     }
 
-    /// Makes it so, or fails and changes nothing. Listeners are known by their names, and sockets by their addresses. What
+    /// Makes it so, with the sockets that were `handed` over, or fails and changes nothing. Listeners are known by their names, and sockets by their addresses. What
     /// stays keeps its socket and its connections, and new connections see the new settings. What goes drains.
     ///
     /// Cancel safety: cancelled, it has changed nothing.
@@ -79,15 +82,22 @@ impl Listeners {
         &mut self,
         wanted: Vec<Listening>,
         drain_timeout: Duration,
-    ) -> Result<(), Error> {
+        handed: &mut Handed,
+    ) -> Result<(), Box<dyn Error>> {
         let mut bound = Vec::new();
         for Listening { name, args } in &wanted {
             let config = ListenerConfig::default().backlog(args.backlog);
             let open = self.serving.iter().find(|serving| serving.name == *name);
             let mut listeners = Vec::new();
-            for endpoint in &args.listen {
+            let given = handed.listeners(name, wanted.len() == 1, &args.listen)?;
+            for (endpoint, given) in args.listen.iter().zip(given) {
                 if !open.is_some_and(|open| open.sockets.iter().any(|socket| socket.wanted == *endpoint)) {
-                    listeners.push((endpoint.clone(), Listener::bind_with(endpoint, &config).await?));
+                    let listener = match given {
+                        Some(listener) => listener,
+                        None => Listener::bind_with(endpoint, &config).await?,
+                    };
+                    let spare = listener.try_clone()?;
+                    listeners.push((endpoint.clone(), (listener, spare)));
                 }
             }
             bound.push(listeners);
@@ -124,8 +134,12 @@ impl Listeners {
         Ok(())
     }
 
-    fn serve(&mut self, serving: &Serving, wanted: Endpoint, listener: Listener) -> Socket {
-        let at = listener.local_endpoint().clone();
+    fn serve(
+        &mut self,
+        serving: &Serving,
+        wanted: Endpoint,
+        (listener, spare): (Listener, Listener),
+    ) -> Socket {
         let (stop, stopped) = oneshot::channel::<()>();
         let (relay, backend) = (serving.relay.clone(), serving.backend.clone());
         let runtimes = self.runtimes.clone();
@@ -133,7 +147,7 @@ impl Listeners {
             // An error means that the sender is gone, which is how it stops.
             relay.serve_on(&runtimes, listener, backend, async { drop(stopped.await) }).await
         });
-        Socket { wanted, at, _stop: stop }
+        Socket { wanted, spare, _stop: stop }
     }
 
     fn forget_left(&mut self) {
@@ -179,7 +193,21 @@ impl Listeners {
     /// Forgets the sockets that have drained, as they do. Never returns.
     pub(crate) async fn drained(&mut self) {
         while self.tasks.join_next().await.is_some() {}
-        std::future::pending().await
+        std::future::pending::<()>().await;
+    }
+
+    /// The sockets, each with the name of its listener.
+    pub(crate) fn sockets(&self) -> impl Iterator<Item = (&str, &Listener)> {
+        self.serving
+            .iter()
+            .flat_map(|serving| serving.sockets.iter().map(|socket| (&*serving.name, &socket.spare)))
+    }
+
+    /// Another process has the sockets: they stay open until this one ends, and nobody is turned away from their queues.
+    pub(crate) fn hand_over(&mut self) {
+        for socket in self.serving.iter_mut().flat_map(|serving| serving.sockets.drain(..)) {
+            mem::forget(socket.spare);
+        }
     }
 
     /// Stops listening, and returns how many connections have drained once all have ended.
@@ -203,7 +231,7 @@ impl Listeners {
 impl Serving {
     /// Where it listens.
     pub(crate) fn at(&self) -> impl Iterator<Item = &Endpoint> {
-        self.sockets.iter().map(|socket| &socket.at)
+        self.sockets.iter().map(|socket| socket.spare.local_endpoint())
     }
 
     fn upstream(&self) -> Upstream {

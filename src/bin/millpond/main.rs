@@ -14,8 +14,10 @@ mod codegen;
 mod export;
 #[cfg(feature = "cli")]
 mod get;
+mod handover;
 mod listeners;
 mod log;
+mod manager;
 mod memory;
 #[cfg(not(feature = "otlp"))]
 mod no_export;
@@ -38,6 +40,7 @@ use std::process::ExitCode;
 use self::chain::Chain;
 use self::cli::{Cli, Command};
 use self::export::Export;
+use self::handover::Handed;
 use self::log::Log;
 #[cfg(not(feature = "otlp"))]
 use self::no_export as export;
@@ -76,13 +79,15 @@ fn main() -> ExitCode {
             if args.file.check_config {
                 return settings.describe();
             }
+            // Before there are threads.
+            let handed = Handed::take();
             let process = &settings.process;
             let started = proxy::raise_descriptor_limit(process).and_then(|()| {
                 let export = Export::new(&process.export)?;
                 Ok((Log::start(&process.log, &export)?, export))
             });
             match started {
-                Ok((log, export)) => log.conclude(proxy::run(settings, &origin, &export)),
+                Ok((log, export)) => log.conclude(proxy::run(settings, &origin, handed, &export)),
                 Err(error) => {
                     note(format!("millpond: {}", error.text));
                     error.code

@@ -13,10 +13,12 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Duration, sleep, timeout};
 use tracing::{error, info, warn};
 
-use crate::admin;
+use crate::admin::{self, AdminAt};
 use crate::export::Export;
+use crate::handover::{self, Handed};
 use crate::listeners::{Listeners, Serving};
 use crate::log::StartError;
+use crate::manager::{self, Ticks};
 use crate::memory::return_free_pages;
 use crate::options::ProcessArgs;
 use crate::settings::{Origin, Settings, listed};
@@ -38,14 +40,19 @@ pub(crate) const NAME: &str = "proxy";
 /// Both sockets of a connection.
 pub(crate) const DESCRIPTORS_PER_CONNECTION: u64 = 2;
 
-/// The standard streams, the log, the listener, six of the first thread's runtime, and one connection.
-const LEAST_DESCRIPTORS: u64 = 13;
+/// The standard streams, the log, the listener and its spare, six of the first thread's runtime, and one connection.
+const LEAST_DESCRIPTORS: u64 = 14;
 
 /// What the proxy opens beside connections: the same without a connection, an access log, and name lookups.
-pub(crate) const OWN_DESCRIPTORS: u64 = 16;
+pub(crate) const OWN_DESCRIPTORS: u64 = 17;
 
 /// Serves until a signal stops it.
-pub(crate) fn run(settings: Settings, origin: &Origin, export: &Export) -> Result<ExitCode, Box<dyn Error>> {
+pub(crate) fn run(
+    settings: Settings,
+    origin: &Origin,
+    handed: Handed,
+    export: &Export,
+) -> Result<ExitCode, Box<dyn Error>> {
     let args = &settings.process;
     let mut pool = BufferPoolConfig::proxy().to_builder();
     if let Some(one_in) = args.admin.sample_one_in() {
@@ -59,7 +66,7 @@ pub(crate) fn run(settings: Settings, origin: &Origin, export: &Export) -> Resul
     let pool = BufferPool::new(pool.map_err(|error| format!("--memory-limit: {error}"))?);
     let threads = Threads::start(args.threads, &pool)?;
     let runtime = runtime(&pool)?;
-    let outcome = runtime.block_on(serve(pool, &threads, settings, origin, export));
+    let outcome = runtime.block_on(serve(pool, &threads, settings, origin, handed, export));
     // A thread may still block, in a name look-up for example. The exit does not wait for it.
     runtime.shutdown_background();
     outcome
@@ -70,19 +77,21 @@ async fn serve(
     threads: &Threads,
     settings: Settings,
     origin: &Origin,
+    handed: Handed,
     export: &Export,
 ) -> Result<ExitCode, Box<dyn Error>> {
     let Settings { mut process, listeners: wanted } = settings;
     pool.spawn_decay();
     let registry = Registry::new();
+    let mut handed = handed;
     let mut listeners = Listeners::new(pool, threads.runtimes().clone(), registry.clone());
     let draining = Arc::new(AtomicBool::new(false));
     // Before the line that says "listening": after it a signal must drain.
     let mut signals = Signals::new()?;
     tokio::select! {
-        applied = listeners.apply(wanted, process.drain_timeout) => applied?,
+        applied = listeners.apply(wanted, process.drain_timeout, &mut handed) => applied?,
         // A lookup of its name may take long.
-        _ = signals.next() => {
+        () = signals.stop() => {
             info!("stopped before it listened");
             return Ok(ExitCode::SUCCESS);
         }
@@ -90,40 +99,73 @@ async fn serve(
     registry.add(NAME, listeners.pool());
     export.start(&registry);
     let admin = tokio::select! {
-        admin = admin::start(&process.admin, registry, listeners.upstreams(), &draining) => admin?,
+        admin = admin::start(&process.admin, registry, listeners.upstreams(), &draining, &mut handed) => admin?,
         // The same here.
-        _ = signals.next() => {
+        () = signals.stop() => {
             info!("stopped before it listened");
             export.stop().await;
             return Ok(ExitCode::SUCCESS);
         }
     };
     warn_of_few_descriptors(&process, &listeners);
-    say_where(&listeners, admin.as_ref(), export);
+    for name in handed.rest() {
+        warn!(name, "a socket that was handed over is for no listener");
+    }
+    say_where(&listeners, admin.as_ref().map(AdminAt::endpoint), export);
+    handed.listens()?;
+    manager::ready();
 
-    loop {
+    let (mut statistics, mut status) =
+        (Ticks::new(process.stats_every), Ticks::new(manager::status_interval()));
+    let first = loop {
         tokio::select! {
             signal = signals.next() => match signal {
                 Signal::Hangup if origin.file().is_some() => {
                     reload(&mut listeners, &mut process, origin).await;
+                    statistics = Ticks::new(process.stats_every);
                 }
-                first => return drain(listeners, &mut signals, first, &process, &draining, export).await,
+                Signal::Replace => {
+                    let sockets = listeners.sockets().chain(admin.as_ref().map(AdminAt::socket));
+                    match handover::replace(sockets).await {
+                        Ok(process) => {
+                            info!(process, "a new process has taken over");
+                            manager::replaced_by(process);
+                            listeners.hand_over();
+                            admin.map(AdminAt::hand_over);
+                            break Signal::Stop;
+                        }
+                        Err(error) => error!(error, "no new process has taken over, and nothing has changed"),
+                    }
+                }
+                first => {
+                    manager::stopping();
+                    break first;
+                }
             },
-            () = statistics::tick(process.stats_every) => statistics::log(&listeners),
+            () = statistics.next() => statistics::log(&listeners),
+            () = status.next() => manager::status(listeners.open()),
             () = listeners.drained() => {}
         }
-    }
+    };
+    drain(listeners, &mut signals, first, &process, &draining, export).await
 }
 
 /// Reads the file again. If it is wrong, or cannot be applied, nothing changes.
 async fn reload(listeners: &mut Listeners, process: &mut ProcessArgs, origin: &Origin) {
+    manager::reloading();
+    try_reload(listeners, process, origin).await;
+    // Also if it has failed: the service is as it was.
+    manager::ready();
+}
+
+async fn try_reload(listeners: &mut Listeners, process: &mut ProcessArgs, origin: &Origin) {
     const UNCHANGED: &str = "the configuration is not reloaded, and nothing has changed";
     let Settings { process: new, listeners: wanted } = match origin.load() {
         Ok(settings) => settings,
         Err(report) => return error!("{UNCHANGED}: {report}"),
     };
-    if let Err(failed) = listeners.apply(wanted, new.drain_timeout).await {
-        return error!(error = &failed as &dyn Error, "{UNCHANGED}");
+    if let Err(error) = listeners.apply(wanted, new.drain_timeout, &mut Handed::default()).await {
+        return error!(error, "{UNCHANGED}");
     }
     let (before, after) = (fixed(process), fixed(&new));
     for ((option, before), (_, after)) in before.iter().zip(&after) {
@@ -164,8 +206,16 @@ async fn drain(
         "draining for up to {:?}; a second signal aborts at once", process.drain_timeout
     );
     draining.store(true, Ordering::Relaxed);
+    let mut status = Ticks::new(manager::status_interval());
+    let draining = listeners.drain();
     let drained = tokio::select! {
-        drained = listeners.drain() => Some(drained),
+        drained = draining => Some(drained),
+        () = async {
+            loop {
+                status.next().await;
+                manager::status(listeners.open());
+            }
+        } => None,
         () = async {
             // Service managers may send SIGHUP together with SIGTERM.
             let mut left = 1 + u32::from(first == Signal::Hangup);
@@ -237,7 +287,7 @@ fn warn_of_few_descriptors(args: &ProcessArgs, listeners: &Listeners) {
     let sockets = listeners.serving().iter().flat_map(Serving::at).count() as u64;
     let Ok((limit, _)) = getrlimit(Resource::RLIMIT_NOFILE) else { return };
     let own = OWN_DESCRIPTORS
-        + sockets.saturating_sub(1)
+        + 2 * sockets.saturating_sub(1)
         + threads::descriptors(args.threads)
         + args.admin.descriptors()
         + args.export.descriptors();

@@ -1,5 +1,5 @@
 //! The signals that the proxy heeds. As the first process of a container it has no others to fear: there the kernel ignores
-//! each signal without a handler, and the proxy starts no processes that it would have to reap.
+//! each signal without a handler, and the proxy starts no process but the one that replaces it, which it reaps.
 
 use std::fs;
 use std::future::poll_fn;
@@ -8,23 +8,31 @@ use std::task::Poll;
 
 use tokio::signal::unix::{self, SignalKind, signal};
 
-/// SIGINT, SIGTERM, and SIGHUP, unless it was ignored at the start, as by `nohup`.
+/// SIGINT, SIGTERM, SIGUSR2, and SIGHUP, unless it was ignored at the start, as by `nohup`.
 pub(crate) struct Signals {
     stop: [unix::Signal; 2],
     hangup: Option<unix::Signal>,
+    replace: unix::Signal,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Signal {
     Stop,
     Hangup,
+    /// A new process shall take over.
+    Replace,
 }
 
 impl Signals {
     pub(crate) fn new() -> io::Result<Self> {
         let stop = [signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?];
         let hangup = if ignores_hangup() { None } else { Some(signal(SignalKind::hangup())?) };
-        Ok(Self { stop, hangup })
+        Ok(Self { stop, hangup, replace: signal(SignalKind::user_defined2())? })
+    }
+
+    /// Waits for one that stops a proxy that does not listen yet.
+    pub(crate) async fn stop(&mut self) {
+        while self.next().await == Signal::Replace {}
     }
 
     /// Waits for the next one.
@@ -32,6 +40,9 @@ impl Signals {
         poll_fn(|cx| {
             if self.stop.iter_mut().any(|signal| signal.poll_recv(cx).is_ready()) {
                 return Poll::Ready(Signal::Stop);
+            }
+            if self.replace.poll_recv(cx).is_ready() {
+                return Poll::Ready(Signal::Replace);
             }
             match self.hangup.as_mut().map(|signal| signal.poll_recv(cx)) {
                 Some(Poll::Ready(_)) => Poll::Ready(Signal::Hangup),

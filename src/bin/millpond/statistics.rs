@@ -1,22 +1,12 @@
 //! The statistics of a proxy as lines of its log: one about the connections of each listener, one about memory.
 
-use std::future;
 use std::time::Duration;
 
 use millpond::BufferPool;
 use millpond::relay::Relay;
-use tokio::time::sleep;
 use tracing::info;
 
 use crate::listeners::Listeners;
-
-/// Waits for the next interval; forever, if `every` is 0.
-pub(crate) async fn tick(every: Duration) {
-    if every.is_zero() {
-        return future::pending().await;
-    }
-    sleep(every).await;
-}
 
 /// Logs statistics: a line about the connections of each listener, and one about memory.
 pub(crate) fn log(listeners: &Listeners) {
