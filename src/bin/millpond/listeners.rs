@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 use crate::handover::Handed;
 use crate::options::ListenerArgs;
 use crate::settings::Listening;
+use crate::tls;
 
 /// What the proxy listens at and leads to now.
 pub(crate) struct Listeners {
@@ -100,22 +101,24 @@ impl Listeners {
                     listeners.push((endpoint.clone(), (listener, spare)));
                 }
             }
-            bound.push(listeners);
+            let backend = tls::towards_servers(args, backend_config(args))?;
+            let relay = tls::towards_clients(args, relay_config(args, drain_timeout), &backend)?;
+            bound.push((listeners, relay, backend));
         }
         // Nothing fails from here on, and nothing waits.
         let mut before = mem::take(&mut self.serving);
-        for (Listening { name, args }, listeners) in wanted.into_iter().zip(bound) {
+        for (Listening { name, args }, (listeners, config, backend)) in wanted.into_iter().zip(bound) {
             let known = before.iter().position(|serving| serving.name == name);
             let mut serving = match known.map(|index| before.swap_remove(index)) {
                 Some(serving) => {
-                    serving.relay.replace_config(relay_config(&args, drain_timeout));
-                    serving.backend.replace(args.to.iter().cloned(), backend_config(&args));
+                    serving.relay.replace_config(config);
+                    serving.backend.replace(args.to.iter().cloned(), backend);
                     Serving { args, ..serving }
                 }
                 None => {
-                    let relay = Relay::new(self.pool.clone(), relay_config(&args, drain_timeout));
+                    let relay = Relay::new(self.pool.clone(), config);
                     self.registry.add(&*name, &relay);
-                    let backend = Backend::new(args.to.iter().cloned(), backend_config(&args));
+                    let backend = Backend::new(args.to.iter().cloned(), backend);
                     self.registry.add(&*name, &backend);
                     Serving { name, relay, args, backend, sockets: Vec::new() }
                 }

@@ -26,7 +26,6 @@ use crate::signals::{Signal, Signals};
 use crate::statistics;
 use crate::terminal::announce;
 use crate::threads::{self, Threads, runtime};
-use crate::tls;
 
 /// How long the tasks of aborted connections may take to end. They need a turn each.
 const ABORT_TIMEOUT: Duration = Duration::from_millis(500);
