@@ -162,7 +162,9 @@ fn headers_are_encoded_as_the_specification_has_them() {
     assert_eq!(ipv4.encode(v2_, None), v2(0x21, 0x11, &IPV4));
     let named = [&IPV4[..], &[0x02, 0, 11], b"example.org"].concat();
     assert_eq!(ipv4.encode(v2_, Some("example.org")), v2(0x21, 0x11, &named));
-    assert_eq!(ipv4.encode(v2_, Some(&"x".repeat(256))), v2(0x21, 0x11, &IPV4));
+    let longest = "x".repeat(107 - 16 - IPV4.len() - 3);
+    assert_eq!(ipv4.encode(v2_, Some(&longest)).len(), 107);
+    assert_eq!(ipv4.encode(v2_, Some(&format!("{longest}x"))), v2(0x21, 0x11, &IPV4));
     let ipv6 = tcp("[2001:db8::1]:40000", "[2001:db8::2]:443");
     assert_eq!(ipv6.encode(v1, None), b"PROXY TCP6 2001:db8::1 2001:db8::2 40000 443\r\n");
     assert_eq!(ProxyHeader::Local.encode(v1, None), b"PROXY UNKNOWN\r\n");

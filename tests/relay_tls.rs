@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use millpond::net::tls::{ServerNames, TlsErrorKind, TlsServerConfig};
-use millpond::net::{Endpoint, Listener, Stream};
+use millpond::net::{Endpoint, Listener, ProxyHeader, ProxyVersion, Stream};
 use millpond::relay::{Backend, BackendConfig, HandshakeFailure, NameRoutes, Relay, RelayConfig, RelayStats};
 use millpond::{BufferPool, BufferPoolConfig};
 use tls_servers::{Authority, Issued, NAME, PATIENCE, Server, connect, folder_with, get, handshake, write};
@@ -317,4 +317,43 @@ async fn certificates_are_reloaded_while_connections_run() {
     assert_ne!(after.peer_certificates(), before.peer_certificates());
     server.write_all(b"still here").await.unwrap();
     within(before.read_exact(&mut [0; 10])).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_proxy_header_comes_before_tls_on_both_sides() {
+    let authority = Authority::new("root");
+    let acceptor = terminating(&authority.issue(|_| ())).build().unwrap();
+    let upstream = Listener::bind("127.0.0.1:0").await.unwrap();
+    let config = BackendConfig::default()
+        .send_proxy(Some(ProxyVersion::V2))
+        .tls(authority.trusted().build().unwrap())
+        .tls_name(NAME);
+    let backend = Backend::new([upstream.local_endpoint().clone()], config);
+    let trusted = ["127.0.0.1".parse().unwrap()].into_iter().collect();
+    let (_relay, endpoint) =
+        serve(RelayConfig::default().tls(acceptor.clone()).accept_proxy(trusted), backend).await;
+
+    let (source, destination) = ("192.0.2.1:40000".parse().unwrap(), "198.51.100.1:443".parse().unwrap());
+    let header = ProxyHeader::Tcp { source, destination };
+    let mut client = connect(&endpoint.to_string()).await;
+    client.write_all(&header.encode(ProxyVersion::V1, None)).await.unwrap();
+    let connector = authority.trusted().build().unwrap();
+    let greet = async {
+        let mut client = connector.connect(NAME, client).await.unwrap();
+        client.write_all(b"hello").await.unwrap();
+        client
+    };
+    let serve = async {
+        let mut server = upstream.accept().await.unwrap();
+        // With the name that the client asked for, which the server does not see in the handshake with the relay.
+        let expected = header.encode(ProxyVersion::V2, Some(NAME));
+        let mut bytes = vec![0; expected.len()];
+        server.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(bytes, expected);
+        let mut server = acceptor.accept(server).await.unwrap();
+        let mut bytes = [0; 5];
+        server.read_exact(&mut bytes).await.unwrap();
+        assert_eq!(&bytes, b"hello");
+    };
+    within(async { tokio::join!(greet, serve) }).await;
 }

@@ -21,6 +21,10 @@ impl Wire {
         &mut self.0
     }
 
+    pub(super) fn server_name(&self) -> Option<&str> {
+        None
+    }
+
     /// Both as what they are.
     pub(super) fn sockets(
         client: Self,

@@ -6,6 +6,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::accepted::Accepted;
 use super::error::{Cause, Side};
+use super::tls::Wire;
 use crate::net::{Peer, ProxyHeader, ProxyVersion, Stream};
 
 impl Accepted {
@@ -32,22 +33,23 @@ impl Accepted {
         }
     }
 
-    /// Tells the server who the client is: whom the header names, or else the client itself.
+    /// Tells the server who the client is: whom the header names, or else the client itself. The server name is told where TLS
+    /// ends here, as the server does not see it.
     pub(super) async fn send_header(
         &self,
         header: ProxyHeader,
-        client: &Stream,
+        client: &Wire,
         upstream: &mut Stream,
         version: ProxyVersion,
     ) -> Result<(), Cause> {
         let header = match header {
             ProxyHeader::Local => {
-                ProxyHeader::between(self.connection.peer.address(), client.local_address())
+                ProxyHeader::between(self.connection.peer.address(), client.socket().local_address())
             }
             named => named,
         };
         // The socket is new and takes all of it at once.
-        let sent = upstream.write_all(&header.encode(version, None)).await;
+        let sent = upstream.write_all(&header.encode(version, client.server_name())).await;
         sent.map_err(|source| Cause::Write { side: Side::Upstream, source })
     }
 }

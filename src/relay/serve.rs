@@ -146,7 +146,7 @@ impl Accepted {
         };
         let config = backend.config();
         if let Some(version) = config.send_proxy {
-            self.send_header(header, socket, &mut upstream, version).await?;
+            self.send_header(header, client, &mut upstream, version).await?;
         }
         for (stream, keepalive) in [socket, &upstream].into_iter().zip(self.config.keepalive.iter().cycle()) {
             // It fails only for a connection that is reset already.

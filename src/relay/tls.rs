@@ -78,6 +78,14 @@ impl Wire {
         }
     }
 
+    /// The name that a client asked for whose TLS ends here.
+    pub(super) fn server_name(&self) -> Option<&str> {
+        match self {
+            Self::Client(stream) => stream.server_name(),
+            Self::Plain(_) | Self::Server(_) => None,
+        }
+    }
+
     /// Both as sockets if they are, so that plain connections cost no more than without TLS.
     pub(super) fn sockets(
         client: Self,

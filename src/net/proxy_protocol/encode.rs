@@ -3,16 +3,16 @@
 use std::net::IpAddr;
 
 use super::{
-    AUTHORITY, ProxyHeader, ProxyVersion, TCP_OVER_IPV4, TCP_OVER_IPV6, V2_LOCAL, V2_PROXY, V2_SIGNATURE,
-    in_one_family,
+    AUTHORITY, ProxyHeader, ProxyVersion, TCP_OVER_IPV4, TCP_OVER_IPV6, V2_LOCAL, V2_PREFIX_LENGTH, V2_PROXY,
+    V2_SIGNATURE, in_one_family,
 };
 
-/// A longer one is no name of a host.
-const MAX_AUTHORITY: usize = 255;
+/// What nginx before 1.23.4 takes.
+const MAX_LENGTH: usize = 107;
 
 impl ProxyHeader {
     /// The header as bytes. `authority` is the name of the server that the client asked for over TLS (SNI), which version 1 cannot
-    /// say. One with more than 255 bytes is left out.
+    /// say. It is left out if the header would have more than 107 bytes with it, since nginx before 1.23.4 takes no more.
     #[must_use]
     pub fn encode(&self, version: ProxyVersion, authority: Option<&str>) -> Vec<u8> {
         match version {
@@ -46,7 +46,8 @@ impl ProxyHeader {
                 (V2_PROXY, if from.is_ipv4() { TCP_OVER_IPV4 } else { TCP_OVER_IPV6 })
             }
         };
-        if let Some(authority) = authority.filter(|authority| authority.len() <= MAX_AUTHORITY) {
+        let room = MAX_LENGTH - V2_PREFIX_LENGTH - 3 - rest.len();
+        if let Some(authority) = authority.filter(|authority| authority.len() <= room) {
             rest.push(AUTHORITY);
             rest.extend((authority.len() as u16).to_be_bytes());
             rest.extend(authority.as_bytes());
