@@ -43,7 +43,8 @@ pub struct BackendConfig {
     pub check_every: Option<Duration>,
     /// The version of the [PROXY header](crate::net::ProxyHeader) that tells the servers who the client is, as the first bytes of
     /// each connection. `None` sends none, as by default: a server that expects none would take it for the client's bytes.
-    /// Checks send one that names no client.
+    /// Where TLS of the client ends in the relay, version 2 also says which server name the client asked for. Checks send a header
+    /// that names no client.
     pub send_proxy: Option<ProxyVersion>,
     #[cfg(feature = "tls")]
     pub(super) tls: ServerTls,
