@@ -108,7 +108,11 @@ pub use self::proxy_protocol::{ProxyHeader, ProxyHeaderError, ProxyVersion};
 pub use self::resolve::{Resolve, Resolving};
 pub use self::runtimes::Runtimes;
 pub use self::serve::DrainReport;
+#[cfg(feature = "relay")]
+pub(crate) use self::source_limits::SourceLimit;
 pub use self::source_limits::SourceLimits;
+#[cfg(feature = "relay")]
+pub(crate) use self::sources::{SourcePermit, Sources};
 #[cfg(any(feature = "connection", feature = "relay", feature = "tls"))]
 pub(crate) use self::span::TARGET as SPAN_TARGET;
 #[cfg(feature = "tls")]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 #[cfg(feature = "tls")]
 use super::client_tls::ClientTls;
-use crate::net::{Keepalive, PeerSet, setters};
+use crate::net::{AccessList, Keepalive, PeerSet, SourceLimits, setters};
 
 /// The limits of a [`Relay`](super::Relay): all that concerns its clients' side. The [module documentation](super) gives the
 /// reason for each default. [`Relay::replace_config`](super::Relay::replace_config) changes them while it serves.
@@ -47,6 +47,12 @@ pub struct RelayConfig {
     pub accept_proxy: PeerSet,
     /// How long a PROXY header may take from the accept until it is complete.
     pub proxy_header_timeout: Duration,
+    /// Who may connect: the client, or whom a PROXY header names. Everybody else is reset before anything is read from them or
+    /// a server is connected to. A new list concerns new connections only.
+    pub access: AccessList,
+    /// The most connections of one source, for all listeners of a relay together. Further ones are reset likewise. Connections that were
+    /// accepted before there was any limit do not count.
+    pub source_limits: SourceLimits,
     /// TCP keepalive of both sides. `None` leaves the system's settings.
     pub keepalive: Option<Keepalive>,
     #[cfg(feature = "tls")]
@@ -65,6 +71,8 @@ impl Default for RelayConfig {
             drain_timeout: Duration::from_secs(8),
             accept_proxy: PeerSet::default(),
             proxy_header_timeout: Duration::from_secs(5),
+            access: AccessList::default(),
+            source_limits: SourceLimits::default(),
             keepalive: Some(
                 Keepalive::default()
                     .idle(Duration::from_secs(60))
@@ -88,6 +96,8 @@ impl RelayConfig {
         drain_timeout: Duration,
         accept_proxy: PeerSet,
         proxy_header_timeout: Duration,
+        access: AccessList,
+        source_limits: SourceLimits,
         keepalive: Option<Keepalive>,
     }
 }

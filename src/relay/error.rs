@@ -31,6 +31,7 @@ pub(super) enum Cause {
     ClientTls(HandshakeFailure, Option<Box<dyn Error + Send + Sync>>),
     /// `None` is the timeout.
     UpstreamTls(Option<Box<dyn Error + Send + Sync>>),
+    Refused(Refusal),
     Read {
         side: Side,
         source: io::Error,
@@ -81,6 +82,8 @@ pub enum RelayErrorKind {
     Handshake(HandshakeFailure),
     /// The TLS handshake with the server failed, or took longer than the connect timeout.
     UpstreamTls,
+    /// The client is not among those who may connect, or its source has reached a limit.
+    Refused(Refusal),
     /// This side reset its connection, or closed it before everything was written to it.
     Reset(Side),
     /// Another I/O error on this side.
@@ -94,6 +97,32 @@ pub enum RelayErrorKind {
     StalledTimeout(Side),
     /// The connection was open for its maximum lifetime.
     MaxLifetime,
+}
+
+/// Why a client was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The [lists](super::RelayConfig::access) do not admit it.
+    Denied,
+    /// Its source has as many connections open as it may.
+    SourceConnections,
+    /// Its source opens connections faster than it may.
+    SourceRate,
+}
+
+impl Refusal {
+    pub(super) const ALL: [Self; 3] = [Self::Denied, Self::SourceConnections, Self::SourceRate];
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Denied => "the client is not among those who may connect",
+            Self::SourceConnections => "its source has as many connections open as it may",
+            Self::SourceRate => "its source opens connections faster than it may",
+        })
+    }
 }
 
 impl RelayErrorKind {
@@ -110,6 +139,9 @@ impl RelayErrorKind {
             Self::ProxyHeader(ProxyHeaderError::Timeout) => "proxy_header_timeout",
             Self::Handshake(failure) => failure.cause(),
             Self::UpstreamTls => "upstream_tls_error",
+            Self::Refused(Refusal::Denied) => "refused_denied",
+            Self::Refused(Refusal::SourceConnections) => "refused_source_connections",
+            Self::Refused(Refusal::SourceRate) => "refused_source_rate",
             Self::Reset(_) => "reset",
             Self::Io(_) => "io_error",
             Self::IdleTimeout => "idle_timeout",
@@ -140,6 +172,7 @@ impl RelayError {
             Cause::ProxyHeader(error) => RelayErrorKind::ProxyHeader(*error),
             Cause::ClientTls(failure, _) => RelayErrorKind::Handshake(*failure),
             Cause::UpstreamTls(_) => RelayErrorKind::UpstreamTls,
+            Cause::Refused(refusal) => RelayErrorKind::Refused(*refusal),
             Cause::Read { side, source } | Cause::Write { side, source } => match source.kind() {
                 io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe => RelayErrorKind::Reset(*side),
                 _ => RelayErrorKind::Io(*side),
@@ -164,7 +197,7 @@ impl RelayError {
             | Cause::HalfClosed { side, .. }
             | Cause::Stalled { side, .. } => Some(*side),
             Cause::Idle { stalled, .. } => *stalled,
-            Cause::NoServer | Cause::Lifetime { .. } => None,
+            Cause::NoServer | Cause::Refused(_) | Cause::Lifetime { .. } => None,
         }
     }
 
@@ -180,7 +213,7 @@ impl RelayError {
             | Cause::HalfClosed { .. }
             | Cause::Stalled { .. }
             | Cause::Lifetime { .. } => true,
-            Cause::Read { .. } | Cause::Write { .. } | Cause::NoServer => false,
+            Cause::Read { .. } | Cause::Write { .. } | Cause::NoServer | Cause::Refused(_) => false,
         }
     }
 }
@@ -222,6 +255,7 @@ impl fmt::Display for RelayError {
             Cause::UpstreamTls(None) => {
                 f.write_str("the server did not finish its TLS handshake within the connect timeout")
             }
+            Cause::Refused(refusal) => refusal.fmt(f),
             Cause::Read { side, .. } => write!(f, "reading from the {side} failed"),
             Cause::Write { side, .. } => write!(f, "writing to the {side} failed"),
             Cause::Idle { after, stalled: None } => write!(f, "no bytes in either direction for {after:?}"),
@@ -248,7 +282,8 @@ impl Error for RelayError {
             | Cause::Stalled { .. }
             | Cause::Lifetime { .. }
             | Cause::NoServer
-            | Cause::ProxyHeader(_) => None,
+            | Cause::ProxyHeader(_)
+            | Cause::Refused(_) => None,
         }
     }
 }

@@ -34,6 +34,9 @@ metrics! {
                 ["tls_protocol"] = stats.handshake_failures[7],
                 ["tls_local"] = stats.handshake_failures[8],
                 ["upstream_tls_error"] = stats.upstream_tls_errors,
+                ["refused_denied"] = stats.refused[0],
+                ["refused_source_connections"] = stats.refused[1],
+                ["refused_source_rate"] = stats.refused[2],
                 ["reset"] = stats.reset,
                 ["io_error"] = stats.io_failed,
                 ["idle_timeout"] = stats.idle_timeouts,
@@ -134,17 +137,18 @@ mod tests {
             proxy_header_errors: [106, 107, 108, 109, 110, 111],
             handshake_failures: [112, 113, 114, 115, 116, 117, 118, 119, 120],
             upstream_tls_errors: 121,
-            reset: 122,
-            io_failed: 123,
-            idle_timeouts: 124,
-            half_closed_timeouts: 125,
-            stalled_timeouts: 126,
-            max_lifetimes: 127,
-            aborted: 128,
-            bytes_to_upstream: 129,
-            bytes_to_client: 130,
+            refused: [122, 123, 124],
+            reset: 125,
+            io_failed: 126,
+            idle_timeouts: 127,
+            half_closed_timeouts: 128,
+            stalled_timeouts: 129,
+            max_lifetimes: 130,
+            aborted: 131,
+            bytes_to_upstream: 132,
+            bytes_to_client: 133,
         };
-        assert_eq!(integers(&stats, ""), Vec::from_iter(101..=130));
+        assert_eq!(integers(&stats, ""), Vec::from_iter(101..=133));
     }
 
     #[test]
@@ -172,6 +176,7 @@ mod tests {
         let side = Side::Client;
         let headers = ProxyHeaderError::ALL.map(Kind::ProxyHeader);
         let handshakes = HandshakeFailure::ALL.map(Kind::Handshake);
+        let refusals = crate::relay::Refusal::ALL.map(Kind::Refused);
         let others = [
             Kind::Connect,
             Kind::OutOfResources,
@@ -183,7 +188,7 @@ mod tests {
             Kind::StalledTimeout(side),
             Kind::MaxLifetime,
         ];
-        for kind in headers.into_iter().chain(handshakes).chain(others) {
+        for kind in headers.into_iter().chain(handshakes).chain(refusals).chain(others) {
             let (counters, mut words) = (Counters::default(), Vec::new());
             counters.ended(Some(kind));
             counters.snapshot().each(&mut |metric, labels, value| {

@@ -70,8 +70,17 @@
 //! | PROXY header | 5 s | the protocol asks for at least 3 s, in which TCP sends lost bytes again |
 //! | servers | | see [`ServerPolicy`] and [`BackendConfig`] |
 //! | TLS handshake | 10 s | two round trips; three retransmissions (1 s, 2 s, 4 s) fit. The same for the first message of a client that is routed by its name |
+//! | lists, limits per source | none | who connects, and how often, only the operator knows. Clients after a NAT or a proxy without PROXY headers are one source |
 //! | drain timeout | 8 s | below the 10 s after which container runtimes kill; service managers wait longer |
 //! | keepalive | 60 s, then 6 probes 10 s apart | finds a dead peer in 2 min, for 2 packets per idle minute and side |
+//!
+//! # Refused clients
+//!
+//! The [lists](RelayConfig::access) and the [limits of a source](RelayConfig::source_limits) concern the client: whom the
+//! PROXY header of a trusted proxy names, and else who has connected. A refused client costs a task for a moment, no buffer and
+//! no connection to a server. It is reset: after a close without a reset the kernel would keep its socket for a minute, and the
+//! client would take it for an answer of no bytes. It counts as failed, with its reason as the cause. The limits keep 33 bytes
+//! per slot of a table, 76 at most per source: those with open connections, and at most 65 536 whose rate is not yet free again.
 //!
 //! # Events
 //!
@@ -92,7 +101,7 @@
 //! | `bytes_to_upstream`, `bytes_to_client` | bytes written in each direction |
 //! | `duration_ms` | milliseconds since the accept, with three decimals |
 //! | `ended_by` | of a failed or aborted one: `client`, `upstream`, or `relay` |
-//! | `cause` | of a failed or aborted one: `connect_error`, `out_of_resources`, `proxy_header_…` with what is wrong with the header (`missing`, `malformed`, `too_long`, `checksum`, `truncated` or `timeout`), `tls_…` with why the handshake of the client failed (`timeout`, `not_tls`, `left`, `nothing_in_common`, `client_certificate`, `certificate_refused`, `unknown_name`, `protocol` or `local`), `upstream_tls_error`, `reset`, `io_error`, `idle_timeout`, `half_closed_timeout`, `stalled_timeout`, `max_lifetime` or `aborted`, as in the [metric](crate::observe::all_metrics) |
+//! | `cause` | of a failed or aborted one: `connect_error`, `out_of_resources`, `proxy_header_…` with what is wrong with the header (`missing`, `malformed`, `too_long`, `checksum`, `truncated` or `timeout`), `tls_…` with why the handshake of the client failed (`timeout`, `not_tls`, `left`, `nothing_in_common`, `client_certificate`, `certificate_refused`, `unknown_name`, `protocol` or `local`), `upstream_tls_error`, `refused_denied`, `refused_source_connections`, `refused_source_rate`, `reset`, `io_error`, `idle_timeout`, `half_closed_timeout`, `stalled_timeout`, `max_lifetime` or `aborted`, as in the [metric](crate::observe::all_metrics) |
 //! | `error` | of a failed or aborted one: the error with its causes, for people |
 //!
 //! It belongs to the [span](crate::spans) `relay` of the connection. Nothing limits their rate. A subscriber of a public server
@@ -114,6 +123,7 @@
 //! | `group` | which server is next, by `policy::Servers`, and what the log says of it | change what is logged of a server |
 //! | `checks` | connects to each server in every interval | check otherwise |
 //! | `server` | one server and its counters | count more of it |
+//! | `admission` | who is refused, by the lists and the limits of its source | refuse for another reason |
 //! | `proxy_header` | the PROXY header of a trusted proxy, and the one to the server | say more of the client |
 //! | `tls`, `no_tls` | TLS towards clients and servers, and the backend of the name that a client wants | route by more than names |
 //! | `client_tls`, `server_tls` | their settings | add one |
@@ -125,12 +135,13 @@
 //! | `timeouts` | which timeout of a connection expires when | add a timeout |
 //! | `metrics` | the table of their metrics | add its row |
 //!
-//! Outside this module: `net/serve.rs` accepts the connections, so an allow-list of clients by CIDR belongs there.
+//! Outside this module: `net/serve.rs` accepts the connections, and `net/sources` counts those of each source.
 //! `bin/millpond/cli.rs` declares the options of `millpond proxy`, and `bin/millpond/proxy.rs` applies them.
 //!
 //! Absent on purpose: inspection of the bytes beyond the server name, retries once a byte was relayed.
 
 mod accepted;
+mod admission;
 mod backend;
 mod backend_config;
 mod checks;
@@ -159,7 +170,7 @@ mod tls;
 
 use std::fmt;
 
-use crate::net::{AsyncStream, Places};
+use crate::net::{AsyncStream, Places, Sources};
 use crate::pool::BufferPool;
 use crate::sync::{Arc, Mutex};
 
@@ -175,7 +186,7 @@ pub use self::backend_config::BackendConfig;
 pub use self::client_tls::NameRoutes;
 pub use self::config::RelayConfig;
 pub use self::connections::RelayConnection;
-pub use self::error::{RelayError, RelayErrorKind, Side};
+pub use self::error::{Refusal, RelayError, RelayErrorKind, Side};
 pub use self::handshake::HandshakeFailure;
 pub use self::server::{Server, ServerState};
 pub use self::stats::RelayStats;
@@ -213,6 +224,7 @@ struct Shared {
     open: Open,
     /// For the connections of all `serve`s.
     places: Arc<Places>,
+    sources: Sources,
 }
 
 /// Bytes relayed in each direction of one connection.
@@ -235,7 +247,9 @@ impl Relay {
     pub fn new(pool: BufferPool, config: RelayConfig) -> Self {
         let places = Arc::new(Places::new(config.max_connections));
         let (config, counters, open) = (Mutex::new(Arc::new(config)), Counters::default(), Open::default());
-        Self { shared: Arc::new(Shared { config, pool, counters, open, places }) }
+        Self {
+            shared: Arc::new(Shared { config, pool, counters, open, places, sources: Sources::default() }),
+        }
     }
 
     /// The settings for new connections.

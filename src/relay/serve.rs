@@ -1,8 +1,8 @@
 //! Relays every connection that a listener accepts: the steps from the accept to the relay.
 //!
 //! ```text
-//!  accept ─▶ PROXY header ─▶ TLS, route ─▶ reach (a server, or the next one) ─▶ PROXY header, TLS ─▶ Pair
-//!            └───────────────── of these nothing stays in memory ──────────────────┘
+//!  accept ─▶ PROXY header ─▶ admit ─▶ TLS, route ─▶ reach (a server, or the next one) ─▶ PROXY header, TLS ─▶ Pair
+//!            └──────────────────────────── of these nothing stays in memory ──────────────────┘
 //! ```
 
 use std::os::fd::OwnedFd;
@@ -15,7 +15,7 @@ use super::pair::Pair;
 use super::server::Chosen;
 use super::tls::Wire;
 use super::{Relay, Transferred};
-use crate::net::{AsyncStream, DrainReport, Listener, Peer, ProxyHeader, Runtimes, Stream};
+use crate::net::{AsyncStream, DrainReport, Listener, Peer, ProxyHeader, Runtimes, SourcePermit, Stream};
 use crate::sync::Arc;
 
 /// What is relayed: both streams, and the server that the connection counts at.
@@ -23,6 +23,7 @@ struct Ready {
     client: Wire,
     upstream: Wire,
     server: Chosen,
+    permit: Option<SourcePermit>,
 }
 
 impl Relay {
@@ -80,7 +81,9 @@ impl Accepted {
     fn relay(&self, client: Stream, reserved: OwnedFd) -> impl Future<Output = Result<(), RelayError>> {
         let prepare = self.prepare(client, reserved);
         async move {
-            let Some(Ready { client, upstream, server: _server }) = prepare.await? else { return Ok(()) };
+            let Some(Ready { client, upstream, server: _server, permit: _permit }) = prepare.await? else {
+                return Ok(());
+            };
             let Some(shared) = self.shared() else { return Ok(()) };
             let activity = &self.connection.activity;
             match Wire::sockets(client, upstream) {
@@ -113,18 +116,16 @@ impl Accepted {
     }
 
     async fn steps(&self, mut client: Stream, reserved: OwnedFd) -> Result<Option<Ready>, Cause> {
-        let header = match self.read_header(&mut client).await {
-            Ok(Some(header)) => header,
+        let met = match self.read_header(&mut client).await {
+            Ok(Some(header)) => self.admit().map(|permit| (header, permit)),
             Ok(None) => return Ok(None),
-            Err(cause) => {
-                client.reset_on_close();
-                return Err(cause);
-            }
+            Err(cause) => Err(cause),
         };
+        let (header, permit) = met.inspect_err(|_| client.reset_on_close())?;
         let Some((mut client, backend)) = self.meet(client).await? else { return Ok(None) };
         let led = self.lead(&client, &backend, header, reserved).await;
         let led = led.inspect_err(|_| client.socket_mut().reset_on_close())?;
-        Ok(led.map(|(upstream, server)| Ready { client, upstream, server }))
+        Ok(led.map(|(upstream, server)| Ready { client, upstream, server, permit }))
     }
 
     /// Connects to a server, as far as that the relay can begin.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crossbeam_utils::CachePadded;
 
-use super::error::RelayErrorKind;
+use super::error::{Refusal, RelayErrorKind};
 use super::handshake::HandshakeFailure;
 use crate::net::ProxyHeaderError;
 use crate::sync::statistic::{AtomicUsize, Ordering};
@@ -33,6 +33,8 @@ pub(super) struct Counters {
     /// In the order of [`HandshakeFailure::ALL`].
     handshake_failures: [Count; HandshakeFailure::ALL.len()],
     upstream_tls_errors: Count,
+    /// In the order of [`Refusal::ALL`].
+    refused: [Count; Refusal::ALL.len()],
     reset: Count,
     io_failed: Count,
     idle_timeouts: Count,
@@ -86,6 +88,10 @@ impl Counters {
                 counter
             }
             Some(RelayErrorKind::UpstreamTls) => &self.upstream_tls_errors,
+            Some(RelayErrorKind::Refused(refusal)) => {
+                let Some(counter) = self.refused.get(refusal as usize) else { return };
+                counter
+            }
             Some(RelayErrorKind::Reset(_)) => &self.reset,
             Some(RelayErrorKind::Io(_)) => &self.io_failed,
             Some(RelayErrorKind::IdleTimeout) => &self.idle_timeouts,
@@ -114,6 +120,7 @@ impl Counters {
             proxy_header_errors: self.proxy_header_errors.each_ref().map(get),
             handshake_failures: self.handshake_failures.each_ref().map(get),
             upstream_tls_errors: get(&self.upstream_tls_errors),
+            refused: self.refused.each_ref().map(get),
             reset: get(&self.reset),
             io_failed: get(&self.io_failed),
             idle_timeouts: get(&self.idle_timeouts),
@@ -157,6 +164,9 @@ pub struct RelayStats {
     pub handshake_failures: [u64; HandshakeFailure::ALL.len()],
     /// Connections that ended because the TLS handshake with the server failed.
     pub upstream_tls_errors: u64,
+    /// Connections that were refused: of denied clients, of sources with too many connections, and of sources that opened them
+    /// too fast.
+    pub refused: [u64; Refusal::ALL.len()],
     /// Connections that either side reset.
     pub reset: u64,
     /// Connections that ended with another I/O error.
@@ -187,6 +197,7 @@ impl RelayStats {
             + self.proxy_header_errors.iter().sum::<u64>()
             + self.handshake_failures.iter().sum::<u64>()
             + self.upstream_tls_errors
+            + self.refused.iter().sum::<u64>()
             + self.reset
             + self.io_failed
             + self.idle_timeouts
@@ -201,7 +212,7 @@ impl fmt::Display for RelayStats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "connections {} open, {} accepted, {} closed, {} failed (connect errors {}, out of resources {}, PROXY headers {}, handshakes {}, upstream TLS {}, reset {}, io {}, idle {}, \
+            "connections {} open, {} accepted, {} closed, {} failed (connect errors {}, out of resources {}, PROXY headers {}, handshakes {}, upstream TLS {}, refused {}, reset {}, io {}, idle {}, \
              half-closed {}, stalled {}, max lifetime {}), \
              {} aborted; bytes {} up, {} down",
             self.active,
@@ -213,6 +224,7 @@ impl fmt::Display for RelayStats {
             self.proxy_header_errors.iter().sum::<u64>(),
             self.handshake_failures.iter().sum::<u64>(),
             self.upstream_tls_errors,
+            self.refused.iter().sum::<u64>(),
             self.reset,
             self.io_failed,
             self.idle_timeouts,

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use millpond::BufferPool;
-use millpond::net::{DrainReport, Endpoint, Listener, ListenerConfig, Runtimes};
+use millpond::net::{AccessList, DrainReport, Endpoint, Listener, ListenerConfig, Runtimes, SourceLimits};
 use millpond::observe::Registry;
 use millpond::relay::{Backend, BackendConfig, Relay, RelayConfig, ServerPolicy};
 use tokio::sync::oneshot;
@@ -87,7 +87,12 @@ impl Listeners {
     ) -> Result<(), Box<dyn Error>> {
         let mut bound = Vec::new();
         for Listening { name, args } in &wanted {
-            let config = ListenerConfig::default().backlog(args.backlog);
+            let owner = args.unix_owner.unwrap_or_default();
+            let config = ListenerConfig::default()
+                .backlog(args.backlog)
+                .unix_mode(args.unix_mode)
+                .unix_user(owner.user)
+                .unix_group(owner.group);
             let open = self.serving.iter().find(|serving| serving.name == *name);
             let mut listeners = Vec::new();
             let given = handed.listeners(name, wanted.len() == 1, &args.listen)?;
@@ -244,7 +249,17 @@ impl Serving {
 
 /// What concerns the clients' side.
 fn relay_config(args: &ListenerArgs, drain_timeout: Duration) -> RelayConfig {
-    RelayConfig::default()
+    let access = AccessList::default()
+        .allow(args.allow.iter().copied().collect())
+        .deny(args.deny.iter().copied().collect());
+    let limits = SourceLimits::default().max_connections(args.max_per_source).rate(args.rate_per_source);
+    let defaults = RelayConfig::default();
+    let keepalive =
+        defaults.keepalive.map(|keepalive| keepalive.user_timeout(unless_zero(args.user_timeout)));
+    defaults
+        .keepalive(keepalive)
+        .access(access)
+        .source_limits(limits)
         .max_connections(args.max_connections)
         .idle_timeout(unless_zero(args.idle_timeout))
         .half_closed_timeout(unless_zero(args.half_closed_timeout))

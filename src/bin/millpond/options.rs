@@ -19,7 +19,8 @@ use crate::export::ExportArgs;
 use crate::log::LogArgs;
 use crate::threads::cores;
 use crate::values::{
-    backlog, failures, memory_limit, name_route, positive, positive_seconds, seconds, upstream,
+    Owner, backlog, count, failures, memory_limit, name_route, positive, positive_seconds, seconds,
+    unix_mode, upstream,
 };
 
 /// What concerns all listeners: in the file, before the first `[[listen]]`.
@@ -106,6 +107,35 @@ pub(crate) struct ListenerArgs {
     #[arg(long, value_name = "N", default_value_t = Listener::DEFAULT_BACKLOG, value_parser = backlog, allow_negative_numbers = true)]
     pub(crate) backlog: u32,
 
+    /// The mode of the socket file of a unix:// listener, such as 660: who may write to it may connect. By default the umask
+    /// decides
+    #[arg(long, value_name = "MODE", value_parser = unix_mode)]
+    pub(crate) unix_mode: Option<u32>,
+
+    /// The owner of this file: USER, USER:GROUP or :GROUP, by name or number. Only root may name another user. By default
+    /// the user of the process
+    #[arg(long, value_name = "OWNER", value_parser = Owner::from_str)]
+    pub(crate) unix_owner: Option<Owner>,
+
+    /// Lets only these clients connect: a network such as 10.0.0.0/8, an address, or `unix` for clients of Unix sockets.
+    /// Several times for several. By default everybody may
+    #[arg(long, value_name = "CIDR", value_parser = PeerRange::from_str)]
+    pub(crate) allow: Vec<PeerRange>,
+
+    /// Resets the connections of these clients, even if they are allowed as well. Nobody by default
+    #[arg(long, value_name = "CIDR", value_parser = PeerRange::from_str)]
+    pub(crate) deny: Vec<PeerRange>,
+
+    /// The most connections at once of one source: an IPv4 address, or a /64 of IPv6. Further ones are reset. No limit by
+    /// default, as many clients may be behind one address
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub(crate) max_per_source: Option<u32>,
+
+    /// The most connections per second of one source; after a second of rest as many at once. Further ones are reset. No
+    /// limit by default, as above
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
+    pub(crate) rate_per_source: Option<u32>,
+
     /// Takes the address of the client from the PROXY header (version 1 or 2) of these proxies: a network such as 10.0.0.0/8,
     /// an address, or `unix` for all clients of Unix sockets. Several times for several. Each of them must send a header, within
     /// 5 seconds. From all others none is read, so that nobody can pretend to be another; nobody is trusted by default
@@ -173,6 +203,11 @@ pub(crate) struct ListenerArgs {
     /// as it cuts healthy connections
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) max_lifetime: Duration,
+
+    /// Closes a TCP connection if sent bytes are not acknowledged for this long (TCP_USER_TIMEOUT); 0, the default, leaves it
+    /// to the system, about 15 minutes. It closes those of live peers, too, if they take no bytes for so long
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
+    pub(crate) user_timeout: Duration,
 
     /// How long connecting to the upstream may take, with several servers for all that are tried. The default leaves time for three lost SYN packets, which are
     /// repeated after 1, 2 and 4 seconds

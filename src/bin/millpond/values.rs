@@ -1,10 +1,12 @@
 //! How the values of options are read.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use bytesize::ByteSize;
 use millpond::net::Endpoint;
 use millpond::net::tls::ServerNames;
+use nix::unistd::{Group, User};
 
 /// An endpoint to connect to.
 pub(crate) fn upstream(text: &str) -> Result<Endpoint, String> {
@@ -35,6 +37,45 @@ pub(crate) fn backlog(text: &str) -> Result<u32, String> {
 /// A number of failures.
 pub(crate) fn failures(text: &str) -> Result<u32, String> {
     text.parse().ok().filter(|&number| number > 0).ok_or_else(|| "write a number of 1 or more".to_owned())
+}
+
+/// A number that is not too large for a limit per source.
+pub(crate) fn count(text: &str) -> Result<u32, String> {
+    backlog(text)
+}
+
+/// The octal mode of a file.
+pub(crate) fn unix_mode(text: &str) -> Result<u32, String> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o777 && !text.starts_with('+'));
+    mode.ok_or_else(|| "write an octal mode, as in 660".to_owned())
+}
+
+/// The user and group of a file.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Owner {
+    pub(crate) user: Option<u32>,
+    pub(crate) group: Option<u32>,
+}
+
+impl FromStr for Owner {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (user, group) = text.split_once(':').unwrap_or((text, ""));
+        if user.is_empty() && group.is_empty() {
+            return Err("write USER, USER:GROUP or :GROUP".to_owned());
+        }
+        let user_of = |name: &str| Some(User::from_name(name).ok()??.uid.as_raw());
+        let group_of = |name: &str| Some(Group::from_name(name).ok()??.gid.as_raw());
+        let id = |name: &str, of: &dyn Fn(&str) -> Option<u32>, what| match name {
+            "" => Ok(None),
+            _ => match name.parse().ok().or_else(|| of(name)) {
+                None => Err(format!("this system has no {what} {name}")),
+                known => Ok(known),
+            },
+        };
+        Ok(Self { user: id(user, &user_of, "user")?, group: id(group, &group_of, "group")? })
+    }
 }
 
 /// Seconds as a decimal number, up to a year.
