@@ -83,7 +83,7 @@ Exit codes: 0 stopped by a signal, and all connections have ended by themselves;
 pub(crate) enum Command {
     /// Relays every connection to an upstream until Ctrl-C, then drains
     #[command(after_help = [PROXY_EXAMPLES, export::HELP].concat())]
-    Proxy(ProxyArgs),
+    Proxy(Box<ProxyArgs>),
     /// Computes what a number of connections needs: memory, descriptors, ports and cores, and what this machine lacks
     #[command(after_help = SIZE_EXAMPLES)]
     Size(SizeArgs),
