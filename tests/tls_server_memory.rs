@@ -31,9 +31,9 @@ const UNWRITTEN: usize = AT_REST + 18_000;
 /// In a handshake of which the client sent no more than its first message.
 const UNFINISHED: usize = 12_000;
 /// In a handshake of which the client sent almost all of a first message of 64 KiB.
-const LARGEST: usize = 150_000;
+const LARGEST: usize = 75_000;
 /// While the first message is peeked, however much of it has come: the task, and a timer.
-const PEEKED: usize = 2_000;
+const PEEKED: usize = 1_000;
 
 fn held() -> usize {
     HeapStats::get().curr_bytes

@@ -54,6 +54,8 @@ impl BackendConfig {
     }
 }
 
+type BoxedStream = Box<dyn AsyncStream + Send>;
+
 /// One side of a connection: a socket, or TLS over it.
 pub(super) enum Wire {
     Plain(Stream),
@@ -90,14 +92,14 @@ impl Wire {
     pub(super) fn sockets(
         client: Self,
         upstream: Self,
-    ) -> Result<(Stream, Stream), (Box<dyn AsyncStream + Send>, Box<dyn AsyncStream + Send>)> {
+    ) -> Result<(Stream, Stream), (BoxedStream, BoxedStream)> {
         match (client, upstream) {
             (Self::Plain(client), Self::Plain(upstream)) => Ok((client, upstream)),
             (client, upstream) => Err((client.boxed(), upstream.boxed())),
         }
     }
 
-    fn boxed(self) -> Box<dyn AsyncStream + Send> {
+    fn boxed(self) -> BoxedStream {
         match self {
             Self::Plain(stream) => Box::new(stream),
             Self::Client(stream) => stream,
@@ -124,13 +126,7 @@ impl Accepted {
                 client.reset_on_close();
                 return Err(Cause::Read { side: Side::Client, source });
             }
-            Err(error) => {
-                // With an alert, where the handshake can tell what is wrong.
-                if let (Some(acceptor), false) = (acceptor, matches!(error, ClientHelloError::Timeout(_))) {
-                    let _ = acceptor.accept(client).await;
-                }
-                return Err(Cause::ClientTls(of_hello(&error), Some(Box::new(error))));
-            }
+            Err(error) => return Err(Cause::ClientTls(of_hello(&error), Some(Box::new(error)))),
         };
         let Some(backend) = self.backend_for(hello.as_ref()) else {
             let failure = match hello {

@@ -29,8 +29,8 @@ const DISCARDED: usize = 256 * 1024;
 ///
 /// # Memory
 ///
-/// A handshake that a client does not finish holds 12 KB until it is closed at the
-/// [handshake timeout](TlsServerConfig::handshake_timeout), and at most 70 KB if the client sends large messages that it does
+/// A handshake that a client does not finish holds 10 KB until it is closed at the
+/// [handshake timeout](TlsServerConfig::handshake_timeout), and at most 71 KB if the client sends large messages that it does
 /// not finish. What bounds the sum is the number of connections. A client that has not yet sent its whole first message holds
 /// nothing, if that is [peeked](super::ClientHello::peek) at first, as a relay does.
 ///

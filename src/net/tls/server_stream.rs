@@ -22,8 +22,8 @@ use crate::net::{AsyncStream, HangUp, Peekable};
 ///
 /// # Memory
 ///
-/// At rest it takes as much as a [`TlsStream`](super::TlsStream), beside the certificates of the client: of the heap 6 KB. Of
-/// written records that the client does not take it keeps one.
+/// At rest it takes 1 KB itself and 5 KB of the heap, beside the certificates of the client, and while the client takes nothing
+/// 22 KB: it keeps one written record. All else is as with a [`TlsStream`](super::TlsStream).
 #[derive(Debug)]
 pub struct TlsServerStream<IO> {
     inner: Peekable<server::TlsStream<IO>>,
