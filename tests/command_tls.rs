@@ -42,6 +42,8 @@ fn tls_ends_in_the_proxy_and_begins_again_towards_the_server() {
     let output = curl(proxy.address(), &roots);
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains(&format!("[TLSv1.3] [{NAME}]")), "{output:?}");
+    proxy.interrupt();
+    proxy.wait();
 }
 
 #[test]

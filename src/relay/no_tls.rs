@@ -1,7 +1,5 @@
 //! What `tls` has, without the feature: plain streams.
 
-use std::convert::Infallible;
-
 use super::accepted::Accepted;
 use super::backend::Backend;
 use super::backend_config::BackendConfig;
@@ -25,11 +23,8 @@ impl Wire {
         None
     }
 
-    /// Both as what they are.
-    pub(super) fn sockets(
-        client: Self,
-        upstream: Self,
-    ) -> Result<(Stream, Stream), (Infallible, Infallible)> {
+    /// Both, always as they are.
+    pub(super) fn sockets(client: Self, upstream: Self) -> Result<(Stream, Stream), (Stream, Stream)> {
         Ok((client.0, upstream.0))
     }
 }
