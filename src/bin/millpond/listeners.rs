@@ -85,6 +85,8 @@ impl Listeners {
         drain_timeout: Duration,
         handed: &mut Handed,
     ) -> Result<(), Box<dyn Error>> {
+        let configs = wanted.iter().map(|listening| configs(&listening.args, drain_timeout));
+        let configs = configs.collect::<Result<Vec<_>, _>>()?;
         let mut bound = Vec::new();
         for Listening { name, args } in &wanted {
             let owner = args.unix_owner.unwrap_or_default();
@@ -106,24 +108,23 @@ impl Listeners {
                     listeners.push((endpoint.clone(), (listener, spare)));
                 }
             }
-            let backend = tls::towards_servers(args, backend_config(args))?;
-            let relay = tls::towards_clients(args, relay_config(args, drain_timeout), &backend)?;
-            bound.push((listeners, relay, backend));
+            bound.push(listeners);
         }
         // Nothing fails from here on, and nothing waits.
         let mut before = mem::take(&mut self.serving);
-        for (Listening { name, args }, (listeners, config, backend)) in wanted.into_iter().zip(bound) {
+        for ((Listening { name, args }, listeners), configs) in wanted.into_iter().zip(bound).zip(configs) {
+            let (config, backend_config) = configs;
             let known = before.iter().position(|serving| serving.name == name);
             let mut serving = match known.map(|index| before.swap_remove(index)) {
                 Some(serving) => {
                     serving.relay.replace_config(config);
-                    serving.backend.replace(args.to.iter().cloned(), backend);
+                    serving.backend.replace(args.to.iter().cloned(), backend_config);
                     Serving { args, ..serving }
                 }
                 None => {
                     let relay = Relay::new(self.pool.clone(), config);
                     self.registry.add(&*name, &relay);
-                    let backend = Backend::new(args.to.iter().cloned(), backend);
+                    let backend = Backend::new(args.to.iter().cloned(), backend_config);
                     self.registry.add(&*name, &backend);
                     Serving { name, relay, args, backend, sockets: Vec::new() }
                 }
@@ -245,6 +246,15 @@ impl Serving {
     fn upstream(&self) -> Upstream {
         Upstream { listener: self.name.clone(), backend: self.backend.clone() }
     }
+}
+
+/// The settings of both sides. Reads the files of TLS.
+fn configs(
+    args: &ListenerArgs,
+    drain_timeout: Duration,
+) -> Result<(RelayConfig, BackendConfig), Box<dyn Error>> {
+    let backend = tls::towards_servers(args, backend_config(args))?;
+    Ok((tls::towards_clients(args, relay_config(args, drain_timeout), &backend)?, backend))
 }
 
 /// What concerns the clients' side.
