@@ -87,7 +87,7 @@ async fn a_half_closed_connection_ends_once_the_other_side_is_silent_and_not_bef
         sleep(9 * SECOND).await;
         upstream.write_all(b"x").await.unwrap();
     }
-    let error = outcome.await.unwrap().unwrap_err();
+    let error = timeout(100 * SECOND, outcome).await.expect("it does not end").unwrap().unwrap_err();
     assert_eq!(start.elapsed().as_secs(), 100 + 5 * 9 + 10);
     assert_eq!(error.kind(), RelayErrorKind::HalfClosedTimeout);
     assert_eq!(error.side(), Some(Side::Upstream));
@@ -171,7 +171,7 @@ async fn a_busy_connection_ends_at_its_maximum_lifetime() {
             sleep(SECOND).await;
         }
     });
-    let error = outcome.await.unwrap().unwrap_err();
+    let error = timeout(100 * SECOND, outcome).await.expect("it does not end").unwrap().unwrap_err();
     assert_eq!(start.elapsed().as_secs(), 60);
     assert_eq!((error.kind(), error.side()), (RelayErrorKind::MaxLifetime, None));
     assert_eq!(error.to_string(), "the connection was open for 60s");
