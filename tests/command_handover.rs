@@ -162,7 +162,7 @@ fn no_request_fails_while_a_new_process_takes_over_under_load() {
     let more = |count: usize| {
         let enough = answers.load(Ordering::Relaxed) + count;
         until("answers", || {
-            answers.load(Ordering::Relaxed) >= enough || clients.iter().any(|one| one.is_finished())
+            answers.load(Ordering::Relaxed) >= enough || clients.iter().any(thread::JoinHandle::is_finished)
         });
     };
     more(200);

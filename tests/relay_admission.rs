@@ -39,7 +39,7 @@ impl Setup {
         let relay = Relay::new(BufferPool::new(BufferPoolConfig::proxy()), config);
         let serving = relay.clone();
         let served =
-            tokio::spawn(async move { drop(serving.serve(listener, to, std::future::pending()).await) });
+            tokio::spawn(async move { _ = serving.serve(listener, to, std::future::pending()).await });
         Self { relay, at: (Ipv4Addr::LOCALHOST, port).into(), tasks: [echo, served] }
     }
 

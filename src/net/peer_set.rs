@@ -51,11 +51,11 @@ impl PeerSet {
             None => self.unix,
             Some(IpAddr::V4(address)) => {
                 let after = self.ipv4.partition_point(|network| network.network() <= address);
-                self.ipv4[..after].last().is_some_and(|network| network.contains(&address))
+                self.ipv4.get(..after).and_then(<[_]>::last).is_some_and(|network| network.contains(&address))
             }
             Some(IpAddr::V6(address)) => {
                 let after = self.ipv6.partition_point(|network| network.network() <= address);
-                self.ipv6[..after].last().is_some_and(|network| network.contains(&address))
+                self.ipv6.get(..after).and_then(<[_]>::last).is_some_and(|network| network.contains(&address))
             }
         }
     }

@@ -1,4 +1,5 @@
 //! The built command as users run it: `millpond proxy` in its own process.
+#![allow(dead_code, clippy::allow_attributes, reason = "each test uses its part")]
 
 use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};

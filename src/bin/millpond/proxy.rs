@@ -130,7 +130,9 @@ async fn serve(
                             info!(process, "a new process has taken over");
                             manager::replaced_by(process);
                             listeners.hand_over();
-                            admin.map(AdminAt::hand_over);
+                            if let Some(admin) = admin {
+                                admin.hand_over();
+                            }
                             break Signal::Stop;
                         }
                         Err(error) => error!(error, "no new process has taken over, and nothing has changed"),

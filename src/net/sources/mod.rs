@@ -75,6 +75,7 @@ impl Sources {
         self.0.shards.iter().map(|shard| shard.lock().sources.len()).sum()
     }
 
+    #[expect(clippy::indexing_slicing, reason = "the remainder is below their number")]
     fn shard(&self, source: Source) -> &Mutex<Shard> {
         &self.0.shards[self.0.hasher.hash_one(source) as usize % SHARDS]
     }
