@@ -393,6 +393,8 @@ async fn checks_end_with_the_last_handle() {
     let before = tasks();
     backend.replace(["127.0.0.1:1"], BackendConfig::default().check_every(Some(PATIENCE * 100)));
     assert_eq!(tasks(), before + 1);
+    // The task has its turn, and waits for the first check from then on.
+    tokio::task::yield_now().await;
     drop(backend);
     until("the task has ended", || tasks() == before).await;
 }
