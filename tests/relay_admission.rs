@@ -182,3 +182,23 @@ async fn a_source_that_floods_is_reset_and_slows_nobody_down() {
     assert_eq!((refused[0], refused[1]), (0, 0));
     assert!(setup.admits(4).await);
 }
+
+#[tokio::test]
+async fn of_a_trusted_proxy_the_client_is_checked_and_not_the_proxy() {
+    let access = AccessList::default().allow(set(&["192.0.2.0/24"]));
+    let limits = SourceLimits::default().max_connections(Some(1));
+    let config = RelayConfig::default().access(access).source_limits(limits);
+    let setup = Setup::new(config.accept_proxy(set(&["127.0.0.2"]))).await;
+    let mut held = Vec::new();
+    for (source, expected) in
+        [("192.0.2.1", true), ("192.0.2.1", false), ("192.0.2.2", true), ("198.51.100.1", false)]
+    {
+        let mut client = setup.from(2).await;
+        let header = format!("PROXY TCP4 {source} 203.0.113.1 40000 443\r\n");
+        client.write_all(header.as_bytes()).await.unwrap();
+        assert_eq!(is_relayed(&mut client).await, expected, "{source}");
+        held.push(client);
+    }
+    setup.eventually("counted", |stats| stats.refused == [1, 1, 0]).await;
+    assert!(!setup.admits(3).await, "127.0.0.3 is no proxy, and not allowed");
+}
