@@ -112,10 +112,16 @@ async fn denied_clients_are_reset_and_others_are_relayed() {
     for (last, expected) in [(1, true), (2, false), (3, true), (4, false)] {
         assert_eq!(setup.admits(last).await, expected, "127.0.0.{last}");
     }
+    // Without unread bytes the kernel would not reset it by itself.
+    if let Ok(mut silent) = setup.connect(2).await {
+        let error = within(silent.read(&mut [0])).await.expect_err("it was closed without a reset");
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+    setup.eventually("counted", |stats| stats.refused == [3, 0, 0]).await;
     if let Ok(mut ipv6) = within(TcpStream::connect(("::1", setup.at.port()))).await {
         assert!(!is_relayed(&mut ipv6).await, "::1 is not allowed");
     }
-    setup.eventually("counted", |stats| stats.refused == [3, 0, 0]).await;
+    setup.eventually("counted", |stats| stats.refused == [4, 0, 0]).await;
     assert_eq!(setup.relay.stats().connect_errors, 0);
     assert_eq!(setup.relay.pool().stats().in_use, 0);
 }
