@@ -91,11 +91,41 @@ fn a_client_of_another_name_gets_an_alert() {
 }
 
 #[test]
+fn a_reload_presents_the_new_certificate() {
+    let (old, new) = (Authority::new("old"), Authority::new("new"));
+    let server = Server::nginx(&old.issue(|_| ()), "");
+    let folder = folder_with(&old.issue(|_| ()));
+    let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    fs::write(path("old.pem"), old.pem()).unwrap();
+    fs::write(path("new.pem"), new.pem()).unwrap();
+    let (chain, key) = (path("chain.pem"), path("key.pem"));
+    let file = path("millpond.toml");
+    let to = server.plain();
+    let text = format!(
+        "[[listen]]\nlisten = [\"127.0.0.1:0\"]\nto = [\"{to}\"]\ntls-cert = [\"{chain}\"]\ntls-key = [\"{key}\"]\n"
+    );
+    fs::write(&file, text).unwrap();
+    let program = ["env", "--default-signal=HUP"];
+    let proxy = Proxy::start_program(&program, &["--config", &file], |command| {
+        command.stderr(std::process::Stdio::piped())
+    });
+    assert_eq!(curl(proxy.address(), &path("old.pem")).stdout, b"plain");
+    tls_servers::write(folder.path(), &new.issue(|_| ()));
+    proxy.signal(nix::sys::signal::Signal::SIGHUP);
+    let deadline = std::time::Instant::now() + proxy::PATIENCE;
+    while curl(proxy.address(), &path("new.pem")).stdout != b"plain" {
+        assert!(std::time::Instant::now() < deadline, "the certificate is the old one");
+    }
+}
+
+#[test]
 fn what_is_wrong_with_tls_is_said_before_the_start() {
     let said = refusal(&["--tls-cert", "/no/such/chain.pem", "--tls-key", "/no/such/key.pem"]);
     assert!(said.contains("--tls-cert: /no/such/chain.pem cannot be read"), "{said}");
     let said = refusal(&["--tls-cert", "a", "--tls-cert", "b", "--tls-key", "c"]);
     assert!(said.contains("2 certificates have 1 keys"), "{said}");
-    let said = refusal(&["--to-tls"]);
-    assert!(said.contains("a Unix socket has no name"), "{said}");
+    for more in [&["--to-tls"][..], &["--to-tls", "--check-config"]] {
+        let said = refusal(more);
+        assert!(said.contains("a Unix socket has no name"), "{said}");
+    }
 }

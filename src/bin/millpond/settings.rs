@@ -18,6 +18,7 @@ use self::file::File;
 use self::report::{Problem, Report};
 use crate::options::{ListenerArgs, ProcessArgs};
 use crate::terminal::{note, written};
+use crate::tls;
 
 /// The name of the listener of the command line.
 pub(crate) const NAME: &str = "proxy";
@@ -49,10 +50,14 @@ pub(crate) struct Listening {
 }
 
 impl Settings {
-    /// Says on stdout what the proxy would do.
+    /// Says on stdout what the proxy would do, or what is wrong with the files of TLS.
     pub(crate) fn describe(&self) -> ExitCode {
         let mut text = String::new();
         for Listening { name, args } in &self.listeners {
+            if let Err(error) = tls::check(args) {
+                note(format!("millpond: {name}: {error}"));
+                return ExitCode::from(2);
+            }
             text += &format!("{name}: {} to {}\n", listed(&args.listen), listed(&args.to));
         }
         match written(io::stdout().write_all(text.as_bytes())) {

@@ -9,6 +9,13 @@ use millpond::relay::{Backend, BackendConfig, NameRoutes, RelayConfig};
 
 use crate::options::ListenerArgs;
 
+/// Whether the options fit together, and the files hold what they should.
+pub(crate) fn check(args: &ListenerArgs) -> Result<(), Box<dyn Error>> {
+    towards_servers(args, BackendConfig::default())?;
+    acceptor(args)?;
+    Ok(())
+}
+
 /// Adds TLS towards clients, and the routes by name. All of them lead to backends with these settings.
 pub(crate) fn towards_clients(
     args: &ListenerArgs,
