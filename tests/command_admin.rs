@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use proxy::{PATIENCE, Proxy};
 
 /// The body and the status of an answer.
@@ -207,4 +209,67 @@ fn buffers_are_sampled_unless_that_is_off() {
     assert!(every.contains("\"sampled_one_in\":1,"), "{every}");
     let off = holders(&["--sample-one-in", "0"]);
     assert!(off.contains("\"off\":[\"proxy\"],\"rows\":[]"), "{off}");
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_new_process_takes_the_admin_endpoint_over() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let proxy = proxy_to(&upstream, &["--drain-timeout", "60"]);
+    let (client, server) = connected(&proxy, &upstream);
+    let url = format!("http://{}/metrics", admin(&proxy));
+    const OPEN: &str = "millpond_relay_connections{name=\"proxy\"} ";
+    assert!(curl(&[], &url).0.contains(&format!("{OPEN}1")));
+    proxy.signal(Signal::SIGUSR2);
+    // The open connection is the old process's.
+    let deadline = Instant::now() + PATIENCE;
+    while !curl(&[], &url).0.contains(&format!("{OPEN}0")) {
+        assert!(Instant::now() < deadline, "the old process still serves its admin endpoint");
+        thread::sleep(Duration::from_millis(10));
+    }
+    let children =
+        fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
+    let parent = format!("PPid:\t{}\n", proxy.child.id());
+    let is_child = |process: &String| {
+        fs::read_to_string(format!("/proc/{process}/status")).is_ok_and(|status| status.contains(&parent))
+    };
+    let successor: i32 = children.find(is_child).unwrap().parse().unwrap();
+    // It has the same stderr, which `wait` reads to its end.
+    kill(Pid::from_raw(successor), Signal::SIGTERM).unwrap();
+    drop((client, server));
+    proxy.wait();
+}
+
+#[test]
+fn ready_is_refused_while_one_of_several_listeners_reaches_no_server() {
+    let [one, two] = ["127.0.0.1:0"; 2].map(|at| TcpListener::bind(at).unwrap());
+    let listen = |name: &str, to: &TcpListener| {
+        format!("[[listen]]\nname = '{name}'\nlisten = '127.0.0.1:0'\nto = '{}'\n", to.local_addr().unwrap())
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("mill.toml");
+    fs::write(&file, format!("admin = '127.0.0.1:0'\n{}{}", listen("one", &one), listen("two", &two)))
+        .unwrap();
+    let arguments = ["--config", file.to_str().unwrap()];
+    let program = ["env", "--default-signal=HUP"];
+    let log = folder.path().join("log");
+    let stderr = fs::File::create(&log).unwrap();
+    let _proxy = Proxy::start_program(&program, &arguments, |command| command.stderr(stderr));
+    // Written by a thread of its own.
+    let deadline = Instant::now() + PATIENCE;
+    let log = loop {
+        let log = fs::read_to_string(&log).unwrap();
+        if log.contains("admin=tcp://") {
+            break log;
+        }
+        assert!(Instant::now() < deadline, "{log}");
+        thread::sleep(Duration::from_millis(5));
+    };
+    let (_, at) = log.split_once("admin=tcp://").unwrap();
+    let url = format!("http://{}/readyz", at.split_whitespace().next().unwrap());
+    assert_eq!(curl(&[], &url).1, 200);
+    drop(two);
+    let (reason, status) = curl(&[], &url);
+    assert!(reason.starts_with("not ready: the upstream of two cannot be reached: "), "{reason}");
+    assert_eq!(status, 503);
 }

@@ -7,7 +7,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -145,8 +145,12 @@ fn a_service_manager_is_told_of_the_start_a_reload_the_stop_and_the_connections(
 
 #[test]
 fn no_request_fails_while_a_new_process_takes_over_under_load() {
-    let config = listen("main", "127.0.0.1:0", server(b"one"));
-    let files = Files::new(&config);
+    let one = server(b"one");
+    let files = Files::new("");
+    let side = files.path("side");
+    files.write(
+        &(listen("main", "127.0.0.1:0", one) + &listen("side", &format!("unix://{}", side.display()), one)),
+    );
     let proxy = files.start();
     let (stop, answers) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
     let client = |_| {
@@ -176,6 +180,9 @@ fn no_request_fails_while_a_new_process_takes_over_under_load() {
         client.join().expect("a request failed");
     }
     assert_eq!(ask(&*address), "one");
+    let mut answer = String::new();
+    UnixStream::connect(side).unwrap().read_to_string(&mut answer).unwrap();
+    assert_eq!(answer, "one");
     kill(successor, Signal::SIGTERM).unwrap();
     until("the new process ends", || TcpStream::connect(&address).is_err());
 }
