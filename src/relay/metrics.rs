@@ -166,7 +166,7 @@ mod tests {
             checks_passed: 108,
             checks_failed: 109,
         };
-        let expected: Vec<u64> = [0, 1, 0].into_iter().chain(101..=109).collect();
+        let expected: Vec<u64> = [0, 0, 1].into_iter().chain(101..=109).collect();
         assert_eq!(integers(&state, ""), expected);
     }
 

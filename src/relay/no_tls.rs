@@ -7,6 +7,9 @@ use super::error::Cause;
 use super::server::Member;
 use crate::net::Stream;
 
+/// None needs a box.
+pub(super) type BoxedStream = Stream;
+
 /// One side of a connection.
 pub(super) struct Wire(Stream);
 
@@ -24,7 +27,10 @@ impl Wire {
     }
 
     /// Both, always as they are.
-    pub(super) fn sockets(client: Self, upstream: Self) -> Result<(Stream, Stream), (Stream, Stream)> {
+    pub(super) fn sockets(
+        client: Self,
+        upstream: Self,
+    ) -> Result<(Stream, Stream), (BoxedStream, BoxedStream)> {
         Ok((client.0, upstream.0))
     }
 }

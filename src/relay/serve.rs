@@ -13,7 +13,7 @@ use super::backend::Backend;
 use super::error::{Cause, RelayError, Side};
 use super::pair::Pair;
 use super::server::Chosen;
-use super::tls::Wire;
+use super::tls::{BoxedStream, Wire};
 use super::{Relay, Transferred};
 use crate::net::{AsyncStream, DrainReport, Listener, Peer, ProxyHeader, Runtimes, SourcePermit, Stream};
 use crate::sync::Arc;
@@ -23,7 +23,15 @@ struct Ready {
     client: Wire,
     upstream: Wire,
     server: Chosen,
-    permit: Option<SourcePermit>,
+    /// Boxed, since few settings limit sources.
+    permit: Option<Box<SourcePermit>>,
+}
+
+/// Both pairs in one place, which the task keeps as long as it runs.
+enum Relayed<'a> {
+    Plain(Pair<'a, Stream, Stream>),
+    /// On the heap, so that plain connections take no more memory than without TLS.
+    Secure(Box<Pair<'a, BoxedStream, BoxedStream>>),
 }
 
 impl Relay {
@@ -86,17 +94,17 @@ impl Accepted {
             };
             let Some(shared) = self.shared() else { return Ok(()) };
             let activity = &self.connection.activity;
-            match Wire::sockets(client, upstream) {
+            let mut relayed = match Wire::sockets(client, upstream) {
                 Ok((client, upstream)) => {
-                    Pair::new(client, upstream, shared, &self.config, activity).run().await.map(drop)
+                    Relayed::Plain(Pair::new(client, upstream, shared, &self.config, activity))
                 }
-                // On the heap, so that plain connections take no more memory than without TLS.
                 Err((client, upstream)) => {
-                    let run = async {
-                        Pair::new(client, upstream, shared, &self.config, activity).run().await.map(drop)
-                    };
-                    Box::pin(run).await
+                    Relayed::Secure(Box::new(Pair::new(client, upstream, shared, &self.config, activity)))
                 }
+            };
+            match &mut relayed {
+                Relayed::Plain(pair) => pair.run().await.map(drop),
+                Relayed::Secure(pair) => Box::pin(pair.run()).await.map(drop),
             }
         }
     }
@@ -117,7 +125,7 @@ impl Accepted {
 
     async fn steps(&self, mut client: Stream, reserved: OwnedFd) -> Result<Option<Ready>, Cause> {
         let met = match self.read_header(&mut client).await {
-            Ok(Some(header)) => self.admit().map(|permit| (header, permit)),
+            Ok(Some(header)) => self.admit().map(|permit| (header, permit.map(Box::new))),
             Ok(None) => return Ok(None),
             Err(cause) => Err(cause),
         };

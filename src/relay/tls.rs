@@ -54,7 +54,7 @@ impl BackendConfig {
     }
 }
 
-type BoxedStream = Box<dyn AsyncStream + Send>;
+pub(super) type BoxedStream = Box<dyn AsyncStream + Send>;
 
 /// One side of a connection: a socket, or TLS over it.
 pub(super) enum Wire {
