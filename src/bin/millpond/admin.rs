@@ -16,7 +16,7 @@ use millpond::observe::Registry;
 use millpond::observe::admin::{Admin, AdminConfig};
 use tokio::task::{AbortHandle, JoinSet};
 
-use crate::handover::Handed;
+use crate::handover::{ADMIN, Handed};
 use crate::listeners::{Upstream, Upstreams};
 
 /// How long the upstream may take to be reached by a check: less than the check may take.
@@ -59,9 +59,6 @@ impl AdminArgs {
     }
 }
 
-/// The name of its socket where it is handed over.
-const NAME: &str = "millpond-admin";
-
 /// The admin endpoint.
 pub(crate) struct AdminAt {
     spare: Listener,
@@ -75,7 +72,7 @@ impl AdminAt {
 
     /// Its socket, with the name for a new process.
     pub(crate) fn socket(&self) -> (&str, &Listener) {
-        (NAME, &self.spare)
+        (ADMIN, &self.spare)
     }
 
     /// Another process serves it.
@@ -95,7 +92,7 @@ pub(crate) async fn start(
 ) -> Result<Option<AdminAt>, String> {
     let Some(endpoint) = &args.admin else { return Ok(None) };
     let failed = |error: &dyn Error| format!("--admin: {error}");
-    let given = handed.listeners(NAME, false, slice::from_ref(endpoint)).map_err(|error| failed(&error))?;
+    let given = handed.listeners(ADMIN, false, slice::from_ref(endpoint)).map_err(|error| failed(&error))?;
     let listener = match given.into_iter().flatten().next() {
         Some(listener) => listener,
         None => Listener::bind(endpoint).await.map_err(|error| failed(&error))?,

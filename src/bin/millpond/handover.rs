@@ -19,6 +19,8 @@ use tokio::time::timeout;
 
 /// The name of the socket on which the process that is replaced waits.
 const READY: &str = "millpond-ready";
+/// The name of the admin endpoint's socket. No listener takes it.
+pub(crate) const ADMIN: &str = "millpond-admin";
 /// How long a new process may take to listen.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 /// The first descriptor after the standard streams, where the protocol begins.
@@ -58,7 +60,7 @@ impl Handed {
         is_only: bool,
         wanted: &[Endpoint],
     ) -> io::Result<Vec<Option<Listener>>> {
-        let is_meant = |(other, _): &(String, OwnedFd)| is_only || other == name;
+        let is_meant = |(other, _): &(String, OwnedFd)| other == name || (is_only && other != ADMIN);
         let meant: Vec<_> = self.sockets.extract_if(.., |socket| is_meant(socket)).collect();
         let mut given = Vec::new();
         for (_, fd) in meant {
