@@ -227,7 +227,7 @@ fn a_new_process_takes_the_admin_endpoint_over() {
         assert!(Instant::now() < deadline, "the old process still serves its admin endpoint");
         thread::sleep(Duration::from_millis(10));
     }
-    let children =
+    let mut children =
         fs::read_dir("/proc").unwrap().filter_map(|entry| entry.unwrap().file_name().into_string().ok());
     let parent = format!("PPid:\t{}\n", proxy.child.id());
     let is_child = |process: &String| {
