@@ -28,6 +28,7 @@ struct Ready {
 }
 
 /// Both pairs in one place, which the task keeps as long as it runs.
+#[expect(clippy::large_enum_variant, reason = "the large one is the usual one")]
 enum Relayed<'a> {
     Plain(Pair<'a, Stream, Stream>),
     /// On the heap, so that plain connections take no more memory than without TLS.

@@ -77,7 +77,7 @@ impl<'a> File<'a> {
         };
         let command = command::<ListenerArgs>();
         let mut listeners = Vec::new();
-        for table in array.iter() {
+        for table in array {
             let place = table.span();
             let Some(options) = table.get_ref().as_table() else {
                 self.problems.push(Problem {
@@ -162,7 +162,7 @@ fn add(
     let is_repeatable = matches!(option.get_action(), ArgAction::Append);
     match value.get_ref() {
         DeValue::Array(values) if is_repeatable => {
-            for value in values.iter() {
+            for value in values {
                 match scalar(value.get_ref()) {
                     Some(text) => push(format!("--{name}={text}"), value.span()),
                     None => wrong(value.span(), format!("`{name}` is a list of texts or numbers"), None),
