@@ -71,6 +71,7 @@ mod resolve;
 mod runtimes;
 mod serve;
 mod socket_file;
+#[cfg(feature = "relay")]
 mod source_limits;
 #[cfg(feature = "relay")]
 mod sources;
@@ -110,6 +111,7 @@ pub use self::runtimes::Runtimes;
 pub use self::serve::DrainReport;
 #[cfg(feature = "relay")]
 pub(crate) use self::source_limits::SourceLimit;
+#[cfg(feature = "relay")]
 pub use self::source_limits::SourceLimits;
 #[cfg(feature = "relay")]
 pub(crate) use self::sources::{SourcePermit, Sources};
