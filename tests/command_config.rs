@@ -47,6 +47,12 @@ fn a_wrong_element_of_a_list_is_marked_alone() {
 }
 
 #[test]
+fn an_octal_number_is_refused_and_not_taken_for_a_decimal_one() {
+    let said = errors(&format!("{LISTENER}unix-mode = 0o660\n"));
+    assert!(said.contains("`unix-mode` is one text or decimal number"), "{said}");
+}
+
+#[test]
 fn all_errors_are_reported_in_the_order_of_the_file() {
     let said = errors(&format!("drain-timeout = 'x'\nlog-format = 'yaml'\n{LISTENER}max-connections = 0\n"));
     let places: Vec<_> = said.lines().filter_map(|line| line.trim().strip_prefix("--> mill.toml:")).collect();

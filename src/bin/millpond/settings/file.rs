@@ -165,7 +165,9 @@ fn add(
             for value in values {
                 match scalar(value.get_ref()) {
                     Some(text) => push(format!("--{name}={text}"), value.span()),
-                    None => wrong(value.span(), format!("`{name}` is a list of texts or numbers"), None),
+                    None => {
+                        wrong(value.span(), format!("`{name}` is a list of texts or decimal numbers"), None)
+                    }
                 }
             }
         }
@@ -177,14 +179,14 @@ fn add(
                 for value in values {
                     match scalar(value.get_ref()) {
                         Some(text) => push(format!("--{name}={}={text}", left.get_ref()), place.clone()),
-                        None => wrong(value.span(), "write a text or a number".to_owned(), None),
+                        None => wrong(value.span(), "write a text or a decimal number".to_owned(), None),
                     }
                 }
             }
         }
         value_itself => match scalar(value_itself) {
             Some(text) => push(format!("--{name}={text}"), value.span()),
-            None => wrong(value.span(), format!("`{name}` is one text or number"), None),
+            None => wrong(value.span(), format!("`{name}` is one text or decimal number"), None),
         },
     }
 }
@@ -193,14 +195,8 @@ fn add(
 fn scalar(value: &DeValue<'_>) -> Option<String> {
     match value {
         DeValue::String(text) => Some(text.as_ref().to_owned()),
-        DeValue::Integer(number) => {
-            let (digits, radix) = (number.as_str(), number.radix());
-            if radix == 10 {
-                Some(digits.to_owned())
-            } else {
-                i128::from_str_radix(digits, radix).ok().map(|number| number.to_string())
-            }
-        }
+        // A mode such as 0o660 would have another meaning as a decimal number.
+        DeValue::Integer(number) if number.radix() == 10 => Some(number.as_str().to_owned()),
         DeValue::Float(number) => Some(number.as_str().to_owned()),
         _ => None,
     }
