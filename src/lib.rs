@@ -109,6 +109,10 @@ pub mod schema;
 #[doc = include_str!("spans.md")]
 pub mod spans {}
 
+#[cfg(feature = "relay")]
+#[doc = include_str!("operating.md")]
+pub mod operating {}
+
 #[doc = include_str!("pool/fairness.md")]
 pub mod fairness {}
 

@@ -75,8 +75,9 @@ impl Listeners {
         }
     }
 
-    /// Makes it so, with the sockets that were `handed` over, or fails and changes nothing. Listeners are known by their names, and sockets by their addresses. What
-    /// stays keeps its socket and its connections, and new connections see the new settings. What goes drains.
+    /// Makes it so, with the sockets that were `handed` over, or fails and changes nothing. Listeners are known by their names,
+    /// and sockets by their addresses. What stays keeps its socket and its connections, and new connections see the new
+    /// settings. What goes drains.
     ///
     /// Cancel safety: cancelled, it has changed nothing.
     pub(crate) async fn apply(

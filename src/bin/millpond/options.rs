@@ -209,8 +209,8 @@ pub(crate) struct ListenerArgs {
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds, allow_negative_numbers = true)]
     pub(crate) user_timeout: Duration,
 
-    /// How long connecting to the upstream may take, with several servers for all that are tried. The default leaves time for three lost SYN packets, which are
-    /// repeated after 1, 2 and 4 seconds
+    /// How long connecting to the upstream may take, with several servers for all that are tried. The default leaves time for
+    /// three lost SYN packets, which are repeated after 1, 2 and 4 seconds
     #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = positive_seconds, allow_negative_numbers = true)]
     pub(crate) connect_timeout: Duration,
 }
