@@ -201,20 +201,39 @@ fn a_new_process_that_fails_to_start_changes_nothing() {
     proxy.wait();
 }
 
+/// A proxy as the first process of a PID namespace, and its number outside.
+#[cfg(target_os = "linux")]
+fn first_process(to: &str, more: &[&str], log: impl Into<Stdio>) -> (Proxy, Pid) {
+    let program = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
+    let arguments = [&["--listen", "127.0.0.1:0", "--to", to], more].concat();
+    let proxy = Proxy::start_program(&program, &arguments, |command| command.stderr(log));
+    let outside = proxy.child.id();
+    let children = fs::read_to_string(format!("/proc/{outside}/task/{outside}/children")).unwrap();
+    let first = Pid::from_raw(children.trim().parse().unwrap());
+    (proxy, first)
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn the_first_process_of_a_container_is_not_replaced() {
+    let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
+    let files = Files::new("");
+    let log = File::create(files.path("log")).unwrap();
+    let (proxy, first) = first_process(&upstream.local_addr().unwrap().to_string(), &[], log);
+    kill(first, Signal::SIGUSR2).unwrap();
+    until("it says what to do", || files.log().contains("start a new container"));
+    kill(first, Signal::SIGTERM).unwrap();
+    proxy.wait();
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn the_first_process_of_a_container_drains_and_its_exit_code_tells() {
     for (more, code) in [(&[][..], 0), (&["--drain-timeout", "0.1"], 3)] {
         let upstream = TcpListener::bind("127.0.0.1:0").unwrap();
-        let to = upstream.local_addr().unwrap().to_string();
-        let program = ["unshare", "--user", "--map-root-user", "--pid", "--fork", "--kill-child"];
-        let arguments = [&["--listen", "127.0.0.1:0", "--to", &to], more].concat();
-        let proxy = Proxy::start_program(&program, &arguments, |command| command.stderr(Stdio::piped()));
+        let (proxy, first) = first_process(&upstream.local_addr().unwrap().to_string(), more, Stdio::piped());
         let client = TcpStream::connect(proxy.address()).unwrap();
         let (server, _) = upstream.accept().unwrap();
-        let outside = proxy.child.id();
-        let children = fs::read_to_string(format!("/proc/{outside}/task/{outside}/children")).unwrap();
-        let first = Pid::from_raw(children.trim().parse().unwrap());
         kill(first, Signal::SIGTERM).unwrap();
         until("it drains", || TcpListener::bind(proxy.address()).is_ok());
         let open = (code != 0).then_some((client, server));

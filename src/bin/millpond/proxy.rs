@@ -123,6 +123,10 @@ async fn serve(
                     reload(&mut listeners, &mut process, origin).await;
                     statistics = Ticks::new(process.stats_every);
                 }
+                // If it ends, the kernel kills all others of its namespace.
+                Signal::Replace if std::process::id() == 1 => {
+                    error!("no new process takes over from the first one of a container: start a new container");
+                }
                 Signal::Replace => {
                     let sockets = listeners.sockets().chain(admin.as_ref().map(AdminAt::socket));
                     match handover::replace(sockets).await {

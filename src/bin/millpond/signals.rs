@@ -1,5 +1,5 @@
 //! The signals that the proxy heeds. As the first process of a container it has no others to fear: there the kernel ignores
-//! each signal without a handler, and the proxy starts no process but the one that replaces it, which it reaps.
+//! each signal without a handler, and the proxy starts no process there.
 
 use std::fs;
 use std::future::poll_fn;
