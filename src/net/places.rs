@@ -39,7 +39,7 @@ impl Places {
     pub(super) fn give_back(&self, places: usize) {
         if places > 0 {
             self.taken.fetch_sub(places, Ordering::Relaxed);
-            // All of them: a place belongs to whoever has a client for it.
+            // All of them: the first loop with a client for it takes the place.
             self.freed.notify_waiters();
         }
     }

@@ -6,7 +6,7 @@ use crate::policy::setters;
 
 /// The most connections of one source. By default there is no limit.
 ///
-/// A source is an IPv4 address, or the first 64 bits of an IPv6 address: a customer of a provider has at least so many
+/// A source is an IPv4 address, or the first 64 bits of an IPv6 address: a provider gives a customer no fewer
 /// addresses. An IPv4 address within IPv6 is the IPv4 address. Clients of Unix sockets have no source and no limit.
 ///
 /// # Examples

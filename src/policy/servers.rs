@@ -390,7 +390,7 @@ fn unit(hash: u64) -> f64 {
 }
 
 /// The hash of a name or a source: the same in every process, so that several proxies agree (FNV-1a, and
-/// [SplitMix64](https://prng.di.unimi.it/splitmix64.c)'s last step). Whoever chooses names can make two collide.
+/// [SplitMix64](https://prng.di.unimi.it/splitmix64.c)'s last step). Somebody who chooses names can make two collide.
 #[must_use]
 pub fn stable_hash(bytes: &[u8]) -> u64 {
     let fnv = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);

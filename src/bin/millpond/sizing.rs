@@ -1,4 +1,4 @@
-//! `millpond size`: what so-and-so many connections need, from constants that were measured.
+//! `millpond size`: what a number of connections needs, from constants that were measured.
 
 use std::fmt::Write as _;
 use std::fs;

@@ -166,7 +166,7 @@ fn add(
                 match scalar(value.get_ref()) {
                     Some(text) => push(format!("--{name}={text}"), value.span()),
                     None => {
-                        wrong(value.span(), format!("`{name}` is a list of texts or decimal numbers"), None)
+                        wrong(value.span(), format!("`{name}` is a list of texts or decimal numbers"), None);
                     }
                 }
             }
