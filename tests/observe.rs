@@ -26,7 +26,7 @@ use millpond::observe::{Format, Publisher, Registry, tables};
 use millpond::policy::{
     BreakerPolicy, BudgetPolicy, LimitPolicy, Outcome, QueuePolicy, RegionPolicy, Regions, RetryBudget,
 };
-use millpond::relay::{Relay, RelayConfig};
+use millpond::relay::{Backend, Relay, RelayConfig};
 use millpond::resilience::{ByteLimitLayer, DeadlineLayer, FallbackLayer, LimitLayer, Quota, RateLimitLayer};
 use millpond::{BufferPool, BufferPoolConfig};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
@@ -36,6 +36,7 @@ use upstream::Nginx;
 struct Mill {
     buffers: BufferPool,
     relay: Relay,
+    backend: Backend,
     hub: TcpTransport,
     pool: Pool<HttpsConnectionManager>,
     http2: Http2Pool,
@@ -86,7 +87,17 @@ impl Mill {
         }
 
         let hub = TcpTransport::bind("127.0.0.1:0").await.unwrap();
-        Self { buffers, relay, hub, pool, http2, upstreams, regions, nginx }
+        Self {
+            buffers,
+            relay,
+            backend: Backend::from("127.0.0.1:1"),
+            hub,
+            pool,
+            http2,
+            upstreams,
+            regions,
+            nginx,
+        }
     }
 
     fn registry(&self) -> Registry {
@@ -94,6 +105,7 @@ impl Mill {
         registry.add("a", &self.buffers);
         registry.add("a \"quoted\\ \n name", &self.buffers);
         registry.add("a", &self.relay);
+        registry.add("a", &self.backend);
         registry.add("a", self.hub.hub());
         registry.add("a", &self.pool);
         registry.add("b", &self.http2);
@@ -215,10 +227,12 @@ async fn each_server_of_upstreams_is_a_label() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_dropped_disappears() {
-    let Mill { buffers, relay, hub, pool, http2, upstreams, regions: _, nginx: _nginx } = Mill::start().await;
+    let Mill { buffers, relay, backend, hub, pool, http2, upstreams, regions: _, nginx: _nginx } =
+        Mill::start().await;
     let registry = Registry::new();
     registry.add("buffers", &buffers);
     registry.add("relay", &relay);
+    registry.add("backend", &backend);
     registry.add("hub", hub.hub());
     registry.add("pool", &pool);
     registry.add("http2", &http2);
@@ -227,13 +241,13 @@ async fn what_is_dropped_disappears() {
         let _ = Format::Prometheus.encode(&registry);
         format!("{registry:?}")
     };
-    assert_eq!(left(), r#"["buffers", "relay", "hub", "pool", "http2", "upstreams"]"#);
+    assert_eq!(left(), r#"["buffers", "relay", "backend", "hub", "pool", "http2", "upstreams"]"#);
 
     http2.close().await;
     pool.close().await;
     upstreams.close().await;
     hub.shutdown().await;
-    drop((relay, buffers, http2, pool, upstreams));
+    drop((relay, backend, buffers, http2, pool, upstreams));
     // A task may hold the last reference for a moment.
     let gone = async {
         while left() != "[]" {
